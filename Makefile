@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+# What one does with a checkout. `make` alone lists it; every target sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+PYTEST_ARGS ?=
+IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
+DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test acceptance demo bench clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+
+setup:  ## Environment in .venv, build in install/ (ROS_DISTRO=kilted, PYTHON=python3.12)
+	@$(PYTHON) -m tools.setup
+
+lint: setup  ## Style, types, import rules
+	@$(IN_WORKSPACE) ruff check .
+# Apart, because each package has a folder `test`.
+	@$(IN_WORKSPACE) for part in src/policy_inference src/robot_sim "$(wildcard bench test) tools conftest.py"; do \
+	  mypy $$part || exit 1; done
+	@$(IN_WORKSPACE) lint-imports
+
+test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard")
+	@$(IN_WORKSPACE) python -m pytest $(PYTEST_ARGS)
+
+acceptance: setup  ## The long tests of the whole suite
+	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
+
+demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n)
+	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
+
+bench: setup  ## Measure speed against baselines; results in out/bench
+	@$(IN_WORKSPACE) python -m bench
+
+clean:  ## Remove what `make` made, less the results in out/
+	rm -rf .venv build install log

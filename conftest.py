@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of all packages share: recordings, and a ROS 2 domain for each test that talks."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Above this, a domain's ports reach into the range that Linux hands out by itself.
+LAST_SAFE_DOMAIN_ID = 101
+# Starting at the process id spreads processes, so that few have to try twice; counting on keeps a
+# test away from what the one before it may have left behind on its domain.
+DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(os.getpid()))
+SHARED_DATA = Path(__file__).resolve().parent.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out acceptance tests, unless the `-m` expression speaks of them."""
+    if "acceptance" in config.option.markexpr:
+        return
+    long_items = [item for item in items if item.get_closest_marker("acceptance")]
+    config.hook.pytest_deselected(items=long_items)
+    items[:] = [item for item in items if item not in long_items]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of recordings beside the checkout; tests that need it skip without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no recordings: {SHARED_DATA} is not there (they are not published)")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_ros_domain(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Give a test marked `ros` a domain on this host that no other test uses meanwhile."""
+    if request.node.get_closest_marker("ros") is None:
+        yield
+        return
+    if importlib.util.find_spec("policy_msgs") is None:
+        pytest.fail(
+            "the workspace is not built or not sourced: "
+            "make setup && . .venv/bin/activate && . install/setup.bash"
+        )
+    with claimed_domain_id() as domain_id:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        monkeypatch.setenv(*_localhost_only())
+        yield
+
+
+@contextmanager
+def claimed_domain_id() -> Iterator[int]:
+    """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds."""
+    folder = Path(tempfile.gettempdir(), "policy_inference_ros_domains")
+    folder.mkdir(exist_ok=True)
+    for domain_id in DOMAIN_IDS:
+        with (folder / str(domain_id)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain_id
+            return
+
+
+def _localhost_only() -> tuple[str, str]:
+    if os.environ.get("ROS_DISTRO") == "humble":
+        return "ROS_LOCALHOST_ONLY", "1"
+    return "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"

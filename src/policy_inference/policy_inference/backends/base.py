@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every backend does alike: fixed arrays, the check of tensors, warm-up, one `close`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+
+
+class BackendBase(ABC):
+    """Opens a model file, checks it against the contract and keeps its arrays.
+
+    A subclass implements `_open`, `_run` and `_close`. `_open` loads the file and returns the
+    tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
+    """
+
+    name: str
+    holds_gil = False
+    """Whether the runtime keeps Python's lock while it runs."""
+    warm_up_runs = 100
+    """First runs of most runtimes are slow: they allocate, pick kernels, fill caches."""
+
+    def __init__(
+        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> None:
+        """Open the model and run it a few times on zeros.
+
+        Args:
+            file: Model file of this backend, hash already verified.
+            inputs: Inputs that the contract states.
+            outputs: Outputs that the contract states.
+
+        Raises:
+            BackendError: Package, library or device is missing, the file does not load, or its
+                tensors are not those of the contract.
+        """
+        self._closed = False
+        found_inputs, found_outputs, self.details = self._open(file)
+        try:
+            _check_tensors(file, "input", inputs, found_inputs)
+            _check_tensors(file, "output", outputs, found_outputs)
+            self.inputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in inputs}
+            self.outputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in outputs}
+            self._bind()
+            for _ in range(self.warm_up_runs):
+                self.run()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self) -> None:
+        """Compute `outputs` from `inputs`.
+
+        Raises:
+            BackendError: The runtime failed, or the backend is closed.
+        """
+        if self._closed:
+            raise BackendError(f"{self.name}: run after close")
+        self._run()
+
+    def close(self) -> None:
+        """Release the runtime; calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    @abstractmethod
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        """Load the file; return its inputs, its outputs and what to report."""
+
+    @abstractmethod
+    def _bind(self) -> None:
+        """Tie the runtime to the arrays, where it can be."""
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Run once; failures become BackendError."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what `_open` and `_bind` took."""
+
+
+def _check_tensors(
+    file: Path, kind: str, expected: Sequence[TensorSpec], found: Sequence[TensorSpec]
+) -> None:
+    by_name = {spec.name: spec for spec in found}
+    if {spec.name for spec in expected} != set(by_name):
+        raise BackendError(f"{file}: expected the {kind}s {_names(expected)} of policy.yaml, "
+                           f"found {_names(found)}; name the model's own tensors in `model`")
+    for spec in expected:
+        actual = by_name[spec.name]
+        if not _fits(spec, actual):
+            raise BackendError(f"{file}: {kind} {spec.name}: expected {spec} as in policy.yaml, "
+                               f"found {actual}; export the model with these sizes")
+
+
+def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:
+    """Whether a model tensor, whose dynamic axes are -1, can take the contract's size."""
+    return (
+        np.dtype(spec.dtype) == np.dtype(actual.dtype)
+        and len(spec.shape) == len(actual.shape)
+        and all(b in (-1, a) for a, b in zip(spec.shape, actual.shape, strict=True))
+    )
+
+
+def _names(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(map(str, specs))

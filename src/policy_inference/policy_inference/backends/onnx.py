@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime: the default backend and the reference for all others."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+
+class OnnxBackend(BackendBase):
+    """One CPU thread that never spins, bound to fixed numpy buffers.
+
+    More threads or spinning make single calls milliseconds late on a busy machine: for a
+    45-512-256-128-12 network p99.9 is 39 us with these options and 4 ms with the defaults.
+    """
+
+    name = "onnx"
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendError(f"onnx: {error}; install the package onnxruntime") from error
+        self._runtime: Any = onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime's exceptions share no other base
+            raise BackendError(f"{file}: not a model that ONNX Runtime "
+                               f"{onnxruntime.__version__} loads: {error}") from error
+        details = {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "CPU, 1 thread"}
+        return (
+            [_spec(file, node) for node in self._session.get_inputs()],
+            [_spec(file, node) for node in self._session.get_outputs()],
+            details,
+        )
+
+    def _bind(self) -> None:
+        self._binding: Any = self._session.io_binding()
+        for name, array in self.inputs.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in self.outputs.items():
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+    def _run(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # the runtime's exceptions share no other base
+            raise BackendError(f"onnx: {error}") from error
+
+    def _close(self) -> None:
+        self._session = self._binding = None
+
+
+def _spec(file: Path, node: Any) -> TensorSpec:
+    """Describe a model tensor; axes without a fixed size are -1."""
+    if node.type not in _DTYPES:
+        raise BackendError(f"{file}: tensor {node.name}: expected one of "
+                           f"{', '.join(_DTYPES)}, found {node.type}")
+    shape = tuple(axis if isinstance(axis, int) else -1 for axis in node.shape)
+    return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES[node.type])
+
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+}

@@ -1,0 +1,330 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a joint policy, `policy.yaml`, as dataclasses. No file is touched here.
+
+Units are rad, s, N·m; values per joint are in the order of `joints.names` unless they are maps
+by name. The doc of each field is what the JSON Schema and the error messages show.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_inference.bundle.schema import PerJoint, entry
+from policy_inference.interfaces import TensorSpec
+
+_SHA256 = "^[0-9a-f]{64}$"
+_RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of the bundle and the hash that it must have."""
+
+    file: str = entry("path inside the bundle folder")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joints:
+    """The joints of the policy in its order."""
+
+    names: tuple[str, ...] = entry(
+        "joint names in policy order", minItems=1, pattern=r"^\S+$"
+    )
+    default_position: PerJoint = entry("default position, rad")
+    position_min: PerJoint = entry("lower position limit, rad")
+    position_max: PerJoint = entry("upper position limit, rad")
+    velocity_limit: PerJoint = entry("largest speed, rad/s", exclusiveMinimum=0)
+    effort_limit: PerJoint = entry("largest torque, N·m", exclusiveMinimum=0)
+    stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
+    damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """How the robot gets from any pose to the one in which the policy may start."""
+
+    position: PerJoint = entry("pose to stand in, rad")
+    stiffness: PerJoint = entry("gain while standing up, N·m/rad", exclusiveMinimum=0)
+    damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
+    duration_s: float = entry("time to reach the pose, s", exclusiveMinimum=0)
+    tolerance: PerJoint = entry(
+        "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damp:
+    """How the joints are damped when there is no safe target."""
+
+    damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """One term of an observation."""
+
+    term: str = entry("name of a registered term")
+    scale: PerJoint = entry("factor for all or for each value", default=1.0)
+    clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
+    joints: tuple[str, ...] | None = entry(
+        "joints of a per-joint term, in this order; all if absent", default=None, minItems=1
+    )
+    topic: str | None = entry(
+        "relative topic of an external vector", default=None, pattern=_RELATIVE_TOPIC
+    )
+    size: int | None = entry("length of an external vector", default=None, minimum=1)
+    period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
+    history_length: int | None = entry(
+        "frames of this term, where the layout is per_term; the observation's if absent",
+        default=None, minimum=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How the latest frames are laid out in the vector."""
+
+    length: int = entry("number of frames, the newest included", default=1, minimum=1)
+    layout: Literal["per_frame", "per_term"] = entry(
+        "whole frames, or all frames of a term together", default="per_frame"
+    )
+    order: Literal["oldest_first", "newest_first"] = entry(
+        "order of the frames", default="oldest_first"
+    )
+    init: Literal["repeat", "zero"] = entry(
+        "what stands for frames before the first: the first frame, or zeros", default="repeat"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """(x - mean) / max(std, std_floor) over the whole vector; npz with `mean` and `std`."""
+
+    file: str = entry("npz inside the bundle folder, arrays mean and std")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+    std_floor: float = entry("smallest divisor", default=1e-3, exclusiveMinimum=0)
+    clip: float | None = entry(
+        "bound of the normalised values, both sides", default=None, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """How one input of the model is put together: terms, history, clip, normalisation."""
+
+    terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
+    order: Literal["clip_then_scale", "scale_then_clip"] = entry(
+        "what happens first to the values of a term", default="clip_then_scale"
+    )
+    history: History = entry("frames in the vector", default=History())
+    clip: float | None = entry(
+        "bound of the whole vector before normalisation, both sides", default=None,
+        exclusiveMinimum=0,
+    )  # fmt: skip
+    normalisation: Normalisation | None = entry(
+        "statistics applied on top of the scales; absent where the model has them inside",
+        default=None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTerm:
+    """What a run of the model's output commands: target = offset + scale x clip(output)."""
+
+    joints: tuple[str, ...] = entry("joints in the order of the output", minItems=1)
+    kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
+    scale: PerJoint = entry("factor for each value", default=1.0)
+    offset: PerJoint | Literal["default_position"] = entry("target at output 0", default=0.0)
+    clip: tuple[float, ...] | None = entry(
+        "lowest and highest raw output", default=None, length=2
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """The model's output and what its values command, in their order."""
+
+    output: str = entry("output tensor of the model")
+    terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatePair:
+    """A recurrent state: the output of a tick is the input of the next, zeros at first."""
+
+    input: str = entry("input tensor of the model")
+    output: str = entry("output tensor of the model, same shape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityCommand:
+    """Range of commands the policy was trained for; commands are clipped to it."""
+
+    min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
+    max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Shape and type of a tensor of the model."""
+
+    shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
+    dtype: Literal["float32", "float16", "int64", "int32"] = entry(
+        "element type", default="float32"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The model for one backend."""
+
+    file: str = entry("path inside the bundle folder")
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+    precision: str = entry("fp32, fp16, int8, w8a8, ...")
+    target: str | None = entry("chip or GPU it was compiled for", default=None)
+    tool: str | None = entry("tool and version that made it", default=None)
+    made: str | None = entry("how it was made", default=None)
+    url: str | None = entry("where the file is published", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The reference model: tensors, files per backend, golden vectors."""
+
+    inputs: dict[str, Tensor] = entry("inputs by name", minProperties=1)
+    outputs: dict[str, Tensor] = entry("outputs by name", minProperties=1)
+    artifacts: dict[str, Artifact] = entry("files by backend", minProperties=1)
+    golden: File | None = entry(
+        "npz: rows of every input and output of the reference model", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Healthy values of a model input, one number per element."""
+
+    mean: tuple[float, ...] = entry("mean")
+    std: tuple[float, ...] = entry("standard deviation", minimum=0)
+    min: tuple[float, ...] = entry("lowest value")
+    max: tuple[float, ...] = entry("highest value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nominal:
+    """What a healthy rollout does; the guard expects no more than this times a margin."""
+
+    source: str = entry("rollout that was measured")
+    ticks: int = entry("number of policy ticks measured", minimum=1)
+    target_step: PerJoint = entry(
+        "largest change of the target in a tick, in its unit", exclusiveMinimum=0
+    )
+    effort_demand: PerJoint = entry(
+        "largest torque that target and gains asked for, N·m", exclusiveMinimum=0
+    )
+    observation: dict[str, Statistics] = entry("statistics by model input", default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedLoopLimits:
+    """What a compiled model must still do in closed loop."""
+
+    velocity_error: float | None = entry(
+        "largest extra error per axis, m/s, rad/s", default=None, minimum=0
+    )
+    max_tilt_rad: float | None = entry("largest tilt, rad", default=None, minimum=0)
+    torque_limit_share: float | None = entry(
+        "share of samples at the limit", default=None, minimum=0, maximum=1
+    )
+    standing_action_change: float | None = entry("mean change per tick", default=None, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What comparing an artifact with the golden vectors must not exceed."""
+
+    mae: float | None = entry("mean absolute error", default=None, exclusiveMinimum=0)
+    rmse: float | None = entry("root mean square error", default=None, exclusiveMinimum=0)
+    max_abs: float | None = entry("largest absolute error", default=None, exclusiveMinimum=0)
+    cosine_min: float | None = entry(
+        "smallest cosine of outputs", default=None, minimum=-1, maximum=1
+    )
+    closed_loop: ClosedLoopLimits | None = entry("limits in closed loop", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safety:
+    """Limits under which the guard works; ROS parameters may tighten them."""
+
+    on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
+        "what stands in the place of the policy's targets after a fault"
+    )
+    max_tilt_rad: float | None = entry(
+        "largest angle between the body's up and the world's; absent for robots without IMU",
+        default=None, exclusiveMinimum=0, maximum=3.15,
+    )  # fmt: skip
+    state_timeout_s: float | None = entry(
+        "age of robot state that is too old, s; two periods if absent", default=None,
+        exclusiveMinimum=0,
+    )  # fmt: skip
+    damp_after_s: float = entry("HOLD that lasts longer is a fault, s", default=0.1, minimum=0)
+    command_timeout_s: float = entry(
+        "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
+    )
+    command_ramp_s: float = entry("time in which it fades to zero, s", default=0.5, minimum=0)
+    margin: float = entry("what `nominal` is multiplied by", default=1.5, minimum=1)
+    blend_s: float = entry("time over which RUN takes over from READY, s", default=0.2, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the policy comes from."""
+
+    source: str = entry("training run, repository, or person")
+    licence: str = entry("SPDX identifier of the weights' licence")
+    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=_SHA256)
+    exporter: str | None = entry("tool and version that wrote the model", default=None)
+    date: str | None = entry(
+        "ISO 8601 date, in quotes", default=None, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointContract:
+    """Contract of a joint policy: what it needs to run, and its model per backend."""
+
+    schema_version: Literal[1] = entry("1")
+    kind: Literal["joint"] = entry("joint")
+    name: str = entry("name of the policy", pattern="^[a-z][a-z0-9_]*$")
+    version: str = entry(
+        "version of the policy, in quotes", pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
+    )
+    description: str = entry("one sentence", default="")
+    rate_hz: float = entry("policy ticks per second", exclusiveMinimum=0, maximum=1000)
+    joints: Joints = entry("joints by name in policy order")
+    stand: Stand = entry("pose, gains and duration of standing up")
+    damp: Damp = entry("gain of the damped joints")
+    observations: dict[str, Observation] = entry(
+        "observation for each model input", minProperties=1
+    )
+    action: Action = entry("what the model's output commands")
+    state: tuple[StatePair, ...] = entry("recurrent state", default=())
+    velocity_command: VelocityCommand | None = entry("range of commands", default=None)
+    model: Model = entry("tensors and files")
+    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
+    limits: dict[str, Limits] = entry("limits of comparison by artifact", default={})
+    reports: dict[str, File] = entry("report of comparison by artifact", default={})
+    safety: Safety = entry("limits of the guard")
+    provenance: Provenance = entry("origin and licence")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two ticks, ns."""
+        return round(1e9 / self.rate_hz)
+
+    def tensor_specs(self, tensors: dict[str, Tensor]) -> tuple[TensorSpec, ...]:
+        """Return `model.inputs` or `model.outputs` as specs."""
+        return tuple(
+            TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
+            for name, tensor in tensors.items()
+        )

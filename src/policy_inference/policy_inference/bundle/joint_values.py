@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values per joint: from one number, a list, or a map of name patterns to an array."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from policy_inference.bundle.schema import PerJoint
+from policy_inference.interfaces import F64
+
+
+def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
+    """Return one float64 per name.
+
+    A map's keys are names, or regular expressions that must match a whole name. A name takes the
+    value of the key that equals it, else of the only pattern that matches it; a key that no name
+    takes its value from is an error.
+
+    Raises:
+        ValueError: The number of values or the names do not fit; its two arguments are what was
+            expected and what was found.
+    """
+    if isinstance(value, Mapping):
+        return np.array([value[key] for key in _key_of_each(names, value)], dtype=np.float64)
+    if isinstance(value, (int, float)):
+        return np.full(len(names), float(value))
+    if len(value) != len(names):
+        raise ValueError(f"{len(names)} values ({_brief(names)})", f"{len(value)}")
+    return np.array(value, dtype=np.float64)
+
+
+def _key_of_each(names: Sequence[str], keys: Iterable[str]) -> list[str]:
+    patterns = {key: _pattern(key) for key in keys if key not in names}
+    for key, pattern in patterns.items():
+        if not any(map(pattern.fullmatch, names)):
+            raise ValueError(f"keys that match one of {_brief(names)}", repr(key))
+    chosen = [name if name in keys else _only_match(name, patterns) for name in names]
+    for key in patterns:
+        if key not in chosen:
+            raise ValueError("keys that are needed", f"{key!r}, whose names have keys of their own")
+    return chosen
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    try:
+        return re.compile(key)
+    except re.error as error:
+        raise ValueError("names or regular expressions", f"{key!r}: {error}") from error
+
+
+def _only_match(name: str, patterns: Mapping[str, re.Pattern[str]]) -> str:
+    keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
+    if len(keys) != 1:
+        found = f"the keys {', '.join(map(repr, keys))}" if keys else "none"
+        raise ValueError(f"exactly one key for {name!r}", found)
+    return keys[0]
+
+
+def _brief(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, ... {names[-1]}"

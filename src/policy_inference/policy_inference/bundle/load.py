@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Open a bundle folder: read and check `policy.yaml`, verify hashes, load its arrays."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.bundle.contract import Artifact, File, JointContract, Normalisation
+from policy_inference.bundle.schema import Found, Reader, load_yaml
+from policy_inference.bundle.validate import validate
+from policy_inference.errors import BackendError, BundleError, Problem
+from policy_inference.interfaces import F64, Tensor
+
+CONTRACT_FILE = "policy.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bundle:
+    """A bundle whose contract holds and whose normalisation files have their hashes."""
+
+    path: Path
+    contract: JointContract
+    sha256: str
+    """SHA-256 of `policy.yaml`, which holds the hashes of all other files."""
+    statistics: Mapping[str, tuple[F64, F64]]
+    """Mean and divisor [input size] for each model input that is normalised."""
+
+    def artifact(self, backend: str) -> tuple[Artifact, Path]:
+        """Return the entry and the verified file of a backend's model.
+
+        Raises:
+            BackendError: The bundle has no artifact for this backend.
+            BundleError: The file is missing or is not the one the contract means.
+        """
+        artifacts = self.contract.model.artifacts
+        if backend not in artifacts:
+            raise BackendError(
+                f"{self.path / CONTRACT_FILE}: no artifact for the backend {backend!r}; "
+                f"this bundle has {', '.join(artifacts)}"
+            )
+        entry = artifacts[backend]
+        hint = f"; it is published at {entry.url}" if entry.url else ""
+        return entry, _verified(self.path, entry.file, entry.sha256, hint)
+
+    def golden(self) -> dict[str, Tensor]:
+        """Return the golden rows of every model input and output, [rows, *shape without batch].
+
+        Raises:
+            BundleError: The bundle has none, or not with the hash that it states.
+        """
+        golden = self.contract.model.golden
+        if golden is None:
+            problem = Problem(file=str(self.path / CONTRACT_FILE), key="model.golden",
+                              expected="a file of golden vectors", found="nothing")
+            raise BundleError([problem])
+        with np.load(_verified(self.path, golden.file, golden.sha256)) as data:
+            return dict(data)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and check a bundle folder; model files are verified when a backend asks for them.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    file = path / CONTRACT_FILE
+    if not path.is_dir():
+        raise BundleError([Problem(file=str(path), expected="a bundle folder", found="nothing"
+                                   if not path.exists() else "a file")])
+    contract = read_contract(file)
+    statistics = {
+        key: _statistics(path, observation.normalisation, contract.model.inputs[key].shape)
+        for key, observation in contract.observations.items()
+        if observation.normalisation
+    }
+    return Bundle(path=path, contract=contract, sha256=sha256_of(file), statistics=statistics)
+
+
+def read_contract(file: Path) -> JointContract:
+    """Read and check a `policy.yaml` without looking at the files it names.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    reader = Reader(str(file))
+    contract = reader.section(JointContract, load_yaml(file))
+    if contract is not None:
+        validate(contract, reader)
+    if reader.problems:
+        raise BundleError(reader.problems)
+    return contract  # type: ignore[no-any-return]  # a section without problems is a contract
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_entry(file: Path, folder: Path) -> File:
+    """Return the contract's entry for a file that lies in the bundle folder."""
+    return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
+
+
+def _verified(folder: Path, name: str, sha256: str, hint: str = "") -> Path:
+    file = folder / name
+    if not file.is_file():
+        raise BundleError([Problem(file=str(file), expected="the file that policy.yaml names",
+                                   found="nothing" + hint)])
+    actual = sha256_of(file)
+    if actual != sha256:
+        raise BundleError([Problem(file=str(file), expected=f"sha256 {sha256}", found=actual,
+                                   remedy="restore the file, or make the bundle anew")])
+    return file
+
+
+def _statistics(
+    folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
+) -> tuple[F64, F64]:
+    file, size = _verified(folder, normalisation.file, normalisation.sha256), math.prod(shape)
+    reader = Reader(str(file))
+    with np.load(file) as data:
+        arrays = {key: np.asarray(data[key], np.float64).ravel() for key in data.files}
+    for key in ("mean", "std"):
+        values = arrays.get(key, np.array([]))
+        if values.size != size or not np.isfinite(values).all():
+            reader.problem(key, f"{size} finite values, as the model's input",
+                           Found(f"{values.size}"))
+    if reader.problems:
+        raise BundleError(reader.problems)
+    return arrays["mean"], np.maximum(arrays["std"], normalisation.std_floor)

@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Dataclasses as the definition of a YAML file: strict reader and JSON Schema from one source.
+
+A field is declared with `entry(doc, ...)`; its type says the shape of the YAML value and its
+metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...],
+dict[str, T], dataclasses, `PerJoint` and Optional of each.
+"""
+
+import dataclasses
+import math
+import re
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from policy_inference.errors import BundleError, Problem
+
+PerJoint = float | tuple[float, ...] | dict[str, float]
+"""One number for all joints, one per joint in order, or a map from name pattern to number."""
+
+_MISSING = object()
+_BOUNDS = {
+    "minimum": (">=", lambda value, bound: value >= bound),
+    "exclusiveMinimum": (">", lambda value, bound: value > bound),
+    "maximum": ("<=", lambda value, bound: value <= bound),
+}
+
+
+def entry(
+    doc: str, *, default: Any = dataclasses.MISSING, length: int | None = None, **schema: Any
+) -> Any:
+    """Declare a field of a YAML section; `schema` are JSON Schema keywords for its value."""
+    metadata = {"doc": doc, "length": length, "schema": schema}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load_yaml(path: Path) -> object:
+    """Parse a YAML file without running tags; doubled keys are errors.
+
+    Raises:
+        BundleError: The file is missing, not readable, or not YAML.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except FileNotFoundError:
+        raise BundleError([Problem(file=str(path), expected="a file", found="nothing")]) from None
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        raise BundleError([Problem(file=str(path), expected="a file", found=found)]) from error
+    # PyYAML lets a ValueError out for a date like 2026-13-45, and nests as deep as the file does.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BundleError([Problem(file=str(path), expected="YAML", found=_fault(error))]) from error
+
+
+def _fault(error: Exception) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
+
+
+class Reader:
+    """Turns parsed YAML into dataclasses and collects everything that does not fit."""
+
+    def __init__(self, file: str) -> None:
+        """Name the file that problems are reported for."""
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def problem(self, key: str, expected: str, value: object, remedy: str = "") -> None:
+        """Note a problem; a long value is shortened."""
+        found = value if isinstance(value, Found) else Found.of(value)
+        self.problems.append(
+            Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
+        )
+
+    def section(self, cls: type, value: object, key: str = "") -> Any:
+        """Read a mapping as the dataclass `cls`; returns None where something is wrong."""
+        if not isinstance(value, Mapping):
+            return self.problem(key, f"a mapping with the keys of {cls.__name__}", value)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for unknown in [name for name in value if name not in fields]:
+            self.problem(_join(key, str(unknown)), f"one of the keys {', '.join(fields)}",
+                         Found("an unknown key"))
+        hints, before, values = get_type_hints(cls), len(self.problems), {}
+        for name, field in fields.items():
+            raw, where = value.get(name, _MISSING), _join(key, name)
+            if raw is _MISSING:
+                if not _has_default(field):
+                    self.problem(where, field.metadata["doc"], Found("nothing"))
+            else:
+                values[name] = self.value(hints[name], raw, where, field.metadata)
+        return cls(**values) if len(self.problems) == before else None
+
+    def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        """Read a value of the given type."""
+        if kind == PerJoint:
+            return self._per_joint(value, key, rules)
+        origin, args = get_origin(kind), get_args(kind)
+        if origin in (Union, types.UnionType):
+            if value is None and type(None) in args:
+                return None
+            return self.value(_choose(args, value), value, key, rules)
+        if origin is Literal:
+            if value in args and type(value) in {type(arg) for arg in args}:
+                return value
+            return self.problem(key, f"one of {', '.join(map(str, args))}", value)
+        if origin is tuple:
+            return self._list(args[0], value, key, rules)
+        if origin is dict:
+            return self._map(args[1], value, key, rules)
+        if dataclasses.is_dataclass(kind):
+            return self.section(kind, value, key)
+        return self._scalar(kind, value, key, rules)
+
+    def _scalar(self, kind: type, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        accepted = (int, float) if kind is float else (kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            remedy = "put it in quotes" if kind is str and value is not None else ""
+            return self.problem(key, _SCALARS[kind], value, remedy)
+        if kind is float:
+            # A whole number beyond the largest float cannot even be asked whether it is finite.
+            value = float(value) if abs(value) <= sys.float_info.max else math.inf
+            if not math.isfinite(value):
+                return self.problem(key, "a finite number", value)
+        for name, bound in rules["schema"].items():
+            if name in _BOUNDS and not _BOUNDS[name][1](value, bound):
+                return self.problem(key, f"{_SCALARS[kind]} {_BOUNDS[name][0]} {bound}", value)
+            if name == "pattern" and not re.fullmatch(bound, str(value)):
+                return self.problem(key, f"text like {bound}", value)
+        return value
+
+    def _list(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if not isinstance(value, list):
+            return self.problem(key, "a list", value)
+        if rules["length"] is not None and len(value) != rules["length"]:
+            return self.problem(key, f"{rules['length']} values", Found(f"{len(value)}"))
+        if rules["schema"].get("minItems", 0) > len(value):
+            return self.problem(key, "at least one value", Found("an empty list"))
+        return tuple(self.value(kind, v, f"{key}[{i}]", rules) for i, v in enumerate(value))
+
+    def _map(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            return self.problem(key, "a mapping with names as keys", value)
+        if rules["schema"].get("minProperties", 0) > len(value):
+            return self.problem(key, "at least one entry", Found("an empty mapping"))
+        return {name: self.value(kind, v, _join(key, name), rules) for name, v in value.items()}
+
+    def _per_joint(self, value: object, key: str, rules: Mapping[str, Any]) -> Any:
+        if isinstance(value, list):
+            return self._list(float, value, key, {**rules, "length": None})
+        if isinstance(value, Mapping):
+            return self._map(float, value, key, rules)
+        return self._scalar(float, value, key, rules)
+
+
+class Found(str):
+    """Words for what was found, as against a value that is shown as it stands."""
+
+    @classmethod
+    def of(cls, value: object) -> "Found":
+        """Describe a YAML value in a few characters."""
+        if value is None:
+            return cls("nothing")
+        text = repr(value)
+        return cls(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the dataclass, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema_of(cls, {})}
+
+
+def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
+    if kind == PerJoint:
+        number = _schema_of(float, rules)
+        return {"anyOf": [number, {"type": "array", "items": number},
+                          {"type": "object", "additionalProperties": number}]}
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema_of(arg, rules) for arg in _alternatives(args)]}
+    if kind is type(None):
+        return {"type": "null"}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema_of(args[0], rules), **_count(rules)}
+    if origin is dict:
+        entries = rules.get("schema", {}).get("minProperties", 0)
+        return {"type": "object", "additionalProperties": _schema_of(args[1], rules),
+                **({"minProperties": entries} if entries else {})}
+    if dataclasses.is_dataclass(kind):
+        return _object_schema(kind)
+    keywords = {k: v for k, v in rules.get("schema", {}).items() if not k.startswith("min") or
+                k == "minimum"}
+    return {"type": _JSON_TYPES[kind], **keywords}
+
+
+def _alternatives(args: tuple[Any, ...]) -> list[Any]:
+    """Return the members of a Union with those of `PerJoint` taken together."""
+    parts = get_args(PerJoint)
+    others = [arg for arg in args if arg not in parts]
+    return [PerJoint, *others] if set(parts) <= set(args) else list(args)
+
+
+def _choose(args: tuple[Any, ...], value: object) -> Any:
+    """Return the member of a Union that a YAML value is meant for; text goes to a Literal."""
+    members = [arg for arg in _alternatives(args) if arg is not type(None)]
+    words = [arg for arg in members if get_origin(arg) is Literal]
+    return words[0] if words and isinstance(value, str) else members[0]
+
+
+def _object_schema(cls: Any) -> dict[str, Any]:
+    hints, properties, required = get_type_hints(cls), {}, []
+    for field in dataclasses.fields(cls):
+        properties[field.name] = {
+            "description": field.metadata["doc"], **_schema_of(hints[field.name], field.metadata)
+        }
+        if not _has_default(field):
+            required.append(field.name)
+    return {"type": "object", "description": (cls.__doc__ or "").splitlines()[0],
+            "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _count(rules: Mapping[str, Any]) -> dict[str, int]:
+    length = rules.get("length")
+    if length is not None:
+        return {"minItems": length, "maxItems": length}
+    minimum = rules.get("schema", {}).get("minItems")
+    return {} if minimum is None else {"minItems": minimum}
+
+
+def _has_default(field: "dataclasses.Field[Any]") -> bool:
+    return (field.default is not dataclasses.MISSING
+            or field.default_factory is not dataclasses.MISSING)
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+_SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that refuses doubled keys and reads 1e-3 as the number it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a mapping in which a key stands twice."""
+        merge = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, True) for key, _ in node.value if key.tag != merge]
+        doubled = {str(key) for key in keys if keys.count(key) > 1}
+        if doubled:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {', '.join(sorted(doubled))} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point.
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The observation terms that a contract may name, as data.
+
+A term is a slice of the robot's state with an optional offset, so that a whole observation is
+one gather and one affine map. Adding a term that reads an existing field is one line in `TERMS`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Size = Literal["joints", "actions", "external"] | int
+Field = Literal[
+    "joint_pos", "joint_vel", "quat_xyzw", "ang_vel_body", "lin_vel_body", "gravity_body",
+    "velocity_command", "last_action", "phase", "tick", "external",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermSpec:
+    """Where the values of a term come from."""
+
+    field: Field
+    """Field of the robot's state; per-joint fields may be narrowed by the term's `joints`."""
+    size: Size
+    """Number of values, or what they are counted by."""
+    minus_default: bool = False
+    """Whether the default position is subtracted."""
+    doc: str
+
+
+TERMS: dict[str, TermSpec] = {
+    "base_ang_vel": TermSpec(field="ang_vel_body", size=3, doc="Angular velocity, body, rad/s"),
+    "base_lin_vel": TermSpec(field="lin_vel_body", size=3, doc="Linear velocity, body, m/s"),
+    "base_quat_xyzw": TermSpec(field="quat_xyzw", size=4, doc="Rotation body to world, x y z w"),
+    "projected_gravity": TermSpec(
+        field="gravity_body", size=3, doc="Direction of gravity, body; upright is 0, 0, -1"
+    ),
+    "velocity_command": TermSpec(
+        field="velocity_command", size=3, doc="Wanted vx, vy in m/s and yaw rate in rad/s, body"
+    ),
+    "joint_pos": TermSpec(field="joint_pos", size="joints", doc="Joint positions, rad"),
+    "joint_pos_rel": TermSpec(
+        field="joint_pos", size="joints", minus_default=True, doc="Positions minus default, rad"
+    ),
+    "joint_vel": TermSpec(field="joint_vel", size="joints", doc="Joint velocities, rad/s"),
+    "last_action": TermSpec(field="last_action", size="actions", doc="Previous raw output"),
+    "phase": TermSpec(
+        field="phase", size=2, doc="sin and cos of 2 pi t / period_s, t since RUN began"
+    ),
+    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
+    "external": TermSpec(
+        field="external", size="external", doc="Vector of `size` values from the topic `topic`"
+    ),
+}

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks of a contract: everything that one field alone cannot show."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from policy_inference.bundle.contract import (
+    Action,
+    JointContract,
+    Nominal,
+    Observation,
+    Tensor,
+    Term,
+)
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.schema import Found, PerJoint, Reader
+from policy_inference.bundle.terms import TERMS, TermSpec
+from policy_inference.interfaces import F64
+
+
+def validate(contract: JointContract, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a contract."""
+    check = _Validator(contract, reader)
+    check.joints()
+    check.stand_and_damp()
+    check.tensors()
+    for name, observation in contract.observations.items():
+        check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
+    check.action(contract.action)
+    if contract.nominal:
+        check.nominal(contract.nominal)
+    check.files()
+
+
+def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[str]:
+    """Return a name for each value of a term."""
+    if spec.size == "joints":
+        return term.joints or contract.joints.names
+    if spec.size == "actions":
+        return [joint for action in contract.action.terms for joint in action.joints]
+    size = term.size or 0 if spec.size == "external" else int(spec.size)
+    return [f"{term.term}[{i}]" for i in range(size)]
+
+
+class _Validator:
+    """Keeps the contract and the reader at hand for the checks."""
+
+    def __init__(self, contract: JointContract, reader: Reader) -> None:
+        self.contract = contract
+        self.names = contract.joints.names
+        self.reader = reader
+
+    def joints(self) -> None:
+        """Check the arrays of `joints` and that the default lies inside the limits."""
+        joints = self.contract.joints
+        self._unique("joints.names", self.names)
+        values = {
+            key: self._values(f"joints.{key}", getattr(joints, key))
+            for key in ("default_position", "position_min", "position_max", "velocity_limit",
+                        "effort_limit", "stiffness", "damping")
+        }  # fmt: skip
+        self._inside("joints.default_position", values["default_position"])
+
+    def stand_and_damp(self) -> None:
+        """Check the arrays of `stand` and `damp`."""
+        stand = self.contract.stand
+        self._inside("stand.position", self._values("stand.position", stand.position))
+        for key in ("stiffness", "damping", "tolerance"):
+            self._values(f"stand.{key}", getattr(stand, key))
+        self._values("damp.damping", self.contract.damp.damping)
+
+    def tensors(self) -> None:
+        """Check that every model input has a source and every named tensor exists."""
+        model, states = self.contract.model, self.contract.state
+        sources = {*self.contract.observations, *(pair.input for pair in states)}
+        for name in model.inputs.keys() ^ sources:
+            self.reader.problem("model.inputs", "one observation or state for each input "
+                                f"({_list(model.inputs)})", Found(f"{name} on one side only"))
+        outputs = [self.contract.action.output, *(pair.output for pair in states)]
+        self._unique("state", outputs)
+        for name in outputs:
+            if name not in model.outputs:
+                self.reader.problem("model.outputs", f"the output {name}", _list(model.outputs))
+        for i, pair in enumerate(states):
+            ends = model.inputs.get(pair.input), model.outputs.get(pair.output)
+            if None not in ends and ends[0] != ends[1]:
+                self.reader.problem(f"state[{i}]", "equal shapes and types", Found(f"{ends}"))
+
+    def observation(self, key: str, observation: Observation, tensor: Tensor | None) -> None:
+        """Check the terms and that their values fill the input exactly."""
+        size: int | None = 0
+        for i, term in enumerate(observation.terms):
+            where, spec = f"{key}.terms[{i}]", TERMS.get(term.term)
+            if spec is None:
+                self.reader.problem(f"{where}.term", f"one of {', '.join(TERMS)}", term.term)
+                size = None
+                continue
+            names = term_names(term, spec, self.contract)
+            self._term(where, term, spec, names, observation)
+            if size is not None:
+                size += len(names) * (term.history_length or observation.history.length)
+        if tensor is not None and size not in {None, math.prod(tensor.shape)}:
+            self.reader.problem(f"{key}.terms", f"{math.prod(tensor.shape)} values for the input "
+                                f"{list(tensor.shape)}", Found(f"{size}"))
+
+    def _term(
+        self, key: str, term: Term, spec: TermSpec, names: Sequence[str], observation: Observation
+    ) -> None:
+        self._known(f"{key}.joints", term.joints or ())
+        self._values(f"{key}.scale", term.scale, names)
+        self._ordered(f"{key}.clip", term.clip)
+        options = {"joints": spec.size == "joints", "topic": spec.size == "external",
+                   "size": spec.size == "external", "period_s": spec.field == "phase"}
+        for option, belongs in options.items():
+            given = getattr(term, option) is not None
+            if given and not belongs:
+                self.reader.problem(f"{key}.{option}", "nothing", Found(f"{option}"),
+                                    f"the term {term.term} has no such option")
+            if belongs and not given and option != "joints":
+                self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
+        if term.history_length is not None and observation.history.layout != "per_term":
+            self.reader.problem(f"{key}.history_length", "nothing", term.history_length,
+                                "only the layout per_term has lengths of its own")
+
+    def action(self, action: Action) -> None:
+        """Check that the terms use up the output and command each joint once."""
+        driven = [joint for term in action.terms for joint in term.joints]
+        self._unique("action.terms", driven)
+        for i, term in enumerate(action.terms):
+            self._known(f"action.terms[{i}].joints", term.joints)
+            self._values(f"action.terms[{i}].scale", term.scale, term.joints)
+            if not isinstance(term.offset, str):
+                self._values(f"action.terms[{i}].offset", term.offset, term.joints)
+            self._ordered(f"action.terms[{i}].clip", term.clip)
+        tensor = self.contract.model.outputs.get(action.output)
+        if tensor is not None and math.prod(tensor.shape) != len(driven):
+            self.reader.problem("action.terms", f"{math.prod(tensor.shape)} joints for the output "
+                                f"{action.output} {list(tensor.shape)}", Found(f"{len(driven)}"))
+
+    def nominal(self, nominal: Nominal) -> None:
+        """Check the arrays of `nominal`."""
+        self._values("nominal.target_step", nominal.target_step)
+        self._values("nominal.effort_demand", nominal.effort_demand)
+        for name, statistics in nominal.observation.items():
+            tensor = self.contract.model.inputs.get(name)
+            size = math.prod(tensor.shape) if tensor else 0
+            for key in ("mean", "std", "min", "max"):
+                found = len(getattr(statistics, key))
+                if found != size:
+                    self.reader.problem(f"nominal.observation.{name}.{key}",
+                                        f"{size} values, as the model's input", Found(f"{found}"))
+
+    def files(self) -> None:
+        """Check that no path leaves the bundle and that reports belong to artifacts."""
+        contract = self.contract
+        paths = {f"model.artifacts.{k}": a.file for k, a in contract.model.artifacts.items()}
+        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
+        paths |= {f"observations.{key}.normalisation": o.normalisation.file
+                  for key, o in contract.observations.items() if o.normalisation}
+        if contract.model.golden:
+            paths["model.golden"] = contract.model.golden.file
+        for key, path in paths.items():
+            if path.startswith("/") or ".." in path.split("/") or not path:
+                self.reader.problem(f"{key}.file", "a path inside the bundle folder", path)
+        for key in contract.reports.keys() - contract.model.artifacts.keys():
+            self.reader.problem(f"reports.{key}", _list(contract.model.artifacts), key)
+
+    def _values(self, key: str, value: PerJoint, names: Sequence[str] | None = None) -> F64 | None:
+        try:
+            return per_joint(value, self.names if names is None else names)
+        except ValueError as error:
+            expected, found = error.args
+            self.reader.problem(key, expected, Found(found))
+            return None
+
+    def _inside(self, key: str, position: F64 | None) -> None:
+        joints = self.contract.joints
+        lower = self._quiet(joints.position_min)
+        upper = self._quiet(joints.position_max)
+        if position is None or lower is None or upper is None:
+            return
+        for i in np.flatnonzero((position < lower) | (position > upper)):
+            self.reader.problem(f"{key} of {self.names[i]}",
+                                f"a value in [{lower[i]:g}, {upper[i]:g}] rad", position[i].item())
+
+    def _quiet(self, value: PerJoint) -> F64 | None:
+        try:
+            return per_joint(value, self.names)
+        except ValueError:
+            return None
+
+    def _known(self, key: str, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self.names:
+                self.reader.problem(key, "names of joints.names", name)
+        self._unique(key, list(names))
+
+    def _unique(self, key: str, names: Sequence[str]) -> None:
+        for name in sorted({name for name in names if list(names).count(name) > 1}):
+            self.reader.problem(key, "each name once", Found(f"{name!r} more than once"))
+
+    def _ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
+        if clip is not None and not clip[0] < clip[1]:
+            self.reader.problem(key, "lowest < highest", list(clip))
+
+
+def _list(names: Iterable[str]) -> Found:
+    return Found(", ".join(names) or "nothing")

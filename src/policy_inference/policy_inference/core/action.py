@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From the model's raw output to one command per joint."""
+
+import math
+
+import numpy as np
+
+from policy_inference.bundle.contract import ActionTerm, JointContract
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.interfaces import F64, JointTargets, Kind, Tensor
+
+
+class ActionDecoder:
+    """Computes `command` [joints] = offset + scale x clip(output), in contract order.
+
+    A joint that no term drives keeps its default position. `kinds` says what each value is:
+    rad, rad/s or N·m. `gains` holds stiffness and damping [2, joints] that fit the kinds.
+    `raw` [actions] is the output that was read last, `clipped` whether its clip changed it.
+    """
+
+    def __init__(self, contract: JointContract, output: Tensor) -> None:
+        """Turn names into indices, once; `output` is read by each `decode`."""
+        names = contract.joints.names
+        default = per_joint(contract.joints.default_position, names)
+        self.command: F64 = default.copy()
+        self.kinds = [Kind.POSITION] * len(names)
+        self.clipped = False
+        self._source_tensor = output.reshape(-1)
+        self.raw: F64 = np.zeros(self._source_tensor.size)
+        self._clipped = self.raw.copy()
+        self._source = np.zeros(len(names), dtype=np.intp)
+        self._scale, self._offset = np.zeros(len(names)), default.copy()
+        self._low, self._high = np.full((2, self.raw.size), np.inf)
+        self._low *= -1.0
+        start = 0
+        for term in contract.action.terms:
+            self._add(term, start, contract)
+            start += len(term.joints)
+        self._clips = bool(np.isfinite([self._low, self._high]).any())
+        kind = np.array([kind.value for kind in self.kinds])
+        self._is_position, self._is_velocity, self._is_effort = (
+            (kind == value.value).astype(np.float64)
+            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
+        )
+        self.gains: F64 = np.stack([per_joint(contract.joints.stiffness, names) * self._is_position,
+                                    per_joint(contract.joints.damping, names)
+                                    * (1.0 - self._is_effort)])  # fmt: skip
+
+    def _add(self, term: ActionTerm, start: int, contract: JointContract) -> None:
+        joints = [contract.joints.names.index(name) for name in term.joints]
+        self._source[joints] = np.arange(start, start + len(joints))
+        self._scale[joints] = per_joint(term.scale, term.joints)
+        if term.offset != "default_position":
+            assert not isinstance(term.offset, str)
+            self._offset[joints] = per_joint(term.offset, term.joints)
+        if term.clip is not None:
+            self._low[start : start + len(joints)], self._high[start : start + len(joints)] = (
+                term.clip
+            )
+        for joint in joints:
+            self.kinds[joint] = Kind(term.kind)
+
+    def read(self) -> bool:
+        """Take the raw output up into `raw`; return whether all of it is finite."""
+        self.raw[:] = self._source_tensor
+        return math.isfinite(self.raw.dot(self.raw))
+
+    def decode(self) -> F64:
+        """Return `command` for `raw`; it is overwritten by the next call."""
+        output = self.raw
+        if self._clips:
+            output = np.clip(self.raw, self._low, self._high, out=self._clipped)
+            self.clipped = bool((output != self.raw).any())
+        output.take(self._source, out=self.command, mode="clip")
+        np.multiply(self.command, self._scale, out=self.command)
+        np.add(self.command, self._offset, out=self.command)
+        return self.command
+
+    def fill(self, targets: JointTargets) -> None:
+        """Write the command and the gains of its kinds into the targets."""
+        np.multiply(self.command, self._is_position, out=targets.position)
+        np.multiply(self.command, self._is_velocity, out=targets.velocity)
+        np.multiply(self.command, self._is_effort, out=targets.effort)
+        targets.block[3:5] = self.gains

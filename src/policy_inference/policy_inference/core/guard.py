@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The guard's rules: what they are called, how often they acted, and the bounds of a target."""
+
+from enum import Enum
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.core.action import ActionDecoder
+from policy_inference.interfaces import F64, Kind
+
+
+class Rule(str, Enum):
+    """Rules in the order in which they act; each has a counter."""
+
+    ESTOP = "estop"
+    NOT_FINITE = "not_finite"
+    STALE_STATE = "stale_state"
+    HELD_TOO_LONG = "held_too_long"
+    STALE_COMMAND = "stale_command"
+    BAD_COMMAND = "bad_command"
+    INFERENCE_ERROR = "inference_error"
+    INFERENCE_LATE = "inference_late"
+    ATTITUDE = "attitude"
+    CLOCK = "clock"
+    INTERNAL = "internal"
+    ACTION_CLIP = "action_clip"
+    TARGET_STEP = "target_step"
+    EFFORT = "effort"
+    CLIPPED_TOO_LONG = "clipped_too_long"
+    POSITION_LIMIT = "position_limit"
+
+
+CLIPPED_TICKS_LIMIT = 10
+"""So many ticks in a row clipped by step or effort are a fault."""
+
+
+class TargetBounds:
+    """Bounds of a command [joints] in the units of its kinds.
+
+    Three rows, each |command - centre| <= half width: the step from the last command, the torque
+    that the gains make of the command and the measured state, and the limit of the joint itself.
+    With a command u the demanded torque is stiffness (u - q) - damping dq for positions,
+    damping (u - dq) for velocities and u for efforts, so a bound on the torque is an interval
+    of u. Rows 1 and 2 come from the contract's `nominal` times a margin and are open without it.
+    """
+
+    RULES = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
+
+    def __init__(self, contract: JointContract, action: ActionDecoder, margin: float) -> None:
+        """Compute the half widths and the weights of position and velocity, once."""
+        names, joints = contract.joints.names, len(contract.joints.names)
+        stiffness, damping = action.gains
+        kinds = np.array([kind.value for kind in action.kinds])
+        position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
+        per_unit = np.where(position, stiffness, np.where(effort, 1.0, damping))
+        self._of_position = position.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._of_velocity = np.where(position, damping / stiffness, 1.0 - effort)
+            self._half = np.full((3, joints), np.inf)
+            if contract.nominal:
+                self._half[0] = margin * per_joint(contract.nominal.target_step, names)
+                demand = margin * per_joint(contract.nominal.effort_demand, names)
+                self._half[1] = demand / per_unit
+        self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
+        low, high = _joint_limits(contract, action)
+        self._half[2] = (high - low) / 2.0
+        self._centre = np.zeros((3, joints))
+        self._centre[2] = (high + low) / 2.0
+        self._excess = np.zeros((3, joints))
+        self._beyond = np.zeros((3, joints), dtype=bool)
+
+    def reset(self, command: F64) -> None:
+        """Count steps from this command [joints]."""
+        self._centre[0] = command
+
+    def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
+        """Clip `command` in place; return the rules that changed it.
+
+        Args:
+            command: Target per joint [joints], finite; changed in place.
+            joint_pos: Measured positions [joints], rad.
+            joint_vel: Measured velocities [joints], rad/s.
+        """
+        effort_centre = self._centre[1]
+        np.multiply(joint_vel, self._of_velocity, out=effort_centre)
+        effort_centre += joint_pos * self._of_position
+        np.subtract(command, self._centre, out=self._excess)
+        np.absolute(self._excess, out=self._excess)
+        np.greater(self._excess, self._half, out=self._beyond)
+        acted = self._clip(command) if self._beyond.any() else ()
+        self._centre[0] = command
+        return acted
+
+    def _clip(self, command: F64) -> tuple[Rule, ...]:
+        """Apply the rows one after another, since each may move the command past the next."""
+        acted = []
+        for rule, centre, half in zip(self.RULES, self._centre, self._half, strict=True):
+            if (np.abs(command - centre) > half).any():
+                np.clip(command, centre - half, centre + half, out=command)
+                acted.append(rule)
+        return tuple(acted)
+
+
+def _joint_limits(contract: JointContract, action: ActionDecoder) -> tuple[F64, F64]:
+    """Return the lowest and highest command of each joint in the unit of its kind."""
+    names, joints = contract.joints.names, contract.joints
+    speed, effort = per_joint(joints.velocity_limit, names), per_joint(joints.effort_limit, names)
+    low = per_joint(joints.position_min, names)
+    high = per_joint(joints.position_max, names)
+    for i, kind in enumerate(action.kinds):
+        if kind is Kind.VELOCITY:
+            low[i], high[i] = -speed[i], speed[i]
+        elif kind is Kind.EFFORT:
+            low[i], high[i] = -effort[i], effort[i]
+    return low, high

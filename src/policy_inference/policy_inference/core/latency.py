@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long ticks take, over a window."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Percentiles of a window, s; zeros where nothing was measured."""
+
+    p50_s: float
+    p99_s: float
+    max_s: float
+
+
+class LatencyWindow:
+    """The latest durations; one thread adds, another may summarise."""
+
+    def __init__(self, size: int = 1000) -> None:
+        """Keep the latest `size` durations."""
+        self._durations_s = np.zeros(size)
+        self._count = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Note a duration."""
+        self._durations_s[self._count % self._durations_s.size] = duration_ns * 1e-9
+        self._count += 1
+
+    def summary(self) -> Latency:
+        """Return the percentiles of the window."""
+        durations_s = self._durations_s[: min(self._count, self._durations_s.size)]
+        if durations_s.size == 0:
+            return Latency(p50_s=0.0, p99_s=0.0, max_s=0.0)
+        p50_s, p99_s, max_s = np.percentile(durations_s, (50, 99, 100)).tolist()
+        return Latency(p50_s=p50_s, p99_s=p99_s, max_s=max_s)

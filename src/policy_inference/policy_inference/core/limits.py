@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The limits that the guard works with: the contract's, tightened by the operator."""
+
+from dataclasses import dataclass, fields
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.errors import PolicyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tightening:
+    """Operating limits from outside the bundle; None leaves the contract's value."""
+
+    max_tilt_rad: float | None = None
+    state_timeout_s: float | None = None
+    damp_after_s: float | None = None
+    command_timeout_s: float | None = None
+    margin: float | None = None
+    effort_scale: float | None = None
+    """Share of the contract's effort limits that the drives may use, (0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits in force. Times in ns, angles in rad."""
+
+    max_tilt_rad: float | None
+    state_timeout_ns: int
+    damp_after_ns: int
+    command_timeout_ns: int
+    command_ramp_ns: int
+    margin: float
+    effort_scale: float
+    blend_ns: int
+
+
+def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
+    """Combine the contract's safety section with operating limits.
+
+    Raises:
+        PolicyError: A value would loosen the contract's; it names all such values.
+    """
+    safety = contract.safety
+    ours = {
+        "max_tilt_rad": safety.max_tilt_rad,
+        "state_timeout_s": safety.state_timeout_s or 2.0 / contract.rate_hz,
+        "damp_after_s": safety.damp_after_s,
+        "command_timeout_s": safety.command_timeout_s,
+        "margin": safety.margin,
+        "effort_scale": 1.0,
+    }
+    problems = []
+    for field in fields(Tightening):
+        value, bound = getattr(tightening, field.name), ours[field.name]
+        if value is None:
+            continue
+        if not 0.0 < value or (bound is not None and value > bound):
+            problems.append(f"{field.name}: expected a value in (0, {bound}], found {value}; "
+                            "parameters may tighten the contract's safety, never loosen it")
+        ours[field.name] = value
+    if problems:
+        raise PolicyError("\n".join(problems))
+    return Limits(
+        max_tilt_rad=ours["max_tilt_rad"],
+        state_timeout_ns=_ns(ours["state_timeout_s"]),
+        damp_after_ns=_ns(ours["damp_after_s"]),
+        command_timeout_ns=_ns(ours["command_timeout_s"]),
+        command_ramp_ns=_ns(safety.command_ramp_s),
+        margin=ours["margin"] or safety.margin,
+        effort_scale=ours["effort_scale"] or 1.0,
+        blend_ns=_ns(safety.blend_s),
+    )
+
+
+def _ns(seconds: float | None) -> int:
+    return round((seconds or 0.0) * 1e9)

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's state as one vector with named fields, so that an observation is one gather."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract, Term
+from policy_inference.bundle.terms import TERMS
+from policy_inference.core.rotation import gravity_body
+from policy_inference.interfaces import F64
+
+# Which input a field comes from; fields that are not listed are made here.
+_SOURCES = {
+    "joint_pos": "joint_states",
+    "joint_vel": "joint_states",
+    "quat_xyzw": "imu/data",
+    "ang_vel_body": "imu/data",
+    "gravity_body": "imu/data",
+    "lin_vel_body": "odom",
+    "velocity_command": "cmd_vel",
+}
+_SIZES = {"quat_xyzw": 4, "ang_vel_body": 3, "lin_vel_body": 3, "gravity_body": 3,
+          "velocity_command": 3, "tick": 1}  # fmt: skip
+
+
+def field_name(term: Term) -> str:
+    """Return the state field that a term reads, e.g. ``joint_vel`` or ``external:height_scan``."""
+    field = TERMS[term.term].field
+    if field == "external":
+        return f"external:{term.topic}"
+    return f"phase:{term.period_s}" if field == "phase" else field
+
+
+class RobotState:
+    """Newest values of every field that the contract needs, float64 in one array `flat`.
+
+    Fields of sensors are NaN until they are written, so that a missing input never looks like a
+    zero. Per-joint fields are in contract order; `quat_xyzw` rotates body to world; vectors that
+    end in `_body` are in the body frame; SI units.
+    """
+
+    def __init__(self, contract: JointContract) -> None:
+        """Lay out the fields that the contract's terms and its guard need."""
+        self._period_s = 1.0 / contract.rate_hz
+        sizes = dict(_needed(contract))
+        self.flat: F64 = np.full(sum(sizes.values()), np.nan)
+        ends = np.cumsum(list(sizes.values())).tolist()
+        self.slices = {name: slice(end - sizes[name], end)
+                       for name, end in zip(sizes, ends, strict=True)}  # fmt: skip
+        self._phases = [(self[name], 2.0 * math.pi / float(name.partition(":")[2]))
+                        for name in sizes if name.startswith("phase:")]  # fmt: skip
+        self._orientation = "gravity_body" in sizes
+        if self._orientation:
+            self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
+        self._tick = self["tick"] if "tick" in sizes else None
+        if "velocity_command" in sizes:
+            self["velocity_command"][:] = 0.0
+        self.restart()
+
+    def __getitem__(self, field: str) -> F64:
+        """Return a view of the field; write into it."""
+        return self.flat[self.slices[field]]
+
+    def __contains__(self, field: str) -> bool:
+        """Return whether the contract needs the field."""
+        return field in self.slices
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the topics whose messages fill the fields."""
+        sources = [_SOURCES.get(name) or name.partition("external:")[2] for name in self.slices]
+        return tuple(dict.fromkeys(source for source in sources if source))
+
+    def restart(self) -> None:
+        """Begin the policy's own fields anew: last action, phase, tick count."""
+        self["last_action"][:] = 0.0
+        self.set_tick(0)
+
+    def set_tick(self, tick: int) -> None:
+        """Write the fields that depend on the number of ticks since RUN began."""
+        if self._tick is not None:
+            self._tick[0] = tick
+        for view, rate in self._phases:
+            angle = rate * tick * self._period_s
+            view[:] = (math.sin(angle), math.cos(angle))
+
+    def derive(self) -> None:
+        """Compute the fields that follow from others."""
+        if self._orientation:
+            gravity_body(self._quat, self._gravity)
+
+    def is_finite(self) -> bool:
+        """Return whether every field is finite; one product finds a NaN faster than isfinite."""
+        return math.isfinite(self.flat.dot(self.flat))
+
+    def not_finite(self) -> list[str]:
+        """Return the fields that hold NaN or infinite values."""
+        return [name for name in self.slices if not np.isfinite(self[name]).all()]
+
+
+def _needed(contract: JointContract) -> Iterator[tuple[str, int]]:
+    """Return the fields and their sizes, the joints' first."""
+    joints, actions = len(contract.joints.names), sum(len(t.joints) for t in contract.action.terms)
+    yield "joint_pos", joints
+    yield "joint_vel", joints
+    yield "last_action", actions
+    terms = [term for o in contract.observations.values() for term in o.terms]
+    if contract.safety.max_tilt_rad or any(
+        TERMS[term.term].field == "gravity_body" for term in terms
+    ):
+        yield "quat_xyzw", 4
+        yield "gravity_body", 3
+    for term in terms:
+        name = field_name(term)
+        if name.startswith("external:"):
+            yield name, term.size or 0
+        elif name.startswith("phase:"):
+            yield name, 2
+        elif name in _SIZES:
+            yield name, _SIZES[name]

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one family of errors that a user of the suite meets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class PolicyError(Exception):
+    """Base of every error that has a cause outside this code: a file, a device, a robot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a bundle: where, what was expected, what was found, what to do."""
+
+    file: str
+    key: str = ""
+    expected: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        place = f"{self.file}: {self.key}" if self.key else self.file
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{place}: expected {self.expected}, found {self.found}{remedy}"
+
+
+class BundleError(PolicyError):
+    """A bundle cannot be used; `problems` holds everything that is wrong, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Join the problems to a message of one line each."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, problems)))
+
+
+class BackendError(PolicyError):
+    """A backend is unknown, cannot be opened, or failed while it ran."""
+
+
+class RobotError(PolicyError):
+    """The robot's messages do not fit the contract: missing joints, sizes, no velocity."""
+
+
+class RequestRefused(PolicyError):
+    """A change of mode was asked for that the robot's state does not allow."""

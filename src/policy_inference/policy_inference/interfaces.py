@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plain values and protocols that every other module may import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+Tensor = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, shape and numpy dtype name of a model tensor; every axis is fixed."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        """Return e.g. ``obs float32[1, 45]``."""
+        return f"{self.name} {self.dtype}{list(self.shape)}"
+
+    def empty(self) -> Tensor:
+        """Return a new zeroed array of this shape and dtype."""
+        return np.zeros(self.shape, self.dtype)
+
+
+class Backend(Protocol):
+    """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
+
+    The arrays are made once, belong to the backend, and keep their address until `close`.
+    All methods are called from one thread.
+    """
+
+    name: str
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    details: Mapping[str, str]
+    """What was found when opening: runtime version, device, precision."""
+
+    def run(self) -> None:
+        """Compute `outputs` from `inputs`.
+
+        Raises:
+            BackendError: The runtime failed; `outputs` are then undefined.
+        """
+
+    def close(self) -> None:
+        """Release the runtime; calling it again does nothing."""
+
+
+class Mode(IntEnum):
+    """What the controller is doing; the numbers are those of policy_msgs/JointCommand."""
+
+    DAMP = 0
+    STAND = 1
+    READY = 2
+    RUN = 3
+    HOLD = 4
+
+
+class OnFault(str, Enum):
+    """What stands in the place of a policy's targets when there is no safe target."""
+
+    DAMP = "damp"
+    HOLD_MEASURED = "hold_measured"
+    TORQUE_OFF = "torque_off"
+
+
+class Kind(str, Enum):
+    """What an action term commands: rad, rad/s or N·m."""
+
+    POSITION = "position"
+    VELOCITY = "velocity"
+    EFFORT = "effort"
+
+
+class JointTargets:
+    """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
+
+    torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit).
+    All arrays are rows of `block` [6, joints]; their owner overwrites them with each tick.
+    """
+
+    __slots__ = (
+        "block", "damping", "effort", "effort_limit", "position", "stiffness", "velocity",
+    )  # fmt: skip
+
+    def __init__(self, joints: int) -> None:
+        """Start with targets that command no torque."""
+        self.block: F64 = np.zeros((6, joints))
+        self.position: F64 = self.block[0]
+        self.velocity: F64 = self.block[1]
+        self.effort: F64 = self.block[2]
+        self.stiffness: F64 = self.block[3]
+        self.damping: F64 = self.block[4]
+        self.effort_limit: F64 = self.block[5]

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node publishes its targets as; each output says what it cannot express."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from policy_msgs.msg import JointCommand
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
+from policy_inference.nodes import qos
+
+Builder = Callable[[JointTargets, Mode, int], Any]
+
+_FAULT_MODES = {
+    OnFault.DAMP: JointCommand.MODE_DAMP,
+    OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
+    OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
+}
+
+
+class Output:
+    """Publishes targets as one kind of message, from prebuilt messages.
+
+    `publish` belongs to the control thread, `publish_aside` to any other: they fill different
+    messages, so that an e-stop need not wait for a tick that hangs.
+    """
+
+    def __init__(self, node: Node, kind: str, contract: JointContract, valid_for_s: float) -> None:
+        """Create the publisher.
+
+        Args:
+            node: Node to publish from.
+            kind: Key of `OUTPUTS`.
+            contract: Contract whose fault behaviour and kinds must be expressible.
+            valid_for_s: How long a JointCommand may be followed after its receipt, s.
+
+        Raises:
+            PolicyError: This kind of message cannot express what the contract asks for.
+        """
+        _check_expressible(kind, contract)
+        topic, message, make = OUTPUTS[kind]
+        self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
+        sequence = count()
+        self._build: Builder = make(contract, valid_for_s, sequence)
+        self._build_aside: Builder = make(contract, valid_for_s, sequence)
+
+    def publish(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
+        """Publish the targets of a tick; `stamp_ns` is when its sensors were sampled."""
+        self.publisher.publish(self._build(targets, mode, stamp_ns))
+
+    def publish_aside(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
+        """Publish from another thread than the control thread's."""
+        self.publisher.publish(self._build_aside(targets, mode, stamp_ns))
+
+
+def _check_expressible(kind: str, contract: JointContract) -> None:
+    if kind == "joint_command":
+        return
+    on_fault = contract.safety.on_fault
+    others = sorted({term.kind for term in contract.action.terms} - {"position"})
+    if others:
+        raise PolicyError(f"output {kind!r} carries positions only, and the policy commands "
+                          f"{', '.join(others)}; use the output 'joint_command'")
+    if on_fault != OnFault.HOLD_MEASURED.value:
+        raise PolicyError(f"output {kind!r} cannot express safety.on_fault: {on_fault} of the "
+                          "contract (it carries positions only, so it can only hold_measured); "
+                          "use the output 'joint_command'")
+
+
+def _joint_command(
+    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+) -> Builder:
+    names, rows = contract.joints.names, list[F64]()
+    message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
+    for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
+        values = array("d", bytes(8 * len(names)))
+        setattr(message, field, values)
+        # A view of the message's own memory: filling it needs no conversion.
+        rows.append(np.frombuffer(values))
+    fault_mode = _FAULT_MODES[OnFault(contract.safety.on_fault)]
+
+    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointCommand:
+        for row, values in zip(rows, targets.block, strict=True):
+            row[:] = values
+        _set_stamp(message.stamp, stamp_ns)
+        message.sequence = next(sequence)
+        message.mode = fault_mode if mode is Mode.DAMP else int(mode)
+        return message
+
+    return build
+
+
+def _position_array(
+    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+) -> Builder:
+    message, row = Float64MultiArray(), _row(contract.joints.names)
+    message.data = row
+
+    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> Float64MultiArray:
+        np.frombuffer(row)[:] = targets.position
+        return message
+
+    return build
+
+
+def _joint_trajectory(
+    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+) -> Builder:
+    row = _row(contract.joints.names)
+    point = JointTrajectoryPoint(
+        positions=row, time_from_start=_duration(1.0 / contract.rate_hz)
+    )
+    message = JointTrajectory(joint_names=list(contract.joints.names), points=[point])
+
+    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointTrajectory:
+        np.frombuffer(row)[:] = targets.position
+        return message
+
+    return build
+
+
+def _joint_state(contract: JointContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+    row = _row(contract.joints.names)
+    message = JointState(name=list(contract.joints.names), position=row)
+
+    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointState:
+        np.frombuffer(row)[:] = targets.position
+        _set_stamp(message.header.stamp, stamp_ns)
+        return message
+
+    return build
+
+
+OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
+    "joint_command": ("joint_command", JointCommand, _joint_command),
+    "position_array": ("position_controller/commands", Float64MultiArray, _position_array),
+    "joint_trajectory": ("joint_trajectory", JointTrajectory, _joint_trajectory),
+    "joint_state": ("joint_state_command", JointState, _joint_state),
+}
+"""Kinds of output: relative topic, message type, maker of the message."""
+
+
+def _row(names: Sequence[str]) -> "array[float]":
+    return array("d", bytes(8 * len(names)))
+
+
+def _set_stamp(stamp: Time, ns: int) -> None:
+    stamp.sec, stamp.nanosec = divmod(ns, 1_000_000_000)
+
+
+def _duration(seconds: float) -> Duration:
+    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(sec=sec, nanosec=nanosec)

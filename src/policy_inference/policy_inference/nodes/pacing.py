@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""When a tick is due: by timer, at the arrival of an input, or on simulated time.
+
+A pacer's `wait` returns the next tick, or None when nothing was due for a while, so that the
+loop can look whether it should stop.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from rosgraph_msgs.msg import Clock
+
+from policy_inference.nodes.sampling import Arrivals, Sampled
+
+_SLICE_NS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One tick of the control loop, all times in ns."""
+
+    now_ns: int
+    """The clock of ages and motions: steady, or simulated time."""
+    next_deadline_ns: int
+    """When the next tick is due, on the same clock."""
+    ros_now_ns: int
+    """The clock of header stamps."""
+    missed: int
+    """Deadlines before this one at which no tick could start."""
+    restarted: bool = False
+    """Whether simulated time ran backwards before this tick."""
+
+
+class Pacer(Protocol):
+    """Says when to tick."""
+
+    def wait(self) -> Tick | None:
+        """Block until a tick is due, at most 50 ms; None: not yet."""
+
+    def clock(self) -> int:
+        """Return the time on the clock of `Tick.now_ns`."""
+
+
+class TimerPacer:
+    """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
+
+    def __init__(self, period_ns: int) -> None:
+        """Begin now."""
+        self._period_ns = period_ns
+        self._deadline_ns = time.monotonic_ns()
+
+    def wait(self) -> Tick | None:
+        """Sleep until the deadline."""
+        left_ns = self._deadline_ns - time.monotonic_ns()
+        if left_ns > _SLICE_NS:
+            time.sleep(_SLICE_NS * 1e-9)
+            return None
+        if left_ns > 0:
+            time.sleep(left_ns * 1e-9)
+        return self._tick(time.monotonic_ns())
+
+    def _tick(self, now_ns: int) -> Tick:
+        missed = max(0, (now_ns - self._deadline_ns) // self._period_ns)
+        self._deadline_ns += (missed + 1) * self._period_ns
+        return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns,
+                    ros_now_ns=time.time_ns(), missed=missed)
+
+    def clock(self) -> int:
+        """Return the steady clock."""
+        return time.monotonic_ns()
+
+
+class TriggerPacer:
+    """Ticks at the first arrival on an input at or after each deadline.
+
+    At the latest one period after the deadline, so that a dead input cannot stop the guard.
+    Where the input comes at about the policy's rate, deadlines are moved to half a period before
+    its arrivals, so that jitter does not make a tick wait for the message after.
+    """
+
+    def __init__(self, period_ns: int, trigger: Sampled[object], arrivals: Arrivals) -> None:
+        """Begin now; `arrivals` watches `trigger`."""
+        self._period_ns = period_ns
+        self._trigger = trigger
+        self._arrivals = arrivals
+        self._deadline_ns = time.monotonic_ns()
+
+    def wait(self) -> Tick | None:
+        """Wait for the deadline, then for an arrival."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._deadline_ns:
+            time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
+            return None
+        # What came before the deadline is not the arrival that is waited for.
+        self._trigger.hold()
+        latest_ns = self._deadline_ns + self._period_ns
+        while not self._arrivals.wait(min(latest_ns - time.monotonic_ns(), _SLICE_NS)):
+            if time.monotonic_ns() >= latest_ns:
+                return self._tick(time.monotonic_ns(), arrived=False)
+        return self._tick(time.monotonic_ns(), arrived=True)
+
+    def _tick(self, now_ns: int, *, arrived: bool) -> Tick:
+        late_ns = now_ns - self._deadline_ns
+        # A tick without an arrival happens one period late, and uses up that deadline only.
+        missed = max(0, late_ns // self._period_ns - (0 if arrived else 1))
+        if arrived and late_ns > self._period_ns // 2:
+            self._deadline_ns = now_ns + self._period_ns // 2
+        else:
+            self._deadline_ns += (missed + 1) * self._period_ns
+        return Tick(now_ns=now_ns, next_deadline_ns=now_ns + self._period_ns,
+                    ros_now_ns=time.time_ns(), missed=missed)
+
+    def clock(self) -> int:
+        """Return the steady clock."""
+        return time.monotonic_ns()
+
+
+class SimulatedPacer:
+    """Ticks on /clock only: at the first time at or after each deadline of simulated time.
+
+    Ages and lateness are simulated time too, so that a simulator that pauses, or a machine that
+    is slow, changes nothing.
+    """
+
+    def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
+        """Begin at the first message; `arrivals` watches `clock`."""
+        self._period_ns = period_ns
+        self._messages = clock
+        self._arrivals = arrivals
+        self._now_ns = -1
+        self._deadline_ns = 0
+
+    def wait(self) -> Tick | None:
+        """Wait for a time at which a tick is due."""
+        if not self._arrivals.wait(_SLICE_NS):
+            return None
+        message = self._messages.take()
+        if message is None:
+            return None
+        now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
+        restarted = now_ns < self._now_ns
+        if restarted or self._now_ns < 0:
+            self._deadline_ns = now_ns
+        elif now_ns == self._now_ns or now_ns < self._deadline_ns:
+            return None
+        self._now_ns = now_ns
+        missed = (now_ns - self._deadline_ns) // self._period_ns
+        self._deadline_ns += (missed + 1) * self._period_ns
+        return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
+                    missed=missed, restarted=restarted)
+
+    def clock(self) -> int:
+        """Return the simulated time of the latest tick."""
+        return max(0, self._now_ns)

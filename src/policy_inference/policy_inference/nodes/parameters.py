@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of a node as one table: type, default, description, range; fixed once configured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import ParameterUninitializedException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from policy_inference.errors import PolicyError
+
+_TYPES = {
+    bool: Parameter.Type.BOOL,
+    float: Parameter.Type.DOUBLE,
+    str: Parameter.Type.STRING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One parameter; without a default it is optional, or required if `required`."""
+
+    name: str
+    type: type
+    doc: str
+    default: Any = None
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float = 1e6
+
+
+class ParameterTable:
+    """Declares a table of parameters on a node and reads it as a whole."""
+
+    def __init__(self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]) -> None:
+        """Declare; while `is_configured`, changes are refused with that reason."""
+        self._node, self._specs, self._is_configured = node, specs, is_configured
+        for spec in specs:
+            value = _TYPES[spec.type] if spec.default is None else spec.default
+            node.declare_parameter(spec.name, value, _descriptor(spec))
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def read(self) -> dict[str, Any]:
+        """Return all values; an optional one that is not set is None.
+
+        Raises:
+            PolicyError: A required parameter is not set or a value is not one of its choices.
+        """
+        values = {spec.name: self._value(spec) for spec in self._specs}
+        problems = [problem for spec in self._specs
+                    if (problem := _problem(spec, values[spec.name]))]  # fmt: skip
+        if problems:
+            raise PolicyError("\n".join(problems))
+        return values
+
+    def _value(self, spec: Spec) -> Any:
+        try:
+            return self._node.get_parameter(spec.name).value
+        except ParameterUninitializedException:
+            return None
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        known = {spec.name: spec for spec in self._specs}
+        for parameter in parameters:
+            spec = known.get(parameter.name)
+            if spec is None:
+                continue
+            if self._is_configured():
+                return SetParametersResult(successful=False, reason=(
+                    f"{parameter.name} is read when the node is configured; clean the node up "
+                    "first"))
+            if problem := _problem(spec, parameter.value):
+                return SetParametersResult(successful=False, reason=problem)
+        return SetParametersResult(successful=True)
+
+
+def _problem(spec: Spec, value: Any) -> str:
+    if value is None:
+        return f"parameter {spec.name}: expected a value, found none" if spec.required else ""
+    if spec.choices and value not in spec.choices:
+        return f"parameter {spec.name}: expected one of {', '.join(spec.choices)}, found {value!r}"
+    if spec.minimum is not None and not spec.minimum <= value <= spec.maximum:
+        return (f"parameter {spec.name}: expected a value in [{spec.minimum}, {spec.maximum}], "
+                f"found {value}")
+    return ""
+
+
+def _descriptor(spec: Spec) -> ParameterDescriptor:
+    ranges = []
+    if spec.minimum is not None:
+        ranges = [FloatingPointRange(from_value=spec.minimum, to_value=spec.maximum)]
+    return ParameterDescriptor(
+        description=spec.doc,
+        additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "",
+        floating_point_range=ranges,
+    )

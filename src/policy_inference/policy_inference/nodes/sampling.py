@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sample, don't stream: take the newest message when it is needed, call nothing back.
+
+At 500 Hz JointState and 200 Hz Imu, callbacks cost 14.5 % of a core, taking the newest message
+at each tick of a 50 Hz loop 3 %.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+from policy_inference.nodes import qos
+
+M = TypeVar("M")
+
+
+class SampleGroup(CallbackGroup):
+    """Keeps the executor from taking messages, and lets it handle their QoS events.
+
+    Without the events, warnings about incompatible QoS would vanish.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Refuse subscriptions."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Allow what was not refused, any number at a time."""
+        return True
+
+    def ending_execution(self, entity: Any) -> None:
+        """Keep no account of what runs."""
+
+
+class Sampled(Generic[M]):
+    """A subscription of depth 1 whose newest message is taken on demand."""
+
+    def __init__(self, node: Node, group: SampleGroup, message: type[M], topic: str) -> None:
+        """Subscribe to the relative topic."""
+        self.topic = topic
+        self.resolved_topic: str = node.resolve_topic_name(topic)
+        self._node = node
+        self._message = message
+        self._held: M | None = None
+        self.subscription = node.create_subscription(
+            message, topic, _never_called, qos.SAMPLE, callback_group=group
+        )
+
+    def take(self) -> M | None:
+        """Return the newest message that was not taken yet."""
+        newest, held = self._take_now(), self._held
+        self._held = None
+        return held if newest is None else newest
+
+    def hold(self) -> None:
+        """Clear the queue for the next arrival; what was in it is not lost to `take`."""
+        newest = self._take_now()
+        if newest is not None:
+            self._held = newest
+
+    def _take_now(self) -> M | None:
+        with self.subscription.handle:
+            taken = self.subscription.handle.take_message(self._message, False)
+        return None if taken is None else taken[0]
+
+    def publishers(self) -> int:
+        """Return how many publishers there are on the topic."""
+        return int(self._node.count_publishers(self.resolved_topic))
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self.subscription)
+
+
+class Arrivals:
+    """Waits for a message on one of some sampled subscriptions, without taking it."""
+
+    def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
+        """Prepare a wait set of our own, which no executor uses."""
+        self._handles = [sampled.subscription.handle for sampled in inputs]
+        self._wait_set = rclpy_implementation.WaitSet(
+            len(inputs), 0, 0, 0, 0, 0, node.context.handle
+        )
+
+    def wait(self, timeout_ns: int) -> bool:
+        """Return whether a message is there, after at most this time."""
+        self._wait_set.clear_entities()
+        for handle in self._handles:
+            with handle:
+                self._wait_set.add_subscription(handle)
+        self._wait_set.wait(max(0, timeout_ns))
+        return bool(self._wait_set.get_ready_entities("subscription"))
+
+
+def _never_called(_: object) -> None:
+    raise AssertionError("the executor took a sampled message")

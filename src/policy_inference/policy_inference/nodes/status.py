@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a joint policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
+from rclpy.node import Node
+
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.controller import Controller, Snapshot
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.interfaces import Backend, Mode
+from policy_inference.nodes import qos
+from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.pacing import Pacer
+from policy_inference.nodes.sampler import COMMAND, Sampler
+
+_SLOW_SHARE = 0.95
+"""A rate below this share of the one asked for is reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reported:
+    """Everything that the status is put together from."""
+
+    bundle: Bundle
+    backend: Backend
+    controller: Controller
+    sampler: Sampler
+    loop: ControlLoop
+    pacer: Pacer
+    latency: LatencyWindow
+
+
+class StatusReporter:
+    """Publishes ~/status and /diagnostics, and logs changes of mode, rate and publishers."""
+
+    def __init__(self, node: Node, reported: Reported) -> None:
+        """Create the publishers."""
+        self._node, self._reported = node, reported
+        self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._counted = (time.monotonic(), reported.loop.ticks)
+        self._rate_hz = 0.0
+        self._slow = False
+        self._warned: set[str] = set()
+
+    def report(self) -> None:
+        """Publish one status and one diagnostics array."""
+        snapshot = self._reported.controller.snapshot()
+        self._measure_rate()
+        status = self._compose(snapshot)
+        self._status.publish(status)
+        self._diagnostics.publish(self._diagnose(status))
+        self.log_edges()
+
+    def log_edges(self) -> None:
+        """Log the changes of mode since the last call."""
+        edges = self._reported.controller.edges
+        while edges:
+            mode, reason = edges.popleft()
+            level = self._node.get_logger().info
+            if mode is Mode.HOLD or (mode is Mode.DAMP and ":" in reason):
+                level = self._node.get_logger().error
+            level(f"{mode.name}: {reason}")
+
+    def publisher_problems(self) -> list[str]:
+        """Return the robot-state inputs with more than one publisher."""
+        return [
+            f"{name}: {count} publishers, expected 1; at depth 1 they starve each other"
+            for name, sampled in self._reported.sampler.topics.items()
+            if name != COMMAND and (count := sampled.publishers()) > 1
+        ]
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self._node.destroy_publisher(self._status)
+        self._node.destroy_publisher(self._diagnostics)
+
+    def _measure_rate(self) -> None:
+        then, ticks = self._counted
+        now, asked_hz = time.monotonic(), self._reported.bundle.contract.rate_hz
+        if now - then < 1.0:
+            return
+        self._rate_hz = (self._reported.loop.ticks - ticks) / (now - then)
+        self._counted = (now, self._reported.loop.ticks)
+        slow = self._rate_hz < _SLOW_SHARE * asked_hz
+        if slow != self._slow:
+            text = f"rate reached {self._rate_hz:.1f} Hz, asked for {asked_hz:g} Hz"
+            logger = self._node.get_logger()
+            if slow:
+                logger.warning(text)
+            else:
+                logger.info(text)
+        self._slow = slow
+
+    def _compose(self, snapshot: Snapshot) -> PolicyStatus:
+        reported, latency = self._reported, self._reported.latency.summary()
+        bundle, backend = reported.bundle, reported.backend
+        return PolicyStatus(
+            stamp=self._node.get_clock().now().to_msg(),
+            mode=int(snapshot.mode), reason=snapshot.reason, latched=snapshot.latched,
+            bundle=str(bundle.path), bundle_version=bundle.contract.version,
+            bundle_sha256=bundle.sha256, backend=backend.name,
+            runs_on=", ".join(backend.details.values()),
+            nominal_known=bundle.contract.nominal is not None,
+            rate_hz=bundle.contract.rate_hz, rate_reached_hz=self._rate_hz,
+            latency_p50_s=latency.p50_s, latency_p99_s=latency.p99_s, latency_max_s=latency.max_s,
+            ticks=reported.loop.ticks, ticks_missed=reported.loop.missed,
+            guard_counters=[GuardCounter(name=name, count=count)
+                            for name, count in snapshot.counters.items()],
+            inputs=self._inputs(), telemetry=[],
+        )  # fmt: skip
+
+    def _inputs(self) -> list[InputStatus]:
+        now_ns, found = self._reported.pacer.clock(), []
+        for name, sampled in self._reported.sampler.topics.items():
+            entry = self._reported.controller.inputs[name]
+            age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
+            text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
+            if publishers > 1:
+                text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
+            self._warn(name, publishers)
+            found.append(InputStatus(
+                name=name, age_s=math.inf if age_ns is None else age_ns * 1e-9,
+                publishers=publishers, ok=not text, text=text))  # fmt: skip
+        return found
+
+    def _warn(self, name: str, publishers: int) -> None:
+        """Log when a second publisher appears: an error for robot state, where motion goes on."""
+        if publishers <= 1:
+            self._warned.discard(name)
+        elif name not in self._warned:
+            self._warned.add(name)
+            logger = self._node.get_logger()
+            text = f"{publishers} publishers on {name}"
+            if name == COMMAND:
+                logger.warning(f"{text}: the newest message wins")
+            else:
+                logger.error(f"{text}: stop all but one, they starve each other")
+
+    def _diagnose(self, status: PolicyStatus) -> DiagnosticArray:
+        level, text = DiagnosticStatus.OK, Mode(status.mode).name
+        # Without a velocity command the robot stands still: nothing to warn of.
+        bad = [entry.text for entry in status.inputs if not entry.ok]
+        if bad or self._slow:
+            level, text = DiagnosticStatus.WARN, "; ".join(bad) or "rate not reached"
+        if status.latched or status.mode == Mode.HOLD:
+            level, text = DiagnosticStatus.ERROR, status.reason
+        values = {
+            "mode": Mode(status.mode).name, "reason": status.reason, "backend": status.backend,
+            "runs_on": status.runs_on, "rate_hz": f"{status.rate_hz:g}",
+            "rate_reached_hz": f"{status.rate_reached_hz:.1f}",
+            "latency_p99_s": f"{status.latency_p99_s:.6f}",
+            "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
+            "nominal_known": str(status.nominal_known),
+            **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
+        }  # fmt: skip
+        return DiagnosticArray(
+            header=_header(status),
+            status=[DiagnosticStatus(
+                level=level, name=f"{self._node.get_fully_qualified_name()}: policy",
+                message=text, hardware_id=status.bundle_version,
+                values=[KeyValue(key=key, value=value) for key, value in values.items()])],
+        )  # fmt: skip
+
+
+def _header(status: PolicyStatus) -> "DiagnosticArray.header":
+    header = DiagnosticArray().header
+    header.stamp = status.stamp
+    return header

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Installs policy_inference; colcon runs it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "policy_inference"
+SHARE = f"share/{PACKAGE}"
+BUNDLES = sorted(Path().glob("config/bundles/*"))
+
+
+def files(pattern: str) -> list[str]:
+    """Return the files that match `pattern`, relative to this folder."""
+    return sorted(str(path) for path in Path().glob(pattern) if path.is_file())
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Runs learned policies on robots: a policy bundle in, safe joint commands out.",
+    author="The policy_inference authors",
+    author_email="policy-inference@users.noreply.github.com",
+    maintainer="The policy_inference authors",
+    maintainer_email="policy-inference@users.noreply.github.com",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["py.typed", "*.json"]},
+    zip_safe=False,
+    install_requires=["setuptools", "numpy", "onnxruntime", "PyYAML"],
+    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
+    extras_require={"test": ["pytest"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/environment", files("environment/*")),
+        (f"{SHARE}/launch", files("launch/*.launch.py")),
+        (f"{SHARE}/config/nodes", files("config/nodes/*.yaml")),
+        *((f"{SHARE}/{bundle}", files(f"{bundle}/*")) for bundle in BUNDLES),
+    ],
+    entry_points={
+        "console_scripts": [
+            "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
+            "policy_inference = policy_inference.cli:main",
+        ],
+        "policy_inference.backends": [
+            "onnx = policy_inference.backends.onnx:OnnxBackend",
+        ],
+    },
+)

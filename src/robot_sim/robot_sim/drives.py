@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The joint drives of the robot: a PD law per joint, with torque limit, expiry and latency."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.errors import SimError
+from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, Array
+
+DAMPING_ON_EXPIRY = 5.0
+_FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+# MuJoCo refuses controls beyond 1e10; far below that every drive is at its torque limit anyway.
+_LARGEST = 1e6
+_NOT_NEGATIVE = ("stiffness", "damping", "effort_limit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveCommand:
+    """What the drives shall do until the next command, or until this one expires.
+
+    torque = clip(stiffness * (position - q) + damping * (velocity - dq) + effort, +-effort_limit),
+    closed continuously inside the drive. All arrays are float64 [n] in the order of `joint_names`.
+
+    Attributes:
+        joint_names: The joints, in any order; each joint of the robot exactly once.
+        position: Target positions, rad.
+        velocity: Target velocities, rad/s.
+        effort: Feed-forward torques, N m.
+        stiffness: Position gains, N m/rad, not negative.
+        damping: Velocity gains, N m s/rad, not negative.
+        effort_limit: Torque limits, N m, not negative; the joint's rated torque also holds.
+        valid_for_ns: Time after its arrival at the drives at which the command expires.
+    """
+
+    joint_names: tuple[str, ...]
+    position: Array
+    velocity: Array
+    effort: Array
+    stiffness: Array
+    damping: Array
+    effort_limit: Array
+    valid_for_ns: int
+
+
+def position_command(
+    position: npt.ArrayLike,
+    *,
+    stiffness: float,
+    damping: float,
+    joint_names: tuple[str, ...] = JOINT_NAMES,
+    valid_for_ns: int = 200_000_000,
+) -> DriveCommand:
+    """Return a command to hold `position` (rad, [n]) with equal gains on every joint."""
+    target = np.array(position, dtype=np.float64)
+    zeros = np.zeros_like(target)
+    return DriveCommand(
+        joint_names=joint_names,
+        position=target,
+        velocity=zeros,
+        effort=zeros,
+        stiffness=zeros + stiffness,
+        damping=zeros + damping,
+        effort_limit=zeros + EFFORT_LIMIT_NM.max(),
+        valid_for_ns=valid_for_ns,
+    )
+
+
+class Drives:
+    """The 12 drives of one simulated robot. Without a valid command they damp."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        """Take over the actuators of `model`; they damp until a command arrives."""
+        self.latency_ns = 0
+        self._model = model
+        self._ctrl: Array = np.zeros(model.nu)
+        self._motor_on = np.ones(model.nu, dtype=bool)
+        self._on_the_way: deque[tuple[int, DriveCommand, npt.NDArray[np.intp]]] = deque()
+        self._expires_ns: int | None = None
+        self.damp()
+
+    @property
+    def damped(self) -> bool:
+        """Whether the drives damp because no valid command is there."""
+        return self._expires_ns is None
+
+    def send(self, command: DriveCommand, now_ns: int) -> None:
+        """Check a command and let it arrive after `latency_ns`.
+
+        Raises:
+            SimError: A joint is missing, doubled or unknown, or an array has the wrong length,
+                is not finite, or is negative where it must not be.
+        """
+        order = _order(command.joint_names)
+        for name in _FIELDS:
+            _check_field(name, getattr(command, name))
+        if command.valid_for_ns <= 0:
+            raise SimError(
+                f"command.valid_for_ns: expected a positive time, got {command.valid_for_ns}"
+            )
+        self._on_the_way.append((now_ns + self.latency_ns, command, order))
+
+    def update(self, now_ns: int) -> Array:
+        """Let commands that are due arrive and old ones expire.
+
+        Returns:
+            Actuator controls (rad, [12]) for the physics step that begins at `now_ns`.
+        """
+        while self._on_the_way and self._on_the_way[0][0] <= now_ns:
+            arrival_ns, command, order = self._on_the_way.popleft()
+            self._load(command, order)
+            self._expires_ns = arrival_ns + command.valid_for_ns
+        if self._expires_ns is not None and now_ns >= self._expires_ns:
+            self.damp()
+        return self._ctrl
+
+    def damp(self) -> None:
+        """Brake every joint with `DAMPING_ON_EXPIRY` until another command arrives."""
+        zeros = np.zeros(len(JOINT_NAMES))
+        self._set(zeros, zeros, zeros, zeros + DAMPING_ON_EXPIRY, EFFORT_LIMIT_NM)
+        self._expires_ns = None
+
+    def forget(self) -> None:
+        """Drop commands on the way and damp, as after a power cycle; switched-off motors stay."""
+        self._on_the_way.clear()
+        self.damp()
+
+    def set_motor(self, joint_name: str, *, on: bool) -> None:
+        """Switch one motor on or off; one that is off neither drives nor brakes.
+
+        Raises:
+            SimError: The robot has no such joint.
+        """
+        if joint_name not in JOINT_NAMES:
+            raise SimError(f"motor: unknown joint '{joint_name}'; known: {', '.join(JOINT_NAMES)}")
+        self._motor_on[JOINT_NAMES.index(joint_name)] = on
+        self._model.actuator_gear[:, 0] = self._motor_on
+
+    def _load(self, command: DriveCommand, order: npt.NDArray[np.intp]) -> None:
+        """Make an arrived command the law of the drives."""
+        ordered = {
+            name: np.clip(getattr(command, name), -_LARGEST, _LARGEST)[order] for name in _FIELDS
+        }
+        self._set(
+            ordered["position"],
+            ordered["effort"] + ordered["damping"] * ordered["velocity"],
+            ordered["stiffness"],
+            ordered["damping"],
+            np.minimum(ordered["effort_limit"], EFFORT_LIMIT_NM),
+        )
+
+    def _set(self, ctrl: Array, bias: Array, kp: Array, kd: Array, limit_nm: Array) -> None:
+        """Write the PD law into the model's affine actuators."""
+        model = self._model
+        self._ctrl = ctrl
+        model.actuator_gainprm[:, 0] = kp
+        model.actuator_biasprm[:, :3] = np.stack([bias, -kp, -kd], axis=1)
+        model.actuator_forcerange[:] = np.stack([-limit_nm, limit_nm], axis=1)
+
+
+def _order(joint_names: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Return where each joint of the robot is in `joint_names`."""
+    if joint_names == JOINT_NAMES:
+        return np.arange(len(JOINT_NAMES))
+    problems = {
+        "missing": sorted(set(JOINT_NAMES) - set(joint_names)),
+        "doubled": sorted({name for name in joint_names if joint_names.count(name) > 1}),
+        "unknown": sorted(set(joint_names) - set(JOINT_NAMES)),
+    }
+    found = [f"{kind} {', '.join(names)}" for kind, names in problems.items() if names]
+    if found:
+        raise SimError(
+            f"command.joint_names: expected each of the robot's {len(JOINT_NAMES)} joints once, "
+            f"found {'; '.join(found)}"
+        )
+    return np.array([joint_names.index(name) for name in JOINT_NAMES])
+
+
+def _check_field(name: str, values: Array) -> None:
+    """Raise unless `values` is a finite [12] array, not negative where that is required."""
+    expected = (len(JOINT_NAMES),)
+    if np.shape(values) != expected:
+        raise SimError(f"command.{name}: expected shape {expected}, got {np.shape(values)}")
+    if not np.isfinite(values).all():
+        raise SimError(f"command.{name}: expected finite values, got {np.asarray(values)}")
+    if name in _NOT_NEGATIVE and np.min(values) < 0.0:
+        raise SimError(f"command.{name}: expected no negative value, got {np.min(values)}")

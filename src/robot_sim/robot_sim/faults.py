@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of a robot, switched on and off by the simulated clock.
+
+A fault is written `kind[:target][@start_s][+duration_s][=value]`. It starts at 0 unless told
+otherwise and lasts to the end unless told otherwise:
+
+==========================================  ======================================================
+`freeze:<stream>`                           the stream repeats its last message, stamp included
+`drop:<stream>`                             the stream is silent
+`nan:<stream>.<field>`                      the first element of the field is NaN
+`noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
+`order:joint_states`                        joint values ordered part by part, not leg by leg,
+                                            under unchanged names
+`latency:command=seconds`                   commands reach the drives later (0 to 0.04 s)
+`motor_off:<joint>`                         the motor neither drives nor brakes
+`push:front|rear|left|right=newton`         a push *from* that side, seen from the robot
+==========================================  ======================================================
+
+Examples: `nan:joint_states.velocity@3.0+0.02`, `push:left@5.0+0.1=100`, `drop:imu@4`.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.figures import JOINT_NAMES, JOINTS, LEGS
+from robot_sim.rotation import turn, yaw_rad
+from robot_sim.world import MAX_LATENCY_NS, NS_PER_S, Sensors, World
+
+STREAM_FIELDS = {
+    "joint_states": {
+        "position": "joint_pos",
+        "velocity": "joint_vel",
+        "effort": "joint_effort",
+    },
+    "imu": {
+        "orientation": "quat_xyzw",
+        "angular_velocity": "ang_vel_body",
+        "linear_acceleration": "lin_acc_body",
+    },
+    "contact": {"force": "foot_force_world"},
+    "odom": {"position": "pos_world", "velocity": "lin_vel_body"},
+}
+"""Streams, and their fields by the names of `Sensors`."""
+_PUSH_DIRECTION = {
+    "front": (-1.0, 0.0, 0.0),
+    "rear": (1.0, 0.0, 0.0),
+    "left": (0.0, -1.0, 0.0),
+    "right": (0.0, 1.0, 0.0),
+}
+_FIELD_TARGETS = tuple(f"{stream}.{field}" for stream, x in STREAM_FIELDS.items() for field in x)
+TARGETS = {
+    "freeze": tuple(STREAM_FIELDS),
+    "drop": tuple(STREAM_FIELDS),
+    "nan": _FIELD_TARGETS,
+    "noise": _FIELD_TARGETS,
+    "order": ("joint_states",),
+    "latency": ("command",),
+    "motor_off": JOINT_NAMES,
+    "push": tuple(_PUSH_DIRECTION),
+}
+"""Kinds of faults and the targets of each."""
+_WITH_VALUE = ("noise", "latency", "push")
+_BY_PART = np.arange(len(JOINT_NAMES)).reshape(len(LEGS), len(JOINTS)).T.ravel()
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
+_TEXT = re.compile(
+    rf"(?P<kind>\w+):(?P<target>[\w.]+)(?:@(?P<start>{_NUMBER}))?"
+    rf"(?:\+(?P<duration>{_NUMBER}))?(?:=(?P<value>{_NUMBER}))?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        kind: One of `TARGETS`.
+        target: One of the kind's targets.
+        start_s: Simulated time at which it begins.
+        duration_s: How long it lasts; infinite if it never ends.
+        value: Noise in the field's unit, latency in s, push in N; unused by other kinds.
+    """
+
+    kind: str
+    target: str
+    start_s: float = 0.0
+    duration_s: float = math.inf
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check kind, target and value.
+
+        Raises:
+            SimError: One of them does not fit; the message lists what is known.
+        """
+        if self.kind not in TARGETS:
+            raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(TARGETS)}")
+        if self.target not in TARGETS[self.kind]:
+            known = ", ".join(TARGETS[self.kind])
+            raise SimError(f"fault {self.kind}: unknown target '{self.target}'; known: {known}")
+        if self.kind == "latency" and self.value * NS_PER_S > MAX_LATENCY_NS:
+            limit_s = MAX_LATENCY_NS / NS_PER_S
+            raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
+
+    def active(self, time_ns: int) -> bool:
+        """Return whether the fault is there at a simulated time."""
+        return self.start_s <= time_ns / NS_PER_S < self.start_s + self.duration_s
+
+
+def parse_fault(text: str) -> Fault:
+    """Parse `kind:target[@start_s][+duration_s][=value]`.
+
+    Raises:
+        SimError: The text has another form, or names an unknown kind or target.
+    """
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise SimError(
+            f"fault: expected kind:target[@start_s][+duration_s][=value], got '{text}'; "
+            f"known kinds: {', '.join(TARGETS)}"
+        )
+    kind, value = match["kind"], match["value"]
+    if kind in TARGETS and (value is not None) != (kind in _WITH_VALUE):
+        expected = "a value, as in '=0.1'" if kind in _WITH_VALUE else "no value"
+        raise SimError(f"fault {kind}: expected {expected}, got '{text}'")
+    return Fault(
+        kind=kind,
+        target=match["target"],
+        start_s=float(match["start"] or 0.0),
+        duration_s=float(match["duration"] or math.inf),
+        value=float(value or 0.0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """What leaves the robot: per stream the sensors it shows, None while it is silent.
+
+    Only the stream's own fields and `time_ns`, its stamp, count in each.
+    """
+
+    joint_states: Sensors | None
+    imu: Sensors | None
+    contact: Sensors | None
+    odom: Sensors | None
+
+    def merged(self) -> Sensors | None:
+        """Return all streams in one with the oldest stamp, None when one of them is silent."""
+        shown = {name: getattr(self, name) for name in STREAM_FIELDS}
+        if self.joint_states is None or None in shown.values():
+            return None
+        values: dict[str, Any] = {
+            field: getattr(shown[stream], field)
+            for stream, fields in STREAM_FIELDS.items()
+            for field in fields.values()
+        }
+        oldest_ns = min(sensors.time_ns for sensors in shown.values())
+        return dataclasses.replace(self.joint_states, time_ns=oldest_ns, **values)
+
+
+class FaultPlan:
+    """Faults to come: `act` gives them to the world, `apply` to what the sensors show."""
+
+    def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+        """Plan faults.
+
+        Args:
+            faults: In the order in which those of one stream are applied.
+            seed: Of the noise.
+        """
+        self.faults = tuple(faults)
+        self._rng = np.random.default_rng(seed)
+        self._last: dict[str, Sensors] = {}
+        self._begun: set[Fault] = set()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str], *, seed: int = 0) -> "FaultPlan":
+        """Plan faults given as texts; empty ones are ignored.
+
+        Raises:
+            SimError: A text cannot be understood.
+        """
+        return cls([parse_fault(text) for text in texts if text.strip()], seed=seed)
+
+    def act(self, world: World) -> None:
+        """Begin and end the faults of motors, pushes and latency that are due.
+
+        Call it before each `world.step`.
+        """
+        for fault in self.faults:
+            active = fault.active(world.time_ns)
+            if active and fault not in self._begun:
+                self._begun.add(fault)
+                _begin(fault, world)
+            elif not active and fault in self._begun:
+                self._begun.remove(fault)
+                _end(fault, world)
+
+    def apply(self, sensors: Sensors) -> Streams:
+        """Return what leaves the robot when its sensors are `sensors`."""
+        return Streams(**{stream: self._stream(stream, sensors) for stream in STREAM_FIELDS})
+
+    def _stream(self, stream: str, sensors: Sensors) -> Sensors | None:
+        """Apply the faults of one stream."""
+        mine = [
+            fault
+            for fault in self.faults
+            if fault.target.split(".")[0] == stream and fault.active(sensors.time_ns)
+        ]
+        kinds = {fault.kind for fault in mine}
+        if "drop" in kinds:
+            return None
+        if "freeze" in kinds and stream in self._last:
+            return self._last[stream]
+        for fault in mine:
+            sensors = self._spoil(fault, sensors)
+        self._last[stream] = sensors
+        return sensors
+
+    def _spoil(self, fault: Fault, sensors: Sensors) -> Sensors:
+        """Return sensors with the fault in their values."""
+        stream, _, field = fault.target.partition(".")
+        if fault.kind == "order":
+            fields = STREAM_FIELDS[stream].values()
+            swapped: dict[str, Any] = {name: getattr(sensors, name)[_BY_PART] for name in fields}
+            return dataclasses.replace(sensors, **swapped)
+        if fault.kind not in ("nan", "noise"):
+            return sensors
+        name = STREAM_FIELDS[stream][field]
+        values = getattr(sensors, name).copy()
+        if fault.kind == "nan":
+            values.flat[0] = np.nan
+        else:
+            values += self._rng.normal(0.0, fault.value, values.shape)
+        changed: dict[str, Any] = {name: values}
+        return dataclasses.replace(sensors, **changed)
+
+
+def _begin(fault: Fault, world: World) -> None:
+    """Give a fault to the robot's body."""
+    if fault.kind == "motor_off":
+        world.motor_off(fault.target)
+    elif fault.kind == "latency":
+        world.latency_ns = round(fault.value * NS_PER_S)
+    elif fault.kind == "push":
+        force_n = fault.value * np.array(_PUSH_DIRECTION[fault.target])
+        world.push(turn(force_n, yaw_rad(world.sense().quat_xyzw)), fault.duration_s)
+
+
+def _end(fault: Fault, world: World) -> None:
+    """Take a fault from the robot's body; a push ends by itself."""
+    if fault.kind == "motor_off":
+        world.motor_on(fault.target)
+    elif fault.kind == "latency":
+        world.latency_ns = 0

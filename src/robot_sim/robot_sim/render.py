@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet.
+
+OpenGL comes from EGL where it works, else from OSMesa (in software).
+"""
+
+import functools
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import imageio_ffmpeg
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.model import build_model
+from robot_sim.trace import Trace
+
+Frame = npt.NDArray[np.uint8]
+AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
+# Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
+LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
+_GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
+_PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
+
+
+class Camera:
+    """Renders poses of the robot with a camera that follows it. Use it in a `with` block."""
+
+    def __init__(self, *, width: int = 960, height: int = 540) -> None:
+        """Make a picture buffer.
+
+        Args:
+            width: Of the pictures, at most 1920.
+            height: Of the pictures, at most 1080.
+
+        Raises:
+            SimError: Neither EGL nor OSMesa works on this machine.
+        """
+        self._context = importlib.import_module(_gl_module()).GLContext(width, height)
+        self._context.make_current()
+        self._model = build_model()
+        self._data = mujoco.MjData(self._model)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=500)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._option, self._view = mujoco.MjvOption(), mujoco.MjvCamera()
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._gl = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
+        self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
+        self._view.distance = DISTANCE_M
+
+    def __enter__(self) -> "Camera":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the picture buffer."""
+        self._gl.free()
+        self._context.free()
+
+    def picture(self, qpos: Array, look_at: Array) -> Frame:
+        """Render one pose.
+
+        Args:
+            qpos: Row [19] of `Trace.qpos`.
+            look_at: Point [2] on the ground (m, world) in the middle of the picture.
+
+        Returns:
+            Colours [height, width, 3], RGB.
+        """
+        self._data.qpos[:] = qpos
+        mujoco.mj_forward(self._model, self._data)
+        self._view.lookat[:] = [*look_at, LOOK_AT_HEIGHT_M]
+        category = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(
+            self._model, self._data, self._option, None, self._view, category, self._scene
+        )
+        frame = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
+        mujoco.mjr_render(self._rect, self._scene, self._gl)
+        mujoco.mjr_readPixels(frame, None, self._rect, self._gl)
+        return np.flipud(frame)
+
+
+def frames(
+    trace: Trace, *, rate_hz: float = 25.0, width: int = 960, height: int = 540
+) -> Iterator[Frame]:
+    """Render a walk in real time, with time and command written into each picture.
+
+    Args:
+        trace: The walk.
+        rate_hz: Pictures per simulated second.
+        width: Of each picture.
+        height: Of each picture.
+
+    Yields:
+        Colours [height, width, 3], RGB.
+
+    Raises:
+        SimError: Neither EGL nor OSMesa works on this machine.
+    """
+    grid_s = np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
+    rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
+    follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
+    look_at = trace.pos_world[0, :2]
+    with Camera(width=width, height=height) as camera:
+        for row in rows:
+            look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
+            frame = camera.picture(trace.qpos[row], look_at)
+            yield _caption(frame, _text(trace, int(row)))
+
+
+def write_video(
+    trace: Trace, path: Path, *, rate_hz: float = 25.0, width: int = 800, height: int = 448
+) -> None:
+    """Write an H.264 video (`.mp4`) of a walk in real time.
+
+    Args:
+        trace: The walk.
+        path: The file to write.
+        rate_hz: Pictures per second.
+        width: Of the pictures; a multiple of 16, as H.264 likes it.
+        height: Of the pictures; a multiple of 16.
+
+    Raises:
+        SimError: Neither EGL nor OSMesa works on this machine.
+        OSError: The file cannot be written.
+    """
+    writer = imageio_ffmpeg.write_frames(
+        str(path), (width, height), fps=rate_hz, quality=7, macro_block_size=16
+    )
+    writer.send(None)
+    try:
+        for frame in frames(trace, rate_hz=rate_hz, width=width, height=height):
+            writer.send(np.ascontiguousarray(frame))
+    finally:
+        writer.close()
+
+
+def write_animation(trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480) -> None:
+    """Write an animated picture of a walk in real time; `.webp` or `.gif`.
+
+    Raises:
+        SimError: Neither EGL nor OSMesa works on this machine.
+        OSError: The file cannot be written.
+    """
+    height = width * 9 // 16
+    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height)
+    first, *rest = [Image.fromarray(frame).resize((width, height)) for frame in large]
+    first.save(
+        path,
+        save_all=True,
+        append_images=rest,
+        duration=round(1000.0 / rate_hz),
+        loop=0,
+        quality=70,
+    )
+
+
+def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int = 3) -> None:
+    """Write one picture of `columns` x `rows` moments, evenly spread over the walk.
+
+    Raises:
+        SimError: Neither EGL nor OSMesa works on this machine.
+        OSError: The file cannot be written.
+    """
+    width, height = 480, 270
+    chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
+    sheet = Image.new("RGB", (columns * width, rows * height))
+    with Camera(width=2 * width, height=2 * height) as camera:
+        for index, row in enumerate(chosen):
+            frame = camera.picture(trace.qpos[row], trace.pos_world[row, :2])
+            small = Image.fromarray(_caption(frame, _text(trace, int(row)))).resize((width, height))
+            sheet.paste(small, (index % columns * width, index // columns * height))
+    sheet.save(path)
+
+
+def _text(trace: Trace, row: int) -> str:
+    """Return the caption of a row: time and command."""
+    vx, vy, wz = trace.command[row] + 0.0
+    return f"{trace.time_s[row]:5.1f} s    vx {vx:+.1f}  vy {vy:+.1f} m/s   wz {wz:+.1f} rad/s"
+
+
+def _caption(frame: Frame, text: str) -> Frame:
+    """Write a line of text into the lower left corner of a picture."""
+    image = Image.fromarray(frame)
+    draw, size = ImageDraw.Draw(image, "RGBA"), max(12, frame.shape[0] // 26)
+    font = ImageFont.load_default(size)
+    corner = (size, frame.shape[0] - 2.4 * size)
+    left, top, right, bottom = draw.textbbox(corner, text, font=font)
+    pad = size // 2
+    draw.rounded_rectangle(
+        (left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(20, 24, 30, 170)
+    )
+    draw.text(corner, text, font=font, fill=(245, 246, 248, 255))
+    return np.asarray(image)
+
+
+@functools.cache
+def _gl_module() -> str:
+    """Return MuJoCo's module for the first way to OpenGL that works without a screen.
+
+    Each is tried in a process of its own: PyOpenGL binds itself to the first one imported.
+    """
+    problems: list[str] = []
+    for name, module in _GL_MODULES.items():
+        probe: Any = subprocess.run(
+            [sys.executable, "-c", _PROBE.format(module=module)], capture_output=True, text=True
+        )
+        if probe.returncode == 0:
+            return module
+        problems.append(f"{name}: {(probe.stderr.strip().splitlines() or ['no output'])[-1]}")
+    raise SimError(
+        f"rendering: expected EGL or OSMesa, found neither ({'; '.join(problems)}); "
+        "install the Debian package libegl1 (with a driver, as in libgl1-mesa-dri) or libosmesa6"
+    )

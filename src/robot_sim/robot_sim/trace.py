@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a walk was, row by row: the simulator's ground truth beside what was asked for."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.world import NS_PER_S, Sensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """Rows of a walk, one per tick of the policy; all arrays float64.
+
+    Attributes:
+        time_s: Simulated time [T].
+        pos_world: Base position [T, 3], m.
+        quat_xyzw: Orientation [T, 4], body to world.
+        lin_vel_body: Base velocity [T, 3], m/s, body frame.
+        ang_vel_body: Angular velocity [T, 3], rad/s, body frame.
+        lin_acc_body: Accelerometer [T, 3], m/s^2, body frame.
+        joint_pos: Joint positions [T, 12], rad.
+        joint_vel: Joint velocities [T, 12], rad/s.
+        joint_effort: Torques of the drives [T, 12], N m.
+        foot_force_world: Force of the floor on each foot [T, 4, 3], N.
+        command: Velocity command [T, 3]: vx, vy in m/s, wz in rad/s.
+        target: Joint position targets of the tick [T, 12], rad; NaN where there was none.
+    """
+
+    time_s: Array
+    pos_world: Array
+    quat_xyzw: Array
+    lin_vel_body: Array
+    ang_vel_body: Array
+    lin_acc_body: Array
+    joint_pos: Array
+    joint_vel: Array
+    joint_effort: Array
+    foot_force_world: Array
+    command: Array
+    target: Array
+
+    @property
+    def qpos(self) -> Array:
+        """Rows [T, 19] as MuJoCo wants them: position, orientation w x y z, joint positions."""
+        quat_wxyz = np.roll(self.quat_xyzw, 1, axis=1)
+        return np.concatenate([self.pos_world, quat_wxyz, self.joint_pos], axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to a compressed `.npz` file."""
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Trace":
+        """Read a file written by `save`.
+
+        Raises:
+            SimError: The file lacks an array.
+            OSError: The file cannot be read.
+        """
+        with np.load(path, allow_pickle=False) as stored:
+            missing = {field.name for field in dataclasses.fields(cls)} - set(stored.files)
+            if missing:
+                raise SimError(f"{path}: expected a trace, missing {', '.join(sorted(missing))}")
+            return cls(**{name: stored[name] for name in stored.files})
+
+
+class TraceRecorder:
+    """Collects the rows of a `Trace`."""
+
+    def __init__(self) -> None:
+        """Start without rows."""
+        self._rows: list[tuple[Sensors, Array, Array]] = []
+
+    def append(self, sensors: Sensors, *, command: Array, target: Array | None = None) -> None:
+        """Add a row; the arrays are copied.
+
+        Args:
+            sensors: The ground truth.
+            command: Velocity command [3]: m/s, m/s, rad/s.
+            target: Joint position targets [12], rad, in the order of `sensors.joint_names`.
+        """
+        if target is None:
+            target = np.full(len(sensors.joint_names), np.nan)
+        self._rows.append((sensors, np.array(command, float), np.array(target, float)))
+
+    def trace(self) -> Trace:
+        """Return all rows so far.
+
+        Raises:
+            SimError: There are none.
+        """
+        if not self._rows:
+            raise SimError("trace: expected at least one recorded row, found none")
+        sensed, command, target = zip(*self._rows, strict=True)
+        names = {field.name for field in dataclasses.fields(Trace)}
+        columns = {
+            field.name: np.stack([getattr(row, field.name) for row in sensed])
+            for field in dataclasses.fields(Sensors)
+            if field.name in names
+        }
+        return Trace(
+            time_s=np.array([row.time_ns for row in sensed]) / NS_PER_S,
+            command=np.stack(command),
+            target=np.stack(target),
+            **columns,
+        )

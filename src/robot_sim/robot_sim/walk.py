@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A closed loop of policy and world, in lockstep and without ROS, for measuring."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.faults import FaultPlan
+from robot_sim.figures import JOINT_NAMES, Array
+from robot_sim.metrics import fallen
+from robot_sim.trace import Trace, TraceRecorder
+from robot_sim.world import NS_PER_S, DriveCommand, Sensors, World
+
+Policy = Callable[[Sensors, Array], DriveCommand]
+Schedule = Sequence[tuple[float, tuple[float, float, float]]]
+
+
+def walk(
+    world: World,
+    policy: Policy,
+    schedule: Schedule,
+    *,
+    duration_s: float,
+    rate_hz: float = 50.0,
+    faults: FaultPlan | None = None,
+    stop_when_fallen: bool = True,
+) -> Trace:
+    """Let a policy drive the robot.
+
+    Args:
+        world: The robot, in the state in which the walk shall begin.
+        policy: Takes the sensors and the velocity command [3] (m/s, m/s, rad/s) and returns what
+            the drives shall do. While a fault drops a stream it is not called, as in a robot whose
+            controller lacks an input.
+        schedule: Pairs of time since the start (s) and the command from then on, by time. Zero
+            before the first.
+        duration_s: How long to walk.
+        rate_hz: Calls of the policy per second.
+        faults: What goes wrong, timed on the world's clock.
+        stop_when_fallen: Whether the tick that finds the robot tilted by 60 degrees or on its belly
+            is the last.
+
+    Returns:
+        The ground truth of every tick.
+
+    Raises:
+        SimError: The period is not a whole number of physics steps, or the schedule is unsorted.
+    """
+    times_s = [time_s for time_s, _ in schedule]
+    if times_s != sorted(times_s):
+        raise SimError(f"schedule: expected ascending times, got {times_s}")
+    recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
+    for _ in range(round(duration_s * rate_hz)):
+        sensors = world.sense()
+        command = _command_at(schedule, (world.time_ns - start_ns) / NS_PER_S)
+        plan.act(world)
+        seen = plan.apply(sensors).merged()
+        drive = policy(seen, command) if seen is not None else None
+        if drive is not None:
+            world.apply(drive)
+        recorder.append(sensors, command=command, target=_target(drive))
+        if stop_when_fallen and bool(fallen(sensors.quat_xyzw, sensors.pos_world)):
+            break
+        world.step(round(NS_PER_S / rate_hz))
+    return recorder.trace()
+
+
+def _command_at(schedule: Schedule, time_s: float) -> Array:
+    """Return the latest command whose time has come."""
+    due = [command for start_s, command in schedule if start_s <= time_s]
+    return np.array(due[-1] if due else (0.0, 0.0, 0.0))
+
+
+def _target(drive: DriveCommand | None) -> Array | None:
+    """Return the position targets in the robot's order."""
+    if drive is None:
+        return None
+    order = [drive.joint_names.index(name) for name in JOINT_NAMES]
+    return np.asarray(drive.position)[order]

@@ -1,0 +1,250 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Lite3 on a flat floor: deterministic, without ROS, stepped by its caller."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.drives import DriveCommand, Drives, position_command
+from robot_sim.errors import SimError
+from robot_sim.figures import (
+    FOOT_NAMES,
+    JOINT_NAMES,
+    STANDING_RAD,
+    Array,
+)
+from robot_sim.model import TORSO_NAME, build_model
+from robot_sim.rotation import rotate_inverse, tilt_rad
+
+__all__ = ["DriveCommand", "Pose", "Sensors", "World", "position_command"]
+
+Pose = Literal["lying", "standing"]
+NS_PER_S = 1_000_000_000
+UPRIGHT_TILT_RAD = np.pi / 3
+MAX_LATENCY_NS = 40_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensors:
+    """All that the robot's sensors, and an observer, know at one time. The arrays are copies.
+
+    Attributes:
+        time_ns: Simulated time.
+        joint_names: Order of the joint arrays.
+        joint_pos: Positions [12], rad.
+        joint_vel: Velocities [12], rad/s.
+        joint_effort: Torques of the drives [12], N m.
+        quat_xyzw: Orientation [4], body to world.
+        ang_vel_body: Angular velocity [3], rad/s, body frame.
+        lin_acc_body: Acceleration [3], m/s^2, body frame, with gravity's reaction: +9.81 on z in
+            a robot at rest.
+        lin_vel_body: Velocity of the base [3], m/s, body frame; an odometry's figure.
+        pos_world: Position of the base [3], m.
+        foot_force_world: Force of the floor on each foot [4, 3], N, in the order of
+            `World.foot_names`.
+    """
+
+    time_ns: int
+    joint_names: tuple[str, ...]
+    joint_pos: Array
+    joint_vel: Array
+    joint_effort: Array
+    quat_xyzw: Array
+    ang_vel_body: Array
+    lin_acc_body: Array
+    lin_vel_body: Array
+    pos_world: Array
+    foot_force_world: Array
+
+
+class World:
+    """A simulated Lite3. The same calls give the same results, bit for bit, on one machine.
+
+    The drives damp until the first command arrives and whenever the latest has expired.
+    """
+
+    def __init__(self, *, friction: float = 1.0, seed: int = 0, pose: Pose = "lying") -> None:
+        """Put the robot on the floor.
+
+        Args:
+            friction: Sliding friction between feet and floor.
+            seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
+            pose: How it starts: belly down with folded legs, or in the default stance.
+
+        Raises:
+            SimError: `friction` is negative or `pose` is unknown.
+        """
+        if friction < 0.0:
+            raise SimError(f"friction: expected a number >= 0, got {friction}")
+        self.model = build_model(friction=friction)
+        self.joint_names = JOINT_NAMES
+        self.foot_names = FOOT_NAMES
+        self.timestep_ns: int = round(self.model.opt.timestep * NS_PER_S)
+        self._data = mujoco.MjData(self.model)
+        self._drives = Drives(self.model)
+        self._torso = self.model.body(TORSO_NAME).id
+        self.reset(pose=pose, seed=seed)
+
+    @property
+    def time_ns(self) -> int:
+        """Simulated time since the last reset."""
+        return self._steps * self.timestep_ns
+
+    @property
+    def latency_ns(self) -> int:
+        """Time that a command takes to reach the drives, 0 to 40 ms."""
+        return self._drives.latency_ns
+
+    @latency_ns.setter
+    def latency_ns(self, value: int) -> None:
+        if not 0 <= value <= MAX_LATENCY_NS:
+            raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, got {value}")
+        self._drives.latency_ns = value
+
+    @property
+    def damped(self) -> bool:
+        """Whether the drives damp because there is no valid command."""
+        return self._drives.damped
+
+    @property
+    def tilt_rad(self) -> float:
+        """Angle between the body's z axis and the vertical."""
+        return float(tilt_rad(self._quat_xyzw()))
+
+    @property
+    def upright(self) -> bool:
+        """Whether the body is tilted by less than 60 degrees."""
+        return self.tilt_rad < UPRIGHT_TILT_RAD
+
+    @property
+    def saturated_share(self) -> float:
+        """Share of samples (joint x physics step) since the reset at the torque limit."""
+        return self._saturated / max(1, self._steps * len(JOINT_NAMES))
+
+    def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
+        """Start again at time 0; pushes and commands are forgotten, motors are on.
+
+        Raises:
+            SimError: `pose` is unknown.
+        """
+        if pose not in get_args(Pose):
+            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
+        mujoco.mj_resetData(self.model, self._data)
+        joints, height_m = _START[pose]
+        jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
+        self._data.qpos[2], self._data.qpos[7:] = height_m, joints + jitter
+        self._steps = self._saturated = 0
+        self._push_n, self._push_ends_ns = np.zeros(3), 0
+        self._drives.forget()
+        self.motors_on()
+        mujoco.mj_forward(self.model, self._data)
+
+    def sense(self) -> Sensors:
+        """Return what all sensors show now."""
+        data, quat = self._data, self._quat_xyzw()
+        measured = data.sensordata.reshape(-1, 3)
+        return Sensors(
+            time_ns=self.time_ns,
+            joint_names=JOINT_NAMES,
+            joint_pos=data.qpos[7:].copy(),
+            joint_vel=data.qvel[6:].copy(),
+            joint_effort=data.qfrc_actuator[6:].copy(),
+            quat_xyzw=quat,
+            ang_vel_body=data.qvel[3:6].copy(),
+            lin_acc_body=measured[0].copy(),
+            lin_vel_body=rotate_inverse(quat, data.qvel[:3]),
+            pos_world=data.qpos[:3].copy(),
+            foot_force_world=measured[1:].copy(),
+        )
+
+    def apply(self, command: DriveCommand) -> None:
+        """Send a command to the drives; it replaces the one before when it arrives.
+
+        Raises:
+            SimError: The command does not fit the robot; the one before stays in force.
+        """
+        self._drives.send(command, self.time_ns)
+
+    def expire(self) -> None:
+        """Let the drives damp now and forget commands on the way.
+
+        For a caller that times expiry on a clock of its own.
+        """
+        self._drives.forget()
+
+    def step(self, duration_ns: int) -> None:
+        """Advance the simulation.
+
+        Args:
+            duration_ns: A positive multiple of `timestep_ns`.
+
+        Raises:
+            SimError: It is not.
+        """
+        count, rest = divmod(duration_ns, self.timestep_ns)
+        if count < 1 or rest:
+            raise SimError(
+                f"duration_ns: expected a positive multiple of {self.timestep_ns}, "
+                f"got {duration_ns}"
+            )
+        for _ in range(count):
+            self._step_once()
+        # Sensors of force and acceleration still show the step's beginning: bring them up to date.
+        mujoco.mj_forward(self.model, self._data)
+
+    def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
+        """Push the torso's centre from now on; a new push replaces the one before.
+
+        Args:
+            force_world_n: Force [3], N, world frame.
+            duration_s: How long it lasts.
+        """
+        self._push_n = np.array(force_world_n, dtype=np.float64)
+        self._push_ends_ns = self.time_ns + round(duration_s * NS_PER_S)
+
+    def motor_off(self, joint_name: str) -> None:
+        """Switch one motor off: it neither drives nor brakes.
+
+        Raises:
+            SimError: The robot has no such joint.
+        """
+        self._drives.set_motor(joint_name, on=False)
+
+    def motor_on(self, joint_name: str) -> None:
+        """Switch one motor on.
+
+        Raises:
+            SimError: The robot has no such joint.
+        """
+        self._drives.set_motor(joint_name, on=True)
+
+    def motors_on(self) -> None:
+        """Switch every motor on."""
+        for name in JOINT_NAMES:
+            self._drives.set_motor(name, on=True)
+
+    def _step_once(self) -> None:
+        """Advance by one physics step."""
+        model, data, now_ns = self.model, self._data, self.time_ns
+        data.ctrl[:] = self._drives.update(now_ns)
+        data.xfrc_applied[self._torso, :3] = self._push_n if now_ns < self._push_ends_ns else 0.0
+        mujoco.mj_step(model, data)
+        self._steps += 1
+        limit_nm = model.actuator_forcerange[:, 1]
+        self._saturated += int(np.count_nonzero(np.abs(data.actuator_force) >= limit_nm))
+
+    def _quat_xyzw(self) -> Array:
+        """Return the orientation, body to world, as a copy."""
+        return np.roll(self._data.qpos[3:7], -1)
+
+
+# Joint positions (rad) and base height (m); the feet touch the floor. Lying is where damping drives
+# let the robot come to rest: belly on the floor, knees at their end stops, feet outward.
+_START: dict[Pose, tuple[Array, float]] = {
+    "lying": (np.array([-0.37, -1.197, 2.79, 0.37, -1.197, 2.79] * 2), 0.05),
+    "standing": (STANDING_RAD, 0.348),
+}

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults begin and end on the simulated clock and change what they name, nothing else."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.faults import STREAM_FIELDS, Fault, FaultPlan, parse_fault
+from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.world import Sensors, World, position_command
+
+MS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def sensors() -> Sensors:
+    """Sensors of a robot that has just been knocked: no two joints show the same."""
+    world = World(pose="standing")
+    world.push([30.0, 20.0, 0.0], 0.1)
+    world.step(50 * MS)
+    return world.sense()
+
+
+def at(sensors: Sensors, time_s: float) -> Sensors:
+    """Return the same readings, stamped with another time."""
+    return dataclasses.replace(sensors, time_ns=round(time_s * 1e9))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "nan:joint_states.velocity@3.0+0.02",
+            Fault(kind="nan", target="joint_states.velocity", start_s=3.0, duration_s=0.02),
+        ),
+        (
+            "push:left@5.0+0.1=100",
+            Fault(kind="push", target="left", start_s=5.0, duration_s=0.1, value=100.0),
+        ),
+        ("drop:imu@4", Fault(kind="drop", target="imu", start_s=4.0, duration_s=math.inf)),
+        ("latency:command=2e-2", Fault(kind="latency", target="command", value=0.02)),
+        (" order:joint_states ", Fault(kind="order", target="joint_states")),
+    ],
+)
+def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
+    assert parse_fault(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("explode:imu", "unknown kind 'explode'; known: freeze, drop, nan, noise"),
+        ("drop:sonar", "drop: unknown target 'sonar'; known: joint_states, imu, contact, odom"),
+        ("nan:imu.smell", "nan: unknown target 'imu.smell'; known: joint_states.position"),
+        ("motor_off:tail", "motor_off: unknown target 'tail'; known: FL_HipX_joint"),
+        ("imu", "expected kind:target"),
+        ("drop:imu@soon", "expected kind:target"),
+        ("push:left@5+0.1", "push: expected a value"),
+        ("drop:imu=3", "drop: expected no value"),
+        ("latency:command=0.05", "at most 0.04 s, got 0.05"),
+    ],
+)
+def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
+    with pytest.raises(SimError, match=message):
+        parse_fault(text)
+
+
+def test_without_faults_everything_passes_unchanged(sensors: Sensors) -> None:
+    streams = FaultPlan().apply(sensors)
+    assert all(getattr(streams, name) is sensors for name in STREAM_FIELDS)
+
+
+@pytest.mark.parametrize("stream", STREAM_FIELDS)
+def test_a_dropped_stream_is_silent_and_returns(sensors: Sensors, stream: str) -> None:
+    plan = FaultPlan.parse([f"drop:{stream}@1+0.5"])
+    shown = [plan.apply(at(sensors, time_s)) for time_s in (0.99, 1.0, 1.49, 1.5)]
+    assert [getattr(streams, stream) is None for streams in shown] == [False, True, True, False]
+    assert [streams.merged() is None for streams in shown] == [False, True, True, False]
+    others = set(STREAM_FIELDS) - {stream}
+    assert all(getattr(streams, name) is not None for streams in shown for name in others)
+
+
+def test_a_frozen_stream_repeats_its_last_message_with_its_stamp(sensors: Sensors) -> None:
+    plan = FaultPlan.parse(["freeze:joint_states@1+0.5"])
+    last = at(sensors, 0.98)
+    plan.apply(last)
+    moved = dataclasses.replace(at(sensors, 1.1), joint_pos=sensors.joint_pos + 1.0)
+    streams = plan.apply(moved)
+    assert streams.joint_states is last
+    assert streams.imu is moved
+    merged = streams.merged()
+    assert merged is not None
+    assert merged.time_ns == last.time_ns
+    np.testing.assert_array_equal(merged.joint_pos, last.joint_pos)
+    thawed = dataclasses.replace(moved, time_ns=1_500_000_000)
+    assert plan.apply(thawed).joint_states is thawed
+
+
+@pytest.mark.parametrize(
+    ("stream", "field", "name"),
+    [(stream, field, name) for stream, x in STREAM_FIELDS.items() for field, name in x.items()],
+)
+def test_nan_spoils_one_element_of_its_field_only(
+    sensors: Sensors, stream: str, field: str, name: str
+) -> None:
+    shown = getattr(FaultPlan.parse([f"nan:{stream}.{field}"]).apply(sensors), stream)
+    assert np.isnan(getattr(shown, name)).sum() == 1
+    for other in dataclasses.fields(Sensors):
+        if other.name not in (name, "joint_names"):
+            assert np.isfinite(getattr(shown, other.name)).all()
+    assert np.isfinite(getattr(sensors, name)).all()
+
+
+def test_noise_has_the_spread_asked_for_and_the_seed_repeats_it(sensors: Sensors) -> None:
+    def noise(seed: int) -> np.ndarray:
+        plan = FaultPlan.parse(["noise:imu.angular_velocity=0.2"], seed=seed)
+        rows = [plan.apply(sensors).imu for _ in range(2000)]
+        return np.array([row.ang_vel_body - sensors.ang_vel_body for row in rows if row])
+
+    assert noise(1).std() == pytest.approx(0.2, rel=0.05)
+    np.testing.assert_array_equal(noise(1), noise(1))
+    assert not np.array_equal(noise(1), noise(2))
+
+
+def test_wrong_order_permutes_values_under_unchanged_names(sensors: Sensors) -> None:
+    shown = FaultPlan.parse(["order:joint_states"]).apply(sensors).joint_states
+    assert shown is not None
+    assert shown.joint_names == sensors.joint_names
+    np.testing.assert_array_equal(shown.joint_pos[:4], sensors.joint_pos[0::3])
+    np.testing.assert_array_equal(shown.joint_vel[4:8], sensors.joint_vel[1::3])
+    assert not np.array_equal(shown.joint_effort, sensors.joint_effort)
+
+
+def run(plan: FaultPlan, seconds: float) -> World:
+    """Hold the stance for some time under the plan."""
+    world = World(pose="standing")
+    for _ in range(round(seconds / 0.01)):
+        plan.act(world)
+        world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+        world.step(10 * MS)
+    return world
+
+
+def test_a_motor_goes_off_and_comes_back() -> None:
+    joint = JOINT_NAMES.index("FL_Knee_joint")
+    plan = FaultPlan.parse(["motor_off:FL_Knee_joint@0.1+0.1"])
+    assert run(plan, 0.15).sense().joint_effort[joint] == 0.0
+    plan = FaultPlan.parse(["motor_off:FL_Knee_joint@0.1+0.1"])
+    assert abs(run(plan, 0.25).sense().joint_effort[joint]) > 1.0
+
+
+def test_latency_begins_and_ends() -> None:
+    plan = FaultPlan.parse(["latency:command@0.1+0.1=0.02"])
+    assert run(plan, 0.15).latency_ns == 20 * MS
+    plan = FaultPlan.parse(["latency:command@0.1+0.1=0.02"])
+    assert run(plan, 0.25).latency_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "axis", "sign"), [("front", 0, -1), ("rear", 0, 1), ("left", 1, -1), ("right", 1, 1)]
+)
+def test_a_push_comes_from_its_side(side: str, axis: int, sign: int) -> None:
+    world = run(FaultPlan.parse([f"push:{side}@0.5+0.1=100"]), 0.6)
+    velocity = world.sense().lin_vel_body
+    assert sign * velocity[axis] > 0.1
+    assert abs(velocity[1 - axis]) < 0.5 * abs(velocity[axis])
+
+
+def test_empty_texts_plan_nothing() -> None:
+    assert FaultPlan.parse(["", "  "]).faults == ()

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The model has the published figures, and its drives are stable where explicit ones are not."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from robot_sim.drives import Drives, position_command
+from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, JOINTS, LEGS
+from robot_sim.model import build_model
+
+# Knees nearly straight: the lightest load a knee drive can have in the air.
+STRETCHED_RAD = np.tile([0.0, -0.4, 0.8], 4)
+
+
+def swing_in_the_air(model: mujoco.MjModel, damping: float) -> float:
+    """Return the fastest joint (rad/s) a second after a floating robot's legs were knocked."""
+    model.opt.gravity[:] = 0.0
+    data, drives = mujoco.MjData(model), Drives(model)
+    data.qpos[2], data.qpos[7:], data.qvel[6:] = 2.0, STRETCHED_RAD, 0.5
+    command = position_command(
+        STRETCHED_RAD, stiffness=30.0, damping=damping, valid_for_ns=2_000_000_000
+    )
+    drives.send(command, 0)
+    for _ in range(round(1.0 / model.opt.timestep)):
+        data.ctrl[:] = drives.update(0)
+        mujoco.mj_step(model, data)
+    return float(np.abs(data.qvel[6:]).max())
+
+
+@pytest.mark.parametrize("timestep_s", [0.001, 0.005])
+@pytest.mark.parametrize("damping", [1.0, 2.5, 5.0])
+def test_legs_in_the_air_come_to_rest(damping: float, timestep_s: float) -> None:
+    assert swing_in_the_air(build_model(timestep_s=timestep_s), damping) < 0.05
+
+
+def test_an_explicit_pd_loop_at_200_hz_shakes_the_same_legs() -> None:
+    model = build_model(timestep_s=0.005)
+    model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
+    assert swing_in_the_air(model, 1.0) > 1.0
+
+
+def test_mass_is_the_sum_of_the_published_links() -> None:
+    model = build_model()
+    assert model.body_mass.sum() == pytest.approx(5.6056 + 4 * (0.550 + 0.86 + 0.153 + 0.02))
+
+
+def test_joints_and_actuators_come_in_the_order_of_the_policy() -> None:
+    model = build_model()
+    assert tuple(model.joint(1 + i).name for i in range(model.nu)) == JOINT_NAMES
+    assert tuple(model.joint(int(j)).name for j in model.actuator_trnid[:, 0]) == JOINT_NAMES
+
+
+def test_joint_limits_are_in_radians_and_efforts_in_newton_metres() -> None:
+    model = build_model()
+    expected = np.tile([(joint.lower, joint.upper) for joint in JOINTS], (len(LEGS), 1))
+    np.testing.assert_allclose(model.jnt_range[1:], expected)
+    np.testing.assert_allclose(model.actuator_forcerange[:, 1], EFFORT_LIMIT_NM)
+
+
+def test_visible_shapes_weigh_and_touch_nothing() -> None:
+    model = build_model()
+    seen = model.geom_group == 2
+    assert seen.any()
+    assert not (model.geom_contype[seen] | model.geom_conaffinity[seen]).any()

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a walk show the robot, whatever the format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robot_sim.errors import SimError
+from robot_sim.figures import STANDING_RAD
+from robot_sim.render import Camera, frames, write_animation, write_contact_sheet, write_video
+from robot_sim.trace import Trace
+from robot_sim.walk import walk
+from robot_sim.world import World, position_command
+
+FLOOR_ROWS = slice(40, None)
+WHITE = 150  # the floor is darker
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    """A robot that holds its stance for half a second."""
+    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    return walk(World(pose="standing"), lambda *_: command, [], duration_s=0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_opengl() -> None:
+    """Skip where the machine cannot render at all."""
+    try:
+        Camera(width=64, height=64).__exit__(None, None, None)
+    except SimError as error:
+        pytest.skip(str(error))
+
+
+def test_the_picture_shows_the_robot_and_follows_it(trace: Trace) -> None:
+    far = trace.qpos[0].copy()
+    far[0] += 20.0
+    with Camera(width=160, height=96) as camera:
+        here = camera.picture(trace.qpos[0], trace.pos_world[0, :2])
+        there = camera.picture(far, far[:2])
+        away = camera.picture(far, trace.pos_world[0, :2])
+    assert here.shape == (96, 160, 3)
+    pictures = (here, there, away)
+    white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in pictures]
+    assert min(white[:2]) > 30
+    assert white[2] == 0
+
+
+def test_pictures_come_at_the_rate_asked_for(trace: Trace) -> None:
+    shown = list(frames(trace, rate_hz=10.0, width=160, height=96))
+    assert len(shown) == 5
+    assert all(frame.shape == (96, 160, 3) and frame.dtype == np.uint8 for frame in shown)
+
+
+def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
+    path = tmp_path / "walk.mp4"
+    write_video(trace, path, rate_hz=10.0, width=160, height=96)
+    assert path.read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("name", ["walk.webp", "walk.gif"])
+def test_an_animation_has_one_picture_per_time(trace: Trace, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_animation(trace, path, rate_hz=10.0, width=160)
+    with Image.open(path) as image:
+        assert image.size == (160, 90)
+        assert getattr(image, "n_frames", 1) > 1
+
+
+def test_a_contact_sheet_holds_all_its_moments(trace: Trace, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    write_contact_sheet(trace, path, columns=2, rows=1)
+    with Image.open(path) as image:
+        assert image.size == (960, 270)

@@ -1,0 +1,299 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated robot: what it senses, how it obeys, when it damps."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, JOINTS, LEGS, STANDING_RAD
+from robot_sim.world import DriveCommand, World, position_command
+
+MS = 1_000_000
+TICK_NS = 20 * MS
+WEIGHT_N = 11.9376 * 9.81
+
+
+def hold(world: World, duration_ns: int, position: np.ndarray = STANDING_RAD) -> None:
+    """Hold a pose with the gains of standing."""
+    for _ in range(duration_ns // TICK_NS):
+        world.apply(position_command(position, stiffness=100.0, damping=2.5))
+        world.step(TICK_NS)
+
+
+def stand_up(world: World) -> None:
+    """Move from the measured pose to the stance within 1.5 s, then hold it for half a second."""
+    start = world.sense().joint_pos
+    for share in np.linspace(0.0, 1.0, 75):
+        hold(world, TICK_NS, start + share * (STANDING_RAD - start))
+    hold(world, 500 * MS)
+
+
+def test_a_lying_robot_stays_where_it_is() -> None:
+    world = World()
+    before = world.sense()
+    world.step(1_000 * MS)
+    after = world.sense()
+    assert np.abs(after.pos_world - before.pos_world).max() < 0.005
+    assert np.abs(after.joint_pos - before.joint_pos).max() < 0.01
+    assert after.lin_acc_body == pytest.approx([0.0, 0.0, 9.81], abs=0.05)
+
+
+def test_a_lying_robot_is_within_its_joint_limits() -> None:
+    world = World()
+    world.step(1_000 * MS)
+    limits = np.tile([(joint.lower, joint.upper) for joint in JOINTS], (len(LEGS), 1))
+    position = world.sense().joint_pos
+    assert (position > limits[:, 0] - 0.01).all()
+    assert (position < limits[:, 1] + 0.01).all()
+
+
+def test_standing_up_lifts_the_robot_from_its_belly() -> None:
+    world = World()
+    world.step(200 * MS)
+    assert world.sense().pos_world[2] < 0.06
+    stand_up(world)
+    sensors = world.sense()
+    assert sensors.pos_world[2] == pytest.approx(0.33, abs=0.02)
+    assert np.degrees(world.tilt_rad) < 3.0
+    assert world.upright
+    assert world.saturated_share < 0.001
+
+
+def test_feet_carry_the_weight_of_a_standing_robot() -> None:
+    world = World(pose="standing")
+    hold(world, 3_000 * MS)
+    force = world.sense().foot_force_world
+    assert force[:, 2].sum() == pytest.approx(WEIGHT_N, rel=0.02)
+    assert (force[:, 2] > 10.0).all()
+    assert np.abs(force[:, :2].sum(axis=0)).max() < 2.0
+
+
+def test_feet_in_the_air_feel_nothing() -> None:
+    world = World(pose="standing")
+    world.push([0.0, 0.0, 3.0 * WEIGHT_N], 0.2)
+    hold(world, 200 * MS)
+    force = world.sense().foot_force_world
+    np.testing.assert_array_equal(force, np.zeros_like(force))
+
+
+def test_angular_velocity_is_in_the_body_frame() -> None:
+    world = World(pose="standing")
+    world.push([0.0, 250.0, 0.0], 0.15)
+    hold(world, 160 * MS)
+    before = world.sense()
+    hold(world, TICK_NS)
+    after = world.sense()
+    # A push to the left rolls the robot to the left: negative about x, in both figures.
+    turned = 2.0 * (after.quat_xyzw[0] - before.quat_xyzw[0])
+    mean = 0.5 * (after.ang_vel_body[0] + before.ang_vel_body[0])
+    assert mean < -0.1
+    assert turned / 0.02 == pytest.approx(mean, rel=0.15)
+
+
+def test_same_calls_give_the_same_bits() -> None:
+    ends = []
+    for sense_often in (False, True):
+        world = World(seed=3)
+        start = world.sense().joint_pos
+        for _ in range(50):
+            world.apply(position_command(0.9 * start, stiffness=60.0, damping=1.0))
+            world.step(TICK_NS)
+            if sense_often:
+                world.sense()
+        ends.append(world.sense())
+    for field in dataclasses.fields(ends[0]):
+        np.testing.assert_array_equal(getattr(ends[0], field.name), getattr(ends[1], field.name))
+
+
+def test_seeds_vary_the_start() -> None:
+    poses = [World(seed=seed).sense().joint_pos for seed in (0, 1, 2)]
+    assert 0.001 < np.abs(poses[0] - poses[1]).max() < 0.011
+    assert np.abs(poses[1] - poses[2]).max() > 0.001
+
+
+def test_reset_starts_again_exactly() -> None:
+    world = World(pose="standing")
+    world.motor_off("FL_Knee_joint")
+    world.push([50.0, 0.0, 0.0], 10.0)
+    hold(world, 200 * MS)
+    world.reset(pose="standing")
+    hold(world, 200 * MS)
+    fresh = World(pose="standing")
+    hold(fresh, 200 * MS)
+    assert world.time_ns == fresh.time_ns == 200 * MS
+    np.testing.assert_array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
+
+
+def test_an_expired_command_lets_the_drives_damp() -> None:
+    world = World(pose="standing")
+    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5, valid_for_ns=100 * MS)
+    world.apply(command)
+    world.step(100 * MS)
+    assert not world.damped
+    height = world.sense().pos_world[2]
+    world.step(1 * MS)
+    assert world.damped
+    world.step(2_000 * MS)
+    assert world.sense().pos_world[2] < height - 0.1
+
+
+def test_expire_damps_at_once_and_forgets_commands_on_the_way() -> None:
+    world = World(pose="standing")
+    world.latency_ns = 20 * MS
+    world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+    world.expire()
+    world.step(50 * MS)
+    assert world.damped
+
+
+def test_a_new_command_ends_damping() -> None:
+    world = World(pose="standing")
+    world.step(10 * MS)
+    assert world.damped
+    hold(world, TICK_NS)
+    assert not world.damped
+
+
+@pytest.mark.parametrize("latency_ms", [5, 40])
+def test_commands_arrive_after_the_latency(latency_ms: int) -> None:
+    world = World(pose="standing")
+    world.latency_ns = latency_ms * MS
+    world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+    world.step(latency_ms * MS)
+    assert world.damped
+    world.step(1 * MS)
+    assert not world.damped
+
+
+def test_joints_are_matched_by_name() -> None:
+    ends = []
+    for order in (slice(None), slice(None, None, -1)):
+        world = World(pose="standing")
+        target = STANDING_RAD + np.linspace(-0.1, 0.1, 12)
+        names = JOINT_NAMES[order]
+        world.apply(position_command(target[order], joint_names=names, stiffness=60.0, damping=2.0))
+        world.step(TICK_NS)
+        ends.append(world.sense().joint_pos)
+    np.testing.assert_array_equal(ends[0], ends[1])
+
+
+def test_effort_limits_of_the_command_bound_the_torque() -> None:
+    world = World(pose="standing")
+    command = position_command(STANDING_RAD + 0.5, stiffness=100.0, damping=1.0)
+    world.apply(dataclasses.replace(command, effort_limit=np.full(12, 3.0)))
+    world.step(1 * MS)
+    assert np.abs(world.sense().joint_effort).max() == pytest.approx(3.0)
+    assert world.saturated_share > 0.9
+
+
+def test_rated_torque_holds_whatever_the_command_allows() -> None:
+    world = World(pose="standing")
+    command = position_command(STANDING_RAD + 3.0, stiffness=500.0, damping=1.0)
+    world.apply(dataclasses.replace(command, effort_limit=np.full(12, 1000.0)))
+    world.step(1 * MS)
+    np.testing.assert_allclose(np.abs(world.sense().joint_effort), EFFORT_LIMIT_NM)
+
+
+def test_feed_forward_and_velocity_targets_add_torque() -> None:
+    world = World(pose="standing")
+    zeros = np.zeros(12)
+    command = position_command(STANDING_RAD, stiffness=0.0, damping=0.0)
+    world.apply(
+        dataclasses.replace(command, effort=zeros + 2.0, damping=zeros + 1e-3, velocity=zeros + 1e3)
+    )
+    world.step(1 * MS)
+    assert world.sense().joint_effort == pytest.approx(zeros + 3.0, abs=0.01)
+
+
+def test_a_motor_that_is_off_gives_no_torque() -> None:
+    world = World(pose="standing")
+    world.motor_off("HR_Knee_joint")
+    hold(world, 100 * MS)
+    effort = dict(zip(JOINT_NAMES, world.sense().joint_effort, strict=True))
+    assert effort["HR_Knee_joint"] == 0.0
+    assert abs(effort["HL_Knee_joint"]) > 1.0
+    world.motors_on()
+    hold(world, 100 * MS)
+    assert abs(world.sense().joint_effort[-1]) > 1.0
+
+
+def test_a_push_moves_the_robot_its_way_and_ends() -> None:
+    world = World(pose="standing")
+    hold(world, 1_000 * MS)
+    world.push([0.0, 100.0, 0.0], 0.1)
+    hold(world, 100 * MS)
+    speed = world.sense().lin_vel_body[1]
+    assert speed > 0.1
+    hold(world, 1_000 * MS)
+    assert abs(world.sense().lin_vel_body[1]) < 0.05
+
+
+def test_a_slippery_floor_lets_the_robot_slide() -> None:
+    travelled = []
+    for friction in (0.1, 1.0):
+        world = World(friction=friction, pose="standing")
+        hold(world, 500 * MS)
+        start = world.sense().pos_world[1]
+        world.push([0.0, 40.0, 0.0], 0.5)
+        hold(world, 500 * MS)
+        travelled.append(world.sense().pos_world[1] - start)
+    assert travelled[0] > travelled[1] + 0.05
+
+
+def replaced(**changes: Any) -> DriveCommand:
+    """Return a good command with changed fields."""
+    good = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    return dataclasses.replace(good, **changes)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (replaced(joint_names=JOINT_NAMES[1:]), "missing FL_HipX_joint"),
+        (replaced(joint_names=(*JOINT_NAMES[:-1], "FL_HipX_joint")), "doubled FL_HipX_joint"),
+        (replaced(joint_names=(*JOINT_NAMES[:-1], "tail_joint")), "unknown tail_joint"),
+        (replaced(position=np.zeros(11)), r"command.position: expected shape \(12,\)"),
+        (replaced(velocity=np.full(12, np.nan)), "command.velocity: expected finite"),
+        (replaced(stiffness=np.full(12, -1.0)), "command.stiffness: expected no negative"),
+        (replaced(valid_for_ns=0), "command.valid_for_ns: expected a positive"),
+    ],
+)
+def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand, message: str) -> None:
+    world = World(pose="standing")
+    with pytest.raises(SimError, match=message):
+        world.apply(command)
+    world.step(TICK_NS)
+    assert world.damped
+
+
+def test_a_huge_target_is_no_more_than_a_saturated_drive() -> None:
+    world = World(pose="standing")
+    world.apply(replaced(position=np.full(12, 1e300)))
+    world.step(TICK_NS)
+    assert world.time_ns == TICK_NS
+    assert np.isfinite(world.sense().joint_pos).all()
+
+
+@pytest.mark.parametrize("duration_ns", [0, -MS, MS // 2])
+def test_steps_that_do_not_fit_are_refused(duration_ns: int) -> None:
+    with pytest.raises(SimError, match="multiple of 1000000"):
+        World().step(duration_ns)
+
+
+@pytest.mark.parametrize("latency_ns", [-1, 41 * MS])
+def test_latencies_out_of_range_are_refused(latency_ns: int) -> None:
+    with pytest.raises(SimError, match="latency_ns: expected 0 to 40000000"):
+        World().latency_ns = latency_ns
+
+
+def test_unknown_poses_joints_and_negative_friction_are_refused() -> None:
+    with pytest.raises(SimError, match="expected one of lying, standing"):
+        World(pose="handstand")  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(SimError, match="unknown joint 'tail'"):
+        World().motor_off("tail")
+    with pytest.raises(SimError, match="friction"):
+        World(friction=-1.0)

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`make setup`: which ROS 2 it chooses, what it refuses, when it does a step again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.setup import stamp
+from tools.setup.environment import FOLDER, Origin, ensure_environment, lock_file, read_origin
+from tools.setup.host import SetupError, run
+from tools.setup.lock import PYTHONS
+from tools.setup.ros import WHEEL_DISTROS, Ros, find_ros, without_workspace
+from tools.setup.wheels import write_local_setup
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ros_installation(folder: Path) -> Path:
+    marker = folder / "share/ament_index/resource_index/packages/rclpy"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    return folder
+
+
+def test_without_ros_the_jazzy_wheels_are_chosen(tmp_path: Path) -> None:
+    assert find_ros({}, tmp_path, None) == Ros(distro="jazzy", prefix=None)
+
+
+def test_ros_distro_chooses_the_wheels(tmp_path: Path) -> None:
+    assert find_ros({"ROS_DISTRO": "kilted"}, tmp_path, "jazzy").distro == "kilted"
+
+
+def test_a_workspace_keeps_its_distro_when_none_is_asked_for(tmp_path: Path) -> None:
+    assert find_ros({}, tmp_path, "kilted").distro == "kilted"
+
+
+def test_a_sourced_ros_is_preferred_to_wheels(tmp_path: Path) -> None:
+    prefix = ros_installation(tmp_path / "opt/ros/humble")
+    env = {"ROS_DISTRO": "humble", "AMENT_PREFIX_PATH": f"/nowhere:{prefix}"}
+    assert find_ros(env, tmp_path / "checkout", None) == Ros(distro="humble", prefix=prefix)
+
+
+def test_the_workspace_itself_does_not_count_as_a_sourced_ros(tmp_path: Path) -> None:
+    prefix = ros_installation(tmp_path / ".venv")
+    env = {"ROS_DISTRO": "jazzy", "AMENT_PREFIX_PATH": str(prefix)}
+    assert find_ros(env, tmp_path, None).prefix is None
+
+
+def test_a_distro_without_wheels_is_refused_with_those_that_have_them(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"one of jazzy, kilted \(as wheels\), found 'humble'"):
+        find_ros({"ROS_DISTRO": "humble"}, tmp_path, None)
+
+
+def test_search_paths_lose_what_the_workspace_put_there(tmp_path: Path) -> None:
+    env = {"PYTHONPATH": f"{tmp_path}/build/robot_sim:/opt/ros/jazzy/lib", "HOME": "/home/me"}
+    cleaned = without_workspace(env, tmp_path)
+    assert cleaned["PYTHONPATH"] == "/opt/ros/jazzy/lib"
+    assert cleaned["HOME"] == "/home/me"
+
+
+def test_a_foreign_environment_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    with pytest.raises(SetupError, match="was not made by this command; move it away"):
+        ensure_environment(tmp_path, Ros(distro="jazzy", prefix=None))
+    assert (tmp_path / "precious").exists()
+
+
+def test_an_origin_is_read_back_from_the_environment_it_describes(tmp_path: Path) -> None:
+    text = '{"python": "3.12", "distro": "kilted", "ros_prefix": ""}'
+    (tmp_path / "workspace-origin.json").write_text(text)
+    assert read_origin(tmp_path) == Origin(python="3.12", distro="kilted", ros_prefix="")
+
+
+def test_a_failed_command_is_named_with_its_status() -> None:
+    with pytest.raises(SetupError, match="`false` failed with status 1"):
+        run(["false"])
+
+
+def test_a_stamp_is_outdated_by_a_new_content_and_by_a_new_file(tmp_path: Path) -> None:
+    manifest = tmp_path / "package.xml"
+    manifest.write_text("1")
+    stamp.write(tmp_path, stamp.digest([manifest]))
+    assert stamp.matches(tmp_path, stamp.digest([manifest]))
+    (tmp_path / "setup.py").write_text("")
+    assert not stamp.matches(tmp_path, stamp.digest([manifest, tmp_path / "setup.py"]))
+    manifest.write_text("2")
+    assert not stamp.matches(tmp_path, stamp.digest([manifest]))
+
+
+def test_sourcing_the_wheels_twice_names_them_once(tmp_path: Path) -> None:
+    write_local_setup(tmp_path, "kilted")
+    script = f'. "{tmp_path}/local_setup.sh"; . "{tmp_path}/local_setup.sh"'
+    command = ["sh", "-c", f'{script}; echo "$ROS_DISTRO $AMENT_PREFIX_PATH"']
+    env = {"AMENT_PREFIX_PATH": "/opt/other", "PATH": "/usr/bin:/bin"}
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == f"kilted {tmp_path}:/opt/other"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("distro", WHEEL_DISTROS)
+def test_a_lock_pins_every_requirement_and_names_no_server(distro: str, python: str) -> None:
+    lock = lock_file(distro, python).read_text()
+    assert "://" not in lock
+    assert f"Python {python}" in lock
+    pinned = set(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==", lock, flags=re.MULTILINE))
+    assert required_packages(distro) <= pinned
+
+
+def required_packages(distro: str) -> set[str]:
+    files = [
+        FOLDER / "requirements" / f"{name}.in" for name in ("run", "sim", "dev", f"ros-{distro}")
+    ]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    names = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
+    return {name.lower().replace("_", "-") for name in names}

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `python3 -m tools.setup`: a usable workspace, or one line that says what is missing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
+
+_log = logging.getLogger("setup")
+
+
+def main() -> int:
+    """Set up the workspace around this file; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
+        _log.error(
+            "setup: expected Python 3.10 to 3.13, found %d.%d at %s; use another one with "
+            "`make setup PYTHON=python3.12`",
+            *sys.version_info[:2],
+            sys.executable,
+        )
+        return 1
+    # Only now: the modules below use syntax that an older Python cannot read.
+    from tools.setup.host import SetupError
+    from tools.setup.workspace import set_up
+
+    try:
+        set_up()
+    except SetupError as error:
+        _log.error("setup: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual environment `.venv`: made once, filled from a lock, never taken over from others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tools.setup import stamp
+from tools.setup.host import SetupError, run
+from tools.setup.ros import Ros
+from tools.setup.wheels import repair_cmake_files, write_local_setup
+
+FOLDER = Path(__file__).parent
+REQUIREMENTS = ("run", "sim", "dev")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What an environment was made for; another one needs a new environment.
+
+    Attributes:
+        python: Version, `3.11`.
+        distro: ROS 2 distribution, `jazzy`.
+        ros_prefix: Where the sourced ROS 2 is; empty for wheels.
+    """
+
+    python: str
+    distro: str
+    ros_prefix: str
+
+
+def read_origin(venv: Path) -> Origin | None:
+    """Return what `venv` was made for; None if there is no such environment of ours."""
+    try:
+        return Origin(**json.loads(_origin_file(venv).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def ensure_environment(venv: Path, ros: Ros) -> str:
+    """Make or refresh `venv` for `ros`; return a key that changes with what is in it.
+
+    Raises:
+        SetupError: No lock for this Python, a foreign folder in the way, or pip failed.
+    """
+    arguments = _pip_arguments(ros)
+    key = stamp.digest([*FOLDER.glob("*.py"), *_listed_files(arguments)], extra=repr(ros))
+    if stamp.matches(venv, key):
+        return key
+    _make(venv, ros)
+    _log.info("setup: installing packages into %s (about a minute on first use)", venv)
+    pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
+    run([*pip, "install", "--quiet", *arguments])
+    if ros.prefix is None:
+        repair_cmake_files(venv)
+        write_local_setup(venv, ros.distro)
+    stamp.write(venv, key)
+    return key
+
+
+def lock_file(distro: str, python: str) -> Path:
+    """Return the path of the lock for a distribution and a Python version (`3.11`)."""
+    return FOLDER / "locks" / f"{distro}-py{python.replace('.', '')}.txt"
+
+
+def _python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _pip_arguments(ros: Ros) -> list[str]:
+    if ros.prefix is None:
+        lock = lock_file(ros.distro, _python_version())
+        if not lock.is_file():
+            raise SetupError(f"no lock {lock}; see the versions there are in {lock.parent}")
+        return ["-r", str(lock)]
+    folder = FOLDER / "requirements"
+    arguments = ["-c", str(folder / "sourced-constraints.txt")]
+    for name in REQUIREMENTS:
+        arguments += ["-r", str(folder / f"{name}.in")]
+    return arguments
+
+
+def _listed_files(arguments: list[str]) -> list[Path]:
+    return [Path(argument) for argument in arguments if not argument.startswith("-")]
+
+
+def _make(venv: Path, ros: Ros) -> None:
+    origin = Origin(python=_python_version(), distro=ros.distro, ros_prefix=str(ros.prefix or ""))
+    if venv.exists():
+        found = read_origin(venv)
+        if found is None:
+            raise SetupError(f"{venv} was not made by this command; move it away and try again")
+        if found == origin:
+            return
+        _log.info("setup: replacing %s, which was made for %s", venv, found)
+        shutil.rmtree(venv)
+    _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros.label)
+    # The real file: this may be the python of the environment that is being replaced.
+    base_python = os.path.realpath(sys.executable)
+    site = [] if ros.prefix is None else ["--system-site-packages"]
+    run([base_python, "-m", "venv", *site, venv])
+    _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
+
+
+def _origin_file(venv: Path) -> Path:
+    return venv / "workspace-origin.json"

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The machine: which tools it lacks, and how a command is run on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class SetupError(Exception):
+    """The workspace cannot be set up; the message says what to do."""
+
+
+def check_toolchain() -> None:
+    """Raise SetupError naming each missing tool with the Debian package that brings it."""
+    missing = _missing_tools()
+    if missing:
+        raise SetupError(
+            f"missing: {', '.join(missing)}; "
+            f"on Debian and Ubuntu: sudo apt install {' '.join(missing.values())}"
+        )
+
+
+def _missing_tools() -> dict[str, str]:
+    """Return what is missing, each with the Debian package that brings it."""
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    has_venv = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
+    found = [
+        ("a C++ compiler", "g++", any(shutil.which(name) for name in ("c++", "g++", "clang++"))),
+        ("make", "make", shutil.which("make") is not None),
+        ("Python's venv module", f"{python}-venv", has_venv),
+        (f"Python's headers ({header})", f"{python}-dev", header.is_file()),
+    ]
+    return {tool: package for tool, package, present in found if not present}
+
+
+def run(
+    command: Iterable[str | Path],
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> None:
+    """Run `command` to its end, with the environment and in the folder of the caller by default.
+
+    Raises:
+        SetupError: It failed; its output has gone to the terminal.
+    """
+    words = [str(word) for word in command]
+    result = subprocess.run(words, env=env, cwd=folder, check=False)
+    if result.returncode != 0:
+        raise SetupError(f"`{' '.join(words)}` failed with status {result.returncode}")
+
+
+def query(python: Path, expression: str) -> str:
+    """Evaluate `expression` (modules sysconfig and numpy imported) with another interpreter."""
+    code = f"import numpy, sysconfig; print({expression})"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SetupError(f"`{python} -c '{code}'` failed: {result.stderr.strip()}")
+    return result.stdout.strip()

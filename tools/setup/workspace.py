@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole set-up: toolchain, environment, colcon build; a finished step is not done again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from tools.setup import stamp
+from tools.setup.environment import ensure_environment, read_origin
+from tools.setup.host import check_toolchain, run
+from tools.setup.ros import Ros, find_ros, without_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What decides the content of install/: Python sources are linked there, not copied.
+_MANIFESTS = ("package.xml", "colcon.pkg", "CMakeLists.txt", "*.msg", "*.srv", "setup.*")
+_INSTALLED_BY_NAME = ("launch", "config")
+_COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
+_ACTIVATE = ". .venv/bin/activate && . install/setup.bash"
+
+_log = logging.getLogger(__name__)
+
+
+def set_up() -> None:
+    """Bring `.venv` and `install/` of this checkout up to date.
+
+    Raises:
+        SetupError: Something is missing or a step failed.
+    """
+    venv = ROOT / ".venv"
+    origin = read_origin(venv)
+    ros = find_ros(os.environ, ROOT, origin.distro if origin else None)
+    check_toolchain()
+    environment_key = ensure_environment(venv, ros)
+    _build(venv, ros, environment_key)
+    _log.info("setup: ready (%s); to use it: %s", ros.label, _ACTIVATE)
+
+
+def _build(venv: Path, ros: Ros, environment_key: str) -> None:
+    key = stamp.digest(_manifests(), extra=environment_key + "\0".join(_installed_names()))
+    install = ROOT / "install"
+    if stamp.matches(install, key):
+        return
+    _log.info("setup: building src/ into install/")
+    # Not the `colcon` on the PATH: commands start with the python that builds them.
+    colcon = [str(venv / "bin/python"), "-c", _COLCON]
+    folders = ["--base-paths", "src", "--build-base", "build", "--install-base", "install"]
+    # In the root, the only place where colcon reads colcon.meta.
+    command = [*colcon, "build", "--symlink-install", *folders]
+    run(command, env=_build_environment(venv, ros), folder=ROOT)
+    stamp.write(install, key)
+
+
+def _manifests() -> list[Path]:
+    source = ROOT / "src"
+    files = [file for pattern in _MANIFESTS for file in source.rglob(pattern)]
+    return [ROOT / "colcon.meta", *files]
+
+
+def _installed_names() -> list[str]:
+    files = (file for folder in _INSTALLED_BY_NAME for file in (ROOT / folder).rglob("*"))
+    return sorted(str(file.relative_to(ROOT)) for file in files if file.is_file())
+
+
+def _build_environment(venv: Path, ros: Ros) -> dict[str, str]:
+    env = without_workspace(os.environ, ROOT)
+    env["PATH"] = f"{venv / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["VIRTUAL_ENV"] = str(venv)
+    if ros.prefix is None:
+        for name in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
+            env[name] = str(venv)
+        env["LD_LIBRARY_PATH"] = f"{venv / 'lib'}{os.pathsep}{env.get('LD_LIBRARY_PATH', '')}"
+    return env
