@@ -43,7 +43,6 @@ setup(
     entry_points={
         "console_scripts": [
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
-            "policy_inference = policy_inference.cli:main",
         ],
         "policy_inference.backends": [
             "onnx = policy_inference.backends.onnx:OnnxBackend",

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from policy_msgs.msg import JointCommand
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
-
-from policy_msgs.msg import JointCommand
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("joint_policy_node", "policy_inference", "robot_sim_demo", "sim_node")

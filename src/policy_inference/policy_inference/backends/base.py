@@ -15,8 +15,9 @@ from policy_inference.interfaces import Tensor, TensorSpec
 class BackendBase(ABC):
     """Opens a model file, checks it against the contract and keeps its arrays.
 
-    A subclass implements `_open`, `_run` and `_close`. `_open` loads the file and returns the
-    tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
+    A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
+    the tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
+    `_close` is called once, also where `_open` or `_bind` failed halfway.
     """
 
     name: str
@@ -40,8 +41,8 @@ class BackendBase(ABC):
                 tensors are not those of the contract.
         """
         self._closed = False
-        found_inputs, found_outputs, self.details = self._open(file)
         try:
+            found_inputs, found_outputs, self.details = self._open(file)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in inputs}
@@ -85,7 +86,7 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Release what `_open` and `_bind` took."""
+        """Release what `_open` and `_bind` took, as far as they came."""
 
 
 def _check_tensors(

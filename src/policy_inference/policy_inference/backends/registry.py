@@ -22,8 +22,8 @@ def available() -> dict[str, EntryPoint]:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         known = found.setdefault(entry.name, entry)
         if known.value != entry.value:
-            raise BackendError(f"backend {entry.name!r} is registered twice, as {known.value} and "
-                               f"as {entry.value}; uninstall one of the packages")
+            raise BackendError(f"backend {entry.name!r} is registered twice, by {_package(known)} "
+                               f"and by {_package(entry)}; uninstall one of the packages")
     return found
 
 
@@ -38,9 +38,11 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
         BundleError: A model file is missing or is not the one the contract means.
     """
     known, reasons = available(), list[str]()
-    for name in names:
-        if name not in known:
-            raise BackendError(f"unknown backend {name!r}; installed are {', '.join(known)}")
+    unknown = ", ".join(repr(name) for name in names if name not in known)
+    if unknown or not names:
+        installed = ", ".join(known) or "none; build and source the workspace"
+        raise BackendError(f"expected names of installed backends ({installed}), "
+                           f"found {unknown or 'nothing'}")
     for name in names:
         try:
             return _open(bundle, known[name]), tuple(reasons)
@@ -54,5 +56,13 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
 def _open(bundle: Bundle, entry: EntryPoint) -> BackendBase:
     _, file = bundle.artifact(entry.name)
     model, contract = bundle.contract.model, bundle.contract
-    cls: type[BackendBase] = entry.load()
+    try:
+        cls: type[BackendBase] = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"{_package(entry)} does not load: {error}; "
+                           "install a version of the package that fits") from error
     return cls(file, contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs))
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"

@@ -13,6 +13,7 @@ from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
 _SHA256 = "^[0-9a-f]{64}$"
+_VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
 _RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
 
 
@@ -296,9 +297,7 @@ class JointContract:
     schema_version: Literal[1] = entry("1")
     kind: Literal["joint"] = entry("joint")
     name: str = entry("name of the policy", pattern="^[a-z][a-z0-9_]*$")
-    version: str = entry(
-        "version of the policy, in quotes", pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
-    )
+    version: str = entry("version of the policy, in quotes", pattern=_VERSION)
     description: str = entry("one sentence", default="")
     rate_hz: float = entry("policy ticks per second", exclusiveMinimum=0, maximum=1000)
     joints: Joints = entry("joints by name in policy order")

@@ -3,7 +3,7 @@
 """Values per joint: from one number, a list, or a map of name patterns to an array."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
     return np.array(value, dtype=np.float64)
 
 
-def _key_of_each(names: Sequence[str], keys: Iterable[str]) -> list[str]:
+def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     patterns = {key: _pattern(key) for key in keys if key not in names}
     for key, pattern in patterns.items():
         if not any(map(pattern.fullmatch, names)):

@@ -4,6 +4,8 @@
 
 import hashlib
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_inference.bundle.contract import Artifact, File, JointContract, Normalisation
+from policy_inference.bundle.contract import Tensor as TensorEntry
 from policy_inference.bundle.schema import Found, Reader, load_yaml
 from policy_inference.bundle.validate import validate
 from policy_inference.errors import BackendError, BundleError, Problem
@@ -44,22 +47,23 @@ class Bundle:
                 f"this bundle has {', '.join(artifacts)}"
             )
         entry = artifacts[backend]
-        hint = f"; it is published at {entry.url}" if entry.url else ""
-        return entry, _verified(self.path, entry.file, entry.sha256, hint)
+        remedy = f"get it from {entry.url}" if entry.url else ""
+        return entry, _verified(self.path, entry.file, entry.sha256, remedy)
 
     def golden(self) -> dict[str, Tensor]:
         """Return the golden rows of every model input and output, [rows, *shape without batch].
 
         Raises:
-            BundleError: The bundle has none, or not with the hash that it states.
+            BundleError: The bundle has none, not with the hash that it states, or not with these
+                arrays.
         """
         golden = self.contract.model.golden
         if golden is None:
             problem = Problem(file=str(self.path / CONTRACT_FILE), key="model.golden",
                               expected="a file of golden vectors", found="nothing")
             raise BundleError([problem])
-        with np.load(_verified(self.path, golden.file, golden.sha256)) as data:
-            return dict(data)
+        file, model = _verified(self.path, golden.file, golden.sha256), self.contract.model
+        return _rows(file, {**model.inputs, **model.outputs})
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -110,11 +114,12 @@ def file_entry(file: Path, folder: Path) -> File:
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
 
 
-def _verified(folder: Path, name: str, sha256: str, hint: str = "") -> Path:
+def _verified(folder: Path, name: str, sha256: str, remedy: str = "") -> Path:
     file = folder / name
     if not file.is_file():
         raise BundleError([Problem(file=str(file), expected="the file that policy.yaml names",
-                                   found="nothing" + hint)])
+                                   found="a folder" if file.is_dir() else "nothing",
+                                   remedy=remedy)])
     actual = sha256_of(file)
     if actual != sha256:
         raise BundleError([Problem(file=str(file), expected=f"sha256 {sha256}", found=actual,
@@ -126,14 +131,44 @@ def _statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
     file, size = _verified(folder, normalisation.file, normalisation.sha256), math.prod(shape)
-    reader = Reader(str(file))
-    with np.load(file) as data:
-        arrays = {key: np.asarray(data[key], np.float64).ravel() for key in data.files}
+    reader, arrays = Reader(str(file)), _arrays(file)
     for key in ("mean", "std"):
-        values = arrays.get(key, np.array([]))
-        if values.size != size or not np.isfinite(values).all():
-            reader.problem(key, f"{size} finite values, as the model's input",
-                           Found(f"{values.size}"))
+        array = arrays.get(key)
+        if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
+            reader.problem(key, f"{size} numbers, as the model's input", _found(array))
+        elif not np.isfinite(array).all():
+            reader.problem(key, "finite values", Found("NaN or infinite ones"))
+        elif key == "std" and bool((array.astype(np.float64) < 0).any()):
+            reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
     if reader.problems:
         raise BundleError(reader.problems)
-    return arrays["mean"], np.maximum(arrays["std"], normalisation.std_floor)
+    mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
+    return mean, np.maximum(std, normalisation.std_floor)
+
+
+def _rows(file: Path, tensors: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
+    """Return an array for each tensor, all with as many rows as the first."""
+    reader, arrays = Reader(str(file)), _arrays(file)
+    rows = next((len(a) for a in map(arrays.get, tensors) if a is not None and a.ndim), 0)
+    for name, tensor in tensors.items():
+        array, shape = arrays.get(name), (rows, *tensor.shape[1:])
+        if array is None or not rows or array.shape != shape:
+            reader.problem(name, f"an array {[rows or 'rows', *shape[1:]]}", _found(array))
+    if reader.problems:
+        raise BundleError(reader.problems)
+    return {name: arrays[name] for name in tensors}
+
+
+def _arrays(file: Path) -> dict[str, Tensor]:
+    found = "no zip archive"
+    if zipfile.is_zipfile(file):
+        try:
+            with np.load(file) as data:
+                return {key: np.asarray(data[key]) for key in data.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            found = str(error)
+    raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])
+
+
+def _found(array: Tensor | None) -> Found:
+    return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

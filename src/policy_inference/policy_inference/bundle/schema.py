@@ -8,11 +8,10 @@ dict[str, T], dataclasses, `PerJoint` and Optional of each.
 """
 
 import dataclasses
-import math
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -24,7 +23,7 @@ PerJoint = float | tuple[float, ...] | dict[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
 _MISSING = object()
-_BOUNDS = {
+_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
     "exclusiveMinimum": (">", lambda value, bound: value > bound),
     "maximum": ("<=", lambda value, bound: value <= bound),
@@ -56,7 +55,8 @@ def load_yaml(path: Path) -> object:
         raise BundleError([Problem(file=str(path), expected="a file", found=found)]) from error
     # PyYAML lets a ValueError out for a date like 2026-13-45, and nests as deep as the file does.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BundleError([Problem(file=str(path), expected="YAML", found=_fault(error))]) from error
+        found = _fault(error)
+        raise BundleError([Problem(file=str(path), expected="YAML", found=found)]) from error
 
 
 def _fault(error: Exception) -> str:
@@ -81,7 +81,7 @@ class Reader:
             Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
         )
 
-    def section(self, cls: type, value: object, key: str = "") -> Any:
+    def section(self, cls: Any, value: object, key: str = "") -> Any:
         """Read a mapping as the dataclass `cls`; returns None where something is wrong."""
         if not isinstance(value, Mapping):
             return self.problem(key, f"a mapping with the keys of {cls.__name__}", value)
@@ -120,16 +120,17 @@ class Reader:
             return self.section(kind, value, key)
         return self._scalar(kind, value, key, rules)
 
-    def _scalar(self, kind: type, value: object, key: str, rules: Mapping[str, Any]) -> Any:
-        accepted = (int, float) if kind is float else (kind,)
-        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-            remedy = "put it in quotes" if kind is str and value is not None else ""
+    def _scalar(self, kind: type, value: Any, key: str, rules: Mapping[str, Any]) -> Any:
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            single = not isinstance(value, (list, dict, type(None)))
+            remedy = "put it in quotes" if kind is str and single else ""
             return self.problem(key, _SCALARS[kind], value, remedy)
         if kind is float:
-            # A whole number beyond the largest float cannot even be asked whether it is finite.
-            value = float(value) if abs(value) <= sys.float_info.max else math.inf
-            if not math.isfinite(value):
+            # Not isfinite, which raises for whole numbers beyond the largest float.
+            if not abs(value) <= sys.float_info.max:
                 return self.problem(key, "a finite number", value)
+            value = float(value)
         for name, bound in rules["schema"].items():
             if name in _BOUNDS and not _BOUNDS[name][1](value, bound):
                 return self.problem(key, f"{_SCALARS[kind]} {_BOUNDS[name][0]} {bound}", value)

@@ -3,7 +3,9 @@
 """Cross-checks of a contract: everything that one field alone cannot show."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -14,11 +16,15 @@ from policy_inference.bundle.contract import (
     Observation,
     Tensor,
     Term,
+    VelocityCommand,
 )
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.schema import Found, PerJoint, Reader
 from policy_inference.bundle.terms import TERMS, TermSpec
 from policy_inference.interfaces import F64
+
+# An external vector has its own type of message, so it cannot share a topic with these.
+_TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
 
 
 def validate(contract: JointContract, reader: Reader) -> None:
@@ -29,7 +35,10 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check.tensors()
     for name, observation in contract.observations.items():
         check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
+    check.topics()
     check.action(contract.action)
+    if contract.velocity_command:
+        check.velocity_command(contract.velocity_command)
     if contract.nominal:
         check.nominal(contract.nominal)
     check.files()
@@ -62,6 +71,7 @@ class _Validator:
             for key in ("default_position", "position_min", "position_max", "velocity_limit",
                         "effort_limit", "stiffness", "damping")
         }  # fmt: skip
+        self._range("joints.position_min", values["position_min"], values["position_max"])
         self._inside("joints.default_position", values["default_position"])
 
     def stand_and_damp(self) -> None:
@@ -73,21 +83,26 @@ class _Validator:
         self._values("damp.damping", self.contract.damp.damping)
 
     def tensors(self) -> None:
-        """Check that every model input has a source and every named tensor exists."""
+        """Check that every model input has one source and every named tensor exists."""
         model, states = self.contract.model, self.contract.state
-        sources = {*self.contract.observations, *(pair.input for pair in states)}
-        for name in model.inputs.keys() ^ sources:
-            self.reader.problem("model.inputs", "one observation or state for each input "
-                                f"({_list(model.inputs)})", Found(f"{name} on one side only"))
+        sources = [*self.contract.observations, *(pair.input for pair in states)]
+        for name in sorted(model.inputs.keys() - set(sources)):
+            self.reader.problem(f"model.inputs.{name}", "an observation or a state that fills it",
+                                Found("nothing"))
+        for name in sorted(set(sources) - model.inputs.keys()):
+            self.reader.problem("model.inputs", f"the input {name}", _list(model.inputs))
+        self._unique("state", sources)
         outputs = [self.contract.action.output, *(pair.output for pair in states)]
         self._unique("state", outputs)
         for name in outputs:
             if name not in model.outputs:
                 self.reader.problem("model.outputs", f"the output {name}", _list(model.outputs))
         for i, pair in enumerate(states):
-            ends = model.inputs.get(pair.input), model.outputs.get(pair.output)
-            if None not in ends and ends[0] != ends[1]:
-                self.reader.problem(f"state[{i}]", "equal shapes and types", Found(f"{ends}"))
+            into, out = model.inputs.get(pair.input), model.outputs.get(pair.output)
+            if into and out and into != out:
+                self.reader.problem(
+                    f"state[{i}]", "an input and an output of equal shape and type",
+                    Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"))
 
     def observation(self, key: str, observation: Observation, tensor: Tensor | None) -> None:
         """Check the terms and that their values fill the input exactly."""
@@ -100,6 +115,9 @@ class _Validator:
                 continue
             names = term_names(term, spec, self.contract)
             self._term(where, term, spec, names, observation)
+            if tensor is not None and tensor.dtype.startswith("int") and spec.field != "tick":
+                self.reader.problem(where, f"the term tick, since the input is {tensor.dtype}",
+                                    term.term)
             if size is not None:
                 size += len(names) * (term.history_length or observation.history.length)
         if tensor is not None and size not in {None, math.prod(tensor.shape)}:
@@ -125,6 +143,26 @@ class _Validator:
             self.reader.problem(f"{key}.history_length", "nothing", term.history_length,
                                 "only the layout per_term has lengths of its own")
 
+    def topics(self) -> None:
+        """Check that no topic of an external vector is taken or has two sizes."""
+        sizes: dict[str, int | None] = {}
+        for name, observation in self.contract.observations.items():
+            for i, term in enumerate(observation.terms):
+                key = f"observations.{name}.terms[{i}]"
+                if term.topic in _TOPICS_OF_ROBOTS:
+                    self.reader.problem(f"{key}.topic", "a topic of its own, since this one "
+                                        "carries the robot's own messages", term.topic)
+                if term.topic and sizes.setdefault(term.topic, term.size) != term.size:
+                    self.reader.problem(f"{key}.size", f"{sizes[term.topic]}, as where the topic "
+                                        f"{term.topic} is named first", term.size)
+
+    def velocity_command(self, command: VelocityCommand) -> None:
+        """Check that the range holds zero, which is what stale commands fade to."""
+        for axis, low, high in zip(("vx", "vy", "yaw rate"), command.min, command.max, strict=True):
+            if not low <= 0.0 <= high:
+                self.reader.problem("velocity_command", f"min <= 0 <= max for {axis}, since zero "
+                                    "commands a stop", [low, high])
+
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
         driven = [joint for term in action.terms for joint in term.joints]
@@ -134,8 +172,14 @@ class _Validator:
             self._values(f"action.terms[{i}].scale", term.scale, term.joints)
             if not isinstance(term.offset, str):
                 self._values(f"action.terms[{i}].offset", term.offset, term.joints)
+            elif term.kind != "position":
+                self.reader.problem(f"action.terms[{i}].offset", f"numbers for the kind "
+                                    f"{term.kind}", term.offset, "the default position is in rad")
             self._ordered(f"action.terms[{i}].clip", term.clip)
         tensor = self.contract.model.outputs.get(action.output)
+        if tensor is not None and tensor.dtype.startswith("int"):
+            self.reader.problem(f"model.outputs.{action.output}.dtype", "float32 or float16 for "
+                                "the output that commands joints", tensor.dtype)
         if tensor is not None and math.prod(tensor.shape) != len(driven):
             self.reader.problem("action.terms", f"{math.prod(tensor.shape)} joints for the output "
                                 f"{action.output} {list(tensor.shape)}", Found(f"{len(driven)}"))
@@ -145,13 +189,20 @@ class _Validator:
         self._values("nominal.target_step", nominal.target_step)
         self._values("nominal.effort_demand", nominal.effort_demand)
         for name, statistics in nominal.observation.items():
-            tensor = self.contract.model.inputs.get(name)
-            size = math.prod(tensor.shape) if tensor else 0
+            where, tensor = f"nominal.observation.{name}", self.contract.model.inputs.get(name)
+            if tensor is None:
+                inputs = _list(self.contract.model.inputs)
+                self.reader.problem(where, f"one of the model's inputs ({inputs})", name)
+                continue
+            size = math.prod(tensor.shape)
             for key in ("mean", "std", "min", "max"):
                 found = len(getattr(statistics, key))
                 if found != size:
-                    self.reader.problem(f"nominal.observation.{name}.{key}",
-                                        f"{size} values, as the model's input", Found(f"{found}"))
+                    self.reader.problem(f"{where}.{key}", f"{size} values, as the model's input",
+                                        Found(f"{found}"))
+            for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):
+                if low > high:
+                    self.reader.problem(f"{where}.min[{i}]", f"at most the max {high:g}", low)
 
     def files(self) -> None:
         """Check that no path leaves the bundle and that reports belong to artifacts."""
@@ -163,10 +214,12 @@ class _Validator:
         if contract.model.golden:
             paths["model.golden"] = contract.model.golden.file
         for key, path in paths.items():
-            if path.startswith("/") or ".." in path.split("/") or not path:
-                self.reader.problem(f"{key}.file", "a path inside the bundle folder", path)
+            if not _is_inside(path):
+                self.reader.problem(f"{key}.file", "a path inside the bundle folder, "
+                                    "with / between its parts", path)
         for key in contract.reports.keys() - contract.model.artifacts.keys():
-            self.reader.problem(f"reports.{key}", _list(contract.model.artifacts), key)
+            self.reader.problem(f"reports.{key}", "one of the artifacts "
+                                f"({_list(contract.model.artifacts)})", key)
 
     def _values(self, key: str, value: PerJoint, names: Sequence[str] | None = None) -> F64 | None:
         try:
@@ -176,13 +229,20 @@ class _Validator:
             self.reader.problem(key, expected, Found(found))
             return None
 
+    def _range(self, key: str, lower: F64 | None, upper: F64 | None) -> None:
+        if lower is None or upper is None:
+            return
+        for i in np.flatnonzero(lower >= upper):
+            self.reader.problem(f"{key} of {self.names[i]}", f"less than the maximum {upper[i]:g} "
+                                "rad", lower[i].item())
+
     def _inside(self, key: str, position: F64 | None) -> None:
         joints = self.contract.joints
         lower = self._quiet(joints.position_min)
         upper = self._quiet(joints.position_max)
         if position is None or lower is None or upper is None:
             return
-        for i in np.flatnonzero((position < lower) | (position > upper)):
+        for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
             self.reader.problem(f"{key} of {self.names[i]}",
                                 f"a value in [{lower[i]:g}, {upper[i]:g}] rad", position[i].item())
 
@@ -199,12 +259,23 @@ class _Validator:
         self._unique(key, list(names))
 
     def _unique(self, key: str, names: Sequence[str]) -> None:
-        for name in sorted({name for name in names if list(names).count(name) > 1}):
-            self.reader.problem(key, "each name once", Found(f"{name!r} more than once"))
+        for name, count in Counter(names).items():
+            if count > 1:
+                self.reader.problem(key, "each name once", Found(f"{name!r} {count} times"))
 
     def _ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
         if clip is not None and not clip[0] < clip[1]:
             self.reader.problem(key, "lowest < highest", list(clip))
+
+
+def _is_inside(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    anchored = PurePosixPath(path).anchor or PureWindowsPath(path).anchor
+    return bool(parts) and not anchored and ".." not in parts and "\\" not in path
+
+
+def _text(tensor: Tensor) -> str:
+    return f"{tensor.dtype}{list(tensor.shape)}"
 
 
 def _list(names: Iterable[str]) -> Found:

@@ -30,6 +30,8 @@ class CommandFader:
         self._wanted: F64 = np.zeros(3)
         self._born_ns: int | None = None
         self.fading = False
+        if self._out is not None:
+            self._out[:] = 0.0
 
     def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
         """Take a new command; return False for one that is not finite, which is not taken."""
@@ -44,6 +46,10 @@ class CommandFader:
         """Write the command of this tick; return True in the tick in which it begins to fade."""
         if self._out is None or self._born_ns is None:
             return False
+        if now_ns < self._born_ns:
+            # The clock began anew: the age is not known, and would stay small for long.
+            self.reset()
+            return True
         late_ns = now_ns - self._born_ns - self._limits.command_timeout_ns
         began = late_ns > 0 and not self.fading
         self.fading = late_ns > 0

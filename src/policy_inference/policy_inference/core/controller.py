@@ -8,24 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.command import CommandFader
+from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, TargetBounds
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
 from policy_inference.core.limits import Limits
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
-from policy_inference.core.rotation import tilt_rad
+from policy_inference.core.run import Run
 from policy_inference.core.state import RobotState
 from policy_inference.errors import BackendError, RequestRefused
 from policy_inference.interfaces import Backend, JointTargets, Mode
-
-_LIMIT_SLACK_RAD = 0.1
-"""A leg that rests on its mechanical stop is measured a little beyond it."""
-
 
 _LOCK_TIMEOUT_S = 0.5
 
@@ -61,36 +56,31 @@ class Controller:
                 stands still within a tick, so that a slow machine changes nothing.
         """
         contract = bundle.contract
-        self._contract, self._limits, self._clock = contract, limits, clock
-        self.state = RobotState(contract)
+        self._limits, self._clock = limits, clock
+        self.state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
         self.inputs = {
             name: Input(name, None if name == "cmd_vel" else limits.state_timeout_ns)
             for name in self.state.inputs
         }
-        moving = "velocity_command" in self.state
-        self.command = CommandFader(
-            self.state["velocity_command"] if moving else None, contract.velocity_command, limits
-        )
-        self._policy = JointPolicy(bundle, backend, self.state)
-        self._bounds = TargetBounds(contract, self._policy.action, limits.margin)
-        names = contract.joints.names
-        effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
+        velocity = self.state["velocity_command"] if "velocity_command" in self.state else None
+        self.command = CommandFader(velocity, contract.velocity_command, limits)
+        joints = contract.joints
+        effort_limit = limits.effort_scale * per_joint(joints.effort_limit, joints.names)
         self._stand = Stand(contract, effort_limit)
         self._safe = SafeTargets(contract, effort_limit)
-        self._run = JointTargets(len(names))
-        self._run.effort_limit[:] = effort_limit
-        self._low = per_joint(contract.joints.position_min, names) - _LIMIT_SLACK_RAD
-        self._high = per_joint(contract.joints.position_max, names) + _LIMIT_SLACK_RAD
-        self._joint_pos, self._joint_vel = self.state["joint_pos"], self.state["joint_vel"]
-        self._watched = tuple(i for i in self.inputs.values() if i.timeout_ns is not None)
+        policy = JointPolicy(bundle, backend, self.state)
+        self._run = Run(contract, policy, self.state, self._stand, limits, effort_limit)
+        self._joint_pos = self.state["joint_pos"]
+        self._fitness = Fitness(contract, self.state, self.inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._lock = threading.Lock()
-        self._estop = ""
+        # A new object at each press, so that a reset does not clear one it has not seen.
+        self._estop: tuple[str] | None = None
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
+        self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
-        self._run_began_ns, self._clipped_ticks = 0, 0
         self._current = self._safe.targets
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
@@ -101,13 +91,14 @@ class Controller:
             next_deadline_ns: When the next tick is due; a result after it is too late.
         """
         with self._lock:
-            targets = self._tick(now_ns, next_deadline_ns)
+            gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
+            self._last_tick_ns = now_ns
+            self._act_on_estop()
+            targets = self._tick(now_ns, next_deadline_ns, gap_ns)
             # The e-stop may have been pressed while the policy ran.
-            return self._latch(Rule.ESTOP, self._estop) if self._pressed() else targets
+            return self.safe_targets() if self._act_on_estop() else targets
 
-    def _tick(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
-        if self._pressed():
-            return self._latch(Rule.ESTOP, self._estop)
+    def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
@@ -115,12 +106,15 @@ class Controller:
             if not self._safe.known:
                 self._safe.capture(self._joint_pos)
             return self.safe_targets()
-        for watched in self._watched:
-            if watched.is_stale(now_ns):
-                return self._hold(now_ns, Rule.STALE_STATE, watched.describe(now_ns))
-        if not self.state.is_finite():
-            return self._latch(Rule.NOT_FINITE, f"not finite: {_list(self.state.not_finite())}")
-        if tilt := self._tilted():
+        if not 0 <= gap_ns <= self._limits.longest_gap_ns:
+            return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
+        if names := self._fitness.not_finite():
+            return self._latch(Rule.NOT_FINITE, names)
+        # A fault that is noticed now holds the pose of now, not one of long ago.
+        self._safe.capture(self._joint_pos)
+        if stale := self._fitness.stale(now_ns):
+            return self._hold(now_ns, Rule.STALE_STATE, stale)
+        if tilt := self._fitness.tilted():
             return self._latch(Rule.ATTITUDE, tilt)
         if self.mode is Mode.HOLD and self._held_mode is not Mode.RUN:
             self._resume(now_ns)
@@ -132,34 +126,23 @@ class Controller:
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         try:
-            finite = self._policy.infer()
+            finite = self._run.infer()
         except BackendError as error:
             return self._hold(now_ns, Rule.INFERENCE_ERROR, str(error))
+        if not finite:
+            return self._latch(Rule.NOT_FINITE, "output of the model")
         late_ns = self._clock() - deadline_ns
         if late_ns > 0:
             return self._hold(now_ns, Rule.INFERENCE_LATE, f"{late_ns * 1e-6:.1f} ms late")
-        if not finite:
-            return self._latch(Rule.NOT_FINITE, "not finite: output of the model")
         if self.mode is Mode.HOLD:
             self._resume(now_ns)
-        command = self._policy.commit()
-        if self._policy.action.clipped:
-            self._count(Rule.ACTION_CLIP)
-        acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
+        acted = self._run.update(now_ns)
         for rule in acted:
             self._count(rule)
-        self._clipped_ticks = self._clipped_ticks + 1 if _beyond_nominal(acted) else 0
-        if self._clipped_ticks >= CLIPPED_TICKS_LIMIT:
-            return self._latch(Rule.CLIPPED_TOO_LONG,
-                               f"{_list(acted)} clipped {self._clipped_ticks} ticks in a row")
-        self._policy.action.fill(self._run)
-        elapsed_ns = now_ns - self._run_began_ns
-        if elapsed_ns < self._limits.blend_ns:
-            share = elapsed_ns / self._limits.blend_ns
-            self._run.block *= share
-            self._run.block += (1.0 - share) * self._stand.targets.block
-            self._run.effort_limit[:] = self._stand.targets.effort_limit
-        return self._take(self._run)
+        if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
+            return self._latch(Rule.CLIPPED_TOO_LONG, f"{CLIPPED_TICKS_LIMIT} ticks in a row: "
+                               + ", ".join(rule.value for rule in acted))
+        return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:
         self._current = targets
@@ -171,17 +154,19 @@ class Controller:
             self._count(rule)
             self._held_mode, self._hold_began_ns = self.mode, now_ns
             self._enter(Mode.HOLD, reason)
-        if now_ns - self._hold_began_ns > self._limits.damp_after_ns:
-            return self._latch(Rule.HELD_TOO_LONG, f"held too long, {reason}")
+        # By the clock, since the inference that failed may itself have taken that long.
+        if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
+            return self._latch(Rule.HELD_TOO_LONG, reason)
         return self._current
 
     def _resume(self, now_ns: int) -> None:
         self._stand.pause(now_ns - self._hold_began_ns)
+        self._run.pause(now_ns - self._hold_began_ns)
         self._enter(self._held_mode, f"recovered from: {self._reason}")
 
     def _latch(self, rule: Rule, reason: str) -> JointTargets | None:
         """Enter DAMP and stay there until `reset`."""
-        if not (self._latched and self.mode is Mode.DAMP):
+        if not self._latched:
             self._count(rule)
             self._latched = True
             self._enter_damp(f"{rule.value}: {reason}")
@@ -189,6 +174,8 @@ class Controller:
 
     def _enter_damp(self, reason: str) -> None:
         self._safe.capture(self._joint_pos)
+        # What a HOLD right after standing up began would hold.
+        self._current = self._safe.targets
         self._enter(Mode.DAMP, reason)
 
     def _enter(self, mode: Mode, reason: str) -> None:
@@ -198,22 +185,19 @@ class Controller:
     def _count(self, rule: Rule) -> None:
         self._counters[rule] += 1
 
-    def _pressed(self) -> bool:
-        return bool(self._estop) and not (self._latched and self.mode is Mode.DAMP)
-
-    def _tilted(self) -> str:
-        bound = self._limits.max_tilt_rad
-        if bound is None:
-            return ""
-        tilt = tilt_rad(self.state["gravity_body"])
-        return f"tilt {tilt:.2f} rad, limit {bound:.2f} rad" if tilt > bound else ""
+    def _act_on_estop(self) -> bool:
+        """Latch a pressed e-stop; return whether it was not latched already."""
+        if self._estop is None or self._latched:
+            return False
+        self._latch(Rule.ESTOP, self._estop[0])
+        return True
 
     def estop(self, reason: str) -> JointTargets | None:
         """Ask for DAMP without waiting for a tick; return what may be published at once.
 
         Never blocks: a tick that hangs in the runtime holds the lock.
         """
-        self._estop = reason
+        self._estop = (reason,)
         return self.safe_targets()
 
     def safe_targets(self) -> JointTargets | None:
@@ -231,16 +215,30 @@ class Controller:
             self._lock.release()
 
     def reset(self) -> None:
-        """Clear a latched fault and the e-stop; the mode stays DAMP."""
+        """Clear a latched fault and the e-stop; the mode stays DAMP.
+
+        An e-stop that no tick has seen yet leads to DAMP first; one that is pressed while this
+        waits for a tick stays.
+
+        Raises:
+            RequestRefused: A tick hangs.
+        """
+        pressed = self._estop
         with self._between_ticks():
-            self._estop, self._latched = "", False
-            if self.mode is Mode.DAMP:
-                self._reason = "reset"
+            self._act_on_estop()
+            if self._latched and self._estop is pressed:
+                self._estop, self._latched = None, False
+                self._enter(Mode.DAMP, "reset")
 
     def damp(self, reason: str = "asked for") -> None:
-        """Enter DAMP now."""
+        """Enter DAMP now; the reason of a latched fault stays.
+
+        Raises:
+            RequestRefused: A tick hangs; `estop` never waits.
+        """
         with self._between_ticks():
-            self._enter_damp(reason)
+            if not self._latched:
+                self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
         """Latch a fault that was seen outside, such as a clock that ran backwards."""
@@ -262,7 +260,7 @@ class Controller:
         """
         with self._between_ticks():
             now_ns = self._clock()
-            self._refuse("STAND", [*problems, *self._unfit(now_ns)])
+            self._require_fit("STAND", problems, now_ns)
             self._stand.begin(self._joint_pos, now_ns)
             self._enter(Mode.STAND, "standing up")
 
@@ -277,53 +275,25 @@ class Controller:
         """
         with self._between_ticks():
             now_ns = self._clock()
-            found = [*problems, *self._unfit(now_ns)]
+            found = list(problems)
             if self.mode is not Mode.READY:
                 found.append(f"the mode is {self.mode.name}, expected READY; ask for stand first")
-            far = [self._contract.joints.names[i] for i in self._stand.far_off(self._joint_pos)]
-            if self.mode is Mode.READY and far:
-                found.append(f"too far from the stand pose: {_list(far)}")
-            self._refuse("RUN", found)
-            self._policy.reset()
-            self._bounds.reset(self._stand.pose)
-            self._run_began_ns, self._clipped_ticks = now_ns, 0
+            elif far := self._stand.far_off(self._joint_pos):
+                found.append(f"too far from the stand pose: {', '.join(far)}")
+            self._require_fit("RUN", found, now_ns)
+            self._run.begin(now_ns)
             self._enter(Mode.RUN, "the policy runs")
 
-    def _unfit(self, now_ns: int) -> list[str]:
-        """Return what speaks against any motion."""
-        found = []
+    def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
+        found = [*problems, *self._fitness.problems(now_ns)]
         if self._latched:
-            found.append(f"latched fault ({self._reason}); ask for reset first")
-        elif self._estop:
-            found.append(f"e-stop ({self._estop}); ask for reset first")
-        stale = [i.describe(now_ns) for i in self._watched if i.is_stale(now_ns)]
-        found += stale
-        self.state.derive()
-        if not stale and not self.state.is_finite():
-            found.append(f"not finite: {_list(self.state.not_finite())}")
-        elif not stale:
-            found += filter(None, [self._tilted(), self._outside_limits()])
-        return found
-
-    def _outside_limits(self) -> str:
-        outside = (self._joint_pos < self._low) | (self._joint_pos > self._high)
-        names = [self._contract.joints.names[i] for i in np.flatnonzero(outside)]
-        return f"outside their position limits: {_list(names)}" if names else ""
-
-    def _refuse(self, wanted: str, problems: Sequence[str]) -> None:
-        if problems:
-            raise RequestRefused(f"{wanted} refused: " + "; ".join(problems))
+            found.insert(0, f"latched fault ({self._reason}); ask for reset first")
+        elif self._estop is not None:
+            found.insert(0, f"e-stop ({self._estop[0]}); ask for reset first")
+        if found:
+            raise RequestRefused(f"{wanted} refused: " + "; ".join(found))
 
     def snapshot(self) -> Snapshot:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""
-        counters = {rule.value: count for rule, count in self._counters.items()}
         return Snapshot(mode=self.mode, reason=self._reason, latched=self._latched,
-                        counters=counters)
-
-
-def _beyond_nominal(acted: Sequence[Rule]) -> bool:
-    return any(rule is not Rule.POSITION_LIMIT for rule in acted)
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
+                        counters={rule.value: count for rule, count in self._counters.items()})

@@ -73,5 +73,5 @@ class Input:
     def describe(self, now_ns: int) -> str:
         """Say what is wrong in a few words."""
         age_ns = self.age_ns(now_ns)
-        text = f"{self.name}: " + ("no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old")
-        return f"{text} ({self.problem})" if self.problem else text
+        age = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
+        return f"{self.name}: {age}" + (f" ({self.problem})" if self.problem else "")

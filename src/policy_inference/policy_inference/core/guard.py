@@ -72,9 +72,9 @@ class TargetBounds:
         self._excess = np.zeros((3, joints))
         self._beyond = np.zeros((3, joints), dtype=bool)
 
-    def reset(self, command: F64) -> None:
-        """Count steps from this command [joints]."""
-        self._centre[0] = command
+    def reset(self, pose: F64) -> None:
+        """Count steps from this pose [joints], rad; those of other kinds from 0."""
+        np.multiply(pose, self._of_position, out=self._centre[0])
 
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
         """Clip `command` in place; return the rules that changed it.

@@ -16,7 +16,7 @@ class JointOrder:
     def __init__(self, names: Sequence[str]) -> None:
         """Keep the contract's joint names."""
         self._names = tuple(names)
-        self._found: list[str] = []
+        self._found: list[str] | None = None
         self._index = np.zeros(0, dtype=np.intp)
 
     def take(self, names: Sequence[str], values: F64, out: F64) -> None:
@@ -40,9 +40,8 @@ class JointOrder:
         counts = {name: list(names).count(name) for name in self._names}
         missing = [name for name, count in counts.items() if count == 0]
         doubled = [name for name, count in counts.items() if count > 1]
-        if missing or doubled:
-            raise RobotError("expected each joint of the policy once, found "
-                             + "; ".join(filter(None, [
-                                 missing and f"missing: {', '.join(missing)}",
-                                 doubled and f"named twice: {', '.join(doubled)}"])))
+        found = [f"{text}: {', '.join(joints)}"
+                 for text, joints in (("missing", missing), ("named twice", doubled)) if joints]
+        if found:
+            raise RobotError("expected each joint of the policy once, found " + "; ".join(found))
         return np.array([list(names).index(name) for name in self._names], dtype=np.intp)

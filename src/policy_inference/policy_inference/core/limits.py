@@ -34,6 +34,11 @@ class Limits:
     effort_scale: float
     blend_ns: int
 
+    @property
+    def longest_gap_ns(self) -> int:
+        """Longest time between two ticks: after it a robot without news would be damped."""
+        return self.state_timeout_ns + self.damp_after_ns
+
 
 def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
     """Combine the contract's safety section with operating limits.
@@ -55,7 +60,7 @@ def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
         value, bound = getattr(tightening, field.name), ours[field.name]
         if value is None:
             continue
-        if not 0.0 < value or (bound is not None and value > bound):
+        if not value > 0.0 or (bound is not None and value > bound):
             problems.append(f"{field.name}: expected a value in (0, {bound}], found {value}; "
                             "parameters may tighten the contract's safety, never loosen it")
         ours[field.name] = value

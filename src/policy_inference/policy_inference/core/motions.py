@@ -21,7 +21,8 @@ class Stand:
         self.targets.effort_limit[:] = effort_limit
         self.pose: F64 = per_joint(stand.position, names)
         self._tolerance: F64 = per_joint(stand.tolerance, names)
-        self._duration_ns = round(stand.duration_s * 1e9)
+        self._names = names
+        self._duration_ns = max(1, round(stand.duration_s * 1e9))
         self._start = self.pose.copy()
         self._began_ns = 0
 
@@ -36,14 +37,15 @@ class Stand:
 
     def update(self, now_ns: int) -> bool:
         """Write the targets of this time; return whether the motion has ended."""
-        share = min(1.0, (now_ns - self._began_ns) / self._duration_ns)
+        share = min(1.0, max(0, now_ns - self._began_ns) / self._duration_ns)
         smooth = share * share * (3.0 - 2.0 * share)
         self.targets.position[:] = self._start + smooth * (self.pose - self._start)
         return share >= 1.0
 
-    def far_off(self, joint_pos: F64) -> list[int]:
+    def far_off(self, joint_pos: F64) -> list[str]:
         """Return the joints that are further from the stand pose than RUN may start from."""
-        return np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance).tolist()
+        far = np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance)
+        return [self._names[i] for i in far]
 
 
 class SafeTargets:
@@ -58,8 +60,9 @@ class SafeTargets:
         if self.on_fault is OnFault.DAMP:
             self.targets.damping[:] = per_joint(contract.damp.damping, names)
         elif self.on_fault is OnFault.HOLD_MEASURED:
-            self.targets.stiffness[:] = per_joint(contract.joints.stiffness, names)
-            self.targets.damping[:] = per_joint(contract.joints.damping, names)
+            # Not the policy's gains: those of a velocity or effort policy may hold nothing.
+            self.targets.stiffness[:] = per_joint(contract.stand.stiffness, names)
+            self.targets.damping[:] = per_joint(contract.stand.damping, names)
             self.targets.position[:] = np.nan
 
     def capture(self, joint_pos: F64) -> None:

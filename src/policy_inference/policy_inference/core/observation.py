@@ -74,8 +74,13 @@ class ObservationBuilder:
         if self._history:
             self._history.reset()
 
+    def advance(self) -> None:
+        """Make the frame that was written last part of the past."""
+        if self._history:
+            self._history.advance()
+
     def write(self) -> None:
-        """Write the observation of the present state into `out`."""
+        """Write the observation of the present state into `out`; the past stays as it is."""
         frame = self._frame
         # mode="clip" spares the copy that the bounds check of take(out=) needs.
         self._flat.take(self._index, out=frame, mode="clip")
@@ -84,7 +89,7 @@ class ObservationBuilder:
         if self._clips:
             np.clip(frame, self._low, self._high, out=frame)
         if self._history:
-            self._history.push()
+            self._history.write()
         vector = self._vector
         if self._bound is not None:
             np.clip(vector, -self._bound, self._bound, out=vector)
@@ -115,17 +120,21 @@ class _History:
 
     def reset(self) -> None:
         self._ring[:] = 0.0
-        self._newest = -1
+        self._newest = 0
         self._empty = True
 
-    def push(self) -> None:
-        """Take the frame up and write all frames into `vector`."""
+    def write(self) -> None:
+        """Write the frames of the past and this one into `vector`."""
         if self._empty and self._repeat_first:
             self._ring[:] = self._frame
-        self._empty = False
-        self._newest = (self._newest + 1) % self._length
+        # The place of the newest frame is the one of that which is too old by now.
         self._ring[self._newest] = self._frame
         self._ring.take(self._order[self._newest], out=self.vector, mode="clip")
+
+    def advance(self) -> None:
+        """Keep the frame as one of the past."""
+        self._empty = False
+        self._newest = (self._newest + 1) % self._length
 
 
 def _layout(observation: Observation, columns: Sequence[_Columns]) -> tuple[Index, Index]:

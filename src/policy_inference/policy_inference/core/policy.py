@@ -13,8 +13,8 @@ from policy_inference.interfaces import F64, Backend
 class JointPolicy:
     """Runs the bundle's model on the robot's state.
 
-    `infer` and `commit` are apart so that a result which came too late leaves the last action
-    and the recurrent state as they were.
+    `infer` and `commit` are apart so that a result which came too late leaves history, last
+    action and recurrent state as they were.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, state: RobotState) -> None:
@@ -49,7 +49,7 @@ class JointPolicy:
         for observation in self._observations:
             observation.write()
         self._backend.run()
-        return self.action.read()
+        return self.action.read() and self._recurrent.is_finite()
 
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
@@ -57,4 +57,6 @@ class JointPolicy:
         self._last_action[:] = self.action.raw
         self._state.set_tick(self._tick)
         self._recurrent.advance()
+        for observation in self._observations:
+            observation.advance()
         return self.action.decode()

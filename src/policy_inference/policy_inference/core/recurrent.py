@@ -4,6 +4,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from policy_inference.bundle.contract import StatePair
 from policy_inference.interfaces import Backend
 
@@ -21,6 +23,10 @@ class RecurrentState:
         """Set the state to zero."""
         for into, _ in self._pairs:
             into[...] = 0
+
+    def is_finite(self) -> bool:
+        """Return whether the outputs of this tick may become inputs."""
+        return not self._pairs or all(np.isfinite(out).all() for _, out in self._pairs)
 
     def advance(self) -> None:
         """Make the outputs of this tick the inputs of the next."""

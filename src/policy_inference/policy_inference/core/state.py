@@ -42,10 +42,10 @@ class RobotState:
     end in `_body` are in the body frame; SI units.
     """
 
-    def __init__(self, contract: JointContract) -> None:
-        """Lay out the fields that the contract's terms and its guard need."""
+    def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
+        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
         self._period_s = 1.0 / contract.rate_hz
-        sizes = dict(_needed(contract))
+        sizes = dict(_needed(contract, orientation))
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
         self.slices = {name: slice(end - sizes[name], end)
@@ -98,19 +98,17 @@ class RobotState:
 
     def not_finite(self) -> list[str]:
         """Return the fields that hold NaN or infinite values."""
-        return [name for name in self.slices if not np.isfinite(self[name]).all()]
+        return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
 
 
-def _needed(contract: JointContract) -> Iterator[tuple[str, int]]:
+def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
     """Return the fields and their sizes, the joints' first."""
     joints, actions = len(contract.joints.names), sum(len(t.joints) for t in contract.action.terms)
     yield "joint_pos", joints
     yield "joint_vel", joints
     yield "last_action", actions
     terms = [term for o in contract.observations.values() for term in o.terms]
-    if contract.safety.max_tilt_rad or any(
-        TERMS[term.term].field == "gravity_body" for term in terms
-    ):
+    if orientation or any(TERMS[term.term].field == "gravity_body" for term in terms):
         yield "quat_xyzw", 4
         yield "gravity_body", 3
     for term in terms:

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ class JointPolicyNode(LifecycleBase):
         }
         for name, act in requests.items():
             service = self.create_service(Trigger, f"~/{name}", self._handler(act))
-            self._closers.append(lambda service=service: self.destroy_service(service))
+            self._closers.append(partial(self.destroy_service, service))
         subscription = self.create_subscription(
             Bool, "estop", lambda m: self._estop("topic") if m.data else None, qos.ESTOP,
             callback_group=MutuallyExclusiveCallbackGroup())

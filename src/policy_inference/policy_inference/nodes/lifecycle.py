@@ -67,7 +67,7 @@ class LifecycleBase(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop."""
-        self._stop()
+        self.halt()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -80,15 +80,16 @@ class LifecycleBase(LifecycleNode):
         self.leave()
         return _SUCCESS
 
-    def leave(self) -> None:
-        """Stop and tear down, from whatever state."""
-        self._stop()
-        self._tear_down()
-
-    def _stop(self) -> None:
+    def halt(self) -> None:
+        """Stop working and leave the robot safe, from whatever state; close nothing."""
         if self.running:
             self.running = False
             self.stop()
+
+    def leave(self) -> None:
+        """Stop and tear down, from whatever state; no executor may be at work on the node."""
+        self.halt()
+        self._tear_down()
 
     def _tear_down(self) -> None:
         self.configured = False

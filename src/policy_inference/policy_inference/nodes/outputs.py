@@ -85,10 +85,8 @@ def _joint_command(
     names, rows = contract.joints.names, list[F64]()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
-        values = array("d", bytes(8 * len(names)))
-        setattr(message, field, values)
-        # A view of the message's own memory: filling it needs no conversion.
-        rows.append(np.frombuffer(values))
+        setattr(message, field, _zeros(names))
+        rows.append(_view(getattr(message, field)))
     fault_mode = _FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointCommand:
@@ -105,11 +103,11 @@ def _joint_command(
 def _position_array(
     contract: JointContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
-    message, row = Float64MultiArray(), _row(contract.joints.names)
-    message.data = row
+    message = Float64MultiArray(data=_zeros(contract.joints.names))
+    positions = _view(message.data)
 
     def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> Float64MultiArray:
-        np.frombuffer(row)[:] = targets.position
+        positions[:] = targets.position
         return message
 
     return build
@@ -118,25 +116,27 @@ def _position_array(
 def _joint_trajectory(
     contract: JointContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
-    row = _row(contract.joints.names)
     point = JointTrajectoryPoint(
-        positions=row, time_from_start=_duration(1.0 / contract.rate_hz)
+        positions=_zeros(contract.joints.names),
+        time_from_start=_duration(1.0 / contract.rate_hz),
     )
     message = JointTrajectory(joint_names=list(contract.joints.names), points=[point])
+    positions = _view(point.positions)
 
     def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointTrajectory:
-        np.frombuffer(row)[:] = targets.position
+        positions[:] = targets.position
         return message
 
     return build
 
 
 def _joint_state(contract: JointContract, valid_for_s: float, sequence: "count[int]") -> Builder:
-    row = _row(contract.joints.names)
-    message = JointState(name=list(contract.joints.names), position=row)
+    names = contract.joints.names
+    message = JointState(name=list(names), position=_zeros(names))
+    positions = _view(message.position)
 
     def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointState:
-        np.frombuffer(row)[:] = targets.position
+        positions[:] = targets.position
         _set_stamp(message.header.stamp, stamp_ns)
         return message
 
@@ -152,8 +152,13 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
 """Kinds of output: relative topic, message type, maker of the message."""
 
 
-def _row(names: Sequence[str]) -> "array[float]":
+def _zeros(names: Sequence[str]) -> "array[float]":
     return array("d", bytes(8 * len(names)))
+
+
+def _view(values: "array[float]") -> F64:
+    """Return an array on the message's own memory: filling it needs no conversion."""
+    return np.frombuffer(values)
 
 
 def _set_stamp(stamp: Time, ns: int) -> None:

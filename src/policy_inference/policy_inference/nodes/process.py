@@ -41,10 +41,12 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         asked_to_end.wait()
         return 0
     finally:
-        node.leave()
+        # The robot first; entities may be closed only when no executor waits on them.
+        node.halt()
         executor.shutdown()
         if spinner.is_alive():
             spinner.join()
+        node.leave()
         node.destroy_node()
         rclpy.try_shutdown()
 

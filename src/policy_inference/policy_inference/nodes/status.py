@@ -3,7 +3,6 @@
 """What a joint policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
 
 import math
-import time
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -44,7 +43,7 @@ class StatusReporter:
         self._node, self._reported = node, reported
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
-        self._counted = (time.monotonic(), reported.loop.ticks)
+        self._counted = (reported.pacer.clock(), reported.loop.ticks)
         self._rate_hz = 0.0
         self._slow = False
         self._warned: set[str] = set()
@@ -82,12 +81,16 @@ class StatusReporter:
         self._node.destroy_publisher(self._diagnostics)
 
     def _measure_rate(self) -> None:
-        then, ticks = self._counted
-        now, asked_hz = time.monotonic(), self._reported.bundle.contract.rate_hz
-        if now - then < 1.0:
+        then_ns, ticks_then = self._counted
+        now_ns, ticks = self._reported.pacer.clock(), self._reported.loop.ticks
+        asked_hz = self._reported.bundle.contract.rate_hz
+        elapsed_s = (now_ns - then_ns) * 1e-9
+        if 0.0 <= elapsed_s < 1.0:
             return
-        self._rate_hz = (self._reported.loop.ticks - ticks) / (now - then)
-        self._counted = (now, self._reported.loop.ticks)
+        self._counted = (now_ns, ticks)
+        if elapsed_s < 0.0:  # simulated time began anew
+            return
+        self._rate_hz = (ticks - ticks_then) / elapsed_s
         slow = self._rate_hz < _SLOW_SHARE * asked_hz
         if slow != self._slow:
             text = f"rate reached {self._rate_hz:.1f} Hz, asked for {asked_hz:g} Hz"

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `python -m bench`: measure, print a table, write out/bench/summary.json."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable
+
+from bench.figures import Figure, machine, table
+from bench.processes import ROOT, BenchError
+
+_SUMMARY = ROOT / "out" / "bench" / "summary.json"
+_log = logging.getLogger("bench")
+
+
+def main() -> int:
+    """Measure all figures; a figure that cannot be had is reported and left out."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if shutil.which("joint_policy_node") is None:
+        _log.error("bench: joint_policy_node is not on the PATH; "
+                   ". .venv/bin/activate && . install/setup.bash")
+        return 1
+    _keep_to_this_machine()
+    # Only now: the modules below need ROS.
+    from bench import nodes, tick
+
+    described, figures = machine(), list[Figure]()
+    parts: list[tuple[str, Callable[[], list[Figure]]]] = [
+        ("a tick without ROS", tick.measure),
+        ("start", lambda: [nodes.start()]),
+        ("round trip", lambda: [nodes.roundtrip()]),
+        ("processor time and jitter", nodes.load),
+    ]
+    for what, measure in parts:
+        _log.info("measuring %s ...", what)
+        try:
+            figures += measure()
+        except BenchError as error:
+            _log.error("bench: %s: %s", what, error)
+    _write(described, figures)
+    _log.info("\n%s\n\nwritten to %s", table(figures), _SUMMARY.relative_to(ROOT))
+    return 0
+
+
+def _keep_to_this_machine() -> None:
+    """Talk on a domain of our own, unless the caller chose one."""
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+def _write(described: dict[str, object], figures: list[Figure]) -> None:
+    _SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    summary = {"machine": described, **{figure.name: figure.to_json() for figure in figures}}
+    temporary = _SUMMARY.with_suffix(".tmp")
+    temporary.write_text(json.dumps(summary, indent=2) + "\n")
+    temporary.replace(_SUMMARY)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The baselines: each the least that does the same job, as one would write it in an hour.
+
+`python -m bench.baselines <name>` runs one: `echo`, `callbacks`, `lifecycle` (nodes, until
+SIGINT) or `sleep <seconds>` (prints the start of each turn in ns).
+"""
+
+import sys
+import time
+from array import array
+
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Imu, JointState
+
+from policy_inference.nodes import qos
+
+PERIOD_NS = 20_000_000
+JOINTS = 12
+
+
+def _prebuilt_command() -> JointCommand:
+    command = JointCommand(mode=JointCommand.MODE_RUN, names=[f"joint_{i}" for i in range(JOINTS)])
+    for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
+        setattr(command, field, array("d", bytes(8 * JOINTS)))
+    return command
+
+
+def echo() -> Node:
+    """Answer each JointState with the same command."""
+    node, command = Node("echo"), _prebuilt_command()
+    publisher = node.create_publisher(JointCommand, "joint_command", qos.COMMAND)
+    node.create_subscription(
+        JointState, "joint_states", lambda _: publisher.publish(command), qos_profile_sensor_data
+    )
+    return node
+
+
+def callbacks() -> Node:
+    """Do nothing with each sensor message, and publish the same command at 50 Hz."""
+    node, command = Node("callbacks"), _prebuilt_command()
+    publisher = node.create_publisher(JointCommand, "joint_command", qos.COMMAND)
+    for message, topic in ((JointState, "joint_states"), (Imu, "imu/data")):
+        node.create_subscription(message, topic, lambda _: None, qos_profile_sensor_data)
+    node.create_timer(PERIOD_NS * 1e-9, lambda: publisher.publish(command))
+    return node
+
+
+class EmptyLifecycleNode(LifecycleNode):
+    """A lifecycle node that does nothing but say that it is configured."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Log a line."""
+        self.get_logger().info("configured")
+        return TransitionCallbackReturn.SUCCESS
+
+
+def lifecycle() -> Node:
+    """Configure at once."""
+    node = EmptyLifecycleNode("empty")
+    node.trigger_configure()
+    return node
+
+
+def sleep_loop(seconds: float) -> None:
+    """Sleep until absolute deadlines; print when each turn began, steady clock, ns."""
+    began_ns: list[int] = []
+    deadline_ns = time.monotonic_ns()
+    for _ in range(round(seconds * 1e9 / PERIOD_NS)):
+        deadline_ns += PERIOD_NS
+        time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
+        began_ns.append(time.monotonic_ns())
+    sys.stdout.write(" ".join(map(str, began_ns)))
+
+
+def main() -> None:
+    """Run the baseline that the first argument names."""
+    name, *arguments = sys.argv[1:]
+    if name == "sleep":
+        sleep_loop(float(arguments[0]))
+        return
+    rclpy.init(args=arguments)
+    try:
+        rclpy.spin({"echo": echo, "callbacks": callbacks, "lifecycle": lifecycle}[name]())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return
+
+
+if __name__ == "__main__":
+    main()

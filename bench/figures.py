@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One measured figure: ours and its baseline over repetitions, as a table row and as JSON."""
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One repetition: its middle and, where samples were taken, their 99th percentile."""
+
+    value: float
+    p99: float | None = None
+
+
+def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
+    """Return median and 99th percentile of samples."""
+    p50, p99 = np.percentile(samples, (50, 99)).tolist()
+    return Summary(value=p50, p99=p99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure of the bench; one pair of summaries per repetition, ours beside the baseline's."""
+
+    name: str
+    unit: str
+    ours: Sequence[Summary]
+    baseline: Sequence[Summary]
+    wanted: float | None = None
+    """Highest wanted value of the ratio; None where the figure is no ratio."""
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours over the baseline, of each repetition."""
+        return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True)]
+
+    @property
+    def value(self) -> float:
+        """What the figure's name promises: the median ratio, or the median of ours."""
+        if self.wanted is not None:
+            return median(self.ratios)
+        return median(summary.value for summary in self.ours)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that was measured, less the single samples."""
+        return {
+            "value": self.value,
+            "wanted": self.wanted,
+            "unit": self.unit,
+            "ours": _side(self.ours),
+            "baseline": _side(self.baseline),
+            "ratios": self.ratios,
+        }
+
+
+def _side(summaries: Sequence[Summary]) -> dict[str, float]:
+    side = {"median": median(summary.value for summary in summaries)}
+    tails = [summary.p99 for summary in summaries if summary.p99 is not None]
+    return {**side, "p99": median(tails)} if tails else side
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """Return the figures as lines of text, ratios with the range of their repetitions."""
+    rows = [("figure", "value", "wanted", "ours (p99)", "baseline (p99)", "ratio (range)")]
+    for figure in figures:
+        low, mid, high = min(figure.ratios), median(figure.ratios), max(figure.ratios)
+        rows.append((
+            figure.name, f"{figure.value:.3g}",
+            "" if figure.wanted is None else f"<= {figure.wanted:g}",
+            _cell(_side(figure.ours), figure.unit), _cell(_side(figure.baseline), figure.unit),
+            f"{mid:.2f} ({low:.2f} to {high:.2f})",
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cell(side: dict[str, float], unit: str) -> str:
+    tail = f" ({side['p99']:.3g})" if "p99" in side else ""
+    return f"{side['median']:.3g}{tail} {unit}"
+
+
+def machine() -> dict[str, Any]:
+    """Describe where the figures come from."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "ros_distro": os.environ.get("ROS_DISTRO", "unknown"),
+        "rmw": os.environ.get("RMW_IMPLEMENTATION", "default"),
+        "load_average_1min": os.getloadavg()[0],
+    }

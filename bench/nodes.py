@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the node costs, as a process among processes: answers, processor time, jitter, start."""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import numpy as np
+from policy_msgs.msg import JointCommand
+
+from bench.baselines import PERIOD_NS
+from bench.figures import Figure, Summary, summarise
+from bench.processes import (
+    BenchError,
+    Child,
+    baseline,
+    in_namespace,
+    policy_node,
+    running,
+)
+from bench.robot import StandingRobot, standing_robot
+
+_REPETITIONS = 3
+_STARTS = 5
+_ANSWERS = 250
+_LOAD_S = 6.0
+_JOINT_STATE_NS, _IMU_NS = 2_000_000, 5_000_000
+_START_TIMEOUT_S = 30.0
+_namespaces = (f"/bench_{number}" for number in count())
+
+
+def roundtrip() -> Figure:
+    """From a JointState that leaves to the command that answers it, at 50 Hz."""
+    ours, theirs = [], []
+    for _ in range(_REPETITIONS):
+        theirs.append(_roundtrip(baseline("echo"), policy=False))
+        ours.append(_roundtrip(policy_node(trigger="joint_states"), policy=True))
+    return Figure(name="roundtrip_ratio", unit="us", ours=ours, baseline=theirs, wanted=1.3)
+
+
+def _roundtrip(command: Sequence[str], *, policy: bool) -> Summary:
+    namespace = next(_namespaces)
+    with (
+        standing_robot(namespace) as robot,
+        running(in_namespace(command, namespace)) as child,
+    ):
+        _prepare(robot, child, policy=policy)
+        return summarise([took for took in _answers_us(robot) if took is not None])
+
+
+def _prepare(robot: StandingRobot, child: Child, *, policy: bool) -> None:
+    if policy:
+        robot.bring_to_run(child)
+    else:
+        robot.await_commands(child)
+
+
+def _answers_us(robot: StandingRobot) -> Iterator[float]:
+    """Ask at 50 Hz, the Imu half a period before each JointState; yield the times."""
+    lost, deadline_ns = 0, time.monotonic_ns()
+    for _ in range(_ANSWERS):
+        robot.publish_imu(robot.imu())
+        deadline_ns = _sleep_until(deadline_ns + PERIOD_NS // 2)
+        message = robot.joint_states()
+        robot.take()
+        began_ns = time.monotonic_ns()
+        robot.publish_joint_states(message)
+        answered = robot.wait_for_command(PERIOD_NS)
+        took_ns = time.monotonic_ns() - began_ns
+        command = robot.take()
+        _check_mode(command)
+        lost += not answered
+        if answered:
+            yield took_ns * 1e-3
+        deadline_ns = _sleep_until(deadline_ns + PERIOD_NS // 2)
+    if lost > _ANSWERS // 100:
+        raise BenchError(f"{lost} of {_ANSWERS} sensor messages were not answered in 20 ms")
+
+
+def _sleep_until(deadline_ns: int) -> int:
+    time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
+    return deadline_ns
+
+
+def _check_mode(command: JointCommand | None) -> None:
+    if command is not None and command.mode != JointCommand.MODE_RUN:
+        raise BenchError(f"expected the policy to run, found a command of mode {command.mode}")
+
+
+def load() -> list[Figure]:
+    """Processor time and jitter at 500 Hz JointState and 200 Hz Imu in, 50 Hz out."""
+    cpu: dict[bool, list[Summary]] = {True: [], False: []}
+    jitter: dict[bool, list[Summary]] = {True: [], False: []}
+    for _ in range(_REPETITIONS):
+        share, _, _ = _under_load(baseline("callbacks"), policy=False)
+        cpu[False].append(share)
+        share, ticks_ns, turns_ns = _under_load(policy_node(), policy=True)
+        cpu[True].append(share)
+        jitter[True].append(_jitter_us(ticks_ns))
+        jitter[False].append(_jitter_us(turns_ns))
+    return [
+        Figure(name="cpu_ratio", unit="% of a core", ours=cpu[True], baseline=cpu[False],
+               wanted=0.5),
+        Figure(name="jitter_p99_us", unit="us", ours=jitter[True], baseline=jitter[False]),
+    ]  # fmt: skip
+
+
+def _under_load(command: Sequence[str], *, policy: bool) -> tuple[Summary, list[int], list[int]]:
+    """Return the share of a core in per cent, the stamps of the commands, and the turns of a
+    plain sleep loop beside it, in ns.
+    """
+    namespace = next(_namespaces)
+    with (
+        standing_robot(namespace) as robot,
+        running(in_namespace(command, namespace)) as child,
+    ):
+        _prepare(robot, child, policy=policy)
+        with running(baseline("sleep", str(_LOAD_S))) as loop:
+            began_ns, cpu_ns = time.monotonic_ns(), child.cpu_ns()
+            stamps_ns = _publish_load(robot)
+            cpu_ns = child.cpu_ns() - cpu_ns
+            share = 100.0 * cpu_ns / (time.monotonic_ns() - began_ns)
+            turns_ns = [int(word) for word in loop.wait(_LOAD_S).split()]
+    return Summary(value=share), stamps_ns, turns_ns
+
+
+def _publish_load(robot: StandingRobot) -> list[int]:
+    """Publish the sensors for a while; return the stamps of all commands, ns."""
+    stamps_ns, sequence = [], 0
+    start_ns = time.monotonic_ns()
+    for at_ns in range(0, round(_LOAD_S * 1e9), 1_000_000):
+        joint_states, imu = at_ns % _JOINT_STATE_NS == 0, at_ns % _IMU_NS == 0
+        if not (joint_states or imu):
+            continue
+        _sleep_until(start_ns + at_ns)
+        if joint_states:
+            robot.publish_joint_states(robot.joint_states())
+        if imu:
+            robot.publish_imu(robot.imu())
+            command = robot.take()
+            _check_mode(command)
+            if command is not None:
+                stamps_ns.append(command.stamp.sec * 1_000_000_000 + command.stamp.nanosec)
+    if len(stamps_ns) < 0.95 * _LOAD_S * 1e9 / PERIOD_NS:
+        raise BenchError(f"received {len(stamps_ns)} commands in {_LOAD_S} s, expected 50 Hz")
+    late_s = (time.monotonic_ns() - start_ns) * 1e-9 - _LOAD_S
+    if late_s > 0.1:
+        raise BenchError(f"the sensors were {late_s:.1f} s late: this machine is too busy")
+    return stamps_ns
+
+
+def _jitter_us(began_ns: Sequence[int]) -> Summary:
+    """Return the 99th percentile of how far the time between turns is from the period."""
+    off_ns = np.abs(np.diff(np.array(began_ns)) - PERIOD_NS)
+    return Summary(value=float(np.percentile(off_ns, 99)) * 1e-3)
+
+
+def start() -> Figure:
+    """From the start of the process to the log line of its configuration."""
+    ours, theirs = [], []
+    for _ in range(_STARTS):
+        theirs.append(_start_s(baseline("lifecycle")))
+        ours.append(_start_s(policy_node()))
+    return Figure(name="start_s", unit="s", ours=ours, baseline=theirs)
+
+
+def _start_s(command: Sequence[str]) -> Summary:
+    with running(in_namespace(command, next(_namespaces))) as child:
+        give_up_ns = child.began_ns + round(_START_TIMEOUT_S * 1e9)
+        while "[INFO]" not in child.output():
+            child.check()
+            if time.monotonic_ns() > give_up_ns:
+                raise BenchError(f"not configured after {_START_TIMEOUT_S} s:\n{child.output()}")
+            time.sleep(0.002)
+        return Summary(value=(time.monotonic_ns() - child.began_ns) * 1e-9)

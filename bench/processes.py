@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes of the bench: the node that is measured, or the baseline in its place."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "config" / "bundles" / "lite3_walk"
+_END_TIMEOUT_S = 10.0
+
+
+class BenchError(Exception):
+    """Something did not do what it is measured for; there is no figure then."""
+
+
+class Child:
+    """A running command whose output is kept for the case that it fails."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        """Start the command."""
+        self._command = command
+        self._output = tempfile.TemporaryFile("w+")
+        self.began_ns = time.monotonic_ns()
+        self._process = subprocess.Popen(
+            command, stdout=self._output, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+
+    def cpu_ns(self) -> int:
+        """Return user and system time of all its threads, which the kernel counts in ns."""
+        # The clock of another process, as clock_getcpuclockid(3) makes it on Linux.
+        return time.clock_gettime_ns((~self._process.pid << 3) | 2)
+
+    def output(self) -> str:
+        """Return what it has written so far."""
+        self._output.seek(0)
+        return self._output.read()
+
+    def check(self) -> None:
+        """Raise BenchError if it has ended."""
+        if self._process.poll() is not None:
+            raise BenchError(f"{' '.join(self._command)}: ended with status "
+                             f"{self._process.returncode}:\n{self.output()}")
+
+    def wait(self, timeout_s: float) -> str:
+        """Wait for its end; return its output.
+
+        Raises:
+            BenchError: It failed, or did not end in time.
+        """
+        try:
+            status = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"{error}:\n{self.output()}") from error
+        if status != 0:
+            self.check()
+        return self.output()
+
+    def end(self) -> None:
+        """Ask it to end, and make it end if it does not."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[Child]:
+    """Run a command for as long as the context is open."""
+    child = Child(command)
+    try:
+        yield child
+    finally:
+        child.end()
+
+
+def policy_node(**parameters: str) -> list[str]:
+    """Return the command of the node that is measured, with these parameters."""
+    parameters = {"bundle": str(BUNDLE), **parameters}
+    return ["joint_policy_node", "--ros-args",
+            *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}"))]
+
+
+def baseline(name: str, *arguments: str) -> list[str]:
+    """Return the command of a program of `bench.baselines`."""
+    return [sys.executable, "-m", "bench.baselines", name, *arguments]
+
+
+def in_namespace(command: Sequence[str], namespace: str) -> list[str]:
+    """Return a node's command with its names moved into a namespace."""
+    ros_args = [] if "--ros-args" in command else ["--ros-args"]
+    return [*command, *ros_args, "-r", f"__ns:={namespace}"]

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot that stands still: publishes its sensors and receives what it is told to do."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Imu, JointState
+from std_srvs.srv import Trigger
+
+from bench.processes import BUNDLE, BenchError, Child
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import load_bundle
+from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+
+_PERIOD_S = 0.02
+_PATIENCE_S = 20.0
+
+
+class StandingRobot:
+    """Sensors of a pose that never changes; commands are received but not followed."""
+
+    def __init__(self, node: Node) -> None:
+        """Create publishers, the subscription and the clients on a node."""
+        contract = load_bundle(BUNDLE).contract
+        names = contract.joints.names
+        self._joint_states = JointState(
+            name=list(names), position=per_joint(contract.stand.position, names).tolist(),
+            velocity=[0.0] * len(names), effort=[0.0] * len(names))  # fmt: skip
+        self._imu = Imu()
+        self._imu.orientation.w = 1.0
+        self._imu.linear_acceleration.z = 9.81
+        self._node = node
+        self._joints: Publisher = node.create_publisher(
+            JointState, "joint_states", qos_profile_sensor_data)  # fmt: skip
+        self._inertia: Publisher = node.create_publisher(
+            Imu, "imu/data", qos_profile_sensor_data)  # fmt: skip
+        self._commands = Sampled(node, SampleGroup(), JointCommand, "joint_command")
+        self._arrivals = Arrivals(node, [self._commands])
+        self._clients = {name: node.create_client(Trigger, f"joint_policy_node/{name}")
+                         for name in ("stand", "run")}  # fmt: skip
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+
+    def joint_states(self) -> bytes:
+        """Return a new JointState as it goes over the wire, so that publishing it costs little."""
+        self._joint_states.header.stamp = self._node.get_clock().now().to_msg()
+        return bytes(serialize_message(self._joint_states))
+
+    def imu(self) -> bytes:
+        """Return a new Imu as it goes over the wire."""
+        self._imu.header.stamp = self._node.get_clock().now().to_msg()
+        return bytes(serialize_message(self._imu))
+
+    def publish_joint_states(self, message: bytes) -> None:
+        """Publish what `joint_states` returned."""
+        self._joints.publish(message)
+
+    def publish_imu(self, message: bytes) -> None:
+        """Publish what `imu` returned."""
+        self._inertia.publish(message)
+
+    def take(self) -> JointCommand | None:
+        """Return the newest command that was not taken yet."""
+        return self._commands.take()
+
+    def wait_for_command(self, timeout_ns: int) -> bool:
+        """Return whether a command is there to take, after at most this time."""
+        return self._arrivals.wait(timeout_ns)
+
+    def await_commands(self, child: Child) -> None:
+        """Publish sensors until commands come back."""
+        self._publish_until(lambda: self.take() is not None, "a command", child)
+
+    def bring_to_run(self, child: Child) -> None:
+        """Stand up and let the policy run, by the node's services."""
+        self.await_commands(child)
+        for service, mode in (("stand", JointCommand.MODE_READY), ("run", JointCommand.MODE_RUN)):
+            self._ask(service, child)
+            self._publish_until(lambda mode=mode: self._mode() == mode, f"mode {mode}", child)
+
+    def _mode(self) -> int | None:
+        command = self.take()
+        return None if command is None else int(command.mode)
+
+    def _ask(self, service: str, child: Child) -> None:
+        client = self._clients[service]
+        self._publish_until(client.service_is_ready, f"service {service}", child)
+        future = client.call_async(Trigger.Request())
+        self._publish_until(future.done, f"an answer of {service}", child)
+        if not future.result().success:
+            raise BenchError(future.result().message)
+
+    def _publish_until(self, condition: Callable[[], bool], what: str, child: Child) -> None:
+        give_up_s = time.monotonic() + _PATIENCE_S
+        while not condition():
+            child.check()
+            if time.monotonic() > give_up_s:
+                raise BenchError(f"waited {_PATIENCE_S} s for {what}:\n{child.output()}")
+            self.publish_imu(self.imu())
+            self.publish_joint_states(self.joint_states())
+            self._executor.spin_once(timeout_sec=_PERIOD_S / 4)
+            time.sleep(_PERIOD_S / 2)
+
+    def close(self) -> None:
+        """Stop serving the node."""
+        self._executor.shutdown()
+
+
+@contextmanager
+def standing_robot(namespace: str) -> Iterator[StandingRobot]:
+    """Make a robot in a namespace, with a ROS context of its own."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = Node("bench_robot", namespace=namespace, context=context, enable_rosout=False)
+    robot = StandingRobot(node)
+    try:
+        yield robot
+    finally:
+        robot.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a tick costs without ROS: from numpy sensor arrays to numpy command, against inference.
+
+The baseline is ONNX Runtime alone, called on bound buffers with the options of our backend.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+
+from bench.figures import Figure, Summary, summarise
+from bench.processes import BUNDLE, BenchError
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.controller import Controller
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.interfaces import Mode
+
+_BLOCKS, _HOT_CALLS, _PACED_CALLS = 10, 500, 50
+
+
+class WholeTick:
+    """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
+
+    def __init__(self) -> None:
+        """Open the bundle and let it stand up."""
+        bundle = load_bundle(BUNDLE)
+        contract = bundle.contract
+        backend, _ = open_backend(bundle, ["onnx"])
+        self._now_ns, self._period_ns = 0, contract.period_ns
+        self._controller = Controller(bundle, backend, limits_in_force(contract, Tightening()),
+                                      lambda: self._now_ns)  # fmt: skip
+        names, state = contract.joints.names, self._controller.state
+        self._sensors = [
+            (state["joint_pos"], per_joint(contract.stand.position, names)),
+            (state["joint_vel"], np.zeros(len(names))),
+            (state["quat_xyzw"], np.array([0.0, 0.0, 0.0, 1.0])),
+            (state["ang_vel_body"], np.zeros(3)),
+        ]
+        self._inputs = [self._controller.inputs[name] for name in ("joint_states", "imu/data")]
+        self._command = np.zeros((6, len(names)))
+        self._stand_up()
+
+    def _stand_up(self) -> None:
+        self()
+        self._controller.stand()
+        for _ in range(1000):
+            self()
+            if self._controller.mode is Mode.READY:
+                break
+        self._controller.run()
+        for _ in range(100):
+            self()
+        self.check()
+
+    def __call__(self) -> None:
+        """Take the sensors up, tick, and take the command."""
+        self._now_ns = now_ns = self._now_ns + self._period_ns
+        for field, values in self._sensors:
+            field[:] = values
+        for entry in self._inputs:
+            entry.accept(now_ns, now_ns, now_ns)
+        targets = self._controller.tick(now_ns, now_ns + self._period_ns)
+        assert targets is not None
+        self._command[:] = targets.block
+
+    def check(self) -> None:
+        """Raise BenchError if the policy does not run any more."""
+        snapshot = self._controller.snapshot()
+        if snapshot.mode is not Mode.RUN:
+            raise BenchError(f"expected mode RUN, found {snapshot.mode.name}: {snapshot.reason}")
+
+
+def bare_call() -> Callable[[], None]:
+    """Return the runtime's call on buffers that are bound once."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _, file = load_bundle(BUNDLE).artifact("onnx")
+    session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
+    arrays = [np.zeros(node.shape, np.float32)
+              for node in (*session.get_inputs(), *session.get_outputs())]  # fmt: skip
+    binding = session.io_binding()
+    for bind, node, array in zip((binding.bind_input, binding.bind_output),
+                                 (*session.get_inputs(), *session.get_outputs()), arrays,
+                                 strict=True):  # fmt: skip
+        bind(node.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    buffers = iter(arrays)  # the binding holds addresses only
+
+    def call(_: object = buffers) -> None:
+        session.run_with_iobinding(binding)
+
+    return call
+
+
+def _timed_us(calls: int, period_s: float, call: Callable[[], None]) -> list[float]:
+    """Return how long each call took, at this period; 0: one right after the other."""
+    took_us = []
+    start_s = time.perf_counter()
+    for turn in range(calls):
+        if period_s:
+            time.sleep(max(0.0, start_s + turn * period_s - time.perf_counter()))
+        began_ns = time.perf_counter_ns()
+        call()
+        took_us.append((time.perf_counter_ns() - began_ns) * 1e-3)
+    return took_us
+
+
+def measure() -> list[Figure]:
+    """Measure back to back and at 50 Hz, in blocks that alternate with the baseline's."""
+    tick, bare = WholeTick(), bare_call()
+    figures = []
+    for name, calls, period_s, wanted in (("tick_hot_ratio", _HOT_CALLS, 0.0, 4.0),
+                                          ("tick_paced_ratio", _PACED_CALLS, 0.02, 3.0)):  # fmt: skip
+        sides: dict[bool, list[Summary]] = {True: [], False: []}
+        for block in range(2 * _BLOCKS):
+            ours = block % 2 == 1
+            sides[ours].append(summarise(_timed_us(calls, period_s, tick if ours else bare)))
+        tick.check()
+        figures.append(Figure(name=name, unit="us", ours=sides[True], baseline=sides[False],
+                              wanted=wanted))  # fmt: skip
+    return figures

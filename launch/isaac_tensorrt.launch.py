@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy from Isaac Lab on a Jetson, with TensorRT; `robot:=sim backend:=onnx` anywhere."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.substitutions import LaunchConfiguration
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Take the Jetson's defaults into joint_policy.launch.py, which has the other arguments."""
+    return LaunchDescription([
+        DeclareLaunchArgument(
+            "bundle",
+            description="Policy bundle: a folder, or the name of an installed one"),
+        DeclareLaunchArgument(
+            "backend", default_value="tensorrt",
+            description="What runs the model; several in order of preference: tensorrt,onnx"),
+        IncludeLaunchDescription(
+            str(Path(__file__).with_name("joint_policy.launch.py")),
+            launch_arguments=[(name, LaunchConfiguration(name)) for name in ("bundle", "backend")]),
+    ])  # fmt: skip

@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A walking policy on a Lite3, on the NPU of its RK3588; `robot:=sim backend:=onnx` anywhere."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.substitutions import LaunchConfiguration
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Take the Lite3's defaults into joint_policy.launch.py, which has the other arguments."""
+    return LaunchDescription([
+        DeclareLaunchArgument(
+            "bundle", default_value="lite3_walk",
+            description="Policy bundle: a folder, or the name of an installed one"),
+        DeclareLaunchArgument(
+            "backend", default_value="rknn",
+            description="What runs the model; several in order of preference: rknn,onnx"),
+        IncludeLaunchDescription(
+            str(Path(__file__).with_name("joint_policy.launch.py")),
+            launch_arguments=[(name, LaunchConfiguration(name)) for name in ("bundle", "backend")]),
+    ])  # fmt: skip

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Targets that come from the policy: inferred, bounded, blended in after standing."""
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.guard import Rule, TargetBounds
+from policy_inference.core.limits import Limits
+from policy_inference.core.motions import Stand
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64, JointTargets, Kind
+
+
+class Run:
+    """Runs the policy; `targets` are those of the last `update`."""
+
+    def __init__(
+        self, contract: JointContract, policy: JointPolicy, state: RobotState, stand: Stand,
+        limits: Limits, effort_limit: F64,
+    ) -> None:  # fmt: skip
+        """Blend from the targets of `stand`, where its motion has ended."""
+        self._policy, self._stand = policy, stand
+        self._bounds = TargetBounds(contract, policy.action, limits.margin)
+        self._blend_ns = limits.blend_ns
+        self._joint_pos, self._joint_vel = state["joint_pos"], state["joint_vel"]
+        self._unposed = np.array([kind is not Kind.POSITION for kind in policy.action.kinds])
+        self.targets = JointTargets(len(contract.joints.names))
+        self.targets.effort_limit[:] = effort_limit
+        self._began_ns = 0
+        self.clipped_ticks = 0
+        """Ticks in a row in which step or effort were beyond their bounds."""
+
+    def begin(self, now_ns: int) -> None:
+        """Start clean, from the stand pose."""
+        self._policy.reset()
+        self._bounds.reset(self._stand.pose)
+        self._began_ns, self.clipped_ticks = now_ns, 0
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the last targets were held."""
+        self._began_ns += duration_ns
+
+    def infer(self) -> bool:
+        """Run the model; return whether its result is finite.
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+        return self._policy.infer()
+
+    def update(self, now_ns: int) -> tuple[Rule, ...]:
+        """Turn the result into `targets`; return the rules that changed them."""
+        command, action = self._policy.commit(), self._policy.action
+        acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
+        beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
+        self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
+        action.fill(self.targets)
+        elapsed_ns = now_ns - self._began_ns
+        if elapsed_ns < self._blend_ns:
+            # A request may carry a time a little after that of the tick it comes before.
+            self._blend(max(0, elapsed_ns) / self._blend_ns)
+        return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
+
+    def _blend(self, share: float) -> None:
+        """Mix this share of the policy's targets with those of standing."""
+        mixed, stand = self.targets, self._stand.targets
+        mixed.block *= share
+        mixed.block += (1.0 - share) * stand.block
+        mixed.effort_limit[:] = stand.effort_limit
+        # While its gain fades, a joint without position target is held where it stood, not at 0.
+        np.copyto(mixed.position, stand.position, where=self._unposed)

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A small bundle that is right in everything, and fixtures that make it wrong."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ..models import save_linear, weights
+from .editing import CONTRACT, set_key, sha256
+
+@pytest.fixture
+def bundle_dir(tmp_path: Path) -> Path:
+    """Folder of a bundle without fault."""
+    folder = tmp_path / "two_joints"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    obs = rng.normal(size=(5, 12)).astype(np.float32)
+    save_linear(folder / "policy.onnx", inputs=12, outputs=2)
+    np.savez(folder / "golden.npz", obs=obs, actions=obs @ weights(12, 2))
+    np.savez(folder / "obs_stats.npz", mean=np.arange(12.0), std=np.arange(12.0))
+    files = {"MODEL": "policy.onnx", "GOLDEN": "golden.npz", "STATS": "obs_stats.npz"}
+    text = re.sub("|".join(files), lambda m: sha256(folder / files[m[0]]), CONTRACT)
+    (folder / "policy.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def edit(bundle_dir: Path) -> Callable[[Mapping[str, object]], Path]:
+    """Set keys of the contract, named like ``observations.obs.terms.0.scale``."""
+    file = bundle_dir / "policy.yaml"
+
+    def apply(edits: Mapping[str, object]) -> Path:
+        contract = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for key, value in edits.items():
+            set_key(contract, key, value)
+        file.write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
+        return file
+
+    return apply
+
+
+@pytest.fixture
+def replace(bundle_dir: Path) -> Callable[[str, str], Path]:
+    """Replace a piece of the contract's text that stands there once."""
+    file = bundle_dir / "policy.yaml"
+
+    def apply(old: str, new: str) -> Path:
+        text = file.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new), encoding="utf-8")
+        return file
+
+    return apply
+
+
+@pytest.fixture
+def use_arrays(
+    bundle_dir: Path, edit: Callable[[Mapping[str, object]], Path]
+) -> Callable[..., Path]:
+    """Write arrays to a file of the bundle and its hash to the entry `key` of the contract."""
+
+    def apply(key: str, name: str, **arrays: object) -> Path:
+        file = bundle_dir / name
+        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+        edit({f"{key}.sha256": sha256(file)})
+        return file
+
+    return apply

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A contract without fault, and the means to put faults into it."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policy_inference.bundle.load import read_contract
+from policy_inference.errors import BundleError
+
+CONTRACT = """
+schema_version: 1
+kind: joint
+name: two_joints
+version: "1.0.0"
+rate_hz: 50
+
+joints:
+  names: [left_knee, right_knee]
+  default_position: 0.5
+  position_min: [-1.0, -1.0]
+  position_max: {.*_knee: 1.0}
+  velocity_limit: {left_knee: 10, right_knee: 12}
+  effort_limit: 20.0
+  stiffness: 30.0
+  damping: 1.0
+
+stand: {position: 0.5, stiffness: 60.0, damping: 2.0, duration_s: 1.0}
+damp: {damping: 3.0}
+
+observations:
+  obs:
+    terms:
+      - {term: base_ang_vel, scale: 0.25, clip: [-5, 5]}
+      - {term: joint_pos_rel, scale: [1.0, 2.0]}
+      - {term: joint_vel, joints: [right_knee]}
+      - {term: last_action}
+      - {term: phase, period_s: 0.8}
+      - {term: external, topic: scan/near, size: 2}
+    normalisation: {file: obs_stats.npz, sha256: STATS}
+
+action:
+  output: actions
+  terms:
+    - {joints: [left_knee], kind: position, scale: 0.25, offset: default_position, clip: [-4, 4]}
+    - {joints: [right_knee], kind: velocity}
+
+velocity_command: {min: [-1.0, 0.0, -0.5], max: [1.0, 0.0, 0.5]}
+
+model:
+  inputs:
+    obs: {shape: [1, 12]}
+  outputs:
+    actions: {shape: [1, 2]}
+  artifacts:
+    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32, url: example.org/policy.onnx}
+  golden: {file: golden.npz, sha256: GOLDEN}
+
+nominal:
+  source: ten seconds of walking
+  ticks: 500
+  target_step: 0.4
+  effort_demand: [15.0, 16.0]
+  observation: {}
+
+safety: {on_fault: damp, max_tilt_rad: 1.0}
+provenance: {source: a test, licence: Apache-2.0}
+"""
+
+MISSING = object()
+"""In an edit: take the key away."""
+
+Rejection = tuple[str, object, str]
+"""A key of the contract, the value to put there, and what the message says after the key."""
+
+
+def sha256(file: Path) -> str:
+    """Return the hash by another way than the product's."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def problems_of(file: Path) -> list[str]:
+    """Read a contract that is wrong; return its problems without the file's name."""
+    with pytest.raises(BundleError) as caught:
+        read_contract(file)
+    assert all(problem.file == str(file) for problem in caught.value.problems)
+    return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+
+
+def place(key: str) -> str:
+    """Return a key as messages write it: ``terms.0.scale`` is ``terms[0].scale``."""
+    return re.sub(r"\.(\d+)", r"[\1]", key)
+
+
+def case_id(rejection: Rejection) -> str:
+    """Name a case by its key and by what stands there."""
+    key, value, _ = rejection
+    return f"{key}={'nothing' if value is MISSING else value!r}"[:70]
+
+
+def set_key(node: Any, key: str, value: object) -> None:
+    """Change parsed YAML at a key like ``observations.obs.terms.0.scale``."""
+    *parents, last = key.split(".")
+    for name in parents:
+        node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+    if isinstance(node, list):
+        last = int(last)  # type: ignore[assignment]  # the place in a list
+    if value is MISSING:
+        del node[last]
+    else:
+        node[last] = value

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Contracts for tests, made from one small valid one; no files."""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.terms import TERMS
+from policy_inference.bundle.validate import term_names, validate
+from policy_inference.interfaces import F64
+
+JOINTS = ("hip", "knee", "ankle")
+DEFAULT = (0.0, 0.5, -0.5)
+
+TERMS_OF_A_WALKER = (
+    {"term": "base_ang_vel", "scale": 0.25},
+    {"term": "projected_gravity"},
+    {"term": "velocity_command"},
+    {"term": "joint_pos_rel"},
+    {"term": "joint_vel", "scale": 0.05},
+    {"term": "last_action"},
+)
+
+CONTRACT: Mapping[str, Any] = {
+    "schema_version": 1,
+    "kind": "joint",
+    "name": "walker",
+    "version": "1.0.0",
+    "rate_hz": 50,
+    "joints": {
+        "names": list(JOINTS),
+        "default_position": list(DEFAULT),
+        "position_min": -1.5,
+        "position_max": 1.5,
+        "velocity_limit": 10.0,
+        "effort_limit": 20.0,
+        "stiffness": 30.0,
+        "damping": 1.0,
+    },
+    "stand": {"position": list(DEFAULT), "stiffness": 100.0, "damping": 2.5, "duration_s": 0.2},
+    "damp": {"damping": 5.0},
+    "observations": {"obs": {"terms": list(TERMS_OF_A_WALKER)}},
+    "action": {
+        "output": "actions",
+        "terms": [{"joints": list(JOINTS), "kind": "position", "scale": 0.5,
+                   "offset": "default_position"}],
+    },
+    "velocity_command": {"min": [-1.0, -0.5, -1.0], "max": [1.0, 0.5, 1.0]},
+    "model": {
+        "inputs": {},
+        "outputs": {"actions": {"shape": [1, 3]}},
+        "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "0" * 64, "precision": "fp32"}},
+    },
+    "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
+    "provenance": {"source": "made for tests", "licence": "Apache-2.0"},
+}  # fmt: skip
+NOMINAL = {"source": "made for tests", "ticks": 1, "target_step": 0.2, "effort_demand": 9.0}
+
+
+def contract_of(changes: Mapping[str, object] | None = None) -> JointContract:
+    """Return the contract with keys replaced, named like ``safety.on_fault``.
+
+    Sizes of inputs that observations fill follow from their terms; those of others are given.
+    """
+    raw = copy.deepcopy(dict(CONTRACT))
+    for key, value in (changes or {}).items():
+        *path, last = key.split(".")
+        section = raw
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = copy.deepcopy(value)
+    given = raw["model"]["inputs"]
+    sizes = {name: {"shape": [1, 1]} for name in raw["observations"]}
+    raw["model"]["inputs"] = {**sizes, **given}
+    sketch = Reader("sketch").section(JointContract, raw)
+    for name in sizes.keys() - given.keys():
+        raw["model"]["inputs"][name] = {"shape": [1, _size(sketch, name)]}
+    raw["model"]["outputs"]["actions"] = {
+        "shape": [1, sum(len(term["joints"]) for term in raw["action"]["terms"])]
+    }
+    reader = Reader("policy.yaml")
+    contract = reader.section(JointContract, raw)
+    if contract is not None:
+        validate(contract, reader)
+    assert not reader.problems, "\n".join(map(str, reader.problems))
+    return contract
+
+
+def _size(contract: JointContract, name: str) -> int:
+    observation = contract.observations[name]
+    return sum(
+        len(term_names(term, TERMS[term.term], contract))
+        * (term.history_length or observation.history.length)
+        for term in observation.terms
+    )
+
+
+def bundle_of(
+    contract: JointContract, statistics: Mapping[str, tuple[F64, F64]] | None = None
+) -> Bundle:
+    """Return a bundle without files."""
+    return Bundle(path=Path(), contract=contract, sha256="", statistics=statistics or {})
+
+
+def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:
+    """Return a contract whose only input `obs` has these terms and options."""
+    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}})
+
+
+def quat_xyzw(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
+    """Return the rotation body -> world of the angles (z-y-x), rad."""
+    (cr, sr), (cp, sp), (cy, sy) = (
+        (math.cos(a / 2), math.sin(a / 2)) for a in (roll, pitch, yaw)
+    )
+    return (sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy)

@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot in simulated time around a controller whose backend does as it is told."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.controller import Controller
+from policy_inference.core.guard import Rule
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.interfaces import F64, JointTargets, Mode, OnFault, Tensor
+
+from .contracts import DEFAULT, bundle_of, contract_of
+
+PERIOD_NS = 20_000_000
+UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+
+
+class ScriptedBackend:
+    """A backend without model: `answers` are its outputs, `during_run` happens in each run."""
+
+    name = "scripted"
+
+    def __init__(self, contract: JointContract) -> None:
+        model = contract.model
+        self.inputs: dict[str, Tensor] = {
+            spec.name: spec.empty() for spec in contract.tensor_specs(model.inputs)}
+        self.outputs: dict[str, Tensor] = {
+            spec.name: spec.empty() for spec in contract.tensor_specs(model.outputs)}
+        self.details: Mapping[str, str] = {}
+        self.answers: dict[str, object] = {}
+        self.during_run: Callable[[], None] = lambda: None
+        self.runs = 0
+
+    def run(self) -> None:
+        self.runs += 1
+        self.during_run()
+        for name, answer in self.answers.items():
+            self.outputs[name][...] = answer
+
+    def close(self) -> None:
+        self.answers.clear()
+
+
+class Targets(SimpleNamespace):
+    """Copies of the arrays of JointTargets, which the next tick overwrites."""
+
+    position: F64
+    velocity: F64
+    effort: F64
+    stiffness: F64
+    damping: F64
+    effort_limit: F64
+
+    @classmethod
+    def copied(cls, targets: JointTargets) -> "Targets":
+        return cls(**{name: getattr(targets, name).copy() for name in cls.__annotations__})
+
+    def torque(self, position: Sequence[float] | F64, velocity: float = 0.0) -> F64:
+        """Return what a drive at this state makes of the targets, N·m."""
+        demand: F64 = (self.stiffness * (self.position - position)
+                       + self.damping * (self.velocity - velocity) + self.effort)
+        return np.clip(demand, -self.effort_limit, self.effort_limit)
+
+
+class Robot:
+    """Feeds a controller with sensors, one tick of simulated time after the other."""
+
+    def __init__(
+        self, changes: Mapping[str, object] | None = None, tightening: Tightening | None = None
+    ) -> None:
+        self.contract = contract_of(changes)
+        self.backend = ScriptedBackend(self.contract)
+        self.now_ns = 1_000_000_000
+        limits = limits_in_force(self.contract, tightening or Tightening())
+        self.controller = Controller(
+            bundle_of(self.contract), self.backend, limits, lambda: self.now_ns
+        )
+        self.sensed: dict[str, Sequence[float]] = {
+            "joint_pos": DEFAULT, "joint_vel": (0.0,) * 3, "quat_xyzw": UPRIGHT,
+            "ang_vel_body": (0.0,) * 3, "lin_vel_body": (0.0,) * 3,
+        }  # fmt: skip
+
+    @property
+    def mode(self) -> Mode:
+        return self.controller.mode
+
+    @property
+    def reason(self) -> str:
+        return self.controller.snapshot().reason
+
+    def count(self, rule: Rule) -> int:
+        return self.controller.snapshot().counters[rule.value]
+
+    def sense(self, *, silent: Collection[str] = (), **fields: Sequence[float]) -> None:
+        """Bring a new message of every input, except the silent ones."""
+        self.sensed.update(fields)
+        for field, values in self.sensed.items():
+            if field in self.controller.state:
+                self.controller.state[field][:] = values
+        for name, entry in self.controller.inputs.items():
+            if name not in {*silent, "cmd_vel"}:
+                entry.accept(self.now_ns)
+
+    def tick(
+        self, *, silent: Collection[str] = (), **fields: Sequence[float]
+    ) -> Targets | None:
+        """Let a period pass, bring new messages and tick."""
+        self.now_ns += PERIOD_NS
+        self.sense(silent=silent, **fields)
+        targets = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
+        return None if targets is None else Targets.copied(targets)
+
+    def commanded(self, **kwargs: Sequence[float]) -> Targets:
+        """Tick; there must be targets."""
+        targets = self.tick(**kwargs)
+        assert targets is not None
+        return targets
+
+    def stand(self) -> "Robot":
+        """Stand up until READY, in the stand pose at the end."""
+        self.tick()
+        self.controller.stand()
+        for _ in range(11):
+            self.tick()
+        assert self.mode is Mode.READY
+        return self
+
+    def run(self, ticks: int = 1) -> "Robot":
+        """Enter RUN from DAMP and tick."""
+        self.stand().controller.run()
+        for _ in range(ticks):
+            self.tick()
+        assert self.mode is Mode.RUN
+        return self
+
+    def answer(self, *action: float) -> None:
+        """Set the raw output of the model."""
+        self.backend.answers["actions"] = action
+
+    def takes(self, duration_ns: int) -> None:
+        """Let inference take this long."""
+
+        def pass_time() -> None:
+            self.now_ns += duration_ns
+
+        self.backend.during_run = pass_time
+
+
+def assert_safe(targets: Targets | None, on_fault: OnFault = OnFault.DAMP) -> None:
+    """Check that the targets are those of a fault."""
+    assert targets is not None
+    zero = np.zeros_like(targets.position)
+    np.testing.assert_array_equal(targets.velocity, zero)
+    np.testing.assert_array_equal(targets.effort, zero)
+    if on_fault is not OnFault.HOLD_MEASURED:
+        np.testing.assert_array_equal(targets.stiffness, zero)
+        np.testing.assert_array_equal(targets.damping,
+                                      zero + (5.0 if on_fault is OnFault.DAMP else 0.0))

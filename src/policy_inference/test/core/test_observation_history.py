@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The history against a slow reference that keeps every frame ever written."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.observation import ObservationBuilder
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64
+
+from .contracts import observed
+
+Frame = Mapping[str, list[float]]
+TERMS: tuple[dict[str, Any], ...] = (
+    {"term": "joint_vel", "scale": 0.5},
+    {"term": "velocity_command", "clip": [-50.0, 50.0]},
+    {"term": "joint_pos", "joints": ["ankle"]},
+)
+LAYOUTS = ("per_frame", "per_term")
+ORDERS = ("oldest_first", "newest_first")
+INITS = ("repeat", "zero")
+
+
+def frame_number(number: int) -> Frame:
+    """Return sensor values by field that tell frame, field and place apart."""
+    return {"joint_vel": [number + 0.1, number + 0.2, number + 0.3],
+            "velocity_command": [-number - 0.4, -number - 0.5, -number - 0.6],
+            "joint_pos": [number * 100 + 0.7, number * 100 + 0.8, number * 100 + 0.9]}
+
+
+def values_of(term: Mapping[str, Any], frame: Frame) -> list[float]:
+    """Compute one term of one frame by hand."""
+    if term["term"] == "joint_vel":
+        return [0.5 * value for value in frame["joint_vel"]]
+    if term["term"] == "velocity_command":
+        return [min(max(value, -50.0), 50.0) for value in frame["velocity_command"]]
+    return [frame["joint_pos"][2]]
+
+
+def reference(
+    frames: Sequence[Frame], terms: Sequence[Mapping[str, Any]], length: int,
+    layout: str, order: str, init: str,
+) -> list[float]:  # fmt: skip
+    """Put the vector together from all frames so far, the newest last."""
+
+    def past(term: Mapping[str, Any], age: int) -> list[float]:
+        if age < len(frames):
+            return values_of(term, frames[-1 - age])
+        first = values_of(term, frames[0])
+        return first if init == "repeat" else [0.0] * len(first)
+
+    def ages(count: int) -> list[int]:
+        newest_first = list(range(count))
+        return newest_first if order == "newest_first" else newest_first[::-1]
+
+    if layout == "per_frame":
+        groups = [past(term, age) for age in ages(length) for term in terms]
+    else:
+        groups = [past(term, age) for term in terms
+                  for age in ages(term.get("history_length", length))]
+    return list(itertools.chain.from_iterable(groups))
+
+
+class Sensed:
+    """A state and its observation, one frame at a time."""
+
+    def __init__(self, contract: JointContract) -> None:
+        self._state = RobotState(contract)
+        self._out = np.empty(contract.model.inputs["obs"].shape)
+        self.builder = ObservationBuilder(
+            contract.observations["obs"], contract, self._state, self._out
+        )
+
+    def write(self, frame: Frame) -> F64:
+        """Return the vector for a frame that may still be dropped."""
+        for field, values in frame.items():
+            if field in self._state:
+                self._state[field][:] = values
+        self.builder.write()
+        return self._out.reshape(-1).copy()
+
+    def take(self, frame: Frame) -> F64:
+        """Return the vector for a frame that counts."""
+        vector = self.write(frame)
+        self.builder.advance()
+        return vector
+
+
+@given(
+    length=st.integers(1, 5),
+    lengths=st.lists(st.none() | st.integers(1, 6), min_size=3, max_size=3),
+    layout=st.sampled_from(LAYOUTS),
+    order=st.sampled_from(ORDERS),
+    init=st.sampled_from(INITS),
+    count=st.integers(1, 14),
+)
+def test_history_equals_the_reference(
+    length: int, lengths: list[int | None], layout: str, order: str, init: str, count: int
+) -> None:
+    terms = [dict(term) for term in TERMS]
+    if layout == "per_term":
+        for term, own in zip(terms, lengths, strict=True):
+            if own is not None:
+                term["history_length"] = own
+    history = {"length": length, "layout": layout, "order": order, "init": init}
+    sensed = Sensed(observed(terms, history=history))
+    frames = [frame_number(number) for number in range(1, count + 1)]
+    for seen in range(1, count + 1):
+        expected = reference(frames[:seen], terms, length, layout, order, init)
+        np.testing.assert_allclose(sensed.take(frames[seen - 1]), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layout", "order", "init"), list(itertools.product(LAYOUTS, ORDERS, INITS))
+)
+def test_ring_wraps_around_many_times(layout: str, order: str, init: str) -> None:
+    history = {"length": 3, "layout": layout, "order": order, "init": init}
+    sensed = Sensed(observed(TERMS, history=history))
+    frames = [frame_number(number) for number in range(1, 24)]
+    vectors = [sensed.take(frame) for frame in frames]
+    np.testing.assert_allclose(vectors[-1], reference(frames, TERMS, 3, layout, order, init))
+
+
+def test_two_frames_per_frame_oldest_first_written_out() -> None:
+    sensed = Sensed(observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}],
+                             history={"length": 2}))  # fmt: skip
+    sensed.take({"joint_vel": [1.0, 2.0, 3.0], "joint_pos": [4.0, 0.0, 0.0]})
+    vector = sensed.take({"joint_vel": [5.0, 6.0, 7.0], "joint_pos": [8.0, 0.0, 0.0]})
+    assert vector.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+def test_two_frames_per_term_newest_first_written_out() -> None:
+    history = {"length": 2, "layout": "per_term", "order": "newest_first", "init": "zero"}
+    sensed = Sensed(observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}],
+                             history=history))  # fmt: skip
+    vector = sensed.take({"joint_vel": [1.0, 2.0, 3.0], "joint_pos": [4.0, 0.0, 0.0]})
+    assert vector.tolist() == [1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 4.0, 0.0]
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_reset_forgets_all_frames(init: str) -> None:
+    history = {"length": 3, "init": init}
+    sensed, fresh = (Sensed(observed(TERMS, history=history)) for _ in range(2))
+    for number in range(1, 6):
+        sensed.take(frame_number(number))
+    sensed.builder.reset()
+    np.testing.assert_array_equal(sensed.take(frame_number(9)), fresh.take(frame_number(9)))
+
+
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_frames_whose_result_was_dropped_leave_no_trace(init: str, before: int) -> None:
+    history = {"length": 3, "init": init}
+    sensed, fresh = (Sensed(observed(TERMS, history=history)) for _ in range(2))
+    for number in range(before):
+        np.testing.assert_array_equal(sensed.take(frame_number(number)),
+                                      fresh.take(frame_number(number)))
+    sensed.write(frame_number(70))
+    sensed.write(frame_number(71))
+    np.testing.assert_array_equal(sensed.take(frame_number(8)), fresh.take(frame_number(8)))
+    np.testing.assert_array_equal(sensed.take(frame_number(9)), fresh.take(frame_number(9)))
+
+
+def test_clip_of_the_whole_vector_does_not_change_the_kept_frames() -> None:
+    sensed = Sensed(observed([{"term": "joint_vel"}], clip=2.0, history={"length": 2}))
+    sensed.take({"joint_vel": [5.0, -5.0, 1.0]})
+    vector = sensed.take({"joint_vel": [0.0, 0.5, -9.0]})
+    assert vector.tolist() == [2.0, -2.0, 1.0, 0.0, 0.5, -2.0]

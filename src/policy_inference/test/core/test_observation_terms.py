@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.terms import TERMS
+from policy_inference.core.observation import ObservationBuilder
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64, Tensor
+
+from .contracts import contract_of, observed, quat_xyzw
+
+JOINT_POS = np.array([0.25, -0.75, 1.25])
+JOINT_VEL = np.array([4.0, -2.0, 0.5])
+LAST_ACTION = np.array([0.1, -0.2, 0.3])
+QUAT = quat_xyzw(0.3, -0.4, 2.0)
+SENSED: Mapping[str, npt.ArrayLike] = {
+    "joint_pos": JOINT_POS,
+    "joint_vel": JOINT_VEL,
+    "last_action": LAST_ACTION,
+    "quat_xyzw": QUAT,
+    "ang_vel_body": (0.5, -1.5, 2.5),
+    "lin_vel_body": (0.7, 0.8, -0.9),
+    "velocity_command": (0.4, -0.3, 0.2),
+    "external:height_scan": (1.0, 2.0, 3.0, 4.0),
+    "external:/arm/load": (9.0,),
+}
+
+
+def state_of(contract: JointContract, tick: int = 0) -> RobotState:
+    state = RobotState(contract)
+    for field, values in SENSED.items():
+        if field in state:
+            state[field][:] = values
+    state.derive()
+    state.set_tick(tick)
+    return state
+
+
+def written(
+    contract: JointContract,
+    tick: int = 0,
+    statistics: tuple[F64, F64] | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return the observation `obs` of the sensed state."""
+    if out is None:
+        out = np.empty(contract.model.inputs["obs"].shape)
+    observation = contract.observations["obs"]
+    ObservationBuilder(observation, contract, state_of(contract, tick), out, statistics).write()
+    return out.reshape(-1)
+
+
+# phase and tick are below: they depend on time.
+VALUES = [
+    ({"term": "base_ang_vel"}, [0.5, -1.5, 2.5]),
+    ({"term": "base_lin_vel"}, [0.7, 0.8, -0.9]),
+    ({"term": "base_quat_xyzw"}, QUAT),
+    ({"term": "projected_gravity"},
+     [-math.sin(0.4), -math.cos(0.4) * math.sin(0.3), -math.cos(0.4) * math.cos(0.3)]),
+    ({"term": "velocity_command"}, [0.4, -0.3, 0.2]),
+    ({"term": "joint_pos"}, JOINT_POS),
+    ({"term": "joint_pos_rel"}, [0.25, -1.25, 1.75]),
+    ({"term": "joint_vel"}, JOINT_VEL),
+    ({"term": "last_action"}, LAST_ACTION),
+    ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
+    ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
+    ({"term": "tick"}, [0.0]),
+]
+
+
+@pytest.mark.parametrize(("term", "values"), VALUES, ids=lambda v: str(v)[:40])
+def test_each_term_writes_its_values(term: Mapping[str, object], values: list[float]) -> None:
+    np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
+
+
+def test_every_registered_term_is_tried_here() -> None:
+    assert {str(term["term"]) for term, _ in VALUES} == set(TERMS)
+
+
+def test_terms_follow_each_other_in_the_order_of_the_contract() -> None:
+    contract = observed([term for term, _ in reversed(VALUES)])
+    expected = np.concatenate([values for _, values in reversed(VALUES)])
+    np.testing.assert_allclose(written(contract), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("term", "values"), [
+    ("joint_pos", [1.25, 0.25]), ("joint_pos_rel", [1.75, 0.25]), ("joint_vel", [0.5, 4.0]),
+])  # fmt: skip
+def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[float]) -> None:
+    contract = observed([{"term": term, "joints": ["ankle", "hip"]}])
+    np.testing.assert_allclose(written(contract), values)
+
+
+def test_scales_of_a_subset_belong_to_its_joints() -> None:
+    scale = {"hip": 2.0, "ankle": 10.0}
+    contract = observed([{"term": "joint_vel", "joints": ["ankle", "hip"], "scale": scale}])
+    np.testing.assert_allclose(written(contract), [5.0, 8.0])
+
+
+def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:
+    action = {"joints": ["ankle", "hip"], "kind": "position"}
+    contract = contract_of({
+        "observations": {"obs": {"terms": [{"term": "last_action", "scale": [1.0, 2.0]}]}},
+        "action.terms": [action],
+    })  # fmt: skip
+    state = RobotState(contract)
+    state["last_action"][:] = (0.7, 0.9)
+    out = np.empty((1, 2))
+    ObservationBuilder(contract.observations["obs"], contract, state, out).write()
+    np.testing.assert_allclose(out, [[0.7, 1.8]])
+
+
+def reference_clip_scale(
+    value: float, clip: tuple[float, float], scale: float, order: str
+) -> float:
+    low, high = clip
+    if order == "clip_then_scale":
+        return min(max(value, low), high) * scale
+    return min(max(value * scale, low), high)
+
+
+@pytest.mark.parametrize("order", ["clip_then_scale", "scale_then_clip"])
+@pytest.mark.parametrize("scale", [1.0, 0.25, 3.0, -2.0, 0.0])
+@pytest.mark.parametrize("clip", [(-1.0, 2.0), (0.5, 3.0), (-3.0, -0.5)])
+def test_clip_and_scale_act_in_the_stated_order(
+    order: str, scale: float, clip: tuple[float, float]
+) -> None:
+    contract = observed([{"term": "joint_vel", "scale": scale, "clip": list(clip)}], order=order)
+    expected = [reference_clip_scale(value, clip, scale, order) for value in JOINT_VEL]
+    np.testing.assert_allclose(written(contract), expected, atol=1e-12)
+
+
+def test_a_clip_of_one_term_leaves_the_others() -> None:
+    contract = observed([{"term": "joint_vel", "clip": [-1.0, 1.0]}, {"term": "joint_vel"}])
+    np.testing.assert_allclose(written(contract), [1.0, -1.0, 0.5, *JOINT_VEL])
+
+
+def test_default_position_is_subtracted_before_clip_and_scale() -> None:
+    contract = observed([{"term": "joint_pos_rel", "clip": [-1.0, 1.0], "scale": 2.0}])
+    np.testing.assert_allclose(written(contract), [0.5, -2.0, 2.0])
+
+
+def test_the_whole_vector_is_clipped_after_the_scales() -> None:
+    contract = observed([{"term": "joint_vel", "scale": 2.0}], clip=3.0)
+    np.testing.assert_allclose(written(contract), [3.0, -3.0, 1.0])
+
+
+def test_statistics_apply_after_the_clip_of_the_whole_vector() -> None:
+    contract = observed([{"term": "joint_vel"}], clip=3.0)
+    statistics = (np.array([1.0, 1.0, 1.0]), np.array([0.5, 2.0, 0.25]))
+    np.testing.assert_allclose(written(contract, statistics=statistics), [4.0, -1.5, -2.0])
+
+
+def test_normalised_values_are_clipped_to_their_own_bound() -> None:
+    file = {"file": "obs_stats.npz", "sha256": "0" * 64, "clip": 1.75}
+    contract = observed([{"term": "joint_vel"}], normalisation=file)
+    statistics = (np.zeros(3), np.array([1.0, 2.0, 2.0]))
+    np.testing.assert_allclose(written(contract, statistics=statistics), [1.75, -1.0, 0.25])
+
+
+def test_writing_twice_normalises_once() -> None:
+    contract = observed([{"term": "joint_vel"}])
+    out = np.empty(3)
+    builder = ObservationBuilder(contract.observations["obs"], contract, state_of(contract), out,
+                                 (np.ones(3), np.full(3, 2.0)))  # fmt: skip
+    builder.write()
+    builder.write()
+    np.testing.assert_allclose(out, (JOINT_VEL - 1.0) / 2.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_backend_s_own_array_is_filled_whatever_its_shape_and_type(dtype: str) -> None:
+    contract = observed([{"term": "joint_vel"}])
+    out = np.zeros((1, 1, 3), dtype)
+    written(contract, out=out)
+    np.testing.assert_array_equal(out, JOINT_VEL.reshape(1, 1, 3).astype(dtype))
+
+
+@pytest.mark.parametrize("tick", [0, 1, 7, 40, 12345])
+def test_phase_is_sine_and_cosine_of_the_time_since_run_began(tick: int) -> None:
+    contract = observed([{"term": "phase", "period_s": 0.8}, {"term": "phase", "period_s": 0.5}])
+    angles = [2.0 * math.pi * tick * 0.02 / period_s for period_s in (0.8, 0.5)]
+    expected = [f(angle) for angle in angles for f in (math.sin, math.cos)]
+    np.testing.assert_allclose(written(contract, tick), expected, atol=1e-9)
+
+
+def test_tick_counts_and_is_scaled() -> None:
+    assert written(observed([{"term": "tick", "scale": 0.5}]), tick=7).tolist() == [3.5]
+
+
+def test_external_vectors_of_several_topics_are_kept_apart() -> None:
+    contract = observed([
+        {"term": "external", "topic": "/arm/load", "size": 1},
+        {"term": "external", "topic": "height_scan", "size": 4},
+    ])  # fmt: skip
+    np.testing.assert_allclose(written(contract), [9.0, 1.0, 2.0, 3.0, 4.0])
+    assert RobotState(contract).inputs == ("joint_states", "/arm/load", "height_scan")
+
+
+def test_each_model_input_has_its_own_observation() -> None:
+    contract = contract_of({"observations": {
+        "proprioception": {"terms": [{"term": "joint_vel", "scale": 2.0}]},
+        "command": {"terms": [{"term": "velocity_command"}], "history": {"length": 2}},
+    }})  # fmt: skip
+    state = state_of(contract)
+    outs = {name: np.empty(tensor.shape) for name, tensor in contract.model.inputs.items()}
+    for name, observation in contract.observations.items():
+        ObservationBuilder(observation, contract, state, outs[name]).write()
+    np.testing.assert_allclose(outs["proprioception"], [2.0 * JOINT_VEL])
+    np.testing.assert_allclose(outs["command"], [[0.4, -0.3, 0.2, 0.4, -0.3, 0.2]])
+
+
+def test_sensors_that_never_came_are_nan_and_named() -> None:
+    state = RobotState(contract_of())
+    state["joint_pos"][:] = 0.0
+    state["ang_vel_body"][:] = 0.0
+    state.derive()
+    assert not state.is_finite()
+    assert state.not_finite() == ["joint_vel", "quat_xyzw", "gravity_body"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e200])
+def test_a_value_that_is_not_finite_or_absurd_is_named(value: float) -> None:
+    state = state_of(contract_of())
+    assert state.is_finite()
+    state["joint_vel"][1] = value
+    assert not state.is_finite()
+    assert state.not_finite() == ["joint_vel"]
+
+
+def test_inputs_are_the_topics_that_the_terms_need() -> None:
+    contract = observed([{"term": "joint_pos"}, {"term": "base_lin_vel"}])
+    assert RobotState(contract).inputs == ("joint_states", "odom")
+    assert RobotState(contract, orientation=True).inputs == ("joint_states", "imu/data", "odom")

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny ONNX models whose outputs are easily computed by hand."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from policy_inference.interfaces import F32
+
+Axes = Sequence[int | str]
+
+
+def weights(inputs: int, outputs: int) -> F32:
+    """Return a matrix [inputs, outputs] without two equal rows or columns."""
+    count = inputs * outputs
+    return (np.arange(count, dtype=np.float32).reshape(inputs, outputs) - count / 2) / count
+
+
+def save_linear(file: Path, inputs: int, outputs: int, batch: int | str = 1) -> Path:
+    """Save ``actions = obs @ weights``."""
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
+    return save(file, nodes, {"obs": (batch, inputs)}, {"actions": (batch, outputs)},
+                constants={"w": weights(inputs, outputs)})
+
+
+def save_recurrent(file: Path, inputs: int, outputs: int) -> Path:
+    """Save ``actions = obs @ weights + h_in`` with ``h_out = actions``."""
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["product"]),
+        helper.make_node("Add", ["product", "h_in"], ["actions"]),
+        helper.make_node("Identity", ["actions"], ["h_out"]),
+    ]
+    return save(file, nodes, {"obs": (1, inputs), "h_in": (1, outputs)},
+                {"actions": (1, outputs), "h_out": (1, outputs)},
+                constants={"w": weights(inputs, outputs)})
+
+
+def save_sum(file: Path, inputs: Mapping[str, str], size: int) -> Path:
+    """Save ``actions`` = sum of inputs [1, size] of the given numpy dtypes, as float32."""
+    nodes = [helper.make_node("Cast", [name], [f"{name}_cast"], to=TensorProto.FLOAT)
+             for name in inputs]
+    nodes.append(helper.make_node("Sum", [f"{name}_cast" for name in inputs], ["actions"]))
+    return save(file, nodes, {name: (1, size) for name in inputs}, {"actions": (1, size)},
+                dtypes=inputs)
+
+
+def save(
+    file: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Axes],
+    outputs: Mapping[str, Axes],
+    constants: Mapping[str, F32] | None = None,
+    dtypes: Mapping[str, str] | None = None,
+) -> Path:
+    """Save a graph; tensors are float32 where `dtypes` says nothing else."""
+
+    def value(name: str, shape: Axes) -> onnx.ValueInfoProto:
+        dtype = np.dtype((dtypes or {}).get(name, "float32"))
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+
+    graph = helper.make_graph(
+        nodes, "tiny",
+        [value(name, shape) for name, shape in inputs.items()],
+        [value(name, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(file))
+    return file

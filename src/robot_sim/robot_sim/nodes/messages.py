@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Between the world's values and the messages of a real robot."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Quaternion, Vector3
+from nav_msgs.msg import Odometry
+from policy_msgs.msg import ContactForces, JointCommand
+from sensor_msgs.msg import Imu, JointState
+
+from robot_sim.errors import SimError
+from robot_sim.world import DriveCommand, Sensors
+
+NS_PER_S = 1_000_000_000
+
+
+def time_of(ns: int) -> Time:
+    """Return a message time for ns since the clock's zero."""
+    sec, nanosec = divmod(ns, NS_PER_S)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a message time in ns."""
+    return int(stamp.sec * NS_PER_S + stamp.nanosec)
+
+
+class JointStateWriter:
+    """Fills one JointState again and again, with the joints in a given order."""
+
+    def __init__(self, order: Sequence[str], joint_names: Sequence[str]) -> None:
+        """Prepare the message.
+
+        Args:
+            order: Names as the message shall give them.
+            joint_names: Names in the order of the sensors' arrays.
+
+        Raises:
+            SimError: `order` does not hold each joint once.
+        """
+        if sorted(order) != sorted(joint_names):
+            raise SimError(f"joint_order: expected each of {', '.join(joint_names)} once, got "
+                           f"{', '.join(order)}")
+        self._index = np.array([list(joint_names).index(name) for name in order])
+        self.message = JointState(name=list(order))
+        self._views = []
+        for field in ("position", "velocity", "effort"):
+            setattr(self.message, field, array("d", bytes(8 * len(order))))
+            # A view of the message's own memory: filling it needs no conversion.
+            self._views.append(np.frombuffer(getattr(self.message, field)))
+
+    def fill(self, sensors: Sensors, stamp: Time) -> JointState:
+        """Write positions (rad), velocities (rad/s) and torques (N·m)."""
+        self.message.header.stamp = stamp
+        values = (sensors.joint_pos, sensors.joint_vel, sensors.joint_effort)
+        for view, row in zip(self._views, values, strict=True):
+            row.take(self._index, out=view)
+        return self.message
+
+
+def imu_message(sensors: Sensors, stamp: Time) -> Imu:
+    """Return orientation, angular velocity and acceleration in the body frame."""
+    message = Imu(
+        orientation=Quaternion(**_named("xyzw", sensors.quat_xyzw)),
+        angular_velocity=Vector3(**_named("xyz", sensors.ang_vel_body)),
+        linear_acceleration=Vector3(**_named("xyz", sensors.lin_acc_body)),
+    )
+    message.header.stamp, message.header.frame_id = stamp, "imu_link"
+    return message
+
+
+def odometry_message(sensors: Sensors, stamp: Time) -> Odometry:
+    """Return the pose in `odom` and the velocities in `base_link`."""
+    message = Odometry(child_frame_id="base_link")
+    message.header.stamp, message.header.frame_id = stamp, "odom"
+    message.pose.pose.position = Point(**_named("xyz", sensors.pos_world))
+    message.pose.pose.orientation = Quaternion(**_named("xyzw", sensors.quat_xyzw))
+    message.twist.twist.linear = Vector3(**_named("xyz", sensors.lin_vel_body))
+    message.twist.twist.angular = Vector3(**_named("xyz", sensors.ang_vel_body))
+    return message
+
+
+def contact_message(sensors: Sensors, names: Sequence[str], stamp: Time) -> ContactForces:
+    """Return the force of the floor on each foot, N, world frame."""
+    forces = [Vector3(**_named("xyz", force)) for force in sensors.foot_force_world]
+    message = ContactForces(names=list(names), forces=forces)
+    message.header.stamp, message.header.frame_id = stamp, "world"
+    return message
+
+
+def drive_command(message: JointCommand) -> DriveCommand:
+    """Return what a JointCommand asks of the drives."""
+    return DriveCommand(
+        joint_names=tuple(message.names),
+        position=np.array(message.position),
+        velocity=np.array(message.velocity),
+        effort=np.array(message.effort),
+        stiffness=np.array(message.stiffness),
+        damping=np.array(message.damping),
+        effort_limit=np.array(message.effort_limit),
+        valid_for_ns=message.valid_for.sec * NS_PER_S + message.valid_for.nanosec,
+    )
+
+
+def _named(axes: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float]:
+    return dict(zip(axes, values.tolist(), strict=True))

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Manifests: each package declares what it imports, and says the same of itself in both files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+PACKAGES = sorted(file.parent.name for file in SOURCE.glob("*/setup.py"))
+ROSDEP_KEYS = {
+    "PIL": "python3-pil",
+    "matplotlib": "python3-matplotlib",
+    "numpy": "python3-numpy",
+    "yaml": "python3-yaml",
+}
+WITHOUT_ROSDEP_KEY = {"imageio_ffmpeg": "imageio-ffmpeg"}
+
+
+def imported_packages(package: str) -> set[str]:
+    files = [*(SOURCE / package / package).rglob("*.py"), *(SOURCE / package).glob("launch/*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) - {package}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_import_is_declared_in_package_xml(package: str) -> None:
+    text = (SOURCE / package / "package.xml").read_text()
+    declared = {tag.text for tag in ElementTree.fromstring(text).iterfind("exec_depend")}
+    with_pip = re.findall(r"installed with pip: (.*)\. -->", text)[0].split(", ")
+    keys = {ROSDEP_KEYS.get(name, name) for name in imported_packages(package)}
+    missing = {WITHOUT_ROSDEP_KEY.get(key, key) for key in keys} - declared - set(with_pip)
+    assert not missing
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dependencies_are_sorted(package: str) -> None:
+    root = ElementTree.parse(SOURCE / package / "package.xml").getroot()
+    names = [tag.text or "" for tag in root.iterfind("exec_depend")]
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("field", ["name", "version", "license", "maintainer"])
+def test_package_xml_and_setup_py_agree(package: str, field: str) -> None:
+    value = ElementTree.parse(SOURCE / package / "package.xml").getroot().findtext(field)
+    setup = (SOURCE / package / "setup.py").read_text()
+    said = re.findall(rf'^    {field}="(.*)",$', setup, flags=re.MULTILINE)
+    assert said == [value] or (field == "name" and f'PACKAGE = "{value}"' in setup)

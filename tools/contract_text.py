@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets sections in the text of a `policy.yaml`, so that its comments and order stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_WIDTH = 100
+_INDENT = "  "
+
+
+def set_section(text: str, key: str, value: Mapping[str, Any]) -> str:
+    """Return the text with a section of block style in the place of the one with this key.
+
+    Args:
+        text: YAML whose sections are mappings in block style, indented by two spaces.
+        key: `nominal`, or `model.golden` for a section inside another; that one must exist.
+            A key that is not there is added at the end of the file or of the section around it.
+        value: What the section shall hold.
+
+    Raises:
+        ValueError: The section around it is missing.
+    """
+    *parents, name = key.split(".")
+    lines, start, end = text.splitlines(), 0, len(text.splitlines())
+    for depth, parent in enumerate(parents):
+        found = _find(lines, parent, depth, start, end)
+        if found is None:
+            raise ValueError(f"{key}: expected a section '{parent}' in block style, found none")
+        start, end = found[0] + 1, found[1]
+    depth = len(parents)
+    old = _find(lines, name, depth, start, end)
+    first, last = old or (end, end)
+    new = _dump(name, value, depth)
+    if old is None and depth == 0:
+        new = ["", *new]
+    return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
+
+
+def _find(
+    lines: list[str], name: str, depth: int, start: int, end: int
+) -> tuple[int, int] | None:
+    """Return the rows of a section, without the blank lines and comments that follow it."""
+    indent = re.escape(_INDENT * depth)
+    head = re.compile(rf"{indent}{re.escape(name)}:(\s|$)")
+    first = next((row for row in range(start, end) if head.match(lines[row])), None)
+    if first is None:
+        return None
+    inside = re.compile(rf"{indent}(\s|\}}|\])")
+    last = first + 1
+    for row in range(first + 1, end):
+        if inside.match(lines[row]):
+            last = row + 1
+        elif lines[row].strip():
+            break
+    return first, last
+
+
+def _dump(name: str, value: Mapping[str, Any], depth: int) -> list[str]:
+    """Return the section's lines; lists and maps of plain values are in flow style."""
+    text = yaml.safe_dump(
+        {name: value}, sort_keys=False, default_flow_style=None, allow_unicode=True,
+        width=_WIDTH - len(_INDENT) * depth,
+    )  # fmt: skip
+    body = text.splitlines()
+    return [_INDENT * depth + line for line in body]

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a healthy rollout of a bundle does, measured on the simulated robot."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from robot_sim.figures import JOINT_NAMES
+from robot_sim.metrics import measure
+from robot_sim.trace import Trace
+from robot_sim.walk import Schedule, walk
+from robot_sim.world import World
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.contract import JointContract, Nominal, Statistics
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.action import ActionDecoder
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
+from tools.closed_loop import ControlledPolicy, RecordingBackend
+
+_EACH_S = 6.0
+_COMMANDS = (
+    (0.4, 0.0, 0.0), (0.8, 0.0, 0.0), (0.5, 0.0, 0.6), (0.5, 0.0, -0.6), (0.0, 0.4, 0.0),
+    (0.0, -0.4, 0.0), (-0.5, 0.0, 0.0), (0.0, 0.0, 0.8), (0.0, 0.0, -0.8), (0.4, 0.2, -0.4),
+    (-0.3, -0.2, 0.4), (0.8, 0.0, 0.0), (0.0, 0.0, 0.0),
+)  # fmt: skip
+SCHEDULE: Schedule = [(_EACH_S * (i + 1), command) for i, command in enumerate(_COMMANDS)]
+"""Stand, then every axis both ways, mixtures, and a stop; the command jumps from one to the next."""
+DURATION_S = _EACH_S * (len(_COMMANDS) + 1)
+SOURCE = (
+    f"robot_sim, flat floor, lockstep, {DURATION_S:g} s: stand up from lying, then commands on "
+    "every axis that jump every 6 s"
+)
+_SMALLEST_BOUND = 1e-3
+"""For joints that a policy never moves; the contract wants bounds above zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rollout:
+    """A healthy walk: ground truth, and what the model took and gave in each tick in RUN."""
+
+    trace: Trace
+    tensors: dict[str, Tensor]
+    altered_ticks: int
+
+    @property
+    def ticks(self) -> int:
+        """Return the number of ticks in RUN."""
+        return len(next(iter(self.tensors.values())))
+
+
+def roll_out(bundle: Bundle) -> Rollout:
+    """Let the bundle walk the schedule on its ONNX Runtime backend.
+
+    Raises:
+        PolicyError: It cannot be opened, does not fit the robot, or its walk is not healthy.
+    """
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    try:
+        policy = ControlledPolicy(bundle, recorder)
+        trace = walk(
+            World(), policy, SCHEDULE, duration_s=DURATION_S,
+            rate_hz=bundle.contract.rate_hz, stop_when_fallen=False,
+        )  # fmt: skip
+    finally:
+        recorder.close()
+    snapshot, falls = policy.controller.snapshot(), measure(trace).falls
+    if snapshot.mode is not Mode.RUN or falls:
+        raise PolicyError(
+            f"{bundle.path}: expected a walk in RUN without a fall, found {falls} falls and the "
+            f"mode {snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
+        )
+    return Rollout(trace=trace, tensors=recorder.recorded(), altered_ticks=policy.altered_ticks)
+
+
+def measure_nominal(contract: JointContract, rollout: Rollout) -> Nominal:
+    """Return the largest step and torque demand per joint, and statistics of the inputs."""
+    names = contract.joints.names
+    steps, demands = _steps_and_demands(contract, rollout)
+    return Nominal(
+        source=SOURCE,
+        ticks=rollout.ticks,
+        target_step=_by_name(names, steps.max(axis=0)),
+        effort_demand=_by_name(names, demands.max(axis=0)),
+        observation={name: _statistics(rollout.tensors[name]) for name in contract.observations},
+    )
+
+
+def without_nominal(bundle: Bundle) -> Bundle:
+    """Return the bundle with the contract's limits as its only guard, as for a first measurement."""
+    return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))
+
+
+def _steps_and_demands(contract: JointContract, rollout: Rollout) -> tuple[F64, F64]:
+    """Return |change of the target| and |torque it asks for|, both [ticks, joints]."""
+    names, trace = contract.joints.names, rollout.trace
+    output = np.zeros_like(rollout.tensors[contract.action.output][:1])
+    decoder, targets = ActionDecoder(contract, output), JointTargets(len(names))
+    order, sensed = JointOrder(names), np.zeros((2, len(names)))
+    last, steps, demands = per_joint(contract.stand.position, names), list[F64](), list[F64]()
+    start = len(trace.time_s) - rollout.ticks
+    for tick, row in enumerate(range(start, len(trace.time_s))):
+        output[:] = rollout.tensors[contract.action.output][tick]
+        decoder.read()
+        command = decoder.decode().copy()
+        decoder.fill(targets)
+        for values, out in zip((trace.joint_pos, trace.joint_vel), sensed, strict=True):
+            order.take(JOINT_NAMES, values[row], out)
+        steps.append(np.abs(command - last))
+        demands.append(_demand(targets, *sensed))
+        last = command
+    return np.array(steps), np.array(demands)
+
+
+def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
+    """Return |torque| [joints] that targets and gains ask for, N·m, before any limit."""
+    spring = targets.stiffness * (targets.position - joint_pos)
+    return np.asarray(
+        np.abs(spring + targets.damping * (targets.velocity - joint_vel) + targets.effort)
+    )
+
+
+def _by_name(names: tuple[str, ...], values: F64) -> dict[str, float]:
+    bounds = np.maximum(values, _SMALLEST_BOUND)
+    return {name: _rounded(value) for name, value in zip(names, bounds, strict=True)}
+
+
+def _statistics(rows: Tensor) -> Statistics:
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return Statistics(
+        mean=_list(flat.mean(axis=0)), std=_list(flat.std(axis=0)),
+        min=_list(flat.min(axis=0)), max=_list(flat.max(axis=0)),
+    )  # fmt: skip
+
+
+def _list(values: F64) -> tuple[float, ...]:
+    return tuple(_rounded(value) for value in values)
+
+
+def _rounded(value: float) -> float:
+    """Four digits are more than a margin of 1.5 needs; `+ 0.0` turns -0.0 into 0.0."""
+    return float(f"{value:.4g}") + 0.0
