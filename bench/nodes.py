@@ -46,7 +46,7 @@ def _roundtrip(command: Sequence[str], *, policy: bool) -> Summary:
         running(in_namespace(command, namespace)) as child,
     ):
         _prepare(robot, child, policy=policy)
-        return summarise([took for took in _answers_us(robot) if took is not None])
+        return summarise(list(_answers_us(robot)))
 
 
 def _prepare(robot: StandingRobot, child: Child, *, policy: bool) -> None:
@@ -68,8 +68,7 @@ def _answers_us(robot: StandingRobot) -> Iterator[float]:
         robot.publish_joint_states(message)
         answered = robot.wait_for_command(PERIOD_NS)
         took_ns = time.monotonic_ns() - began_ns
-        command = robot.take()
-        _check_mode(command)
+        _check_mode(robot.take())
         lost += not answered
         if answered:
             yield took_ns * 1e-3
@@ -107,8 +106,11 @@ def load() -> list[Figure]:
 
 
 def _under_load(command: Sequence[str], *, policy: bool) -> tuple[Summary, list[int], list[int]]:
-    """Return the share of a core in per cent, the stamps of the commands, and the turns of a
-    plain sleep loop beside it, in ns.
+    """Run a node while sensors stream in, and a plain sleep loop beside it.
+
+    Returns:
+        The node's share of a core in per cent, the stamps of its commands and when the turns of
+        the sleep loop began, ns.
     """
     namespace = next(_namespaces)
     with (
@@ -127,7 +129,7 @@ def _under_load(command: Sequence[str], *, policy: bool) -> tuple[Summary, list[
 
 def _publish_load(robot: StandingRobot) -> list[int]:
     """Publish the sensors for a while; return the stamps of all commands, ns."""
-    stamps_ns, sequence = [], 0
+    stamps_ns = list[int]()
     start_ns = time.monotonic_ns()
     for at_ns in range(0, round(_LOAD_S * 1e9), 1_000_000):
         joint_states, imu = at_ns % _JOINT_STATE_NS == 0, at_ns % _IMU_NS == 0

@@ -26,7 +26,7 @@ class Child:
     def __init__(self, command: Sequence[str]) -> None:
         """Start the command."""
         self._command = command
-        self._output = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by `end`
         self.began_ns = time.monotonic_ns()
         self._process = subprocess.Popen(
             command, stdout=self._output, stderr=subprocess.STDOUT, cwd=ROOT
@@ -87,8 +87,8 @@ def running(command: Sequence[str]) -> Iterator[Child]:
 def policy_node(**parameters: str) -> list[str]:
     """Return the command of the node that is measured, with these parameters."""
     parameters = {"bundle": str(BUNDLE), **parameters}
-    return ["joint_policy_node", "--ros-args",
-            *(word for name, value in parameters.items() for word in ("-p", f"{name}:={value}"))]
+    settings = [("-p", f"{name}:={value}") for name, value in parameters.items()]
+    return ["joint_policy_node", "--ros-args", *(word for pair in settings for word in pair)]
 
 
 def baseline(name: str, *arguments: str) -> list[str]:

@@ -21,7 +21,7 @@ from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import load_bundle
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
-_PERIOD_S = 0.02
+_PERIOD_S = 0.005
 _PATIENCE_S = 20.0
 
 
@@ -83,21 +83,26 @@ class StandingRobot:
     def bring_to_run(self, child: Child) -> None:
         """Stand up and let the policy run, by the node's services."""
         self.await_commands(child)
-        for service, mode in (("stand", JointCommand.MODE_READY), ("run", JointCommand.MODE_RUN)):
-            self._ask(service, child)
-            self._publish_until(lambda mode=mode: self._mode() == mode, f"mode {mode}", child)
+        self._bring_to(JointCommand.MODE_READY, "stand", child)
+        self._bring_to(JointCommand.MODE_RUN, "run", child)
+
+    def _bring_to(self, mode: int, service: str, child: Child) -> None:
+        """Ask until the node agrees, since it refuses before sensors have arrived."""
+        client = self._clients[service]
+        self._publish_until(client.service_is_ready, f"service {service}", child)
+        agreed = False
+        give_up_s = time.monotonic() + _PATIENCE_S
+        while not agreed:
+            future = client.call_async(Trigger.Request())
+            self._publish_until(future.done, f"an answer of {service}", child)
+            agreed = future.result().success
+            if time.monotonic() > give_up_s:
+                raise BenchError(future.result().message)
+        self._publish_until(lambda: self._mode() == mode, f"mode {mode}", child)
 
     def _mode(self) -> int | None:
         command = self.take()
         return None if command is None else int(command.mode)
-
-    def _ask(self, service: str, child: Child) -> None:
-        client = self._clients[service]
-        self._publish_until(client.service_is_ready, f"service {service}", child)
-        future = client.call_async(Trigger.Request())
-        self._publish_until(future.done, f"an answer of {service}", child)
-        if not future.result().success:
-            raise BenchError(future.result().message)
 
     def _publish_until(self, condition: Callable[[], bool], what: str, child: Child) -> None:
         give_up_s = time.monotonic() + _PATIENCE_S
@@ -107,8 +112,8 @@ class StandingRobot:
                 raise BenchError(f"waited {_PATIENCE_S} s for {what}:\n{child.output()}")
             self.publish_imu(self.imu())
             self.publish_joint_states(self.joint_states())
-            self._executor.spin_once(timeout_sec=_PERIOD_S / 4)
-            time.sleep(_PERIOD_S / 2)
+            self._executor.spin_once(timeout_sec=0)
+            time.sleep(_PERIOD_S)
 
     def close(self) -> None:
         """Stop serving the node."""

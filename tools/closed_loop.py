@@ -73,7 +73,7 @@ class ControlledPolicy:
 
         Raises:
             PolicyError: The controller has nothing to command.
-            RequestRefused: It does not stand up or run.
+            RefusedError: It does not stand up or run.
         """
         self._now_ns = now_ns = sensors.time_ns
         self._robot.write(sensors)

@@ -38,12 +38,23 @@ class Origin:
     ros_prefix: str
 
 
+def needed_origin(ros: Ros) -> Origin:
+    """Return what an environment for this Python and `ros` is made for."""
+    return Origin(python=_python_version(), distro=ros.distro, ros_prefix=str(ros.prefix or ""))
+
+
 def read_origin(venv: Path) -> Origin | None:
-    """Return what `venv` was made for; None if there is no such environment of ours."""
-    try:
-        return Origin(**json.loads(_origin_file(venv).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    """Return what `venv` was made for; None if it is not there.
+
+    Raises:
+        SetupError: It is there, but this command did not make it.
+    """
+    if not venv.exists():
         return None
+    file = _origin_file(venv)
+    if not file.is_file():
+        raise SetupError(f"{venv} was not made by this command; move it away and try again")
+    return Origin(**json.loads(file.read_text(encoding="utf-8")))
 
 
 def ensure_environment(venv: Path, ros: Ros) -> str:
@@ -53,10 +64,11 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
         SetupError: No lock for this Python, a foreign folder in the way, or pip failed.
     """
     arguments = _pip_arguments(ros)
-    key = stamp.digest([*FOLDER.glob("*.py"), *_listed_files(arguments)], extra=repr(ros))
+    origin = needed_origin(ros)
+    key = stamp.digest([*FOLDER.glob("*.py"), *_listed_files(arguments)], extra=repr(origin))
     if stamp.matches(venv, key):
         return key
-    _make(venv, ros)
+    _make(venv, origin, ros.label)
     _log.info("setup: installing packages into %s (about a minute on first use)", venv)
     pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
     run([*pip, "install", "--quiet", *arguments])
@@ -93,20 +105,17 @@ def _listed_files(arguments: list[str]) -> list[Path]:
     return [Path(argument) for argument in arguments if not argument.startswith("-")]
 
 
-def _make(venv: Path, ros: Ros) -> None:
-    origin = Origin(python=_python_version(), distro=ros.distro, ros_prefix=str(ros.prefix or ""))
-    if venv.exists():
-        found = read_origin(venv)
-        if found is None:
-            raise SetupError(f"{venv} was not made by this command; move it away and try again")
-        if found == origin:
-            return
+def _make(venv: Path, origin: Origin, ros_label: str) -> None:
+    found = read_origin(venv)
+    if found == origin:
+        return
+    if found is not None:
         _log.info("setup: replacing %s, which was made for %s", venv, found)
         shutil.rmtree(venv)
-    _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros.label)
+    _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros_label)
     # The real file: this may be the python of the environment that is being replaced.
     base_python = os.path.realpath(sys.executable)
-    site = [] if ros.prefix is None else ["--system-site-packages"]
+    site = ["--system-site-packages"] if origin.ros_prefix else []
     run([base_python, "-m", "venv", *site, venv])
     _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def run(
     words = [str(word) for word in command]
     result = subprocess.run(words, env=env, cwd=folder, check=False)
     if result.returncode != 0:
-        raise SetupError(f"`{' '.join(words)}` failed with status {result.returncode}")
+        raise SetupError(f"`{shlex.join(words)}` failed with status {result.returncode}")
 
 
 def query(python: Path, expression: str) -> str:

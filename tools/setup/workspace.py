@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.environment import ensure_environment, read_origin
+from tools.setup.environment import ensure_environment, needed_origin, read_origin
 from tools.setup.host import check_toolchain, run
 from tools.setup.ros import Ros, find_ros, without_workspace
 
@@ -34,6 +35,9 @@ def set_up() -> None:
     origin = read_origin(venv)
     ros = find_ros(os.environ, ROOT, origin.distro if origin else None)
     check_toolchain()
+    if origin != needed_origin(ros):
+        # CMake's cache and the installed paths name the Python of the old environment.
+        _forget_build()
     environment_key = ensure_environment(venv, ros)
     _build(venv, ros, environment_key)
     _log.info("setup: ready (%s); to use it: %s", ros.label, _ACTIVATE)
@@ -52,6 +56,11 @@ def _build(venv: Path, ros: Ros, environment_key: str) -> None:
     command = [*colcon, "build", "--symlink-install", *folders]
     run(command, env=_build_environment(venv, ros), folder=ROOT)
     stamp.write(install, key)
+
+
+def _forget_build() -> None:
+    for folder in ("build", "install"):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
 
 
 def _manifests() -> list[Path]:

@@ -44,5 +44,5 @@ class RobotError(PolicyError):
     """The robot's messages do not fit the contract: missing joints, sizes, no velocity."""
 
 
-class RequestRefused(PolicyError):
+class RefusedError(PolicyError):
     """A change of mode was asked for that the robot's state does not allow."""

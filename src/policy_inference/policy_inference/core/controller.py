@@ -19,7 +19,7 @@ from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
 from policy_inference.core.state import RobotState
-from policy_inference.errors import BackendError, RequestRefused
+from policy_inference.errors import BackendError, RefusedError
 from policy_inference.interfaces import Backend, JointTargets, Mode
 
 _LOCK_TIMEOUT_S = 0.5
@@ -62,7 +62,7 @@ class Controller:
             name: Input(name, None if name == "cmd_vel" else limits.state_timeout_ns)
             for name in self.state.inputs
         }
-        velocity = self.state["velocity_command"] if "velocity_command" in self.state else None
+        velocity = self.state.get("velocity_command")
         self.command = CommandFader(velocity, contract.velocity_command, limits)
         joints = contract.joints
         effort_limit = limits.effort_scale * per_joint(joints.effort_limit, joints.names)
@@ -208,7 +208,7 @@ class Controller:
     def _between_ticks(self) -> Iterator[None]:
         """Keep ticks out; a tick that hangs in the runtime must not hang the caller too."""
         if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
-            raise RequestRefused("a tick has not returned; the backend hangs")
+            raise RefusedError("a tick has not returned; the backend hangs")
         try:
             yield
         finally:
@@ -221,7 +221,7 @@ class Controller:
         waits for a tick stays.
 
         Raises:
-            RequestRefused: A tick hangs.
+            RefusedError: A tick hangs.
         """
         pressed = self._estop
         with self._between_ticks():
@@ -234,7 +234,7 @@ class Controller:
         """Enter DAMP now; the reason of a latched fault stays.
 
         Raises:
-            RequestRefused: A tick hangs; `estop` never waits.
+            RefusedError: A tick hangs; `estop` never waits.
         """
         with self._between_ticks():
             if not self._latched:
@@ -256,7 +256,7 @@ class Controller:
             problems: What the caller found that speaks against it.
 
         Raises:
-            RequestRefused: With everything that speaks against it.
+            RefusedError: With everything that speaks against it.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -271,7 +271,7 @@ class Controller:
             problems: What the caller found that speaks against it.
 
         Raises:
-            RequestRefused: With everything that speaks against it.
+            RefusedError: With everything that speaks against it.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -291,7 +291,7 @@ class Controller:
         elif self._estop is not None:
             found.insert(0, f"e-stop ({self._estop[0]}); ask for reset first")
         if found:
-            raise RequestRefused(f"{wanted} refused: " + "; ".join(found))
+            raise RefusedError(f"{wanted} refused: " + "; ".join(found))
 
     def snapshot(self) -> Snapshot:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""

@@ -64,9 +64,9 @@ class RobotState:
         """Return a view of the field; write into it."""
         return self.flat[self.slices[field]]
 
-    def __contains__(self, field: str) -> bool:
-        """Return whether the contract needs the field."""
-        return field in self.slices
+    def get(self, field: str) -> F64 | None:
+        """Return a view of the field, None where the contract does not need it."""
+        return self[field] if field in self.slices else None
 
     @property
     def inputs(self) -> tuple[str, ...]:

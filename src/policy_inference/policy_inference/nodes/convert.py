@@ -70,8 +70,8 @@ class ImuReader:
 
     def __init__(self, state: RobotState) -> None:
         """Write to those of `quat_xyzw` and `ang_vel_body` that the contract needs."""
-        self._quat = state["quat_xyzw"] if "quat_xyzw" in state else None
-        self._ang_vel = state["ang_vel_body"] if "ang_vel_body" in state else None
+        self._quat = state.get("quat_xyzw")
+        self._ang_vel = state.get("ang_vel_body")
 
     def read(self, message: Imu) -> None:
         """Write both or neither; an orientation that is not given is refused."""

@@ -35,7 +35,7 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Tightening, limits_in_force
-from policy_inference.errors import PolicyError, RequestRefused
+from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
@@ -158,7 +158,7 @@ class JointPolicyNode(LifecycleBase):
                 return response
             try:
                 act()
-            except RequestRefused as error:
+            except RefusedError as error:
                 response.message = str(error)
             else:
                 response.success, response.message = True, self.controller.snapshot().mode.name

@@ -37,7 +37,9 @@ class Spec:
 class ParameterTable:
     """Declares a table of parameters on a node and reads it as a whole."""
 
-    def __init__(self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]) -> None:
+    def __init__(
+        self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]
+    ) -> None:
         """Declare; while `is_configured`, changes are refused with that reason."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
         for spec in specs:

@@ -62,10 +62,11 @@ class StatusReporter:
         edges = self._reported.controller.edges
         while edges:
             mode, reason = edges.popleft()
-            level = self._node.get_logger().info
+            # rclpy refuses two severities from one line of code.
             if mode is Mode.HOLD or (mode is Mode.DAMP and ":" in reason):
-                level = self._node.get_logger().error
-            level(f"{mode.name}: {reason}")
+                self._node.get_logger().error(f"{mode.name}: {reason}")
+            else:
+                self._node.get_logger().info(f"{mode.name}: {reason}")
 
     def publisher_problems(self) -> list[str]:
         """Return the robot-state inputs with more than one publisher."""

@@ -3,6 +3,7 @@
 """A small bundle that is right in everything, and fixtures that make it wrong."""
 
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,11 +14,10 @@ import yaml
 from ..models import save_linear, weights
 from .editing import CONTRACT, set_key, sha256
 
-@pytest.fixture
-def bundle_dir(tmp_path: Path) -> Path:
-    """Folder of a bundle without fault."""
-    folder = tmp_path / "two_joints"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle without fault, to be copied."""
+    folder = tmp_path_factory.mktemp("two_joints")
     rng = np.random.default_rng(7)
     obs = rng.normal(size=(5, 12)).astype(np.float32)
     save_linear(folder / "policy.onnx", inputs=12, outputs=2)
@@ -30,12 +30,18 @@ def bundle_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def bundle_dir(template: Path, tmp_path: Path) -> Path:
+    """Folder of a bundle without fault, the test's own."""
+    return shutil.copytree(template, tmp_path / "two_joints")
+
+
+@pytest.fixture
 def edit(bundle_dir: Path) -> Callable[[Mapping[str, object]], Path]:
     """Set keys of the contract, named like ``observations.obs.terms.0.scale``."""
     file = bundle_dir / "policy.yaml"
+    contract = yaml.safe_load(file.read_text(encoding="utf-8"))
 
     def apply(edits: Mapping[str, object]) -> Path:
-        contract = yaml.safe_load(file.read_text(encoding="utf-8"))
         for key, value in edits.items():
             set_key(contract, key, value)
         file.write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")

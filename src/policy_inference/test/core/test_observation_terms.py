@@ -34,7 +34,7 @@ SENSED: Mapping[str, npt.ArrayLike] = {
 def state_of(contract: JointContract, tick: int = 0) -> RobotState:
     state = RobotState(contract)
     for field, values in SENSED.items():
-        if field in state:
+        if state.get(field) is not None:
             state[field][:] = values
     state.derive()
     state.set_tick(tick)

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One number, a list and a map of patterns say the same."""
+
+import pytest
+
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.schema import PerJoint
+
+NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1.0, 2.0, 1.0, 2.0), {".*_hip": 1.0, ".*_knee": 2.0}, {"F[LR]_hip": 1.0, "F._knee": 2.0},
+     {"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0},
+     {"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0}],
+)  # fmt: skip
+def test_list_and_maps_give_equal_values(value: PerJoint) -> None:
+    assert per_joint(value, NAMES).tolist() == [1.0, 2.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [3.0, 3, (3.0, 3.0, 3.0, 3.0), {".*": 3.0}])
+def test_one_number_is_every_joints(value: PerJoint) -> None:
+    assert per_joint(value, NAMES).tolist() == [3.0, 3.0, 3.0, 3.0]
+
+
+def test_order_of_a_map_does_not_matter() -> None:
+    assert per_joint({".*_knee": 2.0, ".*_hip": 1.0}, NAMES).tolist() == [1.0, 2.0, 1.0, 2.0]
+
+
+def test_name_counts_before_a_pattern() -> None:
+    assert per_joint({".*": 1.0, "FR_hip": 5.0}, NAMES).tolist() == [1.0, 1.0, 5.0, 1.0]
+
+
+def test_pattern_must_match_the_whole_name() -> None:
+    with pytest.raises(ValueError, match="hip"):
+        per_joint({"hip": 1.0, ".*_knee": 2.0}, NAMES)
+
+
+@pytest.mark.parametrize("name", ["joint[1]", "joint(1", "joint.1+", "a|b", "knee*", "\\\\d"])
+def test_name_with_special_characters_is_itself(name: str) -> None:
+    assert per_joint({name: 2.0, "other": 1.0}, ("other", name)).tolist() == [1.0, 2.0]
+
+
+def test_result_is_an_array_of_its_own() -> None:
+    values = (1.0, 2.0, 3.0, 4.0)
+
+    per_joint(values, NAMES)[:] = 0.0
+
+    assert per_joint(values, NAMES).tolist() == [1.0, 2.0, 3.0, 4.0]

@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundle folders: what is missing, changed or not what its name says."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.load import file_entry, load_bundle, sha256_of
+from policy_inference.errors import BackendError, BundleError
+
+from .editing import MISSING, sha256
+
+Edit = Callable[[Mapping[str, object]], Path]
+UseArrays = Callable[..., Path]
+
+STATS, GOLDEN = "observations.obs.normalisation", "model.golden"
+ROWS = np.zeros((5, 12), np.float32)
+ACTIONS = np.zeros((5, 2), np.float32)
+
+
+def test_missing_folder_rejected(tmp_path: Path) -> None:
+    _assert_rejected(tmp_path / "none", f"{tmp_path / 'none'}: expected a bundle folder, found nothing")
+
+
+def test_file_in_place_of_the_folder_rejected(bundle_dir: Path) -> None:
+    file = bundle_dir / "policy.onnx"
+    _assert_rejected(file, f"{file}: expected a bundle folder, found a file")
+
+
+def test_folder_without_contract_rejected(tmp_path: Path) -> None:
+    _assert_rejected(tmp_path, f"{tmp_path / 'policy.yaml'}: expected a file, found nothing")
+
+
+def test_folder_in_place_of_the_contract_rejected(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").mkdir()
+    _assert_rejected(tmp_path, f"{tmp_path / 'policy.yaml'}: expected a file, found Is a directory")
+
+
+def test_missing_model_says_where_to_get_it(bundle_dir: Path) -> None:
+    (bundle_dir / "policy.onnx").unlink()
+
+    with pytest.raises(BundleError) as caught:
+        load_bundle(bundle_dir).artifact("onnx")
+
+    assert str(caught.value) == (
+        f"{bundle_dir / 'policy.onnx'}: expected the file that policy.yaml names, found nothing; "
+        "get it from example.org/policy.onnx"
+    )
+
+
+def test_folder_in_place_of_the_model_rejected(bundle_dir: Path) -> None:
+    (bundle_dir / "policy.onnx").unlink()
+    (bundle_dir / "policy.onnx").mkdir()
+
+    with pytest.raises(BundleError, match="found a folder"):
+        load_bundle(bundle_dir).artifact("onnx")
+
+
+@pytest.mark.parametrize("change", ["one byte", "truncated", "empty"])
+def test_changed_model_rejected(bundle_dir: Path, change: str) -> None:
+    file = bundle_dir / "policy.onnx"
+    content, expected = file.read_bytes(), sha256(file)
+    file.write_bytes({"one byte": content[:-1] + b"!", "truncated": content[:50], "empty": b""}[change])
+
+    with pytest.raises(BundleError) as caught:
+        load_bundle(bundle_dir).artifact("onnx")
+
+    assert str(caught.value) == (f"{file}: expected sha256 {expected}, found {sha256(file)}; "
+                                 "restore the file, or make the bundle anew")
+
+
+def test_backend_without_artifact_rejected_and_others_listed(bundle_dir: Path) -> None:
+    with pytest.raises(BackendError) as caught:
+        load_bundle(bundle_dir).artifact("rknn")
+
+    assert str(caught.value) == (f"{bundle_dir / 'policy.yaml'}: no artifact for the backend 'rknn'; "
+                                 "this bundle has onnx")
+
+
+def test_artifact_is_the_verified_file(bundle_dir: Path) -> None:
+    artifact, file = load_bundle(bundle_dir).artifact("onnx")
+
+    assert (file, artifact.precision) == (bundle_dir / "policy.onnx", "fp32")
+
+
+def test_hash_of_a_bundle_changes_with_its_contract(bundle_dir: Path, edit: Edit) -> None:
+    before = load_bundle(bundle_dir).sha256
+    file = edit({"joints.stiffness": 31.0})
+
+    assert before != load_bundle(bundle_dir).sha256 == sha256(file)
+
+
+def test_hash_of_a_large_file_is_that_of_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(bytes(range(256)) * 12345)
+
+    assert sha256_of(file) == sha256(file)
+
+
+def test_entry_of_a_file_in_a_subfolder_is_relative(tmp_path: Path) -> None:
+    file = tmp_path / "rknn" / "policy.rknn"
+    file.parent.mkdir()
+    file.write_bytes(b"model")
+
+    entry = file_entry(file, tmp_path)
+
+    assert (entry.file, entry.sha256) == ("rknn/policy.rknn", sha256(file))
+
+
+def test_statistics_are_the_means_and_the_bounded_divisors(bundle_dir: Path, edit: Edit) -> None:
+    edit({f"{STATS}.std_floor": 0.5})
+
+    mean, divisor = load_bundle(bundle_dir).statistics["obs"]
+
+    np.testing.assert_array_equal(mean, np.arange(12.0))
+    np.testing.assert_array_equal(divisor, [0.5, *np.arange(1.0, 12.0)])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"std": np.ones(12)}, "mean: expected 12 numbers, as the model's input, found nothing"),
+        ({"mean": np.ones(12)}, "std: expected 12 numbers, as the model's input, found nothing"),
+        ({"mean": np.ones(11), "std": np.ones(12)}, "mean: expected 12 numbers, as the model's "
+         "input, found float64[11]"),
+        ({"mean": np.ones(12), "std": np.ones((12, 12))}, "std: expected 12 numbers, as the model's"
+         " input, found float64[12, 12]"),
+        ({"mean": ["0"] * 12, "std": np.ones(12)}, "mean: expected 12 numbers, as the model's "
+         "input, found <U1[12]"),
+        ({"mean": np.full(12, np.nan), "std": np.ones(12)}, "mean: expected finite values, found "
+         "NaN or infinite ones"),
+        ({"mean": np.ones(12), "std": np.full(12, np.inf)}, "std: expected finite values, found "
+         "NaN or infinite ones"),
+        ({"mean": np.ones(12), "std": np.full(12, -2.0)}, "std: expected values >= 0, found -2"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_statistics_that_do_not_fit_rejected(
+    use_arrays: UseArrays, arrays: Mapping[str, object], message: str
+) -> None:
+    file = use_arrays(STATS, "obs_stats.npz", **arrays)
+
+    _assert_rejected(file.parent, f"{file}: {message}")
+
+
+def test_both_statistics_are_reported_at_once(use_arrays: UseArrays) -> None:
+    file = use_arrays(STATS, "obs_stats.npz", mean=np.ones(3), std=np.ones(4))
+
+    _assert_rejected(file.parent,
+                     f"{file}: mean: expected 12 numbers, as the model's input, found float64[3]",
+                     f"{file}: std: expected 12 numbers, as the model's input, found float64[4]")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(100)])
+def test_statistics_that_are_no_arrays_rejected(
+    bundle_dir: Path, edit: Edit, content: bytes
+) -> None:
+    file = bundle_dir / "obs_stats.npz"
+    file.write_bytes(content)
+    edit({f"{STATS}.sha256": sha256(file)})
+
+    _assert_rejected(bundle_dir, f"{file}: expected numpy arrays (.npz), found no zip archive")
+
+
+def test_damaged_statistics_rejected(bundle_dir: Path, edit: Edit) -> None:
+    file = bundle_dir / "obs_stats.npz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4] ^= 0xFF
+    file.write_bytes(content)
+    edit({f"{STATS}.sha256": sha256(file)})
+
+    with pytest.raises(BundleError, match=r"expected numpy arrays \(.npz\), found Bad CRC-32"):
+        load_bundle(bundle_dir)
+
+
+def test_pickled_objects_in_statistics_are_refused_and_not_loaded(use_arrays: UseArrays) -> None:
+    file = use_arrays(STATS, "obs_stats.npz", mean=np.array([object()]), std=np.ones(12))
+
+    with pytest.raises(BundleError, match="Object arrays cannot be loaded"):
+        load_bundle(file.parent)
+
+
+def test_single_array_in_place_of_statistics_rejected(bundle_dir: Path, edit: Edit) -> None:
+    file = bundle_dir / "obs_stats.npy"
+    np.save(file, np.ones(12))
+    edit({f"{STATS}.file": file.name, f"{STATS}.sha256": sha256(file)})
+
+    _assert_rejected(bundle_dir, f"{file}: expected numpy arrays (.npz), found no zip archive")
+
+
+def test_missing_statistics_rejected(bundle_dir: Path) -> None:
+    file = bundle_dir / "obs_stats.npz"
+    file.unlink()
+
+    _assert_rejected(bundle_dir,
+                     f"{file}: expected the file that policy.yaml names, found nothing")
+
+
+def test_golden_rows_are_those_of_every_tensor(bundle_dir: Path) -> None:
+    golden = load_bundle(bundle_dir).golden()
+
+    assert {name: rows.shape for name, rows in golden.items()} == {"obs": (5, 12), "actions": (5, 2)}
+
+
+def test_other_arrays_beside_the_golden_rows_are_left_out(use_arrays: UseArrays) -> None:
+    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["left", "right"])
+
+    assert set(load_bundle(file.parent).golden()) == {"obs", "actions"}
+
+
+def test_bundle_without_golden_rows_says_so(bundle_dir: Path, edit: Edit) -> None:
+    file = edit({GOLDEN: MISSING})
+
+    with pytest.raises(BundleError) as caught:
+        load_bundle(bundle_dir).golden()
+
+    assert str(caught.value) == f"{file}: model.golden: expected a file of golden vectors, found nothing"
+
+
+def test_missing_golden_file_rejected(bundle_dir: Path) -> None:
+    (bundle_dir / "golden.npz").unlink()
+
+    with pytest.raises(BundleError, match="golden.npz: expected the file that policy.yaml names"):
+        load_bundle(bundle_dir).golden()
+
+
+def test_changed_golden_file_rejected(bundle_dir: Path) -> None:
+    np.savez(bundle_dir / "golden.npz", obs=ROWS, actions=ACTIONS)
+
+    with pytest.raises(BundleError, match="golden.npz: expected sha256"):
+        load_bundle(bundle_dir).golden()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"obs": ROWS}, "actions: expected an array [5, 2], found nothing"),
+        ({"actions": ACTIONS}, "obs: expected an array [5, 12], found nothing"),
+        ({"obs": ROWS, "actions": ACTIONS[:4]}, "actions: expected an array [5, 2], found "
+         "float32[4, 2]"),
+        ({"obs": ROWS, "actions": ROWS}, "actions: expected an array [5, 2], found float32[5, 12]"),
+        ({"obs": ROWS, "actions": 0.0}, "actions: expected an array [5, 2], found float64[]"),
+        ({"obs": ROWS, "actions": ACTIONS.ravel()}, "actions: expected an array [5, 2], found "
+         "float32[10]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_golden_rows_that_do_not_fit_rejected(
+    use_arrays: UseArrays, arrays: Mapping[str, object], message: str
+) -> None:
+    file = use_arrays(GOLDEN, "golden.npz", **arrays)
+
+    with pytest.raises(BundleError) as caught:
+        load_bundle(file.parent).golden()
+
+    assert str(caught.value) == f"{file}: {message}"
+
+
+def test_golden_file_without_rows_rejected(use_arrays: UseArrays) -> None:
+    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS[:0], actions=ACTIONS[:0])
+
+    with pytest.raises(BundleError, match=r"obs: expected an array \['rows', 12\], found float32"):
+        load_bundle(file.parent).golden()
+
+
+def _assert_rejected(folder: Path, *lines: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+
+    assert str(caught.value).splitlines() == list(lines)
