@@ -45,8 +45,9 @@ class Child:
     def check(self) -> None:
         """Raise BenchError if it has ended."""
         if self._process.poll() is not None:
-            raise BenchError(f"{' '.join(self._command)}: ended with status "
-                             f"{self._process.returncode}:\n{self.output()}")
+            raise BenchError(
+                f"{' '.join(self._command)}: ended with status {self._process.returncode}"
+            )
 
     def wait(self, timeout_s: float) -> str:
         """Wait for its end; return its output.
@@ -57,7 +58,7 @@ class Child:
         try:
             status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise BenchError(f"{error}:\n{self.output()}") from error
+            raise BenchError(str(error)) from error
         if status != 0:
             self.check()
         return self.output()
@@ -76,10 +77,12 @@ class Child:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[Child]:
-    """Run a command for as long as the context is open."""
+    """Run a command for as long as the context is open; errors show what it has written."""
     child = Child(command)
     try:
         yield child
+    except BenchError as error:
+        raise BenchError(f"{error}\n{child.output()}".rstrip()) from error
     finally:
         child.end()
 

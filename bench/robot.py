@@ -109,7 +109,7 @@ class StandingRobot:
         while not condition():
             child.check()
             if time.monotonic() > give_up_s:
-                raise BenchError(f"waited {_PATIENCE_S} s for {what}:\n{child.output()}")
+                raise BenchError(f"waited {_PATIENCE_S} s for {what}")
             self.publish_imu(self.imu())
             self.publish_joint_states(self.joint_states())
             self._executor.spin_once(timeout_sec=0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import onnxruntime
 
-from bench.figures import Figure, Summary, summarise
+from bench.figures import Figure, summarise
 from bench.processes import BUNDLE, BenchError
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.joint_values import per_joint

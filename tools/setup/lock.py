@@ -49,7 +49,7 @@ def write_locks(uv: Path) -> None:
 
 def _header(distro: str, python: str) -> str:
     verified = (distro, python) in VERIFIED
-    state = "built and tested" if verified else "resolved, not verified: nobody has run it yet"
+    state = "built and tested" if verified else "resolved, not verified by a full run of the tests"
     return _HEADER.format(distro=distro.capitalize(), python=python, state=state)
 
 

@@ -16,8 +16,7 @@ Axes = Sequence[int | str]
 
 def weights(inputs: int, outputs: int) -> F32:
     """Return a matrix [inputs, outputs] without two equal rows or columns."""
-    count = inputs * outputs
-    return (np.arange(count, dtype=np.float32).reshape(inputs, outputs) - count / 2) / count
+    return np.linspace(-1.0, 0.5, inputs * outputs, dtype=np.float32).reshape(inputs, outputs)
 
 
 def save_linear(file: Path, inputs: int, outputs: int, batch: int | str = 1) -> Path:
@@ -44,7 +43,7 @@ def save_sum(file: Path, inputs: Mapping[str, str], size: int) -> Path:
     nodes = [helper.make_node("Cast", [name], [f"{name}_cast"], to=TensorProto.FLOAT)
              for name in inputs]
     nodes.append(helper.make_node("Sum", [f"{name}_cast" for name in inputs], ["actions"]))
-    return save(file, nodes, {name: (1, size) for name in inputs}, {"actions": (1, size)},
+    return save(file, nodes, dict.fromkeys(inputs, (1, size)), {"actions": (1, size)},
                 dtypes=inputs)
 
 

@@ -3,6 +3,7 @@
 """What a walk was, row by row: the simulator's ground truth beside what was asked for."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Trace:
         foot_force_world: Force of the floor on each foot [T, 4, 3], N.
         command: Velocity command [T, 3]: vx, vy in m/s, wz in rad/s.
         target: Joint position targets of the tick [T, 12], rad; NaN where there was none.
+        mode: Mode of the latest command [T], a number of policy_msgs/JointCommand; NaN where there
+            was none.
     """
 
     time_s: Array
@@ -44,6 +47,12 @@ class Trace:
     foot_force_world: Array
     command: Array
     target: Array
+    mode: Array
+
+    def rows(self, chosen: slice) -> "Trace":
+        """Return a part of the walk; its arrays are views."""
+        fields = (field.name for field in dataclasses.fields(self))
+        return Trace(**{name: getattr(self, name)[chosen] for name in fields})
 
     @property
     def qpos(self) -> Array:
@@ -77,19 +86,27 @@ class TraceRecorder:
 
     def __init__(self) -> None:
         """Start without rows."""
-        self._rows: list[tuple[Sensors, Array, Array]] = []
+        self._rows: list[tuple[Sensors, Array, Array, float]] = []
 
-    def append(self, sensors: Sensors, *, command: Array, target: Array | None = None) -> None:
+    def append(
+        self,
+        sensors: Sensors,
+        *,
+        command: Array,
+        target: Array | None = None,
+        mode: float = math.nan,
+    ) -> None:
         """Add a row; the arrays are copied.
 
         Args:
             sensors: The ground truth.
             command: Velocity command [3]: m/s, m/s, rad/s.
             target: Joint position targets [12], rad, in the order of `sensors.joint_names`.
+            mode: Mode of the command, a number of policy_msgs/JointCommand.
         """
         if target is None:
             target = np.full(len(sensors.joint_names), np.nan)
-        self._rows.append((sensors, np.array(command, float), np.array(target, float)))
+        self._rows.append((sensors, np.array(command, float), np.array(target, float), mode))
 
     def trace(self) -> Trace:
         """Return all rows so far.
@@ -99,7 +116,7 @@ class TraceRecorder:
         """
         if not self._rows:
             raise SimError("trace: expected at least one recorded row, found none")
-        sensed, command, target = zip(*self._rows, strict=True)
+        sensed, command, target, mode = zip(*self._rows, strict=True)
         names = {field.name for field in dataclasses.fields(Trace)}
         columns = {
             field.name: np.stack([getattr(row, field.name) for row in sensed])
@@ -110,5 +127,6 @@ class TraceRecorder:
             time_s=np.array([row.time_ns for row in sensed]) / NS_PER_S,
             command=np.stack(command),
             target=np.stack(target),
+            mode=np.array(mode),
             **columns,
         )

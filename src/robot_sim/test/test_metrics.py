@@ -32,6 +32,7 @@ def made_trace(seconds: float = 10.0, **columns: np.ndarray) -> Trace:
         "pos_world": np.tile([0.0, 0.0, 0.33], (rows, 1)),
         "quat_xyzw": np.tile([0.0, 0.0, 0.0, 1.0], (rows, 1)),
         "foot_force_world": np.zeros((rows, 4, 3)),
+        "mode": np.full(rows, np.nan),
     }
     return Trace(**(still | columns))
 

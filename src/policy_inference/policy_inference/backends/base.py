@@ -94,7 +94,7 @@ def _check_tensors(
 ) -> None:
     by_name = {spec.name: spec for spec in found}
     if {spec.name for spec in expected} != set(by_name):
-        raise BackendError(f"{file}: expected the {kind}s {_names(expected)} of policy.yaml, "
+        raise BackendError(f"{file}: {kind}s: expected {_names(expected)} as in policy.yaml, "
                            f"found {_names(found)}; name the model's own tensors in `model`")
     for spec in expected:
         actual = by_name[spec.name]
@@ -113,4 +113,4 @@ def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:
 
 
 def _names(specs: Sequence[TensorSpec]) -> str:
-    return ", ".join(map(str, specs))
+    return ", ".join(map(str, specs)) or "none"

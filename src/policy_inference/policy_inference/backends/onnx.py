@@ -33,7 +33,8 @@ class OnnxBackend(BackendBase):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
+        options.log_severity_level = 4
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"]

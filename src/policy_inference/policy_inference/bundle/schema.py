@@ -222,7 +222,7 @@ def _object_schema(cls: Any) -> dict[str, Any]:
     hints, properties, required = get_type_hints(cls), {}, []
     for field in dataclasses.fields(cls):
         properties[field.name] = {
-            "description": field.metadata["doc"], **_schema_of(hints[field.name], field.metadata)
+            **_schema_of(hints[field.name], field.metadata), "description": field.metadata["doc"]
         }
         if not _has_default(field):
             required.append(field.name)

@@ -18,22 +18,28 @@ class ControlLoop:
         """Prepare; `failed` is called on the control thread for an error that `tick` raised."""
         self._pacer, self._tick, self._failed = pacer, tick, failed
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
+        self._thread: threading.Thread | None = None
         self.ticks = 0
         self.missed = 0
 
     def start(self) -> None:
-        """Start ticking."""
+        """Start ticking, with the first deadline now."""
+        self.ticks = self.missed = 0
+        self._stop.clear()
+        self._pacer.start()
         # What exists now lives as long as the node: the collector need not walk through it.
         gc.collect()
         gc.freeze()
+        self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
         """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
         self._stop.set()
-        self._thread.join(timeout_s)
         gc.unfreeze()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _loop(self) -> None:

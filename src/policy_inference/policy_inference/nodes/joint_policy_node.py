@@ -212,9 +212,11 @@ class JointPolicyNode(LifecycleBase):
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
-        if not self._loop.stop():
+        if self._loop.stop():
+            self.controller.damp("the node stops")
+        else:
+            self.controller.estop("the node stops")
             self.get_logger().error("a tick hangs in the backend; its thread is left behind")
-        self.controller.estop("the node stops")
         for _ in range(_LEAVING_TIMES):
             self._publish_fault()
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):

@@ -36,6 +36,9 @@ class Tick:
 class Pacer(Protocol):
     """Says when to tick."""
 
+    def start(self) -> None:
+        """Make now the first deadline."""
+
     def wait(self) -> Tick | None:
         """Block until a tick is due, at most 50 ms; None: not yet."""
 
@@ -47,8 +50,12 @@ class TimerPacer:
     """Absolute deadlines on the steady clock; a deadline that cannot be kept is left out."""
 
     def __init__(self, period_ns: int) -> None:
-        """Begin now."""
+        """Keep the period; `start` comes before the first `wait`."""
         self._period_ns = period_ns
+        self._deadline_ns = 0
+
+    def start(self) -> None:
+        """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
     def wait(self) -> Tick | None:
@@ -81,10 +88,14 @@ class TriggerPacer:
     """
 
     def __init__(self, period_ns: int, trigger: Sampled[object], arrivals: Arrivals) -> None:
-        """Begin now; `arrivals` watches `trigger`."""
+        """Keep the parts; `arrivals` watches `trigger`, `start` comes before the first `wait`."""
         self._period_ns = period_ns
         self._trigger = trigger
         self._arrivals = arrivals
+        self._deadline_ns = 0
+
+    def start(self) -> None:
+        """Make now the first deadline."""
         self._deadline_ns = time.monotonic_ns()
 
     def wait(self) -> Tick | None:
@@ -125,10 +136,14 @@ class SimulatedPacer:
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
-        """Begin at the first message; `arrivals` watches `clock`."""
+        """Keep the parts; `arrivals` watches `clock`."""
         self._period_ns = period_ns
         self._messages = clock
         self._arrivals = arrivals
+        self.start()
+
+    def start(self) -> None:
+        """Make the next message's time the first deadline."""
         self._now_ns = -1
         self._deadline_ns = 0
 

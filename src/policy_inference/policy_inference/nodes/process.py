@@ -6,14 +6,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.nodes.lifecycle import LifecycleBase
 
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 
@@ -23,32 +26,37 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
 
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
-    the node configures and activates itself; where that fails the process ends with status 2.
+    the node configures and activates itself; where that fails, or where ROS refuses the arguments
+    or a parameter's type or range, the process ends with status 2.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = make()
+    except (RuntimeError, ParameterException) as error:
+        rclpy.logging.get_logger(__name__).fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     asked_to_end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _END_SIGNALS:
         signal.signal(number, lambda *_: asked_to_end.set())
-    node = make()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor, asked_to_end), name="executor")
     try:
         if node.get_parameter("autostart").value and not _autostart(node):
             return 2
-        spinner.start()
-        asked_to_end.wait()
+        _serve(executor, asked_to_end, node.halt)
         return 0
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
         node.halt()
         executor.shutdown()
-        if spinner.is_alive():
-            spinner.join()
         node.leave()
         node.destroy_node()
         rclpy.try_shutdown()
+        # Python gives handlers back before it ends; a second signal would then kill it.
+        for number in _END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _autostart(node: LifecycleBase) -> bool:
@@ -56,10 +64,24 @@ def _autostart(node: LifecycleBase) -> bool:
                for transition in (node.trigger_configure, node.trigger_activate))
 
 
+def _serve(
+    executor: SingleThreadedExecutor, asked_to_end: threading.Event, halt: Callable[[], None]
+) -> None:
+    """Spin until asked to end, and halt; what a callback raises ends it too and is raised here."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor") as threads:
+        spinning = threads.submit(_spin, executor, asked_to_end)
+        asked_to_end.wait()
+        try:
+            halt()
+        finally:
+            # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
+            executor.create_task(lambda: None)
+    spinning.result()
+
+
 def _spin(executor: SingleThreadedExecutor, asked_to_end: threading.Event) -> None:
     try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
+        while not asked_to_end.is_set():
+            executor.spin_once()
     finally:
         asked_to_end.set()

@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small bundle that is right in everything, and fixtures that make it wrong."""
 
+import copy
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 
 from ..models import save_linear, weights
 from .editing import CONTRACT, set_key, sha256
+
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,6 +33,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def parsed(template: Path) -> dict[str, Any]:
+    """The contract without fault as YAML gives it, to be copied."""
+    contract: dict[str, Any] = yaml.safe_load((template / "policy.yaml").read_text("utf-8"))
+    return contract
+
+
 @pytest.fixture
 def bundle_dir(template: Path, tmp_path: Path) -> Path:
     """Folder of a bundle without fault, the test's own."""
@@ -36,10 +47,10 @@ def bundle_dir(template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def edit(bundle_dir: Path) -> Callable[[Mapping[str, object]], Path]:
+def edit(bundle_dir: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object]], Path]:
     """Set keys of the contract, named like ``observations.obs.terms.0.scale``."""
     file = bundle_dir / "policy.yaml"
-    contract = yaml.safe_load(file.read_text(encoding="utf-8"))
+    contract = copy.deepcopy(parsed)
 
     def apply(edits: Mapping[str, object]) -> Path:
         for key, value in edits.items():
@@ -70,9 +81,9 @@ def use_arrays(
 ) -> Callable[..., Path]:
     """Write arrays to a file of the bundle and its hash to the entry `key` of the contract."""
 
-    def apply(key: str, name: str, **arrays: object) -> Path:
+    def apply(key: str, name: str, **arrays: npt.ArrayLike) -> Path:
         file = bundle_dir / name
-        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for savez's own flag
         edit({f"{key}.sha256": sha256(file)})
         return file
 

@@ -11,30 +11,29 @@ from .editing import MISSING, Rejection, case_id, place, problems_of
 
 Edit = Callable[[Mapping[str, object]], Path]
 
-REQUIRED_KEYS = """
-schema_version kind name version rate_hz
-joints joints.names joints.default_position joints.position_min joints.position_max
-joints.velocity_limit joints.effort_limit joints.stiffness joints.damping
-stand stand.position stand.stiffness stand.damping stand.duration_s
-damp damp.damping
-observations observations.obs.terms observations.obs.terms.0.term
-observations.obs.normalisation.file observations.obs.normalisation.sha256
-action action.output action.terms action.terms.0.joints action.terms.0.kind
-velocity_command.min velocity_command.max
-model model.inputs model.inputs.obs.shape model.outputs model.outputs.actions.shape
-model.artifacts model.artifacts.onnx.file model.artifacts.onnx.sha256
-model.artifacts.onnx.precision model.golden.file model.golden.sha256
-nominal.source nominal.ticks nominal.target_step nominal.effort_demand
-safety safety.on_fault
-provenance provenance.source provenance.licence
-""".split()
+REQUIRED_KEYS = [
+    "schema_version", "kind", "name", "version", "rate_hz", "joints", "joints.names",
+    "joints.default_position", "joints.position_min", "joints.position_max",
+    "joints.velocity_limit", "joints.effort_limit", "joints.stiffness", "joints.damping",
+    "stand", "stand.position", "stand.stiffness", "stand.damping", "stand.duration_s", "damp",
+    "damp.damping", "observations", "observations.obs.terms", "observations.obs.terms.0.term",
+    "observations.obs.normalisation.file", "observations.obs.normalisation.sha256", "action",
+    "action.output", "action.terms", "action.terms.0.joints", "action.terms.0.kind",
+    "velocity_command.min", "velocity_command.max", "model", "model.inputs",
+    "model.inputs.obs.shape", "model.outputs", "model.outputs.actions.shape", "model.artifacts",
+    "model.artifacts.onnx.file", "model.artifacts.onnx.sha256",
+    "model.artifacts.onnx.precision", "model.golden.file", "model.golden.sha256",
+    "nominal.source", "nominal.ticks", "nominal.target_step", "nominal.effort_demand", "safety",
+    "safety.on_fault", "provenance", "provenance.source", "provenance.licence",
+]  # fmt: skip
 
-SECTIONS = """
-joints stand damp observations.obs observations.obs.terms.0 observations.obs.history
-observations.obs.normalisation action action.terms.0 velocity_command model model.inputs.obs
-model.outputs.actions model.artifacts.onnx model.golden nominal limits.onnx
-limits.onnx.closed_loop safety provenance
-""".split()
+SECTIONS = [
+    "joints", "stand", "damp", "observations.obs", "observations.obs.terms.0",
+    "observations.obs.history", "observations.obs.normalisation", "action", "action.terms.0",
+    "velocity_command", "model", "model.inputs.obs", "model.outputs.actions",
+    "model.artifacts.onnx", "model.golden", "nominal", "limits.onnx", "limits.onnx.closed_loop",
+    "safety", "provenance",
+]  # fmt: skip
 
 WRONG_TYPES: list[Rejection] = [
     ("schema_version", "1", "expected one of 1, found '1'"),
@@ -60,7 +59,7 @@ WRONG_TYPES: list[Rejection] = [
     ("observations", [], "expected a mapping with names as keys, found []"),
     ("observations.obs", "obs", "expected a mapping with the keys of Observation, found 'obs'"),
     ("observations.obs.terms", {"term": "phase"}, "expected a list, found {'term': 'phase'}"),
-    ("observations.obs.terms.0", "phase", "expected a mapping with the keys of Term, found 'phase'"),
+    ("observations.obs.terms.0", "tick", "expected a mapping with the keys of Term, found 'tick'"),
     ("observations.obs.terms.0.clip", 5.0, "expected a list, found 5.0"),
     ("observations.obs.terms.5.size", 2.0, "expected a whole number, found 2.0"),
     ("observations.obs.terms.5.size", True, "expected a whole number, found True"),

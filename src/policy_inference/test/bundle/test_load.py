@@ -22,7 +22,8 @@ ACTIONS = np.zeros((5, 2), np.float32)
 
 
 def test_missing_folder_rejected(tmp_path: Path) -> None:
-    _assert_rejected(tmp_path / "none", f"{tmp_path / 'none'}: expected a bundle folder, found nothing")
+    folder = tmp_path / "none"
+    _assert_rejected(folder, f"{folder}: expected a bundle folder, found nothing")
 
 
 def test_file_in_place_of_the_folder_rejected(bundle_dir: Path) -> None:
@@ -59,11 +60,11 @@ def test_folder_in_place_of_the_model_rejected(bundle_dir: Path) -> None:
         load_bundle(bundle_dir).artifact("onnx")
 
 
-@pytest.mark.parametrize("change", ["one byte", "truncated", "empty"])
-def test_changed_model_rejected(bundle_dir: Path, change: str) -> None:
+@pytest.mark.parametrize("keep", [-1, 50, 0])
+def test_truncated_model_rejected(bundle_dir: Path, keep: int) -> None:
     file = bundle_dir / "policy.onnx"
-    content, expected = file.read_bytes(), sha256(file)
-    file.write_bytes({"one byte": content[:-1] + b"!", "truncated": content[:50], "empty": b""}[change])
+    expected = sha256(file)
+    file.write_bytes(file.read_bytes()[:keep])
 
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_dir).artifact("onnx")
@@ -76,8 +77,9 @@ def test_backend_without_artifact_rejected_and_others_listed(bundle_dir: Path) -
     with pytest.raises(BackendError) as caught:
         load_bundle(bundle_dir).artifact("rknn")
 
-    assert str(caught.value) == (f"{bundle_dir / 'policy.yaml'}: no artifact for the backend 'rknn'; "
-                                 "this bundle has onnx")
+    assert str(caught.value) == (
+        f"{bundle_dir / 'policy.yaml'}: no artifact for the backend 'rknn'; this bundle has onnx"
+    )
 
 
 def test_artifact_is_the_verified_file(bundle_dir: Path) -> None:
@@ -202,11 +204,11 @@ def test_missing_statistics_rejected(bundle_dir: Path) -> None:
 def test_golden_rows_are_those_of_every_tensor(bundle_dir: Path) -> None:
     golden = load_bundle(bundle_dir).golden()
 
-    assert {name: rows.shape for name, rows in golden.items()} == {"obs": (5, 12), "actions": (5, 2)}
+    assert (golden["obs"].shape, golden["actions"].shape) == ((5, 12), (5, 2))
 
 
 def test_other_arrays_beside_the_golden_rows_are_left_out(use_arrays: UseArrays) -> None:
-    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["left", "right"])
+    file = use_arrays(GOLDEN, "golden.npz", obs=ROWS, actions=ACTIONS, joint_names=["a", "b"])
 
     assert set(load_bundle(file.parent).golden()) == {"obs", "actions"}
 
@@ -217,20 +219,22 @@ def test_bundle_without_golden_rows_says_so(bundle_dir: Path, edit: Edit) -> Non
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle_dir).golden()
 
-    assert str(caught.value) == f"{file}: model.golden: expected a file of golden vectors, found nothing"
+    assert str(caught.value) == (
+        f"{file}: model.golden: expected a file of golden vectors, found nothing"
+    )
 
 
 def test_missing_golden_file_rejected(bundle_dir: Path) -> None:
     (bundle_dir / "golden.npz").unlink()
 
-    with pytest.raises(BundleError, match="golden.npz: expected the file that policy.yaml names"):
+    with pytest.raises(BundleError, match=r"golden\.npz: expected the file that"):
         load_bundle(bundle_dir).golden()
 
 
 def test_changed_golden_file_rejected(bundle_dir: Path) -> None:
     np.savez(bundle_dir / "golden.npz", obs=ROWS, actions=ACTIONS)
 
-    with pytest.raises(BundleError, match="golden.npz: expected sha256"):
+    with pytest.raises(BundleError, match=r"golden\.npz: expected sha256"):
         load_bundle(bundle_dir).golden()
 
 

@@ -99,8 +99,8 @@ class Robot:
         """Bring a new message of every input, except the silent ones."""
         self.sensed.update(fields)
         for field, values in self.sensed.items():
-            if field in self.controller.state:
-                self.controller.state[field][:] = values
+            if (view := self.controller.state.get(field)) is not None:
+                view[:] = values
         for name, entry in self.controller.inputs.items():
             if name not in {*silent, "cmd_vel"}:
                 entry.accept(self.now_ns)

@@ -81,8 +81,8 @@ class Sensed:
     def write(self, frame: Frame) -> F64:
         """Return the vector for a frame that may still be dropped."""
         for field, values in frame.items():
-            if field in self._state:
-                self._state[field][:] = values
+            if (view := self._state.get(field)) is not None:
+                view[:] = values
         self.builder.write()
         return self._out.reshape(-1).copy()
 

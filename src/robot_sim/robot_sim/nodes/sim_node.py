@@ -14,6 +14,7 @@ steps to t_k+1. Time stands still until the first command; if none comes for 2 s
 drives damp, and the world runs on in real time until a command comes again.
 """
 
+import math
 import signal
 import sys
 import threading
@@ -102,6 +103,7 @@ class SimNode(Node):
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         self._velocity = np.zeros(3)
         self._target: Array | None = None
+        self._mode = math.nan
         self._received: JointCommand | None = None
         self._arrival = threading.Condition()
         self.stopped = threading.Event()
@@ -216,13 +218,14 @@ class SimNode(Node):
             self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
             return
         places = [command.joint_names.index(name) for name in self.world.joint_names]
-        self._target = command.position[places]
+        self._target, self._mode = command.position[places], float(message.mode)
 
     def _publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due, as the faults leave them."""
         truth = self.world.sense()
         if "trace" in due and self._recorder is not None:
-            self._recorder.append(truth, command=self._velocity, target=self._target)
+            self._recorder.append(
+                truth, command=self._velocity, target=self._target, mode=self._mode)
         streams = self._plan.apply(truth)
         offset_ns = nanoseconds(stamp) - truth.time_ns
         if "joint_state_rate_hz" in due and (seen := streams.joint_states):

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real policies give the outputs that were recorded with them."""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import Backend, TensorSpec
+
+TOLERANCE = 1e-5
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+
+Rows = Mapping[str, npt.NDArray[Any]]
+
+
+def test_own_bundle_gives_its_golden_outputs() -> None:
+    bundle = load_bundle(BUNDLES / "lite3_walk")
+
+    with closing(open_backend(bundle, ["onnx"])[0]) as backend:
+        _assert_golden(backend, bundle.golden(), rows=256)
+
+
+@pytest.mark.real_data
+def test_vendors_bundle_gives_its_golden_outputs(shared_data: Path, tmp_path: Path) -> None:
+    recorded = shared_data / "legged" / "lite3"
+    shutil.copy(BUNDLES / "lite3_deeprobotics" / "policy.yaml", tmp_path)
+    shutil.copy(recorded / "policy.onnx", tmp_path)
+
+    with closing(open_backend(load_bundle(tmp_path), ["onnx"])[0]) as backend:
+        _assert_golden(backend, _load(recorded), rows=256)
+        _assert_first_actions(backend, [-9.674651, 7.3848023, -18.732538, 12.396891])
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("folder", "size", "joints", "rows", "actions"),
+    [
+        ("go2_isaaclab", 45, 12, 256, [-1.6358972, 8.003758, 1.0486413, 3.2645411]),
+        ("isaaclab_env_yaml", 160, 29, 64, [-4.6153626, -21.645485, 7.1678057, -0.5465367]),
+    ],
+    ids=["Unitree Go2", "Unitree G1"],
+)
+def test_published_policy_gives_its_golden_outputs(
+    shared_data: Path, folder: str, size: int, joints: int, rows: int, actions: list[float]
+) -> None:
+    recorded = shared_data / "legged" / folder
+    inputs = [TensorSpec(name="obs", shape=(1, size))]
+    outputs = [TensorSpec(name="actions", shape=(1, joints))]
+
+    with closing(OnnxBackend(recorded / "policy.onnx", inputs, outputs)) as backend:
+        _assert_golden(backend, _load(recorded), rows)
+        _assert_first_actions(backend, actions)
+
+
+def _load(folder: Path) -> Rows:
+    with np.load(folder / "golden.npz") as arrays:
+        return {name: arrays[name] for name in ("obs", "actions")}
+
+
+def _assert_golden(backend: Backend, golden: Rows, rows: int) -> None:
+    assert len(golden["obs"]) == rows
+    for obs, actions in zip(golden["obs"], golden["actions"], strict=True):
+        backend.inputs["obs"][:] = obs
+        backend.run()
+        found: npt.NDArray[Any] = backend.outputs["actions"][0]
+        np.testing.assert_allclose(found, actions, rtol=0.0, atol=TOLERANCE)
+
+
+def _assert_first_actions(backend: Backend, actions: list[float]) -> None:
+    """Compare with the figures that were published in text, for the input 0, 0.1, 0.2, ..."""
+    obs = backend.inputs["obs"]
+    obs[:] = np.float32(0.1) * np.arange(obs.size, dtype=np.float32)
+    backend.run()
+    found: npt.NDArray[Any] = backend.outputs["actions"][0, : len(actions)]
+    np.testing.assert_allclose(found, actions, rtol=0.0, atol=TOLERANCE)

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What only ONNX Runtime's files can be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+from ..models import save
+
+OBS = TensorSpec(name="obs", shape=(1, 4))
+ACTIONS = TensorSpec(name="actions", shape=(1, 4))
+
+
+def test_outputs_of_another_size_than_declared_are_found_when_opening(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Concat", ["obs", "obs"], ["actions"], axis=1)]
+    file = save(tmp_path / "doubled.onnx", nodes, {"obs": (1, 4)}, {"actions": ("batch", "size")})
+
+    with pytest.raises(BackendError, match="onnx: "):
+        OnnxBackend(file, [OBS], [ACTIONS])
+
+
+def test_type_that_no_contract_can_state_is_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["obs"], ["actions"])]
+    file = save(tmp_path / "double.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)},
+                dtypes={"obs": "float64", "actions": "float64"})  # fmt: skip
+
+    with pytest.raises(BackendError) as caught:
+        OnnxBackend(file, [OBS], [ACTIONS])
+
+    assert str(caught.value) == (
+        f"{file}: tensor obs: expected one of tensor(float), tensor(float16), tensor(int64), "
+        "tensor(int32), found tensor(double)"
+    )
+
+
+def test_unknown_operator_is_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Walk", ["obs"], ["actions"])]
+    file = save(tmp_path / "walk.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)})
+
+    with pytest.raises(BackendError, match="Walk"):
+        OnnxBackend(file, [OBS], [ACTIONS])
+
+
+def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gather", ["obs", "index"], ["actions"], axis=1)]
+    file = save(tmp_path / "gather.onnx", nodes, {"obs": (1, 4), "index": (4,)},
+                {"actions": (1, 4)}, dtypes={"index": "int64"})  # fmt: skip
+    index = TensorSpec(name="index", shape=(4,), dtype="int64")
+    backend = OnnxBackend(file, [OBS, index], [ACTIONS])
+    backend.inputs["index"][:] = 99
+
+    with pytest.raises(BackendError, match="out of data bounds"):
+        backend.run()
+
+    backend.inputs["index"][:] = [3, 2, 1, 0]
+    backend.inputs["obs"][:] = np.arange(4)
+    backend.run()
+    np.testing.assert_array_equal(backend.outputs["actions"], [[3, 2, 1, 0]])
+    backend.close()
+
+
+def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["obs"], ["actions"])]
+    file = save(tmp_path / "same.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)})
+
+    details = OnnxBackend(file, [OBS], [ACTIONS]).details
+
+    assert details["runtime"].startswith("onnxruntime 1.")
+    assert details["device"] == "CPU, 1 thread"

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Backends by name: the installed ones, a list of them, packages in each other's way."""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.registry import GROUP, available, open_backend
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.errors import BackendError, BundleError
+from policy_inference.interfaces import F32
+
+from ..models import save_linear, weights
+
+CONTRACT = """
+schema_version: 1
+kind: joint
+name: tiny
+version: "1.0.0"
+rate_hz: 50
+joints: {names: [hip], default_position: 0, position_min: -1, position_max: 1, velocity_limit: 1,
+         effort_limit: 1, stiffness: 1, damping: 1}
+stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
+damp: {damping: 1}
+observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}]}}
+action: {output: actions, terms: [{joints: [hip], kind: position}]}
+model:
+  inputs: {obs: {shape: [1, 2]}}
+  outputs: {actions: {shape: [1, 1]}}
+  artifacts:
+    onnx: {file: policy.onnx, sha256: HASH, precision: fp32}
+    vendor: {file: policy.onnx, sha256: HASH, precision: int8}
+    broken: {file: policy.onnx, sha256: HASH, precision: int8}
+    gone: {file: policy.gone, sha256: HASH, precision: int8}
+safety: {on_fault: damp}
+provenance: {source: a test, licence: Apache-2.0}
+"""
+ONNX = "policy_inference.backends.onnx:OnnxBackend"
+NO_RUNTIME = """
+from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError
+
+class VendorBackend(BackendBase):
+    name = "vendor"
+    def _open(self, file):
+        raise BackendError("vendor: no device; connect one")
+    def _bind(self): ...
+    def _run(self): ...
+    def _close(self): ...
+"""
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a distribution importable that registers backends, given as name=value."""
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def apply(distribution: str, **backends: str) -> None:
+        info = tmp_path / "site" / f"{distribution}-1.0.dist-info"
+        info.mkdir(parents=True)
+        lines = [f"{name} = {value}" for name, value in backends.items()]
+        (info / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.0\n", "utf-8")
+        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
+
+    return apply
+
+
+@pytest.fixture
+def vendor(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a vendor's package whose backend finds no device."""
+    install("vendor-backend", vendor="vendor_backend:VendorBackend")
+    (tmp_path / "site" / "vendor_backend.py").write_text(NO_RUNTIME, "utf-8")
+    monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    model = save_linear(tmp_path / "policy.onnx", 2, 1)
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    (tmp_path / "policy.yaml").write_text(CONTRACT.replace("HASH", sha256), "utf-8")
+    return load_bundle(tmp_path)
+
+
+def test_onnx_is_registered_by_the_installed_package() -> None:
+    entry = available()["onnx"]
+
+    assert entry.load() is OnnxBackend
+    assert entry.dist is not None
+    assert entry.dist.name == "policy_inference"
+
+
+@pytest.mark.usefixtures("vendor")
+def test_backend_of_another_package_is_found() -> None:
+    assert {"onnx", "vendor"} <= available().keys()
+
+
+def test_model_is_opened_as_the_contract_describes_it(bundle: Bundle) -> None:
+    backend, reasons = open_backend(bundle, ["onnx"])
+    backend.inputs["obs"][:] = [[1.0, 2.0]]
+
+    backend.run()
+
+    assert (backend.name, reasons) == ("onnx", ())
+    actions: F32 = backend.outputs["actions"].astype(np.float32)
+    np.testing.assert_allclose(actions, backend.inputs["obs"].astype(np.float32) @ weights(2, 1))
+    backend.close()
+
+
+def test_unknown_name_lists_the_installed_ones(bundle: Bundle) -> None:
+    with pytest.raises(BackendError) as caught:
+        open_backend(bundle, ["tensorflow"])
+
+    names = ", ".join(available())
+    assert str(caught.value) == (
+        f"expected names of installed backends ({names}), found 'tensorflow'"
+    )
+
+
+def test_unknown_name_in_a_list_is_an_error_even_behind_one_that_opens(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match="found 'onxx', 'tensorflow'"):
+        open_backend(bundle, ["onnx", "onxx", "tensorflow"])
+
+
+def test_empty_list_is_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"expected names of installed .*, found nothing"):
+        open_backend(bundle, [])
+
+
+@pytest.mark.usefixtures("vendor")
+def test_first_backend_that_opens_wins(bundle: Bundle) -> None:
+    backend, reasons = open_backend(bundle, ["onnx", "vendor"])
+
+    assert (backend.name, reasons) == ("onnx", ())
+    backend.close()
+
+
+@pytest.mark.usefixtures("vendor")
+def test_reason_of_each_backend_that_did_not_open_is_reported(bundle: Bundle) -> None:
+    backend, reasons = open_backend(bundle, ["vendor", "onnx"])
+
+    assert backend.name == "onnx"
+    assert reasons == ("vendor: vendor: no device; connect one",)
+    backend.close()
+
+
+@pytest.mark.usefixtures("vendor")
+def test_single_backend_that_does_not_open_raises_its_own_error(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"^vendor: no device; connect one$"):
+        open_backend(bundle, ["vendor"])
+
+
+@pytest.mark.usefixtures("vendor")
+def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: Install) -> None:
+    install("rknn-backend", rknn="vendor_backend:VendorBackend")
+
+    with pytest.raises(BackendError) as caught:
+        open_backend(bundle, ["vendor", "rknn"])
+
+    assert str(caught.value).splitlines() == [
+        "no backend of the list opens:",
+        "vendor: vendor: no device; connect one",
+        f"rknn: {bundle.path / 'policy.yaml'}: no artifact for the backend 'rknn'; "
+        "this bundle has onnx, vendor, broken, gone",
+    ]
+
+
+def test_missing_model_ends_the_list(bundle: Bundle, install: Install) -> None:
+    install("gone-backend", gone=ONNX)
+
+    with pytest.raises(BundleError, match=r"policy\.gone: expected the file that"):
+        open_backend(bundle, ["gone", "onnx"])
+
+
+@pytest.mark.parametrize("value", ["no_such_module:Backend", "policy_inference.backends.onnx:No"])
+def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, value: str) -> None:
+    install("broken-backend", broken=value)
+
+    with pytest.raises(BackendError) as caught:
+        open_backend(bundle, ["broken"])
+
+    assert str(caught.value).startswith(f"broken-backend ({value}) does not load: ")
+
+
+def test_two_packages_with_the_same_name_are_an_error_that_names_both(
+    bundle: Bundle, install: Install
+) -> None:
+    install("one-backend", rknn="one:Backend")
+    install("other-backend", rknn="other:Backend")
+
+    with pytest.raises(BackendError) as caught:
+        open_backend(bundle, ["onnx"])
+
+    message = str(caught.value)
+    assert message.startswith("backend 'rknn' is registered twice, by ")
+    assert "one-backend (one:Backend)" in message
+    assert "other-backend (other:Backend)" in message
+
+
+def test_package_cannot_take_the_place_of_onnx(install: Install) -> None:
+    install("other-backend", onnx="other:Backend")
+
+    with pytest.raises(BackendError, match="'onnx' is registered twice"):
+        available()
+
+
+def test_package_that_is_found_twice_is_no_conflict(install: Install) -> None:
+    install("policy-inference-copy", onnx=ONNX)
+
+    assert available()["onnx"].value == ONNX

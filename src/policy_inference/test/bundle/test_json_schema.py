@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema for editors: current, and of one opinion with the reader."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import read_contract
+from policy_inference.bundle.schema import json_schema
+
+from .editing import MISSING, Rejection, case_id, place, set_key
+from .test_contract import (
+    OUT_OF_BOUNDS,
+    REQUIRED_KEYS,
+    SECTIONS,
+    WRONG_LENGTHS,
+    WRONG_TYPES,
+    WRONG_WORDS,
+)
+
+Edit = Callable[[Mapping[str, object]], Path]
+
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+CONTRACTS = sorted(BUNDLES.glob("*/policy.yaml"))
+# In JSON 1.0 is a whole number, every key is text, and nothing is NaN or infinite; and Python's
+# jsonschema lets a pattern's $ stand before a line end.
+BEYOND_JSON = {"schema_version=1.0", "observations.obs.terms.5.size=2.0",
+               "joints.stiffness={1: 30.0}", r"name='two_joints\n'"}
+WRONG_VALUES = [
+    case for case in [*WRONG_TYPES, *OUT_OF_BOUNDS, *WRONG_LENGTHS, *WRONG_WORDS]
+    if "finite" not in case[2] and case_id(case) not in BEYOND_JSON
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema(JointContract))
+
+
+def test_committed_schema_is_current() -> None:
+    committed = json.loads((BUNDLES / "policy.schema.json").read_text(encoding="utf-8"))
+
+    assert committed == json_schema(JointContract), "run python -m tools.write_schema"
+
+
+def test_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema(JointContract))
+
+
+def test_committed_bundles_are_found() -> None:
+    assert {file.parent.name for file in CONTRACTS} >= {"lite3_deeprobotics", "lite3_walk"}
+
+
+@pytest.mark.parametrize("file", CONTRACTS, ids=lambda file: file.parent.name)
+def test_committed_contract_is_accepted_by_reader_and_schema(
+    file: Path, validator: jsonschema.Draft202012Validator
+) -> None:
+    assert read_contract(file).name == file.parent.name
+    validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("file", CONTRACTS, ids=lambda file: file.parent.name)
+def test_committed_contract_names_its_schema_for_editors(file: Path) -> None:
+    name = file.read_text(encoding="utf-8").splitlines()[0].partition("$schema=")[2]
+
+    assert (file.parent / name).resolve() == (BUNDLES / "policy.schema.json").resolve()
+
+
+def test_contract_without_fault_is_accepted(
+    parsed: dict[str, Any], validator: jsonschema.Draft202012Validator
+) -> None:
+    validator.validate(parsed)
+
+
+@pytest.mark.parametrize("case", WRONG_VALUES, ids=case_id)
+def test_wrong_value_is_marked_at_its_place(
+    validator: jsonschema.Draft202012Validator, wrong: Callable[..., object], case: Rejection
+) -> None:
+    key, value, _ = case
+
+    assert place(key) in _places(validator.iter_errors(wrong(key, value)))
+
+
+@pytest.mark.parametrize("key", REQUIRED_KEYS)
+def test_missing_key_is_marked(
+    validator: jsonschema.Draft202012Validator, wrong: Callable[..., object], key: str
+) -> None:
+    messages = _messages(validator.iter_errors(wrong(key, MISSING)))
+
+    assert f"'{key.rpartition('.')[2]}' is a required property" in messages
+
+
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_unknown_key_is_marked(
+    validator: jsonschema.Draft202012Validator, wrong: Callable[..., object], section: str
+) -> None:
+    messages = _messages(validator.iter_errors(wrong(f"{section}.surprise".lstrip("."), 1)))
+
+    assert any("'surprise' was unexpected" in message for message in messages)
+
+
+@pytest.fixture
+def wrong(parsed: dict[str, Any]) -> Callable[[str, object], object]:
+    """Return the contract with one key changed."""
+
+    def change(key: str, value: object) -> object:
+        contract = json.loads(json.dumps(parsed))
+        set_key(contract, key, value)
+        return contract
+
+    return change
+
+
+def _places(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:
+    for error in errors:
+        path = [f"[{x}]" if isinstance(x, int) else f".{x}" for x in error.absolute_path]
+        yield "".join(path).removeprefix(".")
+        yield from _places(error.context or ())
+
+
+def _messages(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:
+    for error in errors:
+        yield error.message
+        yield from _messages(error.context or ())

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from policy_inference.core.action import ActionDecoder
+from policy_inference.core.guard import Rule, TargetBounds
+from policy_inference.interfaces import F64
+
+from .contracts import NOMINAL, contract_of
+
+STILL = np.zeros(3)
+KINDS = [{"joints": ["hip"], "kind": "position"}, {"joints": ["knee"], "kind": "velocity"},
+         {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
+
+
+def bounds_of(margin: float = 1.5, **changes: object) -> TargetBounds:
+    contract = contract_of({"nominal": NOMINAL, **changes})
+    return TargetBounds(contract, ActionDecoder(contract, np.zeros((1, 3))), margin)
+
+
+def applied(
+    bounds: TargetBounds, command: Sequence[float], pos: F64 = STILL, vel: F64 = STILL
+) -> tuple[list[float], tuple[Rule, ...]]:
+    values = np.array(command)
+    acted = bounds.apply(values, pos, vel)
+    return values.round(9).tolist(), acted
+
+
+def test_a_healthy_target_is_left_alone() -> None:
+    assert applied(bounds_of(), (0.25, -0.25, 0.0)) == ([0.25, -0.25, 0.0], ())
+
+
+def test_a_step_beyond_the_healthy_one_times_margin_is_clipped() -> None:
+    # 0.2 rad x 1.5 from the command before; the demand 30 x 0.3 = 9 is healthy.
+    assert applied(bounds_of(), (0.5, -0.5, 0.1)) == ([0.3, -0.3, 0.1], (Rule.TARGET_STEP,))
+
+
+def test_steps_count_from_the_clipped_command() -> None:
+    bounds, near = bounds_of(), np.full(3, 0.6)
+    assert applied(bounds, (1.0, 0.0, 0.0))[0][0] == 0.3
+    assert applied(bounds, (1.0, 0.3, 0.3), near)[0][0] == 0.6
+
+
+def test_steps_begin_at_the_pose_of_the_last_reset() -> None:
+    bounds, pose = bounds_of(), np.array([0.5, -0.5, 0.0])
+    bounds.reset(pose)
+    assert applied(bounds, (0.75, -0.75, 0.9), pose) == ([0.75, -0.75, 0.3], (Rule.TARGET_STEP,))
+
+
+def test_a_torque_demand_beyond_the_healthy_one_times_margin_is_clipped() -> None:
+    # |30 (u - q) - dq| <= 9 x 1.5 with q = -0.3: u <= 0.15.
+    pos = np.array([-0.3, 0.0, 0.0])
+    assert applied(bounds_of(), (0.2, 0.0, 0.0), pos) == ([0.15, 0.0, 0.0], (Rule.EFFORT,))
+
+
+def test_the_torque_demand_includes_the_damping() -> None:
+    # 30 u + 9 <= 13.5 with dq = -9, and on the other side 30 u - 9 >= -13.5.
+    vel = np.array([-9.0, 9.0, 0.0])
+    assert applied(bounds_of(), (0.25, -0.25, 0.0), vel=vel) == ([0.15, -0.15, 0.0], (Rule.EFFORT,))
+
+
+def test_position_limits_come_last() -> None:
+    # The torque that is healthy at q = 2 would need a target of 1.55 at least.
+    bounds = bounds_of()
+    bounds.reset(np.array([1.4, 0.0, 0.0]))
+    values, acted = applied(bounds, (1.45, 0.0, 0.0), np.array([2.0, 0.0, 0.0]))
+    assert values[0] == 1.5
+    assert acted == (Rule.EFFORT, Rule.POSITION_LIMIT)
+
+
+def test_without_nominal_only_the_limits_of_the_joints_bound() -> None:
+    contract = contract_of()
+    bounds = TargetBounds(contract, ActionDecoder(contract, np.zeros((1, 3))), 1.5)
+    values, acted = applied(bounds, (1.4, -9.0, 9.0), np.full(3, -9.0))
+    assert (values, acted) == ([1.4, -1.5, 1.5], (Rule.POSITION_LIMIT,))
+
+
+def test_velocity_and_effort_targets_have_bounds_in_their_own_units() -> None:
+    # damping 1: |u - dq| <= 13.5 rad/s and 10 rad/s at most; effort: 13.5 N·m and a step of 0.3.
+    bounds = bounds_of(**{"action.terms": KINDS, "nominal": {**NOMINAL, "target_step": 1000.0}})
+    vel = np.array([0.0, -5.0, 0.0])
+    values, acted = applied(bounds, (0.0, 9.5, -18.0), vel=vel)
+    assert (values, acted) == ([0.0, 8.5, -13.5], (Rule.EFFORT,))
+    values, acted = applied(bounds, (0.0, -12.0, 0.0), vel=vel)
+    assert (values, acted) == ([0.0, -10.0, 0.0], (Rule.POSITION_LIMIT,))
+
+
+def test_effort_targets_are_limited_to_the_joint_s_effort_without_nominal() -> None:
+    contract = contract_of({"action.terms": KINDS})
+    bounds = TargetBounds(contract, ActionDecoder(contract, np.zeros((1, 3))), 1.5)
+    assert applied(bounds, (0.0, 0.0, 25.0)) == ([0.0, 0.0, 20.0], (Rule.POSITION_LIMIT,))
+
+
+def test_steps_of_velocities_and_efforts_begin_at_zero_whatever_the_pose() -> None:
+    bounds = bounds_of(**{"action.terms": KINDS})
+    bounds.reset(np.array([0.5, 0.9, -0.9]))
+    values, acted = applied(bounds, (0.5, 0.9, -0.9), np.array([0.5, 0.9, -0.9]))
+    assert (values, acted) == ([0.5, 0.3, -0.3], (Rule.TARGET_STEP,))
+
+
+def test_a_joint_without_stiffness_has_no_torque_bound_and_no_division_by_zero() -> None:
+    bounds = bounds_of(**{"joints.stiffness": [0.0, 30.0, 30.0]})
+    assert applied(bounds, (0.25, 0.0, 0.0), np.array([9.0, 0.0, 0.0])) == ([0.25, 0.0, 0.0], ())
+
+
+@pytest.mark.parametrize("margin", [1.0, 2.0])
+def test_the_margin_widens_both_bounds(margin: float) -> None:
+    assert applied(bounds_of(margin), (0.9, 0.0, 0.0))[0][0] == pytest.approx(0.2 * margin)
+    pos = np.array([-0.3, 0.0, 0.0])
+    demand = 30.0 * (applied(bounds_of(margin), (0.9, 0.0, 0.0), pos)[0][0] + 0.3)
+    assert demand == pytest.approx(min(9.0 * margin, 30.0 * (0.3 + 0.2 * margin)))

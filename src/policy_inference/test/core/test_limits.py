@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.errors import PolicyError
+
+from .contracts import contract_of
+
+MS = 1_000_000
+
+
+def test_limits_are_the_contract_s_where_nothing_is_tightened() -> None:
+    limits = limits_in_force(contract_of(), Tightening())
+    assert limits.max_tilt_rad == 1.0
+    assert limits.state_timeout_ns == 40 * MS  # two periods
+    assert limits.damp_after_ns == 100 * MS
+    assert limits.command_timeout_ns == 500 * MS
+    assert limits.command_ramp_ns == 500 * MS
+    assert limits.blend_ns == 200 * MS
+    assert (limits.margin, limits.effort_scale) == (1.5, 1.0)
+
+
+def test_a_state_time_out_in_the_contract_replaces_the_two_periods() -> None:
+    limits = limits_in_force(contract_of({"safety.state_timeout_s": 0.3}), Tightening())
+    assert limits.state_timeout_ns == 300 * MS
+
+
+def test_every_limit_may_be_tightened() -> None:
+    tightening = Tightening(max_tilt_rad=0.5, state_timeout_s=0.03, damp_after_s=0.05,
+                            command_timeout_s=0.2, margin=1.2, effort_scale=0.4)  # fmt: skip
+    limits = limits_in_force(contract_of(), tightening)
+    assert limits.max_tilt_rad == 0.5
+    assert limits.state_timeout_ns == 30 * MS
+    assert limits.damp_after_ns == 50 * MS
+    assert limits.command_timeout_ns == 200 * MS
+    assert (limits.margin, limits.effort_scale) == (1.2, 0.4)
+
+
+def test_an_attitude_limit_may_be_set_where_the_contract_has_none() -> None:
+    contract = contract_of({"safety": {"on_fault": "damp"}})
+    assert limits_in_force(contract, Tightening()).max_tilt_rad is None
+    assert limits_in_force(contract, Tightening(max_tilt_rad=0.5)).max_tilt_rad == 0.5
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("max_tilt_rad", 1.01), ("state_timeout_s", 0.041), ("damp_after_s", 0.11),
+    ("command_timeout_s", 0.6), ("margin", 1.6), ("effort_scale", 1.1),
+])  # fmt: skip
+def test_loosening_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(PolicyError, match=rf"^{name}: expected .* found {value}; .*never loosen"):
+        limits_in_force(contract_of(), Tightening(**{name: value}))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_values_that_are_no_limit_are_refused(value: float) -> None:
+    with pytest.raises(PolicyError, match="effort_scale"):
+        limits_in_force(contract_of(), Tightening(effort_scale=value))
+
+
+def test_all_loosened_limits_are_named_at_once() -> None:
+    with pytest.raises(PolicyError, match=r"max_tilt_rad.*\n.*margin") as caught:
+        limits_in_force(contract_of(), Tightening(max_tilt_rad=2.0, margin=9.0, damp_after_s=0.05))
+    assert "damp_after_s" not in str(caught.value)

@@ -1,0 +1,340 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from policy_inference.core.guard import Rule
+from policy_inference.core.limits import Tightening
+from policy_inference.errors import RefusedError
+from policy_inference.interfaces import Mode
+
+from .contracts import DEFAULT, JOINTS, quat_xyzw
+from .robots import PERIOD_NS, Robot, Targets, assert_safe
+
+CROUCH = (0.4, 1.2, -1.3)
+TILTED = quat_xyzw(1.2, 0.0, 0.0)
+MIXED_KINDS = [{"joints": ["hip"], "kind": "position", "offset": "default_position"},
+               {"joints": ["knee"], "kind": "velocity"},
+               {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
+
+
+@pytest.fixture
+def robot() -> Robot:
+    return Robot()
+
+
+def refusal(act: Callable[[], None]) -> str:
+    with pytest.raises(RefusedError) as caught:
+        act()
+    return str(caught.value)
+
+
+def test_a_robot_starts_damped_and_stays_so_by_itself(robot: Robot) -> None:
+    for _ in range(20):
+        assert_safe(robot.tick())
+    assert robot.mode is Mode.DAMP
+    assert robot.backend.runs == 0
+
+
+def test_damping_needs_no_sensors(robot: Robot) -> None:
+    assert_safe(robot.tick(silent=["joint_states", "imu/data"]))
+
+
+def test_the_way_to_run_is_stand_ready_run(robot: Robot) -> None:
+    robot.run()
+    assert [mode for mode, _ in robot.controller.edges] == [Mode.STAND, Mode.READY, Mode.RUN]
+
+
+def test_stand_starts_at_the_measured_pose_without_torque(robot: Robot) -> None:
+    robot.tick(joint_pos=CROUCH)
+    robot.controller.stand()
+    targets = Targets.copied(robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS))
+    np.testing.assert_allclose(targets.position, CROUCH)
+    np.testing.assert_allclose(targets.torque(CROUCH), np.zeros(3), atol=1e-9)
+
+
+def test_stand_reaches_the_pose_in_its_duration_on_a_smooth_curve(robot: Robot) -> None:
+    robot.tick(joint_pos=CROUCH)
+    robot.controller.stand()
+    path = np.array([robot.commanded().position for _ in range(10)])
+    assert robot.mode is Mode.READY
+    np.testing.assert_allclose(path[-1], DEFAULT)
+    shares = (path - CROUCH) / np.subtract(DEFAULT, CROUCH)
+    expected = [s * s * (3 - 2 * s) for s in np.arange(1, 11) / 10]
+    np.testing.assert_allclose(shares, np.tile(expected, (3, 1)).T, atol=1e-9)
+
+
+def test_stand_uses_its_own_gains_and_the_effort_limit(robot: Robot) -> None:
+    robot.tick()
+    robot.controller.stand()
+    targets = robot.commanded()
+    assert targets.stiffness.tolist() == [100.0] * 3
+    assert targets.damping.tolist() == [2.5] * 3
+    assert targets.effort_limit.tolist() == [20.0] * 3
+
+
+def test_a_share_of_the_effort_limit_holds_in_every_mode() -> None:
+    robot = Robot(tightening=Tightening(effort_scale=0.25))
+    damped = robot.commanded()
+    robot.controller.stand()
+    standing = [robot.commanded() for _ in range(11)]
+    robot.controller.run()
+    running = [robot.commanded() for _ in range(20)]
+    assert {tuple(t.effort_limit) for t in [damped, *standing, *running]} == {(5.0, 5.0, 5.0)}
+
+
+def test_ready_waits_for_run(robot: Robot) -> None:
+    robot.stand()
+    for _ in range(20):
+        targets = robot.commanded()
+    assert robot.mode is Mode.READY
+    assert robot.backend.runs == 0
+    np.testing.assert_allclose(targets.position, DEFAULT)
+
+
+def test_run_commands_the_policy_s_targets_with_the_policy_s_gains(robot: Robot) -> None:
+    robot.answer(0.2, -0.2, 0.4)
+    targets = robot.run(20).commanded()
+    np.testing.assert_allclose(targets.position, [0.1, 0.4, -0.3], atol=1e-7)
+    assert targets.stiffness.tolist() == [30.0] * 3
+    assert targets.damping.tolist() == [1.0] * 3
+
+
+def test_the_policy_sees_the_robot_in_the_contract_s_terms(robot: Robot) -> None:
+    robot.run(20)
+    robot.answer(0.5, 0.6, 0.7)
+    robot.tick()
+    robot.controller.command.set((0.3, 0.2, 9.0), robot.now_ns + PERIOD_NS)
+    robot.tick(joint_pos=(0.1, 0.2, 0.3), joint_vel=(1.0, 2.0, 3.0), ang_vel_body=(4.0, 5.0, 6.0))
+    np.testing.assert_allclose(robot.backend.inputs["obs"][0], [
+        1.0, 1.25, 1.5, 0.0, 0.0, -1.0, 0.3, 0.2, 1.0, 0.1, -0.3, 0.8,
+        0.05, 0.10, 0.15, 0.5, 0.6, 0.7], rtol=1e-6)  # fmt: skip
+
+
+def test_run_begins_where_standing_ended_in_position_and_gains(robot: Robot) -> None:
+    robot.answer(1.0, 1.0, 1.0)
+    before = robot.stand().commanded()
+    robot.controller.run()
+    first = Targets.copied(robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS))
+    for name in Targets.__annotations__:
+        np.testing.assert_allclose(getattr(first, name), getattr(before, name), err_msg=name)
+
+
+def test_blending_into_run_has_no_jump(robot: Robot) -> None:
+    robot.answer(1.0, -1.0, 1.0)
+    before = robot.stand().commanded()
+    robot.controller.run()
+    ticks = [before, *(robot.commanded() for _ in range(15))]
+    for name, whole in (("position", 0.5), ("stiffness", 70.0), ("damping", 1.5)):
+        steps = np.abs(np.diff([getattr(t, name) for t in ticks], axis=0))
+        assert steps.max() == pytest.approx(whole / 10, rel=1e-6), name
+    np.testing.assert_allclose(ticks[-1].position, [0.5, 0.0, 0.0], atol=1e-7)
+
+
+def test_without_blending_the_policy_has_the_first_tick() -> None:
+    robot = Robot({"safety.blend_s": 0.0})
+    robot.answer(1.0, 1.0, 1.0)
+    robot.stand().controller.run()
+    np.testing.assert_allclose(robot.commanded().position, [0.5, 1.0, 0.0], atol=1e-7)
+
+
+def test_joints_without_position_target_are_let_go_where_they_stand() -> None:
+    robot = Robot({"action.terms": MIXED_KINDS})
+    robot.stand().controller.run()
+    for _ in range(15):
+        torque = robot.commanded().torque(DEFAULT)
+        np.testing.assert_allclose(torque, np.zeros(3), atol=1e-9)
+
+
+def test_a_request_just_after_the_time_of_its_tick_does_not_overshoot(robot: Robot) -> None:
+    robot.answer(1.0, 1.0, 1.0)
+    robot.stand()
+    robot.now_ns += PERIOD_NS + 1_000_000
+    robot.controller.run()
+    robot.now_ns -= 1_000_000
+    robot.sense()
+    targets = Targets.copied(robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS))
+    np.testing.assert_array_equal(targets.position, DEFAULT)
+    np.testing.assert_array_equal(targets.stiffness, [100.0] * 3)
+
+
+def test_run_starts_clean_each_time() -> None:
+    robot = Robot({"observations.obs.history": {"length": 2}})
+    seen = []
+    for _ in range(2):
+        robot.answer(0.1, 0.2, 0.3)
+        robot.stand().controller.run()
+        robot.tick()
+        seen.append(robot.backend.inputs["obs"].copy())
+        for _ in range(5):
+            robot.tick(joint_vel=(1.0, 2.0, 3.0))
+        robot.sense(joint_vel=(0.0, 0.0, 0.0))
+        robot.controller.damp()
+    np.testing.assert_array_equal(*seen)
+    assert not seen[0][0, -3:].any()
+
+
+def test_from_run_back_to_stand_and_to_run_again(robot: Robot) -> None:
+    robot.answer(0.4, 0.4, 0.4)
+    robot.run(20)
+    robot.sense(joint_pos=(0.15, 0.6, -0.4))
+    robot.controller.stand()
+    assert robot.mode is Mode.STAND
+    first = robot.commanded()
+    assert first.stiffness.tolist() == [100.0] * 3
+    assert np.abs(first.position - (0.15, 0.6, -0.4)).max() < 0.01
+    for _ in range(10):
+        robot.tick()
+    runs = robot.backend.runs
+    robot.controller.run()
+    robot.tick()
+    assert robot.mode is Mode.RUN
+    assert robot.backend.runs == runs + 1
+    assert not robot.backend.inputs["obs"][0, -3:].any()
+
+
+def test_damp_ends_any_motion_without_latching(robot: Robot) -> None:
+    robot.run().controller.damp("operator")
+    assert_safe(robot.tick())
+    snapshot = robot.controller.snapshot()
+    assert (snapshot.mode, snapshot.latched, snapshot.reason) == (Mode.DAMP, False, "operator")
+    robot.run()
+
+
+def test_damp_keeps_the_reason_of_a_latched_fault(robot: Robot) -> None:
+    robot.run().tick(quat_xyzw=TILTED)
+    robot.controller.damp()
+    assert robot.reason.startswith("attitude: tilt 1.20 rad")
+
+
+def test_reset_in_run_changes_nothing(robot: Robot) -> None:
+    robot.run().controller.reset()
+    assert robot.mode is Mode.RUN
+
+
+@pytest.mark.parametrize("wanted", ["stand", "run"])
+@pytest.mark.parametrize(("silent", "fields", "text"), [
+    (["joint_states", "imu/data"], {}, "joint_states: no message; imu/data: no message"),
+    (["imu/data"], {}, "imu/data: no message"),
+    ([], {"quat_xyzw": TILTED}, "tilt 1.20 rad, limit 1.00 rad"),
+    ([], {"joint_pos": (0.0, 1.7, -1.7)}, "outside their position limits: knee, ankle"),
+    ([], {"joint_vel": (0.0, np.nan, 0.0)}, "not finite: joint_vel"),
+])  # fmt: skip
+def test_unfit_robots_are_refused_with_the_reason(
+    robot: Robot, wanted: str, silent: list[str], fields: dict[str, tuple[float, ...]], text: str
+) -> None:
+    robot.tick(silent=silent, **fields)
+    assert text in refusal(getattr(robot.controller, wanted))
+    assert robot.mode is Mode.DAMP
+
+
+def test_inputs_that_went_stale_are_refused_with_their_age(robot: Robot) -> None:
+    robot.stand()
+    robot.now_ns += 3 * PERIOD_NS
+    assert "joint_states: 60 ms old" in refusal(robot.controller.run)
+
+
+def test_a_joint_on_its_mechanical_stop_may_stand_up(robot: Robot) -> None:
+    robot.tick(joint_pos=(0.0, 1.55, -1.55))
+    robot.controller.stand()
+    assert robot.mode is Mode.STAND
+
+
+@pytest.mark.parametrize("wanted", ["stand", "run"])
+def test_a_latched_fault_is_refused_until_reset(robot: Robot, wanted: str) -> None:
+    robot.run().tick(quat_xyzw=TILTED)
+    robot.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
+    text = refusal(getattr(robot.controller, wanted))
+    assert "latched fault (attitude: tilt 1.20 rad" in text
+    assert "reset" in text
+    robot.controller.reset()
+    robot.run()
+
+
+@pytest.mark.parametrize("wanted", ["stand", "run"])
+def test_a_pressed_e_stop_is_refused(robot: Robot, wanted: str) -> None:
+    robot.tick()
+    robot.controller.estop("red button")
+    assert "e-stop (red button)" in refusal(getattr(robot.controller, wanted))
+
+
+def test_run_is_refused_from_every_mode_but_ready(robot: Robot) -> None:
+    robot.tick()
+    assert "the mode is DAMP, expected READY" in refusal(robot.controller.run)
+    robot.controller.stand()
+    robot.tick()
+    assert "the mode is STAND, expected READY" in refusal(robot.controller.run)
+    robot.controller.damp()
+    robot.run()
+    assert "the mode is RUN, expected READY" in refusal(robot.controller.run)
+    robot.tick(silent=["imu/data"])
+    robot.tick(silent=["imu/data"])
+    robot.tick(silent=["imu/data"])
+    assert "the mode is HOLD, expected READY" in refusal(robot.controller.run)
+
+
+def test_run_is_refused_far_from_the_stand_pose_by_joint(robot: Robot) -> None:
+    robot.stand().tick(joint_pos=(0.36, 0.5, -0.1))
+    assert "too far from the stand pose: hip, ankle" in refusal(robot.controller.run)
+    assert robot.mode is Mode.READY
+
+
+def test_a_wider_tolerance_in_the_contract_is_honoured() -> None:
+    robot = Robot({"stand.tolerance": {JOINTS[0]: 0.5, ".*[ke].*": 0.35}})
+    robot.stand().tick(joint_pos=(0.45, 0.5, -0.5))
+    robot.controller.run()
+    assert robot.mode is Mode.RUN
+
+
+@pytest.mark.parametrize("wanted", ["stand", "run"])
+def test_problems_of_the_caller_are_refused_together_with_those_found_here(
+    robot: Robot, wanted: str
+) -> None:
+    robot.tick(quat_xyzw=TILTED)
+    with pytest.raises(RefusedError, match="nobody listens.*tilt 1.20 rad"):
+        getattr(robot.controller, wanted)(["nobody listens"])
+
+
+def test_a_refused_request_changes_neither_mode_nor_targets(robot: Robot) -> None:
+    robot.answer(0.1, 0.1, 0.1)
+    before = robot.run(20).commanded()
+    refusal(lambda: robot.controller.stand(["nobody listens"]))
+    after = robot.commanded()
+    assert robot.mode is Mode.RUN
+    np.testing.assert_array_equal(after.position, before.position)
+
+
+def test_a_fault_seen_outside_is_latched(robot: Robot) -> None:
+    robot.run().controller.fault(Rule.CLOCK, "simulated time ran backwards")
+    assert_safe(robot.tick())
+    assert robot.count(Rule.CLOCK) == 1
+    assert robot.reason == "clock: simulated time ran backwards"
+    assert robot.controller.snapshot().latched
+
+
+def test_two_controllers_share_nothing() -> None:
+    one, other = Robot(), Robot()
+    one.answer(0.5, 0.5, 0.5)
+    other.answer(-0.5, -0.5, -0.5)
+    one.run()
+    other.run()
+    for _ in range(20):
+        of_one, of_other = one.commanded(), other.commanded(joint_vel=(1.0, 1.0, 1.0))
+    np.testing.assert_allclose(of_one.position, [0.25, 0.75, -0.25])
+    np.testing.assert_allclose(of_other.position, [-0.25, 0.25, -0.75])
+    one.controller.estop("red button")
+    assert_safe(one.tick())
+    assert other.commanded().stiffness.tolist() == [30.0] * 3
+    assert other.mode is Mode.RUN
+    assert other.count(Rule.ESTOP) == 0
+
+
+def test_a_guarded_attitude_makes_the_imu_an_input_of_a_policy_that_needs_none() -> None:
+    blind = {"observations": {"obs": {"terms": [{"term": "joint_pos"}]}},
+             "safety": {"on_fault": "damp"}}  # fmt: skip
+    assert set(Robot(blind).controller.inputs) == {"joint_states"}
+    robot = Robot(blind, Tightening(max_tilt_rad=0.5))
+    assert set(robot.controller.inputs) == {"joint_states", "imu/data"}
+    robot.run().tick(quat_xyzw=quat_xyzw(0.0, 0.6, 0.0))
+    assert robot.count(Rule.ATTITUDE) == 1

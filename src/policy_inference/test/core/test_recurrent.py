@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.state import RobotState
+
+from .contracts import DEFAULT, bundle_of, contract_of
+from .robots import UPRIGHT, ScriptedBackend
+
+RECURRENT = {
+    "model.inputs": {"h_in": {"shape": [1, 2]}, "count_in": {"shape": [1], "dtype": "int64"}},
+    "model.outputs.h_out": {"shape": [1, 2]},
+    "model.outputs.count_out": {"shape": [1], "dtype": "int64"},
+    "state": [{"input": "h_in", "output": "h_out"},
+              {"input": "count_in", "output": "count_out"}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    return ScriptedBackend(contract_of(RECURRENT))
+
+
+@pytest.fixture
+def policy(backend: ScriptedBackend) -> JointPolicy:
+    contract = contract_of(RECURRENT)
+    state = RobotState(contract)
+    state["joint_pos"][:], state["joint_vel"][:], state["ang_vel_body"][:] = DEFAULT, 0.0, 0.0
+    state["quat_xyzw"][:] = UPRIGHT
+    state.derive()
+    backend.during_run = lambda: backend.answers.update(
+        h_out=backend.inputs["h_in"] + 1.5, count_out=backend.inputs["count_in"] + 1,
+        actions=[backend.inputs["count_in"][0], 0.0, 0.0],
+    )  # fmt: skip
+    return JointPolicy(bundle_of(contract), backend, state)
+
+
+def state_inputs(backend: ScriptedBackend) -> tuple[list[float], list[int]]:
+    return backend.inputs["h_in"].ravel().tolist(), backend.inputs["count_in"].tolist()
+
+
+def test_recurrent_state_starts_at_zero(policy: JointPolicy, backend: ScriptedBackend) -> None:
+    policy.reset()
+    assert state_inputs(backend) == ([0.0, 0.0], [0])
+
+
+def test_the_output_of_a_tick_is_the_input_of_the_next(
+    policy: JointPolicy, backend: ScriptedBackend
+) -> None:
+    for _ in range(3):
+        assert policy.infer()
+        policy.commit()
+    assert state_inputs(backend) == ([4.5, 4.5], [3])
+
+
+def test_a_dropped_result_leaves_state_and_last_action_as_they_were(
+    policy: JointPolicy, backend: ScriptedBackend
+) -> None:
+    for _ in range(2):
+        policy.infer()
+        policy.commit()
+    policy.infer()
+    assert state_inputs(backend) == ([3.0, 3.0], [2])
+    policy.infer()
+    assert backend.inputs["obs"].ravel()[-3:].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_reset_starts_clean(policy: JointPolicy, backend: ScriptedBackend) -> None:
+    for _ in range(3):
+        policy.infer()
+        policy.commit()
+    policy.reset()
+    assert state_inputs(backend) == ([0.0, 0.0], [0])
+    policy.infer()
+    assert backend.inputs["obs"].ravel()[-3:].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_recurrent_output_that_is_not_finite_counts_as_one(
+    policy: JointPolicy, backend: ScriptedBackend
+) -> None:
+    backend.during_run = lambda: backend.answers.update(h_out=np.array([0.0, math.nan]))
+    assert not policy.infer()

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `ros2 launch` as a user does, in a terminal's process group of its own."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+class LaunchRun:
+    """One `ros2 launch` of this package and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        """Start it."""
+        self.output = ""
+        self._process = subprocess.Popen(
+            ["ros2", "launch", "policy_inference", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> str:
+        """Return the first new line that matches; fail with the output if there is none."""
+        deadline = time.monotonic() + timeout_s
+        while (line := self._next_line(deadline)) is not None:
+            if re.search(pattern, line):
+                return line
+        pytest.fail(f"`ros2 launch` printed no line like {pattern!r}:\n{self.output}")
+
+    def wait_for_end(self, timeout_s: float = 30.0) -> int:
+        """Return its exit status; fail with the output if it goes on."""
+        deadline = time.monotonic() + timeout_s
+        while self._next_line(deadline) is not None:
+            pass
+        try:
+            return self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"`ros2 launch` did not end:\n{self.output}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the whole group, as the terminal does."""
+        os.killpg(self._process.pid, number)
+
+    def close(self) -> None:
+        """Leave nothing of it behind."""
+        if self._process.poll() is None:
+            self.send(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join()
+
+    def _next_line(self, deadline: float) -> str | None:
+        try:
+            line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return None
+        self.output += line or ""
+        return line
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put(None)
+
+
+@pytest.fixture
+def launch() -> Iterator[Callable[..., LaunchRun]]:
+    """Start launch files; whatever runs at the test's end is killed."""
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed (no wheels of it)")
+    runs: list[LaunchRun] = []
+
+    def start(*arguments: str) -> LaunchRun:
+        runs.append(LaunchRun(*arguments))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.close()

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Talks to launched nodes of one namespace and watches the commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+
+class Talk:
+    """Client of the services in a namespace; `modes` are those of the commands seen so far."""
+
+    def __init__(self, namespace: str) -> None:
+        """Join the domain that the environment names."""
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("talk", namespace=namespace, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self.modes: list[int] = []
+        self._node.create_subscription(
+            JointCommand, "joint_command", lambda message: self.modes.append(message.mode), 10
+        )
+
+    def ask(self, service: str) -> Any:
+        """Call a Trigger service as soon as it is there and a command was seen."""
+        client = self._node.create_client(Trigger, service)
+        assert client.wait_for_service(30.0), f"no service {service}"
+        self.wait_until(lambda: bool(self.modes))
+        answer = client.call_async(Trigger.Request())
+        self.wait_until(answer.done)
+        return answer.result()
+
+    def wait_until(self, happened: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Serve the node until something happened."""
+        deadline = time.monotonic() + timeout_s
+        while not happened():
+            assert time.monotonic() < deadline, f"still waiting; modes seen: {self.modes[-5:]}"
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()

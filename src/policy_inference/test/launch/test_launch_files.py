@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAUNCH_FILES = ["joint_policy.launch.py", "lite3_rknn.launch.py", "isaac_tensorrt.launch.py"]
+ARGUMENTS = {
+    "backend", "bundle", "robot", "params_file", "namespace", "use_sim_time", "log_level",
+}  # fmt: skip
+LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.mark.parametrize("file", LAUNCH_FILES)
+def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> None:
+    run = launch(file, "--show-args")
+
+    assert run.wait_for_end() == 0
+    described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
+    assert described.keys() == ARGUMENTS
+    assert not [name for name, text in described.items() if "no description" in text]
+
+
+@pytest.mark.parametrize(
+    ("argument", "remedy"),
+    [
+        ("robot:=simm", "'sim', 'none'"),
+        ("use_sim_time:=yes", "'true', 'false'"),
+        ("log_level:=loud", "'debug', 'info', 'warn', 'error', 'fatal'"),
+    ],
+)
+def test_value_outside_the_choices_is_refused_before_anything_starts(
+    launch: Callable[..., Any], argument: str, remedy: str
+) -> None:
+    run = launch("lite3_rknn.launch.py", "backend:=onnx", argument)
+
+    assert run.wait_for_end() == 1
+    assert remedy in run.output
+    assert "process started" not in run.output
+
+
+def test_missing_bundle_is_refused_by_name(launch: Callable[..., Any]) -> None:
+    run = launch("isaac_tensorrt.launch.py", "backend:=onnx")
+
+    assert run.wait_for_end() == 1
+    assert "missing required argument 'bundle'" in run.output
+
+
+def test_unknown_backend_ends_the_launch_and_names_those_installed(
+    launch: Callable[..., Any],
+) -> None:
+    run = launch("lite3_rknn.launch.py", "backend:=abacus")
+
+    run.wait_for_end()
+    assert re.search(r"installed .*onnx.*'abacus'", run.output)
+    assert "exit code 2" in run.output
+
+
+def test_parameter_file_that_is_not_there_ends_the_launch(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = launch("lite3_rknn.launch.py", "backend:=onnx", f"params_file:={tmp_path}/no.yaml")
+
+    run.wait_for_end()
+    assert f"Couldn't parse params file: '--params-file {tmp_path}/no.yaml'" in run.output
+    assert "Traceback" not in run.output
+
+
+def test_parameter_file_reaches_a_node_in_a_namespace(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text("/**/joint_policy_node:\n  ros__parameters:\n    trigger: sunrise\n")
+    run = launch("lite3_rknn.launch.py", "backend:=onnx", "namespace:=one", f"params_file:={file}")
+
+    run.wait_for_end()
+    assert re.search(r"\[one\.joint_policy_node\]: .*trigger.*'sunrise'", run.output)
+
+
+def test_arguments_win_over_the_parameter_file(launch: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "nodes.yaml"
+    file.write_text("/**:\n  ros__parameters: {log: x}\n"
+                    "/**/joint_policy_node:\n  ros__parameters: {backend: abacus}\n")  # fmt: skip
+    run = launch("lite3_rknn.launch.py", "backend:=onnx", f"params_file:={file}")
+
+    run.wait_for(r"\[joint_policy_node\]: lite3_walk .* on onnx")
+
+
+def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any]) -> None:
+    from policy_msgs.msg import JointCommand
+
+    from .talk import Talk
+
+    run = launch(*LITE3_IN_SIM, "namespace:=one")
+    with Talk("/one") as talk:
+        assert talk.ask("joint_policy_node/stand").success
+        talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
+        run.send(signal.SIGINT)
+        talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_DAMP])
+    assert run.wait_for_end() == 0
+    assert run.output.count("process has finished cleanly") == 2
+
+
+def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) -> None:
+    run = launch(*LITE3_IN_SIM)
+    started = run.wait_for(r"\[joint_policy_node-\d+\]: process started with pid")
+    run.wait_for("on onnx")
+    os.kill(int(re.findall(r"pid \[(\d+)\]", started)[0]), signal.SIGKILL)
+
+    run.wait_for_end()
+    assert re.search(r"sim_node-\d+\]: process has finished cleanly", run.output)

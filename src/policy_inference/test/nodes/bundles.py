@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole bundles of a robot with two joints, small enough to be made for each test."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..models import save_linear
+
+JOINTS = ("left", "right")
+STAND = (0.2, -0.2)
+RATE_HZ = 50
+PERIOD_NS = 1_000_000_000 // RATE_HZ
+DAMP_DAMPING = 5.0
+MISSING = object()
+"""As a value of a change: take the key away."""
+
+CONTRACT: Mapping[str, Any] = {
+    "schema_version": 1,
+    "kind": "joint",
+    "name": "two_joints",
+    "version": "1.2.3",
+    "rate_hz": RATE_HZ,
+    "joints": {
+        "names": list(JOINTS), "default_position": list(STAND), "position_min": -1.5,
+        "position_max": 1.5, "velocity_limit": 10.0, "effort_limit": 20.0, "stiffness": 30.0,
+        "damping": 1.0,
+    },
+    "stand": {"position": list(STAND), "stiffness": 100.0, "damping": 2.5, "duration_s": 0.1},
+    "damp": {"damping": DAMP_DAMPING},
+    "observations": {"obs": {"terms": [
+        {"term": "base_ang_vel"}, {"term": "projected_gravity"}, {"term": "velocity_command"},
+        {"term": "joint_pos_rel"}, {"term": "joint_vel"}, {"term": "last_action"},
+    ]}},
+    "action": {"output": "actions", "terms": [
+        {"joints": list(JOINTS), "kind": "position", "scale": 0.1, "offset": "default_position"},
+    ]},
+    "velocity_command": {"min": [-1.0, -1.0, -1.0], "max": [1.0, 1.0, 1.0]},
+    "model": {
+        "inputs": {"obs": {"shape": [1, 15]}},
+        "outputs": {"actions": {"shape": [1, 2]}},
+        "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
+    },
+    "nominal": {"source": "a test", "ticks": 1, "target_step": 10.0, "effort_demand": 1000.0},
+    "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
+    "provenance": {"source": "a test", "licence": "Apache-2.0"},
+}  # fmt: skip
+
+
+def write_bundle(folder: Path, changes: Mapping[str, object] | None = None) -> Path:
+    """Write a bundle whose contract has keys replaced, named like ``safety.on_fault``."""
+    contract = copy.deepcopy(dict(CONTRACT))
+    for key, value in (changes or {}).items():
+        *path, last = key.split(".")
+        section = contract
+        for name in path:
+            section = section.setdefault(name, {})
+        if value is MISSING:
+            del section[last]
+        else:
+            section[last] = copy.deepcopy(value)
+    folder.mkdir(parents=True)
+    (_, inputs), (_, outputs) = (
+        next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
+    )
+    model = save_linear(folder / "policy.onnx", inputs, outputs)
+    onnx = contract["model"]["artifacts"].get("onnx", {})
+    onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
+    return folder
+
+
+def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> Path:
+    """Write a bundle that needs only joints and an external vector."""
+    return write_bundle(folder, {
+        "observations": {"obs": {"terms": [{"term": "joint_pos_rel"},
+                                           {"term": "external", "topic": topic, "size": size}]}},
+        "model.inputs": {"obs": {"shape": [1, len(JOINTS) + size]}},
+        "velocity_command": MISSING,
+        "safety": {"on_fault": "damp"},
+    })  # fmt: skip

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node beside a robot, in one process, on a ROS 2 domain of the test's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+
+from .bundles import write_bundle
+from .harness import Robot, Stage
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Folder of a bundle without fault."""
+    return write_bundle(tmp_path / "two_joints")
+
+
+@pytest.fixture
+def stage(_own_ros_domain: None) -> Iterator[Stage]:
+    """Nodes and a robot; all ends with the test."""
+    rclpy.init(args=[])
+    stage = Stage()
+    yield stage
+    stage.close()
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def robot(stage: Stage) -> Robot:
+    """The robot of the stage."""
+    return stage.robot
+
+
+@pytest.fixture
+def active(stage: Stage, bundle: Path) -> Callable[..., JointPolicyNode]:
+    """Configure and activate a node with parameters."""
+
+    def start(**parameters: object) -> JointPolicyNode:
+        node = stage.node(**{"bundle": str(bundle), **parameters})
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        return node
+
+    return start
+
+
+@pytest.fixture
+def lockstep(active: Callable[..., JointPolicyNode], robot: Robot) -> Robot:
+    """A robot that an active node answers in simulated time."""
+    active(use_sim_time=True)
+    robot.is_met()
+    return robot

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot beside the node under test: sensors out, commands and reports in, one executor."""
+
+import math
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Quaternion, Twist, Vector3
+from policy_msgs.msg import JointCommand, PolicyStatus
+from rcl_interfaces.msg import Log
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+
+from .bundles import DAMP_DAMPING, JOINTS, PERIOD_NS, STAND
+
+DEADLINE_S = 15.0
+"""Far beyond what anything here takes; only a test that fails waits so long."""
+_RELIABLE = QoSProfile(depth=100)
+_LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+
+
+class Robot:
+    """Feeds a node with sensors, in lockstep on /clock or whenever it is told to."""
+
+    def __init__(self, executor: SingleThreadedExecutor) -> None:
+        self.executor = executor
+        self.node = Node("robot", use_global_arguments=False)
+        executor.add_node(self.node)
+        self.now_ns = 1_000_000_000
+        self.names: Sequence[str] = JOINTS
+        self.position: Sequence[float] = STAND
+        self.velocity: Sequence[float] = (0.0, 0.0)
+        self.quat_xyzw: Sequence[float] = _UPRIGHT
+        self.ang_vel = 0.0
+        self.silent: set[str] = set()
+        self.commands: list[JointCommand] = []
+        self.statuses: list[PolicyStatus] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        self.logs: list[Log] = []
+        self._joint_states = self.node.create_publisher(JointState, "joint_states", _RELIABLE)
+        self._imu = self.node.create_publisher(Imu, "imu/data", _RELIABLE)
+        self._clock = self.node.create_publisher(Clock, "/clock", _RELIABLE)
+        self.cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _RELIABLE)
+        self.estop = self.node.create_publisher(Bool, "estop", _RELIABLE)
+        self._listen(PolicyStatus, "joint_policy_node/status", self.statuses, _LATCHED)
+        self._listen(DiagnosticArray, "/diagnostics", self.diagnostics)
+        self._listen(Log, "/rosout", self.logs, _LATCHED)
+        self.listening = self._listen(JointCommand, "joint_command", self.commands)
+
+    def _listen(
+        self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = _RELIABLE
+    ) -> Any:
+        return self.node.create_subscription(message, topic, into.append, qos)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Spin until the condition holds; fail the test with `what` if it never does."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def finishes(self, future: Any, what: str) -> Any:
+        """Spin until a future is done; return its result."""
+        self.until(future.done, what)
+        return future.result()
+
+    def call(self, service: type[Any], name: str, request: Any = None) -> Any:
+        """Call a service; return its response."""
+        client = self.node.create_client(service, name)
+        self.until(client.service_is_ready, f"the service {name}")
+        response = self.finishes(client.call_async(request or service.Request()), name)
+        self.node.destroy_client(client)
+        return response
+
+    def ask(self, request: str) -> Trigger.Response:
+        """Call one of the node's requests: stand, run, damp, estop, reset."""
+        return self.call(Trigger, f"joint_policy_node/{request}")
+
+    def is_told(self, request: str) -> None:
+        """Call a request that must succeed."""
+        response = self.ask(request)
+        assert response.success, response.message
+
+    def send_joints(self) -> None:
+        message = JointState(name=list(self.names), position=array("d", self.position),
+                             velocity=array("d", self.velocity))
+        message.header.stamp = stamp(self.now_ns)
+        self._joint_states.publish(message)
+
+    def send_imu(self) -> None:
+        message = Imu(orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
+                      angular_velocity=Vector3(x=self.ang_vel))
+        message.header.stamp = stamp(self.now_ns)
+        self._imu.publish(message)
+
+    def send(self) -> None:
+        """Publish the sensors that are not silent."""
+        if "joint_states" not in self.silent:
+            self.send_joints()
+        if "imu/data" not in self.silent:
+            self.send_imu()
+
+    def send_clock(self) -> None:
+        self._clock.publish(Clock(clock=stamp(self.now_ns)))
+
+    def show_time(self, step_ns: int = PERIOD_NS) -> None:
+        """Move simulated time, publish the sensors, then the time."""
+        self.now_ns += step_ns
+        self.send()
+        self.send_clock()
+
+    def tick(self, step_ns: int = PERIOD_NS) -> JointCommand:
+        """Let simulated time pass; return the command that answers it."""
+        self.show_time(step_ns)
+        self.until(self.answers, f"the command stamped {self.now_ns} ns")
+        return self.answers()[-1]
+
+    def answers(self) -> list[JointCommand]:
+        """Return the commands stamped with the present simulated time."""
+        return [command for command in self.commands if ns(command.stamp) == self.now_ns]
+
+    def is_met(self) -> None:
+        """Let simulated time pass until the node answers it for the first time."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not self.answers():
+            assert time.monotonic() < ends_s, "the node never answered"
+            self.show_time()
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def runs(self) -> "Robot":
+        """Tick until the policy runs and has its gains to itself."""
+        self.is_met()
+        self.until(lambda: self.tick().mode == Mode.DAMP, "a tick in DAMP")
+        self.is_told("stand")
+        self.until(lambda: self.tick().mode == Mode.READY, "READY")
+        self.is_told("run")
+        self.until(lambda: self.tick().stiffness[0] == 30.0, "the end of blending into RUN")
+        assert self.commands[-1].mode == Mode.RUN
+        return self
+
+    def reported(self, condition: Callable[[PolicyStatus], object], what: str) -> PolicyStatus:
+        """Spin until the newest status fulfils the condition; return it."""
+        self.until(lambda: self.statuses and condition(self.statuses[-1]), what)
+        return self.statuses[-1]
+
+    def hears(self, text: str) -> Log:
+        """Spin until a line with this text is logged; return it."""
+        self.until(lambda: self.heard(text), f"a log line with {text!r}")
+        return self.heard(text)[0]
+
+    def heard(self, text: str) -> list[Log]:
+        return [line for line in self.logs if text in line.msg]
+
+
+class Stage:
+    """Makes nodes beside a robot, and ends all of them."""
+
+    def __init__(self) -> None:
+        self.executor = SingleThreadedExecutor()
+        self.robot = Robot(self.executor)
+        self.nodes: list[JointPolicyNode] = []
+
+    def node(self, **parameters: object) -> JointPolicyNode:
+        """Return a node with parameters, unconfigured; `__` in their names stands for a dot."""
+        node = JointPolicyNode()
+        self.executor.add_node(node)
+        self.nodes.append(node)
+        given = [Parameter(name.replace("__", "."), value=value)
+                 for name, value in parameters.items()]
+        for result in node.set_parameters(given):
+            assert result.successful, result.reason
+        return node
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.halt()
+        self.executor.shutdown()
+        for node in self.nodes:
+            node.leave()
+            node.destroy_node()
+        self.robot.node.destroy_node()
+
+
+def stamp(time_ns: int) -> Time:
+    sec, nanosec = divmod(time_ns, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def ns(time: Time) -> int:
+    return int(time.sec * 1_000_000_000 + time.nanosec)
+
+
+def is_damp(command: JointCommand) -> bool:
+    """Whether a command damps as the contract says, and does nothing else."""
+    return (command.mode == JointCommand.MODE_DAMP
+            and list(command.damping) == [DAMP_DAMPING] * len(JOINTS)
+            and not any((*command.stiffness, *command.velocity, *command.effort)))
+
+
+NAN = math.nan

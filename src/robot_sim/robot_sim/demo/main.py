@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `robot_sim_demo`: a simulated robot walks under a policy bundle over real topics."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_sim.demo.performance import PLAN_S, perform
+from robot_sim.demo.pictures import draw
+from robot_sim.demo.processes import own_domain
+from robot_sim.demo.summary import measured, summarise, table
+from robot_sim.errors import SimError
+
+INTERRUPTED = 130
+_log = logging.getLogger("robot_sim_demo")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0; 1 where the robot fell, a node ended or the policy node refused; 130 after Ctrl-C.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    given = _parse(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        return _demonstrate(given)
+    except SimError as error:
+        _log.error("robot_sim_demo: %s", error)
+        return 1
+    except KeyboardInterrupt:
+        _log.error("robot_sim_demo: interrupted; the nodes have ended")
+        return INTERRUPTED
+
+
+def _demonstrate(given: argparse.Namespace) -> int:
+    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend,
+              os.environ["ROS_DOMAIN_ID"])  # fmt: skip
+    trace, reported = perform(given.output, bundle=given.bundle, backend=given.backend,
+                              seconds=given.seconds, lockstep=given.lockstep)  # fmt: skip
+    metrics = measured(trace, reported)
+    summary = json.dumps(summarise(metrics, reported), indent=2)
+    (given.output / "summary.json").write_text(f"{summary}\n", encoding="utf-8")
+    _log.info("\n%s\n", table(metrics, reported))
+    draw(trace, given.output)
+    if metrics.falls or reported.left_run:
+        _log.error("robot_sim_demo: expected a walk without a fall, found %d; the policy node "
+                   "says: %s", metrics.falls, reported.reason)  # fmt: skip
+        return 1
+    return 0
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="robot_sim_demo", description=__doc__)
+    add = parser.add_argument
+    add("--bundle", default="lite3_walk", help="folder of a bundle, or name of an installed one")
+    add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
+    add("--seconds", type=_positive, default=PLAN_S,
+        help="how long to walk (default: %(default)g)")  # fmt: skip
+    add("--output", type=Path, default=Path("out/demo"), help="folder for results")
+    add("--lockstep", action="store_true",
+        help="let simulated time wait for each command, instead of real time")  # fmt: skip
+    return parser.parse_args(args)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"expected a number in (0, 3600], found {text}")
+    return value

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the robot shows in the demo: two processes, an operator, a plan of velocities."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_sim.demo.processes import Processes
+from robot_sim.demo.summary import Reported
+from robot_sim.nodes.operator import Operator
+from robot_sim.trace import Trace
+
+_log = logging.getLogger("robot_sim_demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One velocity (m/s, m/s, rad/s, body frame) for some time."""
+
+    name: str
+    duration_s: float
+    velocity: tuple[float, float, float]
+
+
+PLAN = (
+    Step(name="stand", duration_s=2.0, velocity=(0.0, 0.0, 0.0)),
+    Step(name="forward", duration_s=7.0, velocity=(0.8, 0.0, 0.0)),
+    Step(name="forward in a curve", duration_s=5.0, velocity=(0.5, 0.0, 0.6)),
+    Step(name="turn", duration_s=5.0, velocity=(0.0, 0.0, 0.8)),
+    Step(name="sideways", duration_s=5.0, velocity=(0.0, 0.4, 0.0)),
+    Step(name="stop", duration_s=3.0, velocity=(0.0, 0.0, 0.0)),
+)
+PLAN_S = sum(step.duration_s for step in PLAN)
+_LIE_DOWN_S = 1.5
+
+
+def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep: bool
+            ) -> tuple[Trace, Reported]:  # fmt: skip
+    """Let a robot stand up, walk the plan, stop and lie down.
+
+    Args:
+        output: Folder for the trace and the processes' logs.
+        bundle: Folder of the policy bundle, or the name of one that is installed.
+        backend: Backend, or several in order of preference, comma-separated.
+        seconds: How long the plan shall take; its steps are scaled to that.
+        lockstep: Whether simulated time waits for each command, else it is real time.
+
+    Returns:
+        The simulator's ground truth, and what the policy node reported before it lay down.
+
+    Raises:
+        SimError: A node ended, or the policy node refused to stand or run.
+    """
+    file = output / "trace.npz"
+    file.unlink(missing_ok=True)
+    with Processes() as nodes:
+        nodes.start("sim_node", {"trace_file": str(file), "lockstep": lockstep},
+                    output / "sim_node.log")  # fmt: skip
+        nodes.start("joint_policy_node",
+                    {"bundle": bundle, "backend": backend, "use_sim_time": lockstep},
+                    output / "joint_policy_node.log")  # fmt: skip
+        with Operator(use_sim_time=lockstep, watch=nodes.check) as operator:
+            reported = _operate(operator, seconds / PLAN_S)
+    return Trace.load(file), reported
+
+
+def _operate(operator: Operator, scale: float) -> Reported:
+    operator.wait_for_robot()
+    _log.info("stand up")
+    operator.stand_up()
+    for step in PLAN:
+        _log.info("%s, %.1f s", step.name, scale * step.duration_s)
+        operator.move(*step.velocity)
+        operator.wait(scale * step.duration_s)
+        if operator.mode != "RUN":
+            _log.error("the policy node left RUN: %s (%s)", operator.mode, operator.status.reason)
+            break
+    reported = Reported.of(operator.status, left_run=operator.mode != "RUN")
+    operator.let_go()
+    operator.demand("damp")
+    operator.wait(_LIE_DOWN_S)
+    return reported

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A walk as plots: velocity against command, tilt, torques, foot forces."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robot_sim.figures import JOINTS, LEGS, Array
+from robot_sim.metrics import velocity_yaw_aligned
+from robot_sim.rotation import tilt_rad
+from robot_sim.trace import Trace
+
+_BLUE, _ORANGE, _GREEN, _INK, _GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
+_COLOURS = (_BLUE, _ORANGE, _GREEN)
+_SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
+_STYLE = {
+    "font.size": 9.0, "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "axes.titlesize": 10.0,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
+    "xtick.color": _INK, "ytick.color": _INK, "text.color": _INK, "legend.frameon": False,
+}  # fmt: skip
+_FORCE_SHOWN_N = 120.0
+
+
+def write_plots(trace: Trace, path: Path) -> None:
+    """Write one picture (`.png`, `.svg`, ...) with all plots over the time of the walk.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(11.0, 10.5), layout="constrained")
+        axes = figure.subplots(6, 1, sharex=True, height_ratios=(3, 2, 2, 2, 3, 2.2))
+        smooth = _smoothed(velocity_yaw_aligned(trace), trace.time_s)
+        for column, axis in enumerate(axes[:3]):
+            _plot_velocity(axis, trace, smooth, column)
+        _plot_tilt(axes[3], trace)
+        _plot_torque(axes[4], trace)
+        _plot_forces(axes[5], trace)
+        for axis in axes:
+            _mark_changes(axis, trace)
+        axes[-1].set_xlabel("simulated time [s]")
+        axes[-1].set_xlim(trace.time_s[0], trace.time_s[-1])
+        figure.savefig(path, dpi=130)
+
+
+def _plot_velocity(axis: Axes, trace: Trace, smooth: Array, column: int) -> None:
+    label = ("forward [m/s]", "left [m/s]", "turn [rad/s]")[column]
+    axis.plot(trace.time_s, smooth[:, column], color=_BLUE, linewidth=1.4, label="robot")
+    axis.step(trace.time_s, trace.command[:, column], where="post", color=_ORANGE, linewidth=1.4,
+              linestyle=(0, (4, 2)), label="command")  # fmt: skip
+    axis.set_ylabel(label)
+    axis.set_ylim(-1.05, 1.05)
+    if column == 0:
+        axis.set_title(f"velocity, mean over {_SMOOTHED_S:g} s")
+        axis.legend(loc="upper right", ncols=2)
+
+
+def _plot_tilt(axis: Axes, trace: Trace) -> None:
+    tilt_deg = np.degrees(tilt_rad(trace.quat_xyzw))
+    axis.fill_between(trace.time_s, tilt_deg, color=_BLUE, alpha=0.25, linewidth=0.0)
+    axis.plot(trace.time_s, tilt_deg, color=_BLUE, linewidth=0.9)
+    axis.set_title("tilt of the body")
+    axis.set_ylabel("[°]")
+    axis.set_ylim(0.0, max(10.0, 1.1 * tilt_deg.max()))
+
+
+def _plot_torque(axis: Axes, trace: Trace) -> None:
+    """Show how far the torques of each kind of joint reach, over all legs."""
+    torques = trace.joint_effort.reshape(-1, len(LEGS), len(JOINTS))
+    for part, (joint, colour) in enumerate(zip(JOINTS, _COLOURS, strict=True)):
+        low, high = torques[:, :, part].min(axis=1), torques[:, :, part].max(axis=1)
+        axis.fill_between(trace.time_s, low, high, color=colour, alpha=0.55, linewidth=0.0,
+                          label=f"{joint.part} (rated ±{joint.effort_nm:g})")  # fmt: skip
+    axis.set_title("joint torques, from the lowest to the highest of the four legs")
+    axis.set_ylabel("[N·m]")
+    axis.legend(loc="upper right", ncols=3)
+    largest = np.abs(trace.joint_effort).max()
+    axis.set_ylim(-1.1 * largest, 1.35 * largest)
+
+
+def _plot_forces(axis: Axes, trace: Trace) -> None:
+    """Show each foot as a row: dark where it carries load, white in the air."""
+    upward = trace.foot_force_world[:, :, 2].T
+    rows = np.arange(len(LEGS) + 1)
+    mesh = axis.pcolormesh(_edges(trace.time_s), rows, upward, cmap="Blues", vmin=0.0,
+                           vmax=_FORCE_SHOWN_N, rasterized=True)  # fmt: skip
+    axis.set_yticks(rows[:-1] + 0.5, [leg.name for leg in LEGS])
+    axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.set_title("vertical force on the feet")
+    colorbar = axis.figure.colorbar(mesh, ax=axis, pad=0.01, aspect=8, extend="max")
+    colorbar.set_label("[N]")
+
+
+def _mark_changes(axis: Axes, trace: Trace) -> None:
+    """Draw a line where the command or the mode changes."""
+    state = np.column_stack([trace.command, trace.mode])
+    for row, (before, after) in enumerate(pairwise(state), start=1):
+        if not np.array_equal(before, after, equal_nan=True):
+            axis.axvline(trace.time_s[row], color=_GREY, linewidth=0.7, alpha=0.6, zorder=0.5)
+
+
+def _smoothed(values: Array, time_s: Array) -> Array:
+    """Return the centred moving mean of columns [T, n]."""
+    width = min(len(time_s), max(1, round(_SMOOTHED_S / float(np.median(np.diff(time_s))))))
+    kernel = np.ones(width)
+    count = np.convolve(np.ones(len(time_s)), kernel, mode="same")
+    columns = [np.convolve(column, kernel, mode="same") / count for column in values.T]
+    return np.stack(columns, axis=1)
+
+
+def _edges(time_s: Array) -> Array:
+    """Return the times between which each row counts, [T + 1]."""
+    step_s = float(np.median(np.diff(time_s)))
+    return np.append(time_s, time_s[-1] + step_s)

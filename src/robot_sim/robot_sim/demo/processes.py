@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes of their own: started together, watched, ended in a clean way."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from robot_sim.errors import SimError
+
+_TIME_TO_LEAVE_S = 10.0
+_LINES_SHOWN = 15
+
+
+class NodeProcess:
+    """One node in a process group of its own, so that Ctrl-C in a terminal is not its end."""
+
+    def __init__(
+        self, command: str, parameters: Mapping[str, Any], log: Path,
+        *, remappings: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Start the command.
+
+        Args:
+            command: Name of the command, on the PATH.
+            parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
+            log: File for all that it prints.
+            remappings: Names to remap.
+
+        Raises:
+            SimError: There is no such command.
+        """
+        self.name, self.log = command, log
+        words = [command, "--ros-args"]
+        for name, value in parameters.items():
+            # JSON is YAML, and keeps a text like "2026" a text.
+            words += ["-p", f"{name}:={json.dumps(value)}"]
+        for old, new in (remappings or {}).items():
+            words += ["-r", f"{old}:={new}"]
+        try:
+            with log.open("wb") as stream:
+                self._process = subprocess.Popen(
+                    words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                    start_new_session=True,
+                )  # fmt: skip
+        except FileNotFoundError:
+            raise SimError(f"{command}: expected a command on the PATH, found none; build the "
+                           "workspace and source install/setup.bash") from None  # fmt: skip
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while the process runs; negative: ended by that signal."""
+        return self._process.poll()
+
+    def output(self) -> str:
+        """Return what the process has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def check(self) -> None:
+        """Raise where the process has ended.
+
+        Raises:
+            SimError: With its status and the end of its log.
+        """
+        if self.status is not None:
+            lines = self.output().splitlines()[-_LINES_SHOWN:]
+            shown = "\n".join(f"    {line}" for line in lines)
+            raise SimError(f"{self.name}: ended with status {self.status}; the end of {self.log}:"
+                           f"\n{shown}")  # fmt: skip
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def wait(self, timeout_s: float = _TIME_TO_LEAVE_S) -> int:
+        """Wait for the process to end by itself; return its exit status.
+
+        Raises:
+            SimError: It has not ended within `timeout_s`.
+        """
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs"
+                           ) from None  # fmt: skip
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ask the process to end, insist after 10 s; return its exit status."""
+        if self.status is None:
+            self.send(number)
+            try:
+                return self.wait()
+            except SimError:
+                self.send(signal.SIGKILL)
+        return self._process.wait()
+
+
+class Processes:
+    """Several nodes that live and end together. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._running: list[NodeProcess] = []
+
+    def __enter__(self) -> "Processes":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End all of them."""
+        self.end()
+
+    def start(self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
+              ) -> NodeProcess:  # fmt: skip
+        """Start one more; arguments as those of `NodeProcess`."""
+        process = NodeProcess(command, parameters, log, **more)
+        self._running.append(process)
+        return process
+
+    def check(self) -> None:
+        """Raise a SimError where one of them has ended."""
+        for process in self._running:
+            process.check()
+
+    def end(self) -> None:
+        """End all, the last first: a policy node says good-bye to a robot that still listens."""
+        while self._running:
+            self._running.pop().end()
+
+
+def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:
+    """Return what keeps these processes' talk apart from that of others on this machine.
+
+    Args:
+        environment: Whose ROS_DOMAIN_ID, where there is one, is kept; the result is then empty.
+        seed: Any number; a process id spreads well.
+    """
+    if environment.get("ROS_DOMAIN_ID"):
+        return {}
+    only_here = (
+        {"ROS_LOCALHOST_ONLY": "1"} if environment.get("ROS_DISTRO") == "humble"
+        else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    )  # fmt: skip
+    # 0 is everybody's; above 101 the ports reach into the range that Linux hands out by itself.
+    return {"ROS_DOMAIN_ID": str(1 + seed % 101), **only_here}

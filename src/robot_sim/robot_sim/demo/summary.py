@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo in figures: `summary.json` and the table that is shown."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.metrics import WalkMetrics, measure
+from robot_sim.trace import Trace
+
+RUN_MODE = 3.0
+"""JointCommand.MODE_RUN, as the trace has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What the policy node said about itself while it ran the policy.
+
+    Attributes:
+        bundle: Name of the bundle's folder.
+        backend: Name of the backend.
+        runs_on: Runtime and device.
+        ticks: Ticks since the node was activated.
+        ticks_missed: Deadlines at which no tick could start.
+        latency_ms: Median, 99th percentile and largest time from sampling to published command.
+        guard_events: How often the guard acted, by rule; rules that never acted are left out.
+        left_run: Whether the policy node had left RUN by itself.
+        reason: Why it was in its mode.
+    """
+
+    bundle: str
+    backend: str
+    runs_on: str
+    ticks: int
+    ticks_missed: int
+    latency_ms: tuple[float, float, float]
+    guard_events: dict[str, int]
+    left_run: bool
+    reason: str
+
+    @classmethod
+    def of(cls, status: Any, *, left_run: bool) -> "Reported":
+        """Take what is needed from a policy_msgs/PolicyStatus."""
+        latency_s = (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
+        p50, p99, longest = (1e3 * value for value in latency_s)
+        return cls(
+            bundle=Path(status.bundle).name, backend=status.backend, runs_on=status.runs_on,
+            ticks=status.ticks, ticks_missed=status.ticks_missed,
+            latency_ms=(p50, p99, longest),
+            guard_events={entry.name: entry.count for entry in status.guard_counters
+                          if entry.count},
+            left_run=left_run, reason=status.reason,
+        )  # fmt: skip
+
+
+def walked(trace: Trace, *, left_run: bool) -> Trace:
+    """Return the part of a trace in which the policy ran; where it left RUN, up to the end.
+
+    Lying down on request is no fall, so it must not count; what follows a fault must.
+
+    Raises:
+        SimError: The policy never ran.
+    """
+    rows = np.flatnonzero(trace.mode == RUN_MODE)
+    if not len(rows):
+        raise SimError("trace: expected rows in RUN, found none; the policy never ran")
+    return trace.rows(slice(rows[0], None if left_run else rows[-1] + 1))
+
+
+def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:
+    """Return the content of `summary.json`; what could not be measured is None."""
+    p50, p99, longest = (round(value, 4) for value in reported.latency_ms)
+    return {
+        "backend": reported.backend,
+        "bundle": reported.bundle,
+        "duration_s": round(metrics.duration_s, 3),
+        "distance_m": round(metrics.distance_m, 3),
+        "mean_velocity_error_mps": _rounded(metrics.mean_velocity_error_mps),
+        "max_tilt_deg": round(metrics.max_tilt_deg, 2),
+        "falls": metrics.falls,
+        "guard_events": sum(reported.guard_events.values()),
+        "ticks": reported.ticks,
+        "ticks_missed": reported.ticks_missed,
+        "latency_ms": {"p50": p50, "p99": p99, "max": longest},
+    }
+
+
+def table(metrics: WalkMetrics, reported: Reported) -> str:
+    """Return the figures for a person."""
+    p50, p99, longest = reported.latency_ms
+    events = ", ".join(f"{name} {count}" for name, count in reported.guard_events.items())
+    lines = [
+        ("policy", f"{reported.bundle} on {reported.backend} ({reported.runs_on})"),
+        ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
+        ("mean velocity error", f"{metrics.mean_velocity_error_mps:.3f} m/s"),
+        ("mean turn error", f"{metrics.mean_turn_error_radps:.3f} rad/s"),
+        ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees"),
+        ("falls", f"{metrics.falls}"),
+        ("guard events", events or "none"),
+        ("ticks", f"{reported.ticks}, {reported.ticks_missed} missed"),
+        ("latency", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+
+
+def measured(trace: Trace, reported: Reported) -> WalkMetrics:
+    """Measure the part of the trace that counts."""
+    return measure(walked(trace, left_run=reported.left_run))
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

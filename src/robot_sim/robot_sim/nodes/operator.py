@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one who stands beside the robot with a joystick: asks for modes and commands velocities."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import rclpy
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import JointCommand, PolicyStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from robot_sim.errors import SimError
+from robot_sim.nodes.messages import NS_PER_S
+
+COMMAND_PERIOD_S = 0.05
+REQUESTS = ("stand", "run", "damp", "reset", "estop")
+MODES = {
+    getattr(JointCommand, name): name.removeprefix("MODE_")
+    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
+                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
+}  # fmt: skip
+_NEWEST = QoSProfile(depth=1)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_LOOK_AROUND_S = 0.1
+_ANSWER_TIMEOUT_S = 10.0
+
+
+class Operator:
+    """A client of one policy node. Use it in a `with` block.
+
+    Publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity was given. Subscribes to the
+    policy node's `~/status`. Its methods belong to one thread; messages come in on another.
+    Simulated time is that of the node's clock: `/clock` with `use_sim_time`, else the steady one.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy_node: str = "joint_policy_node",
+        use_sim_time: bool = False,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Join the ROS 2 domain of the environment.
+
+        Args:
+            policy_node: Name of the node that runs the policy, relative to the namespace.
+            use_sim_time: Whether velocities and waits follow `/clock`.
+            watch: Called often while something is waited for; what it raises ends the wait.
+        """
+        self._watch, self._changed = watch, threading.Condition()
+        self._status: PolicyStatus | None = None
+        self._velocity: Twist | None = None
+        self._leaving = False
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node(
+            "operator", context=self._context,
+            parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
+        )  # fmt: skip
+        self._clock = self.node.get_clock() if use_sim_time else Clock(
+            clock_type=ClockType.STEADY_TIME)  # fmt: skip
+        self._services = {
+            name: self.node.create_client(Trigger, f"{policy_node}/{name}") for name in REQUESTS
+        }
+        self.node.create_subscription(
+            PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED
+        )
+        self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._spinner = threading.Thread(target=self._spin, name="operator")
+        # A timer keeps to its absolute deadlines, on whichever clock.
+        self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self._clock)
+        self._spinner.start()
+
+    def __enter__(self) -> "Operator":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the domain."""
+        self._leaving = True
+        self._spinner.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    @property
+    def status(self) -> PolicyStatus:
+        """The newest status.
+
+        Raises:
+            SimError: None has come yet.
+        """
+        if self._status is None:
+            raise SimError("operator: expected a status of the policy node, none has come yet")
+        return self._status
+
+    @property
+    def mode(self) -> str:
+        """The mode in the newest status, `DAMP` for example."""
+        return MODES[self.status.mode]
+
+    @property
+    def now_ns(self) -> int:
+        """The clock that velocities and waits follow."""
+        return int(self._clock.now().nanoseconds)
+
+    def wait_for_robot(self, timeout_s: float = 20.0) -> None:
+        """Wait until the policy node serves requests and its status says that inputs are fresh.
+
+        Raises:
+            SimError: That takes longer than `timeout_s`; it says what is missing.
+        """
+        self.wait_until(self._served, "the services of the policy node", timeout_s)
+        self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
+
+    def request(self, name: str) -> tuple[bool, str]:
+        """Ask the policy node for `stand`, `run`, `damp`, `reset` or `estop`.
+
+        Returns:
+            Whether it agreed, and what it says.
+
+        Raises:
+            SimError: No answer within 10 s.
+        """
+        future = self._services[name].call_async(Trigger.Request())
+        future.add_done_callback(lambda _: self.notify())
+        self.wait_until(future.done, f"the answer to '{name}'", _ANSWER_TIMEOUT_S)
+        response = future.result()
+        return response.success, response.message
+
+    def demand(self, name: str) -> None:
+        """Ask, and accept no refusal.
+
+        Raises:
+            SimError: The policy node refused.
+        """
+        agreed, message = self.request(name)
+        if not agreed:
+            raise SimError(f"{name}: the policy node refused: {message}")
+
+    def stand_up(self) -> None:
+        """Let the robot stand up and the policy run.
+
+        Raises:
+            SimError: The policy node refused, or did not get there within 20 s.
+        """
+        self.demand("stand")
+        self.wait_for_mode("READY")
+        self.demand("run")
+        self.wait_for_mode("RUN")
+
+    def wait_for_mode(self, mode: str, timeout_s: float = 20.0) -> None:
+        """Wait until the status shows this mode.
+
+        Raises:
+            SimError: It does not within `timeout_s` (steady clock).
+        """
+        self.wait_until(lambda: self._status is not None and self.mode == mode,
+                        f"the mode {mode}", timeout_s)  # fmt: skip
+
+    def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
+        """Command this velocity (body frame) now and from now on."""
+        velocity = Twist()
+        velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
+        self._velocity = velocity
+        self._cmd_vel.publish(velocity)
+
+    def let_go(self) -> None:
+        """Fall silent: no velocity is published any more."""
+        self._velocity = None
+
+    def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
+        """Let time pass on the clock of `now_ns`.
+
+        Raises:
+            SimError: It takes longer than `timeout_s` on the steady clock.
+        """
+        ends_ns = self.now_ns + round(duration_s * NS_PER_S)
+        self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
+
+    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Wait until something that messages or time bring about is there.
+
+        Args:
+            reached: Looks whether it is there; called at each message.
+            what: What is waited for, in words.
+            timeout_s: How long to wait at most, on the steady clock.
+
+        Raises:
+            SimError: It is not there in time.
+        """
+        ends_s = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._changed.wait_for(reached, _LOOK_AROUND_S):
+                self._watch()
+                if time.monotonic() > ends_s:
+                    raise SimError(f"operator: expected {what} within {timeout_s:g} s; "
+                                   f"{self._describe()}")
+
+    def notify(self) -> None:
+        """Let `wait_until` look again; for callbacks of entities added to `node`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _served(self) -> bool:
+        return all(client.service_is_ready() for client in self._services.values())
+
+    def _fed(self) -> bool:
+        required = [] if self._status is None else [
+            entry for entry in self._status.inputs if entry.name != "cmd_vel"]  # fmt: skip
+        return bool(required) and all(entry.ok for entry in required)
+
+    def _describe(self) -> str:
+        if self._status is None:
+            return "no status of the policy node has come"
+        troubles = [f"{entry.name}: {entry.text}" for entry in self._status.inputs if entry.text]
+        return "; ".join([f"the mode is {self.mode} ({self._status.reason})", *troubles])
+
+    def _on_status(self, message: PolicyStatus) -> None:
+        self._status = message
+        self.notify()
+
+    def _on_timer(self) -> None:
+        velocity = self._velocity
+        if velocity is not None:
+            self._cmd_vel.publish(velocity)
+        self.notify()
+
+    def _spin(self) -> None:
+        while not self._leaving:
+            self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
