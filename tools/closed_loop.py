@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from robot_sim.drives import DriveCommand
-from robot_sim.world import Sensors
 
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller
@@ -22,6 +20,8 @@ from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.core.state import RobotState
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from robot_sim.drives import DriveCommand
+from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
 _FREE_OF_TOPICS = ("joint_states", "imu/data", "odom", "cmd_vel")

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from robot_sim.errors import SimError
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import (
@@ -33,6 +32,7 @@ from policy_inference.bundle.load import (
 )
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Tensor
+from robot_sim.errors import SimError
 from tools.contract_text import set_section
 from tools.nominal import Rollout, measure_nominal, roll_out, without_nominal
 

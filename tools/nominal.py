@@ -8,20 +8,21 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from robot_sim.figures import JOINT_NAMES
-from robot_sim.metrics import measure
-from robot_sim.trace import Trace
-from robot_sim.walk import Schedule, walk
-from robot_sim.world import World
 
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.contract import JointContract, Nominal, Statistics
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.expected import Nominal, Statistics
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
+from robot_sim.figures import JOINT_NAMES
+from robot_sim.metrics import measure
+from robot_sim.trace import Trace
+from robot_sim.walk import Schedule, walk
+from robot_sim.world import World
 from tools.closed_loop import ControlledPolicy, RecordingBackend
 
 _EACH_S = 6.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("joint_policy_node", "policy_inference", "robot_sim_demo", "sim_node")
+PACKAGES = ("policy_inference", "robot_sim")
 
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_suite_is_on_the_path(command: str) -> None:
-    found = shutil.which(command)
-    assert found is not None
-    assert Path(found).is_relative_to(ROOT / "install")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_command_of_a_package_is_on_the_path(package: str) -> None:
+    commands = distribution(package).entry_points.select(group="console_scripts")
+    found = {command.name: shutil.which(command.name) for command in commands}
+    folder = ROOT / "install" / package / "lib" / package
+    assert found
+    assert found == {name: str(folder / name) for name in found}
 
 
 @pytest.mark.parametrize("folder", ["launch", "config"])

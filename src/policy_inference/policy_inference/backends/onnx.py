@@ -36,12 +36,15 @@ class OnnxBackend(BackendBase):
         # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
         options.log_severity_level = 4
         try:
+            # From memory, so that nothing runs but the file whose hash was verified: weights in a
+            # second file do not load.
             self._session: Any = onnxruntime.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"]
+                file.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's exceptions share no other base
             raise BackendError(f"{file}: not a model that ONNX Runtime "
-                               f"{onnxruntime.__version__} loads: {error}") from error
+                               f"{onnxruntime.__version__} loads from one file (weights in a second "
+                               f"file must be merged into it): {error}") from error
         details = {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "CPU, 1 thread"}
         return (
             [_spec(file, node) for node in self._session.get_inputs()],

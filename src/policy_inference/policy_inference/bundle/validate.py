@@ -12,12 +12,12 @@ import numpy as np
 from policy_inference.bundle.contract import (
     Action,
     JointContract,
-    Nominal,
     Observation,
     Tensor,
     Term,
     VelocityCommand,
 )
+from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.schema import Found, PerJoint, Reader
 from policy_inference.bundle.terms import TERMS, TermSpec
@@ -37,8 +37,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
         check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
     check.topics()
     check.action(contract.action)
-    if contract.velocity_command:
-        check.velocity_command(contract.velocity_command)
+    check.velocity_command(contract.velocity_command)
     if contract.nominal:
         check.nominal(contract.nominal)
     check.files()
@@ -156,8 +155,14 @@ class _Validator:
                     self.reader.problem(f"{key}.size", f"{sizes[term.topic]}, as where the topic "
                                         f"{term.topic} is named first", term.size)
 
-    def velocity_command(self, command: VelocityCommand) -> None:
-        """Check that the range holds zero, which is what stale commands fade to."""
+    def velocity_command(self, command: VelocityCommand | None) -> None:
+        """Check that a policy that is commanded states its range, and that it holds zero."""
+        terms = [term for o in self.contract.observations.values() for term in o.terms]
+        if command is None:
+            if any(term.term == "velocity_command" for term in terms):
+                self.reader.problem("velocity_command", "the range of commands in training, since "
+                                    "a term reads them", Found("nothing"))
+            return
         for axis, low, high in zip(("vx", "vy", "yaw rate"), command.min, command.max, strict=True):
             if not low <= 0.0 <= high:
                 self.reader.problem("velocity_command", f"min <= 0 <= max for {axis}, since zero "

@@ -6,7 +6,11 @@ import gc
 import threading
 from collections.abc import Callable
 
+from policy_inference.errors import PolicyError
 from policy_inference.nodes.pacing import Pacer, Tick
+
+_AFTER_FAILURE_S = 0.02
+"""Keeps a failure that comes at once, again and again, from taking a whole core."""
 
 
 class ControlLoop:
@@ -15,7 +19,14 @@ class ControlLoop:
     def __init__(
         self, pacer: Pacer, tick: Callable[[Tick], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Prepare; `failed` is called on the control thread for an error that `tick` raised."""
+        """Prepare.
+
+        Args:
+            pacer: Says when to tick.
+            tick: What to do.
+            failed: Called on the control thread with what `pacer` or `tick` raised; raises
+                nothing itself.
+        """
         self._pacer, self._tick, self._failed = pacer, tick, failed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -23,7 +34,13 @@ class ControlLoop:
         self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, with the first deadline now."""
+        """Start ticking, and counting.
+
+        Raises:
+            PolicyError: A tick from before the last `stop` still hangs.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise PolicyError("a tick still hangs in the backend; start the process anew")
         self.ticks = self.missed = 0
         self._stop.clear()
         self._pacer.start()
@@ -36,20 +53,23 @@ class ControlLoop:
     def stop(self, timeout_s: float = 1.0) -> bool:
         """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
         self._stop.set()
-        gc.unfreeze()
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
+        gc.unfreeze()
         return not self._thread.is_alive()
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            tick = self._pacer.wait()
-            if tick is None:
-                continue
-            self.ticks += 1
-            self.missed += tick.missed
             try:
-                self._tick(tick)
+                self._run_once()
             except Exception as error:  # noqa: BLE001  whatever it is, the robot must be told
                 self._failed(error)
+                self._stop.wait(_AFTER_FAILURE_S)
+
+    def _run_once(self) -> None:
+        tick = self._pacer.wait()
+        if tick is not None:
+            self.ticks += not tick.repeated
+            self.missed += tick.missed
+            self._tick(tick)

@@ -16,10 +16,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -81,7 +80,8 @@ class JointPolicyNode(LifecycleBase):
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("joint_policy_node")
         self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
-        self._closers: list[Callable[[], Any]] = []
+        self._closers = ExitStack()
+        self._stamp_ns = 0
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -91,24 +91,24 @@ class JointPolicyNode(LifecycleBase):
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
         names = [name.strip() for name in values["backend"].split(",")]
         backend, skipped = open_backend(bundle, names)
-        self._closers.append(backend.close)
+        self._closers.callback(backend.close)
         for line in skipped:
             self.get_logger().warning(line)
         self.controller = Controller(bundle, backend, limits, lambda: self._pacer.clock())
         group = SampleGroup()
         self._sampler = Sampler(self, group, self.controller, bundle.contract.joints.names,
                                 stamped_command=values["stamped_command"])
-        self._closers.append(self._sampler.close)
+        self._closers.callback(self._sampler.close)
         self._output = Output(self, values["output"], bundle.contract,
                               values["command_valid_for_s"])
-        self._closers.append(lambda: self.destroy_publisher(self._output.publisher))
+        self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values["trigger"], bundle, group)
         self._latency = LatencyWindow()
         self._loop = ControlLoop(self._pacer, self._tick, self._failed)
         self._reporter = StatusReporter(self, Reported(
             bundle=bundle, backend=backend, controller=self.controller, sampler=self._sampler,
             loop=self._loop, pacer=self._pacer, latency=self._latency))
-        self._closers.append(self._reporter.close)
+        self._closers.callback(self._reporter.close)
         self._create_requests(values["status_rate_hz"])
         self.get_logger().info(
             f"{bundle.contract.name} {bundle.contract.version} ({bundle.path}) on {backend.name}: "
@@ -121,7 +121,7 @@ class JointPolicyNode(LifecycleBase):
         period_ns = bundle.contract.period_ns
         if self.get_parameter("use_sim_time").value:
             clock: Sampled[ClockMessage] = Sampled(self, group, ClockMessage, "/clock")
-            self._closers.append(clock.close)
+            self._closers.callback(clock.close)
             return SimulatedPacer(period_ns, clock, Arrivals(self, [clock]))
         if trigger == TIMER:
             return TimerPacer(period_ns)
@@ -141,15 +141,15 @@ class JointPolicyNode(LifecycleBase):
         }
         for name, act in requests.items():
             service = self.create_service(Trigger, f"~/{name}", self._handler(act))
-            self._closers.append(partial(self.destroy_service, service))
+            self._closers.callback(self.destroy_service, service)
         subscription = self.create_subscription(
             Bool, "estop", lambda m: self._estop("topic") if m.data else None, qos.ESTOP,
             callback_group=MutuallyExclusiveCallbackGroup())
-        self._closers.append(lambda: self.destroy_subscription(subscription))
+        self._closers.callback(self.destroy_subscription, subscription)
         # On the steady clock: the status must not stop with a simulator that pauses.
         timer = self.create_timer(1.0 / status_rate_hz, self._report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._closers.append(lambda: self.destroy_timer(timer))
+        self._closers.callback(self.destroy_timer, timer)
 
     def _handler(self, act: Callable[[], None]) -> Callable[..., Trigger.Response]:
         def handle(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -177,7 +177,7 @@ class JointPolicyNode(LifecycleBase):
     def _estop(self, source: str) -> None:
         targets = self.controller.estop(f"pressed by {source}")
         if targets is not None and self.running:
-            self._output.publish_aside(targets, Mode.DAMP, self.get_clock().now().nanoseconds)
+            self._output.publish_aside(targets, Mode.DAMP, self._stamp_ns)
 
     def _report(self) -> None:
         if self.running:
@@ -185,10 +185,15 @@ class JointPolicyNode(LifecycleBase):
 
     def start(self) -> None:
         """Start the control loop, in DAMP."""
+        self._output.start()
+        self._reporter.start()
         self._loop.start()
 
     def _tick(self, tick: Tick) -> None:
-        began_ns = time.monotonic_ns()
+        if tick.repeated and self.controller.mode is not Mode.DAMP:
+            # Only at rest: a simulator that starts or pauses must not advance a motion.
+            return
+        began_ns, self._stamp_ns = time.monotonic_ns(), tick.ros_now_ns
         if tick.restarted:
             self._sampler.restart()
             if self.controller.mode is not Mode.DAMP:
@@ -200,15 +205,18 @@ class JointPolicyNode(LifecycleBase):
         self._latency.add(time.monotonic_ns() - began_ns)
 
     def _failed(self, error: Exception) -> None:
-        self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
-        self._publish_fault()
         self.get_logger().error("".join(traceback.format_exception(error)),
                                 throttle_duration_sec=1.0)
+        try:
+            self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
+            self._publish_fault()
+        except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
+            self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def _publish_fault(self) -> None:
         targets: JointTargets | None = self.controller.safe_targets()
         if targets is not None:
-            self._output.publish_aside(targets, Mode.DAMP, self.get_clock().now().nanoseconds)
+            self._output.publish_aside(targets, Mode.DAMP, self._stamp_ns)
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
@@ -225,8 +233,7 @@ class JointPolicyNode(LifecycleBase):
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
-        while self._closers:
-            self._closers.pop()()
+        self._closers.close()
 
 
 def _bundle_folder(text: str) -> Path:

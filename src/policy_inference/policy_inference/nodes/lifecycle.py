@@ -4,7 +4,10 @@
 
 import traceback
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from policy_inference.errors import PolicyError
@@ -23,6 +26,9 @@ class LifecycleBase(LifecycleNode):
         super().__init__(name)
         self.configured = False
         self.running = False
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = partial(self._change_state, service.callback)
 
     @abstractmethod
     def set_up(self) -> None:
@@ -42,42 +48,34 @@ class LifecycleBase(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Set up; after an error nothing of it is left."""
-        try:
-            self.set_up()
-        except PolicyError as error:
-            for line in str(error).splitlines():
-                self.get_logger().error(line)
-        except Exception:  # noqa: BLE001  rclpy would turn it into a state without a traceback
-            self.get_logger().error(traceback.format_exc())
-        else:
-            self.configured = True
+        self.configured = self._succeeds(self.set_up)
+        if self.configured:
             return _SUCCESS
-        self.tear_down()
+        self._succeeds(self.tear_down)
         return _FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start."""
-        try:
-            self.start()
-        except Exception:  # noqa: BLE001  as above
-            self.get_logger().error(traceback.format_exc())
-            return _FAILURE
         self.running = True
-        return super().on_activate(state)
+        if self._succeeds(self.start):
+            return super().on_activate(state)
+        self._succeeds(self.halt)
+        return _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop."""
-        self.halt()
+        """Stop; the state changes even where that fails, since nothing works any more."""
+        self._succeeds(self.halt)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Tear down."""
-        self._tear_down()
+        self._succeeds(self._tear_down)
         return _SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and tear down."""
-        self.leave()
+        self._succeeds(self.halt)
+        self._succeeds(self._tear_down)
         return _SUCCESS
 
     def halt(self) -> None:
@@ -94,3 +92,30 @@ class LifecycleBase(LifecycleNode):
     def _tear_down(self) -> None:
         self.configured = False
         self.tear_down()
+
+    def _succeeds(self, act: Callable[[], None]) -> bool:
+        """Log what an action raises: rclpy would turn it into a state without a reason."""
+        try:
+            act()
+        except PolicyError as error:
+            for line in str(error).splitlines():
+                self.get_logger().error(line)
+        except Exception:  # noqa: BLE001  as above
+            self.get_logger().error(traceback.format_exc())
+        else:
+            return True
+        return False
+
+    def _change_state(
+        self,
+        change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
+        request: ChangeState.Request,
+        response: ChangeState.Response,
+    ) -> ChangeState.Response:
+        """Refuse a transition that is not possible now; rclpy would let it end the executor."""
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            self.get_logger().error(f"transition refused: {error}")
+            response.success = False
+            return response

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node publishes its targets as; each output says what it cannot express."""
 
+import threading
 from array import array
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -33,7 +35,7 @@ _FAULT_MODES = {
 class Output:
     """Publishes targets as one kind of message, from prebuilt messages.
 
-    `publish` belongs to the control thread, `publish_aside` to any other: they fill different
+    `publish` belongs to the control thread, `publish_aside` to all: they fill different
     messages, so that an e-stop need not wait for a tick that hangs.
     """
 
@@ -52,17 +54,24 @@ class Output:
         _check_expressible(kind, contract)
         topic, message, make = OUTPUTS[kind]
         self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
+        self._make = partial(make, contract, valid_for_s)
+        self._aside = threading.Lock()
+        self.start()
+
+    def start(self) -> None:
+        """Number the commands from 0 on."""
         sequence = count()
-        self._build: Builder = make(contract, valid_for_s, sequence)
-        self._build_aside: Builder = make(contract, valid_for_s, sequence)
+        self._build: Builder = self._make(sequence)
+        self._build_aside: Builder = self._make(sequence)
 
     def publish(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
         """Publish the targets of a tick; `stamp_ns` is when its sensors were sampled."""
         self.publisher.publish(self._build(targets, mode, stamp_ns))
 
     def publish_aside(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
-        """Publish from another thread than the control thread's."""
-        self.publisher.publish(self._build_aside(targets, mode, stamp_ns))
+        """Publish beside the ticks, from any thread."""
+        with self._aside:
+            self.publisher.publish(self._build_aside(targets, mode, stamp_ns))
 
 
 def _check_expressible(kind: str, contract: JointContract) -> None:

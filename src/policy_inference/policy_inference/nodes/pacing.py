@@ -31,6 +31,8 @@ class Tick:
     """Deadlines before this one at which no tick could start."""
     restarted: bool = False
     """Whether simulated time ran backwards before this tick."""
+    repeated: bool = False
+    """Whether this is the time of the tick before, shown again: it may have met no one."""
 
 
 class Pacer(Protocol):
@@ -140,12 +142,12 @@ class SimulatedPacer:
         self._period_ns = period_ns
         self._messages = clock
         self._arrivals = arrivals
-        self.start()
+        self._now_ns = -1
+        self._deadline_ns: int | None = None
 
     def start(self) -> None:
         """Make the next message's time the first deadline."""
-        self._now_ns = -1
-        self._deadline_ns = 0
+        self._deadline_ns = None
 
     def wait(self) -> Tick | None:
         """Wait for a time at which a tick is due."""
@@ -155,14 +157,16 @@ class SimulatedPacer:
         if message is None:
             return None
         now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
+        if now_ns == self._now_ns and self._deadline_ns is not None:
+            return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
+                        missed=0, repeated=True)
         restarted = now_ns < self._now_ns
-        if restarted or self._now_ns < 0:
-            self._deadline_ns = now_ns
-        elif now_ns == self._now_ns or now_ns < self._deadline_ns:
+        deadline_ns = now_ns if restarted or self._deadline_ns is None else self._deadline_ns
+        if now_ns < deadline_ns:
             return None
         self._now_ns = now_ns
-        missed = (now_ns - self._deadline_ns) // self._period_ns
-        self._deadline_ns += (missed + 1) * self._period_ns
+        missed = (now_ns - deadline_ns) // self._period_ns
+        self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
         return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
                     missed=missed, restarted=restarted)
 

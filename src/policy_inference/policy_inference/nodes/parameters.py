@@ -70,13 +70,13 @@ class ParameterTable:
         known = {spec.name: spec for spec in self._specs}
         for parameter in parameters:
             spec = known.get(parameter.name)
-            if spec is None:
+            if spec is None and parameter.name != "use_sim_time":
                 continue
             if self._is_configured():
                 return SetParametersResult(successful=False, reason=(
                     f"{parameter.name} is read when the node is configured; clean the node up "
                     "first"))
-            if problem := _problem(spec, parameter.value):
+            if spec and (problem := _problem(spec, parameter.value)):
                 return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
 

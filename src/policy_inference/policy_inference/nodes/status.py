@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller, Snapshot
@@ -43,10 +44,14 @@ class StatusReporter:
         self._node, self._reported = node, reported
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
-        self._counted = (reported.pacer.clock(), reported.loop.ticks)
+        self._warned: set[str] = set()
+        self.start()
+
+    def start(self) -> None:
+        """Measure the rate from now on; call it before the loop starts."""
+        self._counted = (self._reported.pacer.clock(), 0)
         self._rate_hz = 0.0
         self._slow = False
-        self._warned: set[str] = set()
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
@@ -173,7 +178,5 @@ class StatusReporter:
         )  # fmt: skip
 
 
-def _header(status: PolicyStatus) -> "DiagnosticArray.header":
-    header = DiagnosticArray().header
-    header.stamp = status.stamp
-    return header
+def _header(status: PolicyStatus) -> Header:
+    return Header(stamp=status.stamp)

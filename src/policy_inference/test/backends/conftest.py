@@ -4,4 +4,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__package__}.conformance")
+pytest.register_assert_rewrite(*(f"{__package__}.{name}" for name in (
+    "case", "conformance", "opening",
+)))  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 
-from .conformance import BackendCase, BackendConformance
+from .case import BackendCase
+from .conformance import BackendConformance
 
 CASES = {
     "onnx": BackendCase(

@@ -5,6 +5,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
@@ -12,7 +13,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
-from ..models import save
+from ..models import save, save_linear
 
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
@@ -64,6 +65,15 @@ def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
     backend.run()
     np.testing.assert_array_equal(backend.outputs["actions"], [[3, 2, 1, 0]])
     backend.close()
+
+
+def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(tmp_path: Path) -> None:
+    file = save_linear(tmp_path / "linear.onnx", 4, 4)
+    onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
+    assert (tmp_path / "data").exists()
+
+    with pytest.raises(BackendError, match="weights in a second file must be merged"):
+        OnnxBackend(file, [OBS], [ACTIONS])
 
 
 def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ MISSING = object()
 Rejection = tuple[str, object, str]
 """A key of the contract, the value to put there, and what the message says after the key."""
 
+Contradiction = tuple[Mapping[str, object], str]
+"""Keys of the contract with new values, and how the problem that is reported begins."""
+
 
 def sha256(file: Path) -> str:
     """Return the hash by another way than the product's."""
@@ -100,6 +104,11 @@ def case_id(rejection: Rejection) -> str:
     """Name a case by its key and by what stands there."""
     key, value, _ = rejection
     return f"{key}={'nothing' if value is MISSING else value!r}"[:70]
+
+
+def contradiction_id(case: Contradiction) -> str:
+    """Name a case by what its message expects."""
+    return case[1].partition(", found")[0][:70]
 
 
 def set_key(node: Any, key: str, value: object) -> None:

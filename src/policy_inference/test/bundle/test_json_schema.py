@@ -73,6 +73,15 @@ def test_committed_contract_names_its_schema_for_editors(file: Path) -> None:
     assert (file.parent / name).resolve() == (BUNDLES / "policy.schema.json").resolve()
 
 
+def test_contract_of_the_guide_is_accepted(tmp_path: Path) -> None:
+    guide = (BUNDLES.resolve().parents[1] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    example = guide.partition("```yaml\n")[2].partition("```")[0]
+    file = tmp_path / "policy.yaml"
+    file.write_text(example.replace("<64 hex digits>", "'" + "0" * 64 + "'"), encoding="utf-8")
+
+    assert read_contract(file).name == "two_link_reach"
+
+
 def test_contract_without_fault_is_accepted(
     parsed: dict[str, Any], validator: jsonschema.Draft202012Validator
 ) -> None:

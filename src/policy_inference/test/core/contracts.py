@@ -85,7 +85,7 @@ def contract_of(changes: Mapping[str, object] | None = None) -> JointContract:
         "shape": [1, sum(len(term["joints"]) for term in raw["action"]["terms"])]
     }
     reader = Reader("policy.yaml")
-    contract = reader.section(JointContract, raw)
+    contract: JointContract = reader.section(JointContract, raw)
     if contract is not None:
         validate(contract, reader)
     assert not reader.problems, "\n".join(map(str, reader.problems))

@@ -6,17 +6,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault, Tensor
 
-from .contracts import DEFAULT, bundle_of, contract_of
+from .contracts import DEFAULT, bundle_of, contract_of, quat_xyzw
 
-PERIOD_NS = 20_000_000
+MS = 1_000_000
+PERIOD_NS = 20 * MS
+BOTH = ("joint_states", "imu/data")
+STALE_AFTER = 2
+"""Silent ticks after which the next one finds the state older than two periods."""
+Fields = Mapping[str, Sequence[float]]
 UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+TILTED = quat_xyzw(0.0, 1.2, 0.0)
 
 
 class ScriptedBackend:
@@ -26,12 +34,12 @@ class ScriptedBackend:
 
     def __init__(self, contract: JointContract) -> None:
         model = contract.model
-        self.inputs: dict[str, Tensor] = {
+        self.inputs: Mapping[str, Tensor] = {
             spec.name: spec.empty() for spec in contract.tensor_specs(model.inputs)}
-        self.outputs: dict[str, Tensor] = {
+        self.outputs: Mapping[str, Tensor] = {
             spec.name: spec.empty() for spec in contract.tensor_specs(model.outputs)}
         self.details: Mapping[str, str] = {}
-        self.answers: dict[str, object] = {}
+        self.answers: dict[str, npt.ArrayLike] = {}
         self.during_run: Callable[[], None] = lambda: None
         self.runs = 0
 
@@ -84,9 +92,8 @@ class Robot:
             "ang_vel_body": (0.0,) * 3, "lin_vel_body": (0.0,) * 3,
         }  # fmt: skip
 
-    @property
-    def mode(self) -> Mode:
-        return self.controller.mode
+    def is_in(self, mode: Mode) -> bool:
+        return self.controller.mode is mode
 
     @property
     def reason(self) -> str:
@@ -95,9 +102,16 @@ class Robot:
     def count(self, rule: Rule) -> int:
         return self.controller.snapshot().counters[rule.value]
 
-    def sense(self, *, silent: Collection[str] = (), **fields: Sequence[float]) -> None:
+    def observed(self) -> F64:
+        """Return a copy of the model's input `obs`, flat."""
+        return self.backend.inputs["obs"].astype(np.float64).ravel()
+
+    def sense(
+        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        **fields: Sequence[float],
+    ) -> None:  # fmt: skip
         """Bring a new message of every input, except the silent ones."""
-        self.sensed.update(fields)
+        self.sensed.update({**(sensed or {}), **fields})
         for field, values in self.sensed.items():
             if (view := self.controller.state.get(field)) is not None:
                 view[:] = values
@@ -106,17 +120,26 @@ class Robot:
                 entry.accept(self.now_ns)
 
     def tick(
-        self, *, silent: Collection[str] = (), **fields: Sequence[float]
-    ) -> Targets | None:
+        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        **fields: Sequence[float],
+    ) -> Targets | None:  # fmt: skip
         """Let a period pass, bring new messages and tick."""
         self.now_ns += PERIOD_NS
-        self.sense(silent=silent, **fields)
+        self.sense(sensed, silent=silent, **fields)
         targets = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
         return None if targets is None else Targets.copied(targets)
 
-    def commanded(self, **kwargs: Sequence[float]) -> Targets:
+    def tick_again(self) -> Targets:
+        """Tick at the same time with the same messages; there must be targets."""
+        targets = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
+        assert targets is not None
+        return Targets.copied(targets)
+
+    def commanded(
+        self, *, silent: Collection[str] = (), **fields: Sequence[float]
+    ) -> Targets:
         """Tick; there must be targets."""
-        targets = self.tick(**kwargs)
+        targets = self.tick(fields, silent=silent)
         assert targets is not None
         return targets
 
@@ -126,7 +149,7 @@ class Robot:
         self.controller.stand()
         for _ in range(11):
             self.tick()
-        assert self.mode is Mode.READY
+        assert self.is_in(Mode.READY)
         return self
 
     def run(self, ticks: int = 1) -> "Robot":
@@ -134,7 +157,7 @@ class Robot:
         self.stand().controller.run()
         for _ in range(ticks):
             self.tick()
-        assert self.mode is Mode.RUN
+        assert self.is_in(Mode.RUN)
         return self
 
     def answer(self, *action: float) -> None:
@@ -160,3 +183,26 @@ def assert_safe(targets: Targets | None, on_fault: OnFault = OnFault.DAMP) -> No
         np.testing.assert_array_equal(targets.stiffness, zero)
         np.testing.assert_array_equal(targets.damping,
                                       zero + (5.0 if on_fault is OnFault.DAMP else 0.0))
+
+
+def assert_latched(robot: Robot, rule: Rule) -> None:
+    """Check that this rule latched once and holds against good messages."""
+    snapshot = robot.controller.snapshot()
+    assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, True)
+    assert snapshot.reason.startswith(f"{rule.value}: ")
+    assert snapshot.counters[rule.value] == 1
+    for _ in range(3):
+        assert_safe(robot.tick())
+    assert robot.is_in(Mode.DAMP)
+
+
+def silence(robot: Robot, ticks: int, *inputs: str) -> Targets:
+    """Tick without new messages of these inputs; return the last targets."""
+    for _ in range(ticks):
+        targets = robot.commanded(silent=inputs or BOTH)
+    return targets
+
+
+def fail() -> None:
+    """Be a runtime that fails."""
+    raise BackendError("scripted: the device is gone")

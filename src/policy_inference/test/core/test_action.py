@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from policy_inference.core.action import ActionDecoder
 from policy_inference.interfaces import F64, JointTargets, Kind
 

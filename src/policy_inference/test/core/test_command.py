@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from policy_inference.core.command import CommandFader
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.interfaces import F64
@@ -30,7 +31,7 @@ def fader(out: F64) -> CommandFader:
 
 def at(fader: CommandFader, out: F64, age_ms: int) -> list[float]:
     fader.update(NOW_NS + age_ms * MS)
-    return out.tolist()
+    return [float(value) for value in out]
 
 
 def test_the_command_is_zero_before_the_first(fader: CommandFader, out: F64) -> None:

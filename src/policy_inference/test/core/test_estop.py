@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from policy_inference.core.guard import Rule
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode
@@ -14,13 +15,6 @@ from .robots import Robot, Targets, assert_safe
 
 PATIENCE_S = 30.0
 """How long a test waits for a thread that should come at once, before it fails."""
-
-
-@pytest.fixture
-def robot() -> Robot:
-    robot = Robot()
-    robot.answer(0.2, 0.2, 0.2)
-    return robot.run(20)
 
 
 class HangingTick:
@@ -86,7 +80,7 @@ def test_an_e_stop_during_inference_takes_the_place_of_its_result(robot: Robot) 
 
     robot.backend.during_run = press
     assert_safe(robot.tick())
-    assert robot.mode is Mode.DAMP
+    assert robot.is_in(Mode.DAMP)
     assert robot.count(Rule.ESTOP) == 1
 
 
@@ -117,7 +111,7 @@ def test_reset_clears_the_e_stop_and_the_robot_stays_damped(robot: Robot) -> Non
     robot.tick()
     robot.controller.reset()
     assert_safe(robot.tick())
-    assert robot.mode is Mode.DAMP
+    assert robot.is_in(Mode.DAMP)
     robot.run()
 
 
@@ -125,7 +119,7 @@ def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(robot: 
     robot.controller.estop("red button")
     robot.controller.reset()
     assert_safe(robot.tick())
-    assert robot.mode is Mode.DAMP
+    assert robot.is_in(Mode.DAMP)
     assert robot.count(Rule.ESTOP) == 1
     assert not robot.controller.snapshot().latched
 
@@ -145,7 +139,7 @@ def test_an_e_stop_does_not_wait_for_a_tick_that_hangs(
     assert at_once is not None
     assert_safe(Targets.copied(at_once))
     assert_safe(hanging.release())
-    assert robot.mode is Mode.DAMP
+    assert robot.is_in(Mode.DAMP)
 
 
 def test_an_e_stop_of_an_arm_holds_the_pose_of_now_even_while_a_tick_hangs() -> None:

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+
 from policy_inference.core.freshness import Input
 
 MS = 1_000_000

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import Rule, TargetBounds
 from policy_inference.interfaces import F64
@@ -15,8 +16,10 @@ KINDS = [{"joints": ["hip"], "kind": "position"}, {"joints": ["knee"], "kind": "
          {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
 
 
-def bounds_of(margin: float = 1.5, **changes: object) -> TargetBounds:
-    contract = contract_of({"nominal": NOMINAL, **changes})
+def bounds_of(
+    changes: Mapping[str, object] | None = None, margin: float = 1.5
+) -> TargetBounds:
+    contract = contract_of({"nominal": NOMINAL, **(changes or {})})
     return TargetBounds(contract, ActionDecoder(contract, np.zeros((1, 3))), margin)
 
 
@@ -79,7 +82,7 @@ def test_without_nominal_only_the_limits_of_the_joints_bound() -> None:
 
 def test_velocity_and_effort_targets_have_bounds_in_their_own_units() -> None:
     # damping 1: |u - dq| <= 13.5 rad/s and 10 rad/s at most; effort: 13.5 N·m and a step of 0.3.
-    bounds = bounds_of(**{"action.terms": KINDS, "nominal": {**NOMINAL, "target_step": 1000.0}})
+    bounds = bounds_of({"action.terms": KINDS, "nominal": {**NOMINAL, "target_step": 1000.0}})
     vel = np.array([0.0, -5.0, 0.0])
     values, acted = applied(bounds, (0.0, 9.5, -18.0), vel=vel)
     assert (values, acted) == ([0.0, 8.5, -13.5], (Rule.EFFORT,))
@@ -94,20 +97,20 @@ def test_effort_targets_are_limited_to_the_joint_s_effort_without_nominal() -> N
 
 
 def test_steps_of_velocities_and_efforts_begin_at_zero_whatever_the_pose() -> None:
-    bounds = bounds_of(**{"action.terms": KINDS})
+    bounds = bounds_of({"action.terms": KINDS})
     bounds.reset(np.array([0.5, 0.9, -0.9]))
     values, acted = applied(bounds, (0.5, 0.9, -0.9), np.array([0.5, 0.9, -0.9]))
     assert (values, acted) == ([0.5, 0.3, -0.3], (Rule.TARGET_STEP,))
 
 
 def test_a_joint_without_stiffness_has_no_torque_bound_and_no_division_by_zero() -> None:
-    bounds = bounds_of(**{"joints.stiffness": [0.0, 30.0, 30.0]})
+    bounds = bounds_of({"joints.stiffness": [0.0, 30.0, 30.0]})
     assert applied(bounds, (0.25, 0.0, 0.0), np.array([9.0, 0.0, 0.0])) == ([0.25, 0.0, 0.0], ())
 
 
 @pytest.mark.parametrize("margin", [1.0, 2.0])
 def test_the_margin_widens_both_bounds(margin: float) -> None:
-    assert applied(bounds_of(margin), (0.9, 0.0, 0.0))[0][0] == pytest.approx(0.2 * margin)
+    assert applied(bounds_of(margin=margin), (0.9, 0.0, 0.0))[0][0] == pytest.approx(0.2 * margin)
     pos = np.array([-0.3, 0.0, 0.0])
-    demand = 30.0 * (applied(bounds_of(margin), (0.9, 0.0, 0.0), pos)[0][0] + 0.3)
+    demand = 30.0 * (applied(bounds_of(margin=margin), (0.9, 0.0, 0.0), pos)[0][0] + 0.3)
     assert demand == pytest.approx(min(9.0 * margin, 30.0 * (0.3 + 0.2 * margin)))

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
@@ -42,7 +43,7 @@ def test_a_change_of_the_names_is_noticed(order: JointOrder) -> None:
 
 
 def test_missing_and_doubled_joints_are_all_named(order: JointOrder) -> None:
-    with pytest.raises(RobotError, match="missing: knee, ankle; named twice: hip$"):
+    with pytest.raises(RobotError, match=r"missing: knee, ankle; named twice: hip$"):
         taken(order, "hip", "gripper", "hip")
 
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.errors import PolicyError
 

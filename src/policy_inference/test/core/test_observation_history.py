@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.terms import TERMS
 from policy_inference.core.observation import ObservationBuilder
@@ -46,27 +47,27 @@ def written(
     tick: int = 0,
     statistics: tuple[F64, F64] | None = None,
     out: Tensor | None = None,
-) -> Tensor:
+) -> F64:
     """Return the observation `obs` of the sensed state."""
     if out is None:
         out = np.empty(contract.model.inputs["obs"].shape)
     observation = contract.observations["obs"]
     ObservationBuilder(observation, contract, state_of(contract, tick), out, statistics).write()
-    return out.reshape(-1)
+    return out.reshape(-1).astype(np.float64)
 
 
 # phase and tick are below: they depend on time.
-VALUES = [
+VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "base_ang_vel"}, [0.5, -1.5, 2.5]),
     ({"term": "base_lin_vel"}, [0.7, 0.8, -0.9]),
     ({"term": "base_quat_xyzw"}, QUAT),
     ({"term": "projected_gravity"},
      [-math.sin(0.4), -math.cos(0.4) * math.sin(0.3), -math.cos(0.4) * math.cos(0.3)]),
     ({"term": "velocity_command"}, [0.4, -0.3, 0.2]),
-    ({"term": "joint_pos"}, JOINT_POS),
+    ({"term": "joint_pos"}, JOINT_POS.tolist()),
     ({"term": "joint_pos_rel"}, [0.25, -1.25, 1.75]),
-    ({"term": "joint_vel"}, JOINT_VEL),
-    ({"term": "last_action"}, LAST_ACTION),
+    ({"term": "joint_vel"}, JOINT_VEL.tolist()),
+    ({"term": "last_action"}, LAST_ACTION.tolist()),
     ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
 
@@ -32,7 +33,7 @@ def policy(backend: ScriptedBackend) -> JointPolicy:
     state["quat_xyzw"][:] = UPRIGHT
     state.derive()
     backend.during_run = lambda: backend.answers.update(
-        h_out=backend.inputs["h_in"] + 1.5, count_out=backend.inputs["count_in"] + 1,
+        h_out=np.add(backend.inputs["h_in"], 1.5), count_out=np.add(backend.inputs["count_in"], 1),
         actions=[backend.inputs["count_in"][0], 0.0, 0.0],
     )  # fmt: skip
     return JointPolicy(bundle_of(contract), backend, state)

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
+
 from policy_inference.core.rotation import gravity_body, tilt_rad
 from policy_inference.interfaces import F64
 
 from .contracts import quat_xyzw
 
-ANGLES = [(0.0, 0.0, 0.0), (0.3, -0.4, 2.0), (-1.2, 0.7, -3.0), (math.pi, 0.0, 0.5), (2.5, 1.5, 1.0)]
+ANGLES = [(0.0, 0.0, 0.0), (0.3, -0.4, 2.0), (-1.2, 0.7, -3.0), (math.pi, 0.0, 0.5),
+          (2.5, 1.5, 1.0)]  # fmt: skip
 
 
 def gravity_of(quat: tuple[float, ...]) -> F64:

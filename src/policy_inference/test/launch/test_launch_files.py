@@ -117,4 +117,4 @@ def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) ->
     os.kill(int(re.findall(r"pid \[(\d+)\]", started)[0]), signal.SIGKILL)
 
     run.wait_for_end()
-    assert re.search(r"sim_node-\d+\]: process has finished cleanly", run.output)
+    assert re.search(r"joint_policy_node-\d+\] was required: shutting down", run.output)

@@ -14,7 +14,7 @@ from pathlib import Path
 from robot_sim.demo.performance import PLAN_S, perform
 from robot_sim.demo.pictures import draw
 from robot_sim.demo.processes import own_domain
-from robot_sim.demo.summary import measured, summarise, table
+from robot_sim.demo.summary import Reported, measured, shown, summarise, table
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130
@@ -27,7 +27,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 where the robot fell, a node ended or the policy node refused; 130 after Ctrl-C.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    _log.addHandler(logging.StreamHandler(sys.stdout))
+    _log.setLevel(logging.INFO)
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.update(own_domain(seed=os.getpid()))
@@ -51,12 +52,20 @@ def _demonstrate(given: argparse.Namespace) -> int:
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / "summary.json").write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
-    draw(trace, given.output)
+    draw(shown(trace), given.output)
     if metrics.falls or reported.left_run:
         _log.error("robot_sim_demo: expected a walk without a fall, found %d; the policy node "
-                   "says: %s", metrics.falls, reported.reason)  # fmt: skip
+                   "says: %s%s", metrics.falls, reported.reason, _advice(given, reported)
+                   )  # fmt: skip
         return 1
     return 0
+
+
+def _advice(given: argparse.Namespace, reported: Reported) -> str:
+    if given.lockstep or not reported.ticks_missed:
+        return ""
+    return (f"; {reported.ticks_missed} ticks were missed, so this machine may be too busy for "
+            "real time: try --lockstep")  # fmt: skip
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:

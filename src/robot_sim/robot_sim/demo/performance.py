@@ -55,8 +55,11 @@ def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep
     file = output / "trace.npz"
     file.unlink(missing_ok=True)
     with Processes() as nodes:
-        nodes.start("sim_node", {"trace_file": str(file), "lockstep": lockstep},
-                    output / "sim_node.log")  # fmt: skip
+        nodes.start(
+            "sim_node",
+            {"trace_file": str(file), "lockstep": lockstep, "joint_state_rate_hz": 200.0},
+            output / "sim_node.log",
+        )
         nodes.start("joint_policy_node",
                     {"bundle": bundle, "backend": backend, "use_sim_time": lockstep},
                     output / "joint_policy_node.log")  # fmt: skip

@@ -21,10 +21,13 @@ _SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not ho
 _STYLE = {
     "font.size": 9.0, "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "axes.titlesize": 10.0,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
+    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
     "xtick.color": _INK, "ytick.color": _INK, "text.color": _INK, "legend.frameon": False,
 }  # fmt: skip
 _FORCE_SHOWN_N = 120.0
+_READABLE_S = 0.6
+MODE_NAMES = {0.0: "DAMP", 1.0: "STAND", 2.0: "READY", 3.0: "RUN", 4.0: "HOLD"}
+"""Modes as the trace has them: the numbers of policy_msgs/JointCommand."""
 
 
 def write_plots(trace: Trace, path: Path) -> None:
@@ -39,6 +42,7 @@ def write_plots(trace: Trace, path: Path) -> None:
         smooth = _smoothed(velocity_yaw_aligned(trace), trace.time_s)
         for column, axis in enumerate(axes[:3]):
             _plot_velocity(axis, trace, smooth, column)
+        _name_modes(axes[0], trace)
         _plot_tilt(axes[3], trace)
         _plot_torque(axes[4], trace)
         _plot_forces(axes[5], trace)
@@ -58,7 +62,7 @@ def _plot_velocity(axis: Axes, trace: Trace, smooth: Array, column: int) -> None
     axis.set_ylim(-1.05, 1.05)
     if column == 0:
         axis.set_title(f"velocity, mean over {_SMOOTHED_S:g} s")
-        axis.legend(loc="upper right", ncols=2)
+        _legend(axis, 2)
 
 
 def _plot_tilt(axis: Axes, trace: Trace) -> None:
@@ -79,9 +83,7 @@ def _plot_torque(axis: Axes, trace: Trace) -> None:
                           label=f"{joint.part} (rated ±{joint.effort_nm:g})")  # fmt: skip
     axis.set_title("joint torques, from the lowest to the highest of the four legs")
     axis.set_ylabel("[N·m]")
-    axis.legend(loc="upper right", ncols=3)
-    largest = np.abs(trace.joint_effort).max()
-    axis.set_ylim(-1.1 * largest, 1.35 * largest)
+    _legend(axis, 3)
 
 
 def _plot_forces(axis: Axes, trace: Trace) -> None:
@@ -96,6 +98,22 @@ def _plot_forces(axis: Axes, trace: Trace) -> None:
     axis.set_title("vertical force on the feet")
     colorbar = axis.figure.colorbar(mesh, ax=axis, pad=0.01, aspect=8, extend="max")
     colorbar.set_label("[N]")
+
+
+def _legend(axis: Axes, columns: int) -> None:
+    """Put the legend above the axes, where no curve is."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=columns, borderaxespad=0.0)
+
+
+def _name_modes(axis: Axes, trace: Trace) -> None:
+    """Write each mode that lasts long enough to be read at the foot of the axes."""
+    starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
+    for start, end in pairwise([*starts, len(trace.time_s) - 1]):
+        name = MODE_NAMES.get(trace.mode[start])
+        if name is not None and trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
+            axis.annotate(name, (trace.time_s[start], 0.04), xytext=(3, 0), color=_GREY,
+                          xycoords=("data", "axes fraction"), textcoords="offset points",
+                          fontsize=7.5)  # fmt: skip
 
 
 def _mark_changes(axis: Axes, trace: Trace) -> None:

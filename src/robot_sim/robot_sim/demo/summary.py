@@ -15,6 +15,7 @@ from robot_sim.trace import Trace
 
 RUN_MODE = 3.0
 """JointCommand.MODE_RUN, as the trace has it."""
+_LEAD_IN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,19 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
     if not len(rows):
         raise SimError("trace: expected rows in RUN, found none; the policy never ran")
     return trace.rows(slice(rows[0], None if left_run else rows[-1] + 1))
+
+
+def shown(trace: Trace) -> Trace:
+    """Return a trace without the time in which the robot lies and waits, less half a second.
+
+    Raises:
+        SimError: The robot never moved.
+    """
+    rows = np.flatnonzero(trace.mode > 0.0)
+    if not len(rows):
+        raise SimError("trace: expected rows in STAND, found none; the robot never moved")
+    first = np.searchsorted(trace.time_s, trace.time_s[rows[0]] - _LEAD_IN_S)
+    return trace.rows(slice(int(first), None))
 
 
 def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:

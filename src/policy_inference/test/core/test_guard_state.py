@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules 2, 3, 4 and 6 of the guard: what comes in."""
+
+import math
+
+import numpy as np
+import pytest
+
+from policy_inference.core.guard import Rule
+from policy_inference.core.limits import Tightening
+from policy_inference.interfaces import F64, Mode
+
+from .contracts import DEFAULT, quat_xyzw
+from .robots import (
+    BOTH,
+    PERIOD_NS,
+    STALE_AFTER,
+    TILTED,
+    UPRIGHT,
+    Robot,
+    assert_latched,
+    assert_safe,
+    fail,
+    silence,
+)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("field", "place", "named"), [
+    ("joint_pos", 0, "joint_pos"), ("joint_vel", 2, "joint_vel"), ("ang_vel_body", 1, "ang_vel"),
+    ("quat_xyzw", 3, "quat_xyzw, gravity_body"),
+])  # fmt: skip
+def test_a_sensor_value_that_is_not_finite_damps_at_once_and_is_named(
+    robot: Robot, field: str, place: int, named: str, value: float
+) -> None:
+    values = list(robot.sensed[field])
+    values[place] = value
+    runs = robot.backend.runs
+    assert_safe(robot.tick({field: values}))
+    assert robot.backend.runs == runs
+    assert named in robot.reason
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+@pytest.mark.parametrize("mode", [Mode.STAND, Mode.READY])
+def test_nan_damps_while_standing_too(mode: Mode) -> None:
+    robot = Robot()
+    robot.tick()
+    robot.controller.stand()
+    while not robot.is_in(mode):
+        robot.tick()
+    assert_safe(robot.tick(joint_vel=(0.0, math.nan, 0.0)))
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+def test_an_external_vector_with_nan_damps() -> None:
+    external = {"term": "external", "topic": "height_scan", "size": 2}
+    robot = Robot({"observations": {"obs": {"terms": [{"term": "joint_pos"}, external]}}})
+    robot.sensed["external:height_scan"] = (0.1, 0.2)
+    robot.run(3)
+    assert_safe(robot.tick({"external:height_scan": (0.1, math.nan)}))
+    assert "external:height_scan" in robot.reason
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_model_output_that_is_not_finite_damps_at_once(robot: Robot, value: float) -> None:
+    robot.answer(0.2, value, 0.2)
+    assert_safe(robot.tick())
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+def test_a_zero_quaternion_is_no_upright_robot(robot: Robot) -> None:
+    assert_safe(robot.tick(quat_xyzw=(0.0, 0.0, 0.0, 0.0)))
+    assert_latched(robot, Rule.NOT_FINITE)
+
+
+@pytest.mark.parametrize("silent", [BOTH, BOTH[:1], BOTH[1:]], ids=" and ".join)
+def test_stale_robot_state_holds_the_last_target(robot: Robot, silent: tuple[str, ...]) -> None:
+    robot.answer(0.4, 0.4, 0.4)
+    last = robot.commanded()
+    robot.answer(-0.4, -0.4, -0.4)
+    silence(robot, STALE_AFTER, *silent)
+    assert robot.is_in(Mode.RUN)
+    before = robot.commanded(silent=silent)
+    assert robot.is_in(Mode.HOLD)
+    assert robot.count(Rule.STALE_STATE) == 1
+    assert silent[0] in robot.reason
+    assert "60 ms old" in robot.reason
+    held = robot.commanded(silent=silent)
+    np.testing.assert_array_equal(held.position, before.position)
+    assert not np.array_equal(held.position, last.position)
+
+
+def test_hold_recovers_by_itself_when_messages_come_again(robot: Robot) -> None:
+    silence(robot, STALE_AFTER + 3)
+    assert robot.is_in(Mode.HOLD)
+    robot.answer(-0.2, -0.2, -0.2)
+    np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1), atol=1e-7)
+    assert robot.is_in(Mode.RUN)
+    assert not robot.controller.snapshot().latched
+    assert robot.reason.startswith("recovered from: joint_states: 60 ms old")
+
+
+def test_each_hold_is_counted_once(robot: Robot) -> None:
+    for _ in range(3):
+        silence(robot, STALE_AFTER + 3)
+        robot.tick()
+    assert robot.count(Rule.STALE_STATE) == 3
+
+
+def test_hold_longer_than_damp_after_damps_and_latches(robot: Robot) -> None:
+    silence(robot, STALE_AFTER + 1)
+    silence(robot, 5)
+    assert robot.is_in(Mode.HOLD)
+    assert_safe(robot.tick(silent=BOTH))
+    assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_a_fault_out_of_hold_does_not_recover_by_itself(robot: Robot) -> None:
+    silence(robot, STALE_AFTER + 7)
+    for _ in range(5):
+        assert_safe(robot.tick())
+    assert robot.is_in(Mode.DAMP)
+
+
+@pytest.mark.parametrize("failure", ["stale", "inference", "late"])
+def test_recovery_keeps_history_and_last_action_as_they_were(failure: str) -> None:
+    robot = Robot({"observations.obs.history": {"length": 3}})
+    robot.answer(0.1, 0.2, 0.3)
+    robot.run(4)
+    robot.tick(joint_vel=(1.0, 1.0, 1.0))
+    robot.tick(joint_vel=(2.0, 2.0, 2.0))
+    robot.answer(9.0, 9.0, 9.0)
+    broken = (7.0, 7.0, 7.0)
+    if failure == "stale":
+        silence(robot, STALE_AFTER)  # still fresh: these two ticks run
+        robot.answer(0.1, 0.2, 0.3)
+        expected_velocities = [2.0, 2.0, 3.0]
+        silence(robot, 3)
+    else:
+        expected_velocities = [1.0, 2.0, 3.0]
+        if failure == "inference":
+            robot.backend.during_run = fail
+        else:
+            robot.takes(PERIOD_NS + 1)
+        for _ in range(3):
+            robot.tick(joint_vel=broken)
+            robot.now_ns -= 0 if failure == "inference" else PERIOD_NS + 1
+    assert robot.is_in(Mode.HOLD)
+    robot.backend.during_run = lambda: None
+    robot.tick(joint_vel=(3.0, 3.0, 3.0))
+    assert robot.is_in(Mode.RUN)
+    frames = robot.observed().reshape(3, -1)
+    np.testing.assert_allclose(frames[:, 12] / 0.05, expected_velocities, rtol=1e-6)
+    expected_action = 9.0 if failure == "stale" else 0.1
+    assert frames[-1, 15] == pytest.approx(expected_action)
+
+
+def test_a_tighter_time_out_holds_earlier() -> None:
+    robot = Robot(tightening=Tightening(state_timeout_s=0.03, damp_after_s=0.03)).run(3)
+    silence(robot, 1)
+    assert robot.is_in(Mode.RUN)
+    silence(robot, 1)
+    assert robot.is_in(Mode.HOLD)
+    silence(robot, 2)
+    assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_a_held_stand_goes_on_where_it_stopped() -> None:
+    robot = Robot()
+    crouch = (0.4, 1.2, -1.3)
+    robot.tick(joint_pos=crouch)
+    robot.controller.stand()
+    reference: list[F64] = []
+    held: list[F64] = []
+    for ticks_silent in (0, 3):
+        robot.controller.stand()
+        path = reference if ticks_silent == 0 else held
+        for number in range(10 + STALE_AFTER * (ticks_silent > 0) + ticks_silent):
+            silent = BOTH if 4 <= number < 4 + STALE_AFTER + ticks_silent and ticks_silent else ()
+            path.append(robot.commanded(silent=silent).position)
+    steps = np.abs(np.diff(held, axis=0)).max()
+    assert steps <= np.abs(np.diff(reference, axis=0)).max() + 1e-9
+    np.testing.assert_array_equal(held[6], held[8])
+
+
+def test_hold_right_after_standing_up_began_holds_the_fault_command_not_an_old_target(
+    robot: Robot,
+) -> None:
+    robot.controller.damp()
+    robot.tick()
+    robot.controller.stand()
+    robot.now_ns += 2 * PERIOD_NS
+    assert_safe(robot.tick(silent=BOTH))
+    assert robot.is_in(Mode.HOLD)
+
+
+def test_hold_while_blending_in_goes_on_with_the_same_share() -> None:
+    robot = Robot({"safety.state_timeout_s": 0.01})
+    robot.answer(1.0, 1.0, 1.0)
+    robot.stand().controller.run()
+    before = [robot.commanded() for _ in range(3)][-1]
+    silence(robot, 4)
+    assert robot.is_in(Mode.HOLD)
+    after = robot.commanded()
+    assert robot.is_in(Mode.RUN)
+    assert np.abs(after.position - before.position).max() <= 0.5 / 10 + 1e-9
+
+
+def test_a_velocity_command_that_stops_fades_without_hold_or_damp(robot: Robot) -> None:
+    robot.controller.command.set((0.8, -0.4, 0.6), robot.now_ns)
+    seen = []
+    for _ in range(60):
+        robot.tick()
+        seen.append(robot.observed()[6:9])
+    assert robot.is_in(Mode.RUN)
+    np.testing.assert_allclose(seen[24], (0.8, -0.4, 0.6), rtol=1e-6)
+    np.testing.assert_allclose(seen[37], np.multiply((0.8, -0.4, 0.6), 0.48), rtol=1e-6)
+    assert not seen[-1].any()
+    assert robot.count(Rule.STALE_COMMAND) == 1
+
+
+def test_a_broken_velocity_command_is_counted_and_not_followed(robot: Robot) -> None:
+    robot.controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
+    if not robot.controller.command.set((math.nan, 0.0, 0.0), robot.now_ns):
+        robot.controller.reject_command()
+    robot.tick()
+    assert robot.is_in(Mode.RUN)
+    assert robot.observed()[6] == pytest.approx(0.8)
+    assert robot.count(Rule.BAD_COMMAND) == 1
+
+
+def test_a_tilt_beyond_the_limit_damps_and_latches(robot: Robot) -> None:
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 0.99, 0.0))
+    assert robot.is_in(Mode.RUN)
+    assert_safe(robot.tick(quat_xyzw=quat_xyzw(0.0, 1.01, 0.0)))
+    assert_latched(robot, Rule.ATTITUDE)
+
+
+def test_a_latched_fault_outlasts_its_cause_until_reset(robot: Robot) -> None:
+    robot.tick(quat_xyzw=TILTED)
+    robot.tick(quat_xyzw=UPRIGHT)
+    assert robot.is_in(Mode.DAMP)
+    robot.controller.reset()
+    assert robot.reason == "reset"
+    robot.run()
+
+
+def test_without_attitude_limit_the_robot_may_lie() -> None:
+    robot = Robot({"safety": {"on_fault": "damp"}}).run()
+    robot.tick(quat_xyzw=TILTED)
+    assert robot.is_in(Mode.RUN)

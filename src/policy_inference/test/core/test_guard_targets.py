@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules 7 and 8 of the guard: what goes out."""
+
+import numpy as np
+import pytest
+
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
+from policy_inference.interfaces import Mode
+
+from .contracts import DEFAULT, NOMINAL
+from .robots import Robot, Targets, assert_latched, assert_safe
+
+
+def test_the_contract_s_clip_of_the_action_is_counted_and_is_no_fault() -> None:
+    terms = [{"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 0.5,
+              "offset": "default_position", "clip": [-1.0, 1.0]}]  # fmt: skip
+    robot = Robot({"action.terms": terms})
+    robot.answer(1.5, 0.0, 0.0)
+    robot.run(20)
+    np.testing.assert_allclose(robot.commanded().position, [0.5, 0.5, -0.5])
+    assert robot.is_in(Mode.RUN)
+    assert robot.count(Rule.ACTION_CLIP) == 21
+    assert robot.observed()[-3] == 1.5
+
+
+def guarded() -> Robot:
+    """Return a robot in RUN with steps of at most 0.3 rad and demands of at most 13.5 N·m."""
+    robot = Robot({"nominal": NOMINAL})
+    robot.answer(0.0, 0.0, 0.0)
+    return robot.run(20)
+
+
+def test_a_target_step_beyond_nominal_is_clipped_and_counted() -> None:
+    robot = guarded()
+    robot.answer(0.8, 0.0, 0.0)
+    np.testing.assert_allclose(robot.commanded().position, [0.3, 0.5, -0.5], atol=1e-7)
+    assert robot.count(Rule.TARGET_STEP) == 1
+    assert robot.is_in(Mode.RUN)
+
+
+def test_a_torque_demand_beyond_nominal_is_clipped_and_counted() -> None:
+    robot = guarded()
+    robot.answer(0.4, 0.0, 0.0)
+    targets = robot.commanded(joint_pos=(-0.3, 0.5, -0.5))
+    assert targets.torque((-0.3, 0.5, -0.5))[0] == pytest.approx(13.5)
+    assert robot.count(Rule.EFFORT) == 1
+
+
+def test_steps_of_the_first_tick_count_from_the_stand_pose() -> None:
+    robot = Robot({"nominal": NOMINAL})
+    robot.answer(0.5, 0.5, 0.5)
+    robot.run()
+    assert robot.count(Rule.TARGET_STEP) == 0
+    robot = Robot({"nominal": NOMINAL})
+    robot.answer(0.7, 0.5, 0.5)
+    robot.run()
+    assert robot.count(Rule.TARGET_STEP) == 1
+
+
+def clip_effort(robot: Robot, ticks: int) -> Targets:
+    for _ in range(ticks):
+        targets = robot.commanded(joint_pos=(-0.6, 0.5, -0.5))
+    return targets
+
+
+def test_ten_clipped_ticks_in_a_row_are_a_fault() -> None:
+    robot = guarded()
+    clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
+    assert robot.is_in(Mode.RUN)
+    assert_safe(clip_effort(robot, 1))
+    assert "10 ticks in a row: effort" in robot.reason
+    assert_latched(robot, Rule.CLIPPED_TOO_LONG)
+
+
+def test_one_healthy_tick_starts_the_count_of_clipped_ticks_anew() -> None:
+    robot = guarded()
+    for _ in range(3):
+        clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
+        robot.tick(joint_pos=DEFAULT)
+    assert robot.is_in(Mode.RUN)
+    assert robot.count(Rule.EFFORT) == 3 * (CLIPPED_TICKS_LIMIT - 1)
+
+
+def test_a_new_run_starts_the_count_of_clipped_ticks_anew() -> None:
+    robot = guarded()
+    clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
+    robot.controller.damp()
+    robot.sense(joint_pos=DEFAULT)
+    robot.run(1)
+    clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
+    assert robot.is_in(Mode.RUN)
+
+
+def test_position_limits_bound_the_target_and_are_no_fault(robot: Robot) -> None:
+    robot.answer(9.0, 0.0, -9.0)
+    for _ in range(2 * CLIPPED_TICKS_LIMIT):
+        targets = robot.commanded()
+    np.testing.assert_allclose(targets.position, [1.5, 0.5, -1.5])
+    assert robot.is_in(Mode.RUN)
+    assert robot.count(Rule.POSITION_LIMIT) == 2 * CLIPPED_TICKS_LIMIT
+
+
+def test_a_bounded_action_is_fed_back_as_the_model_gave_it(robot: Robot) -> None:
+    robot.answer(9.0, 0.0, -9.0)
+    robot.tick()
+    robot.tick()
+    assert robot.observed()[-3:].tolist() == [9.0, 0.0, -9.0]
+
+
+def test_step_and_effort_come_before_the_position_limit() -> None:
+    robot = guarded()
+    robot.answer(9.0, 0.0, 0.0)
+    robot.tick()
+    counts = [robot.count(r) for r in (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)]
+    assert counts == [1, 0, 0]

@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Transitions: what is published in which state, and that nothing is left behind."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from policy_inference.interfaces import Mode
+from policy_inference.nodes import joint_policy_node
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+
+from .bundles import MISSING, write_bundle
+from .harness import Robot, Stage, is_damp
+
+pytestmark = pytest.mark.ros
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+def entities(node: Node) -> Mapping[str, list[str]]:
+    """Return the topics and services of a node, and how many timers it has."""
+    return {
+        "publishers": sorted(p.topic_name for p in node.publishers),
+        "subscriptions": sorted(s.topic_name for s in node.subscriptions),
+        "services": sorted(s.srv_name for s in node.services),
+        "timers": [str(len(list(node.timers)))],
+    }
+
+
+def state_of(robot: Robot) -> str:
+    return str(robot.call(GetState, "joint_policy_node/get_state").current_state.label)
+
+
+def change(robot: Robot, transition: int) -> bool:
+    """Ask for a transition as a stranger does; return whether it succeeded."""
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
+
+
+def test_unconfigured_node_has_neither_topics_nor_requests(stage: Stage) -> None:
+    found = entities(stage.node())
+    own = [name for kind in ("publishers", "subscriptions", "services") for name in found[kind]]
+    assert not [n for n in own if n.endswith(("joint_command", "joint_states", "run", "status"))]
+
+
+def test_configured_node_publishes_nothing(stage: Stage, bundle: Path) -> None:
+    node, robot = stage.node(bundle=str(bundle)), stage.robot
+    assert node.trigger_configure() is SUCCESS
+    # What is asked and answered afterwards shows that the node had its chance.
+    assert state_of(robot) == "inactive"
+    robot.send()
+    assert not robot.ask("run").success
+    assert (robot.commands, robot.statuses, robot.diagnostics) == ([], [], [])
+
+
+def test_active_node_damps_until_it_is_asked(lockstep: Robot) -> None:
+    for _ in range(5):
+        lockstep.tick()
+    assert all(is_damp(command) for command in lockstep.commands)
+
+
+def test_node_damps_even_before_the_first_message(active: Callable[..., object],
+                                                  robot: Robot) -> None:  # fmt: skip
+    active()
+    robot.until(lambda: robot.commands, "a command")
+    assert is_damp(robot.commands[0])
+
+
+def test_deactivation_ends_with_the_fault_command(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    node = active(use_sim_time=True)
+    robot.runs()
+    last = robot.commands[-1].sequence
+    assert node.trigger_deactivate() is SUCCESS
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert is_damp(robot.commands[-1])
+    assert not robot.heard("not acknowledged")
+    sent = len(robot.commands)
+    robot.show_time()
+    assert state_of(robot) == "inactive"
+    assert all(is_damp(command) for command in robot.commands[sent:])
+    assert not robot.answers()
+
+
+def test_node_can_be_activated_again_and_starts_in_damp(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    node = active(use_sim_time=True)
+    robot.runs()
+    node.trigger_deactivate()
+    assert node.trigger_activate() is SUCCESS
+    robot.is_met()
+    assert is_damp(robot.tick())
+    robot.until(lambda: robot.tick().mode == Mode.DAMP, "damping")
+    robot.is_told("stand")
+    assert robot.tick().mode == Mode.STAND
+
+
+def test_counts_begin_anew_with_each_activation(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    node = active(use_sim_time=True)
+    robot.is_met()
+    for _ in range(20):
+        robot.tick()
+    node.trigger_deactivate()
+    robot.commands.clear()
+    node.trigger_activate()
+    robot.is_met()
+    assert robot.answers()[0].sequence < 5
+    robot.statuses.clear()
+    status = robot.reported(lambda s: s.ticks > 0, "a status")
+    assert status.ticks < 10
+    assert status.ticks_missed == 0
+
+
+def test_time_between_configure_and_activate_counts_neither_as_missed_nor_as_slow(
+    stage: Stage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
+    node.trigger_configure()
+    for _ in range(100):
+        robot.show_time()
+    node.trigger_activate()
+    robot.is_met()
+    status = robot.reported(lambda s: s.ticks > 0, "a status")
+    assert status.ticks_missed == 0
+    assert not robot.heard("rate reached")
+
+
+def test_cleanup_closes_everything(stage: Stage, bundle: Path) -> None:
+    node = stage.node(bundle=str(bundle))
+    before = entities(node)
+    node.trigger_configure()
+    assert entities(node) != before
+    assert node.trigger_cleanup() is SUCCESS
+    assert entities(node) == before
+
+
+def test_ten_rounds_leave_neither_entities_nor_threads(stage: Stage, bundle: Path) -> None:
+    node = stage.node(bundle=str(bundle))
+    entities_before, threads_before = entities(node), threading.active_count()
+    for _ in range(10):
+        assert node.trigger_configure() is SUCCESS
+        assert node.trigger_activate() is SUCCESS
+        assert node.trigger_deactivate() is SUCCESS
+        assert node.trigger_cleanup() is SUCCESS
+    assert entities(node) == entities_before
+    assert threading.active_count() == threads_before
+
+
+def test_another_bundle_can_be_configured_after_cleanup(
+    stage: Stage, bundle: Path, tmp_path: Path
+) -> None:
+    node = stage.node(bundle=str(bundle))
+    node.trigger_configure()
+    other = Parameter("bundle", value=str(write_bundle(tmp_path / "other", {"version": "9.9.9"})))
+    assert "clean the node up first" in node.set_parameters([other])[0].reason
+    node.trigger_cleanup()
+    assert node.set_parameters([other])[0].successful
+    assert node.trigger_configure() is SUCCESS
+    node.trigger_activate()
+    stage.robot.reported(lambda s: s.bundle_version == "9.9.9", "the other bundle's version")
+
+
+def test_transitions_work_as_services(stage: Stage, bundle: Path) -> None:
+    stage.node(bundle=str(bundle))
+    robot = stage.robot
+    for transition, state in (
+        (Transition.TRANSITION_CONFIGURE, "inactive"), (Transition.TRANSITION_ACTIVATE, "active"),
+        (Transition.TRANSITION_DEACTIVATE, "inactive"),
+        (Transition.TRANSITION_CLEANUP, "unconfigured"),
+    ):  # fmt: skip
+        assert change(robot, transition)
+        assert state_of(robot) == state
+
+
+@pytest.mark.parametrize(
+    ("way", "transition"),
+    [
+        ([], Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
+        ([Transition.TRANSITION_CONFIGURE], Transition.TRANSITION_INACTIVE_SHUTDOWN),
+        ([Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE],
+         Transition.TRANSITION_ACTIVE_SHUTDOWN),
+    ],
+    ids=["unconfigured", "inactive", "active"],
+)  # fmt: skip
+def test_shutdown_from_every_state_closes_everything(
+    stage: Stage, bundle: Path, way: list[int], transition: int
+) -> None:
+    node = stage.node(bundle=str(bundle))
+    before = entities(node)
+    for step in way:
+        assert change(stage.robot, step)
+    assert change(stage.robot, transition)
+    assert state_of(stage.robot) == "finalized"
+    assert entities(node) == before
+
+
+def test_shutdown_while_active_ends_with_the_fault_command(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    node = active(use_sim_time=True)
+    robot.runs()
+    last = robot.commands[-1].sequence
+    assert node.trigger_shutdown() is SUCCESS
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert is_damp(robot.commands[-1])
+
+
+def test_transition_that_is_not_possible_is_refused_and_the_node_lives(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    active(use_sim_time=True)
+    robot.runs()
+    assert not change(robot, Transition.TRANSITION_ACTIVATE)
+    robot.hears("transition refused")
+    assert robot.tick().mode == Mode.RUN
+    assert state_of(robot) == "active"
+
+
+def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
+    stage: Stage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("from deep inside")
+
+    node, before = stage.node(bundle=str(bundle)), None
+    before = entities(node)
+    monkeypatch.setattr(joint_policy_node, "ControlLoop", break_down)
+    assert node.trigger_configure() is FAILURE
+    text = stage.robot.hears("from deep inside").msg
+    assert "Traceback" in text
+    assert "break_down" in text
+    assert entities(node) == before
+    monkeypatch.undo()
+    assert node.trigger_configure() is SUCCESS
+
+
+BAD_INPUT = {
+    "no bundle": ({"bundle": "/nowhere/at/all"}, {}, "expected a bundle folder, found nothing"),
+    "contract": ({}, {"rate_hz": 0}, "rate_hz: expected"),
+    "hash": ({}, {"model.artifacts": {"onnx": {"file": "policy.onnx", "sha256": "0" * 64,
+                                               "precision": "fp32"}}}, "expected sha256 000"),
+    "no artifact": ({}, {"model.artifacts": {"rknn": {"file": "p.rknn", "sha256": "0" * 64,
+                                                      "precision": "int8"}}},
+                    "no artifact for the backend 'onnx'; this bundle has rknn"),
+    "backend": ({"backend": "magic"}, {}, "expected names of installed backends"),
+    "output": ({"output": "position_array"}, {}, "cannot express safety.on_fault: damp"),
+    "trigger": ({"trigger": "scan"}, {}, "parameter trigger: expected timer or an input of the "
+                "contract (joint_states, imu/data, cmd_vel), found 'scan'"),
+    "loosening": ({"safety__max_tilt_rad": 1.5}, {}, "never loosen it"),
+    "zero": ({"safety__margin": 0.0}, {}, "margin: expected a value in (0, "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(
+    stage: Stage, tmp_path: Path, case: str
+) -> None:
+    parameters, changes, said = BAD_INPUT[case]
+    bundle = write_bundle(tmp_path / "b", changes)
+    node = stage.node(**{"bundle": str(bundle), **parameters})
+    before = entities(node)
+    assert node.trigger_configure() is FAILURE
+    line = stage.robot.hears(said).msg
+    assert "\n" not in line
+    assert "Traceback" not in line
+    assert entities(node) == before
+    assert stage.robot.commands == []
+
+
+def test_everything_that_is_wrong_is_said_at_once(stage: Stage, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", {"rate_hz": 0, "damp": MISSING})
+    assert stage.node(bundle=str(bundle)).trigger_configure() is FAILURE
+    stage.robot.hears("rate_hz")
+    stage.robot.hears("damp")
+
+
+def test_missing_bundle_parameter_is_named(stage: Stage) -> None:
+    assert stage.node().trigger_configure() is FAILURE
+    stage.robot.hears("parameter bundle: expected a value, found none")
+
+
+def test_tightened_limits_are_in_force(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    active(use_sim_time=True, safety__effort_scale=0.5, safety__max_tilt_rad=0.2)
+    robot.runs()
+    assert list(robot.tick().effort_limit) == [10.0, 10.0]
+    robot.quat_xyzw = (0.15, 0.0, 0.0, 0.9887)
+    assert is_damp(robot.tick())
+
+
+def test_backend_that_was_skipped_is_reported(
+    active: Callable[..., JointPolicyNode], stage: Stage, tmp_path: Path
+) -> None:
+    bundle = write_bundle(tmp_path / "b")
+    node = stage.node(bundle=str(bundle), backend="onnx, onnx")
+    assert node.trigger_configure() is SUCCESS
+
+
+def test_bundle_without_nominal_is_warned_of(stage: Stage, tmp_path: Path) -> None:
+    node = stage.node(bundle=str(write_bundle(tmp_path / "b", {"nominal": MISSING})))
+    node.trigger_configure()
+    stage.robot.hears("the bundle has no `nominal`")
+    node.trigger_activate()
+    status = stage.robot.reported(lambda s: True, "a status")
+    assert not status.nominal_known

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The table of parameters: what is refused, when, and with which words."""
+
+import math
+
+import pytest
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.parameter import Parameter
+
+from policy_inference.errors import PolicyError
+from policy_inference.nodes.joint_policy_node import PARAMETERS
+from policy_inference.nodes.parameters import ParameterTable, Spec
+
+from .harness import Robot
+
+pytestmark = pytest.mark.ros
+TABLE = (
+    Spec(name="needed", type=str, required=True, doc="Needed"),
+    Spec(name="optional", type=float, minimum=0.0, maximum=2.0, doc="Optional, s"),
+    Spec(name="color", type=str, default="red", choices=("red", "blue"), doc="Color"),
+    Spec(name="rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0, doc="Rate, Hz"),
+    Spec(name="flag", type=bool, default=False, doc="Flag"),
+)
+
+
+class Tabled:
+    """A node with the table, configured or not."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.node, self.configured = robot.node, False
+        self.table = ParameterTable(self.node, TABLE, lambda: self.configured)
+
+    def set(self, name: str, value: object) -> str:
+        """Set a parameter; return why it was refused, or nothing."""
+        result = self.node.set_parameters([Parameter(name, value=value)])[0]
+        return "" if result.successful else str(result.reason)
+
+    def described(self, name: str) -> ParameterDescriptor:
+        return self.node.describe_parameter(name)
+
+
+@pytest.fixture
+def tabled(robot: Robot) -> Tabled:
+    return Tabled(robot)
+
+
+def test_required_parameter_that_is_missing_is_named(tabled: Tabled) -> None:
+    with pytest.raises(PolicyError, match="parameter needed: expected a value, found none"):
+        tabled.table.read()
+
+
+def test_optional_parameter_that_is_not_set_is_none(tabled: Tabled) -> None:
+    tabled.set("needed", "here")
+    assert tabled.table.read() == {
+        "needed": "here", "optional": None, "color": "red", "rate_hz": 5.0, "flag": False}
+
+
+def test_values_that_are_set_are_read(tabled: Tabled) -> None:
+    for name, value in (("needed", "here"), ("optional", 1.5), ("color", "blue"), ("flag", True)):
+        assert tabled.set(name, value) == ""
+    assert tabled.table.read()["color"] == "blue"
+    assert tabled.table.read()["optional"] == 1.5
+
+
+def test_value_outside_the_choices_is_refused(tabled: Tabled) -> None:
+    assert tabled.set("color", "green") == (
+        "parameter color: expected one of red, blue, found 'green'")
+    assert tabled.node.get_parameter("color").value == "red"
+
+
+@pytest.mark.parametrize("value", [0.0, 50.1, -1.0, math.nan, math.inf])
+def test_value_outside_the_range_is_refused(tabled: Tabled, value: float) -> None:
+    assert "rate_hz" in tabled.set("rate_hz", value)
+    assert tabled.node.get_parameter("rate_hz").value == 5.0
+
+
+@pytest.mark.parametrize("value", ["fast", 5, True])
+def test_value_of_another_type_is_refused(tabled: Tabled, value: object) -> None:
+    assert tabled.set("rate_hz", value) != ""
+
+
+def test_change_while_configured_is_refused_with_the_reason(tabled: Tabled) -> None:
+    tabled.configured = True
+    assert tabled.set("rate_hz", 10.0) == (
+        "rate_hz is read when the node is configured; clean the node up first")
+    assert tabled.node.get_parameter("rate_hz").value == 5.0
+
+
+def test_clock_cannot_be_exchanged_while_configured(tabled: Tabled) -> None:
+    tabled.configured = True
+    assert "clean the node up first" in tabled.set("use_sim_time", True)
+
+
+def test_change_is_allowed_again_when_it_is_not_configured(tabled: Tabled) -> None:
+    tabled.configured = True
+    tabled.set("rate_hz", 10.0)
+    tabled.configured = False
+    assert tabled.set("rate_hz", 10.0) == ""
+
+
+def test_parameters_of_others_are_not_the_tables_business(tabled: Tabled) -> None:
+    tabled.node.declare_parameter("other", 1)
+    tabled.configured = True
+    assert tabled.set("other", 2) == ""
+
+
+def test_descriptions_choices_and_ranges_are_published(tabled: Tabled) -> None:
+    assert tabled.described("needed").description == "Needed"
+    assert tabled.described("color").additional_constraints == "One of: red, blue"
+    limits = tabled.described("rate_hz").floating_point_range[0]
+    assert (limits.from_value, limits.to_value) == (0.1, 50.0)
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=lambda spec: spec.name)
+def test_every_parameter_of_the_node_is_described(spec: Spec) -> None:
+    assert len(spec.doc) > 10
+    unit = {"_s": "s", "_hz": "Hz"}.get(f"_{spec.name.rsplit('_', 1)[-1]}")
+    assert unit is None or spec.name.startswith("safety.") or spec.doc.endswith(f", {unit}")
