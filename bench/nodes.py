@@ -19,7 +19,7 @@ from bench.processes import (
     policy_node,
     running,
 )
-from bench.robot import StandingRobot, standing_robot
+from bench.robot import UprightRobot, upright_robot
 
 _REPETITIONS = 3
 _STARTS = 5
@@ -44,21 +44,21 @@ def roundtrip() -> Figure:
 def _roundtrip(command: Sequence[str], *, policy: bool) -> Summary:
     namespace = next(_namespaces)
     with (
-        standing_robot(namespace) as robot,
+        upright_robot(namespace) as robot,
         running(in_namespace(command, namespace)) as child,
     ):
         _prepare(robot, child, policy=policy)
         return summarise(list(_answers_us(robot)))
 
 
-def _prepare(robot: StandingRobot, child: Child, *, policy: bool) -> None:
+def _prepare(robot: UprightRobot, child: Child, *, policy: bool) -> None:
     if policy:
         robot.bring_to_run(child)
     else:
         robot.await_commands(child)
 
 
-def _answers_us(robot: StandingRobot) -> Iterator[float]:
+def _answers_us(robot: UprightRobot) -> Iterator[float]:
     """Ask at 50 Hz, the Imu half a period before each JointState; yield the times."""
     lost, deadline_ns = 0, time.monotonic_ns()
     for _ in range(_ANSWERS):
@@ -122,7 +122,7 @@ def _under_load(command: Sequence[str], *, policy: bool) -> tuple[Summary, list[
     """
     namespace = next(_namespaces)
     with (
-        standing_robot(namespace) as robot,
+        upright_robot(namespace) as robot,
         running(in_namespace(command, namespace)) as child,
     ):
         _prepare(robot, child, policy=policy)
@@ -135,7 +135,7 @@ def _under_load(command: Sequence[str], *, policy: bool) -> tuple[Summary, list[
     return Summary(value=share), stamps_ns, turns_ns
 
 
-def _publish_load(robot: StandingRobot) -> list[int]:
+def _publish_load(robot: UprightRobot) -> list[int]:
     """Publish the sensors for a while; return the stamps of all commands, ns."""
     stamps_ns = list[int]()
     start_ns = time.monotonic_ns()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot that stands still: publishes its sensors and receives what it is told to do."""
+"""A robot without physics: publishes sensors, and its joints are wherever they are told to be."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +23,14 @@ from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 _PERIOD_S = 0.005
 _PATIENCE_S = 20.0
+_FOLLOWED = (JointCommand.MODE_STAND, JointCommand.MODE_READY, JointCommand.MODE_RUN)
 
 
-class StandingRobot:
-    """Sensors of a pose that never changes; commands are received but not followed."""
+class UprightRobot:
+    """Upright and at rest, with its joints where the newest command wants them.
+
+    Following keeps the guard content: a robot that resists is soon asked for too much torque.
+    """
 
     def __init__(self, node: Node) -> None:
         """Create publishers, the subscription and the clients on a node."""
@@ -69,8 +73,11 @@ class StandingRobot:
         self._inertia.publish(message)
 
     def take(self) -> JointCommand | None:
-        """Return the newest command that was not taken yet."""
-        return self._commands.take()
+        """Return the newest command that was not taken yet, and follow it."""
+        command = self._commands.take()
+        if command is not None and command.mode in _FOLLOWED:
+            self._joint_states.position = command.position
+        return command
 
     def wait_for_command(self, timeout_ns: int) -> bool:
         """Return whether a command is there to take, after at most this time."""
@@ -121,12 +128,12 @@ class StandingRobot:
 
 
 @contextmanager
-def standing_robot(namespace: str) -> Iterator[StandingRobot]:
+def upright_robot(namespace: str) -> Iterator[UprightRobot]:
     """Make a robot in a namespace, with a ROS context of its own."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("bench_robot", namespace=namespace, context=context, enable_rosout=False)
-    robot = StandingRobot(node)
+    robot = UprightRobot(node)
     try:
         yield robot
     finally:

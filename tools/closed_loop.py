@@ -24,7 +24,7 @@ from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
-_FREE_OF_TOPICS = ("joint_states", "imu/data", "odom", "cmd_vel")
+_SENSED = ("joint_states", "imu/data", "odom", "cmd_vel")
 
 
 class ControlledPolicy:
@@ -51,10 +51,10 @@ class ControlledPolicy:
         limits = limits_in_force(contract, tightening or Tightening())
         self._now_ns = 0
         self.controller = Controller(bundle, backend, limits, lambda: self._now_ns)
-        foreign = sorted(set(self.controller.inputs) - set(_FREE_OF_TOPICS))
+        foreign = sorted(set(self.controller.inputs) - set(_SENSED))
         if foreign:
             raise PolicyError(
-                f"{bundle.path}: expected inputs among {', '.join(_FREE_OF_TOPICS)}, "
+                f"{bundle.path}: expected inputs among {', '.join(_SENSED)}, "
                 f"found {', '.join(foreign)}; the simulated robot has no such sensor"
             )
         self._names, self._period_ns = contract.joints.names, contract.period_ns
@@ -108,10 +108,10 @@ class SensedRobot:
 
     def __init__(self, names: tuple[str, ...], state: RobotState) -> None:
         """Map by joint name; `names` are those of the contract."""
-        self._state, self._order = state, JointOrder(names)
-        self._plain = [
-            name for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body") if name in state
-        ]
+        self._order = JointOrder(names)
+        self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}
+        vectors = {name: state.get(name) for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body")}
+        self._vectors = {name: field for name, field in vectors.items() if field is not None}
 
     def write(self, sensors: Sensors) -> None:
         """Take all of it over.
@@ -119,10 +119,10 @@ class SensedRobot:
         Raises:
             RobotError: The robot lacks a joint of the contract.
         """
-        for name in ("joint_pos", "joint_vel"):
-            self._order.take(sensors.joint_names, getattr(sensors, name), self._state[name])
-        for name in self._plain:
-            self._state[name][:] = getattr(sensors, name)
+        for name, field in self._joints.items():
+            self._order.take(sensors.joint_names, getattr(sensors, name), field)
+        for name, field in self._vectors.items():
+            field[:] = getattr(sensors, name)
 
 
 def drive_command(names: tuple[str, ...], targets: JointTargets) -> DriveCommand:

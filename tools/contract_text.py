@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-_WIDTH = 92  # PyYAML breaks a line after the word that passes the width
+_WIDTH = 84  # PyYAML breaks a line after the word that passes the width
 _INDENT = "  "
 
 

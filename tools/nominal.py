@@ -32,7 +32,7 @@ _COMMANDS = (
     (-0.3, -0.2, 0.4), (0.8, 0.0, 0.0), (0.0, 0.0, 0.0),
 )  # fmt: skip
 SCHEDULE: Schedule = [(_EACH_S * (i + 1), command) for i, command in enumerate(_COMMANDS)]
-"""Stand, then every axis both ways, mixtures, and a stop; the command jumps from one to the next."""
+"""Stand, every axis both ways, mixtures, stop; the command jumps from one to the next."""
 DURATION_S = _EACH_S * (len(_COMMANDS) + 1)
 SOURCE = (
     f"robot_sim, flat floor, lockstep, {DURATION_S:g} s: stand up from lying, then commands on "
@@ -95,7 +95,7 @@ def measure_nominal(contract: JointContract, rollout: Rollout) -> Nominal:
 
 
 def without_nominal(bundle: Bundle) -> Bundle:
-    """Return the bundle with the contract's limits as its only guard, as for a first measurement."""
+    """Return the bundle with the contract's limits as its only guard, to measure it."""
     return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))
 
 

@@ -68,6 +68,5 @@ class Run:
         mixed, stand = self.targets, self._stand.targets
         mixed.block *= share
         mixed.block += (1.0 - share) * stand.block
-        mixed.effort_limit[:] = stand.effort_limit
         # While its gain fades, a joint without position target is held where it stood, not at 0.
         np.copyto(mixed.position, stand.position, where=self._unposed)

@@ -54,7 +54,7 @@ class JointStateReader:
 
     def read(self, message: JointState) -> None:
         """Write both or neither."""
-        if not message.velocity:
+        if len(message.velocity) == 0:
             raise RobotError("expected velocities, found none; the policy needs them measured")
         if len(message.position) != len(message.velocity):
             raise RobotError(f"expected as many velocities as the {len(message.position)} "

@@ -14,6 +14,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from policy_inference.nodes import qos
+from policy_inference.nodes.wire import decoder_of
 
 M = TypeVar("M")
 
@@ -39,7 +40,10 @@ class SampleGroup(CallbackGroup):
 
 
 class Sampled(Generic[M]):
-    """A subscription of depth 1 whose newest message is taken on demand."""
+    """A subscription of depth 1 whose newest message is taken on demand.
+
+    What is taken has the attributes of the message that are used, see `wire`.
+    """
 
     def __init__(self, node: Node, group: SampleGroup, message: type[M], topic: str) -> None:
         """Subscribe to the relative topic."""
@@ -47,6 +51,7 @@ class Sampled(Generic[M]):
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
         self._message = message
+        self._decode = decoder_of(message)
         self._held: M | None = None
         self.subscription = node.create_subscription(
             message, topic, _never_called, qos.SAMPLE, callback_group=group
@@ -66,8 +71,11 @@ class Sampled(Generic[M]):
 
     def _take_now(self) -> M | None:
         with self.subscription.handle:
-            taken = self.subscription.handle.take_message(self._message, False)
-        return None if taken is None else taken[0]
+            taken = self.subscription.handle.take_message(self._message, self._decode is not None)
+        if taken is None:
+            return None
+        content: M = taken[0] if self._decode is None else self._decode(taken[0])
+        return content
 
     def publishers(self) -> int:
         """Return how many publishers there are on the topic."""

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -122,6 +123,23 @@ def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(robot: 
     assert robot.is_in(Mode.DAMP)
     assert robot.count(Rule.ESTOP) == 1
     assert not robot.controller.snapshot().latched
+
+
+def test_an_e_stop_pressed_while_a_reset_is_under_way_is_not_cleared_by_it(robot: Robot) -> None:
+    class PressAgain(deque[tuple[Mode, str]]):
+        def append(self, edge: tuple[Mode, str]) -> None:
+            super().append(edge)
+            robot.controller.estop("pressed again")
+
+    robot.controller.estop("red button")
+    robot.controller.edges = PressAgain()
+    robot.controller.reset()
+    robot.controller.edges = deque()
+    assert robot.controller.snapshot().latched
+    with pytest.raises(RefusedError, match="latched fault"):
+        robot.controller.stand()
+    robot.controller.reset()
+    robot.run()
 
 
 def test_an_e_stop_on_top_of_another_fault_is_cleared_with_it(robot: Robot) -> None:

@@ -105,7 +105,9 @@ def test_steps_of_velocities_and_efforts_begin_at_zero_whatever_the_pose() -> No
 
 def test_a_joint_without_stiffness_has_no_torque_bound_and_no_division_by_zero() -> None:
     bounds = bounds_of({"joints.stiffness": [0.0, 30.0, 30.0]})
-    assert applied(bounds, (0.25, 0.0, 0.0), np.array([9.0, 0.0, 0.0])) == ([0.25, 0.0, 0.0], ())
+    pos, vel = np.array([9.0, -0.3, 0.0]), np.array([5.0, 0.0, 0.0])
+    values, acted = applied(bounds, (0.25, 0.2, 0.0), pos, vel)
+    assert (values, acted) == ([0.25, 0.15, 0.0], (Rule.EFFORT,))
 
 
 @pytest.mark.parametrize("margin", [1.0, 2.0])

@@ -87,7 +87,7 @@ def test_a_new_run_starts_the_count_of_clipped_ticks_anew() -> None:
     clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
     robot.controller.damp()
     robot.sense(joint_pos=DEFAULT)
-    robot.run(1)
+    robot.stand().controller.run()
     clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
     assert robot.is_in(Mode.RUN)
 

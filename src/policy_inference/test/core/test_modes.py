@@ -152,6 +152,16 @@ def test_a_request_just_after_the_time_of_its_tick_does_not_overshoot(robot: Rob
     np.testing.assert_array_equal(targets.stiffness, [100.0] * 3)
 
 
+def test_a_stand_asked_for_just_after_the_time_of_its_tick_begins_at_the_measured_pose(
+    robot: Robot,
+) -> None:
+    robot.tick(joint_pos=CROUCH)
+    robot.now_ns += PERIOD_NS
+    robot.controller.stand()
+    robot.now_ns -= PERIOD_NS
+    np.testing.assert_array_equal(robot.tick_again().position, CROUCH)
+
+
 def test_run_starts_clean_each_time() -> None:
     robot = Robot({"observations.obs.history": {"length": 2}})
     seen = []
@@ -212,6 +222,13 @@ def test_a_fault_seen_outside_is_latched(robot: Robot) -> None:
     assert robot.count(Rule.CLOCK) == 1
     assert robot.reason == "clock: simulated time ran backwards"
     assert robot.controller.snapshot().latched
+
+
+def test_a_second_fault_does_not_hide_the_first(robot: Robot) -> None:
+    robot.run().controller.fault(Rule.CLOCK, "simulated time ran backwards")
+    robot.controller.fault(Rule.INTERNAL, "a consequence")
+    assert robot.reason == "clock: simulated time ran backwards"
+    assert robot.count(Rule.INTERNAL) == 0
 
 
 def test_two_controllers_share_nothing() -> None:

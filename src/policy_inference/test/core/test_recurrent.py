@@ -84,3 +84,22 @@ def test_a_recurrent_output_that_is_not_finite_counts_as_one(
 ) -> None:
     backend.during_run = lambda: backend.answers.update(h_out=np.array([0.0, math.nan]))
     assert not policy.infer()
+
+
+def test_ticks_and_phase_count_results_that_were_taken_and_start_anew_at_a_reset() -> None:
+    terms = [{"term": "tick"}, {"term": "phase", "period_s": 0.08}]
+    contract = contract_of({"observations": {"obs": {"terms": terms}}})
+    backend = ScriptedBackend(contract)
+    policy = JointPolicy(bundle_of(contract), backend, RobotState(contract))
+    seen = []
+    for taken in (True, True, False, True):
+        policy.infer()
+        seen.append(backend.inputs["obs"].ravel().round(6).tolist())
+        if taken:
+            policy.commit()
+    assert seen == [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [2.0, 0.0, -1.0], [2.0, 0.0, -1.0]]
+    policy.reset()
+    policy.infer()
+    policy.commit()
+    policy.infer()
+    assert backend.inputs["obs"].ravel().round(6).tolist() == [1.0, 1.0, 0.0]

@@ -48,6 +48,12 @@ def test_inputs_that_went_stale_are_refused_with_their_age(robot: Robot) -> None
     assert "joint_states: 60 ms old" in refusal(robot.controller.run)
 
 
+def test_the_newest_orientation_counts_even_before_its_tick(robot: Robot) -> None:
+    robot.tick()
+    robot.sense(quat_xyzw=TILTED)
+    assert "tilt 1.20 rad" in refusal(robot.controller.stand)
+
+
 def test_a_joint_on_its_mechanical_stop_may_stand_up(robot: Robot) -> None:
     robot.tick(joint_pos=(0.0, 1.55, -1.55))
     robot.controller.stand()

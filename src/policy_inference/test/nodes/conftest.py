@@ -22,10 +22,10 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stage(_own_ros_domain: None) -> Iterator[Stage]:
+def stage(_own_ros_domain: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
     """Nodes and a robot; all ends with the test."""
     rclpy.init(args=[])
-    stage = Stage()
+    stage = Stage(lambda: capfd.readouterr().err)
     yield stage
     stage.close()
     rclpy.shutdown()

@@ -12,7 +12,6 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Quaternion, Twist, Vector3
 from policy_msgs.msg import JointCommand, PolicyStatus
-from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -37,8 +36,9 @@ _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 class Robot:
     """Feeds a node with sensors, in lockstep on /clock or whenever it is told to."""
 
-    def __init__(self, executor: SingleThreadedExecutor) -> None:
+    def __init__(self, executor: SingleThreadedExecutor, new_log: Callable[[], str]) -> None:
         self.executor = executor
+        self._new_log, self._log = new_log, ""
         self.node = Node("robot", use_global_arguments=False)
         executor.add_node(self.node)
         self.now_ns = 1_000_000_000
@@ -51,7 +51,6 @@ class Robot:
         self.commands: list[JointCommand] = []
         self.statuses: list[PolicyStatus] = []
         self.diagnostics: list[DiagnosticArray] = []
-        self.logs: list[Log] = []
         self._joint_states = self.node.create_publisher(JointState, "joint_states", _RELIABLE)
         self._imu = self.node.create_publisher(Imu, "imu/data", _RELIABLE)
         self._clock = self.node.create_publisher(Clock, "/clock", _RELIABLE)
@@ -59,7 +58,6 @@ class Robot:
         self.estop = self.node.create_publisher(Bool, "estop", _RELIABLE)
         self._listen(PolicyStatus, "joint_policy_node/status", self.statuses, _LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", self.diagnostics)
-        self._listen(Log, "/rosout", self.logs, _LATCHED)
         self.listening = self._listen(JointCommand, "joint_command", self.commands)
 
     def _listen(
@@ -140,7 +138,9 @@ class Robot:
         while not self.answers():
             assert time.monotonic() < ends_s, "the node never answered"
             self.show_time()
-            self.executor.spin_once(timeout_sec=0.05)
+            patient_until_s = time.monotonic() + 0.05
+            while not self.answers() and time.monotonic() < patient_until_s:
+                self.executor.spin_once(timeout_sec=0.01)
 
     def runs(self) -> "Robot":
         """Tick until the policy runs and has its gains to itself."""
@@ -158,21 +158,24 @@ class Robot:
         self.until(lambda: self.statuses and condition(self.statuses[-1]), what)
         return self.statuses[-1]
 
-    def hears(self, text: str) -> Log:
-        """Spin until a line with this text is logged; return it."""
-        self.until(lambda: self.heard(text), f"a log line with {text!r}")
-        return self.heard(text)[0]
+    def hears(self, text: str) -> str:
+        """Spin until this text is logged; return all that was logged."""
+        self.until(lambda: text in self.log, f"{text!r} in the log, found {self._log!r}")
+        return self._log
 
-    def heard(self, text: str) -> list[Log]:
-        return [line for line in self.logs if text in line.msg]
+    @property
+    def log(self) -> str:
+        """What has been logged since the beginning."""
+        self._log += self._new_log()
+        return self._log
 
 
 class Stage:
     """Makes nodes beside a robot, and ends all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_log: Callable[[], str]) -> None:
         self.executor = SingleThreadedExecutor()
-        self.robot = Robot(self.executor)
+        self.robot = Robot(self.executor, new_log)
         self.nodes: list[JointPolicyNode] = []
 
     def node(self, **parameters: object) -> JointPolicyNode:

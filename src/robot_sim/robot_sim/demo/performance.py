@@ -32,7 +32,7 @@ PLAN = (
     Step(name="stop", duration_s=3.0, velocity=(0.0, 0.0, 0.0)),
 )
 PLAN_S = sum(step.duration_s for step in PLAN)
-_LIE_DOWN_S = 1.5
+_LIE_DOWN_S = 2.0
 
 
 def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep: bool

@@ -29,7 +29,8 @@ def draw(trace: Trace, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     write_plots(trace, folder / "plots.png")
     _log.info("%s", folder / "plots.png")
-    _log.info("rendering, about %.0f pictures", VIDEO_RATE_HZ * (trace.time_s[-1] - trace.time_s[0]))
+    duration_s = trace.time_s[-1] - trace.time_s[0]
+    _log.info("rendering, about %.0f pictures", VIDEO_RATE_HZ * duration_s)
     try:
         for name, write in _RENDERED.items():
             write(trace, folder / name)

@@ -4,6 +4,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,10 +19,11 @@ from robot_sim.trace import Trace
 _BLUE, _ORANGE, _GREEN, _INK, _GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
 _COLOURS = (_BLUE, _ORANGE, _GREEN)
 _SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9.0, "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "axes.titlesize": 10.0,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
+    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
     "xtick.color": _INK, "ytick.color": _INK, "text.color": _INK, "legend.frameon": False,
 }  # fmt: skip
 _FORCE_SHOWN_N = 120.0

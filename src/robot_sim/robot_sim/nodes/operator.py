@@ -57,7 +57,7 @@ class Operator:
             use_sim_time: Whether velocities and waits follow `/clock`.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
-        self._watch, self._changed = watch, threading.Condition()
+        self.watch, self._changed = watch, threading.Condition()
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._leaving = False
@@ -209,7 +209,7 @@ class Operator:
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while not self._changed.wait_for(reached, _LOOK_AROUND_S):
-                self._watch()
+                self.watch()
                 if time.monotonic() > ends_s:
                     raise SimError(f"operator: expected {what} within {timeout_s:g} s; "
                                    f"{self._describe()}")

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is read straight from the wire is what rclpy makes of the same bytes."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Quaternion, Vector3
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Header, Int32
+
+from policy_inference.nodes.wire import JointStateDecoder, decoder_of, read_imu
+
+pytestmark = pytest.mark.ros
+# All lengths modulo 8, since what follows a string is aligned.
+FRAMES = ["", *("abcdefgh"[:length] for length in range(1, 9)), "prüfstand"]
+
+
+def header(frame: str) -> Header:
+    return Header(stamp=Time(sec=-5, nanosec=4_000_000_000), frame_id=frame)
+
+
+def joint_state(names: Sequence[str], frame: str = "base", sizes: int | None = None) -> JointState:
+    size = len(names) if sizes is None else sizes
+    return JointState(header=header(frame), name=list(names),
+                      position=array("d", np.arange(size) + 0.25),
+                      velocity=array("d", np.arange(size) - 0.5),
+                      effort=array("d", np.arange(size) * 1e9))  # fmt: skip
+
+
+def assert_alike(decoder: JointStateDecoder, message: JointState) -> None:
+    found = decoder(serialize_message(message))
+    assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
+    assert found.name == message.name
+    assert list(found.position) == list(message.position)
+    assert list(found.velocity) == list(message.velocity)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("names", [[], ["a"], ["ab", "c"], ["FL_HipX_joint", "", "gelenk_ö"]])
+def test_joint_state_is_read_as_rclpy_reads_it(frame: str, names: list[str]) -> None:
+    assert_alike(JointStateDecoder(), joint_state(names, frame))
+
+
+def test_joint_state_without_values_has_none() -> None:
+    assert_alike(JointStateDecoder(), joint_state(["a", "b"], sizes=0))
+
+
+def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
+    decoder = JointStateDecoder()
+    for names in ("ab", "ab", "ba", "a", "abc"):
+        assert_alike(decoder, joint_state(list(names), "base"))
+    for frame in ("base", "longer", ""):
+        assert_alike(decoder, joint_state(["a", "b"], frame))
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
+    covariance = np.arange(9.0) - 1.0
+    message = Imu(
+        header=header(frame), orientation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.4),
+        orientation_covariance=covariance, angular_velocity=Vector3(x=1.0, y=2.0, z=np.nan),
+        angular_velocity_covariance=covariance + 9.0,
+        linear_acceleration=Vector3(x=7.0, y=8.0, z=9.0))  # fmt: skip
+    found = read_imu(serialize_message(message))
+    assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
+    q, rate = found.orientation, found.angular_velocity
+    assert (q.x, q.y, q.z, q.w) == (0.1, 0.2, 0.3, 0.4)
+    assert found.orientation_covariance[0] == -1.0
+    assert (rate.x, rate.y) == (1.0, 2.0)
+    assert np.isnan(rate.z)
+
+
+def big_endian_imu() -> bytes:
+    """Encode an Imu in the other byte order, with x of the rotation rate 2.5."""
+    values = np.zeros(37, ">f8")
+    values[13] = 2.5
+    return b"\x00\x00\x00\x00" + np.array([7, 8, 1], ">u4").tobytes() + bytes(4) + values.tobytes()
+
+
+def test_other_encodings_are_left_to_rclpy() -> None:
+    found = read_imu(big_endian_imu())
+    assert (found.header.stamp.sec, found.angular_velocity.x) == (7, 2.5)
+
+
+def test_other_messages_are_left_to_rclpy() -> None:
+    assert decoder_of(Int32) is None

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot and a policy node as two real processes, and the one who operates them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from policy_msgs.msg import JointCommand
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.qos import QoSProfile
+
+from robot_sim.demo.processes import Processes
+from robot_sim.nodes.messages import NS_PER_S, nanoseconds
+from robot_sim.nodes.operator import MODES, Operator
+from robot_sim.trace import Trace
+
+SECONDS_TO_REACH = 20.0
+_EVERY_ONE = QoSProfile(depth=1000)
+_LEAD_S = 0.3
+
+
+class Rig:
+    """Sim, policy node and operator in one ROS 2 domain, in lockstep unless told otherwise."""
+
+    def __init__(
+        self, folder: Path, *, bundle: str = "lite3_walk", lockstep: bool = True,
+        sim: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Start both processes; `sim` holds further parameters of the sim node."""
+        self.trace_file = folder / "trace.npz"
+        self._nodes = Processes()
+        self.sim = self._nodes.start(
+            "sim_node",
+            {"lockstep": lockstep, "trace_file": str(self.trace_file), **(sim or {})},
+            folder / "sim_node.log",
+        )
+        self.policy = self._nodes.start(
+            "joint_policy_node",
+            {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
+            folder / "joint_policy_node.log",
+        )
+        self.commands: list[JointCommand] = []
+        self._odometry = Odometry()
+        self.operator = Operator(use_sim_time=lockstep, watch=self._nodes.check)
+        node = self.operator.node
+        node.create_subscription(JointCommand, "joint_command", self.commands.append, _EVERY_ONE)
+        node.create_subscription(Odometry, "odom", self._on_odometry, QoSProfile(depth=1))
+        self._parameters = node.create_client(SetParameters, "sim_node/set_parameters")
+        self.operator.wait_for_robot()
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End everything; the trace is written by then."""
+        self.operator.__exit__(None, None, None)
+        self._nodes.end()
+
+    def trace(self) -> Trace:
+        """End everything and return the simulator's ground truth."""
+        self.end()
+        return Trace.load(self.trace_file)
+
+    def expect_deaths(self) -> None:
+        """Let a node that ends be no reason to stop waiting."""
+        self.operator.watch = _look_away
+
+    @property
+    def height_m(self) -> float:
+        """Height of the body above the floor."""
+        return float(self._odometry.pose.pose.position.z)
+
+    @property
+    def forward_mps(self) -> float:
+        """Velocity along the body's x axis."""
+        return float(self._odometry.twist.twist.linear.x)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Guard counters of the newest status that are not zero."""
+        counters = self.operator.status.guard_counters
+        return {entry.name: entry.count for entry in counters if entry.count}
+
+    def fail(self, *faults: str) -> int:
+        """Plan faults written without a start, to begin 0.3 s from now; return when, in ns."""
+        start_ns = self.operator.now_ns + round(_LEAD_S * NS_PER_S)
+        at = f"@{start_ns / NS_PER_S:.3f}"
+        self.set_faults(*(_insert(fault, at) for fault in faults))
+        return start_ns
+
+    def set_faults(self, *faults: str) -> None:
+        """Replace the planned faults."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
+                               string_array_value=list(faults) or [""])  # fmt: skip
+        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+        future = self._parameters.call_async(request)
+        self.wait_until(future.done, "the new faults")
+        result = future.result().results[0]
+        assert result.successful, result.reason
+
+    def wait_until(self, reached: Any, what: str) -> None:
+        """Wait until something is there."""
+        self.operator.wait_until(reached, what, SECONDS_TO_REACH)
+
+    def edges_since(self, start_ns: int) -> list[tuple[str, int]]:
+        """Return each change of mode in the commands stamped after `start_ns`, with its stamp."""
+        seen = [(MODES[command.mode], nanoseconds(command.stamp)) for command in [*self.commands]]
+        pairs = itertools.pairwise(seen)
+        return [now for before, now in pairs if now[0] != before[0] and now[1] > start_ns]
+
+    def wait_for_latched_damp(self) -> None:
+        """Wait for DAMP by a fault."""
+        self.wait_until(lambda: self.operator.status.latched and self.operator.mode == "DAMP",
+                        "DAMP, latched")  # fmt: skip
+
+    def _on_odometry(self, message: Odometry) -> None:
+        self._odometry = message
+
+
+def _insert(fault: str, start: str) -> str:
+    """Write the start where the syntax of a fault wants it: before duration and value."""
+    place = min((fault.index(mark) for mark in "+=" if mark in fault), default=len(fault))
+    return f"{fault[:place]}{start}{fault[place:]}"
+
+
+def _look_away() -> None:
+    """Watch nothing."""
