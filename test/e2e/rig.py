@@ -108,6 +108,7 @@ class Rig:
         value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
                                string_array_value=list(faults) or [""])  # fmt: skip
         request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+        self.wait_until(self._parameters.service_is_ready, "the parameter service of the sim node")
         future = self._parameters.call_async(request)
         self.wait_until(future.done, "the new faults")
         result = future.result().results[0]

@@ -76,6 +76,10 @@ class Term:
         "relative topic of an external vector", default=None, pattern=_RELATIVE_TOPIC
     )
     size: int | None = entry("length of an external vector", default=None, minimum=1)
+    timeout_s: float | None = entry(
+        "age at which an external vector is too old, s; safety.state_timeout_s if absent",
+        default=None, exclusiveMinimum=0,
+    )  # fmt: skip
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
     history_length: int | None = entry(
         "frames of this term, where the layout is per_term; the observation's if absent",

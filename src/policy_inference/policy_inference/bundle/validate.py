@@ -130,13 +130,14 @@ class _Validator:
         self._values(f"{key}.scale", term.scale, names)
         self._ordered(f"{key}.clip", term.clip)
         options = {"joints": spec.size == "joints", "topic": spec.size == "external",
-                   "size": spec.size == "external", "period_s": spec.field == "phase"}
+                   "size": spec.size == "external", "timeout_s": spec.size == "external",
+                   "period_s": spec.field == "phase"}
         for option, belongs in options.items():
             given = getattr(term, option) is not None
             if given and not belongs:
                 self.reader.problem(f"{key}.{option}", "nothing", Found(f"{option}"),
                                     f"the term {term.term} has no such option")
-            if belongs and not given and option != "joints":
+            if belongs and not given and option not in ("joints", "timeout_s"):
                 self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
         if term.history_length is not None and observation.history.layout != "per_term":
             self.reader.problem(f"{key}.history_length", "nothing", term.history_length,

@@ -14,7 +14,7 @@ from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
-from policy_inference.core.limits import Limits
+from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
@@ -58,10 +58,9 @@ class Controller:
         contract = bundle.contract
         self._limits, self._clock = limits, clock
         self.state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
-        self.inputs = {
-            name: Input(name, None if name == "cmd_vel" else limits.state_timeout_ns)
-            for name in self.state.inputs
-        }
+        timeouts_ns = input_timeouts_ns(contract)
+        self.inputs = {name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns))
+                       for name in self.state.inputs}  # fmt: skip
         velocity = self.state.get("velocity_command")
         self.command = CommandFader(velocity, contract.velocity_command, limits)
         joints = contract.joints

@@ -78,5 +78,19 @@ def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
     )
 
 
+def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
+    """Return the time-outs of inputs that differ from robot state's; None is never too old.
+
+    A velocity command fades instead; an external vector may come at a rate of its own.
+    """
+    timeouts_ns: dict[str, int | None] = {"cmd_vel": None}
+    for observation in contract.observations.values():
+        for term in observation.terms:
+            if term.topic and term.timeout_s:
+                own_ns = _ns(term.timeout_s)
+                timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
+    return timeouts_ns
+
+
 def _ns(seconds: float | None) -> int:
     return round((seconds or 0.0) * 1e9)

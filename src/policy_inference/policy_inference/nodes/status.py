@@ -49,7 +49,7 @@ class StatusReporter:
 
     def start(self) -> None:
         """Measure the rate from now on; call it before the loop starts."""
-        self._counted = (self._reported.pacer.clock(), 0)
+        self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
 
@@ -87,8 +87,12 @@ class StatusReporter:
         self._node.destroy_publisher(self._diagnostics)
 
     def _measure_rate(self) -> None:
-        then_ns, ticks_then = self._counted
         now_ns, ticks = self._reported.pacer.clock(), self._reported.loop.ticks
+        if self._counted is None:
+            # Simulated time is not known before the first tick.
+            self._counted = (now_ns, ticks) if ticks else None
+            return
+        then_ns, ticks_then = self._counted
         asked_hz = self._reported.bundle.contract.rate_hz
         elapsed_s = (now_ns - then_ns) * 1e-9
         if 0.0 <= elapsed_s < 1.0:

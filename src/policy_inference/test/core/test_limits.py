@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import Tightening, input_timeouts_ns, limits_in_force
 from policy_inference.errors import PolicyError
 
 from .contracts import contract_of
@@ -64,3 +64,12 @@ def test_all_loosened_limits_are_named_at_once() -> None:
     with pytest.raises(PolicyError, match=r"max_tilt_rad.*\n.*margin") as caught:
         limits_in_force(contract_of(), Tightening(max_tilt_rad=2.0, margin=9.0, damp_after_s=0.05))
     assert "damp_after_s" not in str(caught.value)
+
+
+def test_an_external_vector_has_the_shortest_time_out_that_a_term_gives_it() -> None:
+    slow = {"term": "external", "topic": "height_scan", "size": 2, "timeout_s": 0.5}
+    contract = contract_of({"observations": {
+        "obs": {"terms": [slow, {"term": "external", "topic": "goal", "size": 3}]},
+        "map": {"terms": [{**slow, "timeout_s": 0.3}]},
+    }})  # fmt: skip
+    assert input_timeouts_ns(contract) == {"cmd_vel": None, "height_scan": 300 * MS}

@@ -1,0 +1,306 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Requests over services and topics: who is heard, who is refused, and with which words."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+
+from .bundles import write_external_bundle
+from .harness import NAN, Robot, Stage, is_damp
+
+pytestmark = pytest.mark.ros
+
+
+def refusal(robot: Robot, request: str) -> str:
+    """Ask for something that must be refused; return why."""
+    response = robot.ask(request)
+    assert not response.success
+    return str(response.message)
+
+
+def second_publisher(robot: Robot, node: JointPolicyNode, message: type, topic: str) -> None:
+    robot.node.create_publisher(message, topic, 10)
+    robot.until(lambda: node.count_publishers(topic) == 2, "two publishers")
+
+
+class TestMotion:
+    def test_stand_and_run_lead_to_the_policy(self, lockstep: Robot) -> None:
+        lockstep.is_told("stand")
+        assert lockstep.tick().mode == Mode.STAND
+        lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
+        lockstep.is_told("run")
+        assert lockstep.tick().mode == Mode.RUN
+
+    def test_answer_names_the_mode(self, lockstep: Robot) -> None:
+        assert lockstep.ask("stand").message == "STAND"
+        assert lockstep.ask("damp").message == "DAMP"
+
+    def test_damp_ends_a_motion_without_latching(self, lockstep: Robot) -> None:
+        lockstep.runs().is_told("damp")
+        assert is_damp(lockstep.tick())
+        lockstep.is_told("stand")
+
+    @pytest.mark.parametrize("request_name", ["stand", "run", "damp", "reset", "estop"])
+    def test_inactive_node_says_that_it_is(
+        self, stage: Stage, bundle: Path, request_name: str
+    ) -> None:
+        stage.node(bundle=str(bundle)).trigger_configure()
+        assert refusal(stage.robot, request_name) == (
+            "the node is not active; activate it first")
+
+
+class TestRefusals:
+    def test_run_before_stand(self, lockstep: Robot) -> None:
+        assert "the mode is DAMP, expected READY; ask for stand first" in refusal(lockstep, "run")
+
+    def test_inputs_that_never_came(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        robot.silent = {"joint_states", "imu/data"}
+        active(use_sim_time=True)
+        robot.is_met()
+        text = refusal(robot, "stand")
+        assert "joint_states: no message" in text
+        assert "imu/data: no message" in text
+
+    def test_inputs_that_are_old(self, lockstep: Robot) -> None:
+        lockstep.silent = {"imu/data"}
+        for _ in range(5):
+            lockstep.tick()
+        assert "imu/data: 100 ms old" in refusal(lockstep, "stand")
+
+    def test_message_that_does_not_fit_is_named(self, lockstep: Robot) -> None:
+        lockstep.names = ("left", "wheel")
+        for _ in range(4):
+            lockstep.tick()
+        assert "found missing: right" in refusal(lockstep, "stand")
+
+    def test_tilt(self, lockstep: Robot) -> None:
+        lockstep.quat_xyzw = (1.0, 0.0, 0.0, 0.0)
+        lockstep.tick()
+        assert "tilt 3.14 rad, limit 1.00 rad" in refusal(lockstep, "stand")
+
+    def test_joints_outside_their_limits(self, lockstep: Robot) -> None:
+        lockstep.position = (0.0, 3.0)
+        lockstep.tick()
+        assert "outside their position limits: right" in refusal(lockstep, "stand")
+
+    def test_values_that_are_not_finite(self, lockstep: Robot) -> None:
+        lockstep.velocity = (NAN, 0.0)
+        lockstep.tick()
+        assert "not finite: joint_vel" in refusal(lockstep, "stand")
+
+    def test_run_far_from_the_stand_pose(self, lockstep: Robot) -> None:
+        lockstep.is_told("stand")
+        lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
+        lockstep.position = (1.0, -0.2)
+        lockstep.tick()
+        assert "too far from the stand pose: left" in refusal(lockstep, "run")
+
+    def test_nobody_listens_to_the_command(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        active(use_sim_time=True)
+        robot.is_met()
+        robot.node.destroy_subscription(robot.listening)
+        assert "nobody listens to /joint_command" in refusal(robot, "stand")
+
+    @pytest.mark.parametrize("mode", [Mode.DAMP, Mode.READY])
+    def test_two_publishers_on_one_input(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, mode: Mode
+    ) -> None:
+        node = active(use_sim_time=True)
+        robot.is_met()
+        robot.tick()
+        if mode is Mode.READY:
+            robot.is_told("stand")
+            robot.until(lambda: robot.tick().mode == mode, "READY")
+        second_publisher(robot, node, JointState, "joint_states")
+        robot.tick()
+        text = refusal(robot, "run" if mode is Mode.READY else "stand")
+        assert "joint_states: 2 publishers, expected 1" in text
+
+    def test_everything_that_speaks_against_it_is_said(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        node = active(use_sim_time=True)
+        robot.is_met()
+        second_publisher(robot, node, JointState, "joint_states")
+        robot.silent = {"imu/data"}
+        for _ in range(5):
+            robot.tick()
+        text = refusal(robot, "run")
+        for piece in ("2 publishers", "the mode is DAMP", "imu/data: "):
+            assert piece in text
+
+
+class TestEstop:
+    def press(self, robot: Robot, way: str) -> None:
+        if way == "topic":
+            robot.until(lambda: robot.estop.get_subscription_count() == 1, "the e-stop's listener")
+            robot.estop.publish(Bool(data=True))
+        else:
+            robot.is_told("estop")
+
+    @pytest.mark.parametrize("way", ["topic", "service"])
+    def test_damps_at_once_without_waiting_for_a_tick(self, lockstep: Robot, way: str) -> None:
+        lockstep.runs()
+        before = len(lockstep.commands)
+        self.press(lockstep, way)
+        # Simulated time stands still: no tick can have done it.
+        lockstep.until(lambda: len(lockstep.commands) > before, "a command between ticks")
+        assert is_damp(lockstep.commands[-1])
+        assert is_damp(lockstep.tick())
+
+    @pytest.mark.parametrize("way", ["topic", "service"])
+    def test_stays_until_reset(self, lockstep: Robot, way: str) -> None:
+        lockstep.runs()
+        self.press(lockstep, way)
+        lockstep.until(lambda: is_damp(lockstep.tick()), "damping")
+        assert f"latched fault (estop: pressed by {way}); ask for reset first" in refusal(
+            lockstep, "stand")
+        lockstep.is_told("reset")
+        lockstep.is_told("stand")
+        assert lockstep.tick().mode == Mode.STAND
+
+    def test_command_beside_the_ticks_is_stamped_like_the_latest_tick(
+        self, lockstep: Robot
+    ) -> None:
+        """Otherwise a simulator that waits for the answer to a tick might miss it."""
+        answer = lockstep.runs().tick()
+        before = len(lockstep.commands)
+        self.press(lockstep, "topic")
+        lockstep.until(lambda: len(lockstep.commands) > before, "a command between ticks")
+        assert lockstep.commands[-1].stamp == answer.stamp
+        assert lockstep.commands[-1].sequence == answer.sequence + 1
+
+    def test_release_of_the_button_does_not_reset(self, lockstep: Robot) -> None:
+        lockstep.runs()
+        self.press(lockstep, "topic")
+        lockstep.until(lambda: is_damp(lockstep.tick()), "damping")
+        lockstep.estop.publish(Bool(data=False))
+        assert "ask for reset first" in refusal(lockstep, "stand")
+
+    def test_any_number_of_buttons_is_allowed(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        node = active(use_sim_time=True)
+        robot.is_met()
+        second_publisher(robot, node, Bool, "estop")
+        robot.tick()
+        robot.is_told("stand")
+
+    def test_before_activation_it_holds_afterwards(self, stage: Stage, bundle: Path) -> None:
+        node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
+        node.trigger_configure()
+        self.press(robot, "topic")
+        assert not robot.ask("run").success
+        node.trigger_activate()
+        robot.is_met()
+        assert "e-stop" in refusal(robot, "stand") or "estop" in refusal(robot, "stand")
+
+    def test_damps_while_a_tick_hangs_in_the_backend(
+        self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def hang(_: OnnxBackend) -> None:
+            hangs.set()
+            goes_on.wait()
+
+        lockstep.runs()
+        monkeypatch.setattr(OnnxBackend, "run", hang)
+        before = len(lockstep.commands)
+        lockstep.show_time()
+        lockstep.until(hangs.is_set, "a tick that hangs")
+        try:
+            self.press(lockstep, "topic")
+            lockstep.until(lambda: len(lockstep.commands) > before, "a command")
+            assert is_damp(lockstep.commands[-1])
+            assert "a tick has not returned; the backend hangs" in refusal(lockstep, "damp")
+        finally:
+            goes_on.set()
+        lockstep.until(lambda: lockstep.answers(), "the end of the tick")
+        assert is_damp(lockstep.commands[-1])
+
+
+class TestVelocityCommand:
+    def position(self, robot: Robot) -> list[float]:
+        return list(robot.tick().position)
+
+    def move(self, robot: Robot, vx: float) -> None:
+        robot.until(lambda: robot.cmd_vel.get_subscription_count() == 1, "the command's listener")
+        robot.cmd_vel.publish(Twist(linear=Vector3(x=vx)))
+
+    def test_reaches_the_policy(self, lockstep: Robot) -> None:
+        still = self.position(lockstep.runs())
+        self.move(lockstep, 0.7)
+        lockstep.until(lambda: self.position(lockstep) != pytest.approx(still, abs=1e-3),
+                       "another target")
+
+    def test_stamped_command_reaches_the_policy(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        robot.node.destroy_publisher(robot.cmd_vel)
+        stamped = robot.node.create_publisher(TwistStamped, "cmd_vel", 10)
+        active(use_sim_time=True, stamped_command=True)
+        still = self.position(robot.runs())
+        robot.until(lambda: stamped.get_subscription_count() == 1, "the command's listener")
+        message = TwistStamped()
+        message.twist.linear.x = 0.7
+        stamped.publish(message)
+        robot.until(lambda: self.position(robot) != pytest.approx(still, abs=1e-3),
+                    "another target")
+
+    def test_command_that_is_not_finite_is_ignored_and_counted(self, lockstep: Robot) -> None:
+        self.move(lockstep.runs(), 0.7)
+        lockstep.tick()
+        moving = self.position(lockstep)
+        self.move(lockstep, NAN)
+        status = lockstep.reported(
+            lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
+        assert status.mode == Mode.RUN
+        assert "expected finite numbers" in next(
+            entry.text for entry in status.inputs if entry.name == "cmd_vel")
+        assert moving is not None
+
+    def test_second_publisher_is_only_warned_of(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        node = active(use_sim_time=True)
+        robot.is_met()
+        second_publisher(robot, node, Twist, "cmd_vel")
+        assert "[WARN]" in next(
+            line for line in robot.hears("publishers on cmd_vel").splitlines()
+            if "publishers on cmd_vel" in line)
+        robot.runs()
+
+
+def counter(status: object, name: str) -> int:
+    return int({c.name: c.count for c in status.guard_counters}[name])  # type: ignore[attr-defined]  # message
+
+
+def test_policy_without_imu_and_command_needs_neither(
+    active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
+) -> None:
+    active(bundle=str(write_external_bundle(tmp_path / "b")), use_sim_time=True)
+    robot.is_met()
+    text = refusal(robot, "stand")
+    assert "scan: no message" in text
+    assert "imu" not in text
+
+
+def test_requests_do_not_wait_for_simulated_time(lockstep: Robot) -> None:
+    for _ in range(3):
+        assert lockstep.call(Trigger, "joint_policy_node/damp").success
