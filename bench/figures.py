@@ -75,7 +75,7 @@ def table(figures: Iterable[Figure]) -> str:
     for figure in figures:
         low, mid, high = min(figure.ratios), median(figure.ratios), max(figure.ratios)
         rows.append((
-            figure.name, f"{figure.value:.3g}",
+            figure.name, _number(figure.value),
             "" if figure.wanted is None else f"<= {figure.wanted:g}",
             _cell(_side(figure.ours), figure.unit), _cell(_side(figure.baseline), figure.unit),
             f"{mid:.2f} ({low:.2f} to {high:.2f})",
@@ -88,8 +88,12 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def _cell(side: dict[str, float], unit: str) -> str:
-    tail = f" ({side['p99']:.3g})" if "p99" in side else ""
-    return f"{side['median']:.3g}{tail} {unit}"
+    tail = f" ({_number(side['p99'])})" if "p99" in side else ""
+    return f"{_number(side['median'])}{tail} {unit}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000.0 else f"{value:.3g}"
 
 
 def machine() -> dict[str, Any]:

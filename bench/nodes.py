@@ -21,7 +21,7 @@ from bench.processes import (
 )
 from bench.robot import UprightRobot, upright_robot
 
-_REPETITIONS = 3
+_REPETITIONS = 5
 _STARTS = 5
 _ANSWERS = 250
 _LOAD_S = 6.0

@@ -56,6 +56,6 @@ def walker(renewable_rig: Callable[[bool], Rig]) -> Rig:
 def _recover(rig: Rig) -> None:
     rig.set_faults()
     rig.operator.let_go()
-    rig.operator.demand("reset")
     rig.operator.demand("damp")
+    rig.operator.demand("reset")
     rig.operator.stand_up()

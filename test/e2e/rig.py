@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,25 +36,32 @@ class Rig:
     ) -> None:  # fmt: skip
         """Start both processes; `sim` holds further parameters of the sim node."""
         self.trace_file = folder / "trace.npz"
-        self._nodes = Processes()
-        self.sim = self._nodes.start(
-            "sim_node",
-            {"lockstep": lockstep, "trace_file": str(self.trace_file), **(sim or {})},
-            folder / "sim_node.log",
-        )
-        self.policy = self._nodes.start(
-            "joint_policy_node",
-            {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
-            folder / "joint_policy_node.log",
-        )
         self.commands: list[JointCommand] = []
         self._odometry = Odometry()
-        self.operator = Operator(use_sim_time=lockstep, watch=self._nodes.check)
+        with ExitStack() as opened:
+            nodes = opened.enter_context(Processes())
+            self.sim = nodes.start(
+                "sim_node",
+                {"lockstep": lockstep, "trace_file": str(self.trace_file), **(sim or {})},
+                folder / "sim_node.log",
+            )
+            self.policy = nodes.start(
+                "joint_policy_node",
+                {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
+                folder / "joint_policy_node.log",
+            )
+            operator = Operator(use_sim_time=lockstep, watch=nodes.check)
+            self.operator = opened.enter_context(operator)
+            self._listen()
+            operator.wait_for_robot()
+            self.wait_until(lambda: self.height_m > 0.0, "odometry")
+            self._opened = opened.pop_all()
+
+    def _listen(self) -> None:
         node = self.operator.node
-        node.create_subscription(JointCommand, "joint_command", self.commands.append, _EVERY_ONE)
+        node.create_subscription(JointCommand, "joint_command", self._on_command, _EVERY_ONE)
         node.create_subscription(Odometry, "odom", self._on_odometry, QoSProfile(depth=1))
         self._parameters = node.create_client(SetParameters, "sim_node/set_parameters")
-        self.operator.wait_for_robot()
 
     def __enter__(self) -> Rig:
         return self
@@ -68,8 +76,7 @@ class Rig:
 
     def end(self) -> None:
         """End everything; the trace is written by then."""
-        self.operator.__exit__(None, None, None)
-        self._nodes.end()
+        self._opened.close()
 
     def trace(self) -> Trace:
         """End everything and return the simulator's ground truth."""
@@ -125,12 +132,18 @@ class Rig:
         return [now for before, now in pairs if now[0] != before[0] and now[1] > start_ns]
 
     def wait_for_latched_damp(self) -> None:
-        """Wait for DAMP by a fault."""
+        """Wait for DAMP by a fault, in the status and in the commands."""
         self.wait_until(lambda: self.operator.status.latched and self.operator.mode == "DAMP",
                         "DAMP, latched")  # fmt: skip
+        self.wait_until(lambda: self.commands[-1].mode == JointCommand.MODE_DAMP, "DAMP commanded")
+
+    def _on_command(self, message: JointCommand) -> None:
+        self.commands.append(message)
+        self.operator.notify()
 
     def _on_odometry(self, message: Odometry) -> None:
         self._odometry = message
+        self.operator.notify()
 
 
 def _insert(fault: str, start: str) -> str:

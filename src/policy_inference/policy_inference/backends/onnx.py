@@ -43,8 +43,8 @@ class OnnxBackend(BackendBase):
             )
         except Exception as error:  # the runtime's exceptions share no other base
             raise BackendError(f"{file}: not a model that ONNX Runtime "
-                               f"{onnxruntime.__version__} loads from one file (weights in a second "
-                               f"file must be merged into it): {error}") from error
+                               f"{onnxruntime.__version__} loads from one file (weights in a "
+                               f"second file must be merged into it): {error}") from error
         details = {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "CPU, 1 thread"}
         return (
             [_spec(file, node) for node in self._session.get_inputs()],

@@ -34,7 +34,8 @@ class JointOrder:
         if len(values) != len(self._found):
             raise RobotError(f"expected {len(self._found)} values, one per name, found "
                              f"{len(values)}")
-        values.take(self._index, out=out)
+        # mode="clip" spares the copy that the bounds check of take(out=) needs.
+        values.take(self._index, out=out, mode="clip")
 
     def _indices(self, names: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         counts = {name: list(names).count(name) for name in self._names}

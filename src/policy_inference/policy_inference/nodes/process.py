@@ -3,6 +3,7 @@
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -37,15 +38,18 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         rclpy.try_shutdown()
         return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    asked_to_end = threading.Event()
+    asked, asking = socket.socketpair()
+    # The system may give a signal to any thread; a byte wakes this one whichever it was.
+    asking.setblocking(False)
+    signal.set_wakeup_fd(asking.fileno())
     for number in _END_SIGNALS:
-        signal.signal(number, lambda *_: asked_to_end.set())
+        signal.signal(number, lambda *_: None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.get_parameter("autostart").value and not _autostart(node):
             return 2
-        _serve(executor, asked_to_end, node.halt)
+        _serve(executor, node.halt, asked, asking)
         return 0
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
@@ -57,6 +61,9 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         # Python gives handlers back before it ends; a second signal would then kill it.
         for number in _END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        asked.close()
+        asking.close()
 
 
 def _autostart(node: LifecycleBase) -> bool:
@@ -65,12 +72,16 @@ def _autostart(node: LifecycleBase) -> bool:
 
 
 def _serve(
-    executor: SingleThreadedExecutor, asked_to_end: threading.Event, halt: Callable[[], None]
-) -> None:
+    executor: SingleThreadedExecutor, halt: Callable[[], None], asked: socket.socket,
+    asking: socket.socket,
+) -> None:  # fmt: skip
     """Spin until asked to end, and halt; what a callback raises ends it too and is raised here."""
+    ending = threading.Event()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor") as threads:
-        spinning = threads.submit(_spin, executor, asked_to_end)
-        asked_to_end.wait()
+        spinning = threads.submit(_spin, executor, ending)
+        spinning.add_done_callback(lambda _: asking.send(b"\0"))
+        asked.recv(1)
+        ending.set()
         try:
             halt()
         finally:
@@ -79,9 +90,6 @@ def _serve(
     spinning.result()
 
 
-def _spin(executor: SingleThreadedExecutor, asked_to_end: threading.Event) -> None:
-    try:
-        while not asked_to_end.is_set():
-            executor.spin_once()
-    finally:
-        asked_to_end.set()
+def _spin(executor: SingleThreadedExecutor, ending: threading.Event) -> None:
+    while not ending.is_set():
+        executor.spin_once()

@@ -22,7 +22,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stage(_own_ros_domain: None, capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+def stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
     """Nodes and a robot; all ends with the test."""
     rclpy.init(args=[])
     stage = Stage(lambda: capfd.readouterr().err)
@@ -42,7 +42,7 @@ def active(stage: Stage, bundle: Path) -> Callable[..., JointPolicyNode]:
     """Configure and activate a node with parameters."""
 
     def start(**parameters: object) -> JointPolicyNode:
-        node = stage.node(**{"bundle": str(bundle), **parameters})
+        node = stage.node(**{"bundle": str(bundle), "status_rate_hz": 20.0, **parameters})
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
         return node

@@ -5,7 +5,7 @@
 import math
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -65,6 +65,11 @@ class Robot:
     ) -> Any:
         return self.node.create_subscription(message, topic, into.append, qos)
 
+    def is_joined_by_publisher(self, watching: Node, message: type[Any], topic: str) -> None:
+        """Publish on a topic that has a publisher; the node that watches knows of both."""
+        self.node.create_publisher(message, topic, 10)
+        self.until(lambda: watching.count_publishers(topic) == 2, "two publishers")
+
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Spin until the condition holds; fail the test with `what` if it never does."""
         ends_s = time.monotonic() + DEADLINE_S
@@ -122,6 +127,17 @@ class Robot:
         self.send()
         self.send_clock()
 
+    def shows_time_until(
+        self, condition: Callable[[], object], what: str, step_ns: int = PERIOD_NS
+    ) -> None:
+        """Let simulated time pass until the condition holds."""
+
+        def act() -> object:
+            self.show_time(step_ns)
+            return condition()
+
+        self.until(act, what)
+
     def tick(self, step_ns: int = PERIOD_NS) -> JointCommand:
         """Let simulated time pass; return the command that answers it."""
         self.show_time(step_ns)
@@ -145,7 +161,7 @@ class Robot:
     def runs(self) -> "Robot":
         """Tick until the policy runs and has its gains to itself."""
         self.is_met()
-        self.until(lambda: self.tick().mode == Mode.DAMP, "a tick in DAMP")
+        self.tick()
         self.is_told("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
         self.is_told("run")
@@ -213,6 +229,16 @@ def is_damp(command: JointCommand) -> bool:
     return (command.mode == JointCommand.MODE_DAMP
             and list(command.damping) == [DAMP_DAMPING] * len(JOINTS)
             and not any((*command.stiffness, *command.velocity, *command.effort)))
+
+
+def entities(node: Node) -> Mapping[str, list[str]]:
+    """Return the topics and services of a node, and how many timers it has."""
+    return {
+        "publishers": sorted(p.topic_name for p in node.publishers),
+        "subscriptions": sorted(s.topic_name for s in node.subscriptions),
+        "services": sorted(s.srv_name for s in node.services),
+        "timers": [str(len(list(node.timers)))],
+    }
 
 
 NAN = math.nan

@@ -3,14 +3,13 @@
 """Transitions: what is published in which state, and that nothing is left behind."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_inference.interfaces import Mode
@@ -18,20 +17,10 @@ from policy_inference.nodes import joint_policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import MISSING, write_bundle
-from .harness import Robot, Stage, is_damp
+from .harness import Robot, Stage, entities, is_damp
 
 pytestmark = pytest.mark.ros
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-def entities(node: Node) -> Mapping[str, list[str]]:
-    """Return the topics and services of a node, and how many timers it has."""
-    return {
-        "publishers": sorted(p.topic_name for p in node.publishers),
-        "subscriptions": sorted(s.topic_name for s in node.subscriptions),
-        "services": sorted(s.srv_name for s in node.services),
-        "timers": [str(len(list(node.timers)))],
-    }
 
 
 def state_of(robot: Robot) -> str:
@@ -123,7 +112,7 @@ def test_counts_begin_anew_with_each_activation(
 
 
 def test_time_between_configure_and_activate_counts_neither_as_missed_nor_as_slow(
-    stage: Stage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, bundle: Path
 ) -> None:
     node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
     node.trigger_configure()
@@ -222,7 +211,8 @@ def test_transition_that_is_not_possible_is_refused_and_the_node_lives(
     active(use_sim_time=True)
     robot.runs()
     assert not change(robot, Transition.TRANSITION_ACTIVATE)
-    robot.hears("transition refused")
+    # In the words of this node, or of rclpy since Kilted.
+    robot.hears("transition")
     assert robot.tick().mode == Mode.RUN
     assert state_of(robot) == "active"
 
@@ -245,50 +235,6 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
     assert node.trigger_configure() is SUCCESS
 
 
-BAD_INPUT = {
-    "no bundle": ({"bundle": "/nowhere/at/all"}, {}, "expected a bundle folder, found nothing"),
-    "contract": ({}, {"rate_hz": 0}, "rate_hz: expected"),
-    "hash": ({}, {"model.artifacts": {"onnx": {"file": "policy.onnx", "sha256": "0" * 64,
-                                               "precision": "fp32"}}}, "expected sha256 000"),
-    "no artifact": ({}, {"model.artifacts": {"rknn": {"file": "p.rknn", "sha256": "0" * 64,
-                                                      "precision": "int8"}}},
-                    "no artifact for the backend 'onnx'; this bundle has rknn"),
-    "backend": ({"backend": "magic"}, {}, "expected names of installed backends"),
-    "output": ({"output": "position_array"}, {}, "cannot express safety.on_fault: damp"),
-    "trigger": ({"trigger": "scan"}, {}, "parameter trigger: expected timer or an input of the "
-                "contract (joint_states, imu/data, cmd_vel), found 'scan'"),
-    "loosening": ({"safety__max_tilt_rad": 1.5}, {}, "never loosen it"),
-    "zero": ({"safety__margin": 0.0}, {}, "margin: expected a value in (0, "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_is_one_clear_line_and_leaves_nothing(
-    stage: Stage, tmp_path: Path, case: str
-) -> None:
-    parameters, changes, said = BAD_INPUT[case]
-    bundle = write_bundle(tmp_path / "b", changes)
-    node = stage.node(**{"bundle": str(bundle), **parameters})
-    before = entities(node)
-    assert node.trigger_configure() is FAILURE
-    log = stage.robot.hears(said)
-    assert log.count("[ERROR]") == len(log.splitlines()) == 1
-    assert entities(node) == before
-    assert stage.robot.commands == []
-
-
-def test_everything_that_is_wrong_is_said_at_once(stage: Stage, tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "b", {"rate_hz": 0, "damp": MISSING})
-    assert stage.node(bundle=str(bundle)).trigger_configure() is FAILURE
-    stage.robot.hears("rate_hz")
-    stage.robot.hears("damp")
-
-
-def test_missing_bundle_parameter_is_named(stage: Stage) -> None:
-    assert stage.node().trigger_configure() is FAILURE
-    stage.robot.hears("parameter bundle: expected a value, found none")
-
-
 def test_tightened_limits_are_in_force(
     active: Callable[..., JointPolicyNode], robot: Robot
 ) -> None:
@@ -297,14 +243,6 @@ def test_tightened_limits_are_in_force(
     assert list(robot.tick().effort_limit) == [10.0, 10.0]
     robot.quat_xyzw = (0.15, 0.0, 0.0, 0.9887)
     assert is_damp(robot.tick())
-
-
-def test_backend_that_was_skipped_is_reported(
-    active: Callable[..., JointPolicyNode], stage: Stage, tmp_path: Path
-) -> None:
-    bundle = write_bundle(tmp_path / "b")
-    node = stage.node(bundle=str(bundle), backend="onnx, onnx")
-    assert node.trigger_configure() is SUCCESS
 
 
 def test_bundle_without_nominal_is_warned_of(stage: Stage, tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
 
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.interfaces import Mode
@@ -27,11 +25,6 @@ def refusal(robot: Robot, request: str) -> str:
     response = robot.ask(request)
     assert not response.success
     return str(response.message)
-
-
-def second_publisher(robot: Robot, node: JointPolicyNode, message: type, topic: str) -> None:
-    robot.node.create_publisher(message, topic, 10)
-    robot.until(lambda: node.count_publishers(topic) == 2, "two publishers")
 
 
 class TestMotion:
@@ -126,7 +119,7 @@ class TestRefusals:
         if mode is Mode.READY:
             robot.is_told("stand")
             robot.until(lambda: robot.tick().mode == mode, "READY")
-        second_publisher(robot, node, JointState, "joint_states")
+        robot.is_joined_by_publisher(node, JointState, "joint_states")
         robot.tick()
         text = refusal(robot, "run" if mode is Mode.READY else "stand")
         assert "joint_states: 2 publishers, expected 1" in text
@@ -136,7 +129,7 @@ class TestRefusals:
     ) -> None:
         node = active(use_sim_time=True)
         robot.is_met()
-        second_publisher(robot, node, JointState, "joint_states")
+        robot.is_joined_by_publisher(node, JointState, "joint_states")
         robot.silent = {"imu/data"}
         for _ in range(5):
             robot.tick()
@@ -197,7 +190,7 @@ class TestEstop:
     ) -> None:
         node = active(use_sim_time=True)
         robot.is_met()
-        second_publisher(robot, node, Bool, "estop")
+        robot.is_joined_by_publisher(node, Bool, "estop")
         robot.tick()
         robot.is_told("stand")
 
@@ -235,62 +228,6 @@ class TestEstop:
         assert is_damp(lockstep.commands[-1])
 
 
-class TestVelocityCommand:
-    def position(self, robot: Robot) -> list[float]:
-        return list(robot.tick().position)
-
-    def move(self, robot: Robot, vx: float) -> None:
-        robot.until(lambda: robot.cmd_vel.get_subscription_count() == 1, "the command's listener")
-        robot.cmd_vel.publish(Twist(linear=Vector3(x=vx)))
-
-    def test_reaches_the_policy(self, lockstep: Robot) -> None:
-        still = self.position(lockstep.runs())
-        self.move(lockstep, 0.7)
-        lockstep.until(lambda: self.position(lockstep) != pytest.approx(still, abs=1e-3),
-                       "another target")
-
-    def test_stamped_command_reaches_the_policy(
-        self, active: Callable[..., JointPolicyNode], robot: Robot
-    ) -> None:
-        robot.node.destroy_publisher(robot.cmd_vel)
-        stamped = robot.node.create_publisher(TwistStamped, "cmd_vel", 10)
-        active(use_sim_time=True, stamped_command=True)
-        still = self.position(robot.runs())
-        robot.until(lambda: stamped.get_subscription_count() == 1, "the command's listener")
-        message = TwistStamped()
-        message.twist.linear.x = 0.7
-        stamped.publish(message)
-        robot.until(lambda: self.position(robot) != pytest.approx(still, abs=1e-3),
-                    "another target")
-
-    def test_command_that_is_not_finite_is_ignored_and_counted(self, lockstep: Robot) -> None:
-        self.move(lockstep.runs(), 0.7)
-        lockstep.tick()
-        moving = self.position(lockstep)
-        self.move(lockstep, NAN)
-        status = lockstep.reported(
-            lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
-        assert status.mode == Mode.RUN
-        assert "expected finite numbers" in next(
-            entry.text for entry in status.inputs if entry.name == "cmd_vel")
-        assert moving is not None
-
-    def test_second_publisher_is_only_warned_of(
-        self, active: Callable[..., JointPolicyNode], robot: Robot
-    ) -> None:
-        node = active(use_sim_time=True)
-        robot.is_met()
-        second_publisher(robot, node, Twist, "cmd_vel")
-        assert "[WARN]" in next(
-            line for line in robot.hears("publishers on cmd_vel").splitlines()
-            if "publishers on cmd_vel" in line)
-        robot.runs()
-
-
-def counter(status: object, name: str) -> int:
-    return int({c.name: c.count for c in status.guard_counters}[name])  # type: ignore[attr-defined]  # message
-
-
 def test_policy_without_imu_and_command_needs_neither(
     active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
 ) -> None:
@@ -299,8 +236,3 @@ def test_policy_without_imu_and_command_needs_neither(
     text = refusal(robot, "stand")
     assert "scan: no message" in text
     assert "imu" not in text
-
-
-def test_requests_do_not_wait_for_simulated_time(lockstep: Robot) -> None:
-    for _ in range(3):
-        assert lockstep.call(Trigger, "joint_policy_node/damp").success

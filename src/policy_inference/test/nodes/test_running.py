@@ -114,8 +114,8 @@ class TestClocks:
     def test_time_that_is_shown_again_at_rest_is_answered_again(self, lockstep: Robot) -> None:
         """The first answer may have met no one: a simulator would wait for it for ever."""
         first = lockstep.tick()
-        lockstep.until(lambda: lockstep.show_time(step_ns=0) or len(lockstep.answers()) > 1,
-                       "another answer")
+        lockstep.shows_time_until(lambda: len(lockstep.answers()) > 1, "a second answer",
+                                  step_ns=0)
         assert lockstep.answers()[-1].stamp == first.stamp
 
     def test_clock_that_runs_backwards_damps_until_reset(self, lockstep: Robot) -> None:
@@ -244,8 +244,7 @@ class TestTicks:
         bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
         robot.silent = {"joint_states"}
         active(bundle=str(bundle), use_sim_time=True)
-        robot.until(lambda: robot.show_time() or robot.statuses and robot.statuses[-1].ticks > 3,
-                    "ticks")
+        robot.shows_time_until(lambda: robot.statuses and robot.statuses[-1].ticks > 3, "ticks")
         assert robot.commands == []
         robot.silent = set()
         robot.is_met()

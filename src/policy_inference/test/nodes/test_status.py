@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_msgs.msg import PolicyStatus
+from policy_msgs.msg import InputStatus, PolicyStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
@@ -32,7 +32,7 @@ def newest(robot: Robot) -> PolicyStatus:
     return robot.statuses[-1]
 
 
-def entry(status: PolicyStatus, name: str) -> object:
+def entry(status: PolicyStatus, name: str) -> InputStatus:
     return next(entry for entry in status.inputs if entry.name == name)
 
 
@@ -88,10 +88,9 @@ def test_inputs_have_ages_and_publishers(lockstep: Robot) -> None:
     lockstep.silent = {"imu/data"}
     status = newest(lockstep)
     joint_states, imu = entry(status, "joint_states"), entry(status, "imu/data")
-    assert isinstance(status.inputs, list)
-    assert (joint_states.ok, joint_states.publishers) == (True, 1)  # type: ignore[attr-defined]
-    assert joint_states.age_s == pytest.approx(0.0, abs=0.0201)  # type: ignore[attr-defined]
-    assert imu.age_s == pytest.approx(0.04, abs=0.0201)  # type: ignore[attr-defined]
+    assert (joint_states.ok, joint_states.publishers) == (True, 1)
+    assert joint_states.age_s == pytest.approx(0.0, abs=0.0201)
+    assert imu.age_s == pytest.approx(0.04, abs=0.0201)
 
 
 def test_input_that_never_came_is_infinitely_old(
@@ -101,15 +100,14 @@ def test_input_that_never_came_is_infinitely_old(
     active(use_sim_time=True)
     robot.is_met()
     found = entry(newest(robot), "joint_states")
-    assert math.isinf(found.age_s)  # type: ignore[attr-defined]
-    assert (found.ok, found.text) == (  # type: ignore[attr-defined]
-        False, "joint_states: no message")
+    assert math.isinf(found.age_s)
+    assert (found.ok, found.text) == (False, "joint_states: no message")
 
 
 def test_message_that_does_not_fit_is_named_in_the_status(lockstep: Robot) -> None:
     lockstep.names = ("left", "wheel")
     found = entry(newest(lockstep), "joint_states")
-    assert "missing: right" in found.text  # type: ignore[attr-defined]
+    assert "missing: right" in found.text
 
 
 def test_second_publisher_in_run_is_an_error_while_motion_goes_on(
@@ -121,8 +119,8 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(
     line = next(line for line in robot.hears("2 publishers on joint_states").splitlines()
                 if "2 publishers" in line)
     assert "[ERROR]" in line
-    status = robot.reported(lambda s: not entry(s, "joint_states").ok, "the report")  # type: ignore[attr-defined]
-    assert "2 publishers" in entry(status, "joint_states").text  # type: ignore[attr-defined]
+    status = robot.reported(lambda s: not entry(s, "joint_states").ok, "the report")
+    assert "2 publishers" in entry(status, "joint_states").text
     assert robot.tick().mode == Mode.RUN
     assert robot.log.count("publishers on joint_states") == 1
 

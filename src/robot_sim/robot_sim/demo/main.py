@@ -52,7 +52,8 @@ def _demonstrate(given: argparse.Namespace) -> int:
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / "summary.json").write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
-    draw(shown(trace), given.output)
+    if given.pictures:
+        draw(shown(trace), given.output)
     if metrics.falls or reported.left_run:
         _log.error("robot_sim_demo: expected a walk without a fall, found %d; the policy node "
                    "says: %s%s", metrics.falls, reported.reason, _advice(given, reported)
@@ -78,6 +79,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("out/demo"), help="folder for results")
     add("--lockstep", action="store_true",
         help="let simulated time wait for each command, instead of real time")  # fmt: skip
+    add("--no-pictures", action="store_false", dest="pictures",
+        help="neither plots nor video, which takes longer than the walk")  # fmt: skip
     return parser.parse_args(args)
 
 

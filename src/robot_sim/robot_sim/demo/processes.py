@@ -91,12 +91,12 @@ class NodeProcess:
             raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs"
                            ) from None  # fmt: skip
 
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask the process to end, insist after 10 s; return its exit status."""
+    def end(self, *, patience_s: float = _TIME_TO_LEAVE_S) -> int:
+        """Ask the process to end, insist after `patience_s`; return its exit status."""
         if self.status is None:
-            self.send(number)
+            self.send(signal.SIGINT)
             try:
-                return self.wait()
+                return self.wait(patience_s)
             except SimError:
                 self.send(signal.SIGKILL)
         return self._process.wait()

@@ -33,6 +33,7 @@ _NEWEST = QoSProfile(depth=1)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
 _ANSWER_TIMEOUT_S = 10.0
+_MOTION_TIMEOUT_S = 20.0
 
 
 class Operator:
@@ -129,6 +130,7 @@ class Operator:
         """
         self.wait_until(self._served, "the services of the policy node", timeout_s)
         self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
+        self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
 
     def request(self, name: str) -> tuple[bool, str]:
         """Ask the policy node for `stand`, `run`, `damp`, `reset` or `estop`.
@@ -159,14 +161,17 @@ class Operator:
         """Let the robot stand up and the policy run.
 
         Raises:
-            SimError: The policy node refused, or did not get there within 20 s.
+            SimError: The policy node refused, met a fault, or did not get there within 20 s.
         """
         self.demand("stand")
-        self.wait_for_mode("READY")
+        self.wait_until(lambda: self.mode != "DAMP", "the robot to begin", _MOTION_TIMEOUT_S)
+        self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
+        if self.mode == "DAMP":
+            raise SimError(f"stand: the policy node gave up: {self.status.reason}")
         self.demand("run")
         self.wait_for_mode("RUN")
 
-    def wait_for_mode(self, mode: str, timeout_s: float = 20.0) -> None:
+    def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
         """Wait until the status shows this mode.
 
         Raises:

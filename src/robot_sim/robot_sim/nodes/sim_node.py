@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ import rclpy
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -50,6 +52,7 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
+from robot_sim.nodes.parameters import PARAMETERS, declared, whole_steps
 from robot_sim.trace import TraceRecorder
 from robot_sim.world import World
 
@@ -57,23 +60,9 @@ NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
 
 _ANSWER_TIMEOUT_S = 2.0
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
 _BEHIND_NS = 100_000_000
-_PARAMETERS: dict[str, tuple[Any, str]] = {
-    "lockstep": (False, "Wait for the command of each tick and publish /clock"),
-    "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
-    "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
-    "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
-    "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    "pose": ("lying", "How the robot starts: lying or standing"),
-    "friction": (1.0, "Sliding friction of feet and floor"),
-    "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
-    "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
-    "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
-    "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
-    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
-    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
-}
 
 
 class SimNode(Node):
@@ -86,17 +75,16 @@ class SimNode(Node):
             SimError: A parameter does not fit.
         """
         super().__init__("sim_node")
-        for name, (default, doc) in _PARAMETERS.items():
-            self.declare_parameter(name, default, ParameterDescriptor(description=doc))
+        self._get = declared(self)
         seed = self._get("seed")
         self.world = World(friction=self._get("friction"), seed=seed, pose=self._get("pose"))
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = FaultPlan.parse(self._get("faults"), seed=seed)
         order = [name for name in self._get("joint_order") if name] or self.world.joint_names
         self._joint_state = JointStateWriter(order, self.world.joint_names)
-        self._period_ns = self._whole_steps("period_s", self._get("period_s"))
+        self._period_ns = whole_steps("period_s", self._get("period_s"), self.world)
         self._periods_ns = {
-            name: self._whole_steps(name, 1.0 / self._get(name))
+            name: whole_steps(name, 1.0 / self._get(name), self.world)
             for name in ("joint_state_rate_hz", "imu_rate_hz", "contact_rate_hz")
         }
         self._recorder = TraceRecorder() if self._get("trace_file") else None
@@ -106,7 +94,7 @@ class SimNode(Node):
         self._mode = math.nan
         self._received: JointCommand | None = None
         self._arrival = threading.Condition()
-        self.stopped = threading.Event()
+        self.stopped = False
         self._create_entities()
         self.add_on_set_parameters_callback(self._on_set)
 
@@ -117,16 +105,20 @@ class SimNode(Node):
         self._joint_states = publish(JointState, "joint_states")
         self._imu, self._odom = publish(Imu, "imu/data"), publish(Odometry, "odom")
         self._contacts = publish(ContactForces, "contact_forces")
-        self._clock = publish(Clock, "/clock") if self._get("lockstep") else None
+        self._time = publish(Clock, "/clock") if self._get("lockstep") else None
         self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
         self.create_subscription(Twist, "cmd_vel", self._on_velocity, NEWEST)
 
     def run(self) -> None:
-        """Simulate until `stopped` is set or the duration is over."""
-        if self._clock is not None:
+        """Simulate until `stop` or until the duration is over."""
+        if self._time is not None:
             self._run_lockstep()
         else:
             self._run_real_time()
+
+    def stop(self) -> None:
+        """Let `run` return soon; may be called from a signal handler and from any thread."""
+        self.stopped = True
 
     def save_trace(self) -> None:
         """Write the trace, if one was asked for and there is anything in it."""
@@ -155,7 +147,7 @@ class SimNode(Node):
 
     def _run_lockstep(self) -> None:
         """Wait for the answer to each tick."""
-        assert self._clock is not None
+        assert self._time is not None
         answered = True
         while self._goes_on():
             now_ns, began = self.world.time_ns, time.monotonic()
@@ -163,7 +155,7 @@ class SimNode(Node):
             if answered:
                 waits_for_first = now_ns == 0
                 answered = self._wait_for_answer(now_ns, forever=waits_for_first)
-                if not answered and not self.stopped.is_set():
+                if not answered and not self.stopped:
                     self.get_logger().error(
                         f"no command for t = {now_ns / NS_PER_S:.3f} s within "
                         f"{_ANSWER_TIMEOUT_S:g} s; the drives damp")
@@ -176,14 +168,14 @@ class SimNode(Node):
 
     def _show(self, now_ns: int) -> None:
         """Publish all sensors of this time, then the time."""
-        assert self._clock is not None
+        assert self._time is not None
         self._publish(list(self._periods_ns), time_of(now_ns))
-        self._clock.publish(Clock(clock=time_of(now_ns)))
+        self._time.publish(Clock(clock=time_of(now_ns)))
 
     def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
         """Repeat sensors and time until the answer comes: they may have met no one, or be lost."""
         ends = time.monotonic() + _ANSWER_TIMEOUT_S
-        while not self.stopped.is_set() and (forever or time.monotonic() < ends):
+        while not self.stopped and (forever or time.monotonic() < ends):
             if self._answer(now_ns, _REPEAT_S):
                 return True
             self._show(now_ns)
@@ -199,7 +191,7 @@ class SimNode(Node):
 
     def _goes_on(self) -> bool:
         over = self._ends_ns is not None and self.world.time_ns >= self._ends_ns
-        return not over and not self.stopped.is_set()
+        return not over and not self.stopped
 
     def _step(self, duration_ns: int) -> None:
         """Give the newest command to the drives and advance."""
@@ -250,7 +242,7 @@ class SimNode(Node):
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Switch faults; everything else is read at the start only."""
         for parameter in parameters:
-            if parameter.name != "faults" and parameter.name in _PARAMETERS:
+            if parameter.name != "faults" and parameter.name in PARAMETERS:
                 reason = f"{parameter.name} is read when the node starts; start it anew"
                 return SetParametersResult(successful=False, reason=reason)
             if parameter.name == "faults":
@@ -263,45 +255,42 @@ class SimNode(Node):
                 self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         return SetParametersResult(successful=True)
 
-    def _get(self, name: str) -> Any:
-        return self.get_parameter(name).value
-
-    def _whole_steps(self, name: str, period_s: float) -> int:
-        """Return a period in ns, which must be a multiple of the physics step."""
-        period_ns = round(period_s * NS_PER_S)
-        if period_ns <= 0 or period_ns % self.world.timestep_ns:
-            raise SimError(f"{name}: expected a period that is a multiple of "
-                           f"{self.world.timestep_ns / 1e6:g} ms, got {period_s * 1e3:g} ms")
-        return period_ns
-
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `sim_node`."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    """Entry point of the command `sim_node`; it ends with status 2 where a parameter is wrong."""
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SimNode()
-    except SimError as error:
+    except (SimError, RuntimeError, ParameterException) as error:
         rclpy.logging.get_logger("sim_node").error(str(error))
         rclpy.try_shutdown()
         sys.exit(2)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: node.stopped.set())
+    for number in _END_SIGNALS:
+        signal.signal(number, lambda *_: node.stop())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), name="executor")
-    spinner.start()
     try:
-        node.run()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor") as threads:
+            spinning = threads.submit(_spin, executor, node)
+            try:
+                node.run()
+            finally:
+                node.stop()
+        spinning.result()
     finally:
         executor.shutdown()
-        spinner.join()
         node.save_trace()
         node.destroy_node()
         rclpy.try_shutdown()
+        # Python gives handlers back before it ends; a second signal would then kill it.
+        for number in _END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: SingleThreadedExecutor, node: SimNode) -> None:
+    """Spin until the node stops; it stops, too, when a callback raises."""
     try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
+        while not node.stopped:
+            executor.spin_once(timeout_sec=_REPEAT_S)
+    finally:
+        node.stop()

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `joint_policy_node` as a process: how it ends, and that it does not begin badly."""
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.srv import GetState
+
+from .bundles import write_bundle
+from .harness import DEADLINE_S, Robot, is_damp
+
+pytestmark = pytest.mark.ros
+Process = subprocess.Popen[str]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """Start the command with parameters as given on a command line."""
+    running: list[Process] = []
+
+    def run(*parameters: str) -> Process:
+        words = [word for parameter in parameters for word in ("-p", parameter)]
+        process = subprocess.Popen(
+            ["joint_policy_node", "--ros-args", *words], text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: Process) -> tuple[int, str]:
+    """Wait for the end of a process; return its exit status and what it printed."""
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_running_policy_with_the_fault_command(
+    start: Callable[..., Process], robot: Robot, bundle: Path, number: signal.Signals
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    last = robot.commands[-1].sequence
+    process.send_signal(number)
+    status, output = ended(process)
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert status == 0
+    assert is_damp(robot.commands[-1])
+    assert "Traceback" not in output
+    assert "[ERROR]" not in output
+
+
+def test_impatient_second_signal_changes_nothing(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 0
+    assert "Traceback" not in output
+
+
+def test_node_without_autostart_waits_for_its_transitions(
+    start: Callable[..., Process], robot: Robot
+) -> None:
+    process = start("autostart:=false")
+    state = robot.call(GetState, "joint_policy_node/get_state").current_state.label
+    process.send_signal(signal.SIGTERM)
+    assert (state, ended(process)[0]) == ("unconfigured", 0)
+
+
+def test_bad_input_ends_with_status_2_and_one_clear_line_each(
+    start: Callable[..., Process], robot: Robot, bundle: Path, tmp_path: Path
+) -> None:
+    broken = write_bundle(tmp_path / "broken", {"rate_hz": -50, "safety.on_fault": "jump"})
+    expected = {
+        start("autostart:=true"): ["parameter bundle: expected a value, found none"],
+        start(f"bundle:={broken}"): [
+            f"{broken}/policy.yaml: rate_hz: expected", "safety.on_fault: expected one of"],
+        start(f"bundle:={bundle}", "backend:=magic"): ["expected names of installed backends"],
+        start(f"bundle:={bundle}", "status_rate_hz:=fast"): ["status_rate_hz"],
+        start(f"bundle:={bundle}", "status_rate_hz:=1000.0"): ["status_rate_hz"],
+        start(f"bundle:={bundle}", "output:=semaphore"): [
+            "parameter output: expected one of joint_command, "],
+    }
+    for process, texts in expected.items():
+        status, output = ended(process)
+        assert status == 2, output
+        lines = output.splitlines()
+        assert len(lines) == len(texts), output
+        assert all(any(text in line for line in lines) for text in texts), output
+    assert robot.commands == []

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a SimNode in a thread and talk to it over its topics."""
+
+import json
+import threading
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Duration, Time
+from nav_msgs.msg import Odometry
+from policy_msgs.msg import ContactForces, JointCommand
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+
+from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.nodes.sim_node import SimNode
+
+DEADLINE_S = 20.0
+"""Far beyond what anything here takes; only a test that fails waits so long."""
+PERIOD_NS = 20_000_000
+_DEEP = QoSProfile(depth=1000)
+
+
+class Stage:
+    """A robot that runs, and all that it has published."""
+
+    node: SimNode
+    listener: Node
+
+    def __init__(self, new_log: Callable[[], str]) -> None:
+        self._new_log, self._log = new_log, ""
+        self._running: threading.Thread | None = None
+        self.joint_states: list[JointState] = []
+        self.imus: list[Imu] = []
+        self.odometry: list[Odometry] = []
+        self.contacts: list[ContactForces] = []
+        self.times_ns: list[int] = []
+
+    def make(self, **parameters: object) -> SimNode:
+        """Make the node, which does not run yet."""
+        words = [word for name, value in parameters.items()
+                 for word in ("-p", f"{name}:={json.dumps(value)}")]
+        rclpy.init(args=["--ros-args", *words])
+        self.listener = Node("listener", use_global_arguments=False)
+        self.node = SimNode()
+        self.executor = SingleThreadedExecutor()
+        for node in (self.listener, self.node):
+            self.executor.add_node(node)
+        self._commands = self.listener.create_publisher(JointCommand, "joint_command", _DEEP)
+        for message, topic, into in (
+            (JointState, "joint_states", self.joint_states.append),
+            (Imu, "imu/data", self.imus.append), (Odometry, "odom", self.odometry.append),
+            (ContactForces, "contact_forces", self.contacts.append),
+            (Clock, "/clock", lambda message: self.times_ns.append(ns(message.clock))),
+        ):  # fmt: skip
+            self.listener.create_subscription(message, topic, into, _DEEP)
+        return self.node
+
+    def run(self, **parameters: object) -> SimNode:
+        """Make the node, meet it and let it run."""
+        node = self.make(**parameters)
+        self.until(lambda: self._commands.get_subscription_count() == 1, "the robot's listener")
+        self._running = threading.Thread(target=node.run)
+        self._running.start()
+        return node
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Spin until the condition holds; fail the test with `what` if it never does."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}; log: {self.log}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def ends(self) -> None:
+        """Spin until the node has come to its end by itself."""
+        self.until(lambda: self._running is not None and not self._running.is_alive(), "the end")
+
+    def shows(self, time_ns: int) -> None:
+        """Spin until the simulated time is shown."""
+        self.until(lambda: self.times_ns[-1:] == [time_ns], f"/clock {time_ns}")
+
+    def command(self, time_ns: int, **changes: Any) -> None:
+        self._commands.publish(command(time_ns, **changes))
+
+    def ticks(self, count: int, first: int = 0, **changes: Any) -> None:
+        """Answer ticks with commands, until the time after the last is shown."""
+        for tick in range(first, first + count):
+            self.shows(tick * PERIOD_NS)
+            self.command(tick * PERIOD_NS, **changes)
+        self.shows((first + count) * PERIOD_NS)
+
+    def set(self, name: str, value: object) -> str:
+        """Set a parameter; return why it was refused, or nothing."""
+        result = self.node.set_parameters([Parameter(name, value=value)])[0]
+        return "" if result.successful else str(result.reason)
+
+    @property
+    def log(self) -> str:
+        """What has been logged since the beginning."""
+        self._log += self._new_log()
+        return self._log
+
+    def close(self) -> None:
+        if not hasattr(self, "node"):
+            rclpy.try_shutdown()
+            return
+        self.node.stop()
+        if self._running is not None:
+            self._running.join()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.listener.destroy_node()
+        rclpy.shutdown()
+
+
+def command(
+    time_ns: int, names: Sequence[str] = JOINT_NAMES, valid_for_ns: int = 100_000_000,
+    **changes: Sequence[float],
+) -> JointCommand:  # fmt: skip
+    """Return a command that stands, with fields changed."""
+    fields: dict[str, Sequence[float]] = {
+        "position": STANDING_RAD.tolist(), "velocity": [0.0] * 12, "effort": [0.0] * 12,
+        "stiffness": [100.0] * 12, "damping": [2.5] * 12, "effort_limit": [24.0] * 12}
+    return JointCommand(
+        stamp=stamp(time_ns), names=list(names),
+        valid_for=Duration(nanosec=valid_for_ns % 10**9, sec=valid_for_ns // 10**9),
+        **{name: array("d", values) for name, values in {**fields, **changes}.items()})
+
+
+def stamp(time_ns: int) -> Time:
+    sec, nanosec = divmod(time_ns, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def ns(time: Time) -> int:
+    return int(time.sec * 1_000_000_000 + time.nanosec)
+
+
+def stamps_ns(messages: Sequence[Any]) -> list[int]:
+    return [ns(message.header.stamp) for message in messages]

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Between the world's values and messages: names, frames and units."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.nodes.messages import (
+    JointStateWriter,
+    contact_message,
+    drive_command,
+    imu_message,
+    nanoseconds,
+    odometry_message,
+    time_of,
+)
+from robot_sim.world import Sensors, World
+
+from .harness import command, ns
+
+pytestmark = pytest.mark.ros
+STAMP = time_of(12_345_678_901)
+
+
+@pytest.fixture
+def sensors() -> Sensors:
+    """What a robot shows, every number another one."""
+    sensors, numbers = World().sense(), iter(range(1, 1000))
+    spread: dict[str, Any] = {
+        field.name: np.array([next(numbers) for _ in range(value.size)], float).reshape(value.shape)
+        for field in dataclasses.fields(sensors)
+        if isinstance(value := getattr(sensors, field.name), np.ndarray)
+    }
+    return dataclasses.replace(sensors, **spread)
+
+
+def test_time_survives_the_way_into_a_message_and_back() -> None:
+    assert nanoseconds(time_of(12_345_678_901)) == 12_345_678_901
+
+
+def test_joint_state_gives_values_in_the_order_of_its_names(sensors: Sensors) -> None:
+    order = list(reversed(JOINT_NAMES))
+    message = JointStateWriter(order, JOINT_NAMES).fill(sensors, STAMP)
+    assert list(message.name) == order
+    for field, values in (("position", sensors.joint_pos), ("velocity", sensors.joint_vel),
+                          ("effort", sensors.joint_effort)):  # fmt: skip
+        by_name = dict(zip(message.name, getattr(message, field), strict=True))
+        assert [by_name[name] for name in JOINT_NAMES] == values.tolist()
+    assert message.header.stamp == STAMP
+
+
+@pytest.mark.parametrize("order", [JOINT_NAMES[:-1], (*JOINT_NAMES[:-1], "tail"),
+                                   (*JOINT_NAMES, JOINT_NAMES[0])])  # fmt: skip
+def test_joint_order_must_name_each_joint_once(order: tuple[str, ...]) -> None:
+    with pytest.raises(SimError, match="joint_order: expected each of FL_HipX_joint"):
+        JointStateWriter(order, JOINT_NAMES)
+
+
+def test_imu_is_in_its_own_frame(sensors: Sensors) -> None:
+    message = imu_message(sensors, STAMP)
+    q, rate, acceleration = (
+        message.orientation, message.angular_velocity, message.linear_acceleration)
+    assert [q.x, q.y, q.z, q.w] == sensors.quat_xyzw.tolist()
+    assert [rate.x, rate.y, rate.z] == sensors.ang_vel_body.tolist()
+    assert [acceleration.x, acceleration.y, acceleration.z] == sensors.lin_acc_body.tolist()
+    assert (message.header.frame_id, message.header.stamp) == ("imu_link", STAMP)
+
+
+def test_odometry_gives_pose_in_odom_and_velocity_in_the_base(sensors: Sensors) -> None:
+    message = odometry_message(sensors, STAMP)
+    position, velocity = message.pose.pose.position, message.twist.twist.linear
+    assert [position.x, position.y, position.z] == sensors.pos_world.tolist()
+    assert [velocity.x, velocity.y, velocity.z] == sensors.lin_vel_body.tolist()
+    assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+
+
+def test_contact_forces_are_named_by_foot_in_the_world_frame(sensors: Sensors) -> None:
+    message = contact_message(sensors, World().foot_names, STAMP)
+    assert [[f.x, f.y, f.z] for f in message.forces] == sensors.foot_force_world.tolist()
+    assert list(message.names) == list(World().foot_names)
+    assert message.header.frame_id == "world"
+
+
+def test_command_reaches_the_drives_field_by_field() -> None:
+    message = command(0, valid_for_ns=1_250_000_000, velocity=[1.0] * 12, effort=[2.0] * 12)
+    drives = drive_command(message)
+    assert drives.joint_names == JOINT_NAMES
+    assert drives.valid_for_ns == ns(message.valid_for) == 1_250_000_000
+    np.testing.assert_array_equal(drives.position, STANDING_RAD)
+    for values, number in ((drives.velocity, 1.0), (drives.effort, 2.0), (drives.stiffness, 100.0),
+                           (drives.damping, 2.5), (drives.effort_limit, 24.0)):  # fmt: skip
+        np.testing.assert_array_equal(values, [number] * 12)

@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `sim_node` as a process."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import rclpy
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from robot_sim.trace import Trace
+
+from .harness import DEADLINE_S
+
+pytestmark = pytest.mark.ros
+
+
+def start(*parameters: str) -> "subprocess.Popen[str]":
+    words = [word for parameter in parameters for word in ("-p", parameter)]
+    return subprocess.Popen(["sim_node", "--ros-args", *words], text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
+    processes = {start("pose:=flying"): "pose: expected one of lying, standing, got 'flying'",
+                 start("friction:=slippery"): "friction",
+                 start("imu_rate_hz:=0.0"): "imu_rate_hz: expected a rate > 0"}  # fmt: skip
+    for process, said in processes.items():
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 2, output
+        assert said in output
+        assert len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_and_the_trace_is_written(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(f"trace_file:={tmp_path / 'walk.npz'}")
+    rclpy.init(args=[])
+    node, heard = Node("listener"), list[JointState]()
+    node.create_subscription(JointState, "joint_states", heard.append, 1)
+    while process.poll() is None and len(heard) < 20:
+        rclpy.spin_once(node, timeout_sec=DEADLINE_S)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    node.destroy_node()
+    rclpy.shutdown()
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert len(Trace.load(tmp_path / "walk.npz").time_s) > 0

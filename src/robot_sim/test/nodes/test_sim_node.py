@@ -1,0 +1,251 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated robot on its topics, in lockstep and in real time."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.trace import Trace
+
+from .harness import PERIOD_NS, Stage, stamps_ns
+
+pytestmark = pytest.mark.ros
+MS = 1_000_000
+
+
+class TestLockstep:
+    def test_time_stands_still_until_the_first_command(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.until(lambda: len(stage.times_ns) >= 4, "time to be repeated")
+        assert set(stage.times_ns) == {0}
+        assert set(stamps_ns(stage.joint_states)) == {0}
+        stage.command(0)
+        stage.shows(PERIOD_NS)
+
+    def test_command_of_another_time_is_no_answer(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.ticks(2)
+        shown = len(stage.times_ns)
+        stage.command(PERIOD_NS)
+        stage.until(lambda: len(stage.times_ns) >= shown + 2, "time to be repeated")
+        assert stage.times_ns[-1] == 2 * PERIOD_NS
+        stage.command(2 * PERIOD_NS)
+        stage.shows(3 * PERIOD_NS)
+
+    def test_sensors_carry_the_time_that_follows_them(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.ticks(5)
+        for messages in (stage.joint_states, stage.imus, stage.odometry, stage.contacts):
+            assert sorted(set(stamps_ns(messages))) == [i * PERIOD_NS for i in range(6)]
+
+    def test_period_can_be_chosen(self, stage: Stage) -> None:
+        stage.run(lockstep=True, period_s=0.01)
+        stage.shows(0)
+        stage.command(0)
+        stage.shows(10 * MS)
+
+    def test_sensors_show_the_world_of_their_time(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.ticks(10)
+        world = stage.node.world.sense()
+        rows = {s: list(m.position)
+                for s, m in zip(stamps_ns(stage.joint_states), stage.joint_states, strict=True)}
+        assert rows[10 * PERIOD_NS] == world.joint_pos.tolist()
+
+    def test_silence_of_two_seconds_damps_and_time_goes_on_until_a_command_comes(
+        self, stage: Stage
+    ) -> None:
+        node = stage.run(lockstep=True)
+        stage.ticks(3, valid_for_ns=60_000 * MS)
+        assert not node.world.damped
+        stage.until(lambda: stage.times_ns[-1] > 4 * PERIOD_NS, "time without commands")
+        assert node.world.damped
+        assert "no command for t = 0.060 s within 2 s; the drives damp" in stage.log
+
+        def answers() -> bool:
+            stage.command(stage.times_ns[-1])
+            return not node.world.damped
+
+        stage.until(answers, "drives that follow again")
+
+    def test_node_ends_after_its_duration_and_leaves_a_trace(
+        self, stage: Stage, tmp_path: Path
+    ) -> None:
+        node = stage.run(lockstep=True, duration_s=0.1, trace_file=str(tmp_path / "walk.npz"))
+        for tick in range(5):
+            stage.shows(tick * PERIOD_NS)
+            stage.command(tick * PERIOD_NS)
+        stage.ends()
+        node.save_trace()
+        trace = Trace.load(tmp_path / "walk.npz")
+        np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
+        assert np.isnan(trace.target[0]).all()
+        np.testing.assert_array_equal(trace.target[1], STANDING_RAD)
+
+    def test_robot_stands_where_it_is_told_to(self, stage: Stage) -> None:
+        node = stage.run(lockstep=True, pose="standing")
+        stage.ticks(25)
+        assert node.world.upright
+        assert node.world.sense().pos_world[2] > 0.28
+
+
+class TestCommands:
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"names": JOINT_NAMES[:-1]}, "HR_Knee_joint"),
+            ({"names": (*JOINT_NAMES[:-1], "tail")}, "tail"),
+            ({"names": (*JOINT_NAMES[:-1], JOINT_NAMES[0])}, "FL_HipX_joint"),
+            ({"position": [0.0] * 11}, "position"),
+            ({"stiffness": [float("nan")] * 12}, "stiffness"),
+            ({"damping": [-1.0] * 12}, "damping"),
+        ],
+        ids=["missing", "unknown", "doubled", "short", "nan", "negative"],
+    )
+    def test_bad_command_is_refused_and_the_one_before_holds_until_it_expires(
+        self, stage: Stage, changes: dict[str, object], said: str
+    ) -> None:
+        node = stage.run(lockstep=True)
+        stage.ticks(2, valid_for_ns=50 * MS)
+        stage.ticks(1, first=2, **changes)
+        assert not node.world.damped
+        assert "joint_command refused" in stage.log
+        assert said in stage.log
+        stage.ticks(2, first=3, **changes)
+        assert node.world.damped
+
+    def test_names_may_come_in_any_order(self, stage: Stage) -> None:
+        node = stage.run(lockstep=True, pose="standing")
+        stage.ticks(25, names=JOINT_NAMES[::-1], position=STANDING_RAD[::-1])
+        assert node.world.upright
+        assert node.world.sense().pos_world[2] > 0.28
+
+    def test_command_expires(self, stage: Stage) -> None:
+        node = stage.run(lockstep=True)
+        stage.ticks(1, valid_for_ns=10 * MS)
+        stage.command(PERIOD_NS, names=["nobody"])
+        stage.shows(2 * PERIOD_NS)
+        assert node.world.damped
+
+
+class TestFaults:
+    def test_faults_can_be_switched_while_it_runs(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.ticks(2)
+        assert stage.set("faults", ["drop:imu"]) == ""
+        silent_from = len(stage.imus)
+        stage.ticks(3, first=2)
+        assert len(stage.imus) - silent_from <= 1
+        assert stage.joint_states[-1].header.stamp == stage.odometry[-1].header.stamp
+        assert stage.set("faults", [""]) == ""
+        stage.ticks(2, first=5)
+        assert stamps_ns(stage.imus)[-1] == 7 * PERIOD_NS
+
+    def test_frozen_sensor_repeats_its_stamp(self, stage: Stage) -> None:
+        stage.run(lockstep=True, faults=["freeze:joint_states@0.04"])
+        stage.ticks(5)
+        assert stamps_ns(stage.joint_states)[-1] <= 2 * PERIOD_NS
+        assert stamps_ns(stage.imus)[-1] == 5 * PERIOD_NS
+
+    def test_nan_is_published(self, stage: Stage) -> None:
+        stage.run(lockstep=True, faults=["nan:joint_states.velocity"])
+        stage.ticks(1)
+        assert np.isnan(stage.joint_states[-1].velocity[0])
+
+    def test_unknown_fault_is_refused_and_the_plan_stays(self, stage: Stage) -> None:
+        stage.run(lockstep=True, faults=["drop:imu"])
+        stage.ticks(1)
+        assert "unknown kind 'melt'; known: freeze" in stage.set("faults", ["melt:imu"])
+        stage.ticks(2, first=1)
+        assert stage.imus == []
+
+    def test_value_of_another_type_is_refused(self, stage: Stage) -> None:
+        stage.make()
+        assert stage.set("faults", "drop:imu") != ""
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("lockstep", True), ("seed", 1), ("friction", 0.5)])
+    def test_other_parameters_are_fixed(self, stage: Stage, name: str, value: object) -> None:
+        stage.make()
+        assert stage.set(name, value) == f"{name} is read when the node starts; start it anew"
+
+
+class TestJointOrder:
+    def test_joint_states_come_in_the_order_that_was_asked_for(self, stage: Stage) -> None:
+        node = stage.run(lockstep=True, joint_order=sorted(JOINT_NAMES))
+        stage.ticks(3)
+        message = stage.joint_states[-1]
+        assert list(message.name) == sorted(JOINT_NAMES)
+        by_name = dict(zip(message.name, message.position, strict=True))
+        assert [by_name[name] for name in JOINT_NAMES] == node.world.sense().joint_pos.tolist()
+
+    def test_robots_own_order_is_the_default(self, stage: Stage) -> None:
+        stage.run(lockstep=True)
+        stage.shows(0)
+        assert tuple(stage.joint_states[-1].name) == JOINT_NAMES
+
+
+class TestRealTime:
+    def test_each_sensor_comes_at_its_own_rate(self, stage: Stage) -> None:
+        stage.run()
+        stage.until(lambda: len(stage.contacts) >= 20, "contact forces")
+        for messages, period_ns in ((stage.joint_states, 2 * MS), (stage.imus, 5 * MS),
+                                    (stage.contacts, 10 * MS), (stage.odometry, 10 * MS)):
+            steps_ns = [b - a for a, b in pairwise(stamps_ns(messages))]
+            # Where the machine is too slow for real time, stamps are set right in between.
+            assert np.median(steps_ns) == pytest.approx(period_ns, abs=1)
+            assert min(steps_ns) >= period_ns - 1
+
+    def test_rates_can_be_chosen(self, stage: Stage) -> None:
+        stage.run(joint_state_rate_hz=250.0, imu_rate_hz=100.0)
+        stage.until(lambda: len(stage.imus) >= 10, "imu messages")
+        assert np.median(np.diff(stamps_ns(stage.joint_states))) == pytest.approx(4 * MS, abs=1)
+        assert np.median(np.diff(stamps_ns(stage.imus))) == pytest.approx(10 * MS, abs=1)
+
+    def test_there_is_no_simulated_time(self, stage: Stage) -> None:
+        stage.run()
+        stage.until(lambda: stage.contacts, "contact forces")
+        assert stage.listener.count_publishers("/clock") == 0
+
+    def test_drives_follow_a_command_until_it_expires(self, stage: Stage) -> None:
+        node = stage.run()
+        stage.until(lambda: stage.contacts, "contact forces")
+        assert node.world.damped
+        stage.command(0, valid_for_ns=200 * MS)
+        stage.until(lambda: not node.world.damped, "drives that follow")
+        stage.until(lambda: node.world.damped, "drives that damp")
+
+    def test_node_ends_after_its_duration(self, stage: Stage) -> None:
+        node = stage.run(duration_s=0.2)
+        stage.ends()
+        assert node.world.time_ns == 200 * MS
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"pose": "flying"}, "pose: expected one of lying, standing, got 'flying'"),
+        ({"friction": -1.0}, "friction: expected a number >= 0, got -1.0"),
+        ({"friction": float("nan")}, "friction: expected a number >= 0"),
+        ({"latency_s": 1.0}, "latency_ns: expected 0 to 40000000"),
+        ({"seed": -1}, "seed: expected a number >= 0, got -1"),
+        ({"duration_s": -1.0}, "duration_s: expected a number >= 0, got -1.0"),
+        ({"period_s": 0.0}, "period_s: expected a period that is a multiple of"),
+        ({"period_s": 0.0031}, "period_s: expected a period that is a multiple of"),
+        ({"imu_rate_hz": 0.0}, "imu_rate_hz: expected a rate > 0"),
+        ({"imu_rate_hz": 300.0}, "imu_rate_hz: expected a period that is a multiple of"),
+        ({"faults": ["melt:imu"]}, "fault: unknown kind 'melt'; known:"),
+        ({"joint_order": ["FL_HipX_joint"]}, "joint_order: expected each of"),
+        ({"trace_file": "/not/there/walk.npz"},
+         "trace_file: expected a file in a folder that is there, got /not/there"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_parameter_is_refused(stage: Stage, parameters: dict[str, object], said: str) -> None:
+    with pytest.raises(SimError, match=said):
+        stage.make(**parameters)

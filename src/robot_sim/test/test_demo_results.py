@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo says about a walk, and what it draws."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import robot_sim
+from robot_sim.demo.main import main
+from robot_sim.demo.plots import write_plots
+from robot_sim.demo.summary import Reported, measured, shown, summarise, table, walked
+from robot_sim.errors import SimError
+from robot_sim.figures import STANDING_RAD
+from robot_sim.trace import Trace
+from robot_sim.walk import walk
+from robot_sim.world import World, position_command
+
+KEYS = [
+    "backend", "bundle", "duration_s", "distance_m", "mean_velocity_error_mps", "max_tilt_deg",
+    "falls", "guard_events", "ticks", "ticks_missed", "latency_ms",
+]  # fmt: skip
+DRAW = f"""
+import sys; sys.path.append({str(Path(robot_sim.__file__).parents[1])!r})
+from pathlib import Path
+from robot_sim.demo.pictures import draw
+from robot_sim.trace import Trace
+draw(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
+"""
+REPORTED = Reported(
+    bundle="some_bundle", backend="onnx", runs_on="a runtime, CPU", ticks=300, ticks_missed=1,
+    latency_ms=(0.5, 1.0, 2.0), guard_events={"stale_command": 2, "effort": 1}, left_run=False,
+    reason="the policy runs",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def still() -> Trace:
+    """A robot that stands for 5 s: DAMP, STAND and READY for a second each, then RUN, then DAMP."""
+    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    trace = walk(World(pose="standing"), lambda *_: command, [], duration_s=5.0)
+    mode = np.repeat([0.0, 1.0, 2.0, 3.0, 0.0], 50)
+    return dataclasses.replace(trace, mode=mode)
+
+
+def sunk(trace: Trace) -> Trace:
+    """The same robot on its belly in the last half second."""
+    pos_world = trace.pos_world.copy()
+    pos_world[-25:, 2] = 0.05
+    return dataclasses.replace(trace, pos_world=pos_world)
+
+
+def test_only_the_time_in_run_counts(still: Trace) -> None:
+    np.testing.assert_allclose(walked(still, left_run=False).time_s[[0, -1]], [3.0, 3.98])
+
+
+def test_lying_down_on_request_is_no_fall(still: Trace) -> None:
+    assert measured(sunk(still), REPORTED).falls == 0
+
+
+def test_sinking_after_a_fault_is_a_fall(still: Trace) -> None:
+    left = dataclasses.replace(REPORTED, left_run=True)
+    assert measured(sunk(still), left).falls == 1
+
+
+def test_a_walk_without_run_is_an_error(still: Trace) -> None:
+    with pytest.raises(SimError, match="the policy never ran"):
+        walked(still.rows(slice(0, 100)), left_run=False)
+
+
+def test_pictures_begin_shortly_before_the_robot_moves(still: Trace) -> None:
+    np.testing.assert_allclose(shown(still).time_s[0], 0.5)
+
+
+def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
+    summary = summarise(measured(still, REPORTED), REPORTED)
+    assert list(summary) == KEYS
+    assert summary["guard_events"] == 3
+    assert summary["latency_ms"] == {"p50": 0.5, "p99": 1.0, "max": 2.0}
+    assert summary["duration_s"] == pytest.approx(0.98)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_a_walk_too_short_to_settle_has_no_velocity_error(still: Trace) -> None:
+    assert summarise(measured(still, REPORTED), REPORTED)["mean_velocity_error_mps"] is None
+
+
+def test_the_table_names_the_guard_events(still: Trace) -> None:
+    text = table(measured(still, REPORTED), REPORTED)
+    assert "stale_command 2, effort 1" in text
+    assert "some_bundle on onnx (a runtime, CPU)" in text
+
+
+def test_the_plots_are_a_picture(still: Trace, tmp_path: Path) -> None:
+    write_plots(still, tmp_path / "plots.png")
+    with Image.open(tmp_path / "plots.png") as image:
+        assert image.width > 1000
+        assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
+
+
+def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
+    still: Trace, tmp_path: Path
+) -> None:
+    still.save(tmp_path / "trace.npz")
+    result = subprocess.run(
+        [sys.executable, "-c", DRAW, tmp_path], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(_broken_opengl(tmp_path / "broken"))},
+    )  # fmt: skip
+    assert (tmp_path / "plots.png").exists()
+    assert not (tmp_path / "walk.mp4").exists()
+    assert "libosmesa6" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "4000"])
+def test_a_duration_that_cannot_be_is_refused(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--seconds", seconds])
+    assert f"found {seconds}" in capsys.readouterr().err
+
+
+def _broken_opengl(folder: Path) -> Path:
+    """Return a folder whose OpenGL module stands before the real one, and does not load."""
+    folder.mkdir()
+    (folder / "OpenGL.py").write_text("raise ImportError('libEGL.so.1: not found')\n")
+    return folder

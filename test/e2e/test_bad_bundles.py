@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle that cannot be used: one clear line, status 2, and never a command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from robot_sim.demo.processes import NodeProcess
+
+pytestmark = pytest.mark.ros
+
+WHOLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+Spoil = Callable[[Path], object]
+
+
+@pytest.fixture
+def commands() -> Iterator[list[JointCommand]]:
+    """Everything that is published on joint_command meanwhile."""
+    context, received = Context(), list[JointCommand]()
+    rclpy.init(context=context)
+    node = Node("listener", context=context)
+    node.create_subscription(JointCommand, "joint_command", received.append, QoSProfile(depth=100))
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    ended = threading.Event()
+
+    def spin() -> None:
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.1)
+
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    yield received
+    ended.set()
+    spinner.join()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def replace(old: str, new: str) -> Spoil:
+    """Return what replaces a text in the contract."""
+
+    def spoil(bundle: Path) -> None:
+        file = bundle / "policy.yaml"
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parameters", "expected"),
+    [
+        pytest.param(shutil.rmtree, {}, "expected a bundle folder, found nothing", id="no folder"),
+        pytest.param(lambda bundle: (bundle / "policy.yaml").unlink(), {},
+                     "policy.yaml: expected a file, found nothing", id="no contract"),
+        pytest.param(replace("joints:", "joints: ]"), {}, "expected YAML, found line",
+                     id="no YAML"),
+        pytest.param(replace("term: joint_vel,", "term: joint_speed,"), {}, "joint_speed",
+                     id="unknown term"),
+        pytest.param(replace("rate_hz: 50", "rate_hz: 0"), {}, "rate_hz: expected", id="no rate"),
+        pytest.param(lambda bundle: (bundle / "policy.onnx").write_bytes(b"else"), {},
+                     "policy.onnx: expected sha256", id="other weights"),
+        pytest.param(replace("obs: {shape: [1, 45]}", "obs: {shape: [1, 44]}"), {}, "44",
+                     id="other shape"),
+        pytest.param(replace("obs: {shape", "seen: {shape"), {}, "seen", id="other name"),
+        pytest.param(lambda bundle: None, {"backend": "tensorflow"}, "found 'tensorflow'",
+                     id="unknown backend"),
+        pytest.param(lambda bundle: None, {"output": "position_array"}, "on_fault: damp",
+                     id="output that cannot damp"),
+    ],
+)  # fmt: skip
+def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
+    tmp_path: Path, commands: list[JointCommand], spoil: Spoil, parameters: dict[str, Any],
+    expected: str,
+) -> None:  # fmt: skip
+    bundle = shutil.copytree(WHOLE, tmp_path / "bundle")
+    spoil(bundle)
+    node = NodeProcess("joint_policy_node", {"bundle": str(bundle), **parameters},
+                       tmp_path / "node.log")  # fmt: skip
+    assert node.wait() == 2
+    problems = re.findall(r"^\[(?:ERROR|FATAL)\].*", node.output(), re.MULTILINE)
+    assert any(expected in line for line in problems)
+    assert "Traceback" not in node.output()
+    assert not commands

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the robot is left when the policy node goes, whichever way it goes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from policy_msgs.msg import JointCommand
+
+from .rig import Rig
+
+pytestmark = pytest.mark.ros
+
+STANDING_M, LYING_M = 0.2, 0.15
+
+
+@pytest.fixture
+def standing(tmp_path: Path) -> Iterator[Rig]:
+    """A robot under its policy, whose nodes may end."""
+    with Rig(tmp_path) as rig:
+        rig.operator.stand_up()
+        rig.operator.wait(0.5)
+        assert rig.height_m > STANDING_M
+        rig.expect_deaths()
+        yield rig
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_node_that_is_asked_to_end_leaves_the_robot_damped(
+    standing: Rig, number: signal.Signals
+) -> None:
+    standing.policy.send(number)
+    assert standing.policy.wait() == 0
+    standing.wait_until(lambda: standing.commands[-1].mode == JointCommand.MODE_DAMP,
+                        "the last command to be DAMP")  # fmt: skip
+    last = standing.commands[-1]
+    assert not any(last.stiffness)
+    assert all(value > 0.0 for value in last.damping)
+    standing.wait_until(lambda: standing.height_m < LYING_M, "the robot to lie")
+
+
+def test_a_node_that_is_killed_leaves_the_robot_to_the_expiry_of_its_command(standing: Rig) -> None:
+    standing.policy.send(signal.SIGKILL)
+    assert standing.policy.wait() == -signal.SIGKILL
+    assert standing.commands[-1].mode == JointCommand.MODE_RUN
+    standing.wait_until(lambda: standing.height_m < LYING_M, "the robot to lie")
+    assert "the drives damp" in standing.sim.output()

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot stands up and walks over real topics between real processes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robot_sim.demo.summary import walked
+from robot_sim.figures import JOINT_NAMES, JOINTS
+from robot_sim.metrics import measure
+
+from .rig import Rig
+
+pytestmark = pytest.mark.ros
+
+FORWARD_MPS = 0.8
+PATIENCE_S = 10.0
+LARGEST_ERROR, LARGEST_TILT_DEG = 0.1, 10.0
+OTHER_ORDER = [name for joint in JOINTS for name in reversed(JOINT_NAMES) if joint.part in name]
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
+
+
+def assert_it_walks(bundle: Path, **rig: Any) -> None:
+    # In lockstep half a second of the robot is a blink of the operator, who has to share the
+    # machine with others: without patience the velocity command would be stale now and then.
+    contract = bundle / "policy.yaml"
+    text = contract.read_text(encoding="utf-8")
+    contract.write_text(text.replace("safety:\n", f"safety:\n  command_timeout_s: {PATIENCE_S}\n"))
+    with Rig(bundle.parent, bundle=str(bundle), **rig) as robot:
+        robot.operator.stand_up()
+        robot.operator.wait(1.5)
+        robot.operator.move(FORWARD_MPS)
+        robot.operator.wait(8.0)
+        assert robot.operator.mode == "RUN"
+        counters = robot.counters
+        robot.operator.demand("damp")
+        robot.operator.wait(0.1)
+        trace = walked(robot.trace(), left_run=False)
+    walk = measure(trace)
+    assert walk.falls == 0
+    assert walk.max_tilt_deg < LARGEST_TILT_DEG
+    segment = walk.segments[-1]
+    assert segment.command == (FORWARD_MPS, 0.0, 0.0)
+    assert max(segment.error) <= LARGEST_ERROR
+    assert counters == {}
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A copy of the policy that ships with the suite."""
+    return shutil.copytree(BUNDLES / "lite3_walk", tmp_path / "bundle")
+
+
+def test_our_policy_walks(ours: Path) -> None:
+    assert_it_walks(ours)
+
+
+def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(ours: Path) -> None:
+    assert list(JOINT_NAMES) != OTHER_ORDER
+    assert_it_walks(ours, sim={"joint_order": OTHER_ORDER})
+
+
+@pytest.mark.real_data
+def test_the_vendors_policy_walks(shared_data: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(BUNDLES / "lite3_deeprobotics", tmp_path / "bundle")
+    shutil.copyfile(shared_data / "legged" / "lite3" / "policy.onnx", bundle / "policy.onnx")
+    assert_it_walks(bundle)
