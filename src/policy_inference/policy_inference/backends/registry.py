@@ -42,7 +42,8 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
     if unknown or not names:
         installed = ", ".join(known) or "none; build and source the workspace"
         raise BackendError(f"expected names of installed backends ({installed}), "
-                           f"found {unknown or 'nothing'}")
+                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
+                           f"for {', '.join(bundle.contract.model.artifacts)}")
     for name in names:
         try:
             return _open(bundle, known[name]), tuple(reasons)

@@ -114,13 +114,14 @@ def test_model_is_opened_as_the_contract_describes_it(bundle: Bundle) -> None:
     backend.close()
 
 
-def test_unknown_name_lists_the_installed_ones(bundle: Bundle) -> None:
+def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: Bundle) -> None:
     with pytest.raises(BackendError) as caught:
         open_backend(bundle, ["tensorflow"])
 
     names = ", ".join(available())
     assert str(caught.value) == (
-        f"expected names of installed backends ({names}), found 'tensorflow'"
+        f"expected names of installed backends ({names}), found 'tensorflow'; "
+        f"the bundle {bundle.path} has artifacts for {', '.join(bundle.contract.model.artifacts)}"
     )
 
 
