@@ -86,15 +86,17 @@ class JointTargets:
     """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
 
     torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit).
-    All arrays are rows of `block` [6, joints]; their owner overwrites them with each tick.
+    All arrays are rows of `block` [6, joints]; their owner overwrites them with each tick. `mode`
+    is the controller's mode that they belong to.
     """
 
     __slots__ = (
-        "block", "damping", "effort", "effort_limit", "position", "stiffness", "velocity",
+        "block", "damping", "effort", "effort_limit", "mode", "position", "stiffness", "velocity",
     )  # fmt: skip
 
     def __init__(self, joints: int) -> None:
         """Start with targets that command no torque."""
+        self.mode = Mode.DAMP
         self.block: F64 = np.zeros((6, joints))
         self.position: F64 = self.block[0]
         self.velocity: F64 = self.block[1]

@@ -95,7 +95,11 @@ class Controller:
             self._act_on_estop()
             targets = self._tick(now_ns, next_deadline_ns, gap_ns)
             # The e-stop may have been pressed while the policy ran.
-            return self.safe_targets() if self._act_on_estop() else targets
+            if self._act_on_estop():
+                targets = self.safe_targets()
+            if targets is not None:
+                targets.mode = self.mode
+            return targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
@@ -198,6 +202,11 @@ class Controller:
         """
         self._estop = (reason,)
         return self.safe_targets()
+
+    @property
+    def estop_pressed(self) -> bool:
+        """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
+        return self._estop is not None
 
     def safe_targets(self) -> JointTargets | None:
         """Return what is commanded after a fault; None where that is not known yet."""

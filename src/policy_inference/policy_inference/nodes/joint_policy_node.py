@@ -13,6 +13,7 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class JointPolicyNode(LifecycleBase):
         super().__init__("joint_policy_node")
         self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self._closers = ExitStack()
+        self._publishing = threading.Lock()
         self._stamp_ns = 0
 
     def set_up(self) -> None:
@@ -176,8 +178,8 @@ class JointPolicyNode(LifecycleBase):
 
     def _estop(self, source: str) -> None:
         targets = self.controller.estop(f"pressed by {source}")
-        if targets is not None and self.running:
-            self._output.publish_aside(targets, Mode.DAMP, self._stamp_ns)
+        if self.running:
+            self._publish(targets)
 
     def _report(self) -> None:
         if self.running:
@@ -200,8 +202,7 @@ class JointPolicyNode(LifecycleBase):
                 self.controller.fault(Rule.CLOCK, "simulated time ran backwards")
         self._sampler.sample(tick)
         targets = self.controller.tick(tick.now_ns, tick.next_deadline_ns)
-        if targets is not None:
-            self._output.publish(targets, self.controller.mode, tick.ros_now_ns)
+        self._publish(targets)
         self._latency.add(time.monotonic_ns() - began_ns)
 
     def _failed(self, error: Exception) -> None:
@@ -209,14 +210,17 @@ class JointPolicyNode(LifecycleBase):
                                 throttle_duration_sec=1.0)
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
-            self._publish_fault()
+            self._publish(self.controller.safe_targets())
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
 
-    def _publish_fault(self) -> None:
-        targets: JointTargets | None = self.controller.safe_targets()
-        if targets is not None:
-            self._output.publish_aside(targets, Mode.DAMP, self._stamp_ns)
+    def _publish(self, targets: JointTargets | None) -> None:
+        """Publish, from any thread; after an e-stop nothing but the fault command goes out."""
+        with self._publishing:
+            if self.controller.estop_pressed:
+                targets = self.controller.safe_targets()
+            if targets is not None:
+                self._output.publish(targets, self._stamp_ns)
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
@@ -226,7 +230,7 @@ class JointPolicyNode(LifecycleBase):
             self.controller.estop("the node stops")
             self.get_logger().error("a tick hangs in the backend; its thread is left behind")
         for _ in range(_LEAVING_TIMES):
-            self._publish_fault()
+            self._publish(self.controller.safe_targets())
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         self._reporter.log_edges()

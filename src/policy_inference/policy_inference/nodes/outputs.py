@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node publishes its targets as; each output says what it cannot express."""
 
-import threading
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +22,7 @@ from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
 from policy_inference.nodes import qos
 
-Builder = Callable[[JointTargets, Mode, int], Any]
+Builder = Callable[[JointTargets, int], Any]
 
 _FAULT_MODES = {
     OnFault.DAMP: JointCommand.MODE_DAMP,
@@ -33,10 +32,9 @@ _FAULT_MODES = {
 
 
 class Output:
-    """Publishes targets as one kind of message, from prebuilt messages.
+    """Publishes targets as one kind of message, which is made once and filled again and again.
 
-    `publish` belongs to the control thread, `publish_aside` to all: they fill different
-    messages, so that an e-stop need not wait for a tick that hangs.
+    One thread at a time: the caller sees to that.
     """
 
     def __init__(self, node: Node, kind: str, contract: JointContract, valid_for_s: float) -> None:
@@ -55,23 +53,15 @@ class Output:
         topic, message, make = OUTPUTS[kind]
         self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
         self._make = partial(make, contract, valid_for_s)
-        self._aside = threading.Lock()
         self.start()
 
     def start(self) -> None:
         """Number the commands from 0 on."""
-        sequence = count()
-        self._build: Builder = self._make(sequence)
-        self._build_aside: Builder = self._make(sequence)
+        self._build: Builder = self._make(count())
 
-    def publish(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
+    def publish(self, targets: JointTargets, stamp_ns: int) -> None:
         """Publish the targets of a tick; `stamp_ns` is when its sensors were sampled."""
-        self.publisher.publish(self._build(targets, mode, stamp_ns))
-
-    def publish_aside(self, targets: JointTargets, mode: Mode, stamp_ns: int) -> None:
-        """Publish beside the ticks, from any thread."""
-        with self._aside:
-            self.publisher.publish(self._build_aside(targets, mode, stamp_ns))
+        self.publisher.publish(self._build(targets, stamp_ns))
 
 
 def _check_expressible(kind: str, contract: JointContract) -> None:
@@ -98,12 +88,12 @@ def _joint_command(
         rows.append(_view(getattr(message, field)))
     fault_mode = _FAULT_MODES[OnFault(contract.safety.on_fault)]
 
-    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointCommand:
+    def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
         for row, values in zip(rows, targets.block, strict=True):
             row[:] = values
         _set_stamp(message.stamp, stamp_ns)
         message.sequence = next(sequence)
-        message.mode = fault_mode if mode is Mode.DAMP else int(mode)
+        message.mode = fault_mode if targets.mode is Mode.DAMP else int(targets.mode)
         return message
 
     return build
@@ -115,7 +105,7 @@ def _position_array(
     message = Float64MultiArray(data=_zeros(contract.joints.names))
     positions = _view(message.data)
 
-    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> Float64MultiArray:
+    def build(targets: JointTargets, stamp_ns: int) -> Float64MultiArray:
         positions[:] = targets.position
         return message
 
@@ -132,7 +122,7 @@ def _joint_trajectory(
     message = JointTrajectory(joint_names=list(contract.joints.names), points=[point])
     positions = _view(point.positions)
 
-    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointTrajectory:
+    def build(targets: JointTargets, stamp_ns: int) -> JointTrajectory:
         positions[:] = targets.position
         return message
 
@@ -144,7 +134,7 @@ def _joint_state(contract: JointContract, valid_for_s: float, sequence: "count[i
     message = JointState(name=list(names), position=_zeros(names))
     positions = _view(message.position)
 
-    def build(targets: JointTargets, mode: Mode, stamp_ns: int) -> JointState:
+    def build(targets: JointTargets, stamp_ns: int) -> JointState:
         positions[:] = targets.position
         _set_stamp(message.header.stamp, stamp_ns)
         return message

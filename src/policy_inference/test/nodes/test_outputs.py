@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each kind of output says, and what it refuses to say."""
 
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,9 @@ def sent(robot: Robot) -> Callable[..., list[Any]]:
     return send
 
 
-def targets() -> JointTargets:
+def targets(mode: Mode = Mode.RUN) -> JointTargets:
     targets = JointTargets(len(JOINTS))
+    targets.mode = mode
     for i, row in enumerate(targets.block):
         row[:] = (i + 0.25, i + 0.5)
     return targets
@@ -62,13 +62,10 @@ def test_joint_command_carries_all_targets_by_name(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     command: JointCommand = sent(
-        "joint_command", contract(), lambda o: o.publish(targets(), Mode.RUN, STAMP_NS))[0]
+        "joint_command", contract(), lambda o: o.publish(targets(), STAMP_NS))[0]
     assert list(command.names) == list(JOINTS)
     fields = (command.position, command.velocity, command.effort, command.stiffness,
               command.damping, command.effort_limit)
-    expected = JointTargets.__slots__[1:]
-    assert set(expected) == {"position", "velocity", "effort", "stiffness", "damping",
-                             "effort_limit"}
     by_name = targets()
     assert [list(field) for field in fields] == [
         row.tolist() for row in (by_name.position, by_name.velocity, by_name.effort,
@@ -81,7 +78,7 @@ def test_joint_command_carries_all_targets_by_name(
 def test_joint_command_names_the_mode(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]], mode: Mode
 ) -> None:
-    command = sent("joint_command", contract(), lambda o: o.publish(targets(), mode, 0))[0]
+    command = sent("joint_command", contract(), lambda o: o.publish(targets(mode), 0))[0]
     assert command.mode == getattr(JointCommand, f"MODE_{mode.name}")
 
 
@@ -90,16 +87,16 @@ def test_mode_of_a_fault_says_what_the_contract_does_then(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]], on_fault: str
 ) -> None:
     command = sent("joint_command", contract({"safety.on_fault": on_fault}),
-                   lambda o: o.publish(targets(), Mode.DAMP, 0))[0]
+                   lambda o: o.publish(targets(Mode.DAMP), 0))[0]
     assert command.mode == getattr(JointCommand, f"MODE_{on_fault.upper()}")
 
 
-def test_sequence_counts_up_over_ticks_and_what_is_sent_beside_them(
+def test_sequence_counts_up(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     def publish(output: Output) -> None:
-        for send in (output.publish, output.publish_aside, output.publish):
-            send(targets(), Mode.RUN, 0)
+        for _ in range(3):
+            output.publish(targets(), 0)
 
     commands = sent("joint_command", contract(), publish, count=3)
     assert [command.sequence for command in commands] == [0, 1, 2]
@@ -109,40 +106,18 @@ def test_sequence_begins_anew_with_each_start(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     def publish(output: Output) -> None:
-        output.publish(targets(), Mode.RUN, 0)
+        output.publish(targets(), 0)
         output.start()
-        output.publish(targets(), Mode.RUN, 0)
+        output.publish(targets(), 0)
 
     assert [c.sequence for c in sent("joint_command", contract(), publish, count=2)] == [0, 0]
-
-
-def test_commands_beside_the_ticks_may_come_from_many_threads(
-    contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
-) -> None:
-    """Each number goes out once, even where threads publish at the same time."""
-
-    def publish(output: Output) -> None:
-        def send_some() -> None:
-            for _ in range(5):
-                output.publish_aside(targets(), Mode.DAMP, 0)
-
-        threads = [threading.Thread(target=send_some) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    # The publisher keeps only the newest; what arrives comes in order.
-    commands = sent("joint_command", contract(), publish)
-    numbers = [command.sequence for command in commands]
-    assert numbers == sorted(set(numbers))
 
 
 def test_position_array_carries_positions(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: Float64MultiArray = sent(
-        "position_array", contract(HOLDS), lambda o: o.publish(targets(), Mode.RUN, 0))[0]
+        "position_array", contract(HOLDS), lambda o: o.publish(targets(), 0))[0]
     assert message.data.tolist() == [0.25, 0.5]
 
 
@@ -150,7 +125,7 @@ def test_joint_trajectory_reaches_the_positions_within_a_period(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: JointTrajectory = sent(
-        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), Mode.RUN, 0))[0]
+        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), 0))[0]
     assert list(message.joint_names) == list(JOINTS)
     assert [list(point.positions) for point in message.points] == [[0.25, 0.5]]
     assert ns(message.points[0].time_from_start) == 20_000_000
@@ -161,7 +136,7 @@ def test_joint_trajectory_starts_when_it_is_received(
 ) -> None:
     """A stamp of 0 says so; one in the past would be rejected by controllers."""
     message = sent(
-        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), Mode.RUN, STAMP_NS))[0]
+        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS))[0]
     assert ns(message.header.stamp) == 0
 
 
@@ -169,7 +144,7 @@ def test_joint_state_carries_names_positions_and_stamp(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: JointState = sent(
-        "joint_state", contract(HOLDS), lambda o: o.publish(targets(), Mode.RUN, STAMP_NS))[0]
+        "joint_state", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS))[0]
     assert (list(message.name), list(message.position)) == (list(JOINTS), [0.25, 0.5])
     assert ns(message.header.stamp) == STAMP_NS
 
