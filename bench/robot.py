@@ -81,7 +81,7 @@ class UprightRobot:
 
     def wait_for_command(self, timeout_ns: int) -> bool:
         """Return whether a command is there to take, after at most this time."""
-        return self._arrivals.wait(timeout_ns)
+        return bool(self._arrivals.wait(timeout_ns))
 
     def await_commands(self, child: Child) -> None:
         """Publish sensors until commands come back."""

@@ -131,7 +131,7 @@ class JointPolicyNode(LifecycleBase):
         if trigger not in topics:
             raise PolicyError(f"parameter trigger: expected {TIMER} or an input of the contract "
                               f"({', '.join(topics)}), found {trigger!r}")
-        return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [topics[trigger]]))
+        return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
     def _create_requests(self, status_rate_hz: float) -> None:
         requests: dict[str, Callable[[], None]] = {

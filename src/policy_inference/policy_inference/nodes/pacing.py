@@ -7,8 +7,9 @@ loop can look whether it should stop.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rosgraph_msgs.msg import Clock
 
@@ -89,8 +90,15 @@ class TriggerPacer:
     its arrivals, so that jitter does not make a tick wait for the message after.
     """
 
-    def __init__(self, period_ns: int, trigger: Sampled[object], arrivals: Arrivals) -> None:
-        """Keep the parts; `arrivals` watches `trigger`, `start` comes before the first `wait`."""
+    def __init__(self, period_ns: int, trigger: Sampled[Any], arrivals: Arrivals) -> None:
+        """Keep the parts; `start` comes before the first `wait`.
+
+        Args:
+            period_ns: Time between two ticks.
+            trigger: The input that starts a tick.
+            arrivals: Watches the trigger and the other inputs, whose messages are read while
+                there is time, so that a tick need not.
+        """
         self._period_ns = period_ns
         self._trigger = trigger
         self._arrivals = arrivals
@@ -107,12 +115,15 @@ class TriggerPacer:
             time.sleep(min(self._deadline_ns - now_ns, _SLICE_NS) * 1e-9)
             return None
         # What came before the deadline is not the arrival that is waited for.
-        self._trigger.hold()
+        ready: Sequence[Sampled[Any]] = self._arrivals.inputs
         latest_ns = self._deadline_ns + self._period_ns
-        while not self._arrivals.wait(min(latest_ns - time.monotonic_ns(), _SLICE_NS)):
-            if time.monotonic_ns() >= latest_ns:
-                return self._tick(time.monotonic_ns(), arrived=False)
-        return self._tick(time.monotonic_ns(), arrived=True)
+        while time.monotonic_ns() < latest_ns:
+            for sampled in ready:
+                sampled.hold()
+            ready = self._arrivals.wait(min(latest_ns - time.monotonic_ns(), _SLICE_NS))
+            if self._trigger in ready:
+                return self._tick(time.monotonic_ns(), arrived=True)
+        return self._tick(time.monotonic_ns(), arrived=False)
 
     def _tick(self, now_ns: int, *, arrived: bool) -> Tick:
         late_ns = now_ns - self._deadline_ns

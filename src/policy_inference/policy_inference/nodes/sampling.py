@@ -91,19 +91,20 @@ class Arrivals:
 
     def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
         """Prepare a wait set of our own, which no executor uses."""
-        self._handles = [sampled.subscription.handle for sampled in inputs]
+        self.inputs = tuple(inputs)
         self._wait_set = rclpy_implementation.WaitSet(
             len(inputs), 0, 0, 0, 0, 0, node.context.handle
         )
 
-    def wait(self, timeout_ns: int) -> bool:
-        """Return whether a message is there, after at most this time."""
+    def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
+        """Return those for which a message is there, after at most this time."""
         self._wait_set.clear_entities()
-        for handle in self._handles:
-            with handle:
-                self._wait_set.add_subscription(handle)
+        for sampled in self.inputs:
+            with sampled.subscription.handle:
+                self._wait_set.add_subscription(sampled.subscription.handle)
         self._wait_set.wait(max(0, timeout_ns))
-        return bool(self._wait_set.get_ready_entities("subscription"))
+        ready = self._wait_set.get_ready_entities("subscription")
+        return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
 
 
 def _never_called(_: object) -> None:

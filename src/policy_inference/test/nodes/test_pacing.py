@@ -27,6 +27,7 @@ class Time:
         self.now_ns = BEGAN_NS
         self.arrivals_ns: list[int] = []
         self.queued = self.held = 0
+        self.inputs = [self]
 
     def monotonic_ns(self) -> int:
         return self.now_ns
@@ -48,13 +49,13 @@ class Time:
         self.held += self.queued
         self.queued = 0
 
-    def wait(self, timeout_ns: int) -> bool:
+    def wait(self, timeout_ns: int) -> list["Time"]:
         """Wait for an arrival, as its wait set does."""
         if not self.queued:
             ends_ns = self.now_ns + max(0, timeout_ns)
             next_ns = self.arrivals_ns[0] if self.arrivals_ns else ends_ns
             self.advance(min(next_ns, ends_ns) - self.now_ns)
-        return self.queued > 0
+        return [self] if self.queued else []
 
 
 @pytest.fixture
