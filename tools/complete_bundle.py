@@ -93,19 +93,19 @@ def _take_over(contract: Path, weights: Path, made: Path) -> None:
 def _measure(made: Path, golden: Path | None) -> None:
     """Write golden vectors and nominal values into the new folder."""
     bundle = without_nominal(load_bundle(made))
-    rollout = roll_out(bundle)
+    rollouts = roll_out(bundle)
     if golden is not None:
         shutil.copyfile(golden, made / GOLDEN_FILE)
     else:
-        _write_golden(made / GOLDEN_FILE, rollout)
-    nominal = measure_nominal(bundle.contract, rollout)
+        _write_golden(made / GOLDEN_FILE, rollouts[0])
+    nominal = measure_nominal(bundle.contract, rollouts)
     file = made / CONTRACT_FILE
     text = file.read_text(encoding="utf-8")
     entry = file_entry(made / GOLDEN_FILE, made)
     text = set_section(text, "model.golden", dataclasses.asdict(entry))
     text = set_section(text, "nominal", _plain(dataclasses.asdict(nominal)))
     file.write_text(text, encoding="utf-8")
-    _log.info("%s: nominal of %d ticks in RUN", bundle.contract.name, rollout.ticks)
+    _log.info("%s: nominal of %d ticks in RUN", bundle.contract.name, nominal.ticks)
 
 
 def _write_golden(file: Path, rollout: Rollout) -> None:
@@ -121,13 +121,15 @@ def _check(bundle: Bundle) -> None:
     if not error <= GOLDEN_TOLERANCE:
         raise PolicyError(f"golden vectors: expected the model's outputs within "
                           f"{GOLDEN_TOLERANCE}, found a difference of {error:.3g}")
-    rollout = roll_out(bundle)
-    share = rollout.altered_ticks / rollout.ticks
+    rollouts = roll_out(bundle)
+    altered, ticks = (sum(counts) for counts in zip(
+        *((rollout.altered_ticks, rollout.ticks) for rollout in rollouts), strict=True))
+    share = altered / ticks
     if share > LARGEST_ALTERED_SHARE:
         raise PolicyError(f"guard: expected at most {LARGEST_ALTERED_SHARE:.1%} of the ticks of a "
                           f"healthy walk altered, found {share:.2%}")
     _log.info("golden vectors within %.1e; the guard alters %d of %d ticks", error,
-              rollout.altered_ticks, rollout.ticks)  # fmt: skip
+              altered, ticks)  # fmt: skip
 
 
 def _golden_error(bundle: Bundle) -> float:

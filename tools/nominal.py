@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +32,45 @@ _COMMANDS = (
     (0.0, -0.4, 0.0), (-0.5, 0.0, 0.0), (0.0, 0.0, 0.8), (0.0, 0.0, -0.8), (0.4, 0.2, -0.4),
     (-0.3, -0.2, 0.4), (0.8, 0.0, 0.0), (0.0, 0.0, 0.0),
 )  # fmt: skip
-SCHEDULE: Schedule = [(_EACH_S * (i + 1), command) for i, command in enumerate(_COMMANDS)]
-"""Stand, every axis both ways, mixtures, stop; the command jumps from one to the next."""
-DURATION_S = _EACH_S * (len(_COMMANDS) + 1)
+_MIXED_EACH_S, _MIXED_S, _MIXED_SEED = 4.0, 120.0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What a healthy robot does while it is measured."""
+
+    schedule: Schedule
+    duration_s: float
+    latency_ns: int
+    """Time that commands take to reach the drives: a real robot's are never there at once."""
+
+
+def walks(contract: JointContract) -> tuple[Walk, ...]:
+    """Return the walks that make a nominal: every axis both ways, and jumps between mixtures."""
+    axes: Schedule = [(_EACH_S * (i + 1), command) for i, command in enumerate(_COMMANDS)]
+    axes_s = _EACH_S * (len(_COMMANDS) + 1)
+    return (
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=0),
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=20_000_000),
+        Walk(schedule=_mixed(contract), duration_s=_MIXED_S, latency_ns=10_000_000),
+    )
+
+
+def _mixed(contract: JointContract) -> Schedule:
+    """Return commands within the trained range that jump on all axes at once."""
+    trained = contract.velocity_command
+    if trained is None:
+        return []
+    random, count = np.random.default_rng(_MIXED_SEED), int(_MIXED_S / _MIXED_EACH_S)
+    commands = random.uniform(trained.min, trained.max, (count, 3))
+    return [(_MIXED_EACH_S * (i + 1), (vx, vy, wz))
+            for i, (vx, vy, wz) in enumerate(commands.tolist())]  # fmt: skip
+
+
 SOURCE = (
-    f"robot_sim, flat floor, lockstep, {DURATION_S:g} s: stand up from lying, then commands on "
-    "every axis that jump every 6 s"
+    "robot_sim, flat floor, lockstep: stand up from lying, then commands on every axis that jump "
+    f"every {_EACH_S:g} s, with 0 and with 20 ms of latency, and {_MIXED_S:g} s of mixed commands "
+    f"that jump every {_MIXED_EACH_S:g} s, with 10 ms"
 )
 _SMALLEST_BOUND = 1e-3
 """For joints that a policy never moves; the contract wants bounds above zero."""
@@ -56,8 +90,17 @@ class Rollout:
         return len(next(iter(self.tensors.values())))
 
 
-def roll_out(bundle: Bundle) -> Rollout:
-    """Let the bundle walk the schedule on its ONNX Runtime backend.
+def roll_out(bundle: Bundle) -> tuple[Rollout, ...]:
+    """Let the bundle do all walks on its ONNX Runtime backend.
+
+    Raises:
+        PolicyError: It cannot be opened, does not fit the robot, or a walk is not healthy.
+    """
+    return tuple(_walk(bundle, wanted) for wanted in walks(bundle.contract))
+
+
+def _walk(bundle: Bundle, wanted: Walk) -> Rollout:
+    """Let the bundle do one walk.
 
     Raises:
         PolicyError: It cannot be opened, does not fit the robot, or its walk is not healthy.
@@ -65,9 +108,10 @@ def roll_out(bundle: Bundle) -> Rollout:
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
     try:
-        policy = ControlledPolicy(bundle, recorder)
+        policy, world = ControlledPolicy(bundle, recorder), World()
+        world.latency_ns = wanted.latency_ns
         trace = walk(
-            World(), policy, SCHEDULE, duration_s=DURATION_S,
+            world, policy, wanted.schedule, duration_s=wanted.duration_s,
             rate_hz=bundle.contract.rate_hz, stop_when_fallen=False,
         )  # fmt: skip
     finally:
@@ -81,16 +125,20 @@ def roll_out(bundle: Bundle) -> Rollout:
     return Rollout(trace=trace, tensors=recorder.recorded(), altered_ticks=policy.altered_ticks)
 
 
-def measure_nominal(contract: JointContract, rollout: Rollout) -> Nominal:
+def measure_nominal(contract: JointContract, rollouts: Sequence[Rollout]) -> Nominal:
     """Return the largest step and torque demand per joint, and statistics of the inputs."""
     names = contract.joints.names
-    steps, demands = _steps_and_demands(contract, rollout)
+    measured = [_steps_and_demands(contract, rollout) for rollout in rollouts]
+    steps, demands = (np.concatenate(parts) for parts in zip(*measured, strict=True))
     return Nominal(
         source=SOURCE,
-        ticks=rollout.ticks,
+        ticks=sum(rollout.ticks for rollout in rollouts),
         target_step=_by_name(names, steps.max(axis=0)),
         effort_demand=_by_name(names, demands.max(axis=0)),
-        observation={name: _statistics(rollout.tensors[name]) for name in contract.observations},
+        observation={
+            name: _statistics(np.concatenate([rollout.tensors[name] for rollout in rollouts]))
+            for name in contract.observations
+        },
     )
 
 
