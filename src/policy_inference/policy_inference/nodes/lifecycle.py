@@ -23,7 +23,8 @@ class LifecycleBase(LifecycleNode):
 
     def __init__(self, name: str) -> None:
         """Create the node, unconfigured."""
-        super().__init__(name)
+        # So that a name that nobody knows can be told from one that nobody set.
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configured = False
         self.running = False
         for service in self.services:

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
@@ -13,6 +14,7 @@ from rclpy.parameter import Parameter
 
 from policy_inference.errors import PolicyError
 
+_SAFETY = "safety."
 _TYPES = {
     bool: Parameter.Type.BOOL,
     float: Parameter.Type.DOUBLE,
@@ -35,14 +37,24 @@ class Spec:
 
 
 class ParameterTable:
-    """Declares a table of parameters on a node and reads it as a whole."""
+    """Declares a table of parameters on a node and reads it as a whole.
+
+    A name that is set but not in the table, which ROS ignores without a word, is warned of; below
+    `safety.` it is refused, since somebody counts on a limit that would not be there.
+    """
 
     def __init__(
         self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]
     ) -> None:
         """Declare; while `is_configured`, changes are refused with that reason."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
+        given = [*node.get_parameters_by_prefix("")]
+        known = {spec.name for spec in specs}
+        self._unknown = [name for name in given if name not in known and not _is_ros(name)]
         for spec in specs:
+            if spec.name in given:
+                # Declared by its value alone; what was given for it is applied once more.
+                node.undeclare_parameter(spec.name)
             value = _TYPES[spec.type] if spec.default is None else spec.default
             node.declare_parameter(spec.name, value, _descriptor(spec))
         node.add_on_set_parameters_callback(self._on_set)
@@ -51,14 +63,26 @@ class ParameterTable:
         """Return all values; an optional one that is not set is None.
 
         Raises:
-            PolicyError: A required parameter is not set or a value is not one of its choices.
+            PolicyError: A required parameter is not set, a value is not one of its choices, or a
+                name below `safety.` is unknown.
         """
+        unknown = {name: self._describe(name) for name in self._unknown}
         values = {spec.name: self._value(spec) for spec in self._specs}
         problems = [problem for spec in self._specs
                     if (problem := _problem(spec, values[spec.name]))]  # fmt: skip
+        problems += [text for name, text in unknown.items() if name.startswith(_SAFETY)]
         if problems:
             raise PolicyError("\n".join(problems))
+        for text in unknown.values():
+            self._node.get_logger().warning(f"{text}; it is ignored")
         return values
+
+    def _describe(self, unknown: str) -> str:
+        """Say what may have been meant."""
+        names = [spec.name for spec in self._specs]
+        limits = [name for name in names if name.startswith(_SAFETY)]
+        meant = get_close_matches(unknown, names, n=1) or limits
+        return f"parameter {unknown}: expected a known name ({', '.join(meant)}?), found this one"
 
     def _value(self, spec: Spec) -> Any:
         try:
@@ -79,6 +103,13 @@ class ParameterTable:
             if spec and (problem := _problem(spec, parameter.value)):
                 return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
+
+
+def _is_ros(name: str) -> bool:
+    """Return whether a parameter belongs to every node."""
+    return name in ("use_sim_time", "start_type_description_service") or name.startswith(
+        "qos_overrides."
+    )
 
 
 def _problem(spec: Spec, value: Any) -> str:

@@ -3,9 +3,11 @@
 """The table of parameters: what is refused, when, and with which words."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_inference.errors import PolicyError
@@ -117,3 +119,40 @@ def test_every_parameter_of_the_node_is_described(spec: Spec) -> None:
     assert len(spec.doc) > 10
     unit = {"_s": "s", "_hz": "Hz"}.get(f"_{spec.name.rsplit('_', 1)[-1]}")
     assert unit is None or spec.name.startswith("safety.") or spec.doc.endswith(f", {unit}")
+
+
+@pytest.fixture
+def given(robot: Robot) -> Iterator[Callable[..., ParameterTable]]:
+    """Make the table on a node that is started with parameters."""
+    nodes = list[Node]()
+
+    def start(**values: object) -> ParameterTable:
+        overrides = [Parameter(name.replace("__", "."), value=value)
+                     for name, value in {"needed": "here", **values}.items()]
+        nodes.append(Node("given", parameter_overrides=overrides, use_global_arguments=False,
+                          automatically_declare_parameters_from_overrides=True))
+        limit = Spec(name="safety.max_tilt_rad", type=float, minimum=0.0, doc="Limit, rad")
+        return ParameterTable(nodes[-1], (*TABLE, limit), lambda: False)
+
+    yield start
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_what_a_node_is_started_with_is_read(given: Callable[..., ParameterTable]) -> None:
+    values = given(rate_hz=7.0, safety__max_tilt_rad=0.5, use_sim_time=True).read()
+    assert (values["rate_hz"], values["safety.max_tilt_rad"], values["color"]) == (7.0, 0.5, "red")
+
+
+def test_unknown_limit_is_refused_with_the_one_that_may_be_meant(
+    given: Callable[..., ParameterTable]
+) -> None:
+    with pytest.raises(PolicyError, match=r"safety.max_tild_rad: .*\(safety.max_tilt_rad\?\)"):
+        given(safety__max_tild_rad=0.5).read()
+
+
+def test_other_unknown_names_are_warned_of(
+    given: Callable[..., ParameterTable], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert given(colour="blue").read()["color"] == "red"
+    assert "parameter colour: expected a known name (color?)" in capfd.readouterr().err

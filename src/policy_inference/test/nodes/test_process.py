@@ -90,6 +90,8 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
         start(f"bundle:={bundle}", "backend:=magic"): ["expected names of installed backends"],
         start(f"bundle:={bundle}", "status_rate_hz:=fast"): ["status_rate_hz"],
         start(f"bundle:={bundle}", "status_rate_hz:=1000.0"): ["status_rate_hz"],
+        start(f"bundle:={bundle}", "safety.max_tild_rad:=0.5"): [
+            "parameter safety.max_tild_rad: expected a known name (safety.max_tilt_rad?)"],
         start(f"bundle:={bundle}", "output:=semaphore"): [
             "parameter output: expected one of joint_command, "],
     }
