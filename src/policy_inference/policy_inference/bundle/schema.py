@@ -257,12 +257,14 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a mapping in which a key stands twice."""
         merge = "tag:yaml.org,2002:merge"
-        keys = [self.construct_object(key, True) for key, _ in node.value if key.tag != merge]
-        doubled = {str(key) for key in keys if keys.count(key) > 1}
-        if doubled:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {', '.join(sorted(doubled))} stands twice", node.start_mark
-            )
+        seen = list[Any]()
+        for key_node in (key_node for key_node, _ in node.value if key_node.tag != merge):
+            key = self.construct_object(key_node, True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key} stands twice", key_node.start_mark
+                )
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 

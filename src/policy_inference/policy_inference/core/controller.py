@@ -40,7 +40,7 @@ class Controller:
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with their reasons for a log, to be popped from the left.
+    mode with reason and time (ns) for a log, to be popped from the left.
     """
 
     def __init__(
@@ -75,8 +75,9 @@ class Controller:
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
+        self._estop_noted = False
         self.mode = Mode.DAMP
-        self.edges: deque[tuple[Mode, str]] = deque(maxlen=100)
+        self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
@@ -183,17 +184,22 @@ class Controller:
 
     def _enter(self, mode: Mode, reason: str) -> None:
         self.mode, self._reason = mode, reason
-        self.edges.append((mode, reason))
+        self.edges.append((mode, reason, self._clock()))
 
     def _count(self, rule: Rule) -> None:
         self._counters[rule] += 1
 
     def _act_on_estop(self) -> bool:
-        """Latch a pressed e-stop; return whether it was not latched already."""
-        if self._estop is None or self._latched:
+        """Latch a pressed e-stop; return whether nothing was latched before."""
+        if self._estop is None or self._estop_noted:
             return False
-        self._latch(Rule.ESTOP, self._estop[0])
-        return True
+        self._estop_noted = True
+        if not self._latched:
+            self._latch(Rule.ESTOP, self._estop[0])
+            return True
+        self._count(Rule.ESTOP)
+        self._enter(Mode.DAMP, f"{self._reason}; {Rule.ESTOP.value}: {self._estop[0]}")
+        return False
 
     def estop(self, reason: str) -> JointTargets | None:
         """Ask for DAMP without waiting for a tick; return what may be published at once.
@@ -235,7 +241,7 @@ class Controller:
         with self._between_ticks():
             self._act_on_estop()
             if self._latched and self._estop is pressed:
-                self._estop, self._latched = None, False
+                self._estop, self._latched, self._estop_noted = None, False, False
                 self._enter(Mode.DAMP, "reset")
 
     def damp(self, reason: str = "asked for") -> None:

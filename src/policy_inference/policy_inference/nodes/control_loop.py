@@ -4,6 +4,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 
 from policy_inference.errors import PolicyError
@@ -32,6 +33,7 @@ class ControlLoop:
         self._thread: threading.Thread | None = None
         self.ticks = 0
         self.missed = 0
+        self._ticked_ns = 0
 
     def start(self) -> None:
         """Start ticking, and counting.
@@ -42,6 +44,7 @@ class ControlLoop:
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError("a tick still hangs in the backend; start the process anew")
         self.ticks = self.missed = 0
+        self._ticked_ns = time.monotonic_ns()
         self._stop.clear()
         self._pacer.start()
         # What exists now lives as long as the node: the collector need not walk through it.
@@ -59,6 +62,13 @@ class ControlLoop:
         gc.unfreeze()
         return not self._thread.is_alive()
 
+    def silent_s(self) -> float:
+        """Return the time since the last tick on the steady clock, s.
+
+        Long where simulated time stands still, or where a tick hangs.
+        """
+        return (time.monotonic_ns() - self._ticked_ns) * 1e-9
+
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
@@ -73,3 +83,4 @@ class ControlLoop:
             self.ticks += not tick.repeated
             self.missed += tick.missed
             self._tick(tick)
+            self._ticked_ns = time.monotonic_ns()

@@ -134,7 +134,7 @@ class JointPolicyNode(LifecycleBase):
         return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
     def _create_requests(self, status_rate_hz: float) -> None:
-        requests: dict[str, Callable[[], None]] = {
+        requests: dict[str, Callable[[], Mode | None]] = {
             "stand": lambda: self.controller.stand(self._problems()),
             "run": lambda: self.controller.run(self._problems()),
             "damp": lambda: self.controller.damp("asked for by service"),
@@ -145,7 +145,7 @@ class JointPolicyNode(LifecycleBase):
             service = self.create_service(Trigger, f"~/{name}", self._handler(act))
             self._closers.callback(self.destroy_service, service)
         subscription = self.create_subscription(
-            Bool, "estop", lambda m: self._estop("topic") if m.data else None, qos.ESTOP,
+            Bool, "estop", self._on_estop, qos.ESTOP,
             callback_group=MutuallyExclusiveCallbackGroup())
         self._closers.callback(self.destroy_subscription, subscription)
         # On the steady clock: the status must not stop with a simulator that pauses.
@@ -153,17 +153,17 @@ class JointPolicyNode(LifecycleBase):
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._closers.callback(self.destroy_timer, timer)
 
-    def _handler(self, act: Callable[[], None]) -> Callable[..., Trigger.Response]:
+    def _handler(self, act: Callable[[], Mode | None]) -> Callable[..., Trigger.Response]:
         def handle(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             if not self.running:
                 response.message = "the node is not active; activate it first"
                 return response
             try:
-                act()
+                mode = act() or self.controller.mode
             except RefusedError as error:
                 response.message = str(error)
             else:
-                response.success, response.message = True, self.controller.snapshot().mode.name
+                response.success, response.message = True, mode.name
             self._report()
             return response
 
@@ -171,15 +171,20 @@ class JointPolicyNode(LifecycleBase):
 
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
-        problems = self._reporter.publisher_problems()
+        problems = self._reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
             problems.append(f"nobody listens to {self._output.publisher.topic_name}")
         return problems
 
-    def _estop(self, source: str) -> None:
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            self._estop("topic")
+
+    def _estop(self, source: str) -> Mode:
         targets = self.controller.estop(f"pressed by {source}")
         if self.running:
             self._publish(targets)
+        return Mode.DAMP
 
     def _report(self) -> None:
         if self.running:
@@ -246,7 +251,11 @@ def _bundle_folder(text: str) -> Path:
     if os.sep in text or folder.exists():
         return folder
     installed = Path(get_package_share_directory("policy_inference"), "config", "bundles")
-    return installed / text if (installed / text).exists() else folder
+    if (installed / text).exists():
+        return installed / text
+    names = ", ".join(sorted(entry.name for entry in installed.iterdir() if entry.is_dir()))
+    raise PolicyError(f"parameter bundle: expected a bundle folder or one of the installed bundles "
+                      f"({names}), found {text!r}, which is not in {Path.cwd()} either")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -19,6 +19,8 @@ from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampler import COMMAND, Sampler
 
+_SILENT_S = 1.0
+"""So long without a tick, on the steady clock, is reported."""
 _SLOW_SHARE = 0.95
 """A rate below this share of the one asked for is reported."""
 
@@ -52,10 +54,12 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
+        self._silent = ""
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
         snapshot = self._reported.controller.snapshot()
+        self._silent = self._silence()
         self._measure_rate()
         status = self._compose(snapshot)
         self._status.publish(status)
@@ -66,20 +70,31 @@ class StatusReporter:
         """Log the changes of mode since the last call."""
         edges = self._reported.controller.edges
         while edges:
-            mode, reason = edges.popleft()
+            mode, reason, at_ns = edges.popleft()
+            # What a line says happened before it is written, since no tick waits for the log.
+            ago_ms = max(0, self._reported.pacer.clock() - at_ns) * 1e-6
+            text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
             # rclpy refuses two severities from one line of code.
             if mode is Mode.HOLD or (mode is Mode.DAMP and ":" in reason):
-                self._node.get_logger().error(f"{mode.name}: {reason}")
+                self._node.get_logger().error(text)
             else:
-                self._node.get_logger().info(f"{mode.name}: {reason}")
+                self._node.get_logger().info(text)
 
-    def publisher_problems(self) -> list[str]:
-        """Return the robot-state inputs with more than one publisher."""
-        return [
-            f"{name}: {count} publishers, expected 1; at depth 1 they starve each other"
+    def problems(self) -> list[str]:
+        """Return what is wrong with ticks and publishers, and speaks against any motion."""
+        problems = [
+            f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._reported.sampler.topics.items()
-            if name != COMMAND and (count := sampled.publishers()) > 1
+            if name != COMMAND and (count := sampled.publishers()) != 1
         ]
+        return [*filter(None, [self._silence()]), *problems]
+
+    def _silence(self) -> str:
+        silent_s = self._reported.loop.silent_s()
+        if silent_s < _SILENT_S:
+            return ""
+        return (f"no tick for {silent_s:.1f} s; the simulator's clock stands still, or the backend "
+                "hangs")
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -116,12 +131,14 @@ class StatusReporter:
         bundle, backend = reported.bundle, reported.backend
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
-            mode=int(snapshot.mode), reason=snapshot.reason, latched=snapshot.latched,
+            mode=int(snapshot.mode), latched=snapshot.latched,
+            reason="; ".join(filter(None, [snapshot.reason, self._silent])),
             bundle=str(bundle.path), bundle_version=bundle.contract.version,
             bundle_sha256=bundle.sha256, backend=backend.name,
             runs_on=", ".join(backend.details.values()),
             nominal_known=bundle.contract.nominal is not None,
-            rate_hz=bundle.contract.rate_hz, rate_reached_hz=self._rate_hz,
+            rate_hz=bundle.contract.rate_hz,
+            rate_reached_hz=0.0 if self._silent else self._rate_hz,
             latency_p50_s=latency.p50_s, latency_p99_s=latency.p99_s, latency_max_s=latency.max_s,
             ticks=reported.loop.ticks, ticks_missed=reported.loop.missed,
             guard_counters=[GuardCounter(name=name, count=count)
@@ -135,8 +152,10 @@ class StatusReporter:
             entry = self._reported.controller.inputs[name]
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
-            if publishers > 1:
+            if publishers > 1 or (publishers == 0 and name != COMMAND):
                 text = "; ".join(filter(None, [text, f"{publishers} publishers"]))
+            if text and not text.startswith(name):
+                text = f"{name}: {text}"
             self._warn(name, publishers)
             found.append(InputStatus(
                 name=name, age_s=math.inf if age_ns is None else age_ns * 1e-9,
@@ -160,8 +179,9 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        if bad or self._slow:
-            level, text = DiagnosticStatus.WARN, "; ".join(bad) or "rate not reached"
+        if bad or self._slow or self._silent:
+            reasons = [self._silent, *bad, "rate not reached" if self._slow else ""]
+            level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
         if status.latched or status.mode == Mode.HOLD:
             level, text = DiagnosticStatus.ERROR, status.reason
         values = {

@@ -69,7 +69,7 @@ def test_doubled_key_at_the_top_rejected(replace: Replace) -> None:
 
     (problem,) = problems_of(file)
 
-    assert problem == "expected YAML, found line 2, column 1: the key rate_hz stands twice"
+    assert problem == "expected YAML, found line 7, column 1: the key rate_hz stands twice"
 
 
 def test_doubled_key_inside_rejected(replace: Replace) -> None:

@@ -126,8 +126,8 @@ def test_an_e_stop_that_is_reset_before_any_tick_has_damped_all_the_same(robot: 
 
 
 def test_an_e_stop_pressed_while_a_reset_is_under_way_is_not_cleared_by_it(robot: Robot) -> None:
-    class PressAgain(deque[tuple[Mode, str]]):
-        def append(self, edge: tuple[Mode, str]) -> None:
+    class PressAgain(deque[tuple[Mode, str, int]]):
+        def append(self, edge: tuple[Mode, str, int]) -> None:
             super().append(edge)
             robot.controller.estop("pressed again")
 
@@ -142,10 +142,14 @@ def test_an_e_stop_pressed_while_a_reset_is_under_way_is_not_cleared_by_it(robot
     robot.run()
 
 
-def test_an_e_stop_on_top_of_another_fault_is_cleared_with_it(robot: Robot) -> None:
+def test_an_e_stop_on_top_of_another_fault_is_noted_once_and_cleared_with_it(robot: Robot) -> None:
     robot.tick(quat_xyzw=quat_xyzw(2.0, 0.0, 0.0))
-    robot.controller.estop("red button")
-    robot.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
+    for _ in range(3):
+        robot.controller.estop("red button")
+        robot.tick(quat_xyzw=(0.0, 0.0, 0.0, 1.0))
+    assert robot.count(Rule.ESTOP) == 1
+    assert "attitude" in robot.reason
+    assert "estop: red button" in robot.reason
     robot.controller.reset()
     robot.run()
 

@@ -36,7 +36,7 @@ def test_damping_needs_no_sensors(robot: Robot) -> None:
 
 def test_the_way_to_run_is_stand_ready_run(robot: Robot) -> None:
     robot.run()
-    assert [mode for mode, _ in robot.controller.edges] == [Mode.STAND, Mode.READY, Mode.RUN]
+    assert [mode for mode, _, _ in robot.controller.edges] == [Mode.STAND, Mode.READY, Mode.RUN]
 
 
 def test_stand_starts_at_the_measured_pose_without_torque(robot: Robot) -> None:

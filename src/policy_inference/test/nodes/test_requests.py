@@ -38,6 +38,7 @@ class TestMotion:
     def test_answer_names_the_mode(self, lockstep: Robot) -> None:
         assert lockstep.ask("stand").message == "STAND"
         assert lockstep.ask("damp").message == "DAMP"
+        assert lockstep.runs().ask("estop").message == "DAMP"
 
     def test_damp_ends_a_motion_without_latching(self, lockstep: Robot) -> None:
         lockstep.runs().is_told("damp")

@@ -143,6 +143,18 @@ def test_status_goes_on_while_the_simulator_pauses(lockstep: Robot) -> None:
     lockstep.until(lambda: len(lockstep.statuses) >= 3, "statuses without simulated time")
 
 
+def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) -> None:
+    """A simulator that has ended looks like one that pauses: nothing is at fault, nothing moves."""
+    lockstep.runs()
+    lockstep.until(lambda: "no tick for" in lockstep.statuses[-1].reason, "the silence's report")
+    assert lockstep.statuses[-1].rate_reached_hz == 0.0
+    assert not lockstep.statuses[-1].latched
+    lockstep.is_told("damp")
+    assert "the simulator's clock stands still" in lockstep.ask("stand").message
+    lockstep.tick()
+    lockstep.is_told("stand")
+
+
 class TestDiagnostics:
     def test_healthy_node_is_ok_and_names_its_mode(self, lockstep: Robot) -> None:
         lockstep.runs()
