@@ -63,6 +63,9 @@ def complete_bundle(
     """
     if output.exists() and not force:
         raise PolicyError(f"{output}: expected no such folder yet, found one; --force replaces it")
+    if output.exists() and not (output / CONTRACT_FILE).is_file():
+        raise PolicyError(f"{output}: expected a bundle to replace, found something else, which "
+                          "--force does not touch")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         made = Path(scratch, output.name)

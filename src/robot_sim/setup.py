@@ -39,6 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "robot_sim_demo = robot_sim.demo.main:main",
+            "robot_operator = robot_sim.nodes.operator_command:main",
             "sim_node = robot_sim.nodes.sim_node:main",
         ],
     },

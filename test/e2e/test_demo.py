@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.ros
+
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
 def demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -32,12 +36,39 @@ def test_the_demo_walks_and_writes_its_summary(tmp_path: Path) -> None:
     assert "walked" in output
 
 
+def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
+    tmp_path: Path,
+) -> None:
+    bundle = shutil.copytree(BUNDLES / "lite3_walk", tmp_path / "bundle")
+    contract = bundle / "policy.yaml"
+    text = contract.read_text(encoding="utf-8")
+    start = text.index("names: [")
+    end = text.index("]", start)
+    swap = {"FL_": "FR_", "FR_": "FL_"}
+    names = re.sub("FL_|FR_", lambda match: swap[match[0]], text[start:end])
+    contract.write_text(text[:start] + names + text[end:], encoding="utf-8")
+    process = demo(tmp_path, "--seconds", "6", "--bundle", str(bundle))
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    assert "check joint order" in output.splitlines()[-1]
+
+
+def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -> None:
+    earlier = {"summary.json", "plots.png", "contact_sheet.png", "walk.mp4", "trace.npz"}
+    for name in (*earlier, "mine.txt"):
+        (tmp_path / name).write_text("earlier")
+    demo(tmp_path, "--bundle", "no_such_bundle").communicate()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "mine.txt" in left
+    assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
+
+
 def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
     process = demo(tmp_path, "--bundle", "no_such_bundle")
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "joint_policy_node: ended with status 2" in output
-    assert "expected a bundle folder, found nothing" in output
+    assert "found 'no_such_bundle'" in output
 
 
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_emergency_stop_by_service_damps_and_latches(walker: Rig) -> None:
 
 def test_the_emergency_stop_by_topic_damps_and_latches(walker: Rig) -> None:
     button = walker.operator.node.create_publisher(Bool, "estop", 1)
-    walker.wait_until(lambda: button.get_subscription_count() == 1, "someone who listens to estop")
+    walker.wait_until(lambda: button.get_subscription_count() >= 1, "someone who listens to estop")
     button.publish(Bool(data=True))
     walker.wait_for_latched_damp()
     walker.operator.node.destroy_publisher(button)

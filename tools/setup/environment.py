@@ -107,17 +107,19 @@ def _listed_files(arguments: list[str]) -> list[Path]:
 
 def _make(venv: Path, origin: Origin, ros_label: str) -> None:
     found = read_origin(venv)
-    if found == origin:
+    if found == origin and (venv / "bin/pip").exists():
         return
-    if found is not None:
+    if found not in (None, origin):
         _log.info("setup: replacing %s, which was made for %s", venv, found)
         shutil.rmtree(venv)
     _log.info("setup: making %s for Python %s and %s", venv, origin.python, ros_label)
     # The real file: this may be the python of the environment that is being replaced.
     base_python = os.path.realpath(sys.executable)
     site = ["--system-site-packages"] if origin.ros_prefix else []
-    run([base_python, "-m", "venv", *site, venv])
+    # First, so that what an interruption leaves behind is known to be ours.
+    venv.mkdir(exist_ok=True)
     _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
+    run([base_python, "-m", "venv", *site, venv])
 
 
 def _origin_file(venv: Path) -> Path:

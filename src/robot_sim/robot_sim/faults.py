@@ -109,9 +109,14 @@ class Fault:
             limit_s = MAX_LATENCY_NS / NS_PER_S
             raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
 
+    @property
+    def end_s(self) -> float:
+        """Simulated time at which it is over."""
+        return self.start_s + self.duration_s
+
     def active(self, time_ns: int) -> bool:
         """Return whether the fault is there at a simulated time."""
-        return self.start_s <= time_ns / NS_PER_S < self.start_s + self.duration_s
+        return self.start_s <= time_ns / NS_PER_S < self.end_s
 
 
 def parse_fault(text: str) -> Fault:
@@ -181,13 +186,25 @@ class FaultPlan:
         self._begun: set[Fault] = set()
 
     @classmethod
-    def parse(cls, texts: Iterable[str], *, seed: int = 0) -> "FaultPlan":
+    def parse(cls, texts: Iterable[str], *, seed: int = 0, now_ns: int = 0) -> "FaultPlan":
         """Plan faults given as texts; empty ones are ignored.
 
+        Args:
+            texts: The faults.
+            seed: Of the noise.
+            now_ns: Simulated time; what is over by then cannot be planned any more.
+
         Raises:
-            SimError: A text cannot be understood.
+            SimError: A text cannot be understood, or the fault is over.
         """
-        return cls([parse_fault(text) for text in texts if text.strip()], seed=seed)
+        faults = [(text, parse_fault(text)) for text in texts if text.strip()]
+        for text, fault in faults:
+            if fault.end_s * NS_PER_S <= now_ns:
+                raise SimError(
+                    f"fault {text} ended at {fault.end_s:g} s, now is {now_ns / NS_PER_S:.1f} s; "
+                    "times are simulated time since the start"
+                )
+        return cls([fault for _, fault in faults], seed=seed)
 
     def act(self, world: World) -> None:
         """Begin and end the faults of motors, pushes and latency that are due.

@@ -61,6 +61,7 @@ class WalkMetrics:
         mean_velocity_error_mps: Mean of the segments' planar errors; NaN without segments.
         mean_turn_error_radps: Mean of the segments' |wz| errors; NaN without segments.
         max_tilt_deg: Largest tilt.
+        min_height_m: Lowest height of the base.
         falls: How often the robot went from upright to fallen: tilted by more than 60 degrees, or
             its base lower than 0.12 m.
         torque_limit_share: Share of samples (joint x row) in which a drive gave its rated torque.
@@ -72,6 +73,7 @@ class WalkMetrics:
     mean_velocity_error_mps: float
     mean_turn_error_radps: float
     max_tilt_deg: float
+    min_height_m: float
     falls: int
     torque_limit_share: float
     segments: tuple[Segment, ...]
@@ -96,6 +98,7 @@ def measure(trace: Trace, *, action_scale: npt.ArrayLike = 1.0) -> WalkMetrics:
         mean_velocity_error_mps=_mean([segment.planar_error_mps for segment in segments]),
         mean_turn_error_radps=_mean([segment.error[2] for segment in segments]),
         max_tilt_deg=_max_tilt_deg(trace.quat_xyzw),
+        min_height_m=float(trace.pos_world[:, 2].min()),
         falls=int(np.count_nonzero(np.diff(down.astype(int)) == 1)),
         torque_limit_share=float(np.mean(np.abs(trace.joint_effort) >= EFFORT_LIMIT_NM)),
         segments=segments,

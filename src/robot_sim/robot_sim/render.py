@@ -9,7 +9,8 @@ import functools
 import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -113,7 +114,7 @@ def frames(
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
     """
-    grid_s = np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
+    grid_s = _times_s(trace, rate_hz)
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
     follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
     look_at = trace.pos_world[0, :2]
@@ -125,9 +126,10 @@ def frames(
 
 
 def write_video(
-    trace: Trace, path: Path, *, rate_hz: float = 25.0, width: int = 800, height: int = 448
-) -> None:
-    """Write an H.264 video (`.mp4`) of a walk in real time.
+    trace: Trace, path: Path, *, rate_hz: float = 25.0, width: int = 800, height: int = 448,
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
+) -> None:  # fmt: skip
+    """Write an H.264 video (`.mp4`) of a walk in real time; the file is there once it is whole.
 
     Args:
         trace: The walk.
@@ -135,20 +137,25 @@ def write_video(
         rate_hz: Pictures per second.
         width: Of the pictures; a multiple of 16, as H.264 likes it.
         height: Of the pictures; a multiple of 16.
+        on_picture: Called after each picture with how many are done, and of how many.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
         OSError: The file cannot be written.
     """
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=rate_hz, quality=7, macro_block_size=16
-    )
-    writer.send(None)
-    try:
-        for frame in frames(trace, rate_hz=rate_hz, width=width, height=height):
-            writer.send(np.ascontiguousarray(frame))
-    finally:
-        writer.close()
+    total = len(_times_s(trace, rate_hz))
+    with _there_once_whole(path) as growing:
+        writer = imageio_ffmpeg.write_frames(
+            str(growing), (width, height), fps=rate_hz, quality=7, macro_block_size=16
+        )
+        writer.send(None)
+        try:
+            pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
+            for done, frame in enumerate(pictures, start=1):
+                writer.send(np.ascontiguousarray(frame))
+                on_picture(done, total)
+        finally:
+            writer.close()
 
 
 def write_animation(trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480) -> None:
@@ -187,6 +194,22 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
             small = Image.fromarray(_caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)
+
+
+def _times_s(trace: Trace, rate_hz: float) -> Array:
+    """Return the times of a video's pictures."""
+    return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
+
+
+@contextmanager
+def _there_once_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, which the file gets where nothing was raised."""
+    growing = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        yield growing
+        growing.replace(path)
+    finally:
+        growing.unlink(missing_ok=True)
 
 
 def _text(trace: Trace, row: int) -> str:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,6 +42,19 @@ REPORTED = Reported(
 )  # fmt: skip
 
 
+DAMP, RUN, HOLD = 0, 3, 4
+
+
+def status(**changes: object) -> SimpleNamespace:
+    """What a PolicyStatus tells."""
+    counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
+    return SimpleNamespace(**{
+        "bundle": "/bundles/some", "backend": "onnx", "runs_on": "CPU", "ticks": 9,
+        "ticks_missed": 0, "latency_p50_s": 0.0, "latency_max_s": 0.0, "guard_counters": counters,
+        **changes,
+    })  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def still() -> Trace:
     """A robot that stands for 5 s: DAMP, STAND and READY for a second each, then RUN, then DAMP."""
@@ -63,6 +77,19 @@ def test_only_the_time_in_run_counts(still: Trace) -> None:
 
 def test_lying_down_on_request_is_no_fall(still: Trace) -> None:
     assert measured(sunk(still), REPORTED).falls == 0
+
+
+def test_a_hold_at_the_end_counts_as_walking(still: Trace) -> None:
+    mode = still.mode.copy()
+    mode[190:200] = 4.0
+    held = dataclasses.replace(still, mode=mode)
+    np.testing.assert_allclose(walked(held, left_run=False).time_s[[0, -1]], [3.0, 3.98])
+
+
+def test_a_robot_that_is_down_when_the_policy_begins_has_fallen(still: Trace) -> None:
+    pos_world = still.pos_world.copy()
+    pos_world[:, 2] = 0.05
+    assert measured(dataclasses.replace(still, pos_world=pos_world), REPORTED).falls == 1
 
 
 def test_sinking_after_a_fault_is_a_fall(still: Trace) -> None:
@@ -90,6 +117,27 @@ def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
 
 def test_a_walk_too_short_to_settle_has_no_velocity_error(still: Trace) -> None:
     assert summarise(measured(still, REPORTED), REPORTED)["mean_velocity_error_mps"] is None
+
+
+def test_the_table_says_what_could_not_be_measured(still: Trace) -> None:
+    assert "not measured: no command lasted longer than 2 s" in table(
+        measured(still, REPORTED), REPORTED
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "latched", "left"),
+    [(RUN, False, False), (HOLD, False, False), (RUN, True, True), (DAMP, False, True)],
+    ids=["run", "hold", "latched since the newest status", "damped by someone else"],
+)
+def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, left: bool) -> None:
+    before = status(mode=running, latched=False, reason="before", latency_p99_s=0.002)
+    after = status(mode=DAMP, latched=latched, reason="after", latency_p99_s=0.0)
+    reported = Reported.of(before, after)
+    assert reported.left_run is left
+    assert reported.reason == "after"
+    assert reported.latency_ms[1] == pytest.approx(2.0)
+    assert reported.guard_events == {"effort": 2}
 
 
 def test_the_table_names_the_guard_events(still: Trace) -> None:

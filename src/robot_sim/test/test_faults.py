@@ -170,5 +170,19 @@ def test_a_push_comes_from_its_side(side: str, axis: int, sign: int) -> None:
     assert abs(velocity[1 - axis]) < 0.5 * abs(velocity[axis])
 
 
+@pytest.mark.parametrize("text", ["push:left@8+0.1=100", "drop:imu+8.1"])
+def test_a_fault_that_is_over_is_refused_with_the_time(text: str) -> None:
+    with pytest.raises(SimError) as refusal:
+        FaultPlan.parse([text], now_ns=20_300 * MS)
+    assert str(refusal.value) == (
+        f"fault {text} ended at 8.1 s, now is 20.3 s; times are simulated time since the start"
+    )
+
+
+@pytest.mark.parametrize("text", ["push:left@8+20=100", "drop:imu@8", "drop:imu@21+0.1"])
+def test_a_fault_that_lasts_or_is_to_come_is_planned(text: str) -> None:
+    assert len(FaultPlan.parse([text], now_ns=20_300 * MS).faults) == 1
+
+
 def test_empty_texts_plan_nothing() -> None:
     assert FaultPlan.parse(["", "  "]).faults == ()

@@ -56,9 +56,21 @@ def test_pictures_come_at_the_rate_asked_for(trace: Trace) -> None:
 
 
 def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
-    path = tmp_path / "walk.mp4"
-    write_video(trace, path, rate_hz=10.0, width=160, height=96)
+    path, told = tmp_path / "walk.mp4", list[tuple[int, int]]()
+    write_video(trace, path, rate_hz=10.0, width=160, height=96,
+                on_picture=lambda *counts: told.append(counts))  # fmt: skip
     assert path.read_bytes()[4:8] == b"ftyp"
+    assert list(tmp_path.iterdir()) == [path]
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_video_that_is_interrupted_leaves_no_file(trace: Trace, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(trace, tmp_path / "walk.mp4", width=160, height=96, on_picture=interrupt)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["walk.webp", "walk.gif"])

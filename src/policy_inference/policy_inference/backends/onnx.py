@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime: the default backend and the reference for all others."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,19 @@ class OnnxBackend(BackendBase):
         # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
         options.log_severity_level = 4
         try:
-            # From memory, so that nothing runs but the file whose hash was verified: weights in a
-            # second file do not load.
+            model = file.read_bytes()
+        except OSError as error:
+            raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
+        if _EXTERNAL_DATA.search(model):
+            raise BackendError(f"{file}: expected all weights in this file, found some in a second "
+                               "one, which no hash covers; merge them into it")
+        try:
             self._session: Any = onnxruntime.InferenceSession(
-                file.read_bytes(), options, providers=["CPUExecutionProvider"]
+                model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's exceptions share no other base
             raise BackendError(f"{file}: not a model that ONNX Runtime "
-                               f"{onnxruntime.__version__} loads from one file (weights in a "
-                               f"second file must be merged into it): {error}") from error
+                               f"{onnxruntime.__version__} loads: {error}") from error
         details = {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "CPU, 1 thread"}
         return (
             [_spec(file, node) for node in self._session.get_inputs()],
@@ -78,6 +83,8 @@ def _spec(file: Path, node: Any) -> TensorSpec:
     return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES[node.type])
 
 
+# TensorProto.external_data (field 13) with the key "location", as protobuf writes it.
+_EXTERNAL_DATA = re.compile(rb"j..?\n\x08location\x12", re.DOTALL)
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",

@@ -49,7 +49,7 @@ class Stand:
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry("gain while standing up, N·m/rad", exclusiveMinimum=0)
     damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
-    duration_s: float = entry("time to reach the pose, s", exclusiveMinimum=0)
+    duration_s: float = entry("time to reach the pose, s", exclusiveMinimum=0, maximum=3600)
     tolerance: PerJoint = entry(
         "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
     )
@@ -75,7 +75,9 @@ class Term:
     topic: str | None = entry(
         "relative topic of an external vector", default=None, pattern=_RELATIVE_TOPIC
     )
-    size: int | None = entry("length of an external vector", default=None, minimum=1)
+    size: int | None = entry(
+        "length of an external vector", default=None, minimum=1, maximum=1_000_000
+    )
     timeout_s: float | None = entry(
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None, exclusiveMinimum=0,
@@ -221,7 +223,8 @@ class Safety:
         "age of robot state that is too old, s; two periods if absent", default=None,
         exclusiveMinimum=0,
     )  # fmt: skip
-    damp_after_s: float = entry("HOLD that lasts longer is a fault, s", default=0.1, minimum=0)
+    damp_after_s: float = entry("HOLD that lasts longer is a fault, s", default=0.1, minimum=0,
+                                maximum=3600)
     command_timeout_s: float = entry(
         "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
     )
@@ -252,7 +255,7 @@ class JointContract:
     name: str = entry("name of the policy", pattern="^[a-z][a-z0-9_]*$")
     version: str = entry("version of the policy, in quotes", pattern=_VERSION)
     description: str = entry("one sentence", default="")
-    rate_hz: float = entry("policy ticks per second", exclusiveMinimum=0, maximum=1000)
+    rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints by name in policy order")
     stand: Stand = entry("pose, gains and duration of standing up")
     damp: Damp = entry("gain of the damped joints")

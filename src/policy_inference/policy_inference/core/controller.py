@@ -72,6 +72,7 @@ class Controller:
         self._joint_pos = self.state["joint_pos"]
         self._fitness = Fitness(contract, self.state, self.inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
+        self._pose_source, self._pose_lost = self.inputs["joint_states"], True
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
@@ -82,6 +83,11 @@ class Controller:
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
         self._current = self._safe.targets
+
+    def start(self) -> None:
+        """Begin in DAMP, with nothing known of where the joints are; for each activation."""
+        self._safe.forget()
+        self._pose_lost = True
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing can be commanded yet.
@@ -107,7 +113,9 @@ class Controller:
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
         if self.mode is Mode.DAMP:
-            if not self._safe.known:
+            lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
+            # The pose of before an outage is held through it, and never gone back to after it.
+            if not self._pose_lost and (lost or not self._safe.known):
                 self._safe.capture(self._joint_pos)
             return self.safe_targets()
         if not 0 <= gap_ns <= self._limits.longest_gap_ns:
@@ -309,5 +317,10 @@ class Controller:
 
     def snapshot(self) -> Snapshot:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""
+        counters = {rule.value: count for rule, count in self._counters.items()}
+        if self._estop is not None and not self._estop_noted:
+            # Pressed, and not seen by a tick yet: one may hang.
+            reason = f"{Rule.ESTOP.value}: {self._estop[0]}"
+            return Snapshot(mode=Mode.DAMP, reason=reason, latched=True, counters=counters)
         return Snapshot(mode=self.mode, reason=self._reason, latched=self._latched,
-                        counters={rule.value: count for rule, count in self._counters.items()})
+                        counters=counters)

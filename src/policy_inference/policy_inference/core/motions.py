@@ -63,6 +63,11 @@ class SafeTargets:
             # Not the policy's gains: those of a velocity or effort policy may hold nothing.
             self.targets.stiffness[:] = per_joint(contract.stand.stiffness, names)
             self.targets.damping[:] = per_joint(contract.stand.damping, names)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget a measured pose: until another is captured there is nothing to command."""
+        if self.on_fault is OnFault.HOLD_MEASURED:
             self.targets.position[:] = np.nan
 
     def capture(self, joint_pos: F64) -> None:

@@ -78,9 +78,9 @@ class ImuReader:
         if self._quat is not None:
             q = message.orientation
             norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
-            # NaN passes here and is the guard's business.
+            # What is not finite passes here and is the guard's business.
             if message.orientation_covariance[0] == -1.0 or not (
-                _NORM_RANGE[0] < norm < _NORM_RANGE[1] or math.isnan(norm)
+                _NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm)
             ):
                 raise RobotError(f"expected an orientation, found a quaternion of length {norm:.2f}"
                                  "; the IMU's driver must fuse one")

@@ -83,6 +83,7 @@ class JointPolicyNode(LifecycleBase):
         self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self._closers = ExitStack()
         self._publishing = threading.Lock()
+        self._estop_pressed = False
         self._stamp_ns = 0
 
     def set_up(self) -> None:
@@ -97,6 +98,9 @@ class JointPolicyNode(LifecycleBase):
         for line in skipped:
             self.get_logger().warning(line)
         self.controller = Controller(bundle, backend, limits, lambda: self._pacer.clock())
+        if self._estop_pressed:
+            self.controller.estop("pressed before the node was configured anew")
+        self._closers.callback(self._remember_estop)
         group = SampleGroup()
         self._sampler = Sampler(self, group, self.controller, bundle.contract.joints.names,
                                 stamped_command=values["stamped_command"])
@@ -142,27 +146,33 @@ class JointPolicyNode(LifecycleBase):
             "estop": lambda: self._estop("service"),
         }
         for name, act in requests.items():
-            service = self.create_service(Trigger, f"~/{name}", self._handler(act))
+            handler = self._handler(act, needs_active=name != "estop")
+            service = self.create_service(Trigger, f"~/{name}", handler)
             self._closers.callback(self.destroy_service, service)
-        subscription = self.create_subscription(
-            Bool, "estop", self._on_estop, qos.ESTOP,
-            callback_group=MutuallyExclusiveCallbackGroup())
-        self._closers.callback(self.destroy_subscription, subscription)
+        for profile in qos.ESTOPS:
+            subscription = self.create_subscription(
+                Bool, "estop", self._on_estop, profile,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+                event_callbacks=qos.NoEvents())
+            self._closers.callback(self.destroy_subscription, subscription)
         # On the steady clock: the status must not stop with a simulator that pauses.
         timer = self.create_timer(1.0 / status_rate_hz, self._report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._closers.callback(self.destroy_timer, timer)
 
-    def _handler(self, act: Callable[[], Mode | None]) -> Callable[..., Trigger.Response]:
+    def _handler(
+        self, act: Callable[[], Mode | None], *, needs_active: bool
+    ) -> Callable[..., Trigger.Response]:
         def handle(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            if not self.running:
+            if needs_active and not self.running:
                 response.message = "the node is not active; activate it first"
                 return response
             try:
-                mode = act() or self.controller.mode
+                mode = act()
             except RefusedError as error:
                 response.message = str(error)
             else:
+                mode = self.controller.mode if mode is None else mode
                 response.success, response.message = True, mode.name
             self._report()
             return response
@@ -172,17 +182,25 @@ class JointPolicyNode(LifecycleBase):
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
         problems = self._reporter.problems()
+        topic = self._output.publisher.topic_name
         if self._output.publisher.get_subscription_count() == 0:
-            problems.append(f"nobody listens to {self._output.publisher.topic_name}")
+            problems.append(f"nobody listens to {topic}")
+        if (publishers := self.count_publishers(topic)) > 1:
+            problems.append(f"{publishers} publishers on {topic}, expected this node alone")
         return problems
+
+    def _remember_estop(self) -> None:
+        """Only a reset clears an e-stop, not a new configuration."""
+        self._estop_pressed = self.controller.estop_pressed
 
     def _on_estop(self, message: Bool) -> None:
         if message.data:
             self._estop("topic")
 
     def _estop(self, source: str) -> Mode:
+        repeated = self.controller.estop_pressed
         targets = self.controller.estop(f"pressed by {source}")
-        if self.running:
+        if self.running and not repeated:
             self._publish(targets)
         return Mode.DAMP
 
@@ -192,6 +210,7 @@ class JointPolicyNode(LifecycleBase):
 
     def start(self) -> None:
         """Start the control loop, in DAMP."""
+        self.controller.start()
         self._output.start()
         self._reporter.start()
         self._loop.start()
@@ -211,13 +230,13 @@ class JointPolicyNode(LifecycleBase):
         self._latency.add(time.monotonic_ns() - began_ns)
 
     def _failed(self, error: Exception) -> None:
-        self.get_logger().error("".join(traceback.format_exception(error)),
-                                throttle_duration_sec=1.0)
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
+        self.get_logger().error("".join(traceback.format_exception(error)),
+                                throttle_duration_sec=1.0)
 
     def _publish(self, targets: JointTargets | None) -> None:
         """Publish, from any thread; after an e-stop nothing but the fault command goes out."""

@@ -50,6 +50,10 @@ class Output:
             PolicyError: This kind of message cannot express what the contract asks for.
         """
         _check_expressible(kind, contract)
+        if valid_for_s < 2.0 / contract.rate_hz:
+            raise PolicyError(f"parameter command_valid_for_s: expected at least two periods "
+                              f"({2.0 / contract.rate_hz:g} s at {contract.rate_hz:g} Hz), found "
+                              f"{valid_for_s:g}; the drives would damp between commands")
         topic, message, make = OUTPUTS[kind]
         self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
         self._make = partial(make, contract, valid_for_s)

@@ -17,13 +17,14 @@ from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.nodes.lifecycle import LifecycleBase
 
-_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word.
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 
 
 def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return the exit status.
+    """Run the node until SIGINT, SIGTERM, SIGHUP or SIGQUIT; return the exit status.
 
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`

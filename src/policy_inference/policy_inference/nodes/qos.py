@@ -14,10 +14,29 @@ COMMAND = QoSProfile(
 )
 """Commands: an old one is worthless, the newest must arrive."""
 
-ESTOP = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
-)
-"""E-stop: every message counts and none may be lost."""
+ESTOPS = (
+    QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
+    QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
+    QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    ),
+)  # fmt: skip
+"""E-stop: no publisher may go unheard, so there is a reader for every kind of them: one that loses
+nothing, one that matches everybody, one that hears what was pressed before it was there."""
+
+
+
+class NoEvents:
+    """Event callbacks for a subscription that need not match every publisher: no warnings.
+
+    In the place of rclpy's SubscriptionEventCallbacks, which moved between distributions.
+    """
+
+    def create_event_handlers(self, *_: object) -> list[object]:
+        """Return no handlers, whatever the distribution passes."""
+        return []
+
 
 STATUS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,

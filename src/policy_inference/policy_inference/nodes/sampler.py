@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All inputs of a contract: subscribe, and bring the newest messages into the controller."""
 
+import math
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
@@ -72,10 +73,12 @@ class Sampler:
 
     def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: Tick) -> None:
         message = sampled.take()
-        if message is None:
+        if message is None or not entry.is_new(stamp := stamp_ns(message)):
             return
-        if self._controller.command.set(velocity_of(message), tick.now_ns):
-            entry.accept(tick.now_ns)
+        velocity = velocity_of(message)
+        if all(map(math.isfinite, velocity)):
+            entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
+            self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
         else:
             entry.reject("expected finite numbers, found NaN or infinite ones")
             self._controller.reject_command()

@@ -77,8 +77,8 @@ WRONG_TYPES: list[Rejection] = [
 ]  # fmt: skip
 
 OUT_OF_BOUNDS: list[Rejection] = [
-    ("rate_hz", 0, "expected a number > 0, found 0.0"),
-    ("rate_hz", -50, "expected a number > 0, found -50.0"),
+    ("rate_hz", 0, "expected a number >= 0.1, found 0.0"),
+    ("rate_hz", -50, "expected a number >= 0.1, found -50.0"),
     ("rate_hz", 1001, "expected a number <= 1000, found 1001.0"),
     ("rate_hz", float("nan"), "expected a finite number, found nan"),
     ("rate_hz", float("inf"), "expected a finite number, found inf"),

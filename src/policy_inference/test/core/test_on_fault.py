@@ -8,7 +8,7 @@ import numpy as np
 
 from policy_inference.interfaces import OnFault
 
-from .robots import PERIOD_NS, TILTED, Robot, assert_safe
+from .robots import BOTH, PERIOD_NS, TILTED, Robot, assert_safe, silence
 
 
 def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> None:
@@ -38,6 +38,25 @@ def test_hold_measured_commands_nothing_before_a_pose_is_known() -> None:
     assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
     np.testing.assert_array_equal(robot.commanded(joint_pos=(0.1, 0.7, -0.6)).position,
                                   (0.1, 0.7, -0.6))
+
+
+def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
+    robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
+    robot.tick(joint_pos=(0.1, 0.7, -0.6), quat_xyzw=TILTED)
+    lost = silence(robot, 5)
+    np.testing.assert_array_equal(lost.position, (0.1, 0.7, -0.6))
+    found = robot.commanded(joint_pos=(0.4, 0.2, -0.1))
+    np.testing.assert_array_equal(found.position, (0.4, 0.2, -0.1))
+
+
+def test_hold_measured_commands_nothing_after_a_new_start_until_it_measures() -> None:
+    robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
+    robot.controller.damp("asked for")
+    robot.now_ns += 100 * PERIOD_NS
+    robot.controller.start()
+    assert robot.tick(silent=BOTH) is None
+    np.testing.assert_array_equal(robot.commanded(joint_pos=(0.3, 0.2, 0.1)).position,
+                                  (0.3, 0.2, 0.1))
 
 
 def test_hold_measured_keeps_up_a_policy_whose_own_stiffness_is_zero() -> None:

@@ -130,9 +130,12 @@ class TestImu:
         with pytest.raises(RobotError, match="must fuse one"):
             ImuReader(state).read(message)
 
-    def test_nan_goes_through_to_the_guard(self, state: RobotState) -> None:
-        ImuReader(state).read(imu((NAN, 0.0, 0.0, 1.0)))
-        assert math.isnan(state["quat_xyzw"][0])
+    @pytest.mark.parametrize("value", [NAN, math.inf])
+    def test_what_is_not_finite_goes_through_to_the_guard(
+        self, state: RobotState, value: float
+    ) -> None:
+        ImuReader(state).read(imu((value, 0.0, 0.0, 1.0)))
+        assert not math.isfinite(state["quat_xyzw"][0])
 
     def test_policy_without_orientation_takes_an_imu_without_one(self, tmp_path: Path) -> None:
         state = RobotState(with_terms(tmp_path, "base_ang_vel", size=3))

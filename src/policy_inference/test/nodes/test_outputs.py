@@ -91,6 +91,13 @@ def test_mode_of_a_fault_says_what_the_contract_does_then(
     assert command.mode == getattr(JointCommand, f"MODE_{on_fault.upper()}")
 
 
+def test_command_that_expires_before_the_next_but_one_is_refused(
+    contract: Callable[..., JointContract], robot: Robot
+) -> None:
+    with pytest.raises(PolicyError, match=r"at least two periods \(0.04 s at 50 Hz\), found 0.03"):
+        Output(robot.node, "joint_command", contract(), valid_for_s=0.03)
+
+
 def test_sequence_counts_up(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from policy_msgs.msg import JointCommand
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
@@ -45,7 +47,7 @@ class TestMotion:
         assert is_damp(lockstep.tick())
         lockstep.is_told("stand")
 
-    @pytest.mark.parametrize("request_name", ["stand", "run", "damp", "reset", "estop"])
+    @pytest.mark.parametrize("request_name", ["stand", "run", "damp", "reset"])
     def test_inactive_node_says_that_it_is(
         self, stage: Stage, bundle: Path, request_name: str
     ) -> None:
@@ -125,6 +127,16 @@ class TestRefusals:
         text = refusal(robot, "run" if mode is Mode.READY else "stand")
         assert "joint_states: 2 publishers, expected 1" in text
 
+    def test_another_commander(
+        self, active: Callable[..., JointPolicyNode], robot: Robot
+    ) -> None:
+        node = active(use_sim_time=True)
+        robot.is_met()
+        robot.is_joined_by_publisher(node, JointCommand, "joint_command")
+        robot.tick()
+        assert "2 publishers on /joint_command, expected this node alone" in refusal(
+            robot, "stand")
+
     def test_everything_that_speaks_against_it_is_said(
         self, active: Callable[..., JointPolicyNode], robot: Robot
     ) -> None:
@@ -142,7 +154,7 @@ class TestRefusals:
 class TestEstop:
     def press(self, robot: Robot, way: str) -> None:
         if way == "topic":
-            robot.until(lambda: robot.estop.get_subscription_count() == 1, "the e-stop's listener")
+            robot.until(lambda: robot.estop.get_subscription_count() >= 1, "the e-stop's listener")
             robot.estop.publish(Bool(data=True))
         else:
             robot.is_told("estop")
@@ -195,14 +207,50 @@ class TestEstop:
         robot.tick()
         robot.is_told("stand")
 
-    def test_before_activation_it_holds_afterwards(self, stage: Stage, bundle: Path) -> None:
+    @pytest.mark.parametrize("way", ["topic", "service"])
+    def test_before_activation_it_holds_afterwards(
+        self, stage: Stage, bundle: Path, way: str
+    ) -> None:
         node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
         node.trigger_configure()
-        self.press(robot, "topic")
+        self.press(robot, way)
         assert not robot.ask("run").success
         node.trigger_activate()
         robot.is_met()
-        assert "e-stop" in refusal(robot, "stand") or "estop" in refusal(robot, "stand")
+        assert "stop" in refusal(robot, "stand")
+
+    def test_outlasts_a_new_configuration(self, stage: Stage, bundle: Path) -> None:
+        node, robot = stage.node(bundle=str(bundle), use_sim_time=True), stage.robot
+        node.trigger_configure()
+        self.press(robot, "service")
+        for transition in (node.trigger_cleanup, node.trigger_configure, node.trigger_activate):
+            transition()
+        robot.is_met()
+        assert "stop" in refusal(robot, "stand")
+        robot.is_told("reset")
+        robot.tick()
+        robot.is_told("stand")
+
+    @pytest.mark.parametrize("profile", [
+        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    ], ids=["best effort", "transient local"])  # fmt: skip
+    def test_button_of_any_quality_of_service_is_heard(
+        self, lockstep: Robot, profile: QoSProfile
+    ) -> None:
+        button = lockstep.node.create_publisher(Bool, "estop", profile)
+        lockstep.until(lambda: button.get_subscription_count() >= 1, "a listener")
+        button.publish(Bool(data=True))
+        lockstep.until(lambda: lockstep.statuses[-1].latched, "the e-stop")
+
+    def test_button_that_was_pressed_before_the_node_came_is_heard(
+        self, robot: Robot, active: Callable[..., JointPolicyNode]
+    ) -> None:
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        robot.node.create_publisher(Bool, "estop", kept).publish(Bool(data=True))
+        active(use_sim_time=True)
+        robot.is_met()
+        robot.until(lambda: robot.statuses[-1].latched, "the e-stop")
 
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from policy_msgs.msg import PolicyStatus
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .harness import NAN, Robot
+from .harness import NAN, Robot, stamp
 
 pytestmark = pytest.mark.ros
 
@@ -45,6 +45,26 @@ def test_stamped_command_reaches_the_policy(
     stamped.publish(message)
     robot.until(lambda: position(robot) != pytest.approx(still, abs=1e-3),
                 "another target")
+
+
+def test_stamped_command_that_is_repeated_or_old_is_not_followed(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    robot.node.destroy_publisher(robot.cmd_vel)
+    stamped = robot.node.create_publisher(TwistStamped, "cmd_vel", 10)
+    active(use_sim_time=True, stamped_command=True)
+    robot.runs()
+    robot.until(lambda: stamped.get_subscription_count() == 1, "the command's listener")
+    message = TwistStamped()
+    message.header.stamp = stamp(robot.now_ns)
+    message.twist.linear.x = 0.7
+
+    def again() -> bool:
+        stamped.publish(message)
+        robot.tick()
+        return bool(robot.statuses) and counter(robot.statuses[-1], "stale_command") == 1
+
+    robot.until(again, "the command to fade")
 
 
 def test_command_that_is_not_finite_is_ignored_and_counted(lockstep: Robot) -> None:

@@ -11,13 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_sim.demo.performance import PLAN_S, perform
-from robot_sim.demo.pictures import draw
+from robot_sim.demo.performance import PLAN_S, TRACE, perform
+from robot_sim.demo.pictures import PICTURES, draw
 from robot_sim.demo.processes import own_domain
-from robot_sim.demo.summary import Reported, measured, shown, summarise, table
+from robot_sim.demo.summary import measured, shown, summarise, table
+from robot_sim.demo.verdict import verdict
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130
+SUMMARY = "summary.json"
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -25,7 +27,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 where the robot fell, a node ended or the policy node refused; 130 after Ctrl-C.
+        0; 1 where the walk was not a good one (see `verdict`), a node ended or the policy node
+        refused; 130 after Ctrl-C.
     """
     _log.addHandler(logging.StreamHandler(sys.stdout))
     _log.setLevel(logging.INFO)
@@ -33,6 +36,8 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.update(own_domain(seed=os.getpid()))
     given.output.mkdir(parents=True, exist_ok=True)
+    for name in (TRACE, SUMMARY, *PICTURES):
+        (given.output / name).unlink(missing_ok=True)
     try:
         return _demonstrate(given)
     except SimError as error:
@@ -50,23 +55,15 @@ def _demonstrate(given: argparse.Namespace) -> int:
                               seconds=given.seconds, lockstep=given.lockstep)  # fmt: skip
     metrics = measured(trace, reported)
     summary = json.dumps(summarise(metrics, reported), indent=2)
-    (given.output / "summary.json").write_text(f"{summary}\n", encoding="utf-8")
+    (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
     if given.pictures:
         draw(shown(trace), given.output)
-    if metrics.falls or reported.left_run:
-        _log.error("robot_sim_demo: expected a walk without a fall, found %d; the policy node "
-                   "says: %s%s", metrics.falls, reported.reason, _advice(given, reported)
-                   )  # fmt: skip
+    failure = verdict(metrics, reported, lockstep=given.lockstep)
+    if failure is not None:
+        _log.error("robot_sim_demo: %s", failure)
         return 1
     return 0
-
-
-def _advice(given: argparse.Namespace, reported: Reported) -> str:
-    if given.lockstep or not reported.ticks_missed:
-        return ""
-    return (f"; {reported.ticks_missed} ticks were missed, so this machine may be too busy for "
-            "real time: try --lockstep")  # fmt: skip
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:

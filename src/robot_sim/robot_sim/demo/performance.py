@@ -31,6 +31,7 @@ PLAN = (
     Step(name="sideways", duration_s=5.0, velocity=(0.0, 0.4, 0.0)),
     Step(name="stop", duration_s=3.0, velocity=(0.0, 0.0, 0.0)),
 )
+TRACE = "trace.npz"
 PLAN_S = sum(step.duration_s for step in PLAN)
 _LIE_DOWN_S = 2.0
 
@@ -47,13 +48,12 @@ def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep
         lockstep: Whether simulated time waits for each command, else it is real time.
 
     Returns:
-        The simulator's ground truth, and what the policy node reported before it lay down.
+        The simulator's ground truth, and what the policy node reported up to then.
 
     Raises:
         SimError: A node ended, or the policy node refused to stand or run.
     """
-    file = output / "trace.npz"
-    file.unlink(missing_ok=True)
+    file = output / TRACE
     with Processes() as nodes:
         nodes.start(
             "sim_node",
@@ -76,11 +76,13 @@ def _operate(operator: Operator, scale: float) -> Reported:
         _log.info("%s, %.1f s", step.name, scale * step.duration_s)
         operator.move(*step.velocity)
         operator.wait(scale * step.duration_s)
-        if operator.mode != "RUN":
-            _log.error("the policy node left RUN: %s (%s)", operator.mode, operator.status.reason)
+        if operator.mode not in ("RUN", "HOLD"):
+            _log.info("the policy node left RUN")
             break
-    reported = Reported.of(operator.status, left_run=operator.mode != "RUN")
-    operator.let_go()
+    running = operator.status
     operator.demand("damp")
+    operator.wait_for_mode("DAMP")
+    reported = Reported.of(running, operator.status)
+    operator.let_go()
     operator.wait(_LIE_DOWN_S)
     return reported

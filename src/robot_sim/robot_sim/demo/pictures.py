@@ -3,8 +3,8 @@
 """Video, pictures and plots of the demo."""
 
 import logging
+import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from robot_sim.demo.plots import write_plots
@@ -13,10 +13,9 @@ from robot_sim.render import write_contact_sheet, write_video
 from robot_sim.trace import Trace
 
 VIDEO_RATE_HZ = 20.0
-_RENDERED: dict[str, Callable[[Trace, Path], None]] = {
-    "contact_sheet.png": write_contact_sheet,
-    "walk.mp4": partial(write_video, rate_hz=VIDEO_RATE_HZ),
-}
+PICTURES = ("plots.png", "contact_sheet.png", "walk.mp4")
+"""What `draw` writes."""
+_MEASURED_PICTURES = 10
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -25,15 +24,25 @@ def draw(trace: Trace, folder: Path) -> None:
 
     Where OpenGL does not work the plots are all there is, and the log names what to install.
     """
-    for name in _RENDERED:
-        (folder / name).unlink(missing_ok=True)
-    write_plots(trace, folder / "plots.png")
-    _log.info("%s", folder / "plots.png")
-    duration_s = trace.time_s[-1] - trace.time_s[0]
-    _log.info("rendering, about %.0f pictures", VIDEO_RATE_HZ * duration_s)
+    plots, contact_sheet, video = (folder / name for name in PICTURES)
+    write_plots(trace, plots)
+    _log.info("%s", plots)
     try:
-        for name, write in _RENDERED.items():
-            write(trace, folder / name)
-            _log.info("%s", folder / name)
+        write_contact_sheet(trace, contact_sheet)
+        _log.info("%s", contact_sheet)
+        write_video(trace, video, rate_hz=VIDEO_RATE_HZ, on_picture=_forecast())
+        _log.info("%s", video)
     except SimError as error:
         _log.warning("no pictures of the robot: %s", error)
+
+
+def _forecast() -> Callable[[int, int], None]:
+    """Return what logs, once some pictures are done, how long the others will take."""
+    began_s = time.monotonic()
+
+    def look(done: int, total: int) -> None:
+        if done == _MEASURED_PICTURES:
+            left_s = (time.monotonic() - began_s) / done * (total - done)
+            _log.info("rendering %d pictures for the video, about %.0f s", total, left_s)
+
+    return look

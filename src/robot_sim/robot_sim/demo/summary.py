@@ -3,18 +3,20 @@
 """The demo in figures: `summary.json` and the table that is shown."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robot_sim.errors import SimError
-from robot_sim.metrics import WalkMetrics, measure
+from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
 from robot_sim.trace import Trace
 
 RUN_MODE = 3.0
 """JointCommand.MODE_RUN, as the trace has it."""
+HOLD_MODE = 4.0
+"""JointCommand.MODE_HOLD: a short fault that RUN may come back from."""
 _LEAD_IN_S = 0.5
 
 
@@ -30,8 +32,8 @@ class Reported:
         ticks_missed: Deadlines at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
         guard_events: How often the guard acted, by rule; rules that never acted are left out.
-        left_run: Whether the policy node had left RUN by itself.
-        reason: Why it was in its mode.
+        left_run: Whether the policy node had left RUN by itself; a HOLD that recovers is no end.
+        reason: Why it was in its mode at the end.
     """
 
     bundle: str
@@ -45,17 +47,23 @@ class Reported:
     reason: str
 
     @classmethod
-    def of(cls, status: Any, *, left_run: bool) -> "Reported":
-        """Take what is needed from a policy_msgs/PolicyStatus."""
-        latency_s = (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
+    def of(cls, running: Any, ended: Any) -> "Reported":
+        """Take what is needed from two policy_msgs/PolicyStatus.
+
+        Args:
+            running: The newest before DAMP was asked for. Its latencies are those of RUN.
+            ended: The first in DAMP. A fault that `running` was too old to show is latched in it.
+        """
+        latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)
         return cls(
-            bundle=Path(status.bundle).name, backend=status.backend, runs_on=status.runs_on,
-            ticks=status.ticks, ticks_missed=status.ticks_missed,
+            bundle=Path(ended.bundle).name, backend=ended.backend, runs_on=ended.runs_on,
+            ticks=ended.ticks, ticks_missed=ended.ticks_missed,
             latency_ms=(p50, p99, longest),
-            guard_events={entry.name: entry.count for entry in status.guard_counters
+            guard_events={entry.name: entry.count for entry in ended.guard_counters
                           if entry.count},
-            left_run=left_run, reason=status.reason,
+            left_run=ended.latched or running.mode not in (RUN_MODE, HOLD_MODE),
+            reason=ended.reason,
         )  # fmt: skip
 
 
@@ -67,10 +75,11 @@ def walked(trace: Trace, *, left_run: bool) -> Trace:
     Raises:
         SimError: The policy never ran.
     """
-    rows = np.flatnonzero(trace.mode == RUN_MODE)
-    if not len(rows):
+    run = np.flatnonzero(trace.mode == RUN_MODE)
+    if not len(run):
         raise SimError("trace: expected rows in RUN, found none; the policy never ran")
-    return trace.rows(slice(rows[0], None if left_run else rows[-1] + 1))
+    last = np.flatnonzero(np.isin(trace.mode, (RUN_MODE, HOLD_MODE)))[-1]
+    return trace.rows(slice(run[0], None if left_run else last + 1))
 
 
 def shown(trace: Trace) -> Trace:
@@ -111,8 +120,8 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
     lines = [
         ("policy", f"{reported.bundle} on {reported.backend} ({reported.runs_on})"),
         ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
-        ("mean velocity error", f"{metrics.mean_velocity_error_mps:.3f} m/s"),
-        ("mean turn error", f"{metrics.mean_turn_error_radps:.3f} rad/s"),
+        ("mean velocity error", _error(metrics.mean_velocity_error_mps, "m/s")),
+        ("mean turn error", _error(metrics.mean_turn_error_radps, "rad/s")),
         ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees"),
         ("falls", f"{metrics.falls}"),
         ("guard events", events or "none"),
@@ -124,8 +133,17 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
 
 
 def measured(trace: Trace, reported: Reported) -> WalkMetrics:
-    """Measure the part of the trace that counts."""
-    return measure(walked(trace, left_run=reported.left_run))
+    """Measure the part of the trace that counts; a robot that is down when it begins has fallen."""
+    walk = walked(trace, left_run=reported.left_run)
+    metrics = measure(walk)
+    fell_before = bool(fallen(walk.quat_xyzw[0], walk.pos_world[0]))
+    return replace(metrics, falls=metrics.falls + fell_before)
+
+
+def _error(value: float, unit: str) -> str:
+    if math.isfinite(value):
+        return f"{value:.3f} {unit}"
+    return f"not measured: no command lasted longer than {SETTLE_S:g} s"
 
 
 def _rounded(value: float) -> float | None:

@@ -12,6 +12,7 @@ from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -33,6 +34,7 @@ _NEWEST = QoSProfile(depth=1)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
 _ANSWER_TIMEOUT_S = 10.0
+_ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
 
@@ -139,9 +141,11 @@ class Operator:
             Whether it agreed, and what it says.
 
         Raises:
-            SimError: No answer within 10 s.
+            SimError: No service, or no answer, within 10 s.
         """
-        future = self._services[name].call_async(Trigger.Request())
+        service = self._services[name]
+        self.wait_until(service.service_is_ready, f"the service '{name}'", _ANSWER_TIMEOUT_S)
+        future = service.call_async(Trigger.Request())
         future.add_done_callback(lambda _: self.notify())
         self.wait_until(future.done, f"the answer to '{name}'", _ANSWER_TIMEOUT_S)
         response = future.result()
@@ -157,8 +161,8 @@ class Operator:
         if not agreed:
             raise SimError(f"{name}: the policy node refused: {message}")
 
-    def stand_up(self) -> None:
-        """Let the robot stand up and the policy run.
+    def stand(self) -> None:
+        """Let the robot stand up; it is READY then.
 
         Raises:
             SimError: The policy node refused, met a fault, or did not get there within 20 s.
@@ -168,8 +172,24 @@ class Operator:
         self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
         if self.mode == "DAMP":
             raise SimError(f"stand: the policy node gave up: {self.status.reason}")
+
+    def stand_up(self) -> None:
+        """Let the robot stand up and the policy run.
+
+        Raises:
+            SimError: The policy node refused, met a fault, or did not get there within 20 s.
+        """
+        self.stand()
         self.demand("run")
         self.wait_for_mode("RUN")
+
+    def wait_for_status(self) -> None:
+        """Wait until there is a status.
+
+        Raises:
+            SimError: None comes within 10 s.
+        """
+        self.wait_until(lambda: self._status is not None, "a status", _ANSWER_TIMEOUT_S)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
         """Wait until the status shows this mode.
@@ -184,12 +204,20 @@ class Operator:
         """Command this velocity (body frame) now and from now on."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
-        self._velocity = velocity
-        self._cmd_vel.publish(velocity)
+        with self._changed:
+            self._velocity = velocity
+            self._cmd_vel.publish(velocity)
 
     def let_go(self) -> None:
         """Fall silent: no velocity is published any more."""
-        self._velocity = None
+        with self._changed:
+            self._velocity = None
+
+    def halt(self) -> None:
+        """Command zero, wait until that has arrived, and fall silent."""
+        self.move()
+        self.let_go()
+        self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
         """Let time pass on the clock of `now_ns`.
@@ -234,7 +262,7 @@ class Operator:
 
     def _describe(self) -> str:
         if self._status is None:
-            return "no status of the policy node has come"
+            return "no status of the policy node has come; does it run, in this ROS_DOMAIN_ID?"
         troubles = [f"{entry.name}: {entry.text}" for entry in self._status.inputs if entry.text]
         return "; ".join([f"the mode is {self.mode} ({self._status.reason})", *troubles])
 
@@ -243,10 +271,10 @@ class Operator:
         self.notify()
 
     def _on_timer(self) -> None:
-        velocity = self._velocity
-        if velocity is not None:
-            self._cmd_vel.publish(velocity)
-        self.notify()
+        with self._changed:
+            if self._velocity is not None:
+                self._cmd_vel.publish(self._velocity)
+            self._changed.notify_all()
 
     def _spin(self) -> None:
         while not self._leaving:

@@ -247,7 +247,8 @@ class SimNode(Node):
                 return SetParametersResult(successful=False, reason=reason)
             if parameter.name == "faults":
                 try:
-                    plan = FaultPlan.parse(parameter.value, seed=self._get("seed"))
+                    plan = FaultPlan.parse(parameter.value, seed=self._get("seed"),
+                                           now_ns=self.world.time_ns)
                 except SimError as error:
                     return SetParametersResult(successful=False, reason=str(error))
                 self._plan = plan

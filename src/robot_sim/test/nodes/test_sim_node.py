@@ -164,6 +164,14 @@ class TestFaults:
         stage.ticks(2, first=1)
         assert stage.imus == []
 
+    def test_a_fault_that_is_over_is_refused_and_the_plan_stays(self, stage: Stage) -> None:
+        stage.run(lockstep=True, faults=["drop:imu"])
+        stage.ticks(5)
+        said = stage.set("faults", ["push:left@0.02+0.02=100"])
+        assert said.startswith("fault push:left@0.02+0.02=100 ended at 0.04 s, now is 0.1 s")
+        stage.ticks(2, first=5)
+        assert stage.imus == []
+
     def test_value_of_another_type_is_refused(self, stage: Stage) -> None:
         stage.make()
         assert stage.set("faults", "drop:imu") != ""

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `robot_operator`: asks a policy node for modes, drives, shows its status."""
+
+import argparse
+import math
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from policy_msgs.msg import PolicyStatus
+
+from robot_sim.errors import SimError
+from robot_sim.nodes.messages import NS_PER_S
+from robot_sim.nodes.operator import MODES, REQUESTS, Operator
+
+INTERRUPTED = 130
+POLICY_NODE = "joint_policy_node"
+_DRIVING = ("RUN", "HOLD")
+_CHANGE_TIMEOUT_S = 20.0
+_REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
+    "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
+    "damp": ("the mode DAMP", lambda operator: operator.mode == "DAMP"),
+    "estop": ("a latched fault", lambda operator: operator.status.latched),
+    "reset": ("no latched fault", lambda operator: not operator.status.latched),
+}
+"""What the status shows once a request has had its effect."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Do one thing and print the policy node's status after it.
+
+    Returns:
+        0; 1 where the policy node refused or did not answer; 130 after Ctrl-C.
+    """
+    given = _parse(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Operator(policy_node=given.node, use_sim_time=given.sim_time) as operator:
+            _act(operator, given)
+            sys.stdout.write(described(operator.status))
+    except SimError as error:
+        sys.stderr.write(f"robot_operator: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def described(status: PolicyStatus) -> str:
+    """Return a status for a person, line by line."""
+    p50_ms, p99_ms, max_ms = (
+        1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
+    )
+    counters = [f"{entry.name} {entry.count}" for entry in status.guard_counters if entry.count]
+    latched = ", latched until reset" if status.latched else ""
+    lines = [
+        ("mode", f"{MODES[status.mode]}{latched}"),
+        ("reason", status.reason),
+        ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
+                 f"{status.ticks_missed} of {status.ticks} ticks missed"),
+        ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
+        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
+        ("guard", ", ".join(counters) or "has not acted"),
+    ]  # fmt: skip
+    width = max(len(name) for name, _ in lines)
+    return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
+
+
+def _act(operator: Operator, given: argparse.Namespace) -> None:
+    """Do what was asked for; afterwards there is a status that shows it.
+
+    Raises:
+        SimError: The policy node refused, does not answer or met a fault.
+    """
+    if given.action == "status":
+        operator.wait_for_status()
+    elif given.action == "drive":
+        operator.wait_for_status()
+        _drive(operator, given)
+    elif given.action == "stand":
+        operator.wait_for_status()
+        operator.stand()
+    else:
+        # An e-stop waits for nothing.
+        operator.demand(given.action)
+        operator.wait_for_status()
+        what, reached = _REACHED[given.action]
+        operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
+
+
+def _drive(operator: Operator, given: argparse.Namespace) -> None:
+    """Command a velocity for some time, then zero.
+
+    Raises:
+        SimError: The policy does not run, or no longer does.
+    """
+    _require_running(operator)
+    operator.wait_until(lambda: operator.now_ns > 0, "the clock", _CHANGE_TIMEOUT_S)
+    ends_ns = operator.now_ns + round(given.seconds * NS_PER_S)
+    try:
+        operator.move(given.vx, given.vy, given.wz)
+        operator.wait_until(
+            lambda: operator.now_ns >= ends_ns or operator.mode not in _DRIVING,
+            f"{given.seconds:g} s to pass", _CHANGE_TIMEOUT_S + 10.0 * given.seconds,
+        )  # fmt: skip
+    finally:
+        operator.halt()
+    _require_running(operator)
+
+
+def _require_running(operator: Operator) -> None:
+    if operator.mode not in _DRIVING:
+        raise SimError(f"drive: expected the mode RUN, found {operator.mode} "
+                       f"({operator.status.reason}); ask for stand, then run")  # fmt: skip
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    # Suppressed defaults let these stand before or after the action.
+    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options.add_argument("--node", help=f"name of the policy node (default: {POLICY_NODE})")
+    options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
+    parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    for name in REQUESTS:
+        actions.add_parser(name, parents=[options], help=f"ask for '{name}', wait for its effect")
+    actions.add_parser("status", parents=[options],
+                       help="print mode, reason, rate, latency, inputs, guard")  # fmt: skip
+    drive = actions.add_parser("drive", parents=[options],
+                               help="command a velocity for some time, then zero")  # fmt: skip
+    for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
+        drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
+    drive.add_argument("--seconds", type=_positive, required=True, help="how long")
+    return parser.parse_args(args, argparse.Namespace(node=POLICY_NODE, sim_time=False))
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, found {text}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _finite(text)
+    if value <= 0.0:
+        raise argparse.ArgumentTypeError(f"expected a number > 0, found {text}")
+    return value

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `robot_operator`, as a user without the `ros2` command runs it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .rig import Rig
+
+pytestmark = pytest.mark.ros
+
+
+def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["robot_operator", "--sim-time", *arguments],
+                          capture_output=True, text=True)  # fmt: skip
+
+
+def shown(*arguments: str) -> str:
+    result = operate(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def mode(text: str) -> str:
+    return text.splitlines()[0].removeprefix("mode").strip()
+
+
+def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        refused = operate("run")
+        assert refused.returncode == 1
+        assert "run: the policy node refused: RUN refused: the mode is DAMP" in refused.stderr
+        refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
+        assert refused.returncode == 1
+        assert "drive: expected the mode RUN, found DAMP" in refused.stderr
+
+        assert mode(shown("stand")) == "READY"
+        assert mode(shown("run")) == "RUN"
+        assert mode(shown("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
+        inputs = [entry.name for entry in rig.operator.status.inputs]
+        lines = [line.split()[0] for line in shown("status").splitlines()]
+        assert lines == ["mode", "reason", "rate", "latency", *inputs, "guard"]
+        assert mode(shown("estop")) == "DAMP, latched until reset"
+        assert operate("stand").returncode == 1
+        assert mode(shown("reset", "--node", "joint_policy_node")) == "DAMP"
+        assert mode(shown("damp")) == "DAMP"
+        trace = rig.trace()
+    driven = trace.command[(trace.command != 0.0).any(axis=1)]
+    assert driven[0].tolist() == [-0.5, 0.0, 0.1]
+    assert trace.command[-1].tolist() == [0.0, 0.0, 0.0]
+    assert len(driven) * 0.02 == pytest.approx(2.0, abs=0.5)
+
+
+def test_a_policy_node_that_is_not_there_is_an_error() -> None:
+    result = operate("status", "--node", "nobody")
+    assert result.returncode == 1
+    assert "no status of the policy node has come" in result.stderr
+
+
+@pytest.mark.parametrize("numbers", [["nan", "0", "0"], ["0", "0"], ["0", "0", "fast"]])
+def test_a_velocity_that_is_none_is_refused(numbers: list[str]) -> None:
+    assert operate("drive", *numbers, "--seconds", "1").returncode == 2
