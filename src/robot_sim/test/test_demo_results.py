@@ -97,6 +97,11 @@ def test_sinking_after_a_fault_is_a_fall(still: Trace) -> None:
     assert measured(sunk(still), left).falls == 1
 
 
+def test_time_after_a_fault_is_no_time_of_walking(still: Trace) -> None:
+    left = dataclasses.replace(REPORTED, left_run=True)
+    assert measured(sunk(still), left).duration_s == pytest.approx(0.98)
+
+
 def test_a_walk_without_run_is_an_error(still: Trace) -> None:
     with pytest.raises(SimError, match="the policy never ran"):
         walked(still.rows(slice(0, 100)), left_run=False)

@@ -133,11 +133,18 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
 
 
 def measured(trace: Trace, reported: Reported) -> WalkMetrics:
-    """Measure the part of the trace that counts; a robot that is down when it begins has fallen."""
-    walk = walked(trace, left_run=reported.left_run)
-    metrics = measure(walk)
-    fell_before = bool(fallen(walk.quat_xyzw[0], walk.pos_world[0]))
-    return replace(metrics, falls=metrics.falls + fell_before)
+    """Measure what counts: how it followed while the policy ran, and whether it stayed up.
+
+    A robot that is down when the policy begins has fallen. After a fault it stands still or lies,
+    which says nothing about how the policy follows commands, but may be a fall.
+    """
+    up = walked(trace, left_run=reported.left_run)
+    whole = measure(up)
+    fell_before = bool(fallen(up.quat_xyzw[0], up.pos_world[0]))
+    return replace(
+        measure(walked(trace, left_run=False)), falls=whole.falls + fell_before,
+        max_tilt_deg=whole.max_tilt_deg, min_height_m=whole.min_height_m,
+    )  # fmt: skip
 
 
 def _error(value: float, unit: str) -> str:
