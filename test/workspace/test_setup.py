@@ -45,6 +45,13 @@ def test_a_sourced_ros_is_preferred_to_wheels(tmp_path: Path) -> None:
     assert find_ros(env, tmp_path / "checkout", None) == Ros(distro="humble", prefix=prefix)
 
 
+def test_the_environment_of_another_checkout_is_not_built_upon(tmp_path: Path) -> None:
+    other = ros_installation(tmp_path / "other/.venv")
+    (other / "pyvenv.cfg").touch()
+    with pytest.raises(SetupError, match="of another checkout is sourced; open a new shell"):
+        find_ros({"AMENT_PREFIX_PATH": str(other)}, tmp_path / "checkout", None)
+
+
 def test_the_workspace_itself_does_not_count_as_a_sourced_ros(tmp_path: Path) -> None:
     prefix = ros_installation(tmp_path / ".venv")
     env = {"ROS_DISTRO": "jazzy", "AMENT_PREFIX_PATH": str(prefix)}

@@ -44,9 +44,12 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
         installed: Distribution that the workspace was set up with before, if any.
 
     Raises:
-        SetupError: ROS_DISTRO names one that is not supported.
+        SetupError: ROS_DISTRO names one that is not supported, or the ROS 2 that is sourced is
+            the environment of another checkout.
     """
     prefix = _sourced_prefix(env, root)
+    if prefix is not None and (prefix / "pyvenv.cfg").exists():
+        raise SetupError(f"{prefix} of another checkout is sourced; open a new shell for this one")
     distro = env.get("ROS_DISTRO") or installed or WHEEL_DISTROS[0]
     known = WHEEL_DISTROS if prefix is None else SOURCED_DISTROS
     if distro not in known:
