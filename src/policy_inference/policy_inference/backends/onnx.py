@@ -28,7 +28,6 @@ class OnnxBackend(BackendBase):
             import onnxruntime
         except ImportError as error:
             raise BackendError(f"onnx: {error}; install the package onnxruntime") from error
-        self._runtime: Any = onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
