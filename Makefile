@@ -4,18 +4,24 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
+SEED ?= 1
+SAMPLES ?= 15e6
+OUTPUT ?= out/train/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test acceptance demo bench clean
+.PHONY: help setup setup-torch lint test test-torch acceptance train demo bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Environment in .venv, build in install/ (ROS_DISTRO=kilted, PYTHON=python3.12)
 	@$(PYTHON) -m tools.setup
+
+setup-torch: setup  ## PyTorch beside that, in .venv-torch
+	@$(PYTHON) -m tools.setup torch
 
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
@@ -27,8 +33,15 @@ lint: setup  ## Style, types, import rules
 test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard")
 	@$(IN_WORKSPACE) python -m pytest $(PYTEST_ARGS)
 
+test-torch: setup-torch  ## The tests that need PyTorch
+	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)
+
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
+
+train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=15e6)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \
+	  --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
@@ -37,4 +50,4 @@ bench: setup  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv build install log
+	rm -rf .venv .venv-torch build install log

@@ -151,6 +151,11 @@ class RecordingBackend:
         self._backend.run()
         self._rows.append(row | {name: array.copy() for name, array in self.outputs.items()})
 
+    @property
+    def runs(self) -> int:
+        """Return the number of runs so far."""
+        return len(self._rows)
+
     def close(self) -> None:
         """Close the wrapped backend."""
         self._backend.close()

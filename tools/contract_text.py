@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sets sections in the text of a `policy.yaml`, so that its comments and order stay."""
+"""Sets and removes sections in the text of a `policy.yaml`, so that its comments and order stay."""
 
 from __future__ import annotations
 
@@ -26,6 +26,33 @@ def set_section(text: str, key: str, value: Mapping[str, Any]) -> str:
     Raises:
         ValueError: The section around it is missing.
     """
+    lines, depth, name, start, end = _enter(text, key)
+    old = _find(lines, name, depth, start, end)
+    first, last = old or (end, end)
+    new = _dump(name, value, depth)
+    if old is None and depth == 0:
+        new = ["", *new]
+    return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
+
+
+def remove_section(text: str, key: str) -> str:
+    """Return the text without the section of this key; the same text where there is none.
+
+    Raises:
+        ValueError: The section around it is missing.
+    """
+    lines, depth, name, start, end = _enter(text, key)
+    found = _find(lines, name, depth, start, end)
+    if found is None:
+        return text
+    first, last = found
+    if first > start and not lines[first - 1] and not "".join(lines[last : last + 1]):
+        first -= 1  # the blank line that set it apart
+    return "\n".join([*lines[:first], *lines[last:]]) + "\n"
+
+
+def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
+    """Return the lines, and of the section around `key` the depth inside, name, first, end row."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):
@@ -33,13 +60,7 @@ def set_section(text: str, key: str, value: Mapping[str, Any]) -> str:
         if found is None:
             raise ValueError(f"{key}: expected a section '{parent}' in block style, found none")
         start, end = found[0] + 1, found[1]
-    depth = len(parents)
-    old = _find(lines, name, depth, start, end)
-    first, last = old or (end, end)
-    new = _dump(name, value, depth)
-    if old is None and depth == 0:
-        new = ["", *new]
-    return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
+    return lines, len(parents), name, start, end
 
 
 def _find(

@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 
 PACKAGE = "policy_inference"
 SHARE = f"share/{PACKAGE}"
-BUNDLES = sorted(Path().glob("config/bundles/*"))
+BUNDLES = Path("config/bundles")
+BUNDLE_FOLDERS = sorted({path.parent for path in BUNDLES.rglob("*") if path.is_file()})
 
 
 def files(pattern: str) -> list[str]:
@@ -38,7 +39,7 @@ setup(
         (f"{SHARE}/environment", files("environment/*")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/config/nodes", files("config/nodes/*.yaml")),
-        *((f"{SHARE}/{bundle}", files(f"{bundle}/*")) for bundle in BUNDLES),
+        *((f"{SHARE}/{folder}", files(f"{folder}/*")) for folder in BUNDLE_FOLDERS),
     ],
     entry_points={
         "console_scripts": [

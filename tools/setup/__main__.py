@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup`: a usable workspace, or one line that says what is missing."""
+"""Command `python3 -m tools.setup [torch]`: a usable workspace, or one line on what is missing.
+
+`torch` also makes `.venv-torch`, in which policies are trained.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,13 @@ def main() -> int:
         return 1
     # Only now: the modules below use syntax that an older Python cannot read.
     from tools.setup.host import SetupError
-    from tools.setup.workspace import set_up
+    from tools.setup.layer import ensure_layer
+    from tools.setup.workspace import ROOT, set_up
 
     try:
         set_up()
+        for layer in sys.argv[1:]:
+            ensure_layer(ROOT / f".venv-{layer}", ROOT / ".venv", layer)
     except SetupError as error:
         _log.error("setup: %s", error)
         return 1

@@ -70,6 +70,18 @@ def position_command(
     )
 
 
+def write_pd_law(
+    model: mujoco.MjModel, *, bias: Array, stiffness: Array, damping: Array, effort_limit_nm: Array
+) -> None:
+    """Write a PD law into the model's affine actuators; arrays [12] in the model's order.
+
+    torque = clip(stiffness * (ctrl - q) - damping * dq + bias, +-effort_limit_nm)
+    """
+    model.actuator_gainprm[:, 0] = stiffness
+    model.actuator_biasprm[:, :3] = np.stack([bias, -stiffness, -damping], axis=1)
+    model.actuator_forcerange[:] = np.stack([-effort_limit_nm, effort_limit_nm], axis=1)
+
+
 class Drives:
     """The 12 drives of one simulated robot. Without a valid command they damp."""
 
@@ -154,12 +166,9 @@ class Drives:
         )
 
     def _set(self, ctrl: Array, bias: Array, kp: Array, kd: Array, limit_nm: Array) -> None:
-        """Write the PD law into the model's affine actuators."""
-        model = self._model
+        """Make this the law of the drives."""
         self._ctrl = ctrl
-        model.actuator_gainprm[:, 0] = kp
-        model.actuator_biasprm[:, :3] = np.stack([bias, -kp, -kd], axis=1)
-        model.actuator_forcerange[:] = np.stack([-limit_nm, limit_nm], axis=1)
+        write_pd_law(self._model, bias=bias, stiffness=kp, damping=kd, effort_limit_nm=limit_nm)
 
 
 def _order(joint_names: tuple[str, ...]) -> npt.NDArray[np.intp]:

@@ -15,10 +15,9 @@ import numpy.typing as npt
 from robot_sim.figures import EFFORT_LIMIT_NM, Array
 from robot_sim.rotation import rotate, tilt_rad, turn, yaw_rad
 from robot_sim.trace import Trace
+from robot_sim.world import FALLEN_HEIGHT_M, UPRIGHT_TILT_RAD
 
 SETTLE_S = 2.0
-FALLEN_TILT_RAD = np.pi / 3
-FALLEN_HEIGHT_M = 0.12
 # A trotting base sways by some millimetres at each step; points this far apart do not count that.
 DISTANCE_STEP_S = 0.5
 
@@ -114,9 +113,12 @@ def velocity_yaw_aligned(trace: Trace) -> Array:
 
 
 def fallen(quat_xyzw: Array, pos_world: Array) -> npt.NDArray[np.bool_]:
-    """Return for each row [...] of [..., 4] and [..., 3] whether the robot is down."""
+    """Return for each row [...] of [..., 4] and [..., 3] whether the robot is down.
+
+    Only for level ground; `World.fallen` knows the slope.
+    """
     low = pos_world[..., 2] < FALLEN_HEIGHT_M
-    return np.asarray((tilt_rad(quat_xyzw) > FALLEN_TILT_RAD) | low)
+    return np.asarray((tilt_rad(quat_xyzw) > UPRIGHT_TILT_RAD) | low)
 
 
 def _segment_bounds(command: Array) -> list[int]:

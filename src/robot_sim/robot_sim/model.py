@@ -33,6 +33,7 @@ from robot_sim.figures import (
     Leg,
     Vec3,
 )
+from robot_sim.ground import LEVEL, Ground, add_ground
 
 TIMESTEP_S = 0.001
 TORSO_NAME = "torso"
@@ -55,17 +56,27 @@ Spec = Any
 Body = Any
 
 
-def build_model(*, friction: float = 1.0, timestep_s: float = TIMESTEP_S) -> mujoco.MjModel:
-    """Compile a Lite3 standing on a flat floor.
+def build_model(
+    *, friction: float = 1.0, ground: Ground = LEVEL, timestep_s: float = TIMESTEP_S
+) -> mujoco.MjModel:
+    """Compile a Lite3 standing on a floor.
 
     Args:
         friction: Sliding friction between feet and floor.
+        ground: Shape of the floor.
         timestep_s: Length of one physics step.
 
     Returns:
         A model whose 12 joints, actuators and degrees of freedom after the free base are in the
         order FL, FR, HL, HR x HipX, HipY, Knee.
     """
+    spec = build_spec(friction=friction, timestep_s=timestep_s)
+    add_ground(spec, ground, friction=friction)
+    return spec.compile()
+
+
+def build_spec(*, friction: float = 1.0, timestep_s: float = TIMESTEP_S) -> Spec:
+    """Return what `build_model` compiles, on a flat floor, for a caller that changes it first."""
     spec = mujoco.MjSpec()
     spec.modelname = "lite3"
     spec.compiler.degree = False
@@ -81,7 +92,7 @@ def build_model(*, friction: float = 1.0, timestep_s: float = TIMESTEP_S) -> muj
     for leg in LEGS:
         _add_leg(spec, torso, leg, friction)
     _add_sensors(spec)
-    return spec.compile()
+    return spec
 
 
 def _add_scene(spec: Spec, friction: float) -> None:
@@ -200,7 +211,7 @@ def _add_sensors(spec: Spec) -> None:
     net_force = 3  # the sum of all contacts of the pair, in the world frame
     for name in FOOT_NAMES:
         spec.add_sensor(
-            name=name, type=sensor.mjSENS_CONTACT, objtype=obj.mjOBJ_GEOM, objname="floor",
+            name=name, type=sensor.mjSENS_CONTACT, objtype=obj.mjOBJ_BODY, objname="world",
             reftype=obj.mjOBJ_GEOM, refname=name,
             intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), net_force, 1],
         )  # fmt: skip

@@ -9,7 +9,6 @@ import numpy as np
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import JOINT_NAMES, Array
-from robot_sim.metrics import fallen
 from robot_sim.trace import Trace, TraceRecorder
 from robot_sim.world import NS_PER_S, DriveCommand, Sensors, World
 
@@ -61,7 +60,7 @@ def walk(
         if drive is not None:
             world.apply(drive)
         recorder.append(sensors, command=command, target=_target(drive))
-        if stop_when_fallen and bool(fallen(sensors.quat_xyzw, sensors.pos_world)):
+        if stop_when_fallen and world.fallen:
             break
         world.step(round(NS_PER_S / rate_hz))
     return recorder.trace()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Lite3 on a flat floor: deterministic, without ROS, stepped by its caller."""
+"""A Lite3 on the ground: deterministic, without ROS, stepped by its caller."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,8 +15,10 @@ from robot_sim.figures import (
     FOOT_NAMES,
     JOINT_NAMES,
     STANDING_RAD,
+    TORSO,
     Array,
 )
+from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
 from robot_sim.rotation import rotate_inverse, tilt_rad
 
@@ -25,6 +27,7 @@ __all__ = ["DriveCommand", "Pose", "Sensors", "World", "position_command"]
 Pose = Literal["lying", "standing"]
 NS_PER_S = 1_000_000_000
 UPRIGHT_TILT_RAD = np.pi / 3
+FALLEN_HEIGHT_M = 0.12
 MAX_LATENCY_NS = 40_000_000
 
 
@@ -67,26 +70,45 @@ class World:
     The drives damp until the first command arrives and whenever the latest has expired.
     """
 
-    def __init__(self, *, friction: float = 1.0, seed: int = 0, pose: Pose = "lying") -> None:
+    def __init__(
+        self,
+        *,
+        friction: float = 1.0,
+        ground: Ground = LEVEL,
+        payload_kg: float = 0.0,
+        seed: int = 0,
+        pose: Pose = "lying",
+    ) -> None:
         """Put the robot on the floor.
 
         Args:
             friction: Sliding friction between feet and floor.
+            ground: Shape of the floor.
+            payload_kg: Mass added at the torso's centre, or taken from it.
             seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
             pose: How it starts: belly down with folded legs, or in the default stance.
 
         Raises:
-            SimError: `friction` is negative or `pose` is unknown.
+            SimError: `friction` is negative, the payload takes more than half of the torso's mass,
+                or `pose` is unknown.
         """
         if friction < 0.0:
             raise SimError(f"friction: expected a number >= 0, got {friction}")
-        self.model = build_model(friction=friction)
+        if payload_kg < -TORSO.mass_kg / 2.0:
+            raise SimError(
+                f"payload_kg: expected at least {-TORSO.mass_kg / 2.0:.1f}, got {payload_kg}"
+            )
+        self._ground = ground
+        self.model = build_model(friction=friction, ground=ground)
         self.joint_names = JOINT_NAMES
         self.foot_names = FOOT_NAMES
         self.timestep_ns: int = round(self.model.opt.timestep * NS_PER_S)
         self._data = mujoco.MjData(self.model)
         self._drives = Drives(self.model)
         self._torso = self.model.body(TORSO_NAME).id
+        if payload_kg:
+            self.model.body_mass[self._torso] += payload_kg
+            mujoco.mj_setConst(self.model, self._data)
         self.reset(pose=pose, seed=seed)
 
     @property
@@ -121,9 +143,19 @@ class World:
         return self.tilt_rad < UPRIGHT_TILT_RAD
 
     @property
+    def fallen(self) -> bool:
+        """Whether the robot is tilted by 60 degrees or has its belly on the ground."""
+        above = float(self._data.qpos[:3] @ self._ground.normal)
+        return not self.upright or above < FALLEN_HEIGHT_M
+
+    @property
     def saturated_share(self) -> float:
-        """Share of samples (joint x physics step) since the reset at the torque limit."""
-        return self._saturated / max(1, self._steps * len(JOINT_NAMES))
+        """Share of samples (joint x physics step) at the torque limit, since it was last reset."""
+        return self._saturated / max(1, self._judged * len(JOINT_NAMES))
+
+    def reset_saturated_share(self) -> None:
+        """Count samples at the torque limit from now on, as `reset` does too."""
+        self._saturated = self._judged = 0
 
     def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
@@ -136,8 +168,10 @@ class World:
         mujoco.mj_resetData(self.model, self._data)
         joints, height_m = _START[pose]
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
-        self._data.qpos[2], self._data.qpos[7:] = height_m, joints + jitter
-        self._steps = self._saturated = 0
+        self._data.qpos[:3] = height_m * self._ground.normal
+        self._data.qpos[3:7], self._data.qpos[7:] = self._ground.quat_wxyz, joints + jitter
+        self._steps = 0
+        self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
         self._drives.forget()
         self.motors_on()
@@ -234,6 +268,7 @@ class World:
         data.xfrc_applied[self._torso, :3] = self._push_n if now_ns < self._push_ends_ns else 0.0
         mujoco.mj_step(model, data)
         self._steps += 1
+        self._judged += 1
         limit_nm = model.actuator_forcerange[:, 1]
         self._saturated += int(np.count_nonzero(np.abs(data.actuator_force) >= limit_nm))
 

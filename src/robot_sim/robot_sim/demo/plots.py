@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walk as plots: velocity against command, tilt, torques, foot forces."""
+"""A walk as plots: velocity against command, tilt, IMU, torques, foot forces."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -39,15 +39,17 @@ def write_plots(trace: Trace, path: Path) -> None:
         OSError: The file cannot be written.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(11.0, 10.5), layout="constrained")
-        axes = figure.subplots(6, 1, sharex=True, height_ratios=(3, 2, 2, 2, 3, 2.2))
+        figure = Figure(figsize=(11.0, 13.0), layout="constrained")
+        axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
         smooth = _smoothed(velocity_yaw_aligned(trace), trace.time_s)
         for column, axis in enumerate(axes[:3]):
             _plot_velocity(axis, trace, smooth, column)
         _name_modes(axes[0], trace)
         _plot_tilt(axes[3], trace)
-        _plot_torque(axes[4], trace)
-        _plot_forces(axes[5], trace)
+        _plot_imu(axes[4], trace, trace.ang_vel_body, "angular velocity of the body", "[rad/s]")
+        _plot_imu(axes[5], trace, trace.lin_acc_body, "acceleration of the body", "[m/s²]")
+        _plot_torque(axes[6], trace)
+        _plot_forces(axes[7], trace)
         for axis in axes:
             _mark_changes(axis, trace)
         axes[-1].set_xlabel("simulated time [s]")
@@ -74,6 +76,16 @@ def _plot_tilt(axis: Axes, trace: Trace) -> None:
     axis.set_title("tilt of the body")
     axis.set_ylabel("[°]")
     axis.set_ylim(0.0, max(10.0, 1.1 * tilt_deg.max()))
+
+
+def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) -> None:
+    """Show a vector [T, 3] that the IMU measures."""
+    for column, (name, colour) in enumerate(zip("xyz", _COLOURS, strict=True)):
+        axis.plot(trace.time_s, values[:, column], color=colour, linewidth=0.7, alpha=0.8,
+                  label=name)  # fmt: skip
+    axis.set_title(f"{title} (IMU)")
+    axis.set_ylabel(unit)
+    _legend(axis, 3)
 
 
 def _plot_torque(axis: Axes, trace: Trace) -> None:

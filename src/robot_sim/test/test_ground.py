@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ground that is not a level plane, and robots that carry something."""
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.figures import STANDING_RAD
+from robot_sim.ground import PERIOD, TILE_M, Ground, tile_heights_m
+from robot_sim.model import build_model
+from robot_sim.world import Sensors, World, position_command
+
+MS = 1_000_000
+
+
+def stand(world: World, duration_ms: int = 400) -> Sensors:
+    for _ in range(duration_ms // 20):
+        world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+        world.step(20 * MS)
+    return world.sense()
+
+
+def test_a_slope_rises_along_x() -> None:
+    angle_rad = 0.15
+    sensors = stand(World(ground=Ground(slope_rad=angle_rad), pose="standing"), 2000)
+    # Gravity pulls the robot backward, down the slope; the IMU sees that it is pitched up.
+    pitch_rad = 2.0 * np.arcsin(sensors.quat_xyzw[1])
+    assert pitch_rad == pytest.approx(-angle_rad, abs=0.1)
+    assert sensors.lin_acc_body[0] == pytest.approx(-9.81 * np.sin(pitch_rad), abs=0.1)
+    feet_n = sensors.foot_force_world[:, 2]
+    assert feet_n[2:].sum() > feet_n[:2].sum() > 0.0
+
+
+def test_a_robot_starts_on_even_ground_amid_tiles() -> None:
+    rough = stand(World(ground=Ground(step_m=0.05), pose="standing"))
+    even = stand(World(pose="standing"))
+    np.testing.assert_allclose(rough.pos_world, even.pos_world, atol=1e-6)
+    np.testing.assert_allclose(rough.foot_force_world, even.foot_force_world, atol=1e-3)
+
+
+def test_heights_repeat_and_follow_their_seed() -> None:
+    heights = tile_heights_m(Ground(step_m=0.03, seed=1))
+    assert heights.shape == (PERIOD, PERIOD)
+    assert not heights[np.ix_([-1, 0, 1], [-1, 0, 1])].any()
+    assert 0.02 < heights.max() <= 0.03
+    np.testing.assert_array_equal(heights, tile_heights_m(Ground(step_m=0.03, seed=1)))
+    assert np.abs(heights - tile_heights_m(Ground(step_m=0.03, seed=2))).max() > 0.005
+
+
+@pytest.mark.parametrize("slope_rad", [0.0, 0.1])
+def test_tiles_stand_where_their_heights_say(slope_rad: float) -> None:
+    ground = Ground(slope_rad=slope_rad, step_m=0.05, seed=3, reach_m=4.0)
+    model, heights = build_model(ground=ground), tile_heights_m(ground)
+    tiles = [i for i in range(model.ngeom) if model.geom_bodyid[i] == 0][1:]
+    assert len(tiles) == (2 * PERIOD + 1) ** 2 - 7 * 7
+    along = np.array([np.cos(slope_rad), 0.0, np.sin(slope_rad)])
+    for tile in tiles:
+        top = model.geom_pos[tile] + ground.normal * model.geom_size[tile, 2]
+        i, j = round(top @ along / TILE_M), round(top[1] / TILE_M)
+        assert top @ ground.normal == pytest.approx(heights[i % PERIOD, j % PERIOD])
+
+
+def test_payload_is_carried_by_the_feet() -> None:
+    plain, loaded = (stand(World(pose="standing", payload_kg=kg), 1000) for kg in (0.0, 2.0))
+    added_n = (loaded.foot_force_world - plain.foot_force_world)[:, 2].sum()
+    assert added_n == pytest.approx(2.0 * 9.81, rel=0.05)
+
+
+def test_a_payload_that_takes_too_much_is_refused() -> None:
+    with pytest.raises(SimError, match=r"payload_kg: expected at least -2\.8, got -5"):
+        World(payload_kg=-5.0)
+
+
+def test_torque_limits_can_be_counted_from_now_on() -> None:
+    world = World(pose="standing")
+    world.apply(position_command(STANDING_RAD + 9.0, stiffness=100.0, damping=1.0))
+    world.step(20 * MS)
+    assert world.saturated_share > 0.9
+    world.reset_saturated_share()
+    assert world.saturated_share == 0.0
+    world.step(20 * MS)
+    assert world.saturated_share > 0.1

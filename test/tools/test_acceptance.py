@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Acceptance judges what it claims to judge, and its tables say what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import Backend
+from robot_sim.ground import Ground
+from tools.acceptance import report
+from tools.acceptance.__main__ import main
+from tools.acceptance.accept import REPORT, record
+from tools.acceptance.cases import Case, Limits, all_cases, mixed, push_cases, steady
+from tools.acceptance.trial import Outcome, try_case
+
+OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+SHORT = Case(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(OURS)
+
+
+@pytest.fixture(scope="module")
+def backend(bundle: Bundle) -> Iterator[Backend]:
+    opened, _ = open_backend(bundle, ["onnx"])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def outcome(bundle: Bundle, backend: Backend) -> Outcome:
+    return try_case(bundle, backend, SHORT)[0]
+
+
+def test_a_walk_is_measured_after_it_has_settled(outcome: Outcome) -> None:
+    assert outcome.passed
+    assert outcome.survived
+    assert max(outcome.error) < 0.2
+    assert 0.5 < outcome.tilt_deg < 10.0
+    assert 0.05 < outcome.action_change < 0.5
+    assert outcome.stopped_by == ""
+
+
+def test_a_walk_that_is_pushed_over_has_not_survived(bundle: Bundle, backend: Backend) -> None:
+    case = dataclasses.replace(SHORT, push="left", duration_s=8.0)
+    hard = dataclasses.replace(case, name="hard")
+    outcome, trace = try_case(bundle, backend, _Harder(hard))
+    assert not outcome.survived
+    assert not outcome.passed
+    assert 5.0 < outcome.survived_s < 8.0
+    assert outcome.stopped_by.startswith("attitude")
+    assert trace.time_s[-1] - trace.time_s[0] == pytest.approx(outcome.survived_s)
+
+
+class _Harder(Case):
+    """A push that nobody withstands."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(**{field.name: getattr(case, field.name)
+                            for field in dataclasses.fields(Case)})  # fmt: skip
+
+    @property
+    def faults(self) -> list[str]:
+        return [super().faults[0].replace("0.1=100", "0.3=600")]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(error=1e-4), Limits(tilt_deg=0.1), Limits(action_change=1e-3),
+        Limits(torque_limit_share=-1.0), Limits(altered_share=-1.0),
+    ],
+)  # fmt: skip
+def test_every_limit_can_fail_a_walk(bundle: Bundle, backend: Backend, limits: Limits) -> None:
+    case = dataclasses.replace(SHORT, limits=limits, duration_s=2.5)
+    assert try_case(bundle, backend, case)[0].passed is False
+
+
+def test_a_case_without_limits_is_only_measured(bundle: Bundle, backend: Backend) -> None:
+    slope = Ground(slope_rad=0.1)
+    case = dataclasses.replace(SHORT, limits=None, ground=slope, payload_kg=1.0, latency_ms=10)
+    outcome, trace = try_case(bundle, backend, case)
+    assert outcome.passed is None
+    assert trace.pos_world[-1, 2] > trace.pos_world[0, 2] + 0.02
+
+
+def test_mixed_commands_jump_everywhere_and_stop_now_and_then() -> None:
+    schedule = mixed(600.0, seed=2)
+    times, commands = [time_s for time_s, _ in schedule], np.array([c for _, c in schedule])
+    assert times == [4.0 * i for i in range(150)]
+    assert (~commands.any(axis=1)).mean() == pytest.approx(0.1)
+    assert (commands.min(axis=0) < -0.75).all()
+    assert (commands.max(axis=0) > 0.75).all()
+    assert mixed(600.0, seed=2) == schedule != mixed(600.0, seed=1)
+
+
+def test_names_are_unique_and_pushes_come_from_four_sides() -> None:
+    names = [case.name for case in all_cases()]
+    assert len(set(names)) == len(names)
+    assert {case.push for case in push_cases()} == {"front", "rear", "left", "right"}
+    assert push_cases()[0].faults == ["push:front@9.0+0.1=100"]
+
+
+def outcomes() -> list[Outcome]:
+    """Return outcomes of all cases: all well, but one push."""
+    found = [
+        Outcome(
+            name=case.name, group=case.group, passed=case.limits and True,
+            survived_s=case.duration_s, duration_s=case.duration_s, error=(0.01, 0.02, 0.03),
+            tilt_deg=5.0, torque_limit_share=0.001, action_change=0.2, altered_share=0.0,
+            stopped_by="",
+        )
+        for case in all_cases()
+    ]  # fmt: skip
+    found[4] = dataclasses.replace(
+        found[4], passed=False, survived_s=5.4, stopped_by="attitude: tilt 1.01 rad"
+    )
+    return found
+
+
+def test_the_gates_are_a_table_with_a_column_per_policy() -> None:
+    table = report.gates_table({"ours": outcomes(), "theirs": outcomes()}).splitlines()
+    assert table[0] == "| gate (robot_sim, lockstep) | wanted | ours | theirs |"
+    cell = "0.010, 0.020, 0.030"
+    assert f"| error at (0, 0.5, 0) | <= 0.04 each | {cell} | {cell} |" in table
+    assert "| pushes of 100 N for 0.1 s survived | 8 of 8 | 7 of 8 | 7 of 8 |" in table
+    assert "| mixed 10 minutes, survived, s | 600 | 600 | 600 |" in table
+
+
+def test_the_cases_are_a_table_that_marks_what_did_not_hold() -> None:
+    table = report.cases_table(outcomes()).splitlines()
+    assert len(table) == 2 + len(all_cases())
+    assert table[6].startswith("| pushed from front at 0 m/s | **no** | 5.4 of 10 | 0.010,")
+
+
+def test_figures_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    report.write_figures(outcomes(), tmp_path / "figures.json")
+    assert report.read_figures(tmp_path / "figures.json") == outcomes()
+
+
+def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
+    folder = shutil.copytree(OURS, tmp_path / "bundle")
+    record(folder, outcomes())
+    bundle = load_bundle(folder)
+    assert bundle.contract.reports["onnx"].file == str(REPORT)
+    assert report.read_figures(folder / REPORT) == outcomes()
+
+
+def test_a_recording_has_imu_torques_and_forces_of_every_tick(
+    bundle: Bundle, backend: Backend, tmp_path: Path
+) -> None:
+    _, trace = try_case(bundle, backend, SHORT)
+    report.write_recording(trace, tmp_path)
+    recording = json.loads((tmp_path / "ten_minutes.json").read_text("utf-8"))
+    ticks = len(trace.time_s)
+    assert recording["rate_hz"] == 50.0
+    for name, width in {"orientation": 4, "ang_vel_body": 3, "lin_acc_body": 3,
+                        "joint_effort": 12}.items():  # fmt: skip
+        assert np.shape(recording[name]) == (ticks, width)
+    assert np.shape(recording["foot_force_world"]) == (ticks, 4, 3)
+    assert recording["joint_names"] == list(bundle.contract.joints.names)
+    for picture in ("ten_minutes.png", "largest_tilt.png"):
+        assert (tmp_path / picture).stat().st_size > 50_000
+
+
+def test_a_bundle_that_is_none_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["--bundle", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--processes", "1"]) == 1
+    assert "expected a bundle folder, found nothing" in caplog.text
+
+
+def test_a_policy_that_does_not_get_up_is_refused(
+    bundle: Bundle, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.acceptance.trial.STAND_S", 0.5)
+    with pytest.raises(PolicyError, match=r"short: expected RUN after 0\.5 s, found STAND"):
+        try_case(bundle, backend, SHORT)

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The task that a policy learns is the one that the product sets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from robot_sim.figures import STANDING_RAD, Array
+from robot_sim.walk import walk
+from robot_sim.world import World
+from tools.closed_loop import ControlledPolicy, RecordingBackend
+from tools.train_lite3.environment import (
+    ACTION_SCALE_RAD,
+    ACTION_SIZE,
+    CRITIC_SIZE,
+    EPISODE_TICKS,
+    OBS_SIZE,
+    Environment,
+    delayed,
+    observe,
+)
+from tools.train_lite3.physics import DECIMATION
+
+BUNDLE = Path(__file__).resolve().parents[3] / "config" / "bundles" / "lite3_walk"
+COUNT = 20
+STILL = np.zeros((COUNT, ACTION_SIZE))
+
+
+def environment(*, seed: int = 1, difficulty: float = 0.0) -> Environment:
+    made = Environment(COUNT, seed=seed)
+    made.difficulty = difficulty
+    made.reset()
+    return made
+
+
+def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
+    bundle = load_bundle(BUNDLE)
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    trace = walk(World(), ControlledPolicy(bundle, recorder), [(3.0, (0.5, 0.1, -0.3))],
+                 duration_s=5.0, stop_when_fallen=False)  # fmt: skip
+    tensors = recorder.recorded()
+    shown, actions = (tensors[name].astype(float) for name in ("obs", "actions"))
+    trace = trace.rows(slice(len(trace.time_s) - len(shown), None))
+    last = np.concatenate([np.zeros((1, ACTION_SIZE)), actions[:-1]])
+    down = np.tile([0.0, 0.0, -1.0], (len(last), 1))
+    trained = observe(trace.quat_xyzw, down, trace.ang_vel_body, trace.command, trace.joint_pos,
+                      trace.joint_vel, last)  # fmt: skip
+    backend.close()
+    np.testing.assert_allclose(shown, trained, atol=2e-6)
+    targets = STANDING_RAD + actions * ACTION_SCALE_RAD
+    faded_in = slice(50, None)
+    np.testing.assert_allclose(trace.target[faded_in], targets[faded_in], atol=1e-5)
+
+
+def test_a_command_arrives_as_late_as_the_latency_says() -> None:
+    now, before, long_before = (np.full((9, 12), age) for age in (0.0, 1.0, 2.0))
+    sent = delayed(np.stack([now, before, long_before]), np.arange(9))
+    expected = [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1],
+                [2, 1, 1, 1], [2, 2, 1, 1], [2, 2, 2, 1], [2, 2, 2, 2]]  # fmt: skip
+    assert sent.shape == (9, DECIMATION, 12)
+    np.testing.assert_array_equal(sent[..., 0], expected)
+
+
+def run(steps: int, seed: int, difficulty: float) -> Array:
+    made = environment(seed=seed, difficulty=difficulty)
+    made.randomise()
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        step = made.step(random.normal(0.0, 0.5, STILL.shape))
+    return np.concatenate([step.obs, step.critic_obs, step.reward[:, None]], axis=1)
+
+
+def test_the_same_seed_gives_the_same_robots() -> None:
+    first, again, other = (run(30, seed, 1.0) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+def test_a_beginner_sees_exactly_and_an_expert_with_noise() -> None:
+    for difficulty, largest in ((0.0, 0.0), (1.0, 0.06)):
+        step = environment(difficulty=difficulty).step(STILL)
+        noise = np.abs(step.obs - step.critic_obs[:, :OBS_SIZE])
+        assert step.critic_obs.shape == (COUNT, CRITIC_SIZE)
+        assert noise.max() <= largest
+        assert (noise.max() > 0.0) == (largest > 0.0)
+
+
+def test_a_robot_that_falls_is_told_so_and_starts_again() -> None:
+    made = environment()
+    fallen = 0
+    collapse = np.tile([0.0, 8.0, 8.0], 4)
+    for _ in range(60):
+        step = made.step(STILL + collapse)
+        fallen += int(np.count_nonzero(step.terminated))
+        assert (step.reward[step.terminated] == -0.5).all()
+        upright = step.critic_obs[step.terminated, 5]
+        assert (upright < -0.9).all()
+    assert fallen >= COUNT
+
+
+def test_episodes_end_with_their_time_which_is_no_fall() -> None:
+    made = environment()
+    ends = np.zeros(COUNT)
+    for _ in range(EPISODE_TICKS):
+        step = made.step(STILL)
+        assert not (step.truncated & step.terminated).any()
+        moved = np.abs(step.final_critic_obs - step.critic_obs).max(axis=1) > 1e-9
+        np.testing.assert_array_equal(moved, step.truncated | step.terminated)
+        ends += step.truncated | step.terminated
+    assert (ends >= 1).all()
+
+
+def test_commands_stop_turn_and_go_everywhere() -> None:
+    made = Environment(400, seed=3)
+    made.difficulty = 1.0
+    obs, _ = made.reset()
+    command = obs[:, 6:9]
+    still = ~command.any(axis=1)
+    assert 0.05 < still.mean() < 0.3
+    assert (np.abs(command) <= 0.85).all()
+    assert (command.min(axis=0) < -0.7).all()
+    assert (command.max(axis=0) > 0.7).all()
+    assert (np.count_nonzero(command, axis=1) == 1).mean() > 0.2

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run from seed to files: repeatable, and the exported model is the trained function."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.errors import PolicyError
+from robot_sim.figures import Array
+from tools.train_lite3.__main__ import main, train
+from tools.train_lite3.environment import OBS_SIZE
+from tools.train_lite3.export import export, make_bundle
+from tools.train_lite3.ppo import Agent
+
+BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+SMALL = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
+
+
+def weights(agent: Agent) -> Array:
+    values = [value.flatten() for value in agent.state_dict().values()]
+    return np.asarray(torch.cat(values).numpy(), dtype=np.float64)
+
+
+def run(folder: Path, seed: int) -> Agent:
+    folder.mkdir()
+    return train(folder, seed=seed, **SMALL)
+
+
+def test_the_same_seed_gives_the_same_policy(tmp_path: Path) -> None:
+    first, again, other = (
+        weights(run(tmp_path / name, seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_a_run_leaves_a_curve_and_a_checkpoint(tmp_path: Path) -> None:
+    agent = run(tmp_path / "run", 1)
+    with (tmp_path / "run" / "curve.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["samples"]) == SMALL["samples"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 10_000
+    again = Agent()
+    again.load_state_dict(torch.load(tmp_path / "run" / "agent.pt", weights_only=True))
+    np.testing.assert_array_equal(weights(again), weights(agent))
+
+
+def test_a_folder_with_results_is_not_trained_into(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").mkdir()
+    assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 1
+    assert "File exists" in caplog.text
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_the_exported_model_is_the_agent(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    agent = Agent()
+    export(agent, tmp_path / "policy.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "policy.onnx")
+    assert [(value.name, value.shape) for value in session.get_inputs()] == [("obs", [1, 45])]
+    assert [(value.name, value.shape) for value in session.get_outputs()] == [("actions", [1, 12])]
+    obs = np.random.default_rng(1).normal(size=(1, OBS_SIZE)).astype(np.float32)
+    with torch.no_grad():
+        expected = agent.actor(torch.from_numpy(obs)).numpy()
+    np.testing.assert_allclose(session.run(None, {"obs": obs})[0], expected, atol=1e-5)
+
+
+def test_an_export_that_is_another_function_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = torch.onnx.export
+    monkeypatch.setattr(
+        torch.onnx, "export", lambda _, *args, **kwargs: real(Agent().actor, *args, **kwargs)
+    )
+    with pytest.raises(PolicyError, match=r"expected the outputs of the agent within 1e-05"):
+        export(Agent(), tmp_path / "policy.onnx")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Bundle:
+    """A run whose model is the one that ships with the suite."""
+    model = (BUNDLE / "policy.onnx").read_bytes()
+    (tmp_path / "policy.onnx").write_bytes(model)
+    torch.save(Agent().state_dict(), tmp_path / "agent.pt")
+    return make_bundle(tmp_path, source="a test")
+
+
+def test_a_run_becomes_a_bundle_that_the_product_loads(shipped: Bundle) -> None:
+    ours = load_bundle(BUNDLE).contract
+    assert shipped.path.name == "bundle"
+    assert shipped.contract.joints == ours.joints
+    assert shipped.contract.observations == ours.observations
+    assert shipped.contract.provenance.source == "a test"
+    assert shipped.contract.nominal is not None
+    assert len(shipped.golden()["obs"]) == 256
+
+
+def test_a_policy_that_falls_does_not_become_a_bundle(tmp_path: Path) -> None:
+    agent = Agent()
+    with torch.no_grad():
+        agent.actor[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
+    export(agent, tmp_path / "policy.onnx")
+    torch.save(agent.state_dict(), tmp_path / "agent.pt")
+    with pytest.raises(PolicyError, match="only a healthy policy has a nominal"):
+        make_bundle(tmp_path, source="a test")
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a walking policy is asked to do: one case per walk.
+
+Errors are |mean velocity after 2 s - command| in the yaw-aligned base frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_sim.ground import LEVEL, Ground
+from robot_sim.walk import Schedule
+
+STAND_S = 4.0
+"""For getting up from lying, before the time of a case begins."""
+PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
+MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
+LATENCIES_MS = (0, 5, 10, 15, 20)
+SIDES = ("front", "rear", "left", "right")
+Velocity = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a case must not exceed, beside that the robot does not fall.
+
+    Attributes:
+        error: On any axis, m/s and rad/s.
+        tilt_deg: At any time.
+        torque_limit_share: Share of samples (joint x physics step) at the torque limit.
+        action_change: Mean |change of the action from tick to tick|.
+        altered_share: Share of ticks in which the guard changes a target.
+    """
+
+    error: float = np.inf
+    tilt_deg: float = np.inf
+    torque_limit_share: float = np.inf
+    action_change: float = np.inf
+    altered_share: float = np.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One walk.
+
+    Attributes:
+        name: Says what is special about it.
+        group: The row of the summary to which it belongs.
+        schedule: Commands by time since the case began.
+        duration_s: Its length.
+        push: Side from which the robot is pushed at `PUSHED_AT_S`.
+        friction, latency_ms, ground, payload_kg: The world.
+        limits: What it must not exceed; None where it is only measured.
+    """
+
+    name: str
+    group: str
+    schedule: Schedule
+    duration_s: float = 20.0
+    push: str | None = None
+    friction: float = 1.0
+    latency_ms: int = 0
+    ground: Ground = LEVEL
+    payload_kg: float = 0.0
+    limits: Limits | None = Limits()
+
+    @property
+    def faults(self) -> list[str]:
+        """Return the push as robot_sim writes it, on the clock of its world."""
+        if self.push is None:
+            return []
+        return [f"push:{self.push}@{STAND_S + PUSHED_AT_S}+{PUSH_S}={PUSH_N:g}"]
+
+
+def steady(*velocity: float) -> Schedule:
+    """Return one command for the whole case."""
+    vx, vy, wz = velocity
+    return [(0.0, (vx, vy, wz))]
+
+
+def mixed(duration_s: float, seed: int) -> Schedule:
+    """Return commands that jump on all axes at once; one in ten is zero."""
+    count = int(np.ceil(duration_s / MIXED_EACH_S))
+    random = np.random.default_rng(seed)
+    commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))
+    commands[9::10] = 0.0
+    return [(MIXED_EACH_S * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands.tolist())]
+
+
+def steady_cases() -> list[Case]:
+    """Return the gates of accuracy, posture and torque: one axis at a time, and standing."""
+    limits = Limits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001)
+    still = Limits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001,
+                   action_change=0.002)  # fmt: skip
+    velocities: list[Velocity] = [(0.8, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.8), (0, 0, 0)]
+    return [
+        Case(
+            name="({:g}, {:g}, {:g})".format(*velocity), group="steady",
+            schedule=steady(*velocity), limits=limits if any(velocity) else still,
+        )
+        for velocity in velocities
+    ]  # fmt: skip
+
+
+def push_cases() -> list[Case]:
+    """Return pushes from four sides, standing and walking."""
+    return [
+        Case(name=f"pushed from {side} at {vx:g} m/s", group="pushes", push=side,
+             schedule=steady(vx, 0.0, 0.0), duration_s=10.0)
+        for vx in (0.0, 0.5) for side in SIDES
+    ]  # fmt: skip
+
+
+def mixed_cases() -> list[Case]:
+    """Return jumping commands on slippery and on good ground, with five latencies each."""
+    return [
+        Case(name=f"mixed, friction {friction:g}, {latency_ms} ms", group=f"mixed {friction:g}",
+             schedule=mixed(60.0, seed=1), duration_s=60.0, friction=friction,
+             latency_ms=latency_ms)
+        for friction in (0.4, 1.0) for latency_ms in LATENCIES_MS
+    ]  # fmt: skip
+
+
+def long_case() -> Case:
+    """Return ten minutes of jumping commands."""
+    return Case(name="mixed, 10 minutes", group="long", schedule=mixed(600.0, seed=2),
+                duration_s=600.0, limits=Limits(tilt_deg=20.0, altered_share=0.001))  # fmt: skip
+
+
+def beyond_cases() -> list[Case]:
+    """Return what no gate asks for: slopes, steps, payload, more latency."""
+    slopes = [
+        Case(name=f"{vx:g} m/s, slope of {deg:g} degrees", group="beyond",
+             schedule=steady(vx, 0.0, 0.0), ground=Ground(slope_rad=float(np.radians(deg))),
+             limits=None)
+        for deg in (8.0, 12.0) for vx in (0.5, -0.5)
+    ]  # fmt: skip
+    steps = [
+        Case(name=f"mixed, steps of {step_m * 100:g} cm", group="beyond", duration_s=60.0,
+             schedule=mixed(60.0, seed=1), ground=Ground(step_m=step_m, seed=1), limits=None)
+        for step_m in (0.02, 0.03)
+    ]  # fmt: skip
+    loads = [
+        Case(name=f"mixed, payload {kg:+g} kg", group="beyond", schedule=mixed(60.0, seed=1),
+             duration_s=60.0, payload_kg=kg, limits=None)
+        for kg in (2.0, -2.0)
+    ]  # fmt: skip
+    late = [
+        Case(name=f"mixed, {ms} ms", group="beyond", schedule=mixed(60.0, seed=1),
+             duration_s=60.0, latency_ms=ms, limits=None)
+        for ms in (30, 40)
+    ]  # fmt: skip
+    return slopes + steps + loads + late
+
+
+def all_cases() -> list[Case]:
+    """Return all cases in the order of the tables."""
+    return [*steady_cases(), *push_cases(), *mixed_cases(), long_case(), *beyond_cases()]

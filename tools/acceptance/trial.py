@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One case tried with one bundle: the product's controller drives robot_sim, in lockstep."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_inference.bundle.load import Bundle
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import Backend, Mode, Tensor
+from robot_sim.faults import FaultPlan
+from robot_sim.metrics import SETTLE_S, velocity_yaw_aligned
+from robot_sim.rotation import tilt_rad
+from robot_sim.trace import Trace
+from robot_sim.walk import walk
+from robot_sim.world import World
+from tools.acceptance.cases import STAND_S, Case, Limits
+from tools.closed_loop import ControlledPolicy, RecordingBackend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a case. Figures are of the time that the robot survived.
+
+    Attributes:
+        name, group: Those of the case.
+        passed: Whether it held its limits; None where it has none.
+        survived_s, duration_s: How long the robot walked, and should have.
+        error: |mean velocity after 2 s - mean command| of vx, vy (m/s) and wz (rad/s).
+        tilt_deg: Largest tilt.
+        torque_limit_share: Share of samples (joint x physics step) at the torque limit.
+        action_change: Mean |change of the action from tick to tick|, after 2 s.
+        altered_share: Share of ticks in which the guard changed a target, at most.
+        stopped_by: Why the controller left RUN; empty where it did not.
+    """
+
+    name: str
+    group: str
+    passed: bool | None
+    survived_s: float
+    duration_s: float
+    error: tuple[float, float, float]
+    tilt_deg: float
+    torque_limit_share: float
+    action_change: float
+    altered_share: float
+    stopped_by: str
+
+    @property
+    def survived(self) -> bool:
+        """Whether the robot was on its feet, in RUN, to the end."""
+        return self.survived_s >= self.duration_s and not self.stopped_by
+
+
+def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Trace]:
+    """Let the robot stand up, then walk the case.
+
+    Raises:
+        PolicyError: It does not reach RUN, or the bundle does not fit the robot.
+    """
+    world = World(friction=case.friction, ground=case.ground, payload_kg=case.payload_kg)
+    world.latency_ns = case.latency_ms * 1_000_000
+    recorder, rate_hz = RecordingBackend(backend), bundle.contract.rate_hz
+    policy = ControlledPolicy(bundle, recorder)
+    walk(world, policy, [], duration_s=STAND_S, rate_hz=rate_hz, stop_when_fallen=False)
+    if policy.controller.mode is not Mode.RUN:
+        snapshot = policy.controller.snapshot()
+        raise PolicyError(f"{case.name}: expected RUN after {STAND_S:g} s, found "
+                          f"{snapshot.mode.name} ({snapshot.reason})")
+    world.reset_saturated_share()
+    altered, first = policy.altered_ticks, recorder.runs
+    trace = walk(world, policy, case.schedule, duration_s=case.duration_s, rate_hz=rate_hz,
+                 faults=FaultPlan.parse(case.faults))  # fmt: skip
+    snapshot, ticks = policy.controller.snapshot(), len(trace.time_s)
+    actions = recorder.recorded()[bundle.contract.action.output][first:]
+    outcome = Outcome(
+        name=case.name, group=case.group, passed=None, duration_s=case.duration_s,
+        survived_s=float(trace.time_s[-1] - trace.time_s[0]) if world.fallen else case.duration_s,
+        error=_error(trace), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
+        torque_limit_share=world.saturated_share, action_change=_action_change(actions, rate_hz),
+        altered_share=(policy.altered_ticks - altered) / ticks,
+        stopped_by="" if snapshot.mode is Mode.RUN else snapshot.reason,
+    )  # fmt: skip
+    judged = None if case.limits is None else _holds(outcome, case.limits)
+    return dataclasses.replace(outcome, passed=judged), trace
+
+
+def _holds(outcome: Outcome, limits: Limits) -> bool:
+    return (
+        outcome.survived
+        and max(outcome.error) <= limits.error
+        and outcome.tilt_deg <= limits.tilt_deg
+        and outcome.torque_limit_share <= limits.torque_limit_share
+        and outcome.action_change <= limits.action_change
+        and outcome.altered_share <= limits.altered_share
+    )
+
+
+def _error(trace: Trace) -> tuple[float, float, float]:
+    settled = _settled(trace)
+    difference = velocity_yaw_aligned(trace)[settled] - trace.command[settled]
+    vx, vy, wz = np.abs(difference.mean(axis=0)).tolist()
+    return vx, vy, wz
+
+
+def _action_change(actions: Tensor, rate_hz: float) -> float:
+    """Return the mean |change| of the policy's outputs [ticks, 12] once settled."""
+    settled = actions[round(SETTLE_S * rate_hz) :]
+    changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
+    return float(np.abs(changes).mean()) if len(changes) else float("nan")
+
+
+def _settled(trace: Trace) -> slice:
+    """Return the rows after the settling time; all where the robot did not last that long."""
+    first = int(np.searchsorted(trace.time_s, trace.time_s[0] + SETTLE_S - 1e-9))
+    return slice(first if first < len(trace.time_s) - 2 else 0, None)

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train a Lite3 walking policy from scratch on a CPU, and make a bundle of it.
+
+    python -m tools.train_lite3 --seed 1 --samples 15e6 --output out/train/seed1
+
+Writes `curve.csv`, `curve.png` and `agent.pt` on the way, `policy.onnx` and the folder `bundle` at
+the end. The same arguments on the same machine give the same policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from policy_inference.errors import PolicyError
+from robot_sim.errors import SimError
+from tools.train_lite3.curve import Curve
+from tools.train_lite3.environment import Environment
+from tools.train_lite3.export import export, make_bundle
+from tools.train_lite3.ppo import Agent
+from tools.train_lite3.trainer import Trainer
+
+CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
+LOG_EVERY = 20
+_log = logging.getLogger("train_lite3")
+
+
+def train(output: Path, *, seed: int, samples: int, robots: int, threads: int) -> Agent:
+    """Train an agent; the curve and the checkpoint in `output` are kept up to date on the way."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    environment = Environment(robots, seed=seed, threads=threads)
+    trainer = Trainer(environment, Agent(), samples=samples)
+    with Curve(output) as curve:
+        while not trainer.done:
+            figures = trainer.iterate()
+            if trainer.iterations % LOG_EVERY == 0 or trainer.done:
+                curve.add(trainer.samples, figures)
+                torch.save(trainer.agent.state_dict(), output / CHECKPOINT_FILE)
+                _log.info(curve.progress(trainer.samples_wanted))
+    return trainer.agent
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    source = (f"PPO in MuJoCo from scratch: python -m tools.train_lite3 --seed {given.seed} "
+              f"--samples {given.samples} --robots {given.robots}")  # fmt: skip
+    try:
+        given.output.mkdir(parents=True, exist_ok=given.force)
+        agent = train(given.output, seed=given.seed, samples=given.samples,
+                      robots=given.robots, threads=given.threads)  # fmt: skip
+        export(agent, given.output / MODEL_FILE)
+        bundle = make_bundle(given.output, source=source)
+    except (PolicyError, SimError, OSError) as error:
+        _log.error("train_lite3: %s", error)
+        return 1
+    _log.info("%s; now: python -m tools.acceptance --bundle %s", bundle.path, bundle.path)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1, help="of all that is random")
+    parser.add_argument("--samples", type=lambda text: int(float(text)), default=15_000_000,
+                        help="policy steps of single robots to learn from")
+    parser.add_argument("--robots", type=int, default=256, help="simulated at a time")
+    parser.add_argument("--threads", type=int, default=2, help="of physics and of learning")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--force", action="store_true", help="overwrite results that are there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained agent to a bundle: ONNX, proven to be the same function, under the contract."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
+from policy_inference.errors import PolicyError
+from tools.complete_bundle import complete_bundle
+from tools.contract_text import remove_section, set_section
+from tools.train_lite3.environment import ACTION_SIZE, OBS_SIZE
+from tools.train_lite3.ppo import Agent
+
+CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_walk" / CONTRACT_FILE
+OPSET, TOLERANCE, COMPARED = 17, 1e-5, 1000
+LICENCE = "Apache-2.0"
+
+
+def export(agent: Agent, path: Path) -> None:
+    """Write the actor as ONNX, `obs` [1, 45] -> `actions` [1, 12].
+
+    Raises:
+        PolicyError: What was written is not the same function.
+    """
+    with warnings.catch_warnings():
+        # The newer exporter needs more packages and no older opset; a perceptron needs neither.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            agent.actor, (torch.zeros(1, OBS_SIZE),), str(path), opset_version=OPSET,
+            input_names=["obs"], output_names=["actions"], dynamo=False,
+        )  # fmt: skip
+    error = _difference(agent, path)
+    if not error <= TOLERANCE:
+        raise PolicyError(f"{path}: expected the outputs of the agent within {TOLERANCE}, found a "
+                          f"difference of {error:.3g}")
+
+
+def _difference(agent: Agent, path: Path) -> float:
+    """Return the largest |difference| of outputs, on observations wider than any walk's."""
+    obs = np.random.default_rng(0).normal(0.0, 2.0, (COMPARED, 1, OBS_SIZE)).astype(np.float32)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = np.stack([session.run(["actions"], {"obs": row})[0] for row in obs])
+    with torch.no_grad():
+        expected = agent.actor(torch.from_numpy(obs)).numpy()
+    return float(np.abs(found.reshape(COMPARED, ACTION_SIZE) - expected[:, 0]).max())
+
+
+def make_bundle(run: Path, *, source: str) -> Bundle:
+    """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
+
+    Args:
+        run: Folder of the training.
+        source: How the policy came about, for its provenance.
+
+    Raises:
+        PolicyError: The policy does not walk, or the folder is there already.
+    """
+    model = run / "policy.onnx"
+    provenance = {
+        "source": source, "licence": LICENCE, "checkpoint_sha256": sha256_of(run / "agent.pt"),
+        "exporter": f"torch {torch.__version__}, opset {OPSET}",
+        "date": datetime.date.today().isoformat(),
+    }  # fmt: skip
+    text = CONTRACT.read_text(encoding="utf-8")
+    for name in ("nominal", "reports", "model.golden"):
+        text = remove_section(text, name)
+    artifact = {"file": model.name, "sha256": sha256_of(model), "precision": "fp32",
+                "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}"}  # fmt: skip
+    text = set_section(text, "model.artifacts.onnx", artifact)
+    text = set_section(text, "provenance", provenance)
+    with tempfile.TemporaryDirectory() as contract:
+        Path(contract, CONTRACT_FILE).write_text(text, encoding="utf-8")
+        return complete_bundle(Path(contract), model, run / "bundle")

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Many Lite3s stepped together: robot_sim's own model, each robot with dynamics of its own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from mujoco import rollout
+
+from robot_sim.drives import write_pd_law
+from robot_sim.figures import EFFORT_LIMIT_NM, FOOT_NAMES, JOINT_NAMES, Array
+from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
+from robot_sim.model import TORSO_NAME, build_spec
+
+PHYSICS_DT_S, DECIMATION = 0.005, 4
+POLICY_DT_S = PHYSICS_DT_S * DECIMATION
+KP, KD = 30.0, 1.0
+NOMINAL_FRICTION = 0.8
+# Robots that walk on one period of tiles are put back by a period when they leave it; a margin of
+# tiles beyond it keeps feet off the edge.
+_REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
+_FEET = len(FOOT_NAMES)
+Model = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dynamics:
+    """What is drawn for each robot; arrays [robots, ...].
+
+    Attributes:
+        friction: Sliding friction of feet and floor.
+        payload_kg: Mass added to the torso, or taken from it.
+        com_offset_m: Shift of the torso's centre of mass [robots, 3].
+        stiffness, damping: Factors of the gains.
+        armature_kgm2: Inertia of the motors' rotors on the joints.
+        gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
+    """
+
+    friction: Array
+    payload_kg: Array
+    com_offset_m: Array
+    stiffness: Array
+    damping: Array
+    armature_kgm2: Array
+    gravity_unit: Array
+
+
+def training_model(ground: Ground = LEVEL) -> Model:
+    """Compile robot_sim's Lite3 for training: coarser steps, nothing to look at, feet observed.
+
+    Of its shapes only feet and torso touch the ground: a robot on its knees has fallen anyway.
+    """
+    spec = build_spec(friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
+    # Half the time of elliptic cones; what acceptance measures has those.
+    spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
+    touching = {"floor", "torso_hull", *FOOT_NAMES}
+    for geom in list(spec.geoms):
+        geom.material = ""
+        if geom.name not in touching:
+            spec.delete(geom)
+    for item in [*spec.materials, *spec.textures, *spec.lights]:
+        spec.delete(item)
+    sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
+    for kind in (sensor.mjSENS_FRAMEPOS, sensor.mjSENS_FRAMELINVEL):
+        for name in FOOT_NAMES:
+            spec.add_sensor(type=kind, objtype=obj.mjOBJ_XBODY, objname=name)
+    add_ground(spec, ground, friction=NOMINAL_FRICTION)
+    return spec.compile()
+
+
+class Robots:
+    """The physics of many robots. Rows are robots; arrays are views that a step overwrites.
+
+    Attributes:
+        qpos: Positions [robots, 19]: base x, y, z, quaternion w, x, y, z, joints.
+        qvel: Velocities [robots, 18]: base linear (world) and angular (body), joints.
+        gravity_unit: Direction of gravity [robots, 3].
+    """
+
+    def __init__(self, count: int, *, rough: int, terrains: int = 8, threads: int = 2) -> None:
+        """Make room for robots; `randomise` gives them their bodies.
+
+        Args:
+            count: Number of robots.
+            rough: How many of them walk on tiles, the last ones.
+            terrains: Different grounds that those share.
+            threads: Threads that step them; the result does not depend on it.
+        """
+        self.count, self._flat, self._threads = count, count - rough, threads
+        self._terrain = np.arange(rough) % terrains
+        self._nominal = training_model()
+        self._torso = self._nominal.body(TORSO_NAME).id
+        self._pool = rollout.Rollout(nthread=threads)
+        width = mujoco.mj_stateSize(self._nominal, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        self._state: Array = np.zeros((count, width))
+        self.qpos, self.qvel = self._state[:, 1:20], self._state[:, 20:38]
+        self._trajectory: Array = np.zeros((count, DECIMATION, width))
+        self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
+
+    def randomise(self, dynamics: Dynamics, *, step_m: float, seed: int) -> None:
+        """Give every robot its dynamics, and the rough ground new tiles up to `step_m` high."""
+        kinds = range(max(1, len(np.unique(self._terrain))))
+        grounds = [
+            Ground(step_m=step_m * (kind + 1) / len(kinds), seed=seed + kind, reach_m=_REACH_M)
+            for kind in kinds
+        ]
+        self._heights = np.stack([tile_heights_m(ground) for ground in grounds])
+        bases = [training_model(ground) for ground in grounds]
+        models = [copy.copy(self._nominal) for _ in range(self._flat)]
+        models += [copy.copy(bases[kind]) for kind in self._terrain]
+        for row, model in enumerate(models):
+            self._set_dynamics(model, dynamics, row)
+        self.gravity_unit = dynamics.gravity_unit
+        # Robots that are stepped together need models of one size.
+        self._groups = [
+            (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
+            for rows in (slice(0, self._flat), slice(self._flat, self.count))
+            if models[rows]
+        ]
+
+    def _set_dynamics(self, model: Model, dynamics: Dynamics, row: int) -> None:
+        """Write the dynamics of one robot into its model."""
+        nominal, torso = self._nominal, self._torso
+        model.geom_friction[:, 0] = dynamics.friction[row]
+        model.body_mass[torso] = nominal.body_mass[torso] + dynamics.payload_kg[row]
+        model.body_ipos[torso] = nominal.body_ipos[torso] + dynamics.com_offset_m[row]
+        model.dof_armature[6:] = dynamics.armature_kgm2[row]
+        model.opt.gravity = np.linalg.norm(nominal.opt.gravity) * dynamics.gravity_unit[row]
+        ones = np.ones(len(JOINT_NAMES))
+        write_pd_law(
+            model, bias=0.0 * ones, stiffness=KP * dynamics.stiffness[row] * ones,
+            damping=KD * dynamics.damping[row] * ones, effort_limit_nm=EFFORT_LIMIT_NM,
+        )  # fmt: skip
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+
+    def step(self, targets: Array) -> None:
+        """Advance by one policy period.
+
+        Args:
+            targets: Joint position targets of each physics step [robots, DECIMATION, 12], rad.
+        """
+        for rows, models, datas in self._groups:
+            self._pool.rollout(
+                models, datas, self._state[rows], targets[rows], skip_checks=True,
+                nstep=DECIMATION, state=self._trajectory[rows], sensordata=self._sensors[rows],
+            )  # fmt: skip
+        self._joint_path = np.concatenate([self._state[:, None], self._trajectory[:, :-1]], axis=1)
+        self._state[:] = self._trajectory[:, -1]
+
+    def place(self, rows: npt.NDArray[np.int_], qpos: Array, qvel: Array) -> None:
+        """Put robots at rest of their episodes' start: `qpos` [rows, 19], `qvel` [rows, 18]."""
+        self._state[rows] = 0.0
+        self.qpos[rows], self.qvel[rows] = qpos, qvel
+
+    def wrap(self) -> None:
+        """Take robots that have left their period of tiles back by that period."""
+        xy = self.qpos[self._flat :, :2]
+        xy -= PERIOD_M * np.round(xy / PERIOD_M)
+
+    def ground_m(self, xy: Array) -> Array:
+        """Return the height of the ground [robots, points] under `xy` [robots, points, 2]."""
+        height = np.zeros(xy.shape[:-1])
+        tile = np.round(xy[self._flat :] / TILE_M).astype(int)
+        i, j = np.moveaxis(tile % self._heights.shape[1], -1, 0)
+        height[self._flat :] = self._heights[self._terrain[:, None], i, j]
+        return height
+
+    @property
+    def joint_path(self) -> tuple[Array, Array]:
+        """Joint positions and velocities before each physics step, [robots, DECIMATION, 12]."""
+        return self._joint_path[:, :, 8:20], self._joint_path[:, :, 26:38]
+
+    @property
+    def foot_force_n(self) -> Array:
+        """Vertical force of the ground on each foot during the period, [robots, DECIMATION, 4]."""
+        return self._sensors[:, :, 3:15].reshape(self.count, DECIMATION, _FEET, 3)[..., 2]
+
+    @property
+    def foot_pos_world(self) -> Array:
+        """Feet halfway through the period, [robots, 4, 3], m."""
+        return self._sensors[:, 1, 15:27].reshape(self.count, _FEET, 3)
+
+    @property
+    def foot_vel_world(self) -> Array:
+        """Velocities of the feet halfway through the period, [robots, 4, 3], m/s."""
+        return self._sensors[:, 1, 27:39].reshape(self.count, _FEET, 3)

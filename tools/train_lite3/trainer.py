@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: collect samples, learn from them, raise the difficulty while the robots follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.train_lite3.environment import Environment, Step
+from tools.train_lite3.physics import POLICY_DT_S
+from tools.train_lite3.ppo import GAMMA, Agent, Batch, Learner, advantages, to_tensor
+
+TICKS = 24
+RANDOMISE_EVERY = 50
+# The difficulty never falls: when it could, randomisation came and went, and learning circled.
+RAISE, FOLLOW_XY, FOLLOW_WZ = 0.001, 0.6, 0.56
+ENTROPY_WEIGHT, TARGET_KL = 0.01, 0.015
+# The last part of a run takes ever smaller steps, so that it ends in the middle of what is good.
+CALM_SHARE, CALM_KL = 0.3, 0.002
+
+
+class Trainer:
+    """Teaches one agent in one environment."""
+
+    def __init__(self, environment: Environment, agent: Agent, *, samples: int) -> None:
+        """Start all episodes.
+
+        Args:
+            environment: The robots.
+            agent: Who learns.
+            samples: After how many samples the training shall be over.
+        """
+        self.environment, self.agent, self.iterations = environment, agent, 0
+        self._samples_per_iteration = environment.count * TICKS
+        self._last_iteration = -(-samples // self._samples_per_iteration)
+        self._learner = Learner(agent)
+        self._obs, self._critic_obs = map(to_tensor, environment.reset())
+
+    @property
+    def samples(self) -> int:
+        """Policy steps of single robots so far."""
+        return self.iterations * self._samples_per_iteration
+
+    @property
+    def samples_wanted(self) -> int:
+        """Those at the end: whole iterations."""
+        return self._last_iteration * self._samples_per_iteration
+
+    @property
+    def done(self) -> bool:
+        """Whether the training is over."""
+        return self.iterations >= self._last_iteration
+
+    def iterate(self) -> dict[str, float]:
+        """Collect a batch, learn from it, move the difficulty; return figures to log."""
+        environment = self.environment
+        collected: tuple[Batch, dict[str, float]] = self._collect()
+        batch, figures = collected
+        easing = max(0.2, 1.0 - 3.0 * environment.difficulty)
+        divergence = self._learner.update(
+            batch, entropy_weight=ENTROPY_WEIGHT * easing, target_kl=self._target_kl()
+        )
+        if figures["follow_xy"] > FOLLOW_XY and figures["follow_wz"] > FOLLOW_WZ:
+            environment.difficulty = min(environment.difficulty + RAISE, 1.0)
+        self.iterations += 1
+        if self.iterations % RANDOMISE_EVERY == 0:
+            self._obs, self._critic_obs = map(to_tensor, environment.randomise())
+        return figures | {
+            "kl": divergence,
+            "learning_rate": self._learner.learning_rate,
+            "std": float(self.agent.log_std.detach().exp().mean()),
+            "difficulty": environment.difficulty,
+        }
+
+    def _target_kl(self) -> float:
+        left = 1.0 - self.iterations / self._last_iteration
+        return CALM_KL + (TARGET_KL - CALM_KL) * min(1.0, left / CALM_SHARE)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _collect(self) -> tuple[Batch, dict[str, float]]:
+        """Let the policy act for `TICKS` periods."""
+        rows: list[dict[str, Tensor]] = []
+        log: list[dict[str, float]] = []
+        for _ in range(TICKS):
+            policy, value = self.agent.policy(self._obs), self.agent.critic(self._critic_obs)
+            action = policy.sample()
+            step = self.environment.step(action.numpy())
+            rows.append({
+                "obs": self._obs, "critic_obs": self._critic_obs, "action": action,
+                "mean": policy.mean, "log_prob": policy.log_prob(action).sum(-1), "value": value,
+                "reward": self._with_bootstrap(step),
+                "alive": to_tensor(~(step.terminated | step.truncated)),
+            })  # fmt: skip
+            log.append(self.environment.means | _outcome(step))
+            self._obs, self._critic_obs = to_tensor(step.obs), to_tensor(step.critic_obs)
+        stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        figures = {name: float(np.mean([entry[name] for entry in log])) for name in log[0]}
+        return self._batch(stacked), figures
+
+    def _with_bootstrap(self, step: Step) -> Tensor:
+        """Return the reward, with the value of what lies beyond where only the time was over."""
+        beyond = self.agent.critic(to_tensor(step.final_critic_obs))
+        return to_tensor(step.reward) + GAMMA * beyond * to_tensor(step.truncated)
+
+    def _batch(self, stacked: dict[str, Tensor]) -> Batch:
+        following = self.agent.critic(self._critic_obs)
+        reward, value, alive = (stacked.pop(name) for name in ("reward", "value", "alive"))
+        advantage = advantages(reward, value, following, alive)
+        stacked["returns"] = advantage + value
+        stacked["advantage"] = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        return Batch(**{name: values.flatten(0, 1) for name, values in stacked.items()})
+
+
+def _outcome(step: Step) -> dict[str, float]:
+    return {
+        "reward_per_s": float(step.reward.mean()) / POLICY_DT_S,
+        "falls_per_min": float(step.terminated.mean()) * 60.0 / POLICY_DT_S,
+    }
