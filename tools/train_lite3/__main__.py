@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a Lite3 walking policy from scratch on a CPU, and make a bundle of it.
 
-    python -m tools.train_lite3 --seed 1 --samples 15e6 --output out/train/seed1
+    python -m tools.train_lite3 --seed 1 --samples 12e6 --output out/train/seed1
 
 Writes `curve.csv`, `curve.png` and `agent.pt` on the way, `policy.onnx` and the folder `bundle` at
 the end. The same arguments on the same machine give the same policy.
@@ -70,10 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
-    parser.add_argument("--samples", type=lambda text: int(float(text)), default=15_000_000,
+    parser.add_argument("--samples", type=lambda text: int(float(text)), default=12_000_000,
                         help="policy steps of single robots to learn from")
     parser.add_argument("--robots", type=int, default=256, help="simulated at a time")
-    parser.add_argument("--threads", type=int, default=2, help="of physics and of learning")
+    parser.add_argument("--threads", type=int, default=1,
+                        help="of physics and of learning; several seeds at once use cores better")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--force", action="store_true", help="overwrite results that are there")
     return parser

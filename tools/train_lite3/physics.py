@@ -83,7 +83,7 @@ class Robots:
         gravity_unit: Direction of gravity [robots, 3].
     """
 
-    def __init__(self, count: int, *, rough: int, terrains: int = 8, threads: int = 2) -> None:
+    def __init__(self, count: int, *, rough: int, terrains: int = 8, threads: int = 1) -> None:
         """Make room for robots; `randomise` gives them their bodies.
 
         Args:

@@ -103,17 +103,21 @@ def _following(motion: Motion, difficulty: float) -> dict[str, Array]:
     """Follow the command, in the mean too; torso level and at its height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
+    aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
     return {
         "track_xy": 1.5 * follow_xy,
         "track_wz": (0.75 + 0.75 * difficulty) * follow_wz,
-        "drift": 0.8 * difficulty * (
-            np.exp(-drift[:, :2].sum(axis=1) / 0.01) + np.exp(-drift[:, 2] / 0.01) - 2.0
-        ),
+        "drift": 1.2 * difficulty * (aim - 2.0),
         "lin_z": -2.0 * motion.lin_vel_z**2,
         "ang_xy": -0.1 * (motion.ang_vel_xy**2).sum(axis=1),
         "tilt": -(5.0 + 25.0 * difficulty) * (motion.floor_normal_xy**2).sum(axis=1),
         "height": -15.0 * (motion.height_m - HEIGHT_TARGET_M) ** 2,
     }  # fmt: skip
+
+
+def _accuracy(squared: Array) -> Array:
+    """Return 1 for no error, falling steeply to 0; [robots], of squared errors."""
+    return np.asarray((np.exp(-squared / 0.01) + np.exp(-squared / 0.0025)) / 2.0)
 
 
 def _smoothness(motion: Motion, difficulty: float) -> dict[str, Array]:

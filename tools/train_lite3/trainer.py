@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tools.train_lite3.environment import Environment, Step
 from tools.train_lite3.physics import POLICY_DT_S
@@ -15,10 +16,12 @@ from tools.train_lite3.ppo import GAMMA, Agent, Batch, Learner, advantages, to_t
 TICKS = 24
 RANDOMISE_EVERY = 50
 # The difficulty never falls: when it could, randomisation came and went, and learning circled.
-RAISE, FOLLOW_XY, FOLLOW_WZ = 0.001, 0.6, 0.56
+RAISE, FOLLOW_XY, FOLLOW_WZ = 0.0012, 0.6, 0.56
 ENTROPY_WEIGHT, TARGET_KL = 0.01, 0.015
 # The last part of a run takes ever smaller steps, so that it ends in the middle of what is good.
-CALM_SHARE, CALM_KL = 0.3, 0.002
+CALM_SHARE, CALM_KL = 0.35, 0.002
+# What is kept is the mean of the last policies: each of them favours what its latest samples were.
+AVERAGE_DECAY = 0.99
 
 
 class Trainer:
@@ -36,6 +39,7 @@ class Trainer:
         self._samples_per_iteration = environment.count * TICKS
         self._last_iteration = -(-samples // self._samples_per_iteration)
         self._learner = Learner(agent)
+        self._average = AveragedModel(agent.actor, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
         self._obs, self._critic_obs = map(to_tensor, environment.reset())
 
     @property
@@ -47,6 +51,10 @@ class Trainer:
     def samples_wanted(self) -> int:
         """Those at the end: whole iterations."""
         return self._last_iteration * self._samples_per_iteration
+
+    @property
+    def _left(self) -> float:
+        return 1.0 - self.iterations / self._last_iteration
 
     @property
     def done(self) -> bool:
@@ -65,6 +73,7 @@ class Trainer:
         if figures["follow_xy"] > FOLLOW_XY and figures["follow_wz"] > FOLLOW_WZ:
             environment.difficulty = min(environment.difficulty + RAISE, 1.0)
         self.iterations += 1
+        self._keep_average()
         if self.iterations % RANDOMISE_EVERY == 0:
             self._obs, self._critic_obs = map(to_tensor, environment.randomise())
         return figures | {
@@ -75,8 +84,14 @@ class Trainer:
         }
 
     def _target_kl(self) -> float:
-        left = 1.0 - self.iterations / self._last_iteration
-        return CALM_KL + (TARGET_KL - CALM_KL) * min(1.0, left / CALM_SHARE)
+        return CALM_KL + (TARGET_KL - CALM_KL) * min(1.0, self._left / CALM_SHARE)
+
+    def _keep_average(self) -> None:
+        """Average the actors of the calm part; the last iteration makes the average the actor."""
+        if self._left < CALM_SHARE:
+            self._average.update_parameters(self.agent.actor)
+        if self.done:
+            self.agent.actor.load_state_dict(self._average.module.state_dict())
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _collect(self) -> tuple[Batch, dict[str, float]]:
