@@ -59,8 +59,30 @@ def test_a_folder_with_results_is_not_trained_into(
 ) -> None:
     (tmp_path / "run").mkdir()
     assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 1
-    assert "File exists" in caplog.text
+    assert "expected no such folder yet, found one" in caplog.text
     assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("samples", ["0", "-5", "many", "nan"])
+def test_a_budget_that_is_none_is_refused(
+    samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path / "run"), "--samples", samples])
+    assert f"expected a positive number, found '{samples}'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_run_says_where_its_results_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tools.train_lite3.__main__.export", interrupt)
+    assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 130
+    assert "interrupted; what there is so far is in" in caplog.text
+    assert (tmp_path / "run" / "agent.pt").is_file()
 
 
 def test_the_exported_model_is_the_agent(tmp_path: Path) -> None:

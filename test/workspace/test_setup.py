@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tools.setup import stamp
 from tools.setup.environment import FOLDER, Origin, ensure_environment, lock_file, read_origin
 from tools.setup.host import SetupError, run
+from tools.setup.layer import ensure_layer
 from tools.setup.lock import PYTHONS
 from tools.setup.ros import WHEEL_DISTROS, Ros, find_ros, without_workspace
 from tools.setup.wheels import write_local_setup
@@ -125,3 +127,43 @@ def required_packages(distro: str) -> set[str]:
     lines = [line for file in files for line in file.read_text().splitlines()]
     names = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
     return {name.lower().replace("_", "-") for name in names}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """An environment with one package, and another that its .pth file adds."""
+    base = tmp_path / "base"
+    run([sys.executable, "-m", "venv", "--without-pip", base])
+    site = next((base / "lib").glob("python3.*/site-packages"))
+    (site / "below.py").write_text("VALUE = 1\n")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "linked_below.py").write_text("VALUE = 2\n")
+    (site / "linked.pth").write_text(f"{tmp_path / 'linked'}\n")
+    return base
+
+
+def test_a_layer_has_what_is_below_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "nothing.in").write_text("# nothing\n")
+    monkeypatch.setattr("tools.setup.layer.FOLDER", tmp_path)
+    venv = tmp_path / ".venv-nothing"
+    ensure_layer(venv, base, "nothing")
+    code = "import below, linked_below; print(below.VALUE + linked_below.VALUE)"
+    found = subprocess.run([venv / "bin/python", "-c", code], capture_output=True, check=True)
+    assert found.stdout == b"3\n"
+    made = (venv / "pyvenv.cfg").stat().st_mtime_ns
+    ensure_layer(venv, base, "nothing")
+    assert (venv / "pyvenv.cfg").stat().st_mtime_ns == made
+    (tmp_path / "requirements" / "nothing.in").write_text("# nothing else\n")
+    ensure_layer(venv, base, "nothing")
+    assert (venv / "pyvenv.cfg").stat().st_mtime_ns > made
+
+
+def test_a_foreign_folder_does_not_become_a_layer(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").touch()
+    with pytest.raises(SetupError, match="was not made by this command; move it away"):
+        ensure_layer(tmp_path / "mine", base, "torch")
+    assert (tmp_path / "mine" / "precious").exists()

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_sim.faults import Fault
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.walk import Schedule
 
-STAND_S = 4.0
-"""For getting up from lying, before the time of a case begins."""
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
 LATENCIES_MS = (0, 5, 10, 15, 20)
@@ -67,12 +66,12 @@ class Case:
     payload_kg: float = 0.0
     limits: Limits | None = Limits()
 
-    @property
-    def faults(self) -> list[str]:
-        """Return the push as robot_sim writes it, on the clock of its world."""
+    def faults(self, start_s: float) -> list[Fault]:
+        """Return the push of a case that begins at `start_s` on the world's clock."""
         if self.push is None:
             return []
-        return [f"push:{self.push}@{STAND_S + PUSHED_AT_S}+{PUSH_S}={PUSH_N:g}"]
+        return [Fault(kind="push", target=self.push, start_s=start_s + PUSHED_AT_S,
+                      duration_s=PUSH_S, value=PUSH_N)]  # fmt: skip
 
 
 def steady(*velocity: float) -> Schedule:

@@ -53,8 +53,12 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(args)
     source = (f"PPO in MuJoCo from scratch: python -m tools.train_lite3 --seed {given.seed} "
               f"--samples {given.samples} --robots {given.robots}")  # fmt: skip
+    if given.output.exists():
+        _log.error("train_lite3: %s: expected no such folder yet, found one; choose another "
+                   "--output", given.output)  # fmt: skip
+        return 1
     try:
-        given.output.mkdir(parents=True, exist_ok=given.force)
+        given.output.mkdir(parents=True)
         agent = train(given.output, seed=given.seed, samples=given.samples,
                       robots=given.robots, threads=given.threads)  # fmt: skip
         export(agent, given.output / MODEL_FILE)
@@ -62,6 +66,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_lite3: %s", error)
         return 1
+    except KeyboardInterrupt:
+        _log.error("train_lite3: interrupted; what there is so far is in %s", given.output)
+        return 130
     _log.info("%s; now: python -m tools.acceptance --bundle %s", bundle.path, bundle.path)
     return 0
 
@@ -70,14 +77,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
-    parser.add_argument("--samples", type=lambda text: int(float(text)), default=12_000_000,
+    parser.add_argument("--samples", type=_count, default=12_000_000,
                         help="policy steps of single robots to learn from")
-    parser.add_argument("--robots", type=int, default=256, help="simulated at a time")
-    parser.add_argument("--threads", type=int, default=1,
+    parser.add_argument("--robots", type=_count, default=256, help="simulated at a time")
+    parser.add_argument("--threads", type=_count, default=1,
                         help="of physics and of learning; several seeds at once use cores better")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--force", action="store_true", help="overwrite results that are there")
     return parser
+
+
+def _count(text: str) -> int:
+    """Return a positive whole number, which may be written as 12e6."""
+    try:
+        value = int(float(text))
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return value
 
 
 if __name__ == "__main__":

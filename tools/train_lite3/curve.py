@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -14,10 +16,11 @@ from matplotlib.figure import Figure
 
 PANELS = (
     ("reward per second", ("reward_per_s",)),
-    ("following the command, 1 is perfect", ("follow_xy", "follow_wz")),
-    ("difficulty; standard deviation of actions", ("difficulty", "std")),
+    ("following in the plane, and in turning (dashed); 1 is perfect", ("follow_xy", "follow_wz")),
+    ("difficulty, and standard deviation of the actions (dashed)", ("difficulty", "std")),
     ("falls per robot and minute", ("falls_per_min",)),
 )
+Rows = list[dict[str, float]]
 
 
 class Curve:
@@ -28,7 +31,7 @@ class Curve:
         self._folder, self._begin = folder, time.monotonic()
         self._file = (folder / "curve.csv").open("w", newline="", buffering=1, encoding="utf-8")
         self._writer = csv.writer(self._file)
-        self._rows: list[dict[str, float]] = []
+        self._rows: Rows = []
 
     def __enter__(self) -> Curve:
         """Return itself."""
@@ -43,7 +46,7 @@ class Curve:
         """Close the file and draw what is in it."""
         self._file.close()
         if self._rows:
-            self._draw()
+            draw({self._folder.name: self._rows}, self._folder / "curve.png")
 
     def add(self, samples: int, figures: dict[str, float]) -> None:
         """Write a row."""
@@ -65,17 +68,40 @@ class Curve:
             f"falls {row['falls_per_min']:3.1f}/min, difficulty {row['difficulty']:.2f}"
         )
 
-    def _draw(self) -> None:
-        figure = Figure(figsize=(10.0, 6.0), layout="constrained")
-        samples = np.array([row["samples"] for row in self._rows]) / 1e6
-        for axis, (title, names) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS,
-                                        strict=True):  # fmt: skip
-            for name in names:
-                axis.plot(samples, [row[name] for row in self._rows], label=name, linewidth=1.2)
-            axis.set_title(title, loc="left", fontsize=10)
-            axis.grid(visible=True, color="#e6e8eb")
-            if len(names) > 1:
-                axis.legend(frameon=False)
-        minutes = self._rows[-1]["minutes"]
-        figure.supxlabel(f"million samples ({minutes:.0f} minutes in all)", fontsize=10)
-        figure.savefig(self._folder / "curve.png", dpi=100)
+
+def read_curve(file: Path) -> Rows:
+    """Read a `curve.csv`."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        return [{name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(stream)]  # fmt: skip
+
+
+def draw(curves: Mapping[str, Rows], path: Path) -> None:
+    """Draw curves, by the name of their run, into one picture."""
+    figure = Figure(figsize=(10.0, 6.0), layout="constrained")
+    for axis, (title, names) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
+        for colour, (run, rows) in enumerate(curves.items()):
+            samples = np.array([row["samples"] for row in rows]) / 1e6
+            for style, name in zip(("-", "--"), names, strict=False):
+                label = run if name == names[0] else None
+                values = [row[name] for row in rows]
+                axis.plot(samples, values, style, color=f"C{colour}", linewidth=1.1, label=label)
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.grid(visible=True, color="#e6e8eb")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=len(curves), frameon=False)
+    figure.supxlabel("million samples", fontsize=10)
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    """Draw several trainings into one picture: `python -m tools.train_lite3.curve --help`."""
+    parser = argparse.ArgumentParser(prog="curve", description="Draw trainings into one picture.")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders with a curve.csv")
+    parser.add_argument("--output", type=Path, required=True, help="the picture")
+    given = parser.parse_args()
+    draw({run.name: read_curve(run / "curve.csv") for run in given.runs}, given.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,8 @@ DRIFT_TIME_S = 0.5
 # Half of the robots are nearly the one that is built: a policy that cannot feel what it carries
 # walks at the right speed on the robot that it meets most.
 NEAR_SHARE, NEAR_REACH = 0.5, 0.3
+# Rotor inertia calms the twitching of first attempts.
+BEGINNERS_ARMATURE_KGM2 = 0.004
 ROUGH_SHARE, SLOPED_SHARE = 0.3, 0.4
 STEP_M, SLOPE_RAD = 0.035, 0.14
 TOUCH_N = 1.0
@@ -161,7 +163,8 @@ class Environment:
             com_offset_m=spread[:, 2:5] * [0.03, 0.02, 0.02],
             stiffness=1.0 + 0.15 * spread[:, 5],
             damping=1.0 + 0.15 * spread[:, 6],
-            armature_kgm2=0.005 * np.abs(spread[:, 7]),
+            armature_kgm2=BEGINNERS_ARMATURE_KGM2 * (1.0 - self.difficulty)
+            + 0.005 * np.abs(spread[:, 7]),
             gravity_unit=self._draw_slopes(),
         )
         self._robots.randomise(
@@ -236,13 +239,16 @@ class Environment:
         self._robots.qvel[due, :6] += kick * [1.0, 1.0, 0.0, 0.4, 0.4, 0.4]
 
     def _draw_commands(self, rows: Rows) -> None:
-        """Draw commands: 20 % zero, a third on one axis only, the rest on all three."""
-        limit = 0.6 + 0.25 * self.difficulty
+        """Draw commands: in the end 20 % zero, a third on one axis only, the rest on all three.
+
+        A beginner is asked to go nearly always: one that may stand learns to stand.
+        """
+        limit, still = 0.6 + 0.25 * self.difficulty, 0.05 + 0.15 * self.difficulty
         command = self._random.uniform(-limit, limit, (len(rows), 3))
         kind = self._random.random(len(rows))
         axis = np.eye(3)[self._random.integers(0, 3, len(rows))]
-        command = np.where((kind < 0.55)[:, None], command * axis, command)
-        command[(kind < 0.2) | (np.abs(command).max(axis=1) < 0.08)] = 0.0
+        command = np.where((kind < still + 0.35)[:, None], command * axis, command)
+        command[(kind < still) | (np.abs(command).max(axis=1) < 0.08)] = 0.0
         self._command[rows], self._drift[rows] = command, 0.0
 
     def _draw_slopes(self) -> Array:

@@ -26,6 +26,13 @@ NOMINAL_FRICTION = 0.8
 # tiles beyond it keeps feet off the edge.
 _REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
 _FEET = len(FOOT_NAMES)
+# Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
+# those that `training_model` adds.
+_FORCE, _POSITION, _VELOCITY = (
+    slice(first, first + 3 * _FEET) for first in range(3, 3 + 9 * _FEET, 3 * _FEET)
+)
+# Feet are looked at 5 ms after the period began: sensors show the state before a step.
+_LOOKED_AT = 1
 Model = Any
 
 
@@ -179,14 +186,14 @@ class Robots:
     @property
     def foot_force_n(self) -> Array:
         """Vertical force of the ground on each foot during the period, [robots, DECIMATION, 4]."""
-        return self._sensors[:, :, 3:15].reshape(self.count, DECIMATION, _FEET, 3)[..., 2]
+        return self._sensors[:, :, _FORCE].reshape(self.count, DECIMATION, _FEET, 3)[..., 2]
 
     @property
     def foot_pos_world(self) -> Array:
-        """Feet halfway through the period, [robots, 4, 3], m."""
-        return self._sensors[:, 1, 15:27].reshape(self.count, _FEET, 3)
+        """Feet [robots, 4, 3], m."""
+        return self._sensors[:, _LOOKED_AT, _POSITION].reshape(self.count, _FEET, 3)
 
     @property
     def foot_vel_world(self) -> Array:
-        """Velocities of the feet halfway through the period, [robots, 4, 3], m/s."""
-        return self._sensors[:, 1, 27:39].reshape(self.count, _FEET, 3)
+        """Velocities of the feet [robots, 4, 3], m/s."""
+        return self._sensors[:, _LOOKED_AT, _VELOCITY].reshape(self.count, _FEET, 3)

@@ -34,7 +34,7 @@ class Motion:
         height_m: Base over the ground below the feet [robots].
         joint_pos: [robots, 12], rad.
         joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
-        torque_nm: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
+        torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
         target: Joint position targets of the latest action [robots, 12], rad.
         action, action_before, action_two_before: Outputs of the policy [robots, 12].
         touch: Whether each foot touched the ground [robots, 4].
@@ -93,7 +93,7 @@ def reward_terms(motion: Motion, difficulty: float) -> dict[str, Array]:
     return (
         _following(motion, difficulty)
         | _smoothness(motion, difficulty)
-        | _gait(motion, moving)
+        | _gait(motion, moving, difficulty)
         | {"pose": -0.1 * difficulty * np.abs(motion.joint_pos - STANDING_RAD).sum(axis=1)}
         | {"stand": -(1.0 - moving) * min(1.0, 0.2 + 2.0 * difficulty) * _unrest(motion)}
     )
@@ -140,7 +140,7 @@ def _beyond_range(target: Array) -> Array:
     return np.asarray(np.maximum(lower - target, 0.0) + np.maximum(target - upper, 0.0))
 
 
-def _gait(motion: Motion, moving: Array) -> dict[str, Array]:
+def _gait(motion: Motion, moving: Array, difficulty: float) -> dict[str, Array]:
     """Trot with feet that clear the ground, legs below their hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
@@ -151,7 +151,7 @@ def _gait(motion: Motion, moving: Array) -> dict[str, Array]:
         * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),
         "swing": -10.0 * moving * clearance.sum(axis=1),
         "slip": -0.05 * (touch * motion.foot_speed**2).sum(axis=1),
-        "trot": 0.5 * moving * pairs,
+        "trot": (1.0 - 0.5 * difficulty) * moving * pairs,
         "hop": -1.0 * moving * ((motion.air_s > LONGEST_SWING_S) & ~touch).sum(axis=1),
         "hip": -0.2 * hips.sum(axis=1),
     }  # fmt: skip

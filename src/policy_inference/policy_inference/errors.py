@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one family of errors that a user of the suite meets."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +36,10 @@ class BundleError(PolicyError):
         """Join the problems to a message of one line each."""
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, problems)))
+
+    def __reduce__(self) -> tuple[type[BundleError], tuple[tuple[Problem, ...]]]:
+        """Keep the problems where the error crosses to another process."""
+        return BundleError, (self.problems,)
 
 
 class BackendError(PolicyError):

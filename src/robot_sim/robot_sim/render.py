@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
+from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
 from robot_sim.trace import Trace
 
@@ -30,6 +31,7 @@ Frame = npt.NDArray[np.uint8]
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
 # Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
 LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
+_OTHER_SHAPES = 100  # that MuJoCo adds to those of the model: lights, skies, shadows
 _GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
 _PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
@@ -37,21 +39,22 @@ _PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 class Camera:
     """Renders poses of the robot with a camera that follows it. Use it in a `with` block."""
 
-    def __init__(self, *, width: int = 960, height: int = 540) -> None:
+    def __init__(self, *, width: int = 960, height: int = 540, ground: Ground = LEVEL) -> None:
         """Make a picture buffer.
 
         Args:
             width: Of the pictures, at most 1920.
             height: Of the pictures, at most 1080.
+            ground: That of the walk.
 
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
         """
         self._context = importlib.import_module(_gl_module()).GLContext(width, height)
         self._context.make_current()
-        self._model = build_model()
+        self._model = build_model(ground=ground)
         self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=500)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=_OTHER_SHAPES + self._model.ngeom)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._option, self._view = mujoco.MjvOption(), mujoco.MjvCamera()
         self._rect = mujoco.MjrRect(0, 0, width, height)
@@ -98,8 +101,9 @@ class Camera:
 
 
 def frames(
-    trace: Trace, *, rate_hz: float = 25.0, width: int = 960, height: int = 540
-) -> Iterator[Frame]:
+    trace: Trace, *, rate_hz: float = 25.0, width: int = 960, height: int = 540,
+    ground: Ground = LEVEL,
+) -> Iterator[Frame]:  # fmt: skip
     """Render a walk in real time, with time and command written into each picture.
 
     Args:
@@ -107,6 +111,7 @@ def frames(
         rate_hz: Pictures per simulated second.
         width: Of each picture.
         height: Of each picture.
+        ground: That of the walk.
 
     Yields:
         Colours [height, width, 3], RGB.
@@ -118,7 +123,7 @@ def frames(
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
     follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
     look_at = trace.pos_world[0, :2]
-    with Camera(width=width, height=height) as camera:
+    with Camera(width=width, height=height, ground=ground) as camera:
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
             frame = camera.picture(trace.qpos[row], look_at)
@@ -158,15 +163,25 @@ def write_video(
             writer.close()
 
 
-def write_animation(trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480) -> None:
+def write_animation(
+    trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480, ground: Ground = LEVEL
+) -> None:
     """Write an animated picture of a walk in real time; `.webp` or `.gif`.
+
+    Args:
+        trace: The walk.
+        path: The file to write.
+        rate_hz: Pictures per second.
+        width: Of the pictures, 16 to 9.
+        ground: That of the walk.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
         OSError: The file cannot be written.
     """
     height = width * 9 // 16
-    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height)
+    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height,
+                   ground=ground)  # fmt: skip
     first, *rest = [Image.fromarray(frame).resize((width, height)) for frame in large]
     first.save(
         path,

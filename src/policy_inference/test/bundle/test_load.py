@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundle folders: what is missing, changed or not what its name says."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -268,6 +269,15 @@ def test_golden_file_without_rows_rejected(use_arrays: UseArrays) -> None:
 
     with pytest.raises(BundleError, match=r"obs: expected an array \['rows', 12\], found float32"):
         load_bundle(file.parent).golden()
+
+
+def test_what_is_wrong_survives_the_way_from_another_process(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(tmp_path / "none")
+
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.problems == caught.value.problems
+    assert str(again) == str(caught.value)
 
 
 def _assert_rejected(folder: Path, *lines: str) -> None:
