@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
 SEED ?= 1
-SAMPLES ?= 12e6
+SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
@@ -39,7 +39,7 @@ test-torch: setup-torch  ## The tests that need PyTorch
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
 
-train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=12e6)
+train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=10e6)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \
 	  --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
 

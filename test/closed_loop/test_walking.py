@@ -1,12 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the whole control path in closed loop: the product's controller, no ROS, lockstep."""
+"""The policy that ships with the suite, accepted: the whole control path in lockstep, no ROS."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,112 +12,107 @@ import pytest
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
-from policy_inference.core.controller import Snapshot
-from policy_inference.interfaces import Mode
-from robot_sim.faults import FaultPlan
-from robot_sim.metrics import WalkMetrics, measure
-from robot_sim.walk import walk
-from robot_sim.world import World
-from tools.closed_loop import ControlledPolicy
+from tools.acceptance.accept import REPORT, accept
+from tools.acceptance.cases import (
+    Case,
+    Limits,
+    all_cases,
+    push_cases,
+    steady,
+    steady_cases,
+)
+from tools.acceptance.report import gates_table, read_figures
+from tools.acceptance.trial import Outcome, try_case
+from tools.complete_bundle import complete_bundle
 
-BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
-ACTION_SCALE = [0.125, 0.25, 0.25] * 4
-STAND_S, WALK_S = 4.0, 20.0
-PUSHED_AT_S = 9.0
-Velocity = tuple[float, float, float]
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = ROOT / "config" / "bundles"
+OURS, VENDORS = BUNDLES / "lite3_walk", BUNDLES / "lite3_deeprobotics"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A walk and what the controller made of it."""
-
-    metrics: WalkMetrics
-    snapshot: Snapshot
-    altered_share: float
-    torque_limit_share: float
+def named(cases: Sequence[Case]) -> list[object]:
+    return [pytest.param(case, id=case.name) for case in cases]
 
 
 class Walker:
-    """A bundle that can be sent for a walk."""
+    """A bundle that can be tried."""
 
     def __init__(self, bundle: Bundle, backend: BackendBase) -> None:
         self._bundle, self._backend = bundle, backend
 
-    def walk(
-        self, velocity: Velocity, *, duration_s: float = WALK_S, faults: Sequence[str] = (),
-        friction: float = 1.0, latency_s: float = 0.0,
-    ) -> Result:  # fmt: skip
-        world = World(friction=friction)
-        world.latency_ns = round(latency_s * 1e9)
-        policy = ControlledPolicy(self._bundle, self._backend)
-        trace = walk(
-            world, policy, [(STAND_S, velocity)], duration_s=STAND_S + duration_s,
-            faults=FaultPlan.parse(faults), stop_when_fallen=False,
-        )  # fmt: skip
-        return Result(
-            metrics=measure(trace, action_scale=ACTION_SCALE),
-            snapshot=policy.controller.snapshot(),
-            altered_share=policy.altered_ticks / len(trace.time_s),
-            torque_limit_share=world.saturated_share,
-        )
+    def try_case(self, case: Case) -> Outcome:
+        return try_case(self._bundle, self._backend, case)[0]
 
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Walker]:
     """The policy that ships with the suite."""
-    bundle = load_bundle(BUNDLES / "lite3_walk")
+    bundle = load_bundle(OURS)
     backend, _ = open_backend(bundle, ["onnx"])
     yield Walker(bundle, backend)
     backend.close()
 
 
 @pytest.fixture
-def vendors(shared_data: Path, tmp_path: Path) -> Iterator[Walker]:
-    """The robot maker's policy under the contract that ships with the suite."""
-    folder = shutil.copytree(BUNDLES / "lite3_deeprobotics", tmp_path / "bundle")
-    shutil.copyfile(shared_data / "legged" / "lite3" / "policy.onnx", folder / "policy.onnx")
-    bundle = load_bundle(folder)
-    backend, _ = open_backend(bundle, ["onnx"])
-    yield Walker(bundle, backend)
-    backend.close()
+def vendors(shared_data: Path, tmp_path: Path) -> Path:
+    """The robot maker's policy, a whole bundle under the contract that ships with the suite."""
+    weights = shared_data / "legged" / "lite3" / "policy.onnx"
+    return complete_bundle(VENDORS, weights, tmp_path / "vendors").path
 
 
-@pytest.mark.parametrize(
-    "velocity", [(0.8, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.8), (0.0, 0.0, 0.0)]
-)
-def test_our_policy_follows_every_command(ours: Walker, velocity: Velocity) -> None:
-    result = ours.walk(velocity)
-    assert result.snapshot.mode is Mode.RUN
-    assert result.metrics.falls == 0
-    segment = result.metrics.segments[-1]
-    assert segment.command == velocity
-    assert max(segment.error) <= 0.04
-    assert segment.max_tilt_deg <= 8.0
-    assert result.torque_limit_share <= 0.005
+@pytest.mark.parametrize("case", named(steady_cases()))
+def test_our_policy_follows_every_command_in_good_posture(ours: Walker, case: Case) -> None:
+    outcome = ours.try_case(case)
+    assert outcome.passed, outcome
 
 
-def test_our_policy_stands_still(ours: Walker) -> None:
-    assert ours.walk((0.0, 0.0, 0.0)).metrics.segments[-1].mean_action_change <= 0.002
+@pytest.mark.parametrize("case", named(push_cases()))
+def test_our_policy_survives_pushes(ours: Walker, case: Case) -> None:
+    outcome = ours.try_case(case)
+    assert outcome.passed, outcome
 
 
 def test_the_guard_leaves_healthy_walks_alone(ours: Walker) -> None:
-    assert ours.walk((0.8, 0.0, 0.0)).altered_share <= 0.001
-    assert ours.walk((-0.5, 0.2, 0.6), friction=0.6, latency_s=0.005).altered_share <= 0.001
+    walk = Case(name="healthy", group="", schedule=steady(-0.5, 0.2, 0.6), friction=0.6,
+                latency_ms=5, limits=Limits(altered_share=0.001))  # fmt: skip
+    assert ours.try_case(walk).passed
 
 
-@pytest.mark.parametrize("side", ["front", "rear", "left", "right"])
-@pytest.mark.parametrize("velocity", [(0.0, 0.0, 0.0), (0.5, 0.0, 0.0)])
-def test_our_policy_survives_pushes(ours: Walker, velocity: Velocity, side: str) -> None:
-    push = f"push:{side}@{PUSHED_AT_S}+0.1=100"
-    result = ours.walk(velocity, duration_s=10.0, faults=[push])
-    assert result.snapshot.mode is Mode.RUN
-    assert result.metrics.falls == 0
+@pytest.mark.acceptance
+def test_our_policy_is_accepted() -> None:
+    results = ROOT / "out" / "acceptance" / "lite3_walk"
+    results.mkdir(parents=True, exist_ok=True)
+    outcomes = accept(OURS, results)
+    assert [outcome for outcome in outcomes if outcome.passed is False] == []
+    assert (results / "ten_minutes.json").stat().st_size > 1_000_000
+    assert (results / "ten_minutes.png").is_file()
 
 
+@pytest.mark.acceptance
 @pytest.mark.real_data
-def test_the_vendors_policy_walks_as_it_does_elsewhere(vendors: Walker) -> None:
-    result = vendors.walk((0.8, 0.0, 0.0))
-    segment = result.metrics.segments[-1]
-    assert result.metrics.falls == 0
-    assert max(segment.error) <= 0.055
-    assert segment.max_tilt_deg <= 4.5
+def test_the_vendors_policy_walks_as_its_report_says(vendors: Path, tmp_path: Path) -> None:
+    found = accept(vendors, tmp_path)
+    for outcome, reported in zip(found, read_figures(VENDORS / REPORT), strict=True):
+        assert outcome.survived == reported.survived, outcome.name
+        assert outcome.error == pytest.approx(reported.error, abs=0.02), outcome.name
+        assert outcome.tilt_deg == pytest.approx(reported.tilt_deg, abs=2.0), outcome.name
+
+
+def test_the_reports_of_both_policies_are_of_todays_cases() -> None:
+    for folder in (OURS, VENDORS):
+        found = [outcome.name for outcome in read_figures(folder / REPORT)]
+        assert found == [case.name for case in all_cases()]
+
+
+def test_our_report_says_that_every_gate_holds() -> None:
+    outcomes = read_figures(OURS / REPORT)
+    gates = [outcome for outcome, case in zip(outcomes, all_cases(), strict=True) if case.limits]
+    assert len(gates) == 23
+    assert all(outcome.passed for outcome in gates)
+
+
+def test_the_readme_shows_what_the_reports_say() -> None:
+    table = gates_table(
+        {"ours": read_figures(OURS / REPORT), "the vendor's": read_figures(VENDORS / REPORT)}
+    )
+    assert table in (ROOT / "README.md").read_text("utf-8")

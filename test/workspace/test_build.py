@@ -35,8 +35,9 @@ def test_every_command_of_a_package_is_on_the_path(package: str) -> None:
 @pytest.mark.parametrize("folder", ["launch", "config"])
 def test_launch_files_and_configurations_are_installed(folder: str) -> None:
     share = ROOT / "install/policy_inference/share/policy_inference"
-    patterns = ("launch/*.launch.py", "config/nodes/*.yaml", "config/bundles/*/*")
-    committed = {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
+    patterns = ("launch/*.launch.py", "config/nodes/*.yaml", "config/bundles/**/*")
+    found = [path for pattern in patterns for path in ROOT.glob(pattern)]
+    committed = {path.relative_to(ROOT) for path in found if path.is_file()}
     installed = {path.relative_to(share) for path in share.rglob("*") if path.is_file()}
     expected = {path for path in committed if path.parts[0] == folder}
     assert expected

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train a Lite3 walking policy from scratch on a CPU, and make a bundle of it.
 
-    python -m tools.train_lite3 --seed 1 --samples 12e6 --output out/train/seed1
+    python -m tools.train_lite3 --seed 1 --samples 10e6 --output out/train/seed1
 
 Writes `curve.csv`, `curve.png` and `agent.pt` on the way, `policy.onnx` and the folder `bundle` at
 the end. The same arguments on the same machine give the same policy.
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
-    parser.add_argument("--samples", type=_count, default=12_000_000,
+    parser.add_argument("--samples", type=_count, default=10_000_000,
                         help="policy steps of single robots to learn from")
     parser.add_argument("--robots", type=_count, default=256, help="simulated at a time")
     parser.add_argument("--threads", type=_count, default=1,
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    """Return a positive whole number, which may be written as 12e6."""
+    """Return a positive whole number, which may be written as 10e6."""
     try:
         value = int(float(text))
     except (ValueError, OverflowError):

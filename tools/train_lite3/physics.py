@@ -18,7 +18,7 @@ from robot_sim.figures import EFFORT_LIMIT_NM, FOOT_NAMES, JOINT_NAMES, Array
 from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
 from robot_sim.model import TORSO_NAME, build_spec
 
-PHYSICS_DT_S, DECIMATION = 0.005, 4
+PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
 KP, KD = 30.0, 1.0
 NOMINAL_FRICTION = 0.8
@@ -31,7 +31,7 @@ _FEET = len(FOOT_NAMES)
 _FORCE, _POSITION, _VELOCITY = (
     slice(first, first + 3 * _FEET) for first in range(3, 3 + 9 * _FEET, 3 * _FEET)
 )
-# Feet are looked at 5 ms after the period began: sensors show the state before a step.
+# Feet are looked at 4 ms after the period began: sensors show the state before a step.
 _LOOKED_AT = 1
 Model = Any
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,8 +19,8 @@ from tools.train_lite3.environment import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE
 HIDDEN = (256, 128, 64)
 GAMMA, LAMBDA, CLIP, MAX_GRAD_NORM = 0.99, 0.95, 0.2, 1.0
 EPOCHS, MINIBATCHES = 4, 4
-SLOWEST, FASTEST, FIRST = 1e-5, 2e-3, 1e-4
-MIRROR_WEIGHT = 0.5
+SLOWEST, FASTEST, FIRST = 1e-5, 2e-3, 3e-4
+MIRROR_WEIGHT, FIRST_STD = 0.5, 0.8
 
 # A robot is its own mirror image: left and right legs change places, and what points sideways
 # or turns about x or z changes its sign.
@@ -33,14 +34,19 @@ class Agent(nn.Module):
     """Actor on the 45 observations, critic on those plus what only a simulator knows."""
 
     def __init__(self) -> None:
-        """Start with small mean actions and a standard deviation of 0.8."""
+        """Start with small mean actions and much randomness."""
         super().__init__()
         self.actor = _mlp(OBS_SIZE, ACTION_SIZE)
         self.critic = _mlp(CRITIC_SIZE, 1).append(nn.Flatten(0))
-        self.log_std = nn.Parameter(torch.full((ACTION_SIZE,), -0.2))
+        self.log_std = nn.Parameter(torch.full((ACTION_SIZE,), math.log(FIRST_STD)))
         with torch.no_grad():
             last = self.actor[-1].weight
             last.mul_(0.1)
+
+    def limit_std(self, largest: float) -> None:
+        """Keep the standard deviation of all actions below `largest`."""
+        with torch.no_grad():
+            self.log_std.clamp_(max=math.log(largest))
 
     def policy(self, obs: Tensor) -> Normal:
         """Return the distribution of the action [n, 12] for observations [n, 45]."""
@@ -100,25 +106,28 @@ class Learner:
         self._optimizer = torch.optim.Adam(agent.parameters(), lr=FIRST)
 
     def update(self, batch: Batch, *, entropy_weight: float, target_kl: float) -> float:
-        """Learn from a batch; return the mean KL divergence between old and new policy."""
-        old_std, divergences = self.agent.log_std.detach().exp(), []
+        """Learn from a batch; return the KL divergence from the old policy to the new one."""
+        old_std = self.agent.log_std.detach().exp()
         for _ in range(EPOCHS):
             for rows in torch.randperm(len(batch.obs)).chunk(MINIBATCHES):
                 part = batch.rows(rows)
                 policy = self.agent.policy(part.obs)
-                with torch.no_grad():
-                    old = Normal(part.mean, old_std, validate_args=False)
-                    divergences.append(float(kl_divergence(old, policy).sum(-1).mean()))
-                self._adapt(divergences[-1], target_kl)
                 self._descend(_loss(self.agent, part, policy, entropy_weight))
-        return float(np.mean(divergences))
+        divergence = self._divergence(batch, old_std)
+        self._adapt(divergence, target_kl)
+        return divergence
+
+    def _divergence(self, batch: Batch, old_std: Tensor) -> float:
+        with torch.no_grad():
+            old = Normal(batch.mean, old_std, validate_args=False)
+            return float(kl_divergence(old, self.agent.policy(batch.obs)).sum(-1).mean())
 
     def _adapt(self, divergence: float, target_kl: float) -> None:
         rate = self.learning_rate
-        if divergence < target_kl / 2.0:
-            rate *= 1.5
-        elif divergence > target_kl * 2.0:
-            rate /= 1.5
+        if divergence < target_kl / 1.5:
+            rate *= 1.25
+        elif divergence > target_kl * 1.5:
+            rate /= 1.25
         self.learning_rate = min(max(rate, SLOWEST), FASTEST)
         self._optimizer.param_groups[0]["lr"] = self.learning_rate
 

@@ -26,9 +26,9 @@ class Motion:
 
     Attributes:
         command: vx, vy (m/s), wz (rad/s) [robots, 3].
-        velocity: The same three of the base, body frame [robots, 3].
-        drift: Velocity less command, smoothed over half a second [robots, 3].
-        lin_vel_z: Vertical velocity of the base, body frame [robots], m/s.
+        velocity: The same three of the base, in its yaw-aligned frame [robots, 3].
+        drift: Velocity less command in steady walking, smoothed over half a second [robots, 3].
+        lin_vel_z: Vertical velocity of the base [robots], m/s.
         ang_vel_xy: Roll and pitch rates [robots, 2], rad/s.
         floor_normal_xy: Horizontal part of the floor's normal in the body frame [robots, 2].
         height_m: Base over the ground below the feet [robots].

@@ -17,9 +17,12 @@ TICKS = 24
 RANDOMISE_EVERY = 50
 # The difficulty never falls: when it could, randomisation came and went, and learning circled.
 RAISE, FOLLOW_XY, FOLLOW_WZ = 0.0012, 0.6, 0.56
-ENTROPY_WEIGHT, TARGET_KL = 0.01, 0.015
+ENTROPY_WEIGHT, TARGET_KL = 0.01, 0.02
 # The last part of a run takes ever smaller steps, so that it ends in the middle of what is good.
-CALM_SHARE, CALM_KL = 0.35, 0.002
+# The actions lose their randomness: with it a robot is slower, and a policy that was trained to be
+# right with it is too fast without.
+CALM_SHARE, CALM_KL = 0.35, 0.004
+USUAL_STD, CALM_STD = 0.25, 0.08
 # What is kept is the mean of the last policies: each of them favours what its latest samples were.
 AVERAGE_DECAY = 0.99
 
@@ -66,10 +69,11 @@ class Trainer:
         environment = self.environment
         collected: tuple[Batch, dict[str, float]] = self._collect()
         batch, figures = collected
-        easing = max(0.2, 1.0 - 3.0 * environment.difficulty)
         divergence = self._learner.update(
-            batch, entropy_weight=ENTROPY_WEIGHT * easing, target_kl=self._target_kl()
+            batch, entropy_weight=self._entropy_weight(), target_kl=self._blend(CALM_KL, TARGET_KL)
         )
+        if self._left < CALM_SHARE:
+            self.agent.limit_std(self._blend(CALM_STD, USUAL_STD))
         if figures["follow_xy"] > FOLLOW_XY and figures["follow_wz"] > FOLLOW_WZ:
             environment.difficulty = min(environment.difficulty + RAISE, 1.0)
         self.iterations += 1
@@ -83,8 +87,13 @@ class Trainer:
             "difficulty": environment.difficulty,
         }
 
-    def _target_kl(self) -> float:
-        return CALM_KL + (TARGET_KL - CALM_KL) * min(1.0, self._left / CALM_SHARE)
+    def _blend(self, calm: float, usual: float) -> float:
+        """Return `usual`, and in the calm part what leads from there to `calm`."""
+        return calm + (usual - calm) * min(1.0, self._left / CALM_SHARE)
+
+    def _entropy_weight(self) -> float:
+        easing = max(0.2, 1.0 - 3.0 * self.environment.difficulty)
+        return ENTROPY_WEIGHT * (easing if self._left > CALM_SHARE else 0.0)
 
     def _keep_average(self) -> None:
         """Average the actors of the calm part; the last iteration makes the average the actor."""

@@ -19,6 +19,7 @@ from tools.train_lite3.environment import (
     ACTION_SIZE,
     CRITIC_SIZE,
     EPISODE_TICKS,
+    FALL_REWARD,
     OBS_SIZE,
     Environment,
     delayed,
@@ -59,11 +60,13 @@ def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
 
 
 def test_a_command_arrives_as_late_as_the_latency_says() -> None:
-    now, before, long_before = (np.full((9, 12), age) for age in (0.0, 1.0, 2.0))
-    sent = delayed(np.stack([now, before, long_before]), np.arange(9))
-    expected = [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1],
-                [2, 1, 1, 1], [2, 2, 1, 1], [2, 2, 2, 1], [2, 2, 2, 2]]  # fmt: skip
-    assert sent.shape == (9, DECIMATION, 12)
+    now, before, long_before = (np.full((6, 12), age) for age in (0.0, 1.0, 2.0))
+    latency = np.array([0, 1, DECIMATION - 1, DECIMATION, DECIMATION + 1, 2 * DECIMATION])
+    sent = delayed(np.stack([now, before, long_before]), latency)
+    ones = [1] * (DECIMATION - 1)
+    expected = [[0, *(0 for _ in ones)], [1, *(0 for _ in ones)], [*ones, 0], [*ones, 1],
+                [2, *ones], [2, *(2 for _ in ones)]]  # fmt: skip
+    assert sent.shape == (6, DECIMATION, 12)
     np.testing.assert_array_equal(sent[..., 0], expected)
 
 
@@ -98,7 +101,7 @@ def test_a_robot_that_falls_is_told_so_and_starts_again() -> None:
     for _ in range(60):
         step = made.step(STILL + collapse)
         fallen += int(np.count_nonzero(step.terminated))
-        assert (step.reward[step.terminated] == -0.5).all()
+        assert (step.reward[step.terminated] == FALL_REWARD).all()
         upright = step.critic_obs[step.terminated, 5]
         assert (upright < -0.9).all()
     assert fallen >= COUNT
