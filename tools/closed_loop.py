@@ -18,7 +18,7 @@ from policy_inference.core.guard import Rule
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.core.state import RobotState
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
 from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
@@ -32,6 +32,10 @@ class ControlledPolicy:
 
     It operates itself: it stands up at the first tick and runs as soon as it may. After a fault
     it stays in DAMP, as a robot does.
+
+    Attributes:
+        controller: What ticks.
+        refusal: Why it was not allowed to run when it last asked; empty where it was.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class ControlledPolicy:
             )
         self._names, self._period_ns = contract.joints.names, contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
-        self._asked_to_stand = False
+        self._asked_to_stand, self.refusal = False, ""
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         """Sense, act as the operator, tick.
@@ -73,7 +77,7 @@ class ControlledPolicy:
 
         Raises:
             PolicyError: The controller has nothing to command.
-            RefusedError: It does not stand up or run.
+            RefusedError: It does not stand up.
         """
         self._now_ns = now_ns = sensors.time_ns
         self._robot.write(sensors)
@@ -100,7 +104,10 @@ class ControlledPolicy:
             self._asked_to_stand = True
             self.controller.stand()
         elif self.controller.mode is Mode.READY:
-            self.controller.run()
+            try:
+                self.controller.run()
+            except RefusedError as error:
+                self.refusal = str(error)
 
 
 class SensedRobot:

@@ -22,7 +22,7 @@ from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 from robot_sim.figures import JOINT_NAMES
 from robot_sim.metrics import measure
 from robot_sim.trace import Trace
-from robot_sim.walk import Schedule, walk
+from robot_sim.walk import Schedule, evenly_timed, walk
 from robot_sim.world import World
 from tools.closed_loop import ControlledPolicy, RecordingBackend
 
@@ -47,7 +47,7 @@ class Walk:
 
 def walks(contract: JointContract) -> tuple[Walk, ...]:
     """Return the walks that make a nominal: every axis both ways, and jumps between mixtures."""
-    axes: Schedule = [(_EACH_S * (i + 1), command) for i, command in enumerate(_COMMANDS)]
+    axes = evenly_timed(_COMMANDS, each_s=_EACH_S, first_s=_EACH_S)
     axes_s = _EACH_S * (len(_COMMANDS) + 1)
     return (
         Walk(schedule=axes, duration_s=axes_s, latency_ns=0),
@@ -63,8 +63,7 @@ def _mixed(contract: JointContract) -> Schedule:
         return []
     random, count = np.random.default_rng(_MIXED_SEED), int(_MIXED_S / _MIXED_EACH_S)
     commands = random.uniform(trained.min, trained.max, (count, 3))
-    return [(_MIXED_EACH_S * (i + 1), (vx, vy, wz))
-            for i, (vx, vy, wz) in enumerate(commands.tolist())]  # fmt: skip
+    return evenly_timed(commands.tolist(), each_s=_MIXED_EACH_S, first_s=_MIXED_EACH_S)
 
 
 SOURCE = (
@@ -112,7 +111,7 @@ def _walk(bundle: Bundle, wanted: Walk) -> Rollout:
         world.latency_ns = wanted.latency_ns
         trace = walk(
             world, policy, wanted.schedule, duration_s=wanted.duration_s,
-            rate_hz=bundle.contract.rate_hz, stop_when_fallen=False,
+            rate_hz=bundle.contract.rate_hz, until=None,
         )  # fmt: skip
     finally:
         recorder.close()

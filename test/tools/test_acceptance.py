@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,11 @@ from tools.acceptance.trial import Outcome, try_case
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SHORT = Case(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
+
+UNMEASURED: dict[str, Any] = {
+    "error": (), "tilt_deg": 0.0, "torque_limit_share": 0.0, "action_change": 0.0,
+    "altered_share": 0.0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +85,36 @@ def test_every_limit_can_fail_a_walk(bundle: Bundle, backend: Backend, limits: L
     assert try_case(bundle, backend, case)[0].passed is False
 
 
+def test_a_case_begins_when_the_policy_takes_over(bundle: Bundle, backend: Backend) -> None:
+    case = dataclasses.replace(SHORT, schedule=steady(0.0, 0.0, 0.0), duration_s=1.0)
+    _, trace = try_case(bundle, backend, case)
+    assert trace.time_s[0] < bundle.contract.stand.duration_s + 0.1
+    assert len(trace.time_s) == 50
+
+
+def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
+    bundle: Bundle, backend: Backend, tmp_path: Path
+) -> None:
+    outcome, trace = try_case(bundle, backend, dataclasses.replace(SHORT, payload_kg=60.0))
+    assert outcome.passed is False
+    assert outcome.survived_s == 0.0
+    assert outcome.stopped_by.startswith("RUN refused: too far from the stand pose")
+    assert len(trace.time_s) > 0
+    report.write_figures([outcome], tmp_path / "figures.json")
+    text = (tmp_path / "figures.json").read_text("utf-8")
+    assert json.loads(text)[0]["tilt_deg"] is None
+    assert "NaN" not in text
+    (read,) = report.read_figures(tmp_path / "figures.json")
+    assert np.isnan([read.tilt_deg, *read.error]).all()
+    assert dataclasses.replace(read, **UNMEASURED) == dataclasses.replace(outcome, **UNMEASURED)
+
+
 def test_a_case_without_limits_is_only_measured(bundle: Bundle, backend: Backend) -> None:
-    slope = Ground(slope_rad=0.1)
-    case = dataclasses.replace(SHORT, limits=None, ground=slope, payload_kg=1.0, latency_ms=10)
+    case = dataclasses.replace(SHORT, limits=None, ground=Ground(slope_rad=0.05), payload_kg=1.0,
+                               schedule=steady(0.8, 0.0, 0.0), latency_ms=10)  # fmt: skip
     outcome, trace = try_case(bundle, backend, case)
     assert outcome.passed is None
-    assert trace.pos_world[-1, 2] > trace.pos_world[0, 2] + 0.02
+    assert trace.pos_world[-1, 2] > trace.pos_world[100, 2] + 0.02
 
 
 def test_mixed_commands_jump_everywhere_and_stop_now_and_then() -> None:

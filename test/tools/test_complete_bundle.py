@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
 from policy_inference.errors import PolicyError
 from tools.complete_bundle import complete_bundle, main
 from tools.contract_text import set_section
@@ -84,7 +84,7 @@ def test_an_output_that_exists_is_kept_unless_forced(contract: Path, tmp_path: P
 
 def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(b"other")
-    with pytest.raises(PolicyError, match=r"other\.onnx: expected sha256 f0800fc4"):
+    with pytest.raises(PolicyError, match=rf"other\.onnx: expected sha256 {sha256_of(WEIGHTS)}"):
         complete_bundle(contract, tmp_path / "other.onnx", tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
 

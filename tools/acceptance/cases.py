@@ -7,13 +7,14 @@ Errors are |mean velocity after 2 s - command| in the yaw-aligned base frame.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from robot_sim.faults import Fault
 from robot_sim.ground import LEVEL, Ground
-from robot_sim.walk import Schedule
+from robot_sim.walk import Schedule, evenly_timed
 
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
@@ -86,14 +87,13 @@ def mixed(duration_s: float, seed: int) -> Schedule:
     random = np.random.default_rng(seed)
     commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))
     commands[9::10] = 0.0
-    return [(MIXED_EACH_S * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands.tolist())]
+    return evenly_timed(commands.tolist(), each_s=MIXED_EACH_S)
 
 
 def steady_cases() -> list[Case]:
     """Return the gates of accuracy, posture and torque: one axis at a time, and standing."""
     limits = Limits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001)
-    still = Limits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001,
-                   action_change=0.002)  # fmt: skip
+    still = dataclasses.replace(limits, action_change=0.002)
     velocities: list[Velocity] = [(0.8, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.8), (0, 0, 0)]
     return [
         Case(
@@ -145,6 +145,10 @@ def beyond_cases() -> list[Case]:
     loads = [
         Case(name=f"mixed, payload {kg:+g} kg", group="beyond", schedule=mixed(60.0, seed=1),
              duration_s=60.0, payload_kg=kg, limits=None)
+        for kg in (2.0, -2.0)
+    ] + [
+        Case(name=f"standing, payload {kg:+g} kg", group="beyond", schedule=steady(0.0, 0.0, 0.0),
+             payload_kg=kg, limits=None)
         for kg in (2.0, -2.0)
     ]  # fmt: skip
     late = [

@@ -55,13 +55,13 @@ def case_row(outcome: Outcome) -> str:
 def write_figures(outcomes: Outcomes, path: Path) -> None:
     """Write all outcomes as JSON."""
     rows = [_plain(dataclasses.asdict(outcome)) for outcome in outcomes]
-    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", "utf-8")
+    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    path.write_text(f"[\n{lines}\n]\n", "utf-8")
 
 
 def read_figures(path: Path) -> list[Outcome]:
     """Read a file written by `write_figures`."""
-    rows = json.loads(path.read_text("utf-8"))
-    return [Outcome(**row | {"error": tuple(row["error"])}) for row in rows]
+    return [_outcome(row) for row in json.loads(path.read_text("utf-8"))]
 
 
 def write_recording(trace: Trace, folder: Path) -> None:
@@ -109,7 +109,7 @@ def _count(group: str) -> Any:
 def _worst(group: str, field: str, digits: int, factor: float = 1.0) -> Any:
     def show(outcomes: Outcomes) -> str:
         values = [getattr(outcome, field) for outcome in _of(outcomes, group)]
-        return f"{factor * max(values):.{digits}f}"
+        return f"{factor * np.max(values):.{digits}f}"
 
     return show
 
@@ -146,10 +146,21 @@ def _rounded(values: Array) -> Any:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Round figures to what is meant by them."""
+    """Round figures to what is meant by them; what was not measured is null, as JSON has no NaN."""
     def shorten(value: Any) -> Any:
         if isinstance(value, float):
-            return float(f"{value:.4g}")
+            return None if np.isnan(value) else float(f"{value:.4g}")
         return [shorten(entry) for entry in value] if isinstance(value, tuple) else value
 
     return {name: shorten(value) for name, value in row.items()}
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    """Return an outcome from its plain figures."""
+    def measured(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(measured, value))
+        return float("nan") if value is None else value
+
+    kept = {"passed": row["passed"]}  # null there means that it has no limits
+    return Outcome(**{name: measured(value) for name, value in row.items()} | kept)

@@ -20,6 +20,9 @@ from robot_sim.world import NS_PER_S, World
 from tools.acceptance.cases import Case, Limits
 from tools.closed_loop import ControlledPolicy, RecordingBackend
 
+GET_UP_S = 3.0
+"""Time to be in RUN beyond `stand.duration_s`: a loaded robot takes longer to rise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -56,7 +59,7 @@ class Outcome:
 
 
 def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Trace]:
-    """Let the robot stand up, then walk the case.
+    """Let the robot stand up, then walk the case from the moment in which the policy takes over.
 
     Returns:
         What came of it, and the walk; that of standing up where the robot did not get further.
@@ -68,8 +71,8 @@ def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Tra
     world.latency_ns = case.latency_ms * 1_000_000
     recorder, contract = RecordingBackend(backend), bundle.contract
     policy = ControlledPolicy(bundle, recorder)
-    stood = walk(world, policy, [], duration_s=contract.stand.duration_s + SETTLE_S,
-                 rate_hz=contract.rate_hz, stop_when_fallen=False)  # fmt: skip
+    stood = walk(world, policy, [], duration_s=contract.stand.duration_s + GET_UP_S,
+                 rate_hz=contract.rate_hz, until=lambda _: policy.controller.mode is Mode.RUN)
     if policy.controller.mode is not Mode.RUN:
         return _did_not_walk(case, policy), stood
     world.reset_saturated_share()
@@ -98,7 +101,7 @@ def _did_not_walk(case: Case, policy: ControlledPolicy) -> Outcome:
         name=case.name, group=case.group, passed=None if case.limits is None else False,
         survived_s=0.0, duration_s=case.duration_s, error=(nothing, nothing, nothing),
         tilt_deg=nothing, torque_limit_share=nothing, action_change=nothing, altered_share=nothing,
-        stopped_by=f"{snapshot.mode.name} {snapshot.reason}".strip(),
+        stopped_by=policy.refusal or f"{snapshot.mode.name} {snapshot.reason}".strip(),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -22,11 +23,10 @@ from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
 from tools.train_lite3.curve import Curve
 from tools.train_lite3.environment import Environment
-from tools.train_lite3.export import export, make_bundle
+from tools.train_lite3.export import CHECKPOINT_FILE, MODEL_FILE, export, make_bundle
 from tools.train_lite3.ppo import Agent
 from tools.train_lite3.trainer import Trainer
 
-CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
 LOG_EVERY = 20
 _log = logging.getLogger("train_lite3")
 
@@ -37,7 +37,7 @@ def train(output: Path, *, seed: int, samples: int, robots: int, threads: int) -
     torch.set_num_threads(threads)
     environment = Environment(robots, seed=seed, threads=threads)
     trainer = Trainer(environment, Agent(), samples=samples)
-    with Curve(output) as curve:
+    with closing(Curve(output)) as curve:
         while not trainer.done:
             figures = trainer.iterate()
             if trainer.iterations % LOG_EVERY == 0 or trainer.done:

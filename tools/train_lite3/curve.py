@@ -9,7 +9,6 @@ import csv
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,7 +23,7 @@ Rows = list[dict[str, float]]
 
 
 class Curve:
-    """Writes `curve.csv` and, when the `with` block ends, `curve.png`."""
+    """Writes `curve.csv` and, when it is closed, `curve.png`."""
 
     def __init__(self, folder: Path) -> None:
         """Begin a new curve in `folder`."""
@@ -33,16 +32,7 @@ class Curve:
         self._writer = csv.writer(self._file)
         self._rows: Rows = []
 
-    def __enter__(self) -> Curve:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the file and draw what is in it."""
         self._file.close()
         if self._rows:

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD, Array
+from robot_sim.figures import (
+    FOOT_NAMES,
+    FOOT_RADIUS,
+    JOINT_NAMES,
+    LEGS,
+    SHANK_LENGTH,
+    STANDING_RAD,
+    THIGH_LENGTH,
+    Array,
+)
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
 from tools.train_lite3.physics import DECIMATION, POLICY_DT_S, Dynamics, Robots
 from tools.train_lite3.reward import Motion, mean_square_torque, reward_terms, tracking
@@ -22,11 +31,15 @@ ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
 ACTION_SIZE, OBS_SIZE = len(JOINT_NAMES), 9 + 3 * len(JOINT_NAMES)
 CRITIC_SIZE = OBS_SIZE + 16
 # Within the time of a command: when a robot should follow, and when it is kicked.
-EPISODE_TICKS, COMMAND_TICKS, SETTLED_TICKS, KICK_PHASE_TICKS = 1000, 200, 75, 150
+EPISODE_TICKS, COMMAND_TICKS, SETTLED_TICKS, KICK_PHASE_TICKS = 600, 200, 75, 150
 DRIFT_TIME_S = 0.5
 # Half of the robots are nearly the one that is built, on level ground: a policy that cannot feel
 # what it carries walks at the right speed on the robot that it meets most.
 NEAR_SHARE, NEAR_REACH = 0.5, 0.3
+# A robot is handed over as it stood up: still, knees a little bent, feet a little wide, for a while
+# without a command. One that stops walking stands otherwise, and a policy that knows only those
+# lets this one tip over.
+HANDED_OVER_SHARE, HANDED_OVER_TICKS, BENT_RAD, WIDE_RAD = 0.7, 100, 0.1, 0.15
 # Rotor inertia calms the twitching of first attempts.
 BEGINNERS_ARMATURE_KGM2 = 0.004
 ROUGH_SHARE, SLOPED_SHARE = 0.3, 0.6
@@ -36,6 +49,8 @@ TOUCH_N, FALL_REWARD = 1.0, -2.0
 NOISE: Array = np.repeat(
     [0.2 * ANG_VEL_SCALE, 0.03, 0.0, 0.01, 1.0 * JOINT_VEL_SCALE, 0.0], [3, 3, 3, 12, 12, 12]
 )
+_BENDING: Array = np.tile([0.0, -0.5, 1.0], len(LEGS))
+_WIDENING: Array = np.array([[-np.sign(leg.mount[1]), 0.0, 0.0] for leg in LEGS]).ravel()
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int_]
 
@@ -88,6 +103,15 @@ def delayed(targets: Array, delay: Rows) -> Array:
     return np.asarray(targets[periods_ago, np.arange(len(delay))[:, None]])
 
 
+def standing_height_m(joint_pos: Array) -> Array:
+    """Return how high the bases of level robots are [robots] that stand like this [robots, 12]."""
+    hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, len(LEGS), 3), -1, 0)
+    below_hip = THIGH_LENGTH * np.cos(hip_y) + SHANK_LENGTH * np.cos(hip_y + knee)
+    sideways = np.array([leg.thigh_offset[1] for leg in LEGS])
+    feet = below_hip * np.cos(hip_x) + sideways * np.sin(hip_x)
+    return np.asarray(FOOT_RADIUS + feet.max(axis=1))
+
+
 class Environment:
     """Robots that learn to walk.
 
@@ -104,6 +128,7 @@ class Environment:
         rough = round(ROUGH_SHARE * count)
         self._rough = np.arange(count - rough, count)
         self._near = np.arange(count) < NEAR_SHARE * count
+        self._reach = np.where(self._near, NEAR_REACH, 1.0)[:, None]
         self._robots = Robots(count, rough=rough, threads=threads)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
@@ -156,12 +181,11 @@ class Environment:
 
     def _draw_dynamics(self) -> None:
         """Draw the dynamics of every robot and the rough ground."""
-        reach = np.where(self._near, NEAR_REACH, 1.0)
         spread = self._random.uniform(-1.0, 1.0, (self.count, 8))
-        spread *= self.difficulty * reach[:, None]
+        spread *= self.difficulty * self._reach
         self._dynamics = Dynamics(
             friction=0.85 + 0.45 * spread[:, 0],
-            payload_kg=2.0 * spread[:, 1],
+            payload_kg=2.5 * spread[:, 1],
             com_offset_m=spread[:, 2:5] * [0.03, 0.02, 0.02],
             stiffness=1.0 + 0.15 * spread[:, 5],
             damping=1.0 + 0.15 * spread[:, 6],
@@ -234,8 +258,8 @@ class Environment:
             quat, robots.gravity_unit, robots.qvel[:, 3:6], self._command, robots.qpos[:, 7:],
             robots.qvel[:, 6:], self._actions[0],
         )  # fmt: skip
-        reach = np.where(self._near, NEAR_REACH, 1.0)[:, None]
-        noise = self.difficulty * reach * NOISE * self._random.uniform(-1.0, 1.0, exact.shape)
+        noise = self.difficulty * self._reach * NOISE
+        noise *= self._random.uniform(-1.0, 1.0, exact.shape)
         up = np.broadcast_to([0.0, 0.0, 1.0], (self.count, 3))
         extras = [
             rotate_inverse(quat, robots.qvel[:, :3]), rotate_inverse(quat, up)[:, :2],
@@ -280,20 +304,27 @@ class Environment:
         return np.floor(self._random.random(count) * (1 + self.difficulty * longest)).astype(int)
 
     def _start(self, rows: Rows) -> None:
-        """Put the given robots into new random poses near the default one."""
+        """Put the given robots into new random poses: thrown near the default one, or standing."""
         n, random = len(rows), self._random
+        handed = random.random(n) < HANDED_OVER_SHARE * self.difficulty
+        reach = np.where(handed, 0.1, 1.0)[:, None]
         qpos, qvel = np.zeros((n, 19)), np.zeros((n, 18))
-        roll, pitch, yaw = (random.uniform(-1.0, 1.0, (n, 3)) * [0.1, 0.1, np.pi] / 2.0).T
-        quat_wxyz = np.stack([np.cos(yaw), roll, pitch, np.sin(yaw)], axis=1)
+        lean, yaw = reach * random.uniform(-0.05, 0.05, (n, 2)), random.uniform(-1.0, 1.0, n)
+        quat_wxyz = np.column_stack([np.cos(yaw * np.pi / 2), lean, np.sin(yaw * np.pi / 2)])
         qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
-        qpos[:, 2] = random.uniform(0.33, 0.37, n)
-        qpos[:, 7:] = STANDING_RAD + random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
-        qvel[:, :6] = random.uniform(-0.4, 0.4, (n, 6))
+        bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
+        qpos[:, 7:] = STANDING_RAD + reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
+        qpos[:, 7:] += np.outer(bent, BENT_RAD * _BENDING) + np.outer(wide, WIDE_RAD * _WIDENING)
+        thrown_m = 0.35 + random.uniform(-0.02, 0.02, n)
+        qpos[:, 2] = np.where(handed, standing_height_m(qpos[:, 7:]), thrown_m)
+        qvel[:, :6] = reach * random.uniform(-0.4, 0.4, (n, 6))
         self._robots.place(rows, qpos, qvel)
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
         self._delay[rows], self._age[rows] = self._draw_delays(n), 0
         self._draw_commands(rows)
+        self._command[rows[handed]] = 0.0
+        self._age[rows[handed]] = COMMAND_TICKS - HANDED_OVER_TICKS
 
     def _quat_xyzw(self) -> Array:
         return np.roll(self._robots.qpos[:, 3:7], -1, axis=1)

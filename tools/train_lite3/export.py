@@ -21,6 +21,8 @@ from tools.train_lite3.environment import ACTION_SIZE, OBS_SIZE
 from tools.train_lite3.ppo import Agent
 
 CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_walk" / CONTRACT_FILE
+CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
+"""What a training's folder holds at the end."""
 OPSET, TOLERANCE, COMPARED = 17, 1e-5, 1000
 LICENCE = "Apache-2.0"
 
@@ -64,9 +66,9 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
     Raises:
         PolicyError: The policy does not walk, or the folder is there already.
     """
-    model = run / "policy.onnx"
+    model = run / MODEL_FILE
     provenance = {
-        "source": source, "licence": LICENCE, "checkpoint_sha256": sha256_of(run / "agent.pt"),
+        "source": source, "licence": LICENCE, "checkpoint_sha256": sha256_of(run / CHECKPOINT_FILE),
         "exporter": f"torch {torch.__version__}, opset {OPSET}",
         "date": datetime.date.today().isoformat(),
     }  # fmt: skip
@@ -77,6 +79,8 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
                 "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}"}  # fmt: skip
     text = set_section(text, "model.artifacts.onnx", artifact)
     text = set_section(text, "provenance", provenance)
-    with tempfile.TemporaryDirectory() as contract:
-        Path(contract, CONTRACT_FILE).write_text(text, encoding="utf-8")
-        return complete_bundle(Path(contract), model, run / "bundle")
+    with tempfile.TemporaryDirectory() as private:
+        contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
+        contract.mkdir()
+        (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
+        return complete_bundle(contract, model, run / BUNDLE_FOLDER)

@@ -67,8 +67,8 @@ class Trainer:
     def iterate(self) -> dict[str, float]:
         """Collect a batch, learn from it, move the difficulty; return figures to log."""
         environment = self.environment
-        collected: tuple[Batch, dict[str, float]] = self._collect()
-        batch, figures = collected
+        with torch.no_grad():
+            batch, figures = self._collect()
         divergence = self._learner.update(
             batch, entropy_weight=self._entropy_weight(), target_kl=self._blend(CALM_KL, TARGET_KL)
         )
@@ -102,7 +102,6 @@ class Trainer:
         if self.done:
             self.agent.actor.load_state_dict(self._average.module.state_dict())
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _collect(self) -> tuple[Batch, dict[str, float]]:
         """Let the policy act for `TICKS` periods."""
         rows: list[dict[str, Tensor]] = []

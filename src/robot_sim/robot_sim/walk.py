@@ -16,6 +16,18 @@ Policy = Callable[[Sensors, Array], DriveCommand]
 Schedule = Sequence[tuple[float, tuple[float, float, float]]]
 
 
+def evenly_timed(
+    commands: Sequence[Sequence[float]], *, each_s: float, first_s: float = 0.0
+) -> Schedule:
+    """Return a schedule of commands (vx, vy, wz) that last `each_s`, from `first_s` on."""
+    return [(first_s + each_s * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands)]
+
+
+def fallen(world: World) -> bool:
+    """Return whether the robot is tilted by 60 degrees or on its belly."""
+    return world.fallen
+
+
 def walk(
     world: World,
     policy: Policy,
@@ -24,7 +36,7 @@ def walk(
     duration_s: float,
     rate_hz: float = 50.0,
     faults: FaultPlan | None = None,
-    stop_when_fallen: bool = True,
+    until: Callable[[World], bool] | None = fallen,
 ) -> Trace:
     """Let a policy drive the robot.
 
@@ -38,8 +50,7 @@ def walk(
         duration_s: How long to walk.
         rate_hz: Calls of the policy per second.
         faults: What goes wrong, timed on the world's clock.
-        stop_when_fallen: Whether the tick that finds the robot tilted by 60 degrees or on its belly
-            is the last.
+        until: Asked in every tick, once the policy has acted; the tick that it affirms is the last.
 
     Returns:
         The ground truth of every tick.
@@ -60,9 +71,10 @@ def walk(
         if drive is not None:
             world.apply(drive)
         recorder.append(sensors, command=command, target=_target(drive))
-        if stop_when_fallen and world.fallen:
-            break
+        last = until is not None and until(world)
         world.step(round(NS_PER_S / rate_hz))
+        if last:
+            break
     return recorder.trace()
 
 

@@ -151,11 +151,11 @@ class World:
     @property
     def saturated_share(self) -> float:
         """Share of samples (joint x physics step) at the torque limit, since it was last reset."""
-        return self._saturated / max(1, self._judged * len(JOINT_NAMES))
+        return self._saturated / max(1, (self._steps - self._judged_from) * len(JOINT_NAMES))
 
     def reset_saturated_share(self) -> None:
         """Count samples at the torque limit from now on, as `reset` does too."""
-        self._saturated = self._judged = 0
+        self._saturated, self._judged_from = 0, self._steps
 
     def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
@@ -268,7 +268,6 @@ class World:
         data.xfrc_applied[self._torso, :3] = self._push_n if now_ns < self._push_ends_ns else 0.0
         mujoco.mj_step(model, data)
         self._steps += 1
-        self._judged += 1
         limit_nm = model.actuator_forcerange[:, 1]
         self._saturated += int(np.count_nonzero(np.abs(data.actuator_force) >= limit_nm))
 

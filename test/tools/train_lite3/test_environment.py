@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mujoco
 import numpy as np
+import pytest
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import load_bundle
-from robot_sim.figures import STANDING_RAD, Array
+from robot_sim.figures import FOOT_NAMES, FOOT_RADIUS, STANDING_RAD, Array
+from robot_sim.model import build_model
 from robot_sim.walk import walk
 from robot_sim.world import World
 from tools.closed_loop import ControlledPolicy, RecordingBackend
@@ -24,6 +27,7 @@ from tools.train_lite3.environment import (
     Environment,
     delayed,
     observe,
+    standing_height_m,
 )
 from tools.train_lite3.physics import DECIMATION
 
@@ -44,7 +48,7 @@ def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
     trace = walk(World(), ControlledPolicy(bundle, recorder), [(3.0, (0.5, 0.1, -0.3))],
-                 duration_s=5.0, stop_when_fallen=False)  # fmt: skip
+                 duration_s=5.0, until=None)  # fmt: skip
     tensors = recorder.recorded()
     shown, actions = (tensors[name].astype(float) for name in ("obs", "actions"))
     trace = trace.rows(slice(len(trace.time_s) - len(shown), None))
@@ -119,7 +123,8 @@ def test_episodes_end_with_their_time_which_is_no_fall() -> None:
     assert (ends >= 1).all()
 
 
-def test_commands_stop_turn_and_go_everywhere() -> None:
+def test_commands_stop_turn_and_go_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.train_lite3.environment.HANDED_OVER_SHARE", 0.0)
     made = Environment(400, seed=3)
     made.difficulty = 1.0
     obs, _ = made.reset()
@@ -130,3 +135,29 @@ def test_commands_stop_turn_and_go_everywhere() -> None:
     assert (command.min(axis=0) < -0.7).all()
     assert (command.max(axis=0) > 0.7).all()
     assert (np.count_nonzero(command, axis=1) == 1).mean() > 0.2
+
+
+def test_robots_are_handed_over_standing_and_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.train_lite3.environment.HANDED_OVER_SHARE", 1.0)
+    monkeypatch.setattr("tools.train_lite3.environment.NOISE", np.zeros(OBS_SIZE))
+    made = environment(difficulty=1.0)
+    for _ in range(5):
+        step = made.step(STILL)
+        assert not step.obs[:, 6:9].any()
+        assert not step.terminated.any()
+    extras = step.critic_obs[:, OBS_SIZE:]
+    lin_vel, touch = extras[:, 0:3], extras[:, 6:10]
+    assert np.abs(lin_vel).max() < 0.3
+    assert touch.mean() > 0.7
+
+
+def test_a_robot_stands_as_high_as_its_legs_are_long() -> None:
+    model = build_model()
+    data = mujoco.MjData(model)
+    random = np.random.default_rng(0)
+    joint_pos = STANDING_RAD + random.uniform(-0.2, 0.2, (8, ACTION_SIZE))
+    for row, height_m in zip(joint_pos, standing_height_m(joint_pos), strict=True):
+        data.qpos[2], data.qpos[7:] = height_m, row
+        mujoco.mj_kinematics(model, data)
+        soles_m = [data.body(name).xpos[2] - FOOT_RADIUS for name in FOOT_NAMES]
+        assert min(soles_m) == pytest.approx(0.0, abs=1e-9)

@@ -26,7 +26,6 @@ ESTOPS = (
 nothing, one that matches everybody, one that hears what was pressed before it was there."""
 
 
-
 class NoEvents:
     """Event callbacks for a subscription that need not match every publisher: no warnings.
 
