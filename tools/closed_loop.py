@@ -106,6 +106,7 @@ class ControlledPolicy:
         elif self.controller.mode is Mode.READY:
             try:
                 self.controller.run()
+                self.refusal = ""
             except RefusedError as error:
                 self.refusal = str(error)
 

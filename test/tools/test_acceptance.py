@@ -98,7 +98,7 @@ def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
     outcome, trace = try_case(bundle, backend, dataclasses.replace(SHORT, payload_kg=60.0))
     assert outcome.passed is False
     assert outcome.survived_s == 0.0
-    assert outcome.stopped_by.startswith("RUN refused: too far from the stand pose")
+    assert outcome.stopped_by.startswith("READY: RUN refused: too far from the stand pose")
     assert len(trace.time_s) > 0
     report.write_figures([outcome], tmp_path / "figures.json")
     text = (tmp_path / "figures.json").read_text("utf-8")

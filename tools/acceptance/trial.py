@@ -97,11 +97,12 @@ def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Tra
 def _did_not_walk(case: Case, policy: ControlledPolicy) -> Outcome:
     """Return what is left to say of a robot that was not in RUN after standing up."""
     snapshot, nothing = policy.controller.snapshot(), float("nan")
+    reason = policy.refusal if snapshot.mode is Mode.READY else snapshot.reason
     return Outcome(
         name=case.name, group=case.group, passed=None if case.limits is None else False,
         survived_s=0.0, duration_s=case.duration_s, error=(nothing, nothing, nothing),
         tilt_deg=nothing, torque_limit_share=nothing, action_change=nothing, altered_share=nothing,
-        stopped_by=policy.refusal or f"{snapshot.mode.name} {snapshot.reason}".strip(),
+        stopped_by=f"{snapshot.mode.name}: {reason}",
     )  # fmt: skip
 
 

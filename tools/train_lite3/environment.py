@@ -304,9 +304,21 @@ class Environment:
         return np.floor(self._random.random(count) * (1 + self.difficulty * longest)).astype(int)
 
     def _start(self, rows: Rows) -> None:
-        """Put the given robots into new random poses: thrown near the default one, or standing."""
-        n, random = len(rows), self._random
-        handed = random.random(n) < HANDED_OVER_SHARE * self.difficulty
+        """Let the given robots begin anew: handed over standing, or thrown near the same pose."""
+        n = len(rows)
+        handed = self._random.random(n) < HANDED_OVER_SHARE * self.difficulty
+        qpos, qvel = self._draw_poses(handed)
+        self._robots.place(rows, qpos, qvel)
+        self._actions[:, rows] = self._air_s[rows] = 0.0
+        self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
+        self._delay[rows], self._age[rows] = self._draw_delays(n), 0
+        self._draw_commands(rows)
+        self._command[rows[handed]] = 0.0
+        self._age[rows[handed]] = COMMAND_TICKS - HANDED_OVER_TICKS
+
+    def _draw_poses(self, handed: Bools) -> tuple[Array, Array]:
+        """Draw positions [n, 19] and velocities [n, 18] of robots that are handed over or not."""
+        n, random = len(handed), self._random
         reach = np.where(handed, 0.1, 1.0)[:, None]
         qpos, qvel = np.zeros((n, 19)), np.zeros((n, 18))
         lean, yaw = reach * random.uniform(-0.05, 0.05, (n, 2)), random.uniform(-1.0, 1.0, n)
@@ -318,13 +330,7 @@ class Environment:
         thrown_m = 0.35 + random.uniform(-0.02, 0.02, n)
         qpos[:, 2] = np.where(handed, standing_height_m(qpos[:, 7:]), thrown_m)
         qvel[:, :6] = reach * random.uniform(-0.4, 0.4, (n, 6))
-        self._robots.place(rows, qpos, qvel)
-        self._actions[:, rows] = self._air_s[rows] = 0.0
-        self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
-        self._delay[rows], self._age[rows] = self._draw_delays(n), 0
-        self._draw_commands(rows)
-        self._command[rows[handed]] = 0.0
-        self._age[rows[handed]] = COMMAND_TICKS - HANDED_OVER_TICKS
+        return qpos, qvel
 
     def _quat_xyzw(self) -> Array:
         return np.roll(self._robots.qpos[:, 3:7], -1, axis=1)
