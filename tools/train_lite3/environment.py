@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The task: walk as commanded, whatever the robot weighs, stands on, and is hit by.
 
-`difficulty` in [0, 1] scales all that makes walking harder.
+`difficulty` in [0, 1] scales all that makes walking harder; what is random comes from `draws`.
 """
 
 from __future__ import annotations
@@ -12,47 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import (
-    FOOT_NAMES,
-    FOOT_RADIUS,
-    JOINT_NAMES,
-    LEGS,
-    SHANK_LENGTH,
-    STANDING_RAD,
-    THIGH_LENGTH,
-    Array,
-)
+from robot_sim.figures import FOOT_NAMES, STANDING_RAD, Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
-from tools.train_lite3.physics import DECIMATION, POLICY_DT_S, Dynamics, Robots
+from tools.train_lite3.draws import Bools, Draws, Rows
+from tools.train_lite3.layout import ACTION_SCALE_RAD, ACTION_SIZE, OBS_SIZE, observe
+from tools.train_lite3.physics import DECIMATION, POLICY_DT_S, Robots
 from tools.train_lite3.reward import Motion, mean_square_torque, reward_terms, tracking
 
-ACTION_SCALE_RAD: Array = np.tile([0.125, 0.25, 0.25], 4)
-ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
-ACTION_SIZE, OBS_SIZE = len(JOINT_NAMES), 9 + 3 * len(JOINT_NAMES)
 CRITIC_SIZE = OBS_SIZE + 16
 # Within the time of a command: when a robot should follow, and when it is kicked.
 EPISODE_TICKS, COMMAND_TICKS, SETTLED_TICKS, KICK_PHASE_TICKS = 600, 200, 75, 150
+# How long a robot that is handed over waits for its first command.
+HANDED_OVER_TICKS = 100
 DRIFT_TIME_S = 0.5
-# Half of the robots are nearly the one that is built, on level ground: a policy that cannot feel
-# what it carries walks at the right speed on the robot that it meets most.
-NEAR_SHARE, NEAR_REACH = 0.5, 0.3
-# A robot is handed over as it stood up: still, knees a little bent, feet a little wide, for a while
-# without a command. One that stops walking stands otherwise, and a policy that knows only those
-# lets this one tip over.
-HANDED_OVER_SHARE, HANDED_OVER_TICKS, BENT_RAD, WIDE_RAD = 0.7, 100, 0.1, 0.15
-# Rotor inertia calms the twitching of first attempts.
-BEGINNERS_ARMATURE_KGM2 = 0.004
-ROUGH_SHARE, SLOPED_SHARE = 0.3, 0.6
-STEP_M, SLOPE_RAD = 0.035, 0.14
 TOUCH_N, FALL_REWARD = 1.0, -2.0
-# Uniform noise: gyro 0.2 rad/s, gravity's direction 0.03, joints 0.01 rad and 1 rad/s.
-NOISE: Array = np.repeat(
-    [0.2 * ANG_VEL_SCALE, 0.03, 0.0, 0.01, 1.0 * JOINT_VEL_SCALE, 0.0], [3, 3, 3, 12, 12, 12]
-)
-_BENDING: Array = np.tile([0.0, -0.5, 1.0], len(LEGS))
-_WIDENING: Array = np.array([[-np.sign(leg.mount[1]), 0.0, 0.0] for leg in LEGS]).ravel()
-Bools = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int_]
+ROUGH_SHARE, STEP_M = 0.3, 0.035
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +50,6 @@ class Step:
     final_critic_obs: Array
 
 
-def observe(
-    quat_xyzw: Array, gravity_unit: Array, ang_vel_body: Array, command: Array, joint_pos: Array,
-    joint_vel: Array, last_action: Array,
-) -> Array:  # fmt: skip
-    """Return the policy's inputs [robots, 45], as the contract of `lite3_walk` orders them."""
-    parts = [
-        ang_vel_body * ANG_VEL_SCALE, rotate_inverse(quat_xyzw, gravity_unit), command,
-        joint_pos - STANDING_RAD, joint_vel * JOINT_VEL_SCALE, last_action,
-    ]  # fmt: skip
-    return np.concatenate(parts, axis=-1)
-
-
 def delayed(targets: Array, delay: Rows) -> Array:
     """Return what reaches the drives at each physics step of a period.
 
@@ -103,15 +65,6 @@ def delayed(targets: Array, delay: Rows) -> Array:
     return np.asarray(targets[periods_ago, np.arange(len(delay))[:, None]])
 
 
-def standing_height_m(joint_pos: Array) -> Array:
-    """Return how high the bases of level robots are [robots] that stand like this [robots, 12]."""
-    hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, len(LEGS), 3), -1, 0)
-    below_hip = THIGH_LENGTH * np.cos(hip_y) + SHANK_LENGTH * np.cos(hip_y + knee)
-    sideways = np.array([leg.thigh_offset[1] for leg in LEGS])
-    feet = below_hip * np.cos(hip_x) + sideways * np.sin(hip_x)
-    return np.asarray(FOOT_RADIUS + feet.max(axis=1))
-
-
 class Environment:
     """Robots that learn to walk.
 
@@ -124,11 +77,8 @@ class Environment:
         """Make `count` robots; all that is random follows from `seed`."""
         self.count, self.difficulty = count, 0.0
         self.means: dict[str, float] = {}
-        self._random = np.random.default_rng(seed)
-        rough = round(ROUGH_SHARE * count)
+        self._draws, rough = Draws(count, seed=seed), round(ROUGH_SHARE * count)
         self._rough = np.arange(count - rough, count)
-        self._near = np.arange(count) < NEAR_SHARE * count
-        self._reach = np.where(self._near, NEAR_REACH, 1.0)[:, None]
         self._robots = Robots(count, rough=rough, threads=threads)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
@@ -142,7 +92,7 @@ class Environment:
     def reset(self) -> tuple[Array, Array]:
         """Start all episodes, at random ages so that they do not end together."""
         self._start(np.arange(self.count))
-        self._age = self._random.integers(0, EPISODE_TICKS, self.count)
+        self._age = self._draws.ages(EPISODE_TICKS)
         return self._observations()
 
     def randomise(self) -> tuple[Array, Array]:
@@ -181,22 +131,9 @@ class Environment:
 
     def _draw_dynamics(self) -> None:
         """Draw the dynamics of every robot and the rough ground."""
-        spread = self._random.uniform(-1.0, 1.0, (self.count, 8))
-        spread *= self.difficulty * self._reach
-        self._dynamics = Dynamics(
-            friction=0.85 + 0.45 * spread[:, 0],
-            payload_kg=2.5 * spread[:, 1],
-            com_offset_m=spread[:, 2:5] * [0.03, 0.02, 0.02],
-            stiffness=1.0 + 0.15 * spread[:, 5],
-            damping=1.0 + 0.15 * spread[:, 6],
-            armature_kgm2=BEGINNERS_ARMATURE_KGM2 * (1.0 - self.difficulty)
-            + 0.005 * np.abs(spread[:, 7]),
-            gravity_unit=self._draw_slopes(),
-        )
+        self._dynamics = self._draws.dynamics(self.difficulty)
         self._robots.randomise(
-            self._dynamics,
-            step_m=STEP_M * self.difficulty,
-            seed=int(self._random.integers(1 << 30)),
+            self._dynamics, step_m=STEP_M * self.difficulty, seed=self._draws.seed()
         )
 
     def _motion(self, sent: Array, joint_vel_before: Array) -> Motion:
@@ -258,8 +195,6 @@ class Environment:
             quat, robots.gravity_unit, robots.qvel[:, 3:6], self._command, robots.qpos[:, 7:],
             robots.qvel[:, 6:], self._actions[0],
         )  # fmt: skip
-        noise = self.difficulty * self._reach * NOISE
-        noise *= self._random.uniform(-1.0, 1.0, exact.shape)
         up = np.broadcast_to([0.0, 0.0, 1.0], (self.count, 3))
         extras = [
             rotate_inverse(quat, robots.qvel[:, :3]), rotate_inverse(quat, up)[:, :2],
@@ -267,70 +202,32 @@ class Environment:
             self._drift, self._dynamics.friction[:, None], self._dynamics.payload_kg[:, None],
             self._delay[:, None] / DECIMATION,
         ]  # fmt: skip
-        return exact + noise, np.concatenate([exact, *extras], axis=1)
+        noisy = exact + self._draws.noise(self.difficulty)
+        return noisy, np.concatenate([exact, *extras], axis=1)
 
     def _disturb(self) -> None:
         """Give the commands and kicks that are due."""
-        self._draw_commands(np.flatnonzero(self._age % COMMAND_TICKS == 0))
-        due = np.flatnonzero(self._age % COMMAND_TICKS == KICK_PHASE_TICKS)
-        kick = self.difficulty * self._random.uniform(-1.0, 1.0, (len(due), 6))
-        self._robots.qvel[due, :6] += kick * [1.1, 1.1, 0.0, 0.4, 0.4, 0.4]
+        phase = self._age % COMMAND_TICKS
+        self._command_anew(np.flatnonzero(phase == 0))
+        due = np.flatnonzero(phase == KICK_PHASE_TICKS)
+        self._robots.qvel[due, :6] += self._draws.kicks(len(due), self.difficulty)
 
-    def _draw_commands(self, rows: Rows) -> None:
-        """Draw commands: in the end 20 % zero, 40 % on one axis only, the rest on all three.
-
-        A beginner is asked to go nearly always: one that may stand learns to stand.
-        """
-        limit, still = 0.6 + 0.25 * self.difficulty, 0.05 + 0.15 * self.difficulty
-        command = self._random.uniform(-limit, limit, (len(rows), 3))
-        kind = self._random.random(len(rows))
-        axis = np.eye(3)[self._random.integers(0, 3, len(rows))]
-        single = axis * np.sign(command) * np.maximum(np.abs(command), 0.3 * limit)
-        command = np.where((kind < still + 0.4)[:, None], single, command)
-        command[(kind < still) | (np.abs(command).max(axis=1) < 0.08)] = 0.0
-        self._command[rows], self._drift[rows] = command, 0.0
-
-    def _draw_slopes(self) -> Array:
-        """Draw directions of gravity [robots, 3] in the floor's frame: down, or aslant."""
-        sloped = ~self._near & (self._random.random(self.count) < SLOPED_SHARE)
-        angle = sloped * self.difficulty * SLOPE_RAD * self._random.random(self.count)
-        heading = self._random.uniform(-np.pi, np.pi, self.count)
-        x, y = np.sin(angle) * np.cos(heading), np.sin(angle) * np.sin(heading)
-        return np.stack([x, y, -np.cos(angle)], axis=1)
-
-    def _draw_delays(self, count: int) -> Rows:
-        """Draw latencies in physics steps: up to 20 ms, for one robot in four up to 40 ms."""
-        longest = np.where(self._random.random(count) < 0.25, 2 * DECIMATION, DECIMATION)
-        return np.floor(self._random.random(count) * (1 + self.difficulty * longest)).astype(int)
+    def _command_anew(self, rows: Rows) -> None:
+        self._command[rows] = self._draws.commands(len(rows), self.difficulty)
+        self._drift[rows] = 0.0
 
     def _start(self, rows: Rows) -> None:
         """Let the given robots begin anew: handed over standing, or thrown near the same pose."""
-        n = len(rows)
-        handed = self._random.random(n) < HANDED_OVER_SHARE * self.difficulty
-        qpos, qvel = self._draw_poses(handed)
+        draws, n = self._draws, len(rows)
+        handed = draws.handed_over(n, self.difficulty)
+        qpos, qvel = draws.poses(handed)
         self._robots.place(rows, qpos, qvel)
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
-        self._delay[rows], self._age[rows] = self._draw_delays(n), 0
-        self._draw_commands(rows)
+        self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
+        self._command_anew(rows)
         self._command[rows[handed]] = 0.0
         self._age[rows[handed]] = COMMAND_TICKS - HANDED_OVER_TICKS
-
-    def _draw_poses(self, handed: Bools) -> tuple[Array, Array]:
-        """Draw positions [n, 19] and velocities [n, 18] of robots that are handed over or not."""
-        n, random = len(handed), self._random
-        reach = np.where(handed, 0.1, 1.0)[:, None]
-        qpos, qvel = np.zeros((n, 19)), np.zeros((n, 18))
-        lean, yaw = reach * random.uniform(-0.05, 0.05, (n, 2)), random.uniform(-1.0, 1.0, n)
-        quat_wxyz = np.column_stack([np.cos(yaw * np.pi / 2), lean, np.sin(yaw * np.pi / 2)])
-        qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
-        bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
-        qpos[:, 7:] = STANDING_RAD + reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
-        qpos[:, 7:] += np.outer(bent, BENT_RAD * _BENDING) + np.outer(wide, WIDE_RAD * _WIDENING)
-        thrown_m = 0.35 + random.uniform(-0.02, 0.02, n)
-        qpos[:, 2] = np.where(handed, standing_height_m(qpos[:, 7:]), thrown_m)
-        qvel[:, :6] = reach * random.uniform(-0.4, 0.4, (n, 6))
-        return qpos, qvel
 
     def _quat_xyzw(self) -> Array:
         return np.roll(self._robots.qpos[:, 3:7], -1, axis=1)

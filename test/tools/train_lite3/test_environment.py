@@ -17,18 +17,15 @@ from robot_sim.model import build_model
 from robot_sim.walk import walk
 from robot_sim.world import World
 from tools.closed_loop import ControlledPolicy, RecordingBackend
+from tools.train_lite3.draws import standing_height_m
 from tools.train_lite3.environment import (
-    ACTION_SCALE_RAD,
-    ACTION_SIZE,
     CRITIC_SIZE,
     EPISODE_TICKS,
     FALL_REWARD,
-    OBS_SIZE,
     Environment,
     delayed,
-    observe,
-    standing_height_m,
 )
+from tools.train_lite3.layout import ACTION_SCALE_RAD, ACTION_SIZE, OBS_SIZE, observe
 from tools.train_lite3.physics import DECIMATION
 
 BUNDLE = Path(__file__).resolve().parents[3] / "config" / "bundles" / "lite3_walk"
@@ -124,7 +121,7 @@ def test_episodes_end_with_their_time_which_is_no_fall() -> None:
 
 
 def test_commands_stop_turn_and_go_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.train_lite3.environment.HANDED_OVER_SHARE", 0.0)
+    monkeypatch.setattr("tools.train_lite3.draws.HANDED_OVER_SHARE", 0.0)
     made = Environment(400, seed=3)
     made.difficulty = 1.0
     obs, _ = made.reset()
@@ -138,8 +135,8 @@ def test_commands_stop_turn_and_go_everywhere(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_robots_are_handed_over_standing_and_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.train_lite3.environment.HANDED_OVER_SHARE", 1.0)
-    monkeypatch.setattr("tools.train_lite3.environment.NOISE", np.zeros(OBS_SIZE))
+    monkeypatch.setattr("tools.train_lite3.draws.HANDED_OVER_SHARE", 1.0)
+    monkeypatch.setattr("tools.train_lite3.draws.NOISE", np.zeros(OBS_SIZE))
     made = environment(difficulty=1.0)
     for _ in range(5):
         step = made.step(STILL)
