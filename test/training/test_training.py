@@ -16,8 +16,8 @@ from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import PolicyError
 from robot_sim.figures import Array
 from tools.train_lite3.__main__ import main, train
-from tools.train_lite3.layout import OBS_SIZE
 from tools.train_lite3.export import export, make_bundle
+from tools.train_lite3.layout import OBS_SIZE
 from tools.train_lite3.ppo import Agent
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
