@@ -18,7 +18,7 @@ from tools.setup.ros import Ros
 from tools.setup.wheels import repair_cmake_files, write_local_setup
 
 FOLDER = Path(__file__).parent
-REQUIREMENTS = ("run", "sim", "dev")
+REQUIREMENTS = ("run", "sim", "tools", "dev")
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,9 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one error of this package for input that its user can correct."""
+
+from policy_inference.errors import PolicyError
+
+
+class ToolError(PolicyError):
+    """Input that a tool cannot use: says where, expected, found and the remedy."""

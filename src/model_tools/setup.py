@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Installs model_tools; colcon runs it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "model_tools"
+SHARE = f"share/{PACKAGE}"
+
+
+def files(pattern: str) -> list[str]:
+    """Return the files that match `pattern`, relative to this folder."""
+    return sorted(str(path) for path in Path().glob(pattern) if path.is_file())
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="From a training run to a proven policy bundle: export, import, compile, compare.",
+    author="The policy_inference authors",
+    author_email="policy-inference@users.noreply.github.com",
+    maintainer="The policy_inference authors",
+    maintainer_email="policy-inference@users.noreply.github.com",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["py.typed"]},
+    zip_safe=False,
+    install_requires=[
+        "setuptools", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime", "onnxsim", "PyYAML",
+        "rich", "rosbags", "safetensors",
+    ],
+    # torch: only to read checkpoints. test: with it, `colcon test` runs pytest.
+    extras_require={"torch": ["torch"], "test": ["pytest"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/environment", files("environment/*")),
+    ],
+    entry_points={
+        "console_scripts": ["model_tools = model_tools.cli:main"],
+    },
+)
