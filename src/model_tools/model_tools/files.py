@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs that are there once, whole, or not at all; nothing is replaced unless that is asked for."""
+"""Outputs that are there once, whole, or not at all; nothing is replaced unless asked for."""
 
 from __future__ import annotations
 
