@@ -8,8 +8,6 @@ observation are those that run on a robot; only the topics in between are left o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from policy_inference.bundle.load import Bundle
@@ -24,6 +22,7 @@ from robot_sim.drives import DriveCommand
 from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
+_ALTERING = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
 _SENSED = ("joint_states", "imu/data", "odom", "cmd_vel")
 
 
@@ -35,6 +34,7 @@ class ControlledPolicy:
 
     Attributes:
         controller: What ticks.
+        altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
         refusal: Why it was not allowed to run when it last asked; empty where it was.
     """
 
@@ -64,6 +64,7 @@ class ControlledPolicy:
         self._names, self._period_ns = contract.joints.names, contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
         self._asked_to_stand, self.refusal = False, ""
+        self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         """Sense, act as the operator, tick.
@@ -87,17 +88,16 @@ class ControlledPolicy:
             entry.accept(now_ns, now_ns or None, now_ns)
         self._operate()
         targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        self._count_alterations()
         if targets is None:
             raise PolicyError("the controller has no targets yet: its fault behaviour needs a pose")
         return drive_command(self._names, targets)
 
-    @property
-    def altered_ticks(self) -> int:
-        """Ticks, at most, in which guard rules 7 and 8 changed a target."""
-        counters: Mapping[str, int] = self.controller.snapshot().counters
-        return sum(
-            counters[rule.value] for rule in (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
-        )
+    def _count_alterations(self) -> None:
+        counters = self.controller.snapshot().counters
+        alterations = sum(counters[rule.value] for rule in _ALTERING)
+        self.altered_ticks += alterations != self._alterations
+        self._alterations = alterations
 
     def _operate(self) -> None:
         if not self._asked_to_stand:

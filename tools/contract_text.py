@@ -14,14 +14,14 @@ _WIDTH = 84  # PyYAML breaks a line after the word that passes the width
 _INDENT = "  "
 
 
-def set_section(text: str, key: str, value: Mapping[str, Any]) -> str:
-    """Return the text with a section of block style in the place of the one with this key.
+def set_section(text: str, key: str, value: Mapping[str, Any] | str) -> str:
+    """Return the text with a section of block style, or a word, in the place of this key's.
 
     Args:
         text: YAML whose sections are mappings in block style, indented by two spaces.
         key: `nominal`, or `model.golden` for a section inside another; that one must exist.
             A key that is not there is added at the end of the file or of the section around it.
-        value: What the section shall hold.
+        value: What the section, or the key, shall hold.
 
     Raises:
         ValueError: The section around it is missing.
@@ -82,7 +82,7 @@ def _find(
     return first, last
 
 
-def _dump(name: str, value: Mapping[str, Any], depth: int) -> list[str]:
+def _dump(name: str, value: Mapping[str, Any] | str, depth: int) -> list[str]:
     """Return the section's lines; lists and maps of plain values are in flow style."""
     text = yaml.safe_dump(
         {name: value}, sort_keys=False, default_flow_style=None, allow_unicode=True,

@@ -21,7 +21,8 @@ from tools.acceptance.cases import (
     steady,
     steady_cases,
 )
-from tools.acceptance.report import gates_table, read_figures
+from tools.acceptance.figures import read_figures
+from tools.acceptance.tables import gates_table
 from tools.acceptance.trial import Outcome, try_case
 from tools.complete_bundle import complete_bundle
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ import pytest
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
-from policy_inference.interfaces import Backend
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import Backend, Tensor
 from robot_sim.faults import Fault
 from robot_sim.ground import Ground
-from tools.acceptance import report
 from tools.acceptance.__main__ import main
 from tools.acceptance.accept import REPORT, record
-from tools.acceptance.cases import Case, Limits, all_cases, mixed, push_cases, steady
+from tools.acceptance.cases import Case, Limits, all_cases, mixed, mixed_cases, push_cases, steady
+from tools.acceptance.figures import read_figures, write_figures
+from tools.acceptance.recording import write_recording
+from tools.acceptance.tables import cases_table, gates_table, verdict
 from tools.acceptance.trial import Outcome, try_case
+from tools.contract_text import set_section
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SHORT = Case(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
@@ -100,13 +104,48 @@ def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
     assert outcome.survived_s == 0.0
     assert outcome.stopped_by.startswith("READY: RUN refused: too far from the stand pose")
     assert len(trace.time_s) > 0
-    report.write_figures([outcome], tmp_path / "figures.json")
+    write_figures([outcome], bundle.contract, tmp_path / "figures.json")
     text = (tmp_path / "figures.json").read_text("utf-8")
-    assert json.loads(text)[0]["tilt_deg"] is None
+    assert json.loads(text)["outcomes"][0]["tilt_deg"] is None
     assert "NaN" not in text
-    (read,) = report.read_figures(tmp_path / "figures.json")
+    (read,) = read_figures(tmp_path / "figures.json")
     assert np.isnan([read.tilt_deg, *read.error]).all()
     assert dataclasses.replace(read, **UNMEASURED) == dataclasses.replace(outcome, **UNMEASURED)
+
+
+class Still:
+    """A policy that stands in the default pose whatever it is told."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.details, self.inputs = "still", backend.details, backend.inputs
+        self.outputs: Mapping[str, Tensor] = {
+            name: np.zeros_like(array) for name, array in backend.outputs.items()
+        }
+
+    def run(self) -> None:
+        """Leave the outputs at 0."""
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+def test_a_robot_that_only_stands_does_not_follow_mixed_commands(
+    bundle: Bundle, backend: Backend
+) -> None:
+    case = dataclasses.replace(mixed_cases()[-1], schedule=mixed(16.0, seed=1), duration_s=16.0)
+    outcome, _ = try_case(bundle, Still(backend), case)
+    assert outcome.survived
+    assert max(outcome.error) > 0.3
+    assert outcome.passed is False
+
+
+def test_a_controller_that_leaves_run_ends_the_walk(bundle: Bundle, backend: Backend) -> None:
+    lost = Still(backend)
+    np.copyto(lost.outputs["actions"], np.nan)
+    outcome, _ = try_case(bundle, lost, SHORT)
+    assert not outcome.survived
+    assert outcome.survived_s < 0.1
+    assert outcome.stopped_by
 
 
 def test_a_case_without_limits_is_only_measured(bundle: Bundle, backend: Backend) -> None:
@@ -154,23 +193,60 @@ def outcomes() -> list[Outcome]:
 
 
 def test_the_gates_are_a_table_with_a_column_per_policy() -> None:
-    table = report.gates_table({"ours": outcomes(), "theirs": outcomes()}).splitlines()
+    table = gates_table({"ours": outcomes(), "theirs": outcomes()}).splitlines()
     assert table[0] == "| gate (robot_sim, lockstep) | wanted | ours | theirs |"
     cell = "0.010, 0.020, 0.030"
     assert f"| error at (0, 0.5, 0) | <= 0.04 each | {cell} | {cell} |" in table
-    assert "| pushes of 100 N for 0.1 s survived | 8 of 8 | 7 of 8 | 7 of 8 |" in table
-    assert "| mixed 10 minutes, survived, s | 600 | 600 | 600 |" in table
+    assert "| pushes of 100 N for 0.1 s survived | 8 of 8 | **7 of 8** | **7 of 8** |" in table
+    assert "| mixed 10 minutes, survived | 1 of 1 | 1 of 1 | 1 of 1 |" in table
 
 
 def test_the_cases_are_a_table_that_marks_what_did_not_hold() -> None:
-    table = report.cases_table(outcomes()).splitlines()
+    table = cases_table(outcomes()).splitlines()
     assert len(table) == 2 + len(all_cases())
     assert table[6].startswith("| pushed from front at 0 m/s | **no** | 5.4 of 10 | 0.010,")
 
 
 def test_figures_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    report.write_figures(outcomes(), tmp_path / "figures.json")
-    assert report.read_figures(tmp_path / "figures.json") == outcomes()
+    write_figures(outcomes(), load_bundle(OURS).contract, tmp_path / "figures.json")
+    assert read_figures(tmp_path / "figures.json") == outcomes()
+
+
+def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
+    for text in ("", "[]", "{}", '{"outcomes": [{"a": 1}]}', '{"outcomes": 3}'):
+        (tmp_path / "figures.json").write_text(text, "utf-8")
+        with pytest.raises(PolicyError, match=r"figures\.json: expected the figures"):
+            read_figures(tmp_path / "figures.json")
+
+
+def test_every_policy_has_a_column_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    folders = [shutil.copytree(OURS, tmp_path / name / "bundle") for name in ("a", "b", "c")]
+    for folder in folders:
+        record(folder, outcomes())
+    monkeypatch.setattr("tools.acceptance.__main__.accept", lambda *_, **__: outcomes())
+    arguments = ["--bundle", str(folders[0]), "--output", str(tmp_path / "out"), "--beside"]
+    assert main([*arguments, *map(str, folders[1:])]) == 1
+    head = (tmp_path / "out" / "gates.md").read_text("utf-8").splitlines()[0]
+    assert all(str(folder) in head for folder in folders)
+    assert "not accepted: 1 of 23 cases failed: pushed from front at 0 m/s" in caplog.text
+    assert verdict([]) == "accepted: all 0 cases held"
+
+
+def test_recording_keeps_the_reports_of_other_artifacts(tmp_path: Path) -> None:
+    folder = shutil.copytree(OURS, tmp_path / "bundle")
+    contract = folder / "policy.yaml"
+    known = load_bundle(OURS).contract
+    text = contract.read_text("utf-8")
+    for key, entries in (("model.artifacts", known.model.artifacts), ("reports", known.reports)):
+        stated = dataclasses.asdict(entries["onnx"]).items()
+        entry = {name: value for name, value in stated if value}
+        text = set_section(text, key, {"onnx": entry, "rknn": dict(entry)})
+    contract.write_text(text, "utf-8")
+    record(folder, outcomes())
+    assert set(load_bundle(folder).contract.reports) == {"onnx", "rknn"}
 
 
 def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
@@ -178,14 +254,14 @@ def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     record(folder, outcomes())
     bundle = load_bundle(folder)
     assert bundle.contract.reports["onnx"].file == str(REPORT)
-    assert report.read_figures(folder / REPORT) == outcomes()
+    assert read_figures(folder / REPORT) == outcomes()
 
 
 def test_a_recording_has_imu_torques_and_forces_of_every_tick(
     bundle: Bundle, backend: Backend, tmp_path: Path
 ) -> None:
     _, trace = try_case(bundle, backend, SHORT)
-    report.write_recording(trace, tmp_path)
+    write_recording(trace, tmp_path)
     recording = json.loads((tmp_path / "ten_minutes.json").read_text("utf-8"))
     ticks = len(trace.time_s)
     assert recording["rate_hz"] == 50.0
@@ -213,4 +289,4 @@ def test_a_robot_that_does_not_get_up_has_failed(bundle: Bundle, backend: Backen
     assert outcome.survived_s == 0.0
     assert outcome.stopped_by
     assert not outcome.survived
-    assert "| short | **no** | 0.0 of 3 | nan, nan, nan | nan |" in report.cases_table([outcome])
+    assert "| short | **no** | 0.0 of 3 | nan, nan, nan | nan |" in cases_table([outcome])

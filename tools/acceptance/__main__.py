@@ -14,13 +14,16 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
-from tools.acceptance import report
 from tools.acceptance.accept import REPORT, accept, record
+from tools.acceptance.figures import read_figures, write_figures
+from tools.acceptance.tables import cases_table, gates_table, verdict
+from tools.arguments import positive_count
 
 _log = logging.getLogger("acceptance")
 
@@ -28,31 +31,45 @@ _log = logging.getLogger("acceptance")
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    try:
+        return _accept(given)
+    except (PolicyError, SimError, OSError, BrokenProcessPool) as error:
+        _log.error("acceptance: %s", error)
+        return 1
+    except KeyboardInterrupt:
+        _log.error("acceptance: interrupted; nothing was recorded")
+        return 130
+
+
+def _accept(given: argparse.Namespace) -> int:
+    # Read before minutes are spent.
+    others = {str(path): read_figures(path / REPORT) for path in given.beside}
+    contract, output = load_bundle(given.bundle).contract, given.output
+    output.mkdir(parents=True, exist_ok=True)
+    outcomes = accept(given.bundle, output, processes=given.processes)
+    gates = gates_table({str(given.bundle): outcomes} | others)
+    write_figures(outcomes, contract, output / "figures.json")
+    (output / "gates.md").write_text(gates + "\n", "utf-8")
+    (output / "cases.md").write_text(cases_table(outcomes) + "\n", "utf-8")
+    if given.record:
+        record(given.bundle, outcomes)
+    _log.info("\n%s\n\n%s\n%s has every case; the pictures show the ten minutes", gates,
+              verdict(outcomes), output / "cases.md")  # fmt: skip
+    return 0 if all(outcome.passed is not False for outcome in outcomes) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="acceptance", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--beside", type=Path, nargs="*", default=[],
-                        help="folders of bundles with a report, for columns beside it")
+                        help="folders of other bundles with a report, for columns beside it")
     parser.add_argument("--record", action="store_true",
                         help="write the figures into the bundle, as its report")
-    parser.add_argument("--processes", type=int, default=2, help="cases tried at a time")
-    given = parser.parse_args(args)
-    given.output.mkdir(parents=True, exist_ok=True)
-    try:
-        outcomes = accept(given.bundle, given.output, processes=given.processes)
-        others = {path.name: report.read_figures(path / REPORT) for path in given.beside}
-    except (PolicyError, SimError, OSError) as error:
-        _log.error("acceptance: %s", error)
-        return 1
-    if given.record:
-        record(given.bundle, outcomes)
-    gates = report.gates_table({load_bundle(given.bundle).contract.name: outcomes} | others)
-    report.write_figures(outcomes, given.output / "figures.json")
-    (given.output / "gates.md").write_text(gates + "\n", "utf-8")
-    (given.output / "cases.md").write_text(report.cases_table(outcomes) + "\n", "utf-8")
-    _log.info("\n%s\n\nresults in %s", gates, given.output)
-    return 0 if all(outcome.passed is not False for outcome in outcomes) else 1
+    parser.add_argument("--processes", type=positive_count, default=2, help="cases at a time")
+    return parser
 
 
 if __name__ == "__main__":

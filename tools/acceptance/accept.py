@@ -8,13 +8,17 @@ import dataclasses
 import functools
 import logging
 import multiprocessing
+import signal
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
-from tools.acceptance import report
 from tools.acceptance.cases import Case, all_cases
+from tools.acceptance.figures import write_figures
+from tools.acceptance.recording import write_recording
+from tools.acceptance.tables import case_row
 from tools.acceptance.trial import Outcome, try_case
 from tools.contract_text import set_section
 
@@ -27,28 +31,43 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
     """Try all cases in parallel; write the recording of the ten minutes to `recordings`.
 
     Raises:
-        PolicyError: The bundle cannot be loaded, or does not walk at all.
+        PolicyError: The bundle cannot be loaded, or does not fit the robot.
+        BrokenProcessPool: A process was killed.
     """
     load_bundle(bundle)  # what is wrong with it is said here, once
     cases, outcomes = all_cases(), dict[str, Outcome]()
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)
     work = functools.partial(_try, bundle, recordings)
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for outcome in pool.imap_unordered(work, queue):
-            outcomes[outcome.name] = outcome
-            _log.info("%d of %d: %s", len(outcomes), len(cases), report.case_row(outcome))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent) as pool:
+        try:
+            for future in as_completed([pool.submit(work, case) for case in queue]):
+                outcome = future.result()
+                outcomes[outcome.name] = outcome
+                _log.info("%d of %d: %s", len(outcomes), len(cases), case_row(outcome))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [outcomes[case.name] for case in cases]
 
 
 def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the figures into a bundle, in the place of its former report."""
+    """Write the figures into a bundle, in the place of its former report; other reports stay."""
     file, contract = bundle / REPORT, bundle / CONTRACT_FILE
     file.parent.mkdir(exist_ok=True)
-    report.write_figures(outcomes, file)
+    loaded = load_bundle(bundle).contract
+    write_figures(outcomes, loaded, file)
     entry = dataclasses.asdict(file_entry(file, bundle))
-    text = set_section(contract.read_text("utf-8"), "reports", {"onnx": entry})
-    contract.write_text(text, "utf-8")
+    others = {name: dataclasses.asdict(report) for name, report in loaded.reports.items()}
+    text = set_section(contract.read_text("utf-8"), "reports", others | {"onnx": entry})
+    growing = contract.with_name(f".{CONTRACT_FILE}.growing")
+    growing.write_text(text, "utf-8")
+    growing.replace(contract)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _try(folder: Path, recordings: Path, case: Case) -> Outcome:
@@ -60,5 +79,5 @@ def _try(folder: Path, recordings: Path, case: Case) -> Outcome:
     finally:
         backend.close()
     if case.group == "long":
-        report.write_recording(trace, recordings)
+        write_recording(trace, recordings)
     return outcome

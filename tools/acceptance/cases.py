@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a walking policy is asked to do: one case per walk.
 
-Errors are |mean velocity after 2 s - command| in the yaw-aligned base frame.
+Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, and
+where there are several commands the mean of those.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from robot_sim.walk import Schedule, evenly_timed
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
 LATENCIES_MS = (0, 5, 10, 15, 20)
+LONG_SEED, OTHER_SEEDS = 2, (5, 6, 7, 8)
 SIDES = ("front", "rear", "left", "right")
+FOLLOWS = 0.2
+"""Error on any axis up to which a robot follows jumping commands; one that stands has 0.35."""
 Velocity = tuple[float, float, float]
 
 
@@ -118,15 +122,21 @@ def mixed_cases() -> list[Case]:
     return [
         Case(name=f"mixed, friction {friction:g}, {latency_ms} ms", group=f"mixed {friction:g}",
              schedule=mixed(60.0, seed=1), duration_s=60.0, friction=friction,
-             latency_ms=latency_ms)
+             latency_ms=latency_ms, limits=Limits(error=FOLLOWS))
         for friction in (0.4, 1.0) for latency_ms in LATENCIES_MS
     ]  # fmt: skip
 
 
-def long_case() -> Case:
-    """Return ten minutes of jumping commands."""
-    return Case(name="mixed, 10 minutes", group="long", schedule=mixed(600.0, seed=2),
-                duration_s=600.0, limits=Limits(tilt_deg=20.0, altered_share=0.001))  # fmt: skip
+def long_cases() -> list[Case]:
+    """Return ten minutes of jumping commands; and others, since one draw may be a lucky one."""
+    limits = Limits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
+    first = Case(name="mixed, 10 minutes", group="long", schedule=mixed(600.0, seed=LONG_SEED),
+                 duration_s=600.0, limits=limits)  # fmt: skip
+    return [first] + [
+        dataclasses.replace(first, name=f"mixed, 10 minutes, draw {seed}", group="long again",
+                            schedule=mixed(600.0, seed=seed), limits=None)
+        for seed in OTHER_SEEDS
+    ]  # fmt: skip
 
 
 def beyond_cases() -> list[Case]:
@@ -161,4 +171,4 @@ def beyond_cases() -> list[Case]:
 
 def all_cases() -> list[Case]:
     """Return all cases in the order of the tables."""
-    return [*steady_cases(), *push_cases(), *mixed_cases(), long_case(), *beyond_cases()]
+    return [*steady_cases(), *push_cases(), *mixed_cases(), *long_cases(), *beyond_cases()]

@@ -12,7 +12,7 @@ import numpy as np
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import Backend, Mode, Tensor
 from robot_sim.faults import FaultPlan
-from robot_sim.metrics import SETTLE_S, velocity_yaw_aligned
+from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
@@ -31,13 +31,14 @@ class Outcome:
     Attributes:
         name, group: Those of the case.
         passed: Whether it held its limits; None where it has none.
-        survived_s, duration_s: How long the robot walked, and should have.
-        error: |mean velocity after 2 s - mean command| of vx, vy (m/s) and wz (rad/s).
+        survived_s, duration_s: How long the robot was on its feet in RUN, and should have been.
+        error: |mean velocity after 2 s of a command - command| of vx, vy (m/s) and wz (rad/s),
+            its mean over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action from tick to tick|, after 2 s.
-        altered_share: Share of ticks in which the guard changed a target, at most.
-        stopped_by: Why the controller left RUN; empty where it did not.
+        altered_share: Share of ticks in which the guard changed a target.
+        stopped_by: Why the controller left RUN, or that the robot fell; empty where neither.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Outcome:
     @property
     def survived(self) -> bool:
         """Whether the robot was on its feet, in RUN, to the end."""
-        return self.survived_s >= self.duration_s and not self.stopped_by
+        return self.survived_s >= self.duration_s
 
 
 def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Trace]:
@@ -78,20 +79,26 @@ def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Tra
     world.reset_saturated_share()
     altered, first, start_s = policy.altered_ticks, recorder.runs, world.time_ns / NS_PER_S
     trace = walk(world, policy, case.schedule, duration_s=case.duration_s,
-                 rate_hz=contract.rate_hz, faults=FaultPlan(case.faults(start_s)))  # fmt: skip
+                 rate_hz=contract.rate_hz, faults=FaultPlan(case.faults(start_s)),
+                 until=lambda _: world.fallen or _has_stopped(policy))  # fmt: skip
     snapshot = policy.controller.snapshot()
+    stopped = _has_stopped(policy)
     actions = recorder.recorded()[contract.action.output][first:]
     outcome = Outcome(
         name=case.name, group=case.group, passed=None, duration_s=case.duration_s,
-        survived_s=_span_s(trace) if world.fallen else case.duration_s,
+        survived_s=_span_s(trace) if stopped or world.fallen else case.duration_s,
         error=_error(trace), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
         torque_limit_share=world.saturated_share,
         action_change=_action_change(actions, contract.rate_hz),
         altered_share=(policy.altered_ticks - altered) / len(trace.time_s),
-        stopped_by="" if snapshot.mode is Mode.RUN else snapshot.reason,
+        stopped_by=snapshot.reason if stopped else "fell" if world.fallen else "",
     )  # fmt: skip
     judged = None if case.limits is None else _holds(outcome, case.limits)
     return dataclasses.replace(outcome, passed=judged), trace
+
+
+def _has_stopped(policy: ControlledPolicy) -> bool:
+    return policy.controller.mode not in (Mode.RUN, Mode.HOLD)
 
 
 def _did_not_walk(case: Case, policy: ControlledPolicy) -> Outcome:
@@ -113,7 +120,7 @@ def _span_s(trace: Trace) -> float:
 def _holds(outcome: Outcome, limits: Limits) -> bool:
     return (
         outcome.survived
-        and max(outcome.error) <= limits.error
+        and all(error <= limits.error for error in outcome.error)
         and outcome.tilt_deg <= limits.tilt_deg
         and outcome.torque_limit_share <= limits.torque_limit_share
         and outcome.action_change <= limits.action_change
@@ -122,9 +129,13 @@ def _holds(outcome: Outcome, limits: Limits) -> bool:
 
 
 def _error(trace: Trace) -> tuple[float, float, float]:
-    settled = _settled(trace)
-    difference = velocity_yaw_aligned(trace)[settled] - trace.command[settled]
-    vx, vy, wz = np.abs(difference.mean(axis=0)).tolist()
+    """Return the mean error of the commands that lasted; of all rows where none did."""
+    segments = measure(trace).segments
+    if segments:
+        errors = np.array([segment.error for segment in segments])
+    else:
+        errors = np.abs((velocity_yaw_aligned(trace) - trace.command).mean(axis=0, keepdims=True))
+    vx, vy, wz = errors.mean(axis=0).tolist()
     return vx, vy, wz
 
 
@@ -133,9 +144,3 @@ def _action_change(actions: Tensor, rate_hz: float) -> float:
     settled = actions[round(SETTLE_S * rate_hz) :]
     changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
     return float(np.abs(changes).mean()) if len(changes) else float("nan")
-
-
-def _settled(trace: Trace) -> slice:
-    """Return the rows after the settling time; all where the robot did not last that long."""
-    first = int(np.searchsorted(trace.time_s, trace.time_s[0] + SETTLE_S - 1e-9))
-    return slice(first if first < len(trace.time_s) - 2 else 0, None)

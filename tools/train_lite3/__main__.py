@@ -21,13 +21,14 @@ import torch
 
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
+from tools.arguments import positive_count, seed
 from tools.train_lite3.curve import Curve
 from tools.train_lite3.environment import Environment
-from tools.train_lite3.export import CHECKPOINT_FILE, MODEL_FILE, export, make_bundle
+from tools.train_lite3.export import CHECKPOINT_FILE, MODEL_FILE, export, make_bundle, save
 from tools.train_lite3.ppo import Agent
 from tools.train_lite3.trainer import Trainer
 
-LOG_EVERY = 20
+LOG_EVERY, ROBOTS = 20, 256
 _log = logging.getLogger("train_lite3")
 
 
@@ -42,7 +43,7 @@ def train(output: Path, *, seed: int, samples: int, robots: int, threads: int) -
             figures = trainer.iterate()
             if trainer.iterations % LOG_EVERY == 0 or trainer.done:
                 curve.add(trainer.samples, figures)
-                torch.save(trainer.agent.state_dict(), output / CHECKPOINT_FILE)
+                save(trainer.agent, output / CHECKPOINT_FILE)
                 _log.info(curve.progress(trainer.samples_wanted))
     return trainer.agent
 
@@ -51,8 +52,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
-    source = (f"PPO in MuJoCo from scratch: python -m tools.train_lite3 --seed {given.seed} "
-              f"--samples {given.samples} --robots {given.robots}")  # fmt: skip
+    source = (f"PPO in MuJoCo from scratch: make train SEED={given.seed} SAMPLES={given.samples}"
+              + (f", with --robots {given.robots}" if given.robots != ROBOTS else ""))  # fmt: skip
     if given.output.exists():
         _log.error("train_lite3: %s: expected no such folder yet, found one; choose another "
                    "--output", given.output)  # fmt: skip
@@ -62,39 +63,39 @@ def main(args: Sequence[str] | None = None) -> int:
         agent = train(given.output, seed=given.seed, samples=given.samples,
                       robots=given.robots, threads=given.threads)  # fmt: skip
         export(agent, given.output / MODEL_FILE)
-        bundle = make_bundle(given.output, source=source)
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_lite3: %s", error)
         return 1
     except KeyboardInterrupt:
         _log.error("train_lite3: interrupted; what there is so far is in %s", given.output)
         return 130
-    _log.info("%s; now: python -m tools.acceptance --bundle %s", bundle.path, bundle.path)
+    return _bundle(given.output, source)
+
+
+def _bundle(output: Path, source: str) -> int:
+    """Make the bundle; return the exit status."""
+    try:
+        bundle = make_bundle(output, source=source)
+    except (PolicyError, SimError, OSError) as error:
+        _log.error("train_lite3: no bundle: %s. Curve, checkpoint and model are in %s; a policy "
+                   "that does not walk yet needs more samples", error, output)  # fmt: skip
+        return 1
+    _log.info("%s\nnow: python -m tools.acceptance --bundle '%s' --output '%s'", bundle.path,
+              bundle.path, output / "acceptance")  # fmt: skip
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1, help="of all that is random")
-    parser.add_argument("--samples", type=_count, default=10_000_000,
+    parser.add_argument("--seed", type=seed, default=1, help="of all that is random")
+    parser.add_argument("--samples", type=positive_count, default=10_000_000,
                         help="policy steps of single robots to learn from")
-    parser.add_argument("--robots", type=_count, default=256, help="simulated at a time")
-    parser.add_argument("--threads", type=_count, default=1,
+    parser.add_argument("--robots", type=positive_count, default=ROBOTS, help="simulated at a time")
+    parser.add_argument("--threads", type=positive_count, default=1,
                         help="of physics and of learning; several seeds at once use cores better")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser
-
-
-def _count(text: str) -> int:
-    """Return a positive whole number, which may be written as 10e6."""
-    try:
-        value = int(float(text))
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
-    return value
 
 
 if __name__ == "__main__":

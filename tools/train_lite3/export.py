@@ -23,8 +23,20 @@ from tools.train_lite3.ppo import Agent
 CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_walk" / CONTRACT_FILE
 CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
 """What a training's folder holds at the end."""
+_NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET, TOLERANCE, COMPARED = 17, 1e-5, 1000
 LICENCE = "Apache-2.0"
+
+
+def save(agent: Agent, path: Path) -> None:
+    """Write the weights; a checkpoint that was there is replaced once the new one is whole.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    growing = path.with_suffix(".growing")
+    torch.save(agent.state_dict(), growing)
+    growing.replace(path)
 
 
 def export(agent: Agent, path: Path) -> None:
@@ -79,6 +91,8 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
                 "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}"}  # fmt: skip
     text = set_section(text, "model.artifacts.onnx", artifact)
     text = set_section(text, "provenance", provenance)
+    for name, value in _NEW.items():
+        text = set_section(text, name, value)
     with tempfile.TemporaryDirectory() as private:
         contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
         contract.mkdir()

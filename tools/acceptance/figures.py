@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of an acceptance as JSON: all outcomes, and what they are of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.errors import PolicyError
+from tools.acceptance.trial import Outcome
+
+_UNITS = {
+    "survived_s": "s, of duration_s",
+    "error": "|mean velocity after 2 s of a command - command|, mean of the commands: "
+    "vx m/s, vy m/s, wz rad/s",
+    "tilt_deg": "degrees, the largest",
+    "torque_limit_share": "0 to 1, of samples (joint x physics step)",
+    "action_change": "mean |change of the output per tick| after 2 s",
+    "altered_share": "0 to 1, of ticks in which the guard changed a target",
+    "passed": "true, false, or null where the case has no limits",
+    "null": "not measured",
+}
+
+
+def write_figures(outcomes: Sequence[Outcome], contract: JointContract, path: Path) -> None:
+    """Write all outcomes of a bundle; what was at `path` is replaced once the new file is whole."""
+    head = {
+        "policy": contract.name,
+        "version": contract.version,
+        "model_sha256": contract.model.artifacts["onnx"].sha256,
+        "units": _UNITS,
+    }
+    rows = [_plain(dataclasses.asdict(outcome)) for outcome in outcomes]
+    lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    text = f'{json.dumps(head, indent=1)[:-2]},\n "outcomes": [\n{lines}\n]}}\n'
+    growing = path.with_name(f".{path.name}.growing")
+    growing.write_text(text, "utf-8")
+    growing.replace(path)
+
+
+def read_figures(path: Path) -> list[Outcome]:
+    """Read a file written by `write_figures`.
+
+    Raises:
+        PolicyError: It is missing, or another kind of file.
+    """
+    try:
+        return [_outcome(row) for row in json.loads(path.read_text("utf-8"))["outcomes"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PolicyError(f"{path}: expected the figures of an acceptance, found {error!r}; "
+                          "write them with --record") from error
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Round figures to what is meant by them; what was not measured is null, as JSON has no NaN."""
+    def shorten(value: Any) -> Any:
+        if isinstance(value, float):
+            return None if np.isnan(value) else float(f"{value:.4g}")
+        return [shorten(entry) for entry in value] if isinstance(value, tuple) else value
+
+    return {name: shorten(value) for name, value in row.items()}
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    """Return an outcome from its plain figures."""
+    def measured(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(measured, value))
+        return float("nan") if value is None else value
+
+    kept = {"passed": row["passed"]}  # null there means that it has no limits
+    return Outcome(**{name: measured(value) for name, value in row.items()} | kept)

@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Types of command line arguments."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def positive_count(text: str) -> int:
+    """Return a positive whole number, which may be written as 10e6."""
+    value = _whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return value
+
+
+def seed(text: str) -> int:
+    """Return what seeds generators: a whole number from 0 to 2^31 - 1."""
+    value = _whole(text)
+    if not 0 <= value < 1 << 31:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^31 - 1, found "
+                                         f"{text!r}")  # fmt: skip
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(float(text))
+    except (ValueError, OverflowError):
+        return -1
