@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of a checkpoint's tensors before they are taken for the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from model_tools.checkpoints.search import may_be_actor
+from model_tools.checkpoints.statistics import Statistics
+from model_tools.errors import ToolError
+from model_tools.export_config import ExportConfig
+
+SHOWN = 8
+
+
+def require_normaliser(statistics: Statistics | None, config: ExportConfig) -> None:
+    """Check that the configuration says what becomes of running statistics, and of these only.
+
+    Raises:
+        ToolError: It says nothing, or there are none.
+    """
+    if statistics is not None and config.normaliser is None:
+        raise ToolError("normaliser: expected bake, keep or none, found nothing, while the "
+                        f"checkpoint has running statistics: {statistics}")
+    if statistics is None and config.normaliser in ("bake", "keep"):
+        raise ToolError(f"normaliser: {config.normaliser}: expected running statistics in the "
+                        "checkpoint, found none; leave it out if the training used none")
+
+
+def refuse_left_over(
+    tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
+) -> None:
+    """Refuse tensors that nobody needs: the network may be more than was described.
+
+    Raises:
+        ToolError: There are some that are not the critic's.
+    """
+    left = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()
+            if name not in used and may_be_actor(name, config)]
+    if left:
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        raise ToolError("actor: expected only the layers that the configuration describes, found "
+                        f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or "
+                        "name in `ignore` what the actor does not use")
+
+
+def refuse_not_finite(
+    tensors: Mapping[str, Tensor], used: Collection[str], statistics: Statistics | None
+) -> None:
+    """Check the values that are used.
+
+    Raises:
+        ToolError: Some are not finite, or a divisor is zero.
+    """
+    bad = [name for name, value in tensors.items()
+           if name in used and not bool(torch.isfinite(value).all())]
+    if bad:
+        raise ToolError(f"{', '.join(bad)}: expected finite values, found NaN or infinity; the "
+                        "training diverged, take an earlier checkpoint")
+    if statistics is not None and not bool((statistics.divisor > 0).all()):
+        raise ToolError(f"{statistics}: expected divisors above 0, found "
+                        f"{float(statistics.divisor.min()):g}; set `normaliser_epsilon`")

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Export a policy from a training's checkpoint to ONNX, proven to be the same function.
+
+Reads state dicts, checkpoints of rsl_rl, skrl and rl_games, and TorchScript. The model has the
+input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and gives h_out (c_out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+from pathlib import Path
+
+from model_tools.errors import ToolError
+
+OPSETS = range(11, 21)
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", type=Path, help="what the training saved")
+    parser.add_argument("--config", type=Path, required=True,
+                        help="YAML: obs_dim, act_dim, hidden_sizes, activation, ...")
+    parser.add_argument("--output", type=Path, required=True, help="ONNX file to write")
+    parser.add_argument("--opset", type=int, default=11, choices=OPSETS, metavar="N",
+                        help="version of ONNX's operators, 11 to 20 (default 11)")
+    parser.add_argument("--dynamic-batch", action="store_true",
+                        help="leave the number of robots open (default: 1)")
+    parser.add_argument("--check", type=Path, metavar="NPZ",
+                        help="observations (key obs, a row each) to compare on beside random ones")
+    parser.add_argument("--trust-code", action="store_true",
+                        help="load a TorchScript program, which can do anything while it loads")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export, prove, write, and show what was found.
+
+    Raises:
+        PolicyError: The checkpoint or the configuration cannot be used, or the model differs.
+        OSError: A file cannot be read or written.
+    """
+    _require_torch()
+    from model_tools import export_onnx
+    from model_tools.checkpoints.policy import read_policy
+    from model_tools.export_config import read_config
+    from model_tools.export_report import show
+    from model_tools.parity import random_rows, read_rows
+    from policy_inference.bundle.load import sha256_of
+
+    config = read_config(given.config)
+    rows = [] if given.check is None else [read_rows(given.check, config.obs_dim)]
+    policy = read_policy(given.checkpoint, config, trust_code=given.trust_code)
+    model = export_onnx.make_model(
+        policy, obs_dim=config.obs_dim, opset=given.opset, dynamic_batch=given.dynamic_batch,
+        metadata={"checkpoint": given.checkpoint.name, "format": policy.format,
+                  "checkpoint_sha256": sha256_of(given.checkpoint)},
+    )  # fmt: skip
+    rows = [random_rows(*policy.usual_obs(config.obs_dim)), *rows]
+    differences = export_onnx.prove(policy, model, rows, dynamic_batch=given.dynamic_batch)
+    written = export_onnx.write(given.output, model, policy, force=given.force)
+    show(config, policy, model, differences, written)
+    return 0
+
+
+def _require_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ToolError("torch: expected PyTorch, which reads checkpoints, found none; install "
+                        "the extra: pip install 'model_tools[torch]'")

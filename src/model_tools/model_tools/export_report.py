@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `model_tools export` found and made, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+from model_tools.checkpoints.policy import CheckpointPolicy
+from model_tools.export_config import ExportConfig
+from model_tools.parity import Difference
+from policy_inference.bundle.load import sha256_of
+
+NORMALISERS = {"bake": "in the model", "keep": "kept beside the model", "none": "left out"}
+CONTRACT_STD_FLOOR = 1e-3
+"""Smaller divisors are raised to this, unless the contract names another bound."""
+
+
+def show(
+    config: ExportConfig, policy: CheckpointPolicy, model: onnx.ModelProto,
+    differences: Sequence[Difference], written: Sequence[Path],
+) -> None:  # fmt: skip
+    """Print the table."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _lines(config, policy, model, differences, written):
+        table.add_row(name, value)
+    # Of any width where nobody looks, so that a log keeps whole lines.
+    console = Console()
+    Console(width=None if console.is_terminal else 200, markup=False).print(table)
+
+
+def _lines(
+    config: ExportConfig, policy: CheckpointPolicy, model: onnx.ModelProto,
+    differences: Sequence[Difference], written: Sequence[Path],
+) -> list[tuple[str, str]]:  # fmt: skip
+    rnn = config.rnn
+    return [
+        ("format", policy.format),
+        ("layers", ", ".join(policy.layers) or "as the program has them"),
+        *([("recurrent", f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}")]
+          if rnn else []),
+        ("activation", config.activation or "as the program has them"),
+        ("normaliser", _normaliser(config, policy)),
+        ("inputs", ", ".join(map(_tensor, model.graph.input))),
+        ("outputs", ", ".join(map(_tensor, model.graph.output))),
+        ("opset", str(model.opset_import[0].version)),
+        *(("difference", str(one)) for one in differences),
+        *(("written", str(path)) for path in written),
+        *_contract(policy, written),
+    ]  # fmt: skip
+
+
+def _normaliser(config: ExportConfig, policy: CheckpointPolicy) -> str:
+    if policy.statistics is None or config.normaliser is None:
+        return "none in the checkpoint"
+    return f"{policy.statistics}: {NORMALISERS[config.normaliser]}"
+
+
+def _contract(policy: CheckpointPolicy, written: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return what policy.yaml has to say of statistics that are kept."""
+    if policy.statistics is None or not policy.normalised_outside:
+        return []
+    stats, smallest = written[-1], float(policy.statistics.divisor.min())
+    floor = "" if smallest >= CONTRACT_STD_FLOOR else f", std_floor: {smallest / 2:.1g}"
+    return [("policy.yaml", "observations.obs.normalisation: "
+             f"{{file: {stats.name}, sha256: {sha256_of(stats)}{floor}}}")]  # fmt: skip
+
+
+def _tensor(value: onnx.ValueInfoProto) -> str:
+    axes = [axis.dim_param or str(axis.dim_value) for axis in value.type.tensor_type.shape.dim]
+    return f"{value.name} [{', '.join(axes)}]"

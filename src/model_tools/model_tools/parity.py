@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an ONNX model is the function that it was made from."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model_tools.errors import ToolError
+from policy_inference.interfaces import F32
+
+TOLERANCE = 1e-5
+RANDOM_ROWS, SPREAD = 200, 2.0
+OBS_KEY = "obs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How far actions are from the reference's."""
+
+    rows: int
+    largest: float
+    """Largest |difference|."""
+    scale: float
+    """Largest |action| of the reference."""
+    row: int
+    """Where the largest difference is."""
+
+    @property
+    def limit(self) -> float:
+        """What is allowed: the tolerance of the largest action, or of 1 where that is larger."""
+        return TOLERANCE * max(1.0, self.scale)
+
+    def __bool__(self) -> bool:
+        """Whether the outputs differ by more than the limit; NaN does."""
+        return not self.largest <= self.limit
+
+    def __str__(self) -> str:
+        """Return e.g. ``2.4e-07 in 200 rows (row 31; actions up to 4.1, limit 4.1e-05)``."""
+        return (f"{self.largest:.2g} in {self.rows} rows (row {self.row}; actions up to "
+                f"{self.scale:.3g}, limit {self.limit:.2g})")
+
+
+def random_rows(mean: F32, spread: F32) -> F32:
+    """Return observations [200, obs_dim] around a mean [obs_dim], wider than the training's."""
+    rows = np.random.default_rng(0).normal(0.0, SPREAD, (RANDOM_ROWS, len(mean)))
+    return (mean + spread * rows).astype(np.float32)
+
+
+def read_rows(path: Path, obs_dim: int) -> F32:
+    """Read observations [rows, obs_dim] from the key `obs` of an npz.
+
+    Raises:
+        ToolError: They are not there, of another size, or not finite.
+        OSError: The file cannot be read.
+    """
+    try:
+        with np.load(path) as arrays:
+            rows = np.asarray(arrays[OBS_KEY], np.float32)
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ToolError(f"{path}: expected an npz with the key {OBS_KEY}, found none") from error
+    if rows.ndim != 2 or rows.shape[1] != obs_dim or not len(rows):
+        raise ToolError(f"{path}: {OBS_KEY}: expected rows of obs_dim = {obs_dim} values, found "
+                        f"the shape {list(rows.shape)}")
+    if not np.isfinite(rows).all():
+        raise ToolError(f"{path}: {OBS_KEY}: expected finite values, found NaN or infinity in row "
+                        f"{int(np.argmin(np.isfinite(rows).all(axis=1)))}")
+    return rows
+
+
+def difference(
+    model: bytes, reference: Callable[[F32], F32], rows: F32, prepare: Callable[[F32], F32],
+    batch: int = 1,
+) -> Difference:  # fmt: skip
+    """Run both over the rows in their order, each with its own state fed back.
+
+    Args:
+        model: ONNX; its first input and output are observation and action, the others the state.
+        reference: From observations [batch, obs_dim] to actions [batch, act_dim].
+        rows: Observations [rows, obs_dim].
+        prepare: What is done to observations before the model gets them.
+        batch: How many robots at once; they get the same rows, each one row behind the other.
+    """
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    state = [np.zeros((given.shape[0], batch, given.shape[2]), np.float32) for given in inputs[1:]]
+    errors, scale = np.zeros(len(rows)), 0.0
+    for index in range(len(rows)):
+        obs = rows[np.arange(index, index + batch) % len(rows)]
+        feed = dict(zip([given.name for given in inputs], [prepare(obs), *state], strict=True))
+        found, *state = session.run(None, feed)
+        expected = reference(obs)
+        # max() would drop a NaN; numpy's keeps it.
+        errors[index] = np.abs(found - expected).max()
+        scale = max(scale, float(np.abs(expected).max()))
+    row = int(np.argmax(errors))
+    return Difference(rows=len(rows), largest=float(errors[row]), scale=scale, row=row)

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `model_tools export` needs before it needs PyTorch."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_tools.commands import export
+from model_tools.errors import ToolError
+
+HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "rich", "numpy", "mujoco", "matplotlib")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import argparse, sys; from model_tools.commands import export\n"
+        "parser = argparse.ArgumentParser(); export.add_arguments(parser); parser.format_help()\n"
+        f"print(*[name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
+def test_without_pytorch_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    given = parser.parse_args(["policy.pt", "--config", "c.yaml", "--output", str(tmp_path / "p")])
+    with pytest.raises(ToolError, match=r"pip install 'model_tools\[torch\]'"):
+        export.run(given)
+
+
+def test_an_opset_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["p.pt", "--config", "c", "--output", "o", "--opset", "9"])
+    assert "--opset" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which tensors are the actor's is found by names and sizes, asked for, and never guessed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model_tools.errors import ToolError
+
+from . import layouts
+from .exporting import Exporter, run
+from .layouts import ACT, CONFIG, HIDDEN, OBS, RNN, Module, mlp
+
+
+def same_as(export: Exporter, config: dict[str, object], content: object, actor: nn.Module) -> bool:
+    """Return whether the exported model is this actor."""
+    obs = torch.randn(5, OBS)
+    with torch.no_grad():
+        return bool(np.allclose(run(export(content, config), obs.numpy()), actor(obs), atol=1e-5))
+
+
+@pytest.mark.parametrize("names", [
+    ("policy", "target"), ("pi", "vf"), ("actor_critic.actor", "actor_critic.critic"),
+    ("student_net", "teacher_net"), ("net", "value_net"), ("actor", "net"),
+])  # fmt: skip
+def test_of_two_networks_of_the_same_sizes_the_name_decides(
+    export: Exporter, names: tuple[str, str]
+) -> None:
+    networks = [mlp(OBS, ACT), mlp(OBS, ACT)]
+    content = {f"{name}.{key}": value for name, network in zip(names, networks, strict=True)
+               for key, value in network.state_dict().items()}
+    config = {**CONFIG, "ignore": ["net."] if names[1] == "net" else []}
+    assert same_as(export, config, content, networks[0])
+
+
+def test_layers_may_be_numbered_within_their_names(export: Exporter) -> None:
+    parts = [nn.Linear(OBS, HIDDEN[0]), nn.Linear(HIDDEN[0], HIDDEN[1]), nn.Linear(HIDDEN[1], ACT)]
+    model = Module(**{f"fc{index}": part for index, part in enumerate(parts, 1)})
+    actor = nn.Sequential(parts[0], nn.ELU(), parts[1], nn.ELU(), parts[2])
+    assert same_as(export, CONFIG, model.state_dict(), actor)
+
+
+def test_more_than_ten_layers_keep_their_order(export: Exporter) -> None:
+    actor = mlp(OBS, ACT, (4,) * 12)
+    content = Module(actor=actor).state_dict()
+    shuffled = {name: content[name] for name in sorted(content)}  # actor.10 before actor.2
+    assert same_as(export, {**CONFIG, "hidden_sizes": [4] * 12}, shuffled, actor)
+
+
+def test_layers_without_bias_are_exported(export: Exporter) -> None:
+    actor = nn.Sequential(nn.Linear(OBS, 4, bias=False), nn.ELU(), nn.Linear(4, ACT, bias=False))
+    content = Module(actor=actor).state_dict()
+    assert same_as(export, {**CONFIG, "hidden_sizes": [4]}, content, actor)
+
+
+def test_half_precision_is_exported_as_float32(export: Exporter) -> None:
+    actor = mlp(OBS, ACT).half()
+    content = Module(actor=actor).state_dict()
+    assert same_as(export, CONFIG, content, actor.float())
+
+
+def test_an_output_activation_is_run(export: Exporter) -> None:
+    content, actor = layouts.state_dict()
+    config = {**CONFIG, "output_activation": "tanh"}
+    assert same_as(export, config, content, nn.Sequential(actor, nn.Tanh()))
+
+
+def test_two_candidates_are_listed_and_the_user_decides(export: Exporter) -> None:
+    first, second = mlp(OBS, ACT), mlp(OBS, ACT)
+    content = Module(walk=first, turn=second).state_dict()
+    with pytest.raises(ToolError, match=r"found walk\.\*\.weight or turn\.\*\.weight, of "
+                                        r"walk\.\* \(6-16-8-3\), turn\.\* \(6-16-8-3\)"):
+        export(content, CONFIG)
+    assert same_as(export, {**CONFIG, "actor": ["turn."]}, content, second)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"hidden_sizes": [16, 9]}, r"\[16, 6\] \[9, 16\] \[3, 9\], found actor.\* \(6-16-8-3\), "
+                                r"critic.\* \(6-16-8-1\)"),
+    ({"obs_dim": 7}, r"\[16, 7\]"),
+    ({"act_dim": 1}, r"\[1, 8\], found actor"),  # which the critic fits
+    ({"rnn": {"type": "gru", **RNN}}, r"\[16, 5\]"),
+    ({"normaliser": "bake"}, "expected running statistics in the checkpoint, found none"),
+])  # fmt: skip
+def test_a_configuration_of_another_network_is_refused(
+    export: Exporter, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ToolError, match=message):
+        export(layouts.state_dict()[0], {**CONFIG, **change})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"type": "gru"}, r"rnn: expected gru, 2 layers, weight_ih_l0 \[15, 6\], found "
+                      r"memory_a.rnn.weight_ih_l0 \[20, 6\], memory_c"),
+    ({"num_layers": 1}, "expected lstm, 1 layers"),
+    ({"position": "after_mlp"}, r"\[16, 6\] \[8, 16\] \[3, 5\], found actor"),
+])  # fmt: skip
+def test_other_recurrent_layers_are_refused(
+    export: Exporter, change: dict[str, object], message: str
+) -> None:
+    config = {**CONFIG, "rnn": {"type": "lstm", **RNN, **change}}
+    with pytest.raises(ToolError, match=message):
+        export(layouts.rsl_rl_recurrent("lstm")[0], config)
+
+
+def test_recurrent_layers_that_nobody_mentions_are_shown(export: Exporter) -> None:
+    with pytest.raises(ToolError, match=r"memory_a.rnn.weight_ih_l0 \[20, 6\]"):
+        export(layouts.rsl_rl_recurrent("lstm")[0], CONFIG)
+
+
+def test_layers_that_the_configuration_cannot_describe_are_refused(export: Exporter) -> None:
+    actor = mlp(OBS, ACT)
+    actor.insert(1, nn.LayerNorm(HIDDEN[0]))
+    with pytest.raises(ToolError, match=r"actor.1.weight \[16\], actor.1.bias \[16\] beside them"):
+        export(Module(actor=actor).state_dict(), CONFIG)
+
+
+def test_a_batch_norm_is_not_taken_for_a_normaliser(export: Exporter) -> None:
+    content = Module(actor=nn.Sequential(nn.BatchNorm1d(OBS), *mlp(OBS, ACT))).state_dict()
+    with pytest.raises(ToolError, match=r"actor.0.weight \[6\], actor.0.bias"):
+        export(content, {**CONFIG, "normaliser": "bake"})
+
+
+def test_an_encoder_beside_the_actor_is_refused_until_it_is_said_to_be_of_no_use(
+    export: Exporter,
+) -> None:
+    actor = mlp(OBS, ACT)
+    content = Module(actor=actor, encoder=mlp(30, 4)).state_dict()
+    with pytest.raises(ToolError, match=r"encoder.0.weight \[16, 30\]"):
+        export(content, CONFIG)
+    assert same_as(export, {**CONFIG, "ignore": ["encoder."]}, content, actor)
+
+
+def test_statistics_that_nobody_mentions_are_refused(export: Exporter) -> None:
+    with pytest.raises(ToolError, match="normaliser: expected bake, keep or none, found nothing"):
+        export(layouts.rl_games()[0], CONFIG)
+
+
+def test_statistics_of_another_observation_are_refused(export: Exporter) -> None:
+    content = {"model_state_dict": layouts.state_dict()[0],
+               "obs_norm_state_dict": layouts.empirical(OBS + 1).state_dict()}
+    with pytest.raises(ToolError, match="expected statistics of obs_dim = 6 values, found 7"):
+        export(content, {**CONFIG, "normaliser": "bake"})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["actor.2.weight", "actor.0.bias"])
+def test_weights_that_are_not_finite_are_refused_by_name(
+    export: Exporter, name: str, value: float
+) -> None:
+    content, _ = layouts.state_dict()
+    content[name][0] = value  # type: ignore[index]
+    with pytest.raises(ToolError, match=f"{name}: expected finite values"):
+        export(content, CONFIG)
+
+
+def test_a_critic_that_is_not_finite_does_not_matter(export: Exporter) -> None:
+    content, actor = layouts.state_dict()
+    content["critic.0.weight"][0] = float("nan")  # type: ignore[index]
+    assert same_as(export, CONFIG, content, actor)
+
+
+def test_a_divisor_of_zero_is_refused(export: Exporter) -> None:
+    content, _ = layouts.rl_games()
+    content["model"]["running_mean_std.running_var"][2] = 0.0  # type: ignore[index]
+    with pytest.raises(ToolError, match="expected divisors above 0"):
+        export(content, {**CONFIG, "normaliser": "bake", "normaliser_epsilon": 0})

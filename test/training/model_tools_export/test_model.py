@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The model that is written: opsets, batch, metadata, and that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxsim
+import pytest
+
+from model_tools.errors import ToolError
+
+from . import layouts
+from .exporting import Exporter, run, shapes
+from .layouts import ACT, CONFIG, OBS, RNN
+
+
+def left(folder: Path) -> set[str]:
+    """Return what is in the folder beside what the user put there."""
+    return {file.name for file in folder.iterdir()} - {"checkpoint.pt", "cfg.yaml"}
+
+
+@pytest.mark.parametrize("opset", range(11, 19))
+@pytest.mark.parametrize("kind", ["mlp", "lstm", "gru"])
+def test_every_opset_gives_the_same_function(export: Exporter, kind: str, opset: int) -> None:
+    content, config = layouts.state_dict()[0], CONFIG
+    if kind != "mlp":
+        content = layouts.rsl_rl_recurrent(kind)[0]
+        config = {**CONFIG, "rnn": {"type": kind, **RNN}}
+    model = export(content, config, "--opset", str(opset))  # which compares them
+    assert [given.version for given in onnx.load(model).opset_import] == [opset]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_the_batch_axis_is_free_if_asked(export: Exporter, kind: str) -> None:
+    content, _ = layouts.rsl_rl_recurrent(kind)
+    config = {**CONFIG, "rnn": {"type": kind, **RNN}}
+    model = export(content, config, "--dynamic-batch")
+    found = shapes(model)
+    assert (found["obs"], found["action"]) == (["batch", OBS], ["batch", ACT])
+    assert (found["h_in"][1], found["h_out"][1]) == ("batch", "batch")
+
+
+def test_robots_in_one_batch_do_not_see_each_other(export: Exporter) -> None:
+    content, _ = layouts.state_dict()
+    rows = np.random.default_rng(0).normal(size=(7, OBS)).astype(np.float32)
+    alone = run(export(content, CONFIG), rows)
+    session = onnxruntime.InferenceSession(export(content, CONFIG, "--dynamic-batch", "--force"))
+    assert session.run(None, {"obs": rows})[0] == pytest.approx(alone, abs=1e-6)
+
+
+def test_the_model_names_its_checkpoint(export: Exporter) -> None:
+    model = onnx.load(export(layouts.state_dict()[0], CONFIG))
+    found = {entry.key: entry.value for entry in model.metadata_props}
+    checkpoint = (export.folder / "checkpoint.pt").read_bytes()
+    assert model.producer_name == "model_tools"
+    assert found == {"checkpoint": "checkpoint.pt", "format": "state dict",
+                     "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest()}
+
+
+def test_given_rows_are_compared_and_the_table_says_what_was_found(
+    export: Exporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = export.folder / "rows.npz"
+    np.savez(rows, obs=np.ones((17, OBS), np.float32))
+    export(layouts.rl_games()[0], {**CONFIG, "normaliser": "bake"}, "--check", str(rows))
+    shown = capsys.readouterr().out
+    for part in ("rl_games", "a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)", "elu",
+                 "running_mean_std, within 5: in the model", "obs [1, 6]", "action [1, 3]",
+                 "in 200 rows", "in 17 rows", "policy.onnx"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(("epsilon", "floor"), [(0.01, ""), (0.0, ", std_floor: 5e-05")])
+def test_what_the_contract_says_of_kept_statistics_is_shown(
+    export: Exporter, capsys: pytest.CaptureFixture[str], epsilon: float, floor: str
+) -> None:
+    content = {"model_state_dict": layouts.state_dict()[0],
+               "obs_norm_state_dict": layouts.empirical(OBS).state_dict()}
+    content["obs_norm_state_dict"]["_std"][0, 1] = 1e-4
+    export(content, {**CONFIG, "normaliser": "keep", "normaliser_epsilon": epsilon})
+    digest = hashlib.sha256((export.folder / "obs_stats.npz").read_bytes()).hexdigest()
+    assert f"{{file: obs_stats.npz, sha256: {digest}{floor}}}" in capsys.readouterr().out
+
+
+def test_what_is_there_is_replaced_only_by_force(export: Exporter) -> None:
+    content, _ = layouts.state_dict()
+    export.output.write_text("mine")
+    with pytest.raises(ToolError, match="--force replaces it"):
+        export(content, CONFIG)
+    assert export.output.read_text() == "mine"
+    export(content, CONFIG, "--force")
+    onnx.load(export.output)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("normaliser", ["bake", "keep"])
+def test_a_failing_or_interrupted_simplifier_leaves_nothing(
+    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], normaliser: str
+) -> None:
+    def fail(_: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+        raise error("in the middle")
+
+    monkeypatch.setattr(onnxsim, "simplify", fail)
+    with pytest.raises((ToolError, KeyboardInterrupt)):
+        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": normaliser})
+    assert left(export.folder) == set()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_disk_that_fills_up_while_writing_leaves_nothing(
+    export: Exporter, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(_: onnx.ModelProto, path: str) -> None:
+        Path(path).write_bytes(b"half")
+        raise error("No space left on device")
+
+    monkeypatch.setattr(onnx, "save", fail)
+    with pytest.raises(error):
+        export(layouts.rsl_rl_3()[0], {**CONFIG, "normaliser": "keep"})
+    assert left(export.folder) == set()
+
+
+def test_a_model_that_differs_from_the_checkpoint_is_refused(
+    export: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+        bias = next(one for one in model.graph.initializer if len(one.dims) == 1)
+        values = onnx.numpy_helper.to_array(bias) + np.float32(1e-3)
+        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        return model, True
+
+    monkeypatch.setattr(onnxsim, "simplify", spoil)
+    with pytest.raises(ToolError, match="expected the checkpoint's actions, found a difference"):
+        export(layouts.state_dict()[0], CONFIG)
+    assert left(export.folder) == set()
