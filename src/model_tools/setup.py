@@ -41,5 +41,6 @@ setup(
     ],
     entry_points={
         "console_scripts": ["model_tools = model_tools.cli:main"],
+        "model_tools.compilers": ["onnx = model_tools.compilers.onnx:OnnxCompiler"],
     },
 )

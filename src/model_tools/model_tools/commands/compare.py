@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare artifacts: is the compiled model still the same function, and does it still walk?
+
+    model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
+
+The first artifact is the reference. Limits are those of each bundle, else those of its precision;
+the exit status is 1 when one does not hold. The output folder gets comparison.json and
+comparison.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bundles", type=Path, nargs="+", help="folders of bundles")
+    parser.add_argument("--backends", default="onnx",
+                        help="back ends to open each bundle with, by comma (default onnx)")
+    parser.add_argument("--rows", type=Path, action="append", default=[],
+                        help="rows besides the golden ones: a recorded rollout, .npz or .npy; "
+                             "may be given several times")
+    parser.add_argument("--closed-loop", action="store_true",
+                        help="walk the simulated robot with each, too")
+    parser.add_argument("--seconds", type=float, default=20.0,
+                        help="length of each walk, s (default 20)")
+    parser.add_argument("--output", type=Path, help="folder for the report")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Compare; return the exit status."""
+    from rich.console import Console
+
+    from model_tools.comparison import report
+    from model_tools.comparison.artifacts import candidates
+    from model_tools.comparison.compare import compare
+    from model_tools.comparison.html import write_html
+    from model_tools.files import new_folder
+
+    artifacts = candidates(given.bundles, given.backends.split(","))
+    found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None)
+    Console().print(*report.tables(found), sep="\n")
+    for line in report.failures(found):
+        _log.error("%s", line)
+    if given.output is not None:
+        with new_folder(given.output, marker="comparison.json", force=given.force) as folder:
+            report.write_json(found, folder / "comparison.json")
+            write_html(found, folder / "comparison.html")
+        _log.info("report in %s", given.output)
+    return 0 if all(found) else 1

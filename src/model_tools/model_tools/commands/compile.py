@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+r"""Compile a bundle's reference model for a back end and a precision.
+
+    model_tools compile onnx --bundle my_bundle --precision int8 --samples rollout.npz \
+        --output my_bundle_int8
+
+The new bundle has the compiled model in the place of that back end's former one, and everything
+else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("compiler", help="name of an installed compiler: onnx, ...")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--precision", required=True, help="fp16, int8, ...")
+    parser.add_argument("--target", help="chip or GPU, for compilers that have several")
+    parser.add_argument("--samples", type=Path,
+                        help="rows to calibrate with: a recorded rollout, .npz or .npy")
+    parser.add_argument("--rows", type=int, default=512,
+                        help="samples to take, evenly spaced (default 512)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Compile; return the exit status."""
+    from model_tools.compilers.compiled_bundle import Request, compile_bundle
+
+    names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
+    bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names}))
+    for backend, artifact in bundle.contract.model.artifacts.items():
+        if artifact.precision == given.precision:
+            _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made, artifact.tool)
+    return 0

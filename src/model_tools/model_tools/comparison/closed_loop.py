@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model at work: the product's controller walks the simulated robot with it, in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import degrees
+
+from model_tools.comparison.limits import Check
+from model_tools.errors import ToolError
+from policy_inference.bundle.expected import ClosedLoopLimits
+from policy_inference.bundle.load import Bundle
+from policy_inference.interfaces import Backend
+from robot_sim.errors import SimError
+from robot_sim.metrics import SETTLE_S
+from robot_sim.trace import Trace
+from tools.acceptance.cases import Case, Velocity, steady
+from tools.acceptance.trial import Outcome, try_case
+
+VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0, 0))
+"""Commands vx, vy (m/s) and yaw rate (rad/s), each held for a whole walk."""
+DURATION_S = 20.0
+AXES = ("vx", "vy", "yaw rate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Walked:
+    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its figures and ground truth."""
+
+    command: Velocity
+    outcome: Outcome
+    trace: Trace
+
+    @property
+    def standing(self) -> bool:
+        """Whether it was told to stand."""
+        return not any(self.command)
+
+
+def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) -> list[Walked]:
+    """Walk each of `VELOCITIES`, from the moment in which the policy takes over.
+
+    Raises:
+        ToolError: Too short, or the simulated robot cannot be driven at this rate.
+        PolicyError: The bundle does not fit the simulated robot.
+    """
+    if not duration_s > SETTLE_S:
+        raise ToolError(f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
+                        f"found {duration_s:g} s")
+    walks = []
+    for command in VELOCITIES:
+        name = "({:g}, {:g}, {:g})".format(*command)
+        case = Case(name=name, group="compare", schedule=steady(*command), duration_s=duration_s,
+                    limits=None)
+        try:
+            outcome, trace = try_case(bundle, backend, case)
+        except SimError as error:
+            raise ToolError(f"{bundle.path}: {error}") from error
+        walks.append(Walked(command=command, outcome=outcome, trace=trace))
+    return walks
+
+
+def judge(
+    walks: Sequence[Walked], reference: Sequence[Walked], limits: ClosedLoopLimits
+) -> tuple[Check, ...]:
+    """Hold walks against limits and, in how well they follow the command, against the reference.
+
+    Surviving is never all that is asked: a model that stands still survives.
+    """
+    checks = [_cut_short(walks)]
+    for walk, other in zip(walks, reference, strict=True):
+        checks += _following(walk, other, limits)
+    checks += _worst(walks, "largest tilt, degrees", "tilt_deg",
+                     None if limits.max_tilt_rad is None else degrees(limits.max_tilt_rad))
+    checks += _worst(walks, "share at the torque limit", "torque_limit_share",
+                     limits.torque_limit_share)
+    checks += _worst([walk for walk in walks if walk.standing], "mean |action change|, standing",
+                     "action_change", limits.standing_action_change)
+    return tuple(checks)
+
+
+def _cut_short(walks: Sequence[Walked]) -> Check:
+    short = [walk.outcome for walk in walks if not walk.outcome.survived]
+    where = "; ".join(
+        f"{outcome.name}: {outcome.stopped_by or f'fell after {outcome.survived_s:.1f} s'}"
+        for outcome in short
+    )
+    return Check(what="walks cut short", value=len(short), limit=0, where=where)
+
+
+def _following(walk: Walked, reference: Walked, limits: ClosedLoopLimits) -> list[Check]:
+    if limits.velocity_error is None:
+        return []
+    return [
+        Check(what=f"error of {axis}", value=error, limit=allowed + limits.velocity_error,
+              where=walk.outcome.name)
+        for axis, error, allowed in zip(AXES, walk.outcome.error, reference.outcome.error,
+                                        strict=True)
+    ]  # fmt: skip
+
+
+def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:
+    """Return the check of a figure where it is largest; NaN, not measured, is the worst."""
+    if limit is None:
+        return []
+    values = {walk.outcome.name: getattr(walk.outcome, field) for walk in walks}
+    where = max(values, key=lambda name: (values[name] != values[name], values[name]))
+    return [Check(what=what, value=values[where], limit=limit, where=where)]

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far the outputs of two models are apart on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.comparison.limits import Check
+from policy_inference.bundle.expected import Limits
+from policy_inference.interfaces import F64, Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Difference:
+    """An output against the expected one, over all rows.
+
+    Attributes:
+        output: Name of the output.
+        names: Name of each of its values: the joints, for the output that commands them.
+        expected, found: [rows, values].
+        mae, rmse, max_abs: Of found - expected, over rows and values.
+        mae_each, rmse_each, max_abs_each, cosine_each: The same by value [values], and the cosine
+            of its course over the rows.
+        cosine: Of found and expected in each row [rows].
+    """
+
+    output: str
+    names: tuple[str, ...]
+    expected: F64
+    found: F64
+    mae: float
+    rmse: float
+    max_abs: float
+    mae_each: F64
+    rmse_each: F64
+    max_abs_each: F64
+    cosine_each: F64
+    cosine: F64
+
+    @property
+    def worst(self) -> tuple[int, str]:
+        """Row and name of the value that is farthest from the expected one."""
+        row, column = np.unravel_index(np.argmax(np.abs(self.found - self.expected)),
+                                       self.found.shape)  # fmt: skip
+        return int(row), self.names[int(column)]
+
+    @property
+    def worst_direction(self) -> int:
+        """Row in which the cosine is smallest."""
+        return int(np.argmin(self.cosine))
+
+
+def difference(output: str, names: Sequence[str], found: Tensor, expected: Tensor) -> Difference:
+    """Measure rows of an output [rows, ...] against the expected ones."""
+    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (found, expected))
+    error = np.abs(a - b)
+    return Difference(
+        output=output, names=tuple(names), expected=b, found=a,
+        mae=float(error.mean()), rmse=float(np.sqrt((error**2).mean())),
+        max_abs=float(error.max()), mae_each=error.mean(axis=0),
+        rmse_each=np.sqrt((error**2).mean(axis=0)), max_abs_each=error.max(axis=0),
+        cosine_each=_cosine(a.T, b.T), cosine=_cosine(a, b),
+    )  # fmt: skip
+
+
+def judge(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
+    """Hold a difference on the rows of a source against limits, as far as they are stated."""
+    row, name = found.worst
+    worst = f"{source}: worst in {name}, row {row}"
+    most = found.names[int(np.argmax(found.rmse_each))]
+    checks = (
+        ("mean absolute error", found.mae, limits.mae, f"{worst}; most in {most}"),
+        ("RMSE", found.rmse, limits.rmse, f"{worst}; most in {most}"),
+        ("largest error", found.max_abs, limits.max_abs, worst),
+    )
+    judged = [Check(what=what, value=value, limit=limit, where=where)
+              for what, value, limit, where in checks if limit is not None]
+    if limits.cosine_min is not None:
+        judged.append(Check(what="smallest cosine", value=float(found.cosine.min()),
+                            limit=limits.cosine_min, at_least=True,
+                            where=f"{source}: row {found.worst_direction}"))  # fmt: skip
+    return tuple(judged)
+
+
+def _cosine(a: F64, b: F64) -> F64:
+    """Return the cosine of each row; 1 where both are zero, 0 where one is."""
+    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    product, same = lengths[0] * lengths[1], (lengths[0] == 0) & (lengths[1] == 0)
+    dots = np.einsum("ij,ij->i", a, b)
+    cosine = np.divide(dots, product, out=np.zeros_like(product), where=product != 0)
+    return np.where(same, 1.0, cosine)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a compiler is: it turns the reference model into the file of one back end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from policy_inference.interfaces import Tensor, TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What shall be compiled.
+
+    Attributes:
+        model: The reference model, ONNX in fp32.
+        inputs, outputs: Its tensors as the contract states them.
+        output: The file to write.
+        precision: One of the compiler's.
+        target: One of the compiler's; None where it has none.
+        samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
+            states included; None for a precision that is not calibrated.
+    """
+
+    model: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    output: Path
+    precision: str
+    target: str | None
+    samples: Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What the contract says of a compiled file: tool with version, and how it was made."""
+
+    tool: str
+    how: str
+
+
+class Compiler(Protocol):
+    """An entry point of `model_tools.compilers` names a class without arguments like this.
+
+    Attributes:
+        backend: The back end that runs what it makes.
+        suffix: Of the file that it makes, `.onnx`.
+        precisions: Those that it offers, and whether they are calibrated with samples.
+        targets: Chips or GPUs to choose from; empty where the file runs on any.
+    """
+
+    backend: str
+    suffix: str
+    precisions: Mapping[str, bool]
+    targets: tuple[str, ...]
+
+    def compile(self, order: Order) -> Made:
+        """Write `order.output`, and prove as far as this machine can that it opens.
+
+        Raises:
+            ToolError: Package missing, or a model that it cannot compile.
+            PolicyError: What was made does not open, or has other tensors.
+        """

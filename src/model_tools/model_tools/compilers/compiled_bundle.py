@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle with a compiled model: the same contract, golden rows and nominal, another artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_tools.compilers.base import Compiler, Made, Order
+from model_tools.compilers.registry import find_compiler
+from model_tools.compilers.samples import calibration_samples
+from model_tools.errors import ToolError
+from model_tools.files import new_folder
+from policy_inference.bundle.contract import Artifact, JointContract
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
+from tools.contract_text import remove_section, set_section
+
+REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        compiler: Name of a registered compiler.
+        bundle: Folder of the bundle with the reference model.
+        precision, target: Among those of the compiler.
+        samples: Calibration rows, `.npz` or `.npy`; None for a precision that needs none.
+        rows: How many of them to take.
+        output: Folder of the new bundle.
+        force: Whether a bundle that is there may be replaced.
+    """
+
+    compiler: str
+    bundle: Path
+    precision: str
+    target: str | None
+    samples: Path | None
+    rows: int
+    output: Path
+    force: bool = False
+
+
+def compile_bundle(request: Request) -> Bundle:
+    """Compile a bundle's reference model into a new bundle.
+
+    Raises:
+        PolicyError: Something does not fit: compiler, precision, target, samples, bundle, model.
+        OSError: A file cannot be read or written.
+    """
+    compiler = find_compiler(request.compiler)
+    _check(request, compiler)
+    bundle = load_bundle(request.bundle)
+    model = _reference(bundle)
+    samples = (None if request.samples is None else
+               calibration_samples(bundle, request.samples, request.rows))
+    tensors, contract = bundle.contract.model, bundle.contract
+    with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
+        # Contents only: a file that is read-only where it comes from need not be so here.
+        shutil.copytree(bundle.path, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        file = made / f"policy.{request.precision}{compiler.suffix}"
+        order = Order(
+            model=model, output=file, precision=request.precision, target=request.target,
+            inputs=contract.tensor_specs(tensors.inputs), samples=samples,
+            outputs=contract.tensor_specs(tensors.outputs),
+        )  # fmt: skip
+        _enter(made, compiler.backend, _artifact(order, compiler.compile(order), request.samples))
+        load_bundle(made)
+    return load_bundle(request.output)
+
+
+def _check(request: Request, compiler: Compiler) -> None:
+    """Raise unless the compiler offers what is asked for, with samples where it calibrates."""
+    if request.precision not in compiler.precisions:
+        raise ToolError(f"{request.compiler}: expected a precision among "
+                        f"{', '.join(compiler.precisions)}, found {request.precision!r}")
+    if request.target not in (compiler.targets or (None,)):
+        offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
+        raise ToolError(f"{request.compiler}: expected a target among those it has ({offered}), "
+                        f"found {request.target or 'none'}")
+    if compiler.precisions[request.precision] != (request.samples is not None):
+        wanted = "rows to calibrate with (--samples)" if request.samples is None else "no samples"
+        raise ToolError(f"{request.compiler}: {request.precision}: expected {wanted}, found "
+                        f"{request.samples or 'none'}")
+    if request.output.resolve().is_relative_to(request.bundle.resolve()):
+        raise ToolError(f"{request.output}: expected a folder outside the bundle that is compiled, "
+                        f"found one in {request.bundle}")
+
+
+def _reference(bundle: Bundle) -> Path:
+    """Return the verified file of the reference model."""
+    entry, file = bundle.artifact(REFERENCE)
+    if entry.precision != REFERENCE_PRECISION:
+        raise ToolError(f"{bundle.path}: expected the artifact {REFERENCE} in "
+                        f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
+                        "with the reference model")
+    return file
+
+
+def _artifact(order: Order, made: Made, samples: Path | None) -> Artifact:
+    entry, how = file_entry(order.output, order.output.parent), made.how
+    if samples is not None:
+        how += f" of {samples.name} (sha256 {hashlib.sha256(samples.read_bytes()).hexdigest()})"
+    return Artifact(file=entry.file, sha256=entry.sha256, precision=order.precision,
+                    target=order.target, tool=made.tool, made=how)  # fmt: skip
+
+
+def _enter(folder: Path, backend: str, artifact: Artifact) -> None:
+    """Write the artifact into the contract; what was said of the one before it goes.
+
+    Closed-loop limits stay: they say how the robot has to walk, whatever runs it.
+    """
+    bundle = load_bundle(folder)
+    contract, file = bundle.contract, folder / CONTRACT_FILE
+    artifacts = {**contract.model.artifacts, backend: artifact}
+    text = file.read_text("utf-8")
+    text = _set(text, "model.artifacts", artifacts)
+    text = _set(text, "limits", _limits_of_walking(contract, backend))
+    reports = {k: v for k, v in contract.reports.items() if k != backend}
+    text = _set(text, "reports", reports)
+    file.write_text(text, "utf-8")
+    for before, now in ((contract.model.artifacts, artifacts), (contract.reports, reports)):
+        for name in {e.file for e in before.values()} - {e.file for e in now.values()}:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _limits_of_walking(contract: JointContract, backend: str) -> dict[str, Any]:
+    limits: dict[str, Any] = dict(contract.limits)
+    former = limits.pop(backend, None)
+    if former is not None and former.closed_loop is not None:
+        limits[backend] = {"closed_loop": former.closed_loop}
+    return limits
+
+
+def _set(text: str, key: str, entries: dict[str, Any]) -> str:
+    try:
+        return set_section(text, key, _plain(entries)) if entries else remove_section(text, key)
+    except ValueError as error:
+        raise ToolError(f"{CONTRACT_FILE}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses into mappings without what is absent."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    return value

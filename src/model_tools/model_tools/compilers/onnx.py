@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime's own precisions: int8 as Q/DQ nodes, and fp16 between float32 tensors."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime import quantization
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from model_tools.compilers.base import Made, Order
+from model_tools.errors import ToolError
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.interfaces import Tensor
+
+_FIRST_OPSET_PER_CHANNEL = 13
+
+
+class OnnxCompiler:
+    """Makes models for the back end `onnx`; Q/DQ ones feed vendors' compilers too."""
+
+    backend, suffix = "onnx", ".onnx"
+    precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
+    targets: tuple[str, ...] = ()
+
+    def compile(self, order: Order) -> Made:
+        """Write `order.output` and open it.
+
+        Raises:
+            ToolError: ONNX Runtime cannot compile this model.
+            OSError: The output cannot be written.
+            BackendError: What was made does not open, or has other tensors.
+        """
+        try:
+            how = _write_fp16(order) if order.samples is None else quantise(
+                order.model, order.output, order.samples)
+        except OSError:
+            raise
+        except Exception as error:  # the runtime's exceptions share no other base
+            raise ToolError(f"{order.model}: expected a model that ONNX Runtime "
+                            f"{onnxruntime.__version__} turns into {order.precision}, found: "
+                            f"{error}") from error
+        OnnxBackend(order.output, order.inputs, order.outputs).close()
+        return Made(tool=f"onnxruntime {onnxruntime.__version__}", how=how)
+
+
+def quantise(model: Path, output: Path, samples: Mapping[str, Tensor]) -> str:
+    """Write an int8 model: Q/DQ, symmetric, weights per channel, ranges of activations min-max.
+
+    Args:
+        model: The reference model.
+        output: The file to write.
+        samples: Calibration rows by model input, [rows, *shape without the batch axis].
+
+    Returns:
+        How it was made, in one sentence.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch, "prepared.onnx")
+        quant_pre_process(_with_channels(model), str(prepared), skip_optimization=True,
+                          skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(prepared), str(output), _Samples(samples),
+            quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        )  # fmt: skip
+    rows = len(next(iter(samples.values())))
+    return f"Q/DQ, symmetric, weights per channel, activations min-max over {rows} rows"
+
+
+def _write_fp16(order: Order) -> str:
+    onnx.save(convert_float_to_float16(onnx.load(order.model), keep_io_types=True), order.output)
+    return "weights and activations float16, inputs and outputs float32"
+
+
+def _with_channels(file: Path) -> onnx.ModelProto:
+    """Load a model in an opset whose Q/DQ nodes have a scale per channel."""
+    model = onnx.load(file)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset >= _FIRST_OPSET_PER_CHANNEL:
+        return model
+    return onnx.version_converter.convert_version(model, _FIRST_OPSET_PER_CHANNEL)
+
+
+class _Samples(quantization.CalibrationDataReader):  # type: ignore[misc]  # carries no types
+    """Hands the rows to the calibration, one as a batch each."""
+
+    def __init__(self, samples: Mapping[str, Tensor]) -> None:
+        count = len(next(iter(samples.values())))
+        self._rows: Iterator[dict[str, Tensor]] = (
+            {name: array[np.newaxis, row] for name, array in samples.items()}
+            for row in range(count)
+        )
+
+    def get_next(self) -> dict[str, Tensor] | None:
+        """Return the next row, or None after the last."""
+        return next(self._rows, None)

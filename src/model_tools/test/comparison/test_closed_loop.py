@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Walks against limits: a robot that stays on its feet has not done all it was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools.comparison.closed_loop import Walked, judge, walk_each
+from model_tools.comparison.limits import CLOSED_LOOP
+from model_tools.compilers.onnx import quantise
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.bundle.load import Bundle, load_bundle
+
+OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+SHORT_S = 4.0
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(OURS)
+
+
+@pytest.fixture(scope="module")
+def reference(bundle: Bundle) -> list[Walked]:
+    return walked(bundle, bundle.artifact("onnx")[1])
+
+
+def walked(bundle: Bundle, file: Path) -> list[Walked]:
+    contract, model = bundle.contract, bundle.contract.model
+    backend = OnnxBackend(file, contract.tensor_specs(model.inputs),
+                          contract.tensor_specs(model.outputs))
+    try:
+        return walk_each(bundle, backend, SHORT_S)
+    finally:
+        backend.close()
+
+
+def changed(walks: list[Walked], index: int, **outcome: Any) -> list[Walked]:
+    walk = walks[index]
+    other = dataclasses.replace(walk, outcome=dataclasses.replace(walk.outcome, **outcome))
+    return [*walks[:index], other, *walks[index + 1 :]]
+
+
+def test_the_reference_holds_against_itself(reference: list[Walked]) -> None:
+    assert all(judge(reference, reference, CLOSED_LOOP))
+
+
+def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(
+    bundle: Bundle, reference: list[Walked], tmp_path: Path
+) -> None:
+    file = tmp_path / "zeros.onnx"
+    quantise(bundle.artifact("onnx")[1], file, {"obs": np.zeros((40, 45), np.float32)})
+
+    checks = judge(walked(bundle, file), reference, CLOSED_LOOP)
+
+    failed = [(check.what, check.where) for check in checks if not check]
+    assert ("error of vx", "(0.8, 0, 0)") in failed
+    assert "walks cut short" not in [what for what, _ in failed]
+
+
+@pytest.mark.parametrize(("index", "outcome", "what", "where"), [
+    (0, {"survived_s": 1.5}, "walks cut short", "(0.8, 0, 0): fell after 1.5 s"),
+    (2, {"stopped_by": "tilt"}, "walks cut short", "(0, 0, 0.8): tilt"),
+    (1, {"error": (0.0, 0.5, 0.0)}, "error of vy", "(0, 0.5, 0)"),
+    (1, {"tilt_deg": 10.5}, "largest tilt, degrees", "(0, 0.5, 0)"),
+    (2, {"torque_limit_share": 0.03}, "share at the torque limit", "(0, 0, 0.8)"),
+    (2, {"torque_limit_share": np.nan}, "share at the torque limit", "(0, 0, 0.8)"),
+    (3, {"action_change": 0.07}, "mean |action change|, standing", "(0, 0, 0)"),
+])  # fmt: skip
+def test_each_limit_fails_by_itself_and_names_the_walk(
+    reference: list[Walked], index: int, outcome: dict[str, Any], what: str, where: str
+) -> None:
+    checks = judge(changed(reference, index, **outcome), reference, CLOSED_LOOP)
+
+    assert [(check.what, check.where) for check in checks if not check] == [(what, where)]
+
+
+def test_actions_may_change_while_the_robot_walks(reference: list[Walked]) -> None:
+    assert reference[0].outcome.action_change > 0.06
+    assert all(judge(reference, reference, CLOSED_LOOP))

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs against expected ones: the figures, the worst place, the limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools.comparison.limits import open_loop_limits
+from model_tools.comparison.open_loop import Difference, difference, judge
+from model_tools.errors import ToolError
+from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import F32
+
+from ..tiny_bundle import JOINTS, make_bundle
+
+
+def expected() -> F32:
+    return np.random.default_rng(4).normal(size=(50, 2)).astype(np.float32)
+
+
+def perturbed(row: int, column: int, by: float) -> Difference:
+    found = expected()
+    found[row, column] += by
+    return difference("actions", JOINTS, found, expected())
+
+
+def test_equal_outputs_differ_by_nothing() -> None:
+    same = difference("actions", JOINTS, expected(), expected())
+
+    assert (same.mae, same.rmse, same.max_abs) == (0.0, 0.0, 0.0)
+    np.testing.assert_allclose(same.cosine, 1.0)
+    np.testing.assert_allclose(same.cosine_each, 1.0)
+
+
+def test_figures_are_those_of_the_error() -> None:
+    found = perturbed(row=7, column=1, by=2.0)
+
+    assert found.mae == pytest.approx(2.0 / 100)
+    assert found.rmse == pytest.approx((4.0 / 100) ** 0.5)
+    assert found.max_abs == pytest.approx(2.0)
+    np.testing.assert_allclose(found.rmse_each, [0.0, (4.0 / 50) ** 0.5], rtol=1e-6)
+
+
+def test_the_worst_row_and_joint_are_named() -> None:
+    assert perturbed(row=7, column=1, by=-2.0).worst == (7, "knee")
+
+
+def test_the_worst_direction_is_the_row_that_turns_round() -> None:
+    found = expected()
+    found[9] *= -0.1
+
+    assert difference("actions", JOINTS, found, expected()).worst_direction == 9
+
+
+def test_the_cosine_of_nothing_is_one_with_nothing_and_zero_with_something() -> None:
+    found = difference("actions", JOINTS, np.zeros((2, 2)), np.array([[0.0, 0.0], [1.0, 0.0]]))
+
+    assert found.cosine.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("limits", "what"), [
+    ({"mae": 0.01}, "mean absolute error"),
+    ({"rmse": 0.1}, "RMSE"),
+    ({"max_abs": 1.9}, "largest error"),
+    ({"cosine_min": 0.99}, "smallest cosine"),
+])  # fmt: skip
+def test_each_limit_fails_by_itself_and_says_where(limits: dict[str, Any], what: str) -> None:
+    (check,) = judge(perturbed(row=7, column=1, by=2.0), "rollout", Limits(**limits))
+
+    assert not check
+    assert check.what == what
+    assert "rollout" in check.where
+    assert "row 7" in check.where
+
+
+def test_limits_that_are_kept_hold() -> None:
+    limits = Limits(mae=0.03, rmse=0.3, max_abs=2.1, cosine_min=-1.0)
+
+    assert all(judge(perturbed(row=7, column=1, by=2.0), "rollout", limits))
+
+
+def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
+    checks = judge(perturbed(row=7, column=1, by=np.nan), "rollout",
+                   Limits(mae=1e9, rmse=1e9, max_abs=1e9, cosine_min=-1.0))
+
+    assert len(checks) == 4
+    assert not any(checks)
+
+
+def test_limits_of_the_bundle_come_before_those_of_the_precision(tmp_path: Any) -> None:
+    stated = load_bundle(make_bundle(tmp_path / "a", limits="limits: {onnx: {max_abs: 0.5}}"))
+    silent = load_bundle(make_bundle(tmp_path / "b"))
+
+    assert open_loop_limits(stated.contract, "onnx") == Limits(max_abs=0.5)
+    assert open_loop_limits(silent.contract, "onnx") == Limits(mae=1e-5)
+
+
+def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Any) -> None:
+    folder = make_bundle(tmp_path / "a")
+    file = folder / "policy.yaml"
+    file.write_text(file.read_text().replace("fp32", "fp8"))
+
+    with pytest.raises(ToolError, match=r"expected limits\.onnx for the precision fp8"):
+        open_loop_limits(load_bundle(folder).contract, "onnx")

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compiling a bundle: the new bundle opens, says how it was made, and is the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from model_tools import cli
+from model_tools.commands import compile as compile_command
+from model_tools.compilers.compiled_bundle import Request, compile_bundle
+from model_tools.errors import ToolError
+from model_tools.rows import play
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.interfaces import F32
+
+from ..tiny_bundle import forward, make_bundle, observations, weights
+
+LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
+Compile = Callable[..., Bundle]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "tiny", limits=LIMITS)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "rollout.npz"
+    np.savez(file, obs=observations())
+    return file
+
+
+@pytest.fixture
+def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
+    def apply(precision: str = "int8", samples: Path | None = rows, **changes: object) -> Bundle:
+        given = {"compiler": "onnx", "bundle": source, "target": None, "rows": 512,
+                 "output": tmp_path / "made", **changes}
+        return compile_bundle(Request(precision=precision, samples=samples, **given))  # type: ignore[arg-type]  # as in the calls
+
+    return apply
+
+
+def outputs(bundle: Bundle, obs: F32) -> F32:
+    backend, _ = open_backend(bundle, ["onnx"])
+    try:
+        return np.asarray(play(backend, {"obs": obs}, bundle.contract.state)["actions"], np.float32)
+    finally:
+        backend.close()
+
+
+@pytest.mark.parametrize(("precision", "calibrated", "tolerance"),
+                         [("int8", True, 0.05), ("fp16", False, 0.002)])  # fmt: skip
+def test_a_compiled_model_is_nearly_the_same_function(
+    compiled: Compile, rows: Path, precision: str, calibrated: bool, tolerance: float
+) -> None:
+    bundle = compiled(precision, rows if calibrated else None)
+    obs = observations(50, seed=3)
+
+    error = np.abs(outputs(bundle, obs) - forward(obs, weights()))
+
+    assert 0.0 < error.max() < tolerance
+
+
+def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(compiled: Compile) -> None:
+    bundle = compiled(rows=64)
+    entry, file = bundle.artifact("onnx")
+
+    assert (entry.precision, entry.target, file.name) == ("int8", None, "policy.int8.onnx")
+    assert entry.tool is not None
+    assert entry.tool.startswith("onnxruntime ")
+    assert entry.made is not None
+    assert "64 rows of rollout.npz (sha256 " in entry.made
+
+
+def test_golden_rows_stay_those_of_the_reference(compiled: Compile, source: Path) -> None:
+    assert compiled().contract.model.golden == load_bundle(source).contract.model.golden
+
+
+def test_what_was_said_of_the_former_artifact_goes_and_how_it_has_to_walk_stays(
+    compiled: Compile,
+) -> None:
+    bundle = compiled()
+
+    limits = bundle.contract.limits["onnx"]
+    assert limits.max_abs is None
+    assert limits.closed_loop is not None
+    assert limits.closed_loop.max_tilt_rad == 0.2
+    assert not (bundle.path / "policy.onnx").exists()
+
+
+def test_weights_are_symmetric_int8_with_a_scale_per_channel(compiled: Compile) -> None:
+    model = onnx.load(compiled().artifact("onnx")[1])
+    constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+    int8 = {name: array for name, array in constants.items()
+            if array.dtype == np.int8 and array.ndim == 2}  # fmt: skip
+
+    assert sorted(array.shape for array in int8.values()) == [(6, 16), (16, 2)]
+    for name in int8:
+        stem = name.removesuffix("_quantized")
+        assert constants[f"{stem}_scale"].size == int8[name].shape[1]
+        assert not constants[f"{stem}_zero_point"].any()
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_models_of_older_and_newer_opsets_compile(
+    compiled: Compile, tmp_path: Path, opset: int
+) -> None:
+    source = make_bundle(tmp_path / f"opset{opset}", opset=opset)
+    obs = observations(20, seed=3)
+
+    found = outputs(compiled(bundle=source), obs)
+
+    assert np.abs(found - forward(obs, weights())).max() < 0.05
+
+
+def test_states_that_were_not_recorded_are_those_of_the_reference_model(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    """Calibrated on zeros for a state, its range would be nothing."""
+    source = make_bundle(tmp_path / "recurrent", recurrent=True)
+    obs = observations(50, seed=3)
+
+    found = outputs(compiled(bundle=source), obs)
+
+    np.testing.assert_allclose(found, outputs(load_bundle(source), obs), atol=0.05)
+
+
+@pytest.mark.parametrize(("count", "different"), [(31, 31), (500, 1), (500, 20)])
+def test_too_few_different_samples_are_refused(
+    compiled: Compile, rows: Path, tmp_path: Path, count: int, different: int
+) -> None:
+    np.savez(rows, obs=observations()[np.arange(count) % different])
+
+    with pytest.raises(ToolError, match=f"at least 32 different rows .* found {different};"):
+        compiled()
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("count", [31, 0, -1])
+def test_taking_too_few_samples_is_refused(compiled: Compile, count: int) -> None:
+    with pytest.raises(ToolError, match=f"at least 32 rows to calibrate with, found {count}"):
+        compiled(rows=count)
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ({"observation": np.zeros((40, 6))}, "inputs obs, found the arrays observation"),
+    ({"obs": np.zeros((40, 5))}, r"numbers \[40, 6\], found float64\[40, 5\]"),
+    ({"obs": np.zeros((0, 6))}, r"numbers \['rows', 6\]"),
+    ({"obs": np.full((40, 6), np.nan)}, "finite values, found others in row 0"),
+    ({"obs": np.full((40, 6), "a")}, "expected numbers"),
+])  # fmt: skip
+def test_samples_that_do_not_fit_are_refused(
+    compiled: Compile, rows: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez(rows, allow_pickle=False, **arrays)
+
+    with pytest.raises(ToolError, match=message):
+        compiled()
+
+
+def test_a_truncated_file_of_samples_is_refused(compiled: Compile, rows: Path) -> None:
+    rows.write_bytes(rows.read_bytes()[:100])
+
+    with pytest.raises(ToolError, match=r"rollout.npz: expected numpy arrays"):
+        compiled()
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"precision": "int4"}, "a precision among fp16, int8, found 'int4'"),
+    ({"target": "rk3588"}, "files run on any machine.*found rk3588"),
+    ({"samples": None}, r"rows to calibrate with \(--samples\), found none"),
+    ({"precision": "fp16"}, "fp16: expected no samples, found .*rollout.npz"),
+    ({"compiler": "gcc"}, r"an installed compiler \(.*onnx.*\), found 'gcc'"),
+])  # fmt: skip
+def test_what_the_compiler_does_not_offer_is_refused(
+    compiled: Compile, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ToolError, match=message):
+        compiled(**changes)
+
+
+def test_only_the_reference_model_is_compiled(compiled: Compile, tmp_path: Path) -> None:
+    compiled()
+
+    with pytest.raises(ToolError, match="artifact onnx in fp32, found int8"):
+        compiled(bundle=tmp_path / "made", output=tmp_path / "twice")
+
+
+def test_an_output_inside_the_bundle_is_refused(compiled: Compile, source: Path) -> None:
+    with pytest.raises(ToolError, match="a folder outside the bundle"):
+        compiled(output=source / "int8")
+    assert not (source / "int8").exists()
+
+
+def test_a_bundle_that_is_there_is_replaced_only_by_force(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    compiled()
+    (tmp_path / "made" / "note").touch()
+
+    with pytest.raises(ToolError, match="--force replaces it"):
+        compiled()
+    compiled(force=True)
+
+    assert not (tmp_path / "made" / "note").exists()
+
+
+def test_a_failing_runtime_leaves_nothing_behind(
+    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel for this node")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", fail)
+
+    with pytest.raises(ToolError, match="turns into int8, found: no kernel for this node"):
+        compiled()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rollout.npz", "tiny"]
+
+
+def test_the_command_compiles(
+    source: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "compile", compile_command)
+
+    status = cli.main(["compile", "onnx", "--bundle", str(source), "--precision", "int8",
+                       "--samples", str(rows), "--output", str(tmp_path / "made")])  # fmt: skip
+
+    assert status == 0
+    assert load_bundle(tmp_path / "made").contract.model.artifacts["onnx"].precision == "int8"

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compilers by name: ours, those of other packages, packages in each other's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_tools.compilers.onnx import OnnxCompiler
+from model_tools.compilers.registry import GROUP, available, find_compiler
+from model_tools.errors import ToolError
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a distribution importable that registers compilers, given as name=value."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def apply(distribution: str, **compilers: str) -> None:
+        info = tmp_path / f"{distribution}-1.0.dist-info"
+        info.mkdir()
+        lines = [f"{name} = {value}" for name, value in compilers.items()]
+        (info / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.0\n", "utf-8")
+        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
+
+    return apply
+
+
+def test_onnx_is_registered_by_the_installed_package() -> None:
+    assert isinstance(find_compiler("onnx"), OnnxCompiler)
+
+
+def test_a_compiler_of_another_package_is_found(install: Install) -> None:
+    install("vendor", vendor="model_tools.compilers.onnx:OnnxCompiler")
+
+    assert {"onnx", "vendor"} <= available().keys()
+
+
+def test_two_packages_with_one_name_are_refused(install: Install) -> None:
+    install("vendor", fast="model_tools.compilers.onnx:OnnxCompiler")
+    install("rival", fast="rival:Compiler")
+
+    with pytest.raises(ToolError, match=r"'fast' is registered twice, by .*rival.* and by"):
+        available()
+
+
+def test_a_package_that_does_not_load_is_named(install: Install) -> None:
+    install("vendor", vendor="vendor_that_is_gone:Compiler")
+
+    with pytest.raises(ToolError, match=r"vendor \(vendor_that_is_gone:Compiler\) does not load"):
+        find_compiler("vendor")

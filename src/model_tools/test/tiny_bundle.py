@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole bundles around tiny models, made anew for each test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from policy_inference.interfaces import F32
+
+OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
+
+CONTRACT = """
+schema_version: 1
+kind: joint
+name: tiny
+version: "1.0.0"
+rate_hz: 50
+joints: {names: [hip, knee], default_position: 0, position_min: -1, position_max: 1,
+         velocity_limit: 1, effort_limit: 1, stiffness: 1, damping: 1}
+stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
+damp: {damping: 1}
+observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}}
+action: {output: actions, terms: [{joints: [hip, knee], kind: position}]}
+STATE
+model:
+  inputs: {obs: {shape: [1, 6]}INPUTS}
+  outputs: {actions: {shape: [1, 2]}OUTPUTS}
+  artifacts:
+    onnx: {file: policy.onnx, sha256: MODEL, precision: fp32}
+  golden: {file: golden.npz, sha256: GOLDEN}
+LIMITS
+safety: {on_fault: damp}
+provenance: {source: a test, licence: Apache-2.0}
+"""
+
+
+def observations(count: int = 200, seed: int = 1) -> F32:
+    """Return rows [count, 6] in -1..1 that differ from each other."""
+    random = np.random.default_rng(seed)
+    return random.uniform(-1.0, 1.0, size=(count, OBSERVATIONS)).astype(np.float32)
+
+
+def weights() -> dict[str, F32]:
+    """Return weights and biases of two layers."""
+    random = np.random.default_rng(0)
+    shapes = {"w0": (OBSERVATIONS, HIDDEN), "b0": (HIDDEN,), "w1": (HIDDEN, 2), "b1": (2,)}
+    return {name: random.normal(0.0, 0.3, size=shape).astype(np.float32)
+            for name, shape in shapes.items()}  # fmt: skip
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    edit: Callable[[dict[str, F32]], object] = len,
+    limits: str = "",
+    opset: int = 17,
+    recurrent: bool = False,
+) -> Path:
+    """Write a bundle whose golden rows are those of the unedited weights.
+
+    Args:
+        folder: Where; made if absent.
+        edit: Changes the weights of the model in place, after the golden rows were computed.
+        limits: Lines of the contract's `limits`.
+        opset: Of the model.
+        recurrent: Whether a state `h_in` [1, 2] is added to the action and given back halved.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = weights()
+    obs = observations(40, seed=2)
+    golden = {"obs": obs, "actions": forward(obs, arrays)}
+    if recurrent:
+        golden["h_in"] = np.zeros((40, 2), np.float32)
+        golden["h_out"] = np.asarray(golden["actions"] / 2, np.float32)
+    np.savez(folder / "golden.npz", allow_pickle=False, **golden)
+    edit(arrays)
+    save_model(folder / "policy.onnx", arrays, opset, recurrent=recurrent)
+    state = ", {0}: {{shape: [1, 2]}}" if recurrent else ""
+    words = {"MODEL": sha256(folder / "policy.onnx"), "GOLDEN": sha256(folder / "golden.npz"),
+             "INPUTS": state.format("h_in"), "OUTPUTS": state.format("h_out"), "LIMITS": limits,
+             "STATE": "state: [{input: h_in, output: h_out}]" if recurrent else ""}
+    text = CONTRACT
+    for word, value in words.items():
+        text = text.replace(word, value)
+    (folder / "policy.yaml").write_text(text, "utf-8")
+    return folder
+
+
+def forward(obs: F32, arrays: Mapping[str, F32]) -> F32:
+    """Compute the actions [rows, 2] in numpy."""
+    hidden = obs @ arrays["w0"] + arrays["b0"]
+    elu = np.where(hidden > 0, hidden, np.exp(np.minimum(hidden, 0)) - 1)
+    return np.asarray(elu @ arrays["w1"] + arrays["b1"], np.float32)
+
+
+def save_model(
+    file: Path, arrays: Mapping[str, F32], opset: int, *, recurrent: bool = False
+) -> None:
+    """Save ``actions = elu(obs @ w0 + b0) @ w1 + b1``, plus `h_in` if recurrent."""
+    last = "product" if recurrent else "actions"
+    nodes = [helper.make_node("Gemm", ["obs", "w0", "b0"], ["hidden"], name="first"),
+             helper.make_node("Elu", ["hidden"], ["active"], name="elu"),
+             helper.make_node("Gemm", ["active", "w1", "b1"], [last], name="second")]
+    constants = dict(arrays)
+    if recurrent:
+        nodes += [helper.make_node("Add", ["product", "h_in"], ["actions"], name="add"),
+                  helper.make_node("Mul", ["actions", "half"], ["h_out"], name="halve")]
+        constants["half"] = np.array([0.5], np.float32)
+    tensors = {"obs": OBSERVATIONS, "h_in": 2}, {"actions": 2, "h_out": 2}
+    inputs, outputs = (_values(sizes, 2 if recurrent else 1) for sizes in tensors)
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs,
+                              [numpy_helper.from_array(array, name)
+                               for name, array in constants.items()])  # fmt: skip
+    opsets = [helper.make_opsetid("", opset)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
+
+
+def sha256(file: Path) -> str:
+    """Return the hash of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _values(sizes: Mapping[str, int], count: int) -> Sequence[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
+            for name, size in list(sizes.items())[:count]]  # fmt: skip
