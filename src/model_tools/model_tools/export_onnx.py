@@ -14,7 +14,7 @@ from model_tools.checkpoints.policy import CheckpointPolicy
 from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
 from model_tools.files import new_file
-from model_tools.onnx_model import refuse_custom_operators, simplified
+from model_tools.portable import refuse_custom_operators, simplified
 from model_tools.parity import Difference, difference
 from policy_inference.interfaces import F32
 

@@ -1,44 +1,104 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX models: simplified, and of operators that every runtime knows."""
+"""An ONNX model as tools see it: tensors, metadata, weights; nothing about it is assumed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import onnx
-import onnxsim
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # carries no types
+from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.load import sha256_of
+from policy_inference.interfaces import Tensor
 
-STANDARD_DOMAINS = ("", "ai.onnx")
+DYNAMIC = -1
 
 
-def refuse_custom_operators(model: onnx.ModelProto) -> None:
-    """Check that every runtime can know the operators.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTensor:
+    """Shape, with -1 for axes without a fixed size, and numpy name of the element type."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        """Return it as `float32[1, 45]`."""
+        axes = ", ".join("?" if axis == DYNAMIC else str(axis) for axis in self.shape)
+        return f"{self.dtype}[{axes}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OnnxModel:
+    """A model whose structure was read; weights in a second file are not loaded."""
+
+    path: Path
+    sha256: str
+    inputs: dict[str, ModelTensor]
+    outputs: dict[str, ModelTensor]
+    metadata: dict[str, str]
+    proto: Any
+
+    @property
+    def external_files(self) -> list[str]:
+        """Names of the files that hold weights outside of this one."""
+        locations = (entry.value for tensor in self.proto.graph.initializer
+                     if uses_external_data(tensor)
+                     for entry in tensor.external_data if entry.key == "location")
+        return sorted(set(locations))
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `fp16` or `int8`, by the element types of the weights."""
+        matrices = [t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2]
+        types = {onnx.helper.tensor_dtype_to_np_dtype(t).name for t in matrices}
+        if types & {"int8", "uint8"}:
+            return "int8"
+        return "fp16" if types == {"float16"} else "fp32"
+
+    @property
+    def producer(self) -> str:
+        """Tool and version that wrote the model, empty where it does not say."""
+        return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and values of the weights inside this file."""
+        for tensor in self.proto.graph.initializer:
+            if not uses_external_data(tensor):
+                yield tensor.name, numpy_helper.to_array(tensor)
+
+
+def read_onnx(path: Path) -> OnnxModel:
+    """Read a model's structure.
 
     Raises:
-        ToolError: Some are of a domain other than ONNX's own.
+        ToolError: It is not an ONNX model, or is cut off.
+        OSError: It cannot be read.
     """
-    custom = sorted({f"{node.domain}::{node.op_type}" for node in model.graph.node
-                     if node.domain not in STANDARD_DOMAINS})  # fmt: skip
-    if custom:
-        raise ToolError(f"model: expected operators of ONNX, found {', '.join(custom)}, which "
-                        "other runtimes do not have; replace them in the network")
-
-
-def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with constants folded and without what is not needed.
-
-    Raises:
-        ToolError: The simplifier fails, or what it makes is another function.
-    """
-    result: onnx.ModelProto
     try:
-        result, same = onnxsim.simplify(model)
-        onnx.checker.check_model(result, full_check=True)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError,
-            onnx.shape_inference.InferenceError) as error:  # fmt: skip
-        raise ToolError("model: expected one that can be simplified, found that onnxsim fails: "
-                        f"{error}") from error
-    if not same:
-        raise ToolError("model: expected the same function after simplifying, found another")
-    return result
+        proto = onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise ToolError(f"{path}: expected an ONNX model, found a file that is another kind, or "
+                        "was cut off") from error
+    if not proto.graph.output:
+        raise ToolError(f"{path}: expected an ONNX model, found a file without graph or outputs")
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return OnnxModel(
+        path=path, sha256=sha256_of(path), proto=proto,
+        inputs={v.name: _tensor(v) for v in proto.graph.input if v.name not in constants},
+        outputs={v.name: _tensor(v) for v in proto.graph.output},
+        metadata={entry.key: entry.value for entry in proto.metadata_props},
+    )
+
+
+def _tensor(info: Any) -> ModelTensor:
+    kind = info.type.tensor_type
+    axes = (axis.dim_value if axis.HasField("dim_value") else DYNAMIC for axis in kind.shape.dim)
+    return ModelTensor(shape=tuple(axes),
+                       dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name)

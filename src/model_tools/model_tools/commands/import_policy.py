@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn what training left behind into a bundle; what it does not say stays a marked TODO.
+
+Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
+LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml; the
+loader refuses the bundle until then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+_SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
+          "provenance": "provenance.source"}
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("source", type=Path, help="file that training left behind (YAML or ONNX)")
+    parser.add_argument("--output", type=Path, required=True, help="bundle folder to be")
+    parser.add_argument("--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, "
+                        "which name it")
+    parser.add_argument("--format", help="name of the format, where content does not say it")
+    parser.add_argument("--joints", metavar="NAMES", help="joint names with commas between, or a "
+                        "URDF or MJCF file whose order counts: policy order for deploy.yaml, the "
+                        "simulator's for env.yaml")
+    parser.add_argument("--robot", type=Path, metavar="FILE", help="URDF or MJCF file for limits "
+                        "of joints that the source does not say")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="answers",
+                        help="answer, as joints.stiffness=25, 'observations.obs.terms[*].scale=1' "
+                        "or stand.position=@joints.default_position (a copy); may be repeated")
+    parser.add_argument("--drop", action="append", default=[], metavar="KEY", help="leave a key "
+                        "out, such as action.TODO; may be repeated")
+    for flag, key in _SHORT.items():
+        parser.add_argument(f"--{flag}", help=f"answer for {key}")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Import; return 0 also with open questions, which are listed."""
+    from model_tools.importers.bundle_draft import Request, import_bundle
+
+    answers = [f"{key}={_quoted(value)}" for flag, key in _SHORT.items()
+               if (value := getattr(given, flag)) is not None]
+    draft = import_bundle(
+        Request(source=given.source, model=given.model, format=given.format, joints=given.joints,
+                robot=given.robot, answers=[*answers, *given.answers], dropped=given.drop),
+        given.output, force=given.force,
+    )
+    for remark in draft.remarks:
+        _log.warning("note: %s", remark)
+    todos = draft.todos()
+    for key, question in todos.items():
+        _log.warning("TODO %s: %s", key, question)
+    _log.info("%s: %s", given.output, f"{len(todos)} questions are open; the bundle does not load "
+              "until they are answered, with --set or in its policy.yaml" if todos
+              else "the contract holds")
+    return 0
+
+
+def _quoted(text: str) -> str:
+    """Return YAML that means this text, also where it looks like a number."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of the user to what a source does not say: `joints.stiffness=25` and the like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from model_tools.errors import ToolError
+from model_tools.foreign_yaml import parse_foreign_yaml
+from model_tools.importers.draft import TODO, Draft, Path
+
+_COPY = "@"
+_PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
+
+
+def answer_all(draft: Draft, given: Iterable[str]) -> None:
+    """Set every `KEY=VALUE`, in order; copies last, so that they find what was answered.
+
+    Raises:
+        ToolError: As `answer`.
+    """
+    for one in sorted(given, key=lambda one: one.partition("=")[2].startswith(_COPY)):
+        answer(draft, one)
+
+
+def answer(draft: Draft, given: str) -> None:
+    """Set the value of `KEY=VALUE`; the value is YAML, or `@other.key` for a copy of that one.
+
+    A key may hold `[*]` for each element of a list.
+
+    Raises:
+        ToolError: It is no such text, or a place in it is not there.
+    """
+    key, found, written = given.partition("=")
+    if not found or not key:
+        raise ToolError(f"--set: expected KEY=VALUE, found {given!r}")
+    value = _value(draft, key, written)
+    for path in _paths(draft, key):
+        _set(draft, path, value, f"--set {key}")
+
+
+def drop(draft: Draft, key: str) -> None:
+    """Remove a key, such as a TODO about something that does not matter here.
+
+    Raises:
+        ToolError: It is not there.
+    """
+    for path in _paths(draft, key):
+        place = draft.find(path[:-1])
+        if not isinstance(place, dict) or path[-1] not in place:
+            raise ToolError(f"--drop: expected a key of the draft, found {key!r}")
+        del place[path[-1]]
+
+
+def _value(draft: Draft, key: str, written: str) -> Any:
+    if written.startswith(_COPY):
+        (path,) = _paths(draft, written.removeprefix(_COPY))
+        value = draft.find(path)
+        if value is None or (isinstance(value, Mapping) and TODO in value):
+            raise ToolError(f"--set {key}: expected a key with a value after {_COPY}, found "
+                            f"{written!r}")
+        return value
+    try:
+        return parse_foreign_yaml(written)
+    except yaml.YAMLError as error:
+        raise ToolError(f"--set {key}: expected YAML, found {written!r}") from error
+
+
+def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
+    place = draft.find(path[:-1])
+    if path[:-1] and isinstance(place, dict):
+        place.pop(TODO, None)
+    elif path[:-1] and place is not None:
+        raise ToolError(f"{origin}: expected a section, found {place!r}")
+    draft.put(path, value, "" if any(isinstance(part, int) for part in path) else origin)
+
+
+def _paths(draft: Draft, key: str) -> list[Path]:
+    """Return the paths that a key means; names with a dot are taken as the draft has them."""
+    paths = [()]  # type: list[Path]
+    rest = key
+    while rest:
+        name = _present_name(draft, paths[0], rest)
+        if name is not None:
+            paths, rest = [(*path, name) for path in paths], rest[len(name):].removeprefix(".")
+            continue
+        match = _PART.match(rest)
+        if match is None:
+            raise ToolError(f"{key}: expected a key like observations.obs.terms[0].scale")
+        paths = [longer for path in paths for longer in _extended(draft, path, match, key)]
+        rest = rest[match.end():]
+    return paths
+
+
+def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Iterator[Path]:
+    """Yield the path with the matched part; with each place of a list for a star."""
+    if match[1] is None:
+        yield (*path, match[2])
+        return
+    values = draft.find(path)
+    count = len(values) if isinstance(values, list) else 0
+    chosen = range(count) if match[1] == "*" else [int(match[1])]
+    if not count or max(chosen) >= count:
+        raise ToolError(f"{key}: expected a place in a list of {count}, found [{match[1]}]")
+    yield from ((*path, i) for i in chosen)
+
+
+def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
+    """Return the longest key at `path` with which `rest` begins."""
+    place = draft.find(path) if path else draft.values
+    names = place if isinstance(place, dict) else {}
+    fitting = [name for name in names
+               if rest == name or rest.startswith((f"{name}.", f"{name}["))]
+    return max(fitting, key=len, default=None)

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a source file to a bundle folder with a draft of its contract."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from model_tools.errors import ToolError
+from model_tools.files import new_folder
+from model_tools.importers.answers import answer_all, drop
+from model_tools.importers.draft import TODO, Draft
+from model_tools.importers.draft_text import draft_text
+from model_tools.importers.follow_up import ask_what_follows
+from model_tools.importers.joints import given_joints
+from model_tools.importers.model_section import MODEL_FILE
+from model_tools.importers.registry import choose
+from model_tools.importers.robot_file import read_robot
+from model_tools.importers.robot_limits import put_robot_limits
+from model_tools.importers.source import Given, read_source
+from model_tools.onnx_model import read_onnx
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
+from policy_inference.bundle.schema import Reader
+from policy_inference.errors import BundleError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to import, and what the user says besides."""
+
+    source: Path
+    model: Path | None = None
+    format: str | None = None
+    joints: str | None = None
+    robot: Path | None = None
+    answers: Sequence[str] = ()
+    """`KEY=VALUE` each."""
+    dropped: Sequence[str] = ()
+    """Keys to leave out."""
+
+
+def make_draft(request: Request) -> Draft:
+    """Return the draft of a contract, complete but for its open questions.
+
+    Raises:
+        ToolError: The source, the model or an answer does not fit.
+        BundleError: Something that is no open question is not as the contract has it.
+        OSError: A file cannot be read.
+    """
+    source = read_source(request.source)
+    joints = None if request.joints is None else given_joints(request.joints)
+    draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
+    if request.robot is not None:
+        put_robot_limits(draft, read_robot(request.robot), request.robot.name)
+    answer_all(draft, request.answers)
+    ask_what_follows(draft)
+    for key in request.dropped:
+        drop(draft, key)
+    draft.complete()
+    _check(draft)
+    return draft
+
+
+def import_bundle(request: Request, output: Path, *, force: bool = False) -> Draft:
+    """Write a bundle folder with the draft and the model, whole or not at all.
+
+    Args:
+        request: What to import.
+        output: Folder to be.
+        force: Whether a bundle that is there may be replaced.
+
+    Returns:
+        The draft as it was written.
+
+    Raises:
+        ToolError: As `make_draft`, or the folder is there already.
+        BundleError: As `make_draft`; or nothing is open and the contract does not hold.
+        OSError: A file cannot be read or written.
+    """
+    draft = make_draft(request)
+    with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
+        _copy_model(draft, folder / MODEL_FILE)
+        file = folder / CONTRACT_FILE
+        file.write_text(draft_text(draft), encoding="utf-8")
+        if not draft.todos():
+            read_contract(file)
+    return draft
+
+
+def _copy_model(draft: Draft, file: Path) -> None:
+    """Copy the model; weights in a second file are merged into it, since one hash covers both."""
+    model = read_onnx(draft.model_file)
+    if not model.external_files:
+        shutil.copyfile(model.path, file)
+        return
+    try:
+        onnx.save(onnx.load(str(model.path)), str(file))
+    except onnx.checker.ValidationError as error:
+        raise ToolError(f"{model.path}: expected its weights in {', '.join(model.external_files)}, "
+                        f"found {error}") from error
+    artifact = draft.find(("model", "artifacts", "onnx"))
+    artifact["sha256"] = sha256_of(file)
+    artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"
+
+
+def _check(draft: Draft) -> None:
+    """Raise for what the contract's reader refuses besides open questions."""
+    reader = Reader(draft.source)
+    reader.section(JointContract, draft.values)
+    open_keys = set(draft.todos()) | {f"{key}.{TODO}" for key in draft.todos()}
+    wrong = [problem for problem in reader.problems if problem.key not in open_keys]
+    if wrong:
+        raise BundleError(wrong)

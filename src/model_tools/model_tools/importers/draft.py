@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A `policy.yaml` in the making: values, where they came from, and the questions left open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any, get_args, get_origin, get_type_hints
+
+from policy_inference.bundle.contract import JointContract
+
+TODO = "TODO"
+Path = tuple[str | int, ...]
+Key = str | Path
+"""`joints.stiffness`, or a tuple where a part may hold a dot, as names of tensors may."""
+
+
+class Draft:
+    """Values like those of the contract, as YAML would give them.
+
+    An open question is the value `{TODO: question}`, which the loader refuses in any place.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Begin with nothing but what every draft says; `source` names the file it comes from."""
+        self.source = source
+        self.values: dict[str, Any] = {"schema_version": 1, "kind": "joint"}
+        self.origins: dict[Path, str] = {}
+        self.remarks: list[str] = []
+        self.model_file = FilePath()
+
+    def put(self, key: Key, value: Any, origin: str = "") -> None:
+        """Set a value, with a word about where it comes from."""
+        path = parts(key)
+        place: Any = self.values
+        for part in path[:-1]:
+            place = place[part] if isinstance(part, int) else place.setdefault(part, {})
+        place[path[-1]] = value
+        if origin:
+            self.origins[path] = origin
+
+    def ask(self, key: Key, question: str) -> None:
+        """Leave a question open, unless there is a value already."""
+        if self.find(key) is None:
+            self.put(key, todo(question))
+
+    def block(self, key: Key, problem: str) -> None:
+        """Note that the source does something that the contract cannot say in this section."""
+        path = parts(key)
+        place = self.find(path) or {}
+        problems = [place[TODO]] if TODO in place else []
+        self.put((*path, TODO), "; ".join([*problems, problem]))
+
+    def remark(self, text: str) -> None:
+        """Note something that a user should know, and that needs no answer."""
+        self.remarks.append(text)
+
+    def find(self, key: Key) -> Any:
+        """Return the value of a key, None where there is none."""
+        place: Any = self.values
+        for part in parts(key):
+            try:
+                place = place[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return place
+
+    def terms(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield path and value of each term of each observation."""
+        for name, observation in (self.find("observations") or {}).items():
+            for i, term in enumerate([] if name == TODO else observation.get("terms", [])):
+                yield ("observations", name, "terms", i), term
+
+    def complete(self) -> None:
+        """Bring the values into the contract's order and ask for what it requires."""
+        self.values = _complete(JointContract, self.values)
+
+    def todos(self) -> dict[str, str]:
+        """Return the open questions by key."""
+        return {text(path): question for path, question in _questions((), self.values)}
+
+
+def todo(question: str) -> dict[str, str]:
+    """Return the value that stands for an open question."""
+    return {TODO: question}
+
+
+def parts(key: Key) -> Path:
+    """Return a key as the tuple of its parts."""
+    return tuple(key.split(".")) if isinstance(key, str) else key
+
+
+def text(path: Path) -> str:
+    """Return a path as `observations.obs.terms[0].scale`."""
+    joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return joined.removeprefix(".")
+
+
+def _questions(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, Mapping):
+        if TODO in value:
+            yield path, value[TODO]
+        for name, entry in value.items():
+            yield from _questions((*path, name), entry)
+    elif isinstance(value, list):
+        for i, entry in enumerate(value):
+            yield from _questions((*path, i), entry)
+
+
+def _complete(kind: Any, value: Any) -> Any:
+    """Return a value of the contract's type with its keys in order and none missing."""
+    args = [arg for arg in get_args(kind) if arg is not type(None)]
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return _complete_section(kind, value)
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        return [_complete(args[0], entry) for entry in value]
+    if isinstance(value, Mapping) and get_origin(kind) is dict:
+        return {name: _complete(args[1], entry) for name, entry in value.items()}
+    if len(args) == 1 and get_origin(kind) is not tuple:
+        return _complete(args[0], value)
+    return value
+
+
+def _complete_section(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+    if set(value) == {TODO}:
+        return dict(value)
+    hints, ordered = get_type_hints(kind), dict[str, Any]()
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if field.name in value:
+            ordered[field.name] = _complete(hint, value[field.name])
+        elif _is_required(field):
+            section = dataclasses.is_dataclass(hint)
+            ordered[field.name] = _complete(hint, {}) if section else todo(field.metadata["doc"])
+    return ordered | {name: entry for name, entry in value.items() if name not in ordered}
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return (field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING)

@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""LEAPP's kinds of tensors as terms of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from model_tools.importers.draft import Draft, todo
+from model_tools.node import Node
+
+TARGETS = {
+    "target/joint/position": "position",
+    "joint_pos_targets": "position",
+    "target/joint/velocity": "velocity",
+    "joint_vel_targets": "velocity",
+    "target/joint/effort": "effort",
+    "joint_effort_targets": "effort",
+}
+_JOINT_TERMS = {"state/joint/position": "joint_pos", "state/joint/velocity": "joint_vel"}
+_VECTORS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "state/body/angular_velocity": ("base_ang_vel", (("x", "y", "z"),)),
+    "state/body/linear_velocity": ("base_lin_vel", (("x", "y", "z"),)),
+    "command/body/velocity": ("velocity_command", (("lin_vel_x", "lin_vel_y", "ang_vel_z"),)),
+    "state/body/rotation": ("base_quat_xyzw", (("x", "y", "z", "w"), ("qx", "qy", "qz", "qw"))),
+}
+"""Term and the orders of elements that it has, by kind."""
+_NEEDS_NAMES = ("state/body/rotation",)
+
+
+def elements(tensor: Node) -> list[str]:
+    """Return the names of a tensor's values, empty where they are not stated.
+
+    `element_names` has a list for each axis; axes without names have an empty one or none.
+    """
+    stated = tensor.get("element_names")
+    axes = stated.elements() if stated else []
+    return axes[-1].texts() if axes else []
+
+
+def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
+    """Write the observation of one model input: a single term of raw values."""
+    kind = stated.text() if (stated := tensor.get("kind")) else ""
+    if is_last_action:
+        entry: dict[str, Any] = {"term": "last_action"}
+    elif kind in _JOINT_TERMS:
+        entry = _joint_term(draft, kind, elements(tensor))
+    elif kind in _VECTORS:
+        entry = _vector(draft, tensor, kind)
+    else:
+        entry = _external(draft, tensor, f"of the kind {kind or 'unknown'}")
+    draft.put(("observations", name, "terms"), [entry], tensor.key)
+
+
+def _joint_term(draft: Draft, kind: str, joints: Sequence[str]) -> dict[str, Any]:
+    names = draft.find("joints.names")
+    if not joints:
+        return {"term": _JOINT_TERMS[kind], "joints": todo("joints in the order of the tensor")}
+    narrowed = {} if joints == names else {"joints": list(joints)}
+    return {"term": _JOINT_TERMS[kind], **narrowed}
+
+
+def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
+    term, orders = _VECTORS[kind]
+    order = tuple(name.lower() for name in elements(tensor))
+    if order in orders or (not order and kind not in _NEEDS_NAMES):
+        return {"term": term}
+    if not order:
+        return {"term": todo(f"{term}, if that is the order of its values; else external, with "
+                             "topic and size")}
+    return _external(draft, tensor, f"in the order {', '.join(order)}, which is not that of {term}")
+
+
+def _external(draft: Draft, tensor: Node, reason: str) -> dict[str, Any]:
+    name = tensor["name"].text()
+    draft.remark(f"the input {name} is {reason}: its values are expected on the topic {name}")
+    return {"term": "external", "topic": name, "size": tensor["shape"].last_axis()}

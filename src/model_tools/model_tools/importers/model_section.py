@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the ONNX model itself says: tensors, recurrent state, the output that commands, hash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_tools.errors import ToolError
+from model_tools.importers.draft import Draft
+from model_tools.onnx_model import DYNAMIC, ModelTensor, OnnxModel
+
+MODEL_FILE = "policy.onnx"
+_ACTION_OUTPUTS = ("actions", "action")
+_COUNTERS = ("time_step",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensors:
+    """The model's tensors by their use."""
+
+    observations: dict[str, int | None]
+    """Number of values of each input that terms fill; None where its size is dynamic."""
+    action: str | None
+    """The output that commands; None where several could."""
+
+
+def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
+    """Write tensors, artifact, recurrent state, and counters of ticks.
+
+    Args:
+        draft: Is written to.
+        model: The reference model.
+        feedback: Inputs and the outputs that they take the values of, besides those that are
+            named `<x>_in` and `<x>_out`.
+
+    Raises:
+        ToolError: The batch is fixed at more than one.
+    """
+    draft.model_file = model.path
+    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        for name, tensor in tensors.items():
+            _put_tensor(draft, model, ("model", kind, name), tensor)
+    draft.put(("model", "artifacts", "onnx"),
+              {"file": MODEL_FILE, "sha256": model.sha256, "precision": model.precision})
+    if model.producer:
+        draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
+    pairs = [*_named_pairs(model), *feedback]
+    if pairs:
+        draft.put("state", [{"input": into, "output": out} for into, out in pairs],
+                  "zeros when RUN begins")
+    counters = [name for name in model.inputs if name in _COUNTERS]
+    for name in counters:
+        draft.put(("observations", name, "terms"), [{"term": "tick"}])
+    taken = {*counters, *(into for into, _ in pairs)}
+    outputs = [name for name in model.outputs if name not in {out for _, out in pairs}]
+    return Tensors(
+        observations={name: _width(tensor) for name, tensor in model.inputs.items()
+                      if name not in taken},
+        action=_action(outputs),
+    )
+
+
+def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
+    """Return name and width of the one input that terms fill.
+
+    Raises:
+        ToolError: There are several or none.
+    """
+    if len(tensors.observations) != 1:
+        raise ToolError(f"{model.path}: expected one input besides recurrent states and time_step, "
+                        f"found {', '.join(tensors.observations) or 'none'}; this format describes "
+                        "one observation vector only")
+    return next(iter(tensors.observations.items()))
+
+
+def _named_pairs(model: OnnxModel) -> list[tuple[str, str]]:
+    pairs = [(name, f"{name.removesuffix('_in')}_out") for name in model.inputs
+             if name.endswith("_in")]
+    return [(into, out) for into, out in pairs if out in model.outputs]
+
+
+def _action(outputs: Sequence[str]) -> str | None:
+    if len(outputs) == 1:
+        return outputs[0]
+    named = [name for name in outputs if name in _ACTION_OUTPUTS]
+    return named[0] if len(named) == 1 else None
+
+
+def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: ModelTensor) -> None:
+    """Write shape and type; a dynamic first axis is a batch of one."""
+    if len(tensor.shape) == 2 and tensor.shape[0] > 1:
+        raise ToolError(f"{model.path}: {key[-1]}: expected a batch of 1, since one robot is one "
+                        f"row, found {tensor}; export it with batch 1 or a dynamic one")
+    shape = [1 if i == 0 and axis == DYNAMIC else axis for i, axis in enumerate(tensor.shape)]
+    entry = {"shape": shape} | ({} if tensor.dtype == "float32" else {"dtype": tensor.dtype})
+    draft.put(key, entry)
+    if DYNAMIC in shape:
+        draft.put((*key, "shape"), {"TODO": f"size of each axis; the model says {tensor}"})
+
+
+def _width(tensor: ModelTensor) -> int | None:
+    axes = tensor.shape[1:] if tensor.shape[:1] == (DYNAMIC,) else tensor.shape
+    return None if DYNAMIC in axes else math.prod(axes)

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Metadata inside the ONNX: lists with commas between (rsl_rl's kin), or JSON (holosoma).
+
+They name the observation terms, but not what a name measures, how it is scaled, or the rate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from model_tools.errors import ToolError
+from model_tools.importers.action import SourceAction, put_action
+from model_tools.importers.draft import Draft
+from model_tools.importers.model_section import put_model, single_input
+from model_tools.importers.observation import Layout, SourceTerm, put_observation
+from model_tools.importers.ranges import put_velocity_range
+from model_tools.importers.source import Given, Source
+from model_tools.node import Node
+from model_tools.onnx_model import read_onnx
+
+NAME = "onnx_metadata"
+_KEYS = {"names": ("joint_names", "dof_names"), "stiffness": ("joint_stiffness", "kp"),
+         "damping": ("joint_damping", "kd"), "position": ("default_joint_pos",)}
+_DOUBTS = {
+    "joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos",
+}
+_FUNCTIONS = {"actions": "last_action"}
+
+
+def recognise(source: Source) -> bool:
+    """Return whether it is an ONNX model with joint names in its metadata."""
+    return source.is_onnx and any(source.has(key) for key in _KEYS["names"])
+
+
+def read(source: Source, given: Given) -> Draft:
+    """Return what the metadata say.
+
+    Raises:
+        ToolError: Something is missing or does not fit.
+    """
+    if given.model is not None and given.model != source.path:
+        raise ToolError(f"--model: expected none beside {source.path}, which is the model itself, "
+                        f"found {given.model}")
+    draft, model, root = Draft(source.path.name), read_onnx(source.path), source.root
+    names = _list(_first(root, "names")).texts()
+    draft.put("joints.names", names, _first(root, "names").key)
+    for field, key in (("position", "default_position"), ("stiffness", "stiffness"),
+                       ("damping", "damping")):
+        _put_values(draft, root, field, f"joints.{key}", names)
+    if run := root.get("run_path"):
+        draft.put("provenance.source", run.text(), run.key)
+    tensors = put_model(draft, model)
+    _put_action(draft, root, tensors.action, names)
+    name, width = single_input(model, tensors)
+    if terms := root.get("observation_names"):
+        put_observation(draft, name, width, [_term(term) for term in _list(terms).texts()],
+                        Layout(origin=terms.key))
+        if ranges := root.get("command_ranges"):
+            put_velocity_range(draft, [_json(ranges)])
+    return draft
+
+
+def _first(root: Node, field: str) -> Node:
+    return next((root[key] for key in _KEYS[field] if key in root.mapping()), root)
+
+
+def _put_values(draft: Draft, root: Node, field: str, key: str, names: Sequence[str]) -> None:
+    if any(name in root.mapping() for name in _KEYS[field]):
+        stated = _first(root, field)
+        draft.put(key, _list(stated).numbers(len(names), "joints"), stated.key)
+
+
+def _put_action(draft: Draft, root: Node, output: str | None, names: Sequence[str]) -> None:
+    scales = _list(root["action_scale"]).numbers()
+    if len(scales) not in {1, len(names)}:
+        raise root["action_scale"].wrong(f"one value or {len(names)} (joints)")
+    put_action(draft, output, [SourceAction(
+        kind="position", joints=names, scale=scales * (len(names) // len(scales)),
+        offset=[0.0] * len(names),
+    )], "action_scale, in the order of the joint names")
+    draft.put(("action", "terms", 0, "kind"), {"TODO": "position, velocity or effort"})
+    draft.put(("action", "terms", 0, "offset"),
+              {"TODO": "target at output 0: default_position, or numbers"})
+
+
+def _term(name: str) -> SourceTerm:
+    return SourceTerm(name=name, function=_FUNCTIONS.get(name, name), scale=None,
+                      doubt=_DOUBTS.get(name, ""))
+
+
+def _list(value: Node) -> Node:
+    """Return a text with a list in it as the list: JSON, or values with commas between."""
+    written = value.text()
+    if written.lstrip().startswith("["):
+        return _json(value)
+    items: list[object] = [_number(item.strip()) for item in written.split(",")]
+    return Node(value.file, items, value.key)
+
+
+def _json(value: Node) -> Node:
+    try:
+        return Node(value.file, json.loads(value.text()), value.key)
+    except ValueError as error:
+        raise value.wrong(f"JSON ({error})") from error
+
+
+def _number(item: str) -> object:
+    try:
+        return float(item)
+    except ValueError:
+        return item

@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx.external_data_helper import convert_model_to_external_data
+
+from model_tools.errors import ToolError
+from model_tools.importers.bundle_draft import Request, import_bundle, make_draft
+from model_tools.importers.draft import Draft, todo
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle, read_contract, sha256_of
+from policy_inference.bundle.schema import Reader
+from policy_inference.errors import BundleError
+
+from .conftest import ANSWERS, MakeRequest
+from .small_models import save_policy
+from .small_runs import DEPLOY, DEPLOY_WIDTH
+
+
+@pytest.fixture
+def request_(request_for: MakeRequest) -> Request:
+    """A request whose every question is answered."""
+    return request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=ANSWERS)
+
+
+def test_a_bundle_with_every_answer_loads(request_: Request, tmp_path: Path) -> None:
+    draft = import_bundle(request_, tmp_path / "bundle")
+    assert draft.todos() == {}
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.contract.stand.position == (0.1, -0.8)
+    assert bundle.artifact("onnx")[1].read_bytes() == (tmp_path / "policy.onnx").read_bytes()
+
+
+# This format says the gains.
+UNSAID = [given for given in ANSWERS if not given.startswith(("joints.stiff", "joints.damp"))]
+
+
+@pytest.mark.parametrize("left_out", UNSAID)
+def test_each_answer_that_is_missing_keeps_the_bundle_from_loading(
+    request_: Request, tmp_path: Path, left_out: str
+) -> None:
+    key = left_out.partition("=")[0]
+    answers = [given for given in ANSWERS if given != left_out]
+    request = dataclasses.replace(request_, answers=answers)
+    assert list(import_bundle(request, tmp_path / "bundle").todos()) == [key]
+    with pytest.raises(BundleError, match=key):
+        load_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("key", [
+    *(field.name for field in dataclasses.fields(JointContract)), "provenance.licence",
+    "provenance.source", "joints.names", "safety.max_tilt_rad", "action.output", "model.golden",
+])
+def test_the_loader_refuses_a_todo_in_any_place(request_: Request, key: str) -> None:
+    draft = make_draft(request_)
+    draft.put(key, todo("what?"))
+    reader = Reader("policy.yaml")
+    reader.section(JointContract, draft.values)
+    assert any(problem.key in {key, f"{key}.TODO"} for problem in reader.problems)
+
+
+def test_comments_say_where_values_came_from_and_the_text_means_the_values(
+    request_: Request, tmp_path: Path
+) -> None:
+    draft = import_bundle(request_, tmp_path / "bundle")
+    text = (tmp_path / "bundle" / "policy.yaml").read_text(encoding="utf-8")
+    assert "  # default_joint_pos, in policy order\n  default_position:" in text
+    assert "Imported by model_tools from source.yaml" in text
+    assert yaml.safe_load(text) == draft.values
+
+
+def test_a_wrong_answer_is_refused_before_anything_is_written(
+    request_: Request, tmp_path: Path
+) -> None:
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "stand.duration_s=-1"])
+    with pytest.raises(BundleError, match=r"stand.duration_s: expected a number > 0"):
+        import_bundle(request, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_contract_that_does_not_hold_leaves_nothing_behind(
+    request_: Request, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
+    with pytest.raises(BundleError, match="position_min"):
+        import_bundle(request, tmp_path / "bundle")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_bundle_that_is_there_is_replaced_only_when_asked(
+    request_: Request, tmp_path: Path
+) -> None:
+    import_bundle(request_, tmp_path / "bundle")
+    with pytest.raises(ToolError, match="--force replaces it"):
+        import_bundle(request_, tmp_path / "bundle")
+    import_bundle(request_, tmp_path / "bundle", force=True)
+
+
+def test_weights_in_a_second_file_are_merged_into_the_model(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "split"
+    folder.mkdir()
+    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", DEPLOY_WIDTH, 2)))
+    convert_model_to_external_data(proto, location="policy.onnx.data", size_threshold=0)
+    onnx.save(proto, str(folder / "policy.onnx"))
+    request = request_for(DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee",
+                          answers=ANSWERS)
+    import_bundle(request, tmp_path / "bundle")
+    artifact = read_contract(tmp_path / "bundle" / "policy.yaml").model.artifacts["onnx"]
+    merged = tmp_path / "bundle" / "policy.onnx"
+    assert artifact.sha256 == sha256_of(merged)
+    assert "policy.onnx.data" in str(artifact.made)
+    (tensor,) = onnx.load(str(merged), load_external_data=False).graph.initializer
+    assert np.all(onnx.numpy_helper.to_array(tensor) == 0.5)
+
+
+def test_limits_come_from_a_robot_file_by_name(request_: Request, tmp_path: Path) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF, encoding="utf-8")
+    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
+    draft = make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
+    assert draft.find("joints.position_min") == [-1.0, -2.0]
+    assert draft.find("joints.effort_limit") == [30.0, 40.0]
+    assert draft.todos() == {}
+
+
+def test_a_robot_file_without_a_joint_of_the_policy_is_refused(
+    request_: Request, tmp_path: Path
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF.replace('"hip"', '"ankle"'), encoding="utf-8")
+    with pytest.raises(ToolError, match="found none named hip; it has knee, ankle"):
+        make_draft(dataclasses.replace(request_, robot=robot))
+
+
+def test_joint_names_may_be_the_order_of_a_robot_file(
+    request_: Request, tmp_path: Path
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF, encoding="utf-8")
+    draft = make_draft(dataclasses.replace(request_, joints=str(robot)))
+    assert draft.find("joints.names") == ["knee", "hip"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(b"\x08\x08\x12\x07pyto", "expected an ONNX model"), (b"", "without graph or outputs")],
+)
+def test_a_model_that_was_cut_off_is_refused(
+    request_: Request, tmp_path: Path, model: bytes, message: str
+) -> None:
+    (tmp_path / "policy.onnx").write_bytes(model)
+    with pytest.raises(ToolError, match=message):
+        make_draft(request_)
+
+
+def test_a_fixed_batch_of_more_than_one_is_refused(
+    request_: Request, tmp_path: Path
+) -> None:
+    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
+    with pytest.raises(ToolError, match=r"obs: expected a batch of 1.*float32\[4, 10\]"):
+        make_draft(request_)
+
+
+def test_a_dynamic_batch_is_one_row_of_a_robot(request_: Request, tmp_path: Path) -> None:
+    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch="n")
+    assert make_draft(request_).find("model.inputs.obs") == {"shape": [1, 10]}
+
+
+URDF = """<robot name="r">
+  <joint name="knee" type="revolute">
+    <limit lower="-2" upper="0" effort="40" velocity="20"/></joint>
+  <joint name="plate" type="fixed"/>
+  <joint name="hip" type="revolute">
+    <limit lower="-1" upper="1" effort="30" velocity="20"/></joint>
+</robot>"""
+
+
+def test_what_the_contract_requires_is_asked_for_in_its_order() -> None:
+    draft = Draft("nothing")
+    draft.complete()
+    todos: dict[str, Any] = draft.todos()
+    assert list(todos)[:3] == ["name", "version", "rate_hz"]
+    assert todos["provenance.licence"] == "SPDX identifier of the weights' licence"

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.importers.bundle_draft import Request, make_draft
+
+from .small_models import save_policy
+
+COMMAS = {"joint_names": "hip,knee", "joint_stiffness": "20.000,40.000",
+          "joint_damping": "0.500,1.500", "default_joint_pos": "0.100,-0.800",
+          "action_scale": "0.250,0.500", "run_path": "runs/walk",
+          "observation_names": "command,base_ang_vel,joint_pos,actions"}
+JSON = {"dof_names": '["hip", "knee"]', "kp": "[20.0, 40.0]", "kd": "[0.5, 1.5]",
+        "action_scale": "0.25",
+        "command_ranges": '{"lin_vel_x": [-1, 1], "lin_vel_y": [0, 0], "ang_vel_yaw": [-2, 2]}'}
+
+
+@pytest.mark.parametrize("metadata", [COMMAS, {**JSON, "observation_names": '["base_ang_vel"]'}])
+def test_lists_with_commas_and_json_say_the_same(tmp_path: Path, metadata: dict[str, str]) -> None:
+    width = 3 if metadata is not COMMAS else 11
+    model = save_policy(tmp_path / "policy.onnx", width, 2, metadata=metadata)
+    draft = make_draft(Request(source=model))
+    assert draft.find("joints.names") == ["hip", "knee"]
+    assert draft.find("joints.stiffness") == [20.0, 40.0]
+    assert draft.find("joints.damping") == [0.5, 1.5]
+
+
+def test_what_names_do_not_say_is_asked_for(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS)
+    draft = make_draft(Request(source=model))
+    todos = draft.todos()
+    assert {"rate_hz", "action.terms[0].kind", "action.terms[0].offset"} <= set(todos)
+    assert all(f"observations.obs.terms[{i}].scale" in todos for i in range(4))
+    assert "joint_pos_rel, if" in todos["observations.obs.terms[2].term"]
+    assert draft.find("observations.obs.terms")[0]["size"] == 4
+    assert draft.find("action.terms")[0]["scale"] == [0.25, 0.5]
+
+
+def test_a_counter_of_ticks_and_reference_outputs_are_told_apart(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS,
+                        extra_inputs={"time_step": (1, 1)}, extra_outputs={"joint_pos": (1, 2)})
+    draft = make_draft(Request(source=model))
+    assert draft.find("observations.time_step.terms") == [{"term": "tick"}]
+    assert draft.find("action.output") == "actions"
+
+
+def test_ranges_of_commands_are_taken_where_a_term_may_read_them(tmp_path: Path) -> None:
+    metadata = {**JSON, "observation_names": '["command", "base_ang_vel"]'}
+    model = save_policy(tmp_path / "policy.onnx", 6, 2, metadata=metadata)
+    request = Request(source=model, answers=["observations.obs.terms[0].term=velocity_command"])
+    draft = make_draft(request)
+    assert draft.find("velocity_command") == {"min": [-1.0, 0.0, -2.0], "max": [1.0, 0.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({**COMMAS, "joint_stiffness": "20,40,60"}, "joint_stiffness: expected 2 joints, found 3"),
+        ({**COMMAS, "joint_damping": "a,b"}, r"joint_damping\[0\]: expected a number, found 'a'"),
+        ({**JSON, "kp": "[20.0, "}, "kp: expected JSON"),
+        ({key: value for key, value in COMMAS.items() if key != "action_scale"},
+         "action_scale: expected a value, found no such key"),
+        ({**COMMAS, "action_scale": "1,2,3"}, "action_scale: expected one value or 2"),
+    ],
+)
+def test_wrong_metadata_are_refused_with_their_key(
+    tmp_path: Path, metadata: dict[str, str], message: str
+) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=metadata)
+    with pytest.raises(ToolError, match=message):
+        make_draft(Request(source=model))
+
+
+def test_a_second_model_beside_the_one_with_the_metadata_is_refused(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS)
+    with pytest.raises(ToolError, match="--model: expected none"):
+        make_draft(Request(source=model, model=tmp_path / "other.onnx"))

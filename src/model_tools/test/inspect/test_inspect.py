@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import helper, numpy_helper
+
+from model_tools.errors import ToolError
+from model_tools.importers.bundle_draft import Request, import_bundle
+from model_tools.inspect.registry import INSPECTORS, inspect_path
+from model_tools.inspect.report import Report
+from model_tools.inspect.table import show
+
+from ..importers.conftest import ANSWERS
+from ..importers.small_models import save, save_policy
+from ..importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
+
+WIDTH = DEPLOY_WIDTH
+
+
+def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.full(size, value, np.float32), name)
+
+
+def network(file: Path, before: Mapping[str, str], after: Mapping[str, str]) -> Path:
+    """Save a layer with operators by a constant before and after it."""
+    nodes, tensor, constants = [], "obs", []
+    for operator, name in before.items():
+        nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
+        constants.append(constant(name, WIDTH))
+        tensor = f"{name}_out"
+    nodes.append(helper.make_node("Gemm", [tensor, "w"], ["layer"]))
+    constants.append(numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"))
+    tensor = "layer"
+    for operator, name in after.items():
+        nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
+        constants.append(constant(name, 2))
+        tensor = f"{name}_out"
+    nodes.append(helper.make_node("Identity", [tensor], ["actions"]))
+    return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
+
+
+def bundle(folder: Path, model: Path) -> Path:
+    source = folder / "deploy.yaml"
+    source.write_text(yaml.safe_dump(DEPLOY, sort_keys=False), encoding="utf-8")
+    import_bundle(Request(source=source, model=model, joints="hip,knee", answers=ANSWERS),
+                  folder / "bundle")
+    return folder / "bundle"
+
+
+def suspicions(path: Path) -> str:
+    return "\n".join(inspect_path(path).suspicions)
+
+
+def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
+    report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
+    assert ("input", "obs float32[1, 3]") in report.rows
+    assert ("output", "actions float32[1, 2]") in report.rows
+    assert ("operators", "1 MatMul") in report.rows
+    assert ("metadata run_path", "r") in report.rows
+    assert report.suspicions == []
+
+
+def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "p.onnx", 3, 2, batch=4, extra_inputs={"time_step": (1, 1)},
+                        weight=float("nan"))
+    found = suspicions(model)
+    assert "2 inputs besides recurrent states: obs, time_step" in found
+    assert "obs has a fixed batch of 4" in found
+    assert "the weights w hold NaN or infinite values (100.0%)" in found
+
+
+def test_operators_that_runtimes_do_not_know_are_named(tmp_path: Path) -> None:
+    node = helper.make_node("Magic", ["obs"], ["actions"], domain="my.lab")
+    model = save(tmp_path / "p.onnx", [node], {"obs": (1, 2)}, {"actions": (1, 2)})
+    assert "operators of my.lab" in suspicions(model)
+
+
+def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
+    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", 3, 2)))
+    onnx.external_data_helper.convert_model_to_external_data(proto, location="p.data",
+                                                             size_threshold=0)
+    onnx.save(proto, str(tmp_path / "p.onnx"))
+    assert "weights lie in p.data" in suspicions(tmp_path / "p.onnx")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({"Sub": "mean", "Div": "std"}, {}, "Sub and Div right after the input obs"),
+        ({"Mul": "factor", "Add": "shift"}, {}, "Mul and Add right after the input obs"),
+        ({}, {"Mul": "scale", "Add": "offset"}, "Mul and Add right before the output actions"),
+    ],
+)
+def test_what_is_baked_in_around_the_network_is_named(
+    tmp_path: Path, before: dict[str, str], after: dict[str, str], found: str
+) -> None:
+    assert found in suspicions(network(tmp_path / "p.onnx", before, after))
+
+
+def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
+    report = inspect_path(bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
+    assert ("name", "two_joints 1.0.0") in report.rows
+    assert ("2 joints", "hip, knee") in report.rows
+    assert report.suspicions == []
+
+
+def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {"Sub": "mean", "Div": "std"}, {}))
+    assert "normalised twice" not in suspicions(folder)
+    np.savez(folder / "obs_stats.npz", mean=np.zeros(WIDTH), std=np.ones(WIDTH))
+    assert "normalised twice: Sub and Div right after the input obs" in suspicions(folder)
+
+
+def test_an_action_scaled_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}))
+    assert "scaled twice: Mul right before the output actions" in suspicions(folder)
+
+
+def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> None:
+    folder = bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2))
+    save_policy(folder / "policy.onnx", WIDTH, 2, weight=0.25)
+    assert "policy.onnx has another hash" in suspicions(folder)
+    (folder / "policy.onnx").unlink()
+    assert "policy.onnx is not there" in suspicions(folder)
+
+
+def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
+    assert "the loader refuses it" in suspicions(tmp_path)
+    assert "which one" in suspicions(tmp_path)
+
+
+def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_path: Path) -> None:
+    source = copy.deepcopy(DEPLOY)
+    source["actions"]["JointPositionAction"] |= {"scale": [1.0, 1.0], "offset": [0.0, 0.0]}
+    file = tmp_path / "deploy.yaml"
+    file.write_text(yaml.safe_dump(source, sort_keys=False), encoding="utf-8")
+    report = inspect_path(file)
+    assert report.kind == "unitree_deploy_yaml"
+    assert ("joint_ids_map", "2: 1, 0") in report.rows
+    assert "scale 1 and offset 0" in report.suspicions[0]
+    file.write_text(yaml.safe_dump(LEAPP, sort_keys=False), encoding="utf-8")
+    assert inspect_path(file).kind == "leapp"
+
+
+@pytest.mark.parametrize("name", ["missing", "notes.txt"])
+def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("?")
+    with pytest.raises(ToolError, match=r"expected (a file or folder|one of bundle folder)"):
+        inspect_path(tmp_path / name)
+
+
+def test_the_table_shows_rows_and_suspicions_as_they_are_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report(kind="kind", path=Path("x"), rows=[("shape", "[bold]1[/bold]")])
+    show(report)
+    assert "nothing suspicious" in capsys.readouterr().out
+    show(dataclasses.replace(report, suspicions=["[red] values"]))
+    out = capsys.readouterr().out
+    assert "[bold]1[/bold]" in out
+    assert "suspicious [red] values" in out
+
+
+def test_every_kind_says_its_name() -> None:
+    assert len({inspector.KIND for inspector in INSPECTORS}) == len(INSPECTORS)
