@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from model_tools.contract_text import set_section
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
@@ -34,7 +35,6 @@ from policy_inference.bundle.load import (
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Tensor
 from robot_sim.errors import SimError
-from tools.contract_text import set_section
 from tools.nominal import Rollout, measure_nominal, roll_out, without_nominal
 
 GOLDEN_FILE, GOLDEN_ROWS, GOLDEN_TOLERANCE = "golden.npz", 256, 1e-5

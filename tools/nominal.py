@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import Nominal, Statistics
@@ -24,7 +25,6 @@ from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 from robot_sim.world import World
-from tools.closed_loop import ControlledPolicy, RecordingBackend
 
 _EACH_S = 6.0
 _COMMANDS = (

@@ -9,21 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from model_tools.closed_loop.case import Case, Limits, steady
+from model_tools.closed_loop.trial import Outcome, try_case
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from tools.acceptance.accept import REPORT, accept
-from tools.acceptance.cases import (
-    Case,
-    Limits,
-    all_cases,
-    push_cases,
-    steady,
-    steady_cases,
-)
+from tools.acceptance.cases import all_cases, push_cases, steady_cases
 from tools.acceptance.figures import read_figures
 from tools.acceptance.tables import gates_table
-from tools.acceptance.trial import Outcome, try_case
 from tools.complete_bundle import complete_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_tools.closed_loop.case import Case, Limits, mixed, steady
+from model_tools.closed_loop.trial import Outcome, try_case
+from model_tools.contract_text import set_section
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import PolicyError
@@ -22,12 +25,10 @@ from robot_sim.faults import Fault
 from robot_sim.ground import Ground
 from tools.acceptance.__main__ import main
 from tools.acceptance.accept import REPORT, record
-from tools.acceptance.cases import Case, Limits, all_cases, mixed, mixed_cases, push_cases, steady
+from tools.acceptance.cases import all_cases, mixed_cases, push_cases
 from tools.acceptance.figures import read_figures, write_figures
 from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import cases_table, gates_table, verdict
-from tools.acceptance.trial import Outcome, try_case
-from tools.contract_text import set_section
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SHORT = Case(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
@@ -67,7 +68,7 @@ def test_a_walk_is_measured_after_it_has_settled(outcome: Outcome) -> None:
 def test_a_walk_that_is_pushed_over_has_not_survived(
     bundle: Bundle, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.acceptance.cases.PUSH_N", 2000.0)
+    monkeypatch.setattr("model_tools.closed_loop.case.PUSH_N", 2000.0)
     case = dataclasses.replace(SHORT, push="left", duration_s=8.0)
     outcome, trace = try_case(bundle, backend, case)
     assert not outcome.survived

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
+from model_tools.contract_text import set_section
 from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
 from policy_inference.errors import PolicyError
 from tools.complete_bundle import complete_bundle, main
-from tools.contract_text import set_section
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"

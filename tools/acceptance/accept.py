@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from model_tools.closed_loop.case import Case
+from model_tools.closed_loop.trial import Outcome, try_case
+from model_tools.contract_text import set_section
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
-from tools.acceptance.cases import Case, all_cases
+from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
 from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import case_row
-from tools.acceptance.trial import Outcome, try_case
-from tools.contract_text import set_section
 
 REPORT = Path("reports", "acceptance.json")
 """Where a bundle has its figures."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from model_tools.closed_loop.trial import Outcome
 from policy_inference.bundle.contract import JointContract
 from policy_inference.errors import PolicyError
-from tools.acceptance.trial import Outcome
 
 _UNITS = {
     "survived_s": "s, of duration_s",

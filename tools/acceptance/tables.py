@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tools.acceptance.cases import Limits, long_cases, steady_cases
-from tools.acceptance.trial import Outcome
+from model_tools.closed_loop.case import Limits
+from model_tools.closed_loop.trial import Outcome
+from tools.acceptance.cases import long_cases, steady_cases
 
 Outcomes = Sequence[Outcome]
 Cell = Callable[[Outcomes], tuple[str, bool]]

@@ -13,10 +13,10 @@ import numpy as np
 import onnxruntime
 import torch
 
+from model_tools.contract_text import remove_section, set_section
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
 from policy_inference.errors import PolicyError
 from tools.complete_bundle import complete_bundle
-from tools.contract_text import remove_section, set_section
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
 from tools.train_lite3.ppo import Agent
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from model_tools.commands import compare, compile, export, import_policy, inspect
 from policy_inference.errors import PolicyError
 
 INTERRUPTED = 130
@@ -33,7 +34,13 @@ class Command(Protocol):
         """
 
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "export": export,
+    "import": import_policy,
+    "inspect": inspect,
+    "compile": compile,
+    "compare": compare,
+}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ from model_tools.checkpoints.policy import CheckpointPolicy
 from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
 from model_tools.files import new_file
-from model_tools.portable import refuse_custom_operators, simplified
 from model_tools.parity import Difference, difference
+from model_tools.portable import refuse_custom_operators, simplified
 from policy_inference.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools", "obs_stats.npz"

@@ -10,13 +10,13 @@ import mujoco
 import numpy as np
 import pytest
 
+from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import load_bundle
 from robot_sim.figures import FOOT_NAMES, FOOT_RADIUS, STANDING_RAD, Array
 from robot_sim.model import build_model
 from robot_sim.walk import walk
 from robot_sim.world import World
-from tools.closed_loop import ControlledPolicy, RecordingBackend
 from tools.train_lite3.draws import standing_height_m
 from tools.train_lite3.environment import (
     CRITIC_SIZE,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import degrees
 
+from model_tools.closed_loop.case import Case, Velocity, steady
+from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.comparison.limits import Check
 from model_tools.errors import ToolError
 from policy_inference.bundle.expected import ClosedLoopLimits
@@ -16,8 +18,6 @@ from policy_inference.interfaces import Backend
 from robot_sim.errors import SimError
 from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
-from tools.acceptance.cases import Case, Velocity, steady
-from tools.acceptance.trial import Outcome, try_case
 
 VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0, 0))
 """Commands vx, vy (m/s) and yaw rate (rad/s), each held for a whole walk."""

@@ -14,11 +14,11 @@ from typing import Any
 from model_tools.compilers.base import Compiler, Made, Order
 from model_tools.compilers.registry import find_compiler
 from model_tools.compilers.samples import calibration_samples
+from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from policy_inference.bundle.contract import Artifact, JointContract
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
-from tools.contract_text import remove_section, set_section
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 

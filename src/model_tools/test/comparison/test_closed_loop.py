@@ -66,7 +66,7 @@ def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(
 
 @pytest.mark.parametrize(("index", "outcome", "what", "where"), [
     (0, {"survived_s": 1.5}, "walks cut short", "(0.8, 0, 0): fell after 1.5 s"),
-    (2, {"stopped_by": "tilt"}, "walks cut short", "(0, 0, 0.8): tilt"),
+    (2, {"survived_s": 1.5, "stopped_by": "tilt"}, "walks cut short", "(0, 0, 0.8): tilt"),
     (1, {"error": (0.0, 0.5, 0.0)}, "error of vy", "(0, 0.5, 0)"),
     (1, {"tilt_deg": 10.5}, "largest tilt, degrees", "(0, 0.5, 0)"),
     (2, {"torque_limit_share": 0.03}, "share at the torque limit", "(0, 0, 0.8)"),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_tools.closed_loop.case import Case, Limits
+from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import Backend, Mode, Tensor
 from robot_sim.faults import FaultPlan
@@ -17,8 +19,6 @@ from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import NS_PER_S, World
-from tools.acceptance.cases import Case, Limits
-from tools.closed_loop import ControlledPolicy, RecordingBackend
 
 GET_UP_S = 3.0
 """Time to be in RUN beyond `stand.duration_s`: a loaded robot takes longer to rise."""
