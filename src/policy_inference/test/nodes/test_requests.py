@@ -241,7 +241,7 @@ class TestEstop:
         button = lockstep.node.create_publisher(Bool, "estop", profile)
         lockstep.until(lambda: button.get_subscription_count() >= 1, "a listener")
         button.publish(Bool(data=True))
-        lockstep.until(lambda: lockstep.statuses[-1].latched, "the e-stop")
+        lockstep.reported(lambda status: status.latched, "the e-stop")
 
     def test_button_that_was_pressed_before_the_node_came_is_heard(
         self, robot: Robot, active: Callable[..., JointPolicyNode]
@@ -250,7 +250,7 @@ class TestEstop:
         robot.node.create_publisher(Bool, "estop", kept).publish(Bool(data=True))
         active(use_sim_time=True)
         robot.is_met()
-        robot.until(lambda: robot.statuses[-1].latched, "the e-stop")
+        robot.reported(lambda status: status.latched, "the e-stop")
 
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch

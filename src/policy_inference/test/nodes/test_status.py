@@ -146,9 +146,9 @@ def test_status_goes_on_while_the_simulator_pauses(lockstep: Robot) -> None:
 def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) -> None:
     """A simulator that has ended looks like one that pauses: nothing is at fault, nothing moves."""
     lockstep.runs()
-    lockstep.until(lambda: "no tick for" in lockstep.statuses[-1].reason, "the silence's report")
-    assert lockstep.statuses[-1].rate_reached_hz == 0.0
-    assert not lockstep.statuses[-1].latched
+    status = lockstep.reported(lambda found: "no tick for" in found.reason, "the silence's report")
+    assert status.rate_reached_hz == 0.0
+    assert not status.latched
     lockstep.is_told("damp")
     assert "the simulator's clock stands still" in lockstep.ask("stand").message
     lockstep.tick()
