@@ -29,8 +29,8 @@ setup(
     package_data={"": ["py.typed"]},
     zip_safe=False,
     install_requires=[
-        "setuptools", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime", "onnxsim", "PyYAML",
-        "rich", "rosbags", "safetensors",
+        "setuptools", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime", "onnxsim",
+        "protobuf", "PyYAML", "rich", "rosbags", "safetensors",
     ],
     # torch: only to read checkpoints. test: with it, `colcon test` runs pytest.
     extras_require={"torch": ["torch"], "test": ["pytest"]},

@@ -16,8 +16,10 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 PACKAGES = sorted(file.parent.name for file in SOURCE.glob("*/setup.py"))
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "rich": "python3-rich",
     "yaml": "python3-yaml",
 }
 WITHOUT_ROSDEP_KEY = {"imageio_ffmpeg": "imageio-ffmpeg"}
