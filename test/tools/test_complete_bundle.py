@@ -145,6 +145,11 @@ def test_a_section_is_set_and_the_rest_stays(before: str, key: str, after: str) 
     yaml.safe_load(after)
 
 
+def test_a_word_is_set_as_a_section_is() -> None:
+    text = set_section("a: 1\nversion: '0.2.0'\nb: 2\n", "version", "0.0.0")
+    assert yaml.safe_load(text) == {"a": 1, "version": "0.0.0", "b": 2}
+
+
 def test_a_section_in_a_missing_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a\.b: expected a section 'a' in block"):
         set_section("c: 3\n", "a.b", {"x": 2})

@@ -84,8 +84,10 @@ def _find(
 
 def _dump(name: str, value: Mapping[str, Any] | str, depth: int) -> list[str]:
     """Return the section's lines; lists and maps of plain values are in flow style."""
+    # A map of one word would be in flow style, too, and be no key of the file.
+    style = False if isinstance(value, str) else None
     text = yaml.safe_dump(
-        {name: value}, sort_keys=False, default_flow_style=None, allow_unicode=True,
+        {name: value}, sort_keys=False, default_flow_style=style, allow_unicode=True,
         width=_WIDTH - len(_INDENT) * depth,
     )  # fmt: skip
     body = text.splitlines()
