@@ -16,6 +16,7 @@ from pathlib import Path
 from model_tools.closed_loop.case import Case
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.contract_text import set_section
+from model_tools.files import new_file
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
 from tools.acceptance.cases import all_cases
@@ -62,9 +63,8 @@ def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
     entry = dataclasses.asdict(file_entry(file, bundle))
     others = {name: dataclasses.asdict(report) for name, report in loaded.reports.items()}
     text = set_section(contract.read_text("utf-8"), "reports", others | {"onnx": entry})
-    growing = contract.with_name(f".{CONTRACT_FILE}.growing")
-    growing.write_text(text, "utf-8")
-    growing.replace(contract)
+    with new_file(contract, force=True) as growing:
+        growing.write_text(text, "utf-8")
 
 
 def _leave_interrupts_to_the_parent() -> None:

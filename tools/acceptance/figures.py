@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.closed_loop.trial import Outcome
+from model_tools.files import new_file
 from policy_inference.bundle.contract import JointContract
 from policy_inference.errors import PolicyError
 
@@ -40,9 +41,8 @@ def write_figures(outcomes: Sequence[Outcome], contract: JointContract, path: Pa
     rows = [_plain(dataclasses.asdict(outcome)) for outcome in outcomes]
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     text = f'{json.dumps(head, indent=1)[:-2]},\n "outcomes": [\n{lines}\n]}}\n'
-    growing = path.with_name(f".{path.name}.growing")
-    growing.write_text(text, "utf-8")
-    growing.replace(path)
+    with new_file(path, force=True) as growing:
+        growing.write_text(text, "utf-8")
 
 
 def read_figures(path: Path) -> list[Outcome]:

@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 
 from model_tools.contract_text import remove_section, set_section
+from model_tools.files import new_file
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
 from policy_inference.errors import PolicyError
 from tools.complete_bundle import complete_bundle
@@ -34,9 +35,8 @@ def save(agent: Agent, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    growing = path.with_suffix(".growing")
-    torch.save(agent.state_dict(), growing)
-    growing.replace(path)
+    with new_file(path, force=True) as growing:
+        torch.save(agent.state_dict(), growing)
 
 
 def export(agent: Agent, path: Path) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle, sha256_of
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 
@@ -106,7 +105,7 @@ def _reference(bundle: Bundle) -> Path:
 def _artifact(order: Order, made: Made, samples: Path | None) -> Artifact:
     entry, how = file_entry(order.output, order.output.parent), made.how
     if samples is not None:
-        how += f" of {samples.name} (sha256 {hashlib.sha256(samples.read_bytes()).hexdigest()})"
+        how += f" of {samples.name} (sha256 {sha256_of(samples)})"
     return Artifact(file=entry.file, sha256=entry.sha256, precision=order.precision,
                     target=order.target, tool=made.tool, made=how)  # fmt: skip
 
