@@ -11,6 +11,8 @@ import pytest
 
 from model_tools.closed_loop.case import Case, Limits, steady
 from model_tools.closed_loop.trial import Outcome, try_case
+from model_tools.completion.complete import Completion, make_bundle
+from model_tools.completion.simulated import simulated
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
@@ -18,7 +20,6 @@ from tools.acceptance.accept import REPORT, accept
 from tools.acceptance.cases import all_cases, push_cases, steady_cases
 from tools.acceptance.figures import read_figures
 from tools.acceptance.tables import gates_table
-from tools.complete_bundle import complete_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "config" / "bundles"
@@ -52,7 +53,8 @@ def ours() -> Iterator[Walker]:
 def vendors(shared_data: Path, tmp_path: Path) -> Path:
     """The robot maker's policy, a whole bundle under the contract that ships with the suite."""
     weights = shared_data / "legged" / "lite3" / "policy.onnx"
-    return complete_bundle(VENDORS, weights, tmp_path / "vendors").path
+    return make_bundle(VENDORS, weights, tmp_path / "vendors",
+                       Completion(measure=simulated)).path
 
 
 @pytest.mark.parametrize("case", named(steady_cases()))

@@ -13,11 +13,13 @@ import numpy as np
 import onnxruntime
 import torch
 
+from model_tools.completion.complete import Completion
+from model_tools.completion.complete import make_bundle as make_whole
+from model_tools.completion.simulated import simulated
 from model_tools.contract_text import remove_section, set_section
 from model_tools.files import new_file
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
 from policy_inference.errors import PolicyError
-from tools.complete_bundle import complete_bundle
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
 from tools.train_lite3.ppo import Agent
 
@@ -97,4 +99,4 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
         contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
         contract.mkdir()
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        return complete_bundle(contract, model, run / BUNDLE_FOLDER)
+        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=simulated))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from model_tools.commands import compare, compile, export, import_policy, inspect
+from model_tools.commands import compare, compile, complete, export, import_policy, inspect
 from policy_inference.errors import PolicyError
 
 INTERRUPTED = 130
@@ -37,6 +37,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "export": export,
     "import": import_policy,
+    "complete": complete,
     "inspect": inspect,
     "compile": compile,
     "compare": compare,

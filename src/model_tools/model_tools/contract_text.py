@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -14,14 +14,15 @@ _WIDTH = 84  # PyYAML breaks a line after the word that passes the width
 _INDENT = "  "
 
 
-def set_section(text: str, key: str, value: Mapping[str, Any] | str) -> str:
+def set_section(text: str, key: str, value: Any) -> str:
     """Return the text with a section of block style, or a word, in the place of this key's.
 
     Args:
         text: YAML whose sections are mappings in block style, indented by two spaces.
         key: `nominal`, or `model.golden` for a section inside another; that one must exist.
             A key that is not there is added at the end of the file or of the section around it.
-        value: What the section, or the key, shall hold.
+        value: What the section, or the key, shall hold: a mapping, a part of the contract, or a
+            word. Entries that are None are left out.
 
     Raises:
         ValueError: The section around it is missing.
@@ -29,7 +30,7 @@ def set_section(text: str, key: str, value: Mapping[str, Any] | str) -> str:
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
     first, last = old or (end, end)
-    new = _dump(name, value, depth)
+    new = _dump(name, _plain(value), depth)
     if old is None and depth == 0:
         new = ["", *new]
     return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
@@ -82,7 +83,16 @@ def _find(
     return first, last
 
 
-def _dump(name: str, value: Mapping[str, Any] | str, depth: int) -> list[str]:
+def _plain(value: Any) -> Any:
+    """Return the value in the types of YAML, without what is None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
+    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+def _dump(name: str, value: Any, depth: int) -> list[str]:
     """Return the section's lines; lists and maps of plain values are in flow style."""
     # A map of one word would be in flow style, too, and be no key of the file.
     style = False if isinstance(value, str) else None

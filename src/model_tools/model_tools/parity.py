@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from model_tools.errors import ToolError
-from policy_inference.interfaces import F32
+from policy_inference.interfaces import F32, Tensor
 
 TOLERANCE = 1e-5
 RANDOM_ROWS, SPREAD = 200, 2.0
@@ -90,14 +90,21 @@ def difference(
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
     state = [np.zeros((given.shape[0], batch, given.shape[2]), np.float32) for given in inputs[1:]]
-    errors, scale = np.zeros(len(rows)), 0.0
+    found, expected = list[Tensor](), list[Tensor]()
     for index in range(len(rows)):
         obs = rows[np.arange(index, index + batch) % len(rows)]
         feed = dict(zip([given.name for given in inputs], [prepare(obs), *state], strict=True))
-        found, *state = session.run(None, feed)
-        expected = reference(obs)
-        # max() would drop a NaN; numpy's keeps it.
-        errors[index] = np.abs(found - expected).max()
-        scale = max(scale, float(np.abs(expected).max()))
+        action, *state = session.run(None, feed)
+        found.append(action)
+        expected.append(reference(obs))
+    return between(np.stack(found), np.stack(expected))
+
+
+def between(found: Tensor, expected: Tensor) -> Difference:
+    """Return how far rows of outputs [rows, ...] are from the expected ones."""
+    wanted = expected.reshape(len(expected), -1).astype(np.float64)
+    # numpy's max keeps a NaN, which argmax then takes for the largest.
+    errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
     row = int(np.argmax(errors))
-    return Difference(rows=len(rows), largest=float(errors[row]), scale=scale, row=row)
+    return Difference(rows=len(errors), largest=float(errors[row]),
+                      scale=float(np.abs(wanted).max()), row=row)

@@ -16,8 +16,9 @@ from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract, StatePair
 from policy_inference.bundle.contract import Tensor as TensorEntry
 from policy_inference.bundle.load import Bundle
+from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.recurrent import RecurrentState
-from policy_inference.interfaces import Backend, Tensor
+from policy_inference.interfaces import F64, Backend, Tensor
 
 _RECORDED_OBSERVATION = "obs"
 _RECORDED_ACTIONS = ("actions", "action")
@@ -31,11 +32,15 @@ class Rows:
         source: Where they are from.
         inputs: By model input; a recurrent state that is absent is carried from row to row.
         outputs: What the reference model gave; empty where that was not recorded.
+        joint_pos, joint_vel: As measured [rows, joints], rad, rad/s, in the contract's order; None
+            where they were not recorded.
     """
 
     source: str
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    joint_pos: F64 | None = None
+    joint_vel: F64 | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -83,7 +88,26 @@ def read_rows(file: Path, contract: JointContract) -> Rows:
                 for name, array in inputs.items()},
         outputs={name: _checked(file, name, array, model.outputs[name], count)
                  for name, array in outputs.items()},
+        **_joints(file, arrays, contract, count),
     )  # fmt: skip
+
+
+def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None:
+    """Write rows one after another, as `read_rows` takes them."""
+    columns = [{**rows.inputs, **rows.outputs} for rows in sets]
+    arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    for key in ("joint_pos", "joint_vel"):
+        recorded = [values for rows in sets if (values := getattr(rows, key)) is not None]
+        if len(recorded) == len(sets):
+            arrays[key] = np.concatenate(recorded)
+    write_arrays(file, {**arrays, "joint_names": np.array(contract.joints.names)})
+
+
+def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Write an `.npz` of this name, whatever its ending."""
+    with file.open("wb") as stream:
+        # numpy's annotations take any of the arrays for its own keyword.
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
 def play(
@@ -130,16 +154,36 @@ def _arrays(file: Path) -> dict[str, Tensor]:
         raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
 
 
+def _joints(
+    file: Path, arrays: Mapping[str, Tensor], contract: JointContract, count: int
+) -> dict[str, F64]:
+    """Return joint_pos and joint_vel in the contract's order, where they were recorded."""
+    names = contract.joints.names
+    stated = [str(name) for name in arrays["joint_names"]] if "joint_names" in arrays else names
+    order, found = JointOrder(names), dict[str, F64]()
+    for key in {"joint_pos", "joint_vel"} & set(arrays):
+        array = _numbers(file, key, arrays[key], (count, len(stated))).astype(np.float64)
+        found[key] = np.empty((count, len(names)))
+        for row, out in zip(array, found[key], strict=True):
+            order.take(stated, row, out)
+    return found
+
+
 def _first(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
     return next((arrays[name] for name in names if name in arrays), None)
 
 
 def _checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
-    shape = (count, *entry.shape[1:])
+    return _numbers(file, name, array, (count, *entry.shape[1:])).astype(entry.dtype)
+
+
+def _numbers(file: Path, name: str, array: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the array; raise unless it holds finite numbers in this shape."""
+    count = shape[0]
     if not count or array.shape != shape or not np.issubdtype(array.dtype, np.number):
         raise ToolError(f"{file}: {name}: expected numbers {[count or 'rows', *shape[1:]]}, "
                         f"found {array.dtype}{list(array.shape)}")
     if not np.isfinite(array).all():
         row = int(np.argmin(np.isfinite(array.reshape(count, -1)).all(axis=1)))
         raise ToolError(f"{file}: {name}: expected finite values, found others in row {row}")
-    return array.astype(entry.dtype)
+    return array

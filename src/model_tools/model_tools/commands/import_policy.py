@@ -3,8 +3,9 @@
 """Turn what training left behind into a bundle; what it does not say stays a marked TODO.
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml; the
-loader refuses the bundle until then.
+LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml and then
+`model_tools complete`; the loader refuses the bundle until then. With none open the bundle gets
+golden rows and, with --simulate, --rollout or --bag, the nominal figures that the guard uses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+
+from model_tools.commands.completion_arguments import add_completion_arguments, completion_of
 
 _SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
           "provenance": "provenance.source"}
@@ -37,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "out, such as action.TODO; may be repeated")
     for flag, key in _SHORT.items():
         parser.add_argument(f"--{flag}", help=f"answer for {key}")
-    parser.add_argument("--force", action="store_true", help="replace a bundle that exists")
+    add_completion_arguments(parser)
+    parser.add_argument("--force", action="store_true", help="replace what exists")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -49,16 +53,16 @@ def run(given: argparse.Namespace) -> int:
     draft = import_bundle(
         Request(source=given.source, model=given.model, format=given.format, joints=given.joints,
                 robot=given.robot, answers=[*answers, *given.answers], dropped=given.drop),
-        given.output, force=given.force,
+        given.output, completion_of(given), force=given.force,
     )
     for remark in draft.remarks:
         _log.warning("note: %s", remark)
     todos = draft.todos()
     for key, question in todos.items():
         _log.warning("TODO %s: %s", key, question)
-    _log.info("%s: %s", given.output, f"{len(todos)} questions are open; the bundle does not load "
-              "until they are answered, with --set or in its policy.yaml" if todos
-              else "the contract holds")
+    _log.info("%s: %s", given.output, f"{len(todos)} questions are open, so that the bundle does "
+              "not load; answer them with --set, or in its policy.yaml, and then model_tools "
+              "complete" if todos else "the contract holds, and golden rows agree with the model")
     return 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 
+from model_tools.completion.complete import DRAWN, Completion, complete
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from model_tools.importers.answers import answer_all, drop
@@ -67,12 +68,15 @@ def make_draft(request: Request) -> Draft:
     return draft
 
 
-def import_bundle(request: Request, output: Path, *, force: bool = False) -> Draft:
+def import_bundle(
+    request: Request, output: Path, completion: Completion = DRAWN, *, force: bool = False
+) -> Draft:
     """Write a bundle folder with the draft and the model, whole or not at all.
 
     Args:
         request: What to import.
         output: Folder to be.
+        completion: Where golden rows and nominal figures come from, once nothing is open.
         force: Whether a bundle that is there may be replaced.
 
     Returns:
@@ -81,6 +85,7 @@ def import_bundle(request: Request, output: Path, *, force: bool = False) -> Dra
     Raises:
         ToolError: As `make_draft`, or the folder is there already.
         BundleError: As `make_draft`; or nothing is open and the contract does not hold.
+        PolicyError: As `model_tools.completion.complete.complete`.
         OSError: A file cannot be read or written.
     """
     draft = make_draft(request)
@@ -90,6 +95,7 @@ def import_bundle(request: Request, output: Path, *, force: bool = False) -> Dra
         file.write_text(draft_text(draft), encoding="utf-8")
         if not draft.todos():
             read_contract(file)
+            complete(folder, completion)
     return draft
 
 

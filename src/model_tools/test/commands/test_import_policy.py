@@ -40,7 +40,7 @@ def test_open_questions_are_listed_and_are_no_failure(
     caplog.set_level(logging.INFO, logger="model_tools")
     assert run(*args) == 0
     assert "TODO provenance.licence: SPDX identifier" in caplog.text
-    assert "questions are open; the bundle does not load" in caplog.text
+    assert "15 questions are open, so that the bundle does not load" in caplog.text
 
 
 def test_answers_of_the_command_line_make_the_contract_hold(

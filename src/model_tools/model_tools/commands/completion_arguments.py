@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments of verbs that make whole bundles: where golden rows and nominal figures come from."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:
+    from model_tools.completion.complete import Completion, Measure
+
+
+def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    sources = parser.add_mutually_exclusive_group()
+    sources.add_argument("--simulate", action="store_true",
+                         help="measure nominal figures in walks of the simulated robot")
+    sources.add_argument("--rollout", type=Path, metavar="NPZ",
+                         help="measure them in a recorded run: the model's inputs (or obs), "
+                              "joint_pos, joint_vel, a row per tick")
+    sources.add_argument("--bag", type=Path, help="measure them in a bag of a healthy robot")
+    parser.add_argument("--golden", type=Path, metavar="NPZ",
+                        help="golden rows to check and take, instead of rows of that run")
+    parser.add_argument("--rows-output", type=Path, metavar="NPZ",
+                        help="keep all rows of that run, to calibrate and compare with")
+
+
+def completion_of(given: argparse.Namespace) -> Completion:
+    """Return what the arguments ask for.
+
+    Raises:
+        ToolError: Rows shall be kept of a run that was not asked for.
+    """
+    from model_tools.completion.complete import Completion
+
+    measure = _measure(given)
+    if measure is None and given.rows_output is not None:
+        raise ToolError("--rows-output: expected a run to keep the rows of, found none; give "
+                        "--simulate, --rollout or --bag")
+    return Completion(measure=measure, golden=given.golden, rows_output=given.rows_output,
+                      force=given.force)
+
+
+def _measure(given: argparse.Namespace) -> Measure | None:
+    if given.simulate:
+        from model_tools.completion.simulated import simulated
+
+        return simulated
+    recording = given.rollout or given.bag
+    if recording is None:
+        return None
+    from model_tools.completion.runs import recorded
+
+    return functools.partial(recorded, file=recording)

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a contract and its reference model to a whole bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_tools.completion.drawn import drawn
+from model_tools.completion.golden import GOLDEN_FILE, check_golden, write_golden
+from model_tools.completion.nominal import check_guard, measure_nominal
+from model_tools.completion.runs import Measured
+from model_tools.contract_text import set_section
+from model_tools.errors import ToolError
+from model_tools.files import new_file, new_folder
+from model_tools.rows import Rows, save_rows
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    Bundle,
+    file_entry,
+    load_bundle,
+    read_contract,
+    sha256_of,
+)
+
+REFERENCE = "onnx"
+Measure = Callable[[Bundle], Measured]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Where golden rows and nominal figures come from.
+
+    Attributes:
+        measure: Makes healthy runs of a bundle; None where the nominal figures stay as they are.
+        golden: Golden rows to check and take. Without, they are rows of the runs; and drawn ones
+            where there are no runs, too.
+        rows_output: File for all rows of the runs, to calibrate and compare with.
+        force: Whether that file may be replaced.
+    """
+
+    measure: Measure | None = None
+    golden: Path | None = None
+    rows_output: Path | None = None
+    force: bool = False
+
+
+DRAWN = Completion()
+"""Golden rows alone, drawn around the default position."""
+
+
+def make_bundle(
+    contract: Path, model: Path | None, output: Path, completion: Completion = DRAWN, *,
+    force: bool = False,
+) -> Bundle:  # fmt: skip
+    """Make a whole bundle; where something fails, what was at `output` is still there.
+
+    Args:
+        contract: Folder with the `policy.yaml`; what else is in it is copied too.
+        model: The reference model, which must have the contract's hash; None where it lies in the
+            folder.
+        output: Folder of the bundle; may be `contract` itself.
+        completion: Where golden rows and nominal figures come from.
+        force: Whether a bundle that is there may be replaced.
+
+    Returns:
+        The bundle in its place.
+
+    Raises:
+        PolicyError: Something does not fit: contract, model, golden rows, robot; or the output
+            exists, or the robot is not healthy.
+        OSError: A file cannot be read or written.
+    """
+    read_contract(contract / CONTRACT_FILE)  # says what is wrong under the user's own path
+    with new_folder(output, marker=CONTRACT_FILE, force=force) as made:
+        # Contents only: a file that is read-only where it comes from need not be so here.
+        shutil.copytree(contract, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        if model is not None:
+            _take_model(model, made)
+        complete(made, completion)
+    return load_bundle(output)
+
+
+def _take_model(model: Path, folder: Path) -> None:
+    """Copy the reference model to where the contract has it."""
+    entry = read_contract(folder / CONTRACT_FILE).model.artifacts.get(REFERENCE)
+    if entry is None:
+        raise ToolError(f"{CONTRACT_FILE}: model.artifacts: expected {REFERENCE}, found none")
+    found = sha256_of(model)
+    if found != entry.sha256:
+        source = f"; get it from {entry.url}" if entry.url else ""
+        raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}{source}")
+    (folder / entry.file).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model, folder / entry.file)
+
+
+def complete(folder: Path, completion: Completion) -> None:
+    """Write golden rows and nominal figures into a bundle that is in the making.
+
+    Raises:
+        PolicyError, OSError: As `make_bundle`.
+    """
+    bundle = load_bundle(folder)
+    with _rows_file(completion) as rows_file:
+        measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
+        _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
+        if measured is not None:
+            _set(folder, "nominal", measure_nominal(bundle.contract, measured))
+            check_guard(load_bundle(folder).contract, measured)
+            if rows_file is not None:
+                save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
+    check_golden(load_bundle(folder))
+
+
+@contextmanager
+def _rows_file(completion: Completion) -> Iterator[Path | None]:
+    """Give the place for the rows to grow in, None where they are not wanted."""
+    if completion.rows_output is None:
+        yield None
+        return
+    with new_file(completion.rows_output, force=completion.force) as growing:
+        yield growing
+
+
+def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
+    file = folder / GOLDEN_FILE
+    if given is None:
+        write_golden(file, drawn(load_bundle(folder)) if rows is None else rows)
+    else:
+        shutil.copyfile(given, file)
+    _set(folder, "model.golden", file_entry(file, folder))
+
+
+def _set(folder: Path, key: str, value: Any) -> None:
+    """Set a section of the contract."""
+    file = folder / CONTRACT_FILE
+    try:
+        text = set_section(file.read_text("utf-8"), key, value)
+    except ValueError as error:
+        raise ToolError(f"{CONTRACT_FILE}: {error}; write that section in block style") from error
+    file.write_text(text, "utf-8")
+
+
+def _without_nominal(bundle: Bundle) -> Bundle:
+    """Return the bundle with the contract's limits as its only guard, to measure it."""
+    return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))

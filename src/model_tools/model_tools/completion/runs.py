@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a healthy robot did under a policy, from which nominal figures are measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.parity import between
+from model_tools.rows import Rows, play, read_rows
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import Bundle
+from policy_inference.interfaces import F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HealthyRun:
+    """Ticks in RUN that follow one another.
+
+    Attributes:
+        rows: All tensors of the model, and the measured joints, of every tick.
+        begin: Command before the first tick [joints]; None where it is not known.
+    """
+
+    rows: Rows
+    begin: F64 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """Runs of a healthy robot, and in words where they are from."""
+
+    source: str
+    runs: Sequence[HealthyRun]
+
+
+def recorded(bundle: Bundle, file: Path) -> Measured:
+    """Return the run that a rollout file or a bag holds.
+
+    Raises:
+        ToolError: It cannot be used: no such rows, no measured joints, or actions that are not
+            those of the bundle's model.
+        PolicyError: The model does not run.
+        OSError: The file cannot be read.
+    """
+    rows = read_rows(file, bundle.contract)
+    if rows.joint_pos is None or rows.joint_vel is None:
+        raise ToolError(f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
+                        f"{len(bundle.contract.joints.names)}], since the torque that targets ask "
+                        "for depends on them, found none; record them, or give a bag")
+    return Measured(source=f"{file.name}, {len(rows)} ticks",
+                    runs=[HealthyRun(rows=_whole(bundle, rows), begin=None)])
+
+
+def _whole(bundle: Bundle, rows: Rows) -> Rows:
+    """Add what the model made of the rows, which must be what was recorded of it."""
+    contract = bundle.contract
+    backend, _ = open_backend(bundle, ["onnx"])
+    try:
+        played = play(backend, rows.inputs, contract.state)
+    finally:
+        backend.close()
+    for name, said in rows.outputs.items():
+        difference = between(played[name], said)
+        if difference:
+            raise ToolError(f"{rows.source}: {name}: expected the outputs of the bundle's model, "
+                            f"found a difference of {difference}; the rollout is another policy's")
+    model = contract.model
+    return dataclasses.replace(rows, inputs={name: played[name] for name in model.inputs},
+                               outputs={name: played[name] for name in model.outputs})

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Healthy walks of the simulated robot under a bundle: every axis both ways, and jumps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
+from model_tools.completion.runs import HealthyRun, Measured
+from model_tools.errors import ToolError
+from model_tools.rows import Rows
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import Bundle
+from policy_inference.interfaces import Mode
+from robot_sim.errors import SimError
+from robot_sim.figures import JOINT_NAMES
+from robot_sim.metrics import WalkMetrics, measure
+from robot_sim.trace import Trace
+from robot_sim.walk import Schedule, evenly_timed, walk
+from robot_sim.world import World
+
+_EACH_S = 6.0
+_COMMANDS = (
+    (0.4, 0.0, 0.0), (0.8, 0.0, 0.0), (0.5, 0.0, 0.6), (0.5, 0.0, -0.6), (0.0, 0.4, 0.0),
+    (0.0, -0.4, 0.0), (-0.5, 0.0, 0.0), (0.0, 0.0, 0.8), (0.0, 0.0, -0.8), (0.4, 0.2, -0.4),
+    (-0.3, -0.2, 0.4), (0.8, 0.0, 0.0), (0.0, 0.0, 0.0),
+)  # fmt: skip
+_MIXED_EACH_S, _MIXED_S, _MIXED_SEED = 4.0, 120.0, 1
+SOURCE = (
+    "robot_sim, flat floor, lockstep: stand up from lying, then commands on every axis that jump "
+    f"every {_EACH_S:g} s, with 0 and with 20 ms of latency, and {_MIXED_S:g} s of mixed commands "
+    f"that jump every {_MIXED_EACH_S:g} s, with 10 ms"
+)
+_LARGEST_ERROR_MPS = 0.25
+"""A robot that stands still has 0.37 in these walks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What a healthy robot does while it is measured."""
+
+    schedule: Schedule
+    duration_s: float
+    latency_ns: int
+    """Time that commands take to reach the drives: a real robot's are never there at once."""
+
+
+def walks(contract: JointContract) -> tuple[Walk, ...]:
+    """Return the walks that make a nominal."""
+    axes = evenly_timed(_COMMANDS, each_s=_EACH_S, first_s=_EACH_S)
+    axes_s = _EACH_S * (len(_COMMANDS) + 1)
+    return (
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=0),
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=20_000_000),
+        Walk(schedule=_mixed(contract), duration_s=_MIXED_S, latency_ns=10_000_000),
+    )
+
+
+def _mixed(contract: JointContract) -> Schedule:
+    """Return commands within the trained range that jump on all axes at once."""
+    trained = contract.velocity_command
+    if trained is None:
+        return []
+    random, count = np.random.default_rng(_MIXED_SEED), int(_MIXED_S / _MIXED_EACH_S)
+    commands = random.uniform(trained.min, trained.max, (count, 3))
+    return evenly_timed(commands.tolist(), each_s=_MIXED_EACH_S, first_s=_MIXED_EACH_S)
+
+
+def simulated(bundle: Bundle) -> Measured:
+    """Let the bundle do all walks.
+
+    Raises:
+        PolicyError: It cannot be opened, does not fit the simulated robot, or does not walk.
+    """
+    runs = [_walk(bundle, wanted) for wanted in walks(bundle.contract)]
+    return Measured(source=SOURCE, runs=runs)
+
+
+def _walk(bundle: Bundle, wanted: Walk) -> HealthyRun:
+    """Let the bundle do one walk."""
+    contract = bundle.contract
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    try:
+        policy, world = ControlledPolicy(bundle, recorder), World()
+        world.latency_ns = wanted.latency_ns
+        trace = walk(
+            world, policy, wanted.schedule, duration_s=wanted.duration_s,
+            rate_hz=contract.rate_hz, until=None,
+        )  # fmt: skip
+    except SimError as error:
+        raise ToolError(f"{bundle.path}: {error}") from error
+    finally:
+        recorder.close()
+    _require_health(contract.name, policy, measure(trace))
+    begin = per_joint(contract.stand.position, contract.joints.names)
+    return HealthyRun(rows=_rows(contract, recorder, trace), begin=begin)
+
+
+def _rows(contract: JointContract, recorder: RecordingBackend, trace: Trace) -> Rows:
+    """Return the ticks in RUN, which are the last ones of the walk."""
+    tensors, model = recorder.recorded(), contract.model
+    order = [JOINT_NAMES.index(name) for name in contract.joints.names]
+    ticks = slice(-recorder.runs, None)
+    return Rows(
+        source=SOURCE,
+        inputs={name: tensors[name] for name in model.inputs},
+        outputs={name: tensors[name] for name in model.outputs},
+        joint_pos=trace.joint_pos[ticks, order], joint_vel=trace.joint_vel[ticks, order],
+    )  # fmt: skip
+
+
+def _require_health(name: str, policy: ControlledPolicy, metrics: WalkMetrics) -> None:
+    snapshot, error_mps = policy.controller.snapshot(), metrics.mean_velocity_error_mps
+    if snapshot.mode is not Mode.RUN or metrics.falls:
+        raise ToolError(
+            f"{name}: expected a walk in RUN without a fall, found {metrics.falls} falls and the "
+            f"mode {snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
+        )
+    if error_mps > _LARGEST_ERROR_MPS:
+        raise ToolError(
+            f"{name}: expected a robot that follows its commands within {_LARGEST_ERROR_MPS} m/s "
+            f"in the mean, found {error_mps:.2f}; only a healthy policy has a nominal"
+        )

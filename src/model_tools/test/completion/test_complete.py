@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A contract and its weights become a whole bundle, or nothing changes."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools.completion.complete import Completion, make_bundle
+from model_tools.completion.runs import recorded
+from model_tools.completion.simulated import simulated
+from model_tools.errors import ToolError
+from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
+from policy_inference.errors import PolicyError
+
+OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+WEIGHTS = OURS / "policy.onnx"
+WALKED = Completion(measure=simulated)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our contract as it was before it was complete."""
+    folder = tmp_path_factory.mktemp("contract")
+    text = (OURS / "policy.yaml").read_text(encoding="utf-8")
+    head, _, _ = text.partition("\nnominal:")
+    kept = [line for line in head.splitlines() if not line.startswith("  golden:")]
+    (folder / "policy.yaml").write_text("\n".join([*kept, "# the end", ""]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def contract(bare: Path, tmp_path: Path) -> Path:
+    """A contract to spoil."""
+    return shutil.copytree(bare, tmp_path / "contract")
+
+
+@pytest.fixture(scope="module")
+def whole(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What becomes of the contract."""
+    return make_bundle(bare, WEIGHTS, tmp_path_factory.mktemp("bundles") / "whole", WALKED)
+
+
+def test_a_contract_becomes_a_whole_bundle(bare: Path, whole: Bundle) -> None:
+    assert whole.path.name == "whole"
+    assert whole.golden()["obs"].shape == (256, 45)
+    assert whole.artifact("onnx")[1].read_bytes() == WEIGHTS.read_bytes()
+    nominal = whole.contract.nominal
+    assert nominal is not None
+    assert nominal.ticks > 3000
+    assert set(nominal.observation) == {"obs"}
+    before = (bare / "policy.yaml").read_text(encoding="utf-8").splitlines()
+    after = (whole.path / "policy.yaml").read_text(encoding="utf-8").splitlines()
+    assert [line for line in before if line not in after] == []
+
+
+def test_completing_again_in_place_measures_the_same(whole: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole.path, tmp_path / "whole")
+    again = make_bundle(folder, None, folder, WALKED, force=True)
+    assert again.sha256 == whole.sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_the_shipped_bundle_has_the_nominal_that_is_measured(whole: Bundle) -> None:
+    shipped, measured = load_bundle(OURS).contract.nominal, whole.contract.nominal
+    assert shipped is not None
+    assert measured is not None
+    # Another processor rounds otherwise, and a walk of 80 s then takes other steps.
+    for name in ("target_step", "effort_demand"):
+        expected, found = (dict(getattr(nominal, name)) for nominal in (shipped, measured))
+        assert found == pytest.approx(expected, rel=0.4)
+
+
+def test_an_output_that_exists_is_kept_unless_forced(contract: Path, tmp_path: Path) -> None:
+    output = tmp_path / "whole"
+    output.mkdir()
+    (output / "precious").touch()
+    with pytest.raises(PolicyError, match=r"whole: expected nothing there yet.*--force"):
+        make_bundle(contract, WEIGHTS, output, WALKED)
+    assert [file.name for file in output.iterdir()] == ["precious"]
+
+
+def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"other")
+    with pytest.raises(PolicyError, match=rf"other\.onnx: expected sha256 {sha256_of(WEIGHTS)}"):
+        make_bundle(contract, tmp_path / "other.onnx", tmp_path / "whole", WALKED)
+    assert not (tmp_path / "whole").exists()
+
+
+def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: Path) -> None:
+    with np.load(OURS / "golden.npz") as stored:
+        arrays = dict(stored)
+    arrays["actions"] = arrays["actions"] + 1e-3
+    with (tmp_path / "golden.npz").open("wb") as stream:
+        np.savez(stream, **arrays)
+    with pytest.raises(PolicyError, match="actions: expected the model's outputs"):
+        make_bundle(contract, WEIGHTS, tmp_path / "whole",
+                    Completion(golden=tmp_path / "golden.npz"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["contract", "golden.npz"]
+
+
+def test_a_policy_that_does_not_walk_has_no_nominal(contract: Path, tmp_path: Path) -> None:
+    file = contract / "policy.yaml"
+    text = file.read_text(encoding="utf-8")
+    # Seen as ten times as fast, joint velocities make the robot fall.
+    file.write_text(text.replace("joint_vel, scale: 0.05", "joint_vel, scale: 0.5"))
+    with pytest.raises(PolicyError, match="only a healthy policy has a nominal"):
+        make_bundle(contract, WEIGHTS, tmp_path / "whole", WALKED)
+
+
+def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) -> None:
+    file = contract / "policy.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("FL_Knee_joint", "FL_Elbow_joint")
+                    .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: "))  # fmt: skip
+    with pytest.raises(PolicyError, match="missing: FL_Elbow_joint"):
+        make_bundle(contract, WEIGHTS, tmp_path / "whole", WALKED)
+
+
+@pytest.fixture(scope="module")
+def kept_rows(bare: Path, whole: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All rows of the walks that the nominal was measured in."""
+    folder = tmp_path_factory.mktemp("kept")
+    wanted = Completion(measure=simulated, rows_output=folder / "walk.npz")
+    assert make_bundle(bare, WEIGHTS, folder / "whole", wanted).sha256 == whole.sha256
+    return folder / "walk.npz"
+
+
+def test_a_rollout_gives_the_nominal_that_its_run_had(
+    bare: Path, whole: Bundle, kept_rows: Path, tmp_path: Path
+) -> None:
+    bundle = make_bundle(bare, WEIGHTS, tmp_path / "from_rollout",
+                         Completion(measure=partial(recorded, file=kept_rows)))
+    found, expected = bundle.contract.nominal, whole.contract.nominal
+    assert found is not None
+    assert expected is not None
+    assert found.ticks == expected.ticks
+    assert found.effort_demand == expected.effort_demand
+    assert found.observation == expected.observation
+    # The jumps from the end of one walk to the beginning of the next are no larger.
+    assert found.target_step == expected.target_step
+    assert found.source == f"walk.npz, {expected.ticks} ticks"
+
+
+def test_a_rollout_of_another_policy_is_refused(
+    bare: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    with np.load(kept_rows) as stored:
+        arrays = dict(stored)
+    np.savez(tmp_path / "other.npz", **{**arrays, "actions": arrays["actions"] * 1.01})
+    with pytest.raises(ToolError, match=r"other.npz: actions: expected the outputs of the bundle"):
+        make_bundle(bare, WEIGHTS, tmp_path / "whole",
+                    Completion(measure=partial(recorded, file=tmp_path / "other.npz")))
+    assert not (tmp_path / "whole").exists()
+
+
+def test_a_rollout_without_measured_joints_has_no_nominal(
+    bare: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    with np.load(kept_rows) as stored:
+        np.savez(tmp_path / "obs.npz", obs=stored["obs"])
+    with pytest.raises(ToolError, match=r"obs.npz: expected the measured joints, joint_pos and"):
+        make_bundle(bare, WEIGHTS, tmp_path / "whole",
+                    Completion(measure=partial(recorded, file=tmp_path / "obs.npz")))
+
+
+def test_limits_that_a_healthy_robot_passes_are_noticed(
+    contract: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    file = contract / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31"))
+    with pytest.raises(ToolError, match=r"expected a guard that leaves a healthy robot alone"):
+        make_bundle(contract, WEIGHTS, tmp_path / "whole",
+                    Completion(measure=partial(recorded, file=kept_rows)))
+
+
+def test_without_a_run_golden_rows_are_drawn_and_always_the_same(
+    bare: Path, tmp_path: Path
+) -> None:
+    bundles = [make_bundle(bare, WEIGHTS, tmp_path / name, Completion()) for name in "ab"]
+    rows = bundles[0].golden()
+    assert bundles[0].sha256 == bundles[1].sha256
+    assert bundles[0].contract.nominal is None
+    assert rows["obs"].shape == (256, 45)
+    assert len(np.unique(rows["obs"], axis=0)) == 256
+    np.testing.assert_allclose(np.linalg.norm(rows["obs"][:, 3:6], axis=1), 1.0, atol=1e-6)
+
+
+def test_rows_that_are_there_are_kept_unless_forced(
+    bare: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "walk.npz").touch()
+    wanted = Completion(measure=simulated, rows_output=tmp_path / "walk.npz")
+    with pytest.raises(ToolError, match=r"walk\.npz: expected nothing there yet"):
+        make_bundle(bare, WEIGHTS, tmp_path / "whole", wanted)
+    assert not (tmp_path / "whole").exists()
