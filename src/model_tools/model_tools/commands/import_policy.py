@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="answers",
                         help="answer, as joints.stiffness=25, 'observations.obs.terms[*].scale=1' "
                         "or stand.position=@joints.default_position (a copy); may be repeated")
+    parser.add_argument("--answers", type=Path, metavar="YAML", dest="answer_file",
+                        help="file of such answers, KEY: VALUE; --set wins")
     parser.add_argument("--drop", action="append", default=[], metavar="KEY", help="leave a key "
                         "out, such as action.TODO; may be repeated")
     for flag, key in _SHORT.items():
@@ -52,7 +54,8 @@ def run(given: argparse.Namespace) -> int:
                if (value := getattr(given, flag)) is not None]
     draft = import_bundle(
         Request(source=given.source, model=given.model, format=given.format, joints=given.joints,
-                robot=given.robot, answers=[*answers, *given.answers], dropped=given.drop),
+                robot=given.robot, answers=[*answers, *given.answers], dropped=given.drop,
+                answer_file=given.answer_file),
         given.output, completion_of(given), force=given.force,
     )
     for remark in draft.remarks:

@@ -6,42 +6,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 
 from model_tools.errors import ToolError
-from model_tools.foreign_yaml import parse_foreign_yaml
+from model_tools.foreign_yaml import load_foreign_yaml, parse_foreign_yaml
 from model_tools.importers.draft import TODO, Draft, Path
 
 _COPY = "@"
 _PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
 
 
-def answer_all(draft: Draft, given: Iterable[str]) -> None:
-    """Set every `KEY=VALUE`, in order; copies last, so that they find what was answered.
+def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None) -> None:
+    """Set the keys of the file, and every `KEY=VALUE`, which wins.
+
+    A key may hold `[*]` for each element of a list. The value `@other.key` means a copy of that
+    one, as it is when everything else is answered.
 
     Raises:
-        ToolError: As `answer`.
+        ToolError: An answer is no such text, or a place in its key is not there; or the file is
+            no mapping.
+        OSError: The file cannot be read.
     """
-    for one in sorted(given, key=lambda one: one.partition("=")[2].startswith(_COPY)):
-        answer(draft, one)
+    answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
+    for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
+        _answer(draft, key, value)
 
 
-def answer(draft: Draft, given: str) -> None:
-    """Set the value of `KEY=VALUE`; the value is YAML, or `@other.key` for a copy of that one.
-
-    A key may hold `[*]` for each element of a list.
+def read_answers(file: FilePath) -> dict[str, Any]:
+    """Return keys and values of a YAML file, such as `joints.stiffness: 25`.
 
     Raises:
-        ToolError: It is no such text, or a place in it is not there.
+        ToolError: It is no YAML, or no mapping.
+        OSError: It cannot be read.
     """
-    key, found, written = given.partition("=")
-    if not found or not key:
-        raise ToolError(f"--set: expected KEY=VALUE, found {given!r}")
-    value = _value(draft, key, written)
-    for path in _paths(draft, key):
-        _set(draft, path, value, f"--set {key}")
+    content = load_foreign_yaml(file)
+    if not isinstance(content, dict):
+        raise ToolError(f"{file}: expected answers as KEY: VALUE, found {type(content).__name__}")
+    return {str(key): value for key, value in content.items()}
 
 
 def drop(draft: Draft, key: str) -> None:
@@ -57,18 +61,35 @@ def drop(draft: Draft, key: str) -> None:
         del place[path[-1]]
 
 
-def _value(draft: Draft, key: str, written: str) -> Any:
+def _parsed(given: str) -> tuple[str, Any]:
+    key, found, written = given.partition("=")
+    if not found or not key:
+        raise ToolError(f"--set: expected KEY=VALUE, found {given!r}")
     if written.startswith(_COPY):
-        (path,) = _paths(draft, written.removeprefix(_COPY))
-        value = draft.find(path)
-        if value is None or (isinstance(value, Mapping) and TODO in value):
-            raise ToolError(f"--set {key}: expected a key with a value after {_COPY}, found "
-                            f"{written!r}")
-        return value
+        return key, written
     try:
-        return parse_foreign_yaml(written)
+        return key, parse_foreign_yaml(written)
     except yaml.YAMLError as error:
         raise ToolError(f"--set {key}: expected YAML, found {written!r}") from error
+
+
+def _answer(draft: Draft, key: str, value: Any) -> None:
+    if _is_copy(value):
+        value = _copied(draft, key, value)
+    for path in _paths(draft, key):
+        _set(draft, path, value, f"answered: {key}")
+
+
+def _is_copy(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(_COPY)
+
+
+def _copied(draft: Draft, key: str, written: str) -> Any:
+    (path,) = _paths(draft, written.removeprefix(_COPY))
+    value = draft.find(path)
+    if value is None or (isinstance(value, Mapping) and TODO in value):
+        raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
+    return value
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:

@@ -42,6 +42,8 @@ class Request:
     robot: Path | None = None
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
+    answer_file: Path | None = None
+    """The same as YAML, `KEY: VALUE`; `answers` win."""
     dropped: Sequence[str] = ()
     """Keys to leave out."""
 
@@ -59,7 +61,7 @@ def make_draft(request: Request) -> Draft:
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
     if request.robot is not None:
         put_robot_limits(draft, read_robot(request.robot), request.robot.name)
-    answer_all(draft, request.answers)
+    answer_all(draft, request.answers, request.answer_file)
     ask_what_follows(draft)
     for key in request.dropped:
         drop(draft, key)

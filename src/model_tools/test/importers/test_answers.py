@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.importers.answers import answer, drop
+from model_tools.importers.answers import answer_all, drop
 from model_tools.importers.draft import Draft, todo
 
 
@@ -34,12 +36,12 @@ def draft() -> Draft:
 def test_an_answer_takes_the_place_of_the_question(
     draft: Draft, given: str, key: str | tuple[str | int, ...], value: object
 ) -> None:
-    answer(draft, given)
+    answer_all(draft, [given])
     assert draft.find(key) == value
 
 
 def test_a_star_answers_for_every_term(draft: Draft) -> None:
-    answer(draft, "observations.input.1.terms[*].scale=1.0")
+    answer_all(draft, ["observations.input.1.terms[*].scale=1.0"])
     assert draft.todos() == {"joints.stiffness": "?"}
 
 
@@ -57,7 +59,7 @@ def test_a_star_answers_for_every_term(draft: Draft) -> None:
 )
 def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str, message: str) -> None:
     with pytest.raises(ToolError, match=message):
-        answer(draft, given)
+        answer_all(draft, [given])
 
 
 def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
@@ -66,3 +68,21 @@ def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
     assert "action" not in draft.todos()
     with pytest.raises(ToolError, match="expected a key of the draft"):
         drop(draft, "action.TODO")
+
+
+def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path: Path) -> None:
+    file = tmp_path / "answers.yaml"
+    file.write_text("joints.stiffness: {.*: 20}\njoints.damping: 1\n"
+                    "stand: {position: 0.5}\nstand.stiffness: '@joints.stiffness'\n"
+                    "'observations.input.1.terms[*].scale': 2\n", "utf-8")
+    answer_all(draft, ["joints.stiffness=30", "stand.damping=2"], file)
+    assert draft.find("joints") == {"default_position": [0.1, 0.2], "stiffness": 30, "damping": 1}
+    assert draft.find("stand") == {"position": 0.5, "stiffness": 30, "damping": 2}
+    assert draft.todos() == {}
+
+
+@pytest.mark.parametrize("text", ["- joints.stiffness: 2\n", "", "joints.stiffness: [1\n"])
+def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: str) -> None:
+    (tmp_path / "answers.yaml").write_text(text, "utf-8")
+    with pytest.raises(ToolError, match=r"answers\.yaml: expected"):
+        answer_all(draft, [], tmp_path / "answers.yaml")
