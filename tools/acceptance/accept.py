@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import multiprocessing
@@ -13,18 +12,17 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from model_tools.bundle_reports import FOLDER, keep_report
 from model_tools.closed_loop.case import Case
 from model_tools.closed_loop.trial import Outcome, try_case
-from model_tools.contract_text import set_section
-from model_tools.files import new_file
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
+from policy_inference.bundle.load import load_bundle
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
 from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import case_row
 
-REPORT = Path("reports", "acceptance.json")
+REPORT = Path(FOLDER, "acceptance.json")
 """Where a bundle has its figures."""
 _log = logging.getLogger("acceptance")
 
@@ -56,15 +54,8 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
 
 def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the figures into a bundle, in the place of its former report; other reports stay."""
-    file, contract = bundle / REPORT, bundle / CONTRACT_FILE
-    file.parent.mkdir(exist_ok=True)
-    loaded = load_bundle(bundle).contract
-    write_figures(outcomes, loaded, file)
-    entry = dataclasses.asdict(file_entry(file, bundle))
-    others = {name: dataclasses.asdict(report) for name, report in loaded.reports.items()}
-    text = set_section(contract.read_text("utf-8"), "reports", others | {"onnx": entry})
-    with new_file(contract, force=True) as growing:
-        growing.write_text(text, "utf-8")
+    write = functools.partial(write_figures, outcomes, load_bundle(bundle).contract)
+    keep_report(bundle, "onnx", REPORT.name, write, force=True)
 
 
 def _leave_interrupts_to_the_parent() -> None:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model_tools.closed_loop.trial import Outcome
 from model_tools.files import new_file
+from model_tools.plain_json import plain
 from policy_inference.bundle.contract import JointContract
 from policy_inference.errors import PolicyError
 
+DIGITS = 4
 _UNITS = {
     "survived_s": "s, of duration_s",
     "error": "|mean velocity after 2 s of a command - command|, mean of the commands: "
@@ -38,7 +38,7 @@ def write_figures(outcomes: Sequence[Outcome], contract: JointContract, path: Pa
         "model_sha256": contract.model.artifacts["onnx"].sha256,
         "units": _UNITS,
     }
-    rows = [_plain(dataclasses.asdict(outcome)) for outcome in outcomes]
+    rows = [plain(dataclasses.asdict(outcome), DIGITS) for outcome in outcomes]
     lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
     text = f'{json.dumps(head, indent=1)[:-2]},\n "outcomes": [\n{lines}\n]}}\n'
     with new_file(path, force=True) as growing:
@@ -56,16 +56,6 @@ def read_figures(path: Path) -> list[Outcome]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PolicyError(f"{path}: expected the figures of an acceptance, found {error!r}; "
                           "write them with --record") from error
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Round figures to what is meant by them; what was not measured is null, as JSON has no NaN."""
-    def shorten(value: Any) -> Any:
-        if isinstance(value, float):
-            return None if np.isnan(value) else float(f"{value:.4g}")
-        return [shorten(entry) for entry in value] if isinstance(value, tuple) else value
-
-    return {name: shorten(value) for name, value in row.items()}
 
 
 def _outcome(row: dict[str, Any]) -> Outcome:

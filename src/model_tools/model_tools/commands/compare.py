@@ -6,7 +6,7 @@
 
 The first artifact is the reference. Limits are those of each bundle, else those of its precision;
 the exit status is 1 when one does not hold. The output folder gets comparison.json and
-comparison.html.
+comparison.html; with --record, the bundles that are compared with the first get them, too.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=20.0,
                         help="length of each walk, s (default 20)")
     parser.add_argument("--output", type=Path, help="folder for the report")
+    parser.add_argument("--record", action="store_true",
+                        help="keep the report in the bundles that are compared with the first")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
@@ -42,6 +44,7 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.comparison.artifacts import candidates
     from model_tools.comparison.compare import compare
     from model_tools.comparison.html import write_html
+    from model_tools.comparison.record import record
     from model_tools.files import new_folder
 
     artifacts = candidates(given.bundles, given.backends.split(","))
@@ -50,8 +53,11 @@ def run(given: argparse.Namespace) -> int:
     for line in report.failures(found):
         _log.error("%s", line)
     if given.output is not None:
-        with new_folder(given.output, marker="comparison.json", force=given.force) as folder:
-            report.write_json(found, folder / "comparison.json")
-            write_html(found, folder / "comparison.html")
+        with new_folder(given.output, marker=report.JSON_FILE, force=given.force) as folder:
+            report.write_json(found, folder / report.JSON_FILE)
+            write_html(found, folder / report.HTML_FILE)
         _log.info("report in %s", given.output)
+    if given.record:
+        for file in record(found, force=given.force):
+            _log.info("report kept as %s", file)
     return 0 if all(found) else 1

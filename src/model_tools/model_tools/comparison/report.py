@@ -15,7 +15,10 @@ from rich.table import Table
 from model_tools.comparison.compare import Compared, OnRows
 from model_tools.comparison.limits import Check
 from model_tools.comparison.open_loop import Difference
+from model_tools.plain_json import plain
 
+JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
+DIGITS = 6
 VERDICT = {True: "holds", False: "fails"}
 
 
@@ -59,7 +62,7 @@ def number(value: float) -> str:
 def write_json(found: Sequence[Compared], file: Path) -> None:
     """Write all figures; what could not be measured is null, as JSON has no NaN."""
     document = {"reference": found[0].candidate.label, "artifacts": list(map(_artifact, found))}
-    file.write_text(json.dumps(_plain(document), indent=1, allow_nan=False) + "\n", "utf-8")
+    file.write_text(json.dumps(plain(document, DIGITS), indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _figures(found: Difference) -> tuple[str, ...]:
@@ -124,14 +127,3 @@ def _checks(checks: Iterable[Check]) -> list[dict[str, Any]]:
     return [{"what": check.what, "value": check.value, "limit": check.limit,
              "at_least": check.at_least, "where": check.where, "holds": bool(check)}
             for check in checks]  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Round figures to what is meant by them, and leave out those that are not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return list(map(_plain, value))
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

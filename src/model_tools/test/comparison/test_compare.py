@@ -17,20 +17,15 @@ import numpy as np
 import pytest
 
 from model_tools import cli
-from model_tools.commands import compare as compare_command
 from model_tools.comparison.artifacts import candidates
 from model_tools.comparison.compare import Compared, compare
 from model_tools.errors import ToolError
+from policy_inference.bundle.load import load_bundle
 
 from ..tiny_bundle import forward, make_bundle, observations, weights
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 Shift = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture(autouse=True)
-def _command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "compare", compare_command)
 
 
 @pytest.fixture
@@ -253,6 +248,20 @@ def test_a_report_that_is_there_is_not_overwritten(reference: Path, tmp_path: Pa
 
     assert status == 1
     assert report.read_bytes() == before
+
+
+def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
+    other = make_bundle(tmp_path / "other")
+    arguments = ["compare", str(reference), str(other), "--record"]
+
+    assert cli.main(arguments) == 0
+
+    kept = load_bundle(other).contract.reports["onnx"]
+    assert json.loads((other / kept.file).read_text("utf-8"))["reference"] == f"{reference} onnx"
+    assert (other / kept.file).with_suffix(".html").is_file()
+    assert load_bundle(reference).contract.reports == {}
+    assert cli.main(arguments) == 1, "a report that is there is not replaced"
+    assert cli.main([*arguments, "--force"]) == 0
 
 
 def test_asking_for_help_loads_no_heavy_package() -> None:

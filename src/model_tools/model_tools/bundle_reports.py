@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reports that are kept with a model: a file in the bundle, and its hash in the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from model_tools.contract_text import set_section
+from model_tools.errors import ToolError
+from model_tools.files import new_file
+from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
+
+FOLDER = "reports"
+
+
+def keep_report(
+    bundle: Path, backend: str, name: str, write: Callable[[Path], None], *, force: bool
+) -> Path:
+    """Write a report about a back end's model into the bundle; reports about others stay.
+
+    Args:
+        bundle: Folder of the bundle.
+        backend: The back end whose model it is about.
+        name: Name of the file in the folder `reports`.
+        write: Writes it to a path.
+        force: Whether a report about this model may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ToolError: There is a report about this model already.
+        BundleError: The bundle does not load.
+        OSError: It cannot be written.
+    """
+    reports = load_bundle(bundle).contract.reports
+    file, contract = bundle / FOLDER / name, bundle / CONTRACT_FILE
+    if backend in reports and not force:
+        raise ToolError(f"{bundle}: expected no report about {backend} yet, found "
+                        f"{reports[backend].file}; --force replaces it")
+    with new_file(file, force=force) as growing:
+        write(growing)
+    entries = {**reports, backend: file_entry(file, bundle)}
+    text = set_section(contract.read_text("utf-8"), "reports", entries)
+    with new_file(contract, force=True) as growing:
+        growing.write_text(text, "utf-8")
+    return file

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison kept with the models that were compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from model_tools.bundle_reports import FOLDER, keep_report
+from model_tools.comparison.compare import Compared
+from model_tools.comparison.html import write_html
+from model_tools.comparison.report import write_json
+from model_tools.files import new_file
+
+
+def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
+    """Keep figures and page in the bundle of every artifact but the reference.
+
+    Returns:
+        The files with the figures.
+
+    Raises:
+        ToolError: There is a report about one of the models already, and `force` is not given.
+        OSError: A file cannot be written.
+    """
+    kept = []
+    for compared in found[1:]:
+        bundle, backend = compared.candidate.bundle.path, compared.candidate.backend
+        name = f"comparison_{backend}"
+        with new_file(bundle / FOLDER / f"{name}.html", force=force) as growing:
+            write_html(found, growing)
+            kept.append(keep_report(bundle, backend, f"{name}.json", partial(write_json, found),
+                                    force=force))
+    return kept
