@@ -142,7 +142,7 @@ def test_a_robot_that_only_stands_does_not_follow_mixed_commands(
 
 def test_a_controller_that_leaves_run_ends_the_walk(bundle: Bundle, backend: Backend) -> None:
     lost = Still(backend)
-    np.copyto(lost.outputs["actions"], np.nan)
+    np.copyto(lost.outputs["action"], np.nan)
     outcome, _ = try_case(bundle, lost, SHORT)
     assert not outcome.survived
     assert outcome.survived_s < 0.1

@@ -24,7 +24,7 @@ from robot_sim.errors import SimError
 from tools.arguments import positive_count, seed
 from tools.train_lite3.curve import Curve
 from tools.train_lite3.environment import Environment
-from tools.train_lite3.export import CHECKPOINT_FILE, MODEL_FILE, export, make_bundle, save
+from tools.train_lite3.export import CHECKPOINT_FILE, export, make_bundle, save
 from tools.train_lite3.ppo import Agent
 from tools.train_lite3.trainer import Trainer
 
@@ -60,9 +60,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     try:
         given.output.mkdir(parents=True)
-        agent = train(given.output, seed=given.seed, samples=given.samples,
+        train(given.output, seed=given.seed, samples=given.samples,
                       robots=given.robots, threads=given.threads)  # fmt: skip
-        export(agent, given.output / MODEL_FILE)
+        export(given.output)
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_lite3: %s", error)
         return 1

@@ -1,33 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained agent to a bundle: ONNX, proven to be the same function, under the contract."""
+"""From a training's checkpoint to a bundle, as `model_tools` makes it, under the contract."""
 
 from __future__ import annotations
 
 import datetime
 import tempfile
-import warnings
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import torch
 
+from model_tools import export_onnx
 from model_tools.completion.complete import Completion
 from model_tools.completion.complete import make_bundle as make_whole
 from model_tools.completion.simulated import simulated
 from model_tools.contract_text import remove_section, set_section
+from model_tools.export_config import ExportConfig
 from model_tools.files import new_file
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
-from policy_inference.errors import PolicyError
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
-from tools.train_lite3.ppo import Agent
+from tools.train_lite3.ppo import HIDDEN, Agent
 
 CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_walk" / CONTRACT_FILE
 CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
 """What a training's folder holds at the end."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
-OPSET, TOLERANCE, COMPARED = 17, 1e-5, 1000
+OPSET = 17
+NETWORK = ExportConfig(obs_dim=OBS_SIZE, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN,
+                       activation="elu")
 LICENCE = "Apache-2.0"
 
 
@@ -41,33 +41,16 @@ def save(agent: Agent, path: Path) -> None:
         torch.save(agent.state_dict(), growing)
 
 
-def export(agent: Agent, path: Path) -> None:
-    """Write the actor as ONNX, `obs` [1, 45] -> `actions` [1, 12].
+def export(run: Path) -> None:
+    """Write the actor of a training's checkpoint as ONNX, `obs` [1, 45] -> `action` [1, 12].
 
     Raises:
-        PolicyError: What was written is not the same function.
+        PolicyError: What was made is not the same function.
+        OSError: It cannot be written.
     """
-    with warnings.catch_warnings():
-        # The newer exporter needs more packages and no older opset; a perceptron needs neither.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            agent.actor, (torch.zeros(1, OBS_SIZE),), str(path), opset_version=OPSET,
-            input_names=["obs"], output_names=["actions"], dynamo=False,
-        )  # fmt: skip
-    error = _difference(agent, path)
-    if not error <= TOLERANCE:
-        raise PolicyError(f"{path}: expected the outputs of the agent within {TOLERANCE}, found a "
-                          f"difference of {error:.3g}")
-
-
-def _difference(agent: Agent, path: Path) -> float:
-    """Return the largest |difference| of outputs, on observations wider than any walk's."""
-    obs = np.random.default_rng(0).normal(0.0, 2.0, (COMPARED, 1, OBS_SIZE)).astype(np.float32)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = np.stack([session.run(["actions"], {"obs": row})[0] for row in obs])
-    with torch.no_grad():
-        expected = agent.actor(torch.from_numpy(obs)).numpy()
-    return float(np.abs(found.reshape(COMPARED, ACTION_SIZE) - expected[:, 0]).max())
+    export_onnx.export(export_onnx.Request(
+        checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET,
+    ))  # fmt: skip
 
 
 def make_bundle(run: Path, *, source: str) -> Bundle:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from model_tools.commands import compare, compile, complete, export, import_policy, inspect
+from model_tools.commands import compare, compile, complete, export, import_policy, inspect, run
 from policy_inference.errors import PolicyError
 
 INTERRUPTED = 130
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": inspect,
     "compile": compile,
     "compare": compare,
+    "run": run,
 }
 
 

@@ -5,22 +5,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from model_tools.checkpoints.policy import CheckpointPolicy
+from model_tools.checkpoints.policy import CheckpointPolicy, read_policy
 from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
+from model_tools.export_config import ExportConfig
 from model_tools.files import new_file
-from model_tools.parity import Difference, difference
+from model_tools.parity import Difference, difference, random_rows, read_rows
 from model_tools.portable import refuse_custom_operators, simplified
+from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools", "obs_stats.npz"
 SEVERAL = 5
 """Robots at once with which a free batch axis is tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to export, and how.
+
+    Attributes:
+        checkpoint: What a training saved.
+        config: The network that it holds the weights of.
+        output: File to write.
+        opset: 11 to 20.
+        dynamic_batch: Whether the number of robots stays open.
+        check: Observations (key `obs`) to compare on beside random ones.
+        trust_code: Whether a TorchScript program may be loaded.
+        force: Whether files that are there may be replaced.
+    """
+
+    checkpoint: Path
+    config: ExportConfig
+    output: Path
+    opset: int = 11
+    dynamic_batch: bool = False
+    check: Path | None = None
+    trust_code: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was found, made, and written; one difference for each set of observations."""
+
+    policy: CheckpointPolicy
+    model: onnx.ModelProto
+    differences: list[Difference]
+    written: list[Path]
+
+
+def export(request: Request) -> Exported:
+    """Export a checkpoint, prove that the model is the same function, and write it.
+
+    Raises:
+        ToolError: The checkpoint cannot be used, or the model differs.
+        OSError: A file cannot be read or written.
+    """
+    config = request.config
+    given = [] if request.check is None else [read_rows(request.check, config.obs_dim)]
+    policy = read_policy(request.checkpoint, config, trust_code=request.trust_code)
+    model = make_model(
+        policy, obs_dim=config.obs_dim, opset=request.opset, dynamic_batch=request.dynamic_batch,
+        metadata={"checkpoint": request.checkpoint.name, "format": policy.format,
+                  "checkpoint_sha256": sha256_of(request.checkpoint)},
+    )  # fmt: skip
+    rows = [random_rows(*policy.usual_obs(config.obs_dim)), *given]
+    differences = prove(policy, model, rows, dynamic_batch=request.dynamic_batch)
+    written = write(request.output, model, policy, force=request.force)
+    return Exported(policy=policy, model=model, differences=differences, written=written)
 
 
 def make_model(

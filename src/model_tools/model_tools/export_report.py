@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import onnx
 from rich.console import Console
 from rich.table import Table
 
 from model_tools.checkpoints.policy import CheckpointPolicy
 from model_tools.export_config import ExportConfig
-from model_tools.parity import Difference
+from model_tools.export_onnx import Exported
 from policy_inference.bundle.load import sha256_of
 
 NORMALISERS = {"bake": "in the model", "keep": "kept beside the model", "none": "left out"}
@@ -21,26 +21,20 @@ CONTRACT_STD_FLOOR = 1e-3
 """Smaller divisors are raised to this, unless the contract names another bound."""
 
 
-def show(
-    config: ExportConfig, policy: CheckpointPolicy, model: onnx.ModelProto,
-    differences: Sequence[Difference], written: Sequence[Path],
-) -> None:  # fmt: skip
+def show(config: ExportConfig, exported: Exported) -> None:
     """Print the table."""
     table = Table(show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in _lines(config, policy, model, differences, written):
+    for name, value in _lines(config, exported):
         table.add_row(name, value)
     # Of any width where nobody looks, so that a log keeps whole lines.
     console = Console()
     Console(width=None if console.is_terminal else 200, markup=False).print(table)
 
 
-def _lines(
-    config: ExportConfig, policy: CheckpointPolicy, model: onnx.ModelProto,
-    differences: Sequence[Difference], written: Sequence[Path],
-) -> list[tuple[str, str]]:  # fmt: skip
-    rnn = config.rnn
+def _lines(config: ExportConfig, exported: Exported) -> list[tuple[str, str]]:
+    policy, graph, rnn = exported.policy, exported.model.graph, config.rnn
     return [
         ("format", policy.format),
         ("layers", ", ".join(policy.layers) or "as the program has them"),
@@ -48,12 +42,12 @@ def _lines(
           if rnn else []),
         ("activation", config.activation or "as the program has them"),
         ("normaliser", _normaliser(config, policy)),
-        ("inputs", ", ".join(map(_tensor, model.graph.input))),
-        ("outputs", ", ".join(map(_tensor, model.graph.output))),
-        ("opset", str(model.opset_import[0].version)),
-        *(("difference", str(one)) for one in differences),
-        *(("written", str(path)) for path in written),
-        *_contract(policy, written),
+        ("inputs", ", ".join(map(_tensor, graph.input))),
+        ("outputs", ", ".join(map(_tensor, graph.output))),
+        ("opset", str(exported.model.opset_import[0].version)),
+        *(("difference", str(one)) for one in exported.differences),
+        *(("written", str(path)) for path in exported.written),
+        *_contract(policy, exported.written),
     ]  # fmt: skip
 
 
@@ -73,6 +67,6 @@ def _contract(policy: CheckpointPolicy, written: Sequence[Path]) -> list[tuple[s
              f"{{file: {stats.name}, sha256: {sha256_of(stats)}{floor}}}")]  # fmt: skip
 
 
-def _tensor(value: onnx.ValueInfoProto) -> str:
+def _tensor(value: Any) -> str:
     axes = [axis.dim_param or str(axis.dim_value) for axis in value.type.tensor_type.shape.dim]
     return f"{value.name} [{', '.join(axes)}]"

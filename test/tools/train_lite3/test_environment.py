@@ -47,7 +47,7 @@ def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
     trace = walk(World(), ControlledPolicy(bundle, recorder), [(3.0, (0.5, 0.1, -0.3))],
                  duration_s=5.0, until=None)  # fmt: skip
     tensors = recorder.recorded()
-    shown, actions = (tensors[name].astype(float) for name in ("obs", "actions"))
+    shown, actions = (tensors[name].astype(float) for name in ("obs", "action"))
     trace = trace.rows(slice(len(trace.time_s) - len(shown), None))
     last = np.concatenate([np.zeros((1, ACTION_SIZE)), actions[:-1]])
     down = np.tile([0.0, 0.0, -1.0], (len(last), 1))

@@ -44,29 +44,19 @@ def run(given: argparse.Namespace) -> int:
         OSError: A file cannot be read or written.
     """
     _require_torch()
-    from model_tools import export_onnx
-    from model_tools.checkpoints.policy import read_policy
     from model_tools.export_config import read_config
+    from model_tools.export_onnx import Request, export
     from model_tools.export_report import show
-    from model_tools.parity import random_rows, read_rows
-    from policy_inference.bundle.load import sha256_of
 
     config = read_config(given.config)
-    rows = [] if given.check is None else [read_rows(given.check, config.obs_dim)]
-    policy = read_policy(given.checkpoint, config, trust_code=given.trust_code)
-    model = export_onnx.make_model(
-        policy, obs_dim=config.obs_dim, opset=given.opset, dynamic_batch=given.dynamic_batch,
-        metadata={"checkpoint": given.checkpoint.name, "format": policy.format,
-                  "checkpoint_sha256": sha256_of(given.checkpoint)},
-    )  # fmt: skip
-    rows = [random_rows(*policy.usual_obs(config.obs_dim)), *rows]
-    differences = export_onnx.prove(policy, model, rows, dynamic_batch=given.dynamic_batch)
-    written = export_onnx.write(given.output, model, policy, force=given.force)
-    show(config, policy, model, differences, written)
+    names = ("checkpoint", "output", "opset", "dynamic_batch", "check", "trust_code", "force")
+    asked = {name: getattr(given, name) for name in names}
+    show(config, export(Request(config=config, **asked)))
     return 0
 
 
 def _require_torch() -> None:
     if importlib.util.find_spec("torch") is None:
-        raise ToolError("torch: expected PyTorch, which reads checkpoints, found none; install "
-                        "the extra: pip install 'model_tools[torch]'")
+        raise ToolError("torch: expected PyTorch, which reads checkpoints, found none; pip install "
+                        "torch, or in a checkout: make setup-torch, and .venv-torch/bin/python -m "
+                        "model_tools export")

@@ -56,26 +56,35 @@ def candidates(folders: Sequence[Path], backends: Sequence[str]) -> list[Candida
         BundleError, BackendError: A bundle cannot be loaded or lacks an artifact.
         ToolError: There are fewer than two, or they are not the same function.
     """
-    found = [_candidate(load_bundle(folder), backend)
+    found = [candidate(load_bundle(folder), backend)
              for folder in folders for backend in backends]  # fmt: skip
     if len(found) < 2:
         raise ToolError("expected two or more artifacts to compare, found one; name a second "
                         "bundle, or a second back end with --backends")
     for other in found[1:]:
-        _check_same_function(found[0], other)
+        check_same_function(found[0], other)
     if len({one.label for one in found}) == len(found):
         return found
     return [dataclasses.replace(one, label=f"{one.bundle.path} {one.backend}") for one in found]
 
 
-def _candidate(bundle: Bundle, backend: str) -> Candidate:
+def candidate(bundle: Bundle, backend: str) -> Candidate:
+    """Return a bundle's artifact for a back end.
+
+    Raises:
+        BundleError, BackendError: It has none, or not the file that the contract means.
+    """
     entry, file = bundle.artifact(backend)
     return Candidate(label=entry.precision, bundle=bundle, backend=backend, entry=entry,
                      size_bytes=file.stat().st_size)  # fmt: skip
 
 
-def _check_same_function(reference: Candidate, other: Candidate) -> None:
-    """Raise where tensors, joints or the order of the action differ."""
+def check_same_function(reference: Candidate, other: Candidate) -> None:
+    """Compare tensors, joints and the order of the action.
+
+    Raises:
+        ToolError: They differ.
+    """
     for key in ("inputs", "outputs"):
         ours, theirs = (getattr(c.bundle.contract.model, key) for c in (reference, other))
         if ours != theirs:

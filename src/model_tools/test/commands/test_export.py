@@ -25,14 +25,14 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.split() == []
 
 
-def test_without_pytorch_the_extra_is_named(
+def test_without_pytorch_the_ways_to_it_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     parser = argparse.ArgumentParser()
     export.add_arguments(parser)
     given = parser.parse_args(["policy.pt", "--config", "c.yaml", "--output", str(tmp_path / "p")])
-    with pytest.raises(ToolError, match=r"pip install 'model_tools\[torch\]'"):
+    with pytest.raises(ToolError, match=r"pip install torch, or in a checkout: make setup-torch"):
         export.run(given)
 
 

@@ -95,10 +95,10 @@ def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
 def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: Path) -> None:
     with np.load(OURS / "golden.npz") as stored:
         arrays = dict(stored)
-    arrays["actions"] = arrays["actions"] + 1e-3
+    arrays["action"] = arrays["action"] + 1e-3
     with (tmp_path / "golden.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    with pytest.raises(PolicyError, match="actions: expected the model's outputs"):
+    with pytest.raises(PolicyError, match="action: expected the model's outputs"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(golden=tmp_path / "golden.npz"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contract", "golden.npz"]
@@ -151,8 +151,8 @@ def test_a_rollout_of_another_policy_is_refused(
 ) -> None:
     with np.load(kept_rows) as stored:
         arrays = dict(stored)
-    np.savez(tmp_path / "other.npz", **{**arrays, "actions": arrays["actions"] * 1.01})
-    with pytest.raises(ToolError, match=r"other.npz: actions: expected the outputs of the bundle"):
+    np.savez(tmp_path / "other.npz", **{**arrays, "action": arrays["action"] * 1.01})
+    with pytest.raises(ToolError, match=r"other.npz: action: expected the outputs of the bundle"):
         make_bundle(bare, WEIGHTS, tmp_path / "whole",
                     Completion(measure=partial(recorded, file=tmp_path / "other.npz")))
     assert not (tmp_path / "whole").exists()

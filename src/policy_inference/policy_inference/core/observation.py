@@ -12,6 +12,7 @@ from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
 from policy_inference.bundle.validate import term_names
+from policy_inference.core.normaliser import Normaliser
 from policy_inference.core.state import RobotState, field_name
 from policy_inference.interfaces import F64, Tensor
 
@@ -63,10 +64,7 @@ class ObservationBuilder:
         if any(column.frames > 1 for column in columns):
             self._history = _History(observation, columns, self._frame)
         self._vector = self._history.vector if self._history else self._frame
-        self._bound = observation.clip
-        self._mean_and_divisor = statistics
-        normalisation = observation.normalisation
-        self._normalised_bound = normalisation.clip if normalisation else None
+        self._normaliser = Normaliser(observation, statistics)
         self._out = out.reshape(-1)
 
     def reset(self) -> None:
@@ -90,16 +88,8 @@ class ObservationBuilder:
             np.clip(frame, self._low, self._high, out=frame)
         if self._history:
             self._history.write()
-        vector = self._vector
-        if self._bound is not None:
-            np.clip(vector, -self._bound, self._bound, out=vector)
-        if self._mean_and_divisor is not None:
-            mean, divisor = self._mean_and_divisor
-            np.subtract(vector, mean, out=vector)
-            np.divide(vector, divisor, out=vector)
-            if self._normalised_bound is not None:
-                np.clip(vector, -self._normalised_bound, self._normalised_bound, out=vector)
-        self._out[:] = vector
+        self._normaliser.apply(self._vector)
+        self._out[:] = self._vector
 
 
 class _History:

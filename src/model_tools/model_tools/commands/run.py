@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+r"""Run a bundle's model in an environment, and check it step by step against the reference ONNX.
+
+    model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
+
+`make` takes no arguments and returns an environment of one robot with gymnasium's API, or the old
+one of gym. Its observations are those of the training: scaled, not yet normalised; the bundle's
+statistics and bounds are applied as on the robot. It gets the raw output of the model. A dict of
+observations goes by the names of the model's inputs.
+
+The rows of --output calibrate (`compile --samples`) and compare (`compare --rows`): inputs as the
+model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1
+when a limit of the bundle, else of its precision, does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+from model_tools.errors import ToolError
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("--env", required=True, metavar="MODULE:FUNCTION",
+                        help="makes the environment; from the current folder or installed")
+    parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
+    parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")
+    parser.add_argument("--reference", type=Path, metavar="BUNDLE",
+                        help="bundle whose ONNX is the baseline (default: the bundle itself)")
+    parser.add_argument("--seed", type=int, help="of the first episode")
+    parser.add_argument("--output", type=Path, metavar="NPZ", help="file for a row per step")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run it; return the exit status."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from model_tools.files import new_file
+    from model_tools.local_loop.judged import artifacts, run_and_judge
+    from model_tools.local_loop.table import show
+
+    if given.steps < 1:
+        raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
+    model, reference = artifacts(given.bundle, given.backend, given.reference)
+    console = Console(stderr=True)
+    steps = track(range(given.steps), given.env, console=console, transient=True,
+                  disable=not console.is_terminal)
+    with ExitStack() as outputs:
+        growing = (outputs.enter_context(new_file(given.output, force=given.force))
+                   if given.output else None)
+        judged = run_and_judge(model, reference, given.env, steps, given.seed)
+        if growing:
+            judged.rollout.save(growing)
+    show(judged)
+    if given.output:
+        _log.info("rows in %s", given.output)
+    return 0 if judged else 1

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An environment of the user behind one class, whichever API it has."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.local_loop.returned import described, one_number, vectors
+from model_tools.local_loop.users_code import calling, load_function
+from policy_inference.interfaces import F32, F64
+
+Observations = dict[str, F64]
+_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an action led to: new vectors [size] by model input, reward, end of the episode."""
+
+    observations: Observations
+    reward: float
+    ended: bool
+
+
+class Environment:
+    """An environment with gymnasium's API or the old one, told apart by what it returns."""
+
+    def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
+        """Wrap an environment.
+
+        Args:
+            name: The `module:function` that made it.
+            environment: Has `reset` and `step`.
+            sizes: Number of values of each model input that is observed.
+
+        Raises:
+            ToolError: It lacks one of the two.
+        """
+        lacks = [method for method in ("reset", "step")
+                 if not callable(getattr(environment, method, None))]
+        if lacks:
+            raise ToolError(f"{name}: expected an environment with reset and step, found "
+                            f"{type(environment).__name__} without {' and '.join(lacks)}")
+        self._name, self._environment, self._sizes = name, environment, sizes
+        self._steps = 0
+
+    def reset(self, seed: int | None = None) -> Observations:
+        """Begin an episode; return new vectors [size] by model input.
+
+        Raises:
+            ToolError: It fails, takes no seed, or returns what the model cannot be fed with.
+        """
+        found = self._call("reset") if seed is None else self._seeded_reset(seed)
+        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
+            found, _info = found
+        return vectors(found, self._sizes, f"{self._name}: reset")
+
+    def step(self, action: F32) -> Step:
+        """Take a step with an action [actions], an array that becomes the environment's own.
+
+        Raises:
+            ToolError: It fails, or returns no step of one robot.
+        """
+        where = f"{self._name}: step {self._steps}"
+        with calling(where):
+            found = self._environment.step(action)
+        if not isinstance(found, tuple) or len(found) not in (4, 5):
+            raise ToolError(f"{where}: expected (observation, reward, terminated, truncated, info) "
+                            f"or (observation, reward, done, info), found {described(found)}")
+        self._steps += 1
+        observation, reward, *ends, _info = found
+        return Step(observations=vectors(observation, self._sizes, where),
+                    reward=one_number(reward, f"{where}: reward"),
+                    ended=any(one_number(end, f"{where}: end of the episode") for end in ends))
+
+    def close(self) -> None:
+        """Let it release what it holds; that it fails to is no more than a warning."""
+        if callable(getattr(self._environment, "close", None)):
+            try:
+                self._call("close")
+            except ToolError as error:
+                _log.warning("%s", error)
+
+    def _call(self, method: str, *args: object, **named: object) -> object:
+        with calling(f"{self._name}: {method}"):
+            return getattr(self._environment, method)(*args, **named)
+
+    def _seeded_reset(self, seed: int) -> object:
+        if "seed" in inspect.signature(self._environment.reset).parameters:
+            return self._call("reset", seed=seed)
+        if not callable(getattr(self._environment, "seed", None)):
+            raise ToolError(f"{self._name}: expected reset(seed=...) or a method seed, found "
+                            "neither; leave --seed out")
+        self._call("seed", seed)
+        return self._call("reset")
+
+
+@contextmanager
+def opened(name: str, sizes: Mapping[str, int]) -> Iterator[Environment]:
+    """Make the environment that `module:function` returns, and close it at the end.
+
+    Raises:
+        ToolError: There is no such function, or it returns no environment.
+    """
+    function = load_function(name)
+    with calling(name):
+        made = function()
+    environment = Environment(name, made, sizes)
+    try:
+        yield environment
+    finally:
+        environment.close()

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `model_tools run`: what it shows, returns, writes, and refuses before it starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools import cli
+
+from ..tiny_bundle import make_bundle
+
+ENVIRONMENT = """
+import numpy as np
+
+class Env:
+    def __init__(self):
+        self.random = np.random.default_rng(0)
+    def reset(self, seed=None):
+        return self.random.uniform(-1, 1, 6), {}
+    def step(self, action):
+        return self.random.uniform(-1, 1, 6), 1.0, self.random.uniform() < 0.1, False, {}
+    def close(self):
+        open("closed", "w").close()
+
+def fails():
+    env = Env()
+    env.step = lambda action: 1 / 0
+    return env
+"""
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command in a folder with the bundle `tiny` and the module `our_env`."""
+    make_bundle(tmp_path / "tiny")
+    (tmp_path / "our_env.py").write_text(ENVIRONMENT, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "our_env", raising=False)
+    return lambda *args, env="our_env:Env": cli.main(["run", "--env", env, *map(str, args)])
+
+
+def shift_knee(arrays: dict[str, Any]) -> None:
+    arrays["b1"][1] += 0.5
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Return the table by its first column."""
+    lines = capsys.readouterr().out.splitlines()
+    return {line[:22].strip(): line[22:].strip() for line in lines}
+
+
+def test_a_bundle_alone_shows_that_inference_is_deterministic(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tiny", "--steps", 50) == 0
+
+    table = shown(capsys)
+    assert table["steps"] == "50"
+    assert table["compared with"].startswith("the same file in a session of its own, which shows "
+                                             "only that it is deterministic")
+    assert table["largest error"].startswith("0 at step 0")
+    assert table["mean absolute error"] == "0, at most 1e-05: holds"
+    assert Path("closed").exists()
+
+
+def test_a_model_that_differs_from_the_reference_fails_and_says_where(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "shifted", edit=shift_knee)
+
+    assert run("shifted", "--reference", "tiny", "--steps", 20) == 1
+
+    table = shown(capsys)
+    assert table["compared with"] == "tiny, back end onnx: policy.onnx (fp32)"
+    assert table["mean absolute error"] == "0.25, at most 1e-05: fails"
+    assert "action 1 (knee)" in table["largest error"]
+
+
+def test_what_is_written_calibrates_and_compares(run: Run) -> None:
+    assert run("tiny", "--steps", 64, "--output", "rollout.npz") == 0
+
+    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
+                     "rollout.npz", "--output", "int8"]) == 0
+    assert cli.main(["compare", "tiny", "tiny", "--rows", "rollout.npz"]) == 0
+    assert run("int8", "--reference", "tiny", "--steps", 64, "--output", "second.npz") == 0
+    # What the reference said is what others are held against, whoever acted.
+    assert cli.main(["compare", "tiny", "tiny", "--rows", "second.npz"]) == 0
+    with np.load("second.npz") as rows:
+        assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1
+
+
+def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(tmp_path.iterdir())
+
+    assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 1
+
+    assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 16)" in (
+        caplog.text)
+    assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"__pycache__", "closed"}
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    (["tiny", "--steps", "0"], "--steps: expected 1 or more, found 0"),
+    (["tiny", "--output", "our_env.py"], "expected nothing there yet, found a file"),
+    (["absent"], "absent: expected a bundle folder, found nothing"),
+    (["tiny", "--backend", "rknn"], "no artifact for the backend 'rknn'; this bundle has onnx"),
+    (["tiny", "--reference", "recurrent"], "expected model.inputs as in recurrent"),
+])  # fmt: skip
+def test_what_cannot_run_is_refused_before_the_environment_is_made(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, args: list[str], message: str
+) -> None:
+    make_bundle(tmp_path / "recurrent", recurrent=True)
+
+    assert run(*args) == 1
+
+    assert message in caplog.text
+    assert "our_env" not in sys.modules
+
+
+def test_asking_for_help_loads_no_heavy_package() -> None:
+    code = ("import sys; from model_tools.commands import run; "
+            "print(*{'numpy', 'onnx', 'onnxruntime', 'mujoco', 'rich'} & sys.modules.keys())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == ""
