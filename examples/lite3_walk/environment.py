@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The environment that lite3_walk is tried in before it meets the node: gymnasium's API, MuJoCo.
+
+    model_tools run my_bundle --env examples.lite3_walk.environment:make
+
+It computes the observation on its own, as a training does, so that it is a second opinion on what
+the bundle says. It needs `robot_sim` and nothing else; gymnasium's own classes are not required.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robot_sim.drives import DriveCommand
+from robot_sim.figures import JOINT_NAMES, Array
+from robot_sim.world import NS_PER_S, World
+
+DEFAULT = np.array([0.0, -0.65, 1.3] * 4)
+ACTION_SCALE = np.array([0.125, 0.25, 0.25] * 4)
+PERIOD_NS, EPISODE_TICKS = NS_PER_S // 50, 500
+
+
+def make() -> Lite3:
+    """Return a new environment."""
+    return Lite3()
+
+
+class Lite3:
+    """A Lite3 on a flat floor that shall walk at a velocity drawn anew in each episode."""
+
+    def __init__(self) -> None:
+        """Make floor and robot; `reset` begins."""
+        self._random, self._world = np.random.default_rng(), World()
+
+    def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
+        """Put the robot on its feet; return the observation [45], and nothing else to know."""
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        self._command = self._random.uniform(-0.8, 0.8, 3)
+        self._action, self._ticks = np.zeros(12), 0
+        self._world.reset(pose="standing")
+        return self._observe(), {}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Drive the joints for 20 ms.
+
+        Args:
+            action: Output of the policy [12]; targets are the default position + scale x action.
+
+        Returns:
+            Observation [45], reward for the velocity, whether the robot fell, whether the episode
+            is over, and nothing else.
+        """
+        self._action = np.asarray(action, float)
+        self._drive(DEFAULT + ACTION_SCALE * self._action)
+        self._ticks += 1
+        sensed = self._world.sense()
+        moved = np.append(sensed.lin_vel_body[:2], sensed.ang_vel_body[2])
+        reward = float(np.exp(-4.0 * np.square(moved - self._command).sum()))
+        return self._observe(), reward, self._world.fallen, self._ticks >= EPISODE_TICKS, {}
+
+    def _drive(self, position: Array) -> None:
+        self._world.apply(DriveCommand(
+            joint_names=JOINT_NAMES, position=position, velocity=np.zeros(12), effort=np.zeros(12),
+            stiffness=np.full(12, 30.0), damping=np.full(12, 1.0),
+            effort_limit=np.full(12, 36.0), valid_for_ns=2 * PERIOD_NS,
+        ))  # fmt: skip
+        self._world.step(PERIOD_NS)
+
+    def _observe(self) -> Array:
+        sensed = self._world.sense()
+        x, y, z, w = sensed.quat_xyzw
+        gravity = np.array([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1])
+        return np.concatenate([
+            0.25 * sensed.ang_vel_body, gravity, self._command, sensed.joint_pos - DEFAULT,
+            0.05 * sensed.joint_vel, self._action,
+        ])  # fmt: skip
