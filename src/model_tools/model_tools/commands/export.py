@@ -9,11 +9,10 @@ input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and g
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 from pathlib import Path
 
-from model_tools.errors import ToolError
+from model_tools.checkpoints import require_torch
 
 OPSETS = range(11, 21)
 _log = logging.getLogger("model_tools")
@@ -43,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
         PolicyError: The checkpoint or the configuration cannot be used, or the model differs.
         OSError: A file cannot be read or written.
     """
-    _require_torch()
+    require_torch()
     from model_tools import export_onnx
     from model_tools.checkpoints.policy import read_policy
     from model_tools.export_config import read_config
@@ -64,9 +63,3 @@ def run(given: argparse.Namespace) -> int:
     written = export_onnx.write(given.output, model, policy, force=given.force)
     show(config, policy, model, differences, written)
     return 0
-
-
-def _require_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise ToolError("torch: expected PyTorch, which reads checkpoints, found none; install "
-                        "the extra: pip install 'model_tools[torch]'")
