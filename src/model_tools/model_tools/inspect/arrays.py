@@ -17,7 +17,7 @@ from model_tools.rows import read_arrays
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import Tensor
 
-KIND = "arrays"
+KIND = "arrays (npz, npy, safetensors)"
 _SAFETENSORS = ".safetensors"
 _ACTIONS = ("actions", "action")
 

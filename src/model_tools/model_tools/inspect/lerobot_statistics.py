@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from model_tools.errors import ToolError
 from model_tools.inspect.json_file import read_json
-from model_tools.inspect.lerobot_config import Feature
+from model_tools.inspect.lerobot_config import CONFIG_FILE, Feature
 from model_tools.inspect.report import Report
 from model_tools.inspect.safetensors_file import read_tensors
 from model_tools.node import Node
-from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Tensor
 
 PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.json"}
 """By whether it works on inputs."""
-_BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.", "unnormalize_")
+_BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 
 
 def is_buffer(name: str) -> bool:
@@ -71,15 +71,19 @@ def _of_processor(folder: Path, file: str, report: Report) -> dict[str, Tensor]:
     """Return what the state files of a pipeline hold; what cannot be read is noted."""
     found = dict[str, Tensor]()
     try:
-        for step in read_json(folder / file)["steps"].elements():
+        for step in read_json(_present(folder, file))["steps"].elements():
             _note_renamed(step, report)
             if (state := step.get("state_file")) is not None:
-                found |= read_tensors(folder / state.text())
-    except FileNotFoundError as error:
-        report.suspect(f"{Path(str(error.filename or error)).name} is not there")
-    except PolicyError as error:
+                found |= read_tensors(_present(folder, state.text()))
+    except ToolError as error:
         report.suspect(str(error))
     return found
+
+
+def _present(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise ToolError(f"{name}: expected a file beside {CONFIG_FILE}, found none")
+    return folder / name
 
 
 def _note_renamed(step: Node, report: Report) -> None:

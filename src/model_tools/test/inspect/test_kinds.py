@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +20,22 @@ from policy_inference.errors import PolicyError
 from ..importers.small_models import save_policy
 from .small_kinds import checkpoint, dataset, rknn
 
+ARRAYS = "arrays (npz, npy, safetensors)"
 REAL = {
     "legged/lite3/policy.onnx": "ONNX model",
     "legged/leapp/policy.onnx": "ONNX model",
-    "legged/lite3/golden.npz": "arrays",
-    "legged/lite3/rollout_50hz.npz": "arrays",
-    "legged/go2_isaaclab/golden.npz": "arrays",
+    "legged/lite3/golden.npz": ARRAYS,
+    "legged/lite3/rollout_50hz.npz": ARRAYS,
+    "legged/go2_isaaclab/golden.npz": ARRAYS,
     "legged/go2_isaaclab/deploy.yaml": "unitree_deploy_yaml",
     "legged/isaaclab_env_yaml/env.yaml": "isaaclab_env_yaml",
-    "legged/isaaclab_env_yaml/golden.npz": "arrays",
+    "legged/isaaclab_env_yaml/golden.npz": ARRAYS,
     "legged/isaaclab_io_descriptor/isaac_velocity_flat_anymal_d_v0_IO_descriptors.yaml":
         "isaaclab_io_descriptor",
     "legged/leapp/isaac_ros_deploy_multi_model.yaml": "leapp",
     "legged/leapp/lite3_velocity.yaml": "leapp",
-    "legged/leapp/lite3_velocity_initial_values.safetensors": "arrays",
-    "act/golden.npz": "arrays",
+    "legged/leapp/lite3_velocity_initial_values.safetensors": ARRAYS,
+    "act/golden.npz": ARRAYS,
     "act/so100_new": "LeRobot checkpoint",
     "act/so100_old": "LeRobot checkpoint",
     "act/dual_arm": "LeRobot checkpoint",
@@ -92,8 +92,8 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("make", "name", "kind"),
     [
-        (saved_npz, "a.pt", "arrays"),
-        (saved_npy, "a.engine", "arrays"),
+        (saved_npz, "a.pt", ARRAYS),
+        (saved_npy, "a.engine", ARRAYS),
         (program, "a.npz", "TorchScript program"),
         (lambda folder: rknn(folder / "a.rknn"), "a.onnx", "RKNN model"),
     ],
@@ -177,4 +177,6 @@ def test_a_real_checkpoint_is_suspicious_only_where_its_weights_are_left_out(
     assert inspect_path(shared_data / "act" / "so100_new").suspicions == []
     assert inspect_path(shared_data / "act" / "dual_arm").suspicions == [
         "model.safetensors is not there"]
-    assert json.loads((shared_data / "act/so100_new/config.json").read_bytes())["type"] == "act"
+    missing, statistics = inspect_path(shared_data / "act" / "so100_old").suspicions
+    assert missing == "model.safetensors is not there"
+    assert statistics.startswith("no statistics")

@@ -108,18 +108,20 @@ def test_steps_and_features_that_do_not_fit_are_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
-    [("model.safetensors", "model.safetensors"), (NORMALISER, NORMALISER),
-     (UNNORMALISER, UNNORMALISER), ("policy_preprocessor.json", "policy_preprocessor.json")],
+    ("name", "missing"),
+    [("model.safetensors", "model.safetensors is not there"),
+     (NORMALISER, f"{NORMALISER}: expected a file beside config.json, found none"),
+     (UNNORMALISER, f"{UNNORMALISER}: expected a file beside config.json, found none"),
+     ("policy_preprocessor.json", "policy_preprocessor.json: expected a file beside")],
 )
 def test_files_that_are_missing_or_cut_off_are_named(
-    tmp_path: Path, name: str, found: str
+    tmp_path: Path, name: str, missing: str
 ) -> None:
     file = checkpoint(tmp_path) / name
     file.write_bytes(file.read_bytes()[:-9])
-    assert found in suspicions(tmp_path)
+    assert f"{name}: expected" in suspicions(tmp_path)
     file.unlink()
-    assert f"{found} is not there" in suspicions(tmp_path)
+    assert missing in suspicions(tmp_path)
 
 
 def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def read_rknn(path: Path) -> RknnFile:
             raise BackendError(f"{path}: expected a .rknn file, found {error}") from error
     try:
         return _described(version, json.loads(text))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+            ValueError) as error:
         raise BackendError(f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
                            f"another, of format version {version}; convert the model again with a "
                            "newer toolkit") from error

@@ -75,6 +75,7 @@ def test_another_kind_of_file_is_refused(file: Path, junk: bytes) -> None:
 @pytest.mark.parametrize(
     "description",
     [[], "text", {}, {**DESCRIPTION, "graph": [{"left": "input"}]},
+     {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
      {**DESCRIPTION, "norm_tensor": None}, {**DESCRIPTION, "target_platform": None}],
 )  # fmt: skip
 def test_a_description_of_another_layout_is_refused(file: Path, description: object) -> None:
