@@ -86,8 +86,9 @@ def read_onnx(path: Path) -> OnnxModel:
     except DecodeError as error:
         raise ToolError(f"{path}: expected an ONNX model, found a file that is another kind, or "
                         "was cut off") from error
-    if not proto.graph.output:
-        raise ToolError(f"{path}: expected an ONNX model, found a file without graph or outputs")
+    if not proto.graph.output or not proto.opset_import:
+        raise ToolError(f"{path}: expected an ONNX model, found a file without graph or outputs, "
+                        "or without opset: another kind, or cut off")
     constants = {tensor.name for tensor in proto.graph.initializer}
     return OnnxModel(
         path=path, sha256=sha256_of(path), proto=proto,

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ from policy_inference.interfaces import F64, Backend, Tensor
 
 _RECORDED_OBSERVATION = "obs"
 _RECORDED_ACTIONS = ("actions", "action")
+# What numpy and zip raise for broken files depends on where they break.
+_BROKEN = (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
+           ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +75,7 @@ def read_rows(file: Path, contract: JointContract) -> Rows:
         ToolError: No such arrays, other shapes, no row, or values that are not finite.
         OSError: The file cannot be read.
     """
-    arrays, model = _arrays(file), contract.model
+    arrays, model = read_arrays(file), contract.model
     alone = (_RECORDED_OBSERVATION,) if len(contract.observations) == 1 else ()
     inputs = {name: found for name in contract.observations
               if (found := _first(arrays, (name, *alone))) is not None}
@@ -143,15 +148,21 @@ def evenly(present: int, count: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, present - 1, min(count, present)).round().astype(np.int64)
 
 
-def _arrays(file: Path) -> dict[str, Tensor]:
-    try:
-        with file.open("rb") as stream:
+def read_arrays(file: Path) -> dict[str, Tensor]:
+    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`.
+
+    Raises:
+        ToolError: It is neither, is cut off, or holds objects, which can run code where read.
+        OSError: It cannot be read.
+    """
+    with file.open("rb") as stream:
+        try:
             found = np.load(stream)
             if isinstance(found, np.ndarray):
                 return {_RECORDED_OBSERVATION: found}
             return {name: found[name] for name in found.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
+        except _BROKEN as error:
+            raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
 
 
 def _joints(

@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from model_tools.checkpoints.archive import is_program, members
 from model_tools.errors import ToolError
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+# What torch raises for broken files depends on where they break.
+BROKEN = (AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
+          ValueError, struct.error)
 # rl_games writes its best reward as a numpy scalar, by the name of the numpy that it ran with.
 _SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALARS = [
@@ -44,17 +48,13 @@ def load(path: Path, *, trust_code: bool) -> Any:
         head = file.read(len(ZIP_MAGIC))
     if head != ZIP_MAGIC:
         return _load_data(path, head)
-    if not zipfile.is_zipfile(path):
+    found = members(path)
+    if not found:
         raise ToolError(f"{path}: expected a whole checkpoint, found one that is cut short; "
                         "copy it again")
-    if _is_program(path):
+    if is_program(found):
         return _load_program(path, trust_code)
     return _load_data(path, head)
-
-
-def _is_program(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
 
 
 def _load_program(path: Path, trust_code: bool) -> Any:
@@ -79,20 +79,26 @@ def _load_data(path: Path, head: bytes) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(_refusal(path, head)) from error
-    # What torch raises for broken files depends on where they break.
-    except (RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        raise ToolError(f"{path}: expected a whole checkpoint, found one that torch cannot read: "
-                        f"{_first_line(error)}; copy it again") from error
+    except BROKEN as error:
+        raise ToolError(_broken(path, error)) from error
 
 
 def _refusal(path: Path, head: bytes) -> str:
     if head != ZIP_MAGIC:
         return (f"{path}: expected a checkpoint of torch.save, found a pickle that needs more "
                 "than weights; save the state_dict of the policy with torch.save")
-    with torch.serialization.safe_globals(NUMPY_SCALARS):
-        needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except (pickle.UnpicklingError, *BROKEN) as error:
+        return _broken(path, error)
     return (f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
             "read those is to run code; save the state_dict of the policy instead of the object")
+
+
+def _broken(path: Path, error: Exception) -> str:
+    return (f"{path}: expected a whole checkpoint, found one that torch cannot read: "
+            f"{_first_line(error)}; copy it again")
 
 
 def _first_line(error: Exception) -> str:

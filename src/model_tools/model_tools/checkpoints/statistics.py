@@ -80,7 +80,8 @@ def find_statistics(tensors: Mapping[str, Tensor], config: ExportConfig) -> Stat
         ToolError: There are several, or they are of another size than the observation.
     """
     found = [_read(tensors, name.removesuffix(kind.mean), kind, config)
-             for kind in CONVENTIONS for name in tensors if _is_ours(name, kind, tensors, config)]
+             for kind in CONVENTIONS for name in tensors
+             if _is_ours(name, kind, tensors) and not name.startswith(config.ignore)]
     if len(found) > 1:
         raise ToolError(f"normaliser: expected one of the actor, found {', '.join(map(str, found))}"
                         "; name those to leave out in `ignore`")
@@ -90,14 +91,23 @@ def find_statistics(tensors: Mapping[str, Tensor], config: ExportConfig) -> Stat
     return found[0] if found else None
 
 
-def _is_ours(
-    name: str, kind: Convention, tensors: Mapping[str, Tensor], config: ExportConfig
-) -> bool:
+def all_statistics(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return what there may be of the actor's observations, in words, with the smallest spread."""
+    return {f"{name.removesuffix(kind.mean).rstrip('.') or 'statistics'} as of {kind.library}, "
+            f"{tensors[name].numel()} values": float(_spread(tensors, name, kind).min())
+            for kind in CONVENTIONS for name in tensors if _is_ours(name, kind, tensors)}
+
+
+def _is_ours(name: str, kind: Convention, tensors: Mapping[str, Tensor]) -> bool:
     prefix, _, last = name.rpartition(".")
     of_critic = WORDS[Role.CRITIC].intersection(words(prefix))
     spread = f"{prefix}.{kind.spread}" if prefix else kind.spread
-    return (last == kind.mean and spread in tensors and not of_critic
-            and not name.startswith(config.ignore))
+    return last == kind.mean and spread in tensors and not of_critic
+
+
+def _spread(tensors: Mapping[str, Tensor], name: str, kind: Convention) -> Tensor:
+    """Return the spread beside the mean of this name."""
+    return tensors[name.removesuffix(kind.mean) + kind.spread]
 
 
 def _read(

@@ -9,11 +9,10 @@ input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and g
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 from pathlib import Path
 
-from model_tools.errors import ToolError
+from model_tools.checkpoints import require_torch
 
 OPSETS = range(11, 21)
 _log = logging.getLogger("model_tools")
@@ -43,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
         PolicyError: The checkpoint or the configuration cannot be used, or the model differs.
         OSError: A file cannot be read or written.
     """
-    _require_torch()
+    require_torch()
     from model_tools.export_config import read_config
     from model_tools.export_onnx import Request, export
     from model_tools.export_report import show
@@ -53,10 +52,3 @@ def run(given: argparse.Namespace) -> int:
     asked = {name: getattr(given, name) for name in names}
     show(config, export(Request(config=config, **asked)))
     return 0
-
-
-def _require_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise ToolError("torch: expected PyTorch, which reads checkpoints, found none; pip install "
-                        "torch, or in a checkout: make setup-torch, and .venv-torch/bin/python -m "
-                        "model_tools export")

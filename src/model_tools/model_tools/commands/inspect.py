@@ -1,6 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show what is in a bundle, an ONNX model or a file of a training run, and what is suspicious."""
+"""Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
+
+Knows folders: bundles, LeRobot checkpoints and datasets; models: ONNX, RKNN, TensorRT engines;
+checkpoints of torch.save (needs the extra torch) and TorchScript programs, which are not loaded;
+YAML of a training run; arrays: npz, npy, safetensors. Content decides before the name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("path", type=Path, help="bundle folder, ONNX file, or YAML of a run")
+    parser.add_argument("path", type=Path, help="file or folder of one of these kinds")
 
 
 def run(given: argparse.Namespace) -> int:

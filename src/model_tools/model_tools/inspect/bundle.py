@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
+from model_tools.errors import ToolError
 from model_tools.inspect.baked import baked_action, baked_normaliser
 from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
-from policy_inference.bundle.contract import JointContract, Observation, Term
+from policy_inference.bundle.contract import Artifact, JointContract, Observation, Term
+from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
 from policy_inference.errors import BundleError
 
 KIND = "bundle folder"
 _STATISTICS = "obs_stats.npz"
+_SAME_PRECISION = {"w8a8": "int8"}
 
 
 def recognise(path: Path) -> bool:
@@ -33,9 +37,12 @@ def inspect(path: Path) -> Report:
         return report
     _describe(contract, report)
     _suspect_files(contract, path, report)
-    artifact = contract.model.artifacts.get("onnx")
-    if artifact and (path / artifact.file).is_file():
-        _suspect_twice(contract, path, read_onnx(path / artifact.file), report)
+    for backend, artifact in contract.model.artifacts.items():
+        model = _model(path / artifact.file, report)
+        if model is not None:
+            _suspect_precision(backend, artifact, model, report)
+        if model is not None and backend == "onnx":
+            _suspect_twice(contract, path, model, report)
     return report
 
 
@@ -53,10 +60,21 @@ def _describe(contract: JointContract, report: Report) -> None:
         report.row("state", f"{pair.output} -> {pair.input}")
     for backend, artifact in contract.model.artifacts.items():
         report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}")
-    report.row("golden rows", contract.model.golden.file if contract.model.golden else "none")
+    for name, limits in contract.limits.items():
+        report.row(f"limits {name}", _bounds(limits) or "none")
+    report.row("golden rows", contract.model.golden.file if contract.model.golden else
+               "none: nothing to prove other artifacts with; `import` makes them")
     report.row("nominal", contract.nominal.source if contract.nominal else
-               "none: only the contract's limits guard")
+               "none: only the contract's limits guard; a recorded rollout gives it at `import`")
     report.row("licence", contract.provenance.licence)
+
+
+def _bounds(limits: Limits) -> str:
+    """Return the bounds that are stated."""
+    open_loop = asdict(limits)
+    closed_loop = open_loop.pop("closed_loop") or {}
+    bounds = open_loop | {f"closed loop {name}": value for name, value in closed_loop.items()}
+    return ", ".join(f"{name} {value:g}" for name, value in bounds.items() if value is not None)
 
 
 def _terms(observation: Observation) -> str:
@@ -86,6 +104,26 @@ def _suspect_files(contract: JointContract, path: Path, report: Report) -> None:
     if (path / _STATISTICS).is_file() and _STATISTICS not in used:
         report.suspect(f"{_STATISTICS} is there, and the contract does not use it: either the "
                        "model normalises inside, or nothing does")
+
+
+def _model(file: Path, report: Report) -> OnnxModel | None:
+    """Return an artifact that is an ONNX model; note what cannot be read."""
+    if file.suffix != ".onnx" or not file.is_file():
+        return None
+    try:
+        return read_onnx(file)
+    except ToolError as error:
+        report.suspect(str(error))
+        return None
+
+
+def _suspect_precision(
+    backend: str, artifact: Artifact, model: OnnxModel, report: Report
+) -> None:
+    stated = _SAME_PRECISION.get(artifact.precision, artifact.precision)
+    if stated != model.precision:
+        report.suspect(f"artifact {backend}: the contract says {artifact.precision}, "
+                       f"{artifact.file} holds {model.precision} weights")
 
 
 def _suspect_twice(

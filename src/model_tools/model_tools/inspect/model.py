@@ -11,6 +11,7 @@ import numpy as np
 
 from model_tools.inspect.baked import baked_action, baked_normaliser
 from model_tools.inspect.report import Report
+from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx
 
 KIND = "ONNX model"
@@ -18,8 +19,8 @@ _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
 def recognise(path: Path) -> bool:
-    """Return whether it is named as an ONNX file."""
-    return path.is_file() and path.suffix == ".onnx"
+    """Return whether it is named as an ONNX file; the format begins with nothing of its own."""
+    return suffix_of(path) == ".onnx"
 
 
 def inspect(path: Path) -> Report:

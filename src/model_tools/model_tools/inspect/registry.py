@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import Protocol
 
 from model_tools.errors import ToolError
-from model_tools.inspect import bundle, model, run_file
+from model_tools.inspect import (
+    arrays,
+    bundle,
+    checkpoint,
+    engine,
+    lerobot_dataset,
+    lerobot_policy,
+    model,
+    rknn,
+    run_file,
+    torchscript,
+)
 from model_tools.inspect.report import Report
+from model_tools.inspect.signature import refuse_stand_in
 
 
 class Inspector(Protocol):
@@ -28,7 +40,18 @@ class Inspector(Protocol):
         """
 
 
-INSPECTORS: list[Inspector] = [bundle, model, run_file]
+INSPECTORS: list[Inspector] = [
+    bundle,
+    model,
+    run_file,
+    checkpoint,
+    torchscript,
+    rknn,
+    engine,
+    lerobot_policy,
+    lerobot_dataset,
+    arrays,
+]
 
 
 def inspect_path(path: Path) -> Report:
@@ -40,6 +63,7 @@ def inspect_path(path: Path) -> Report:
     """
     if not path.exists():
         raise ToolError(f"{path}: expected a file or folder, found nothing")
+    refuse_stand_in(path)
     for inspector in INSPECTORS:
         if inspector.recognise(path):
             return inspector.inspect(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from model_tools.importers.registry import choose
 from model_tools.importers.source import read_source
 from model_tools.inspect.report import Report
+from model_tools.inspect.signature import suffix_of
 from model_tools.node import Node
 
 KIND = "YAML of a training run"
@@ -16,7 +17,7 @@ KIND = "YAML of a training run"
 
 def recognise(path: Path) -> bool:
     """Return whether it is named as YAML."""
-    return path.is_file() and path.suffix in (".yaml", ".yml")
+    return suffix_of(path) in (".yaml", ".yml")
 
 
 def inspect(path: Path) -> Report:

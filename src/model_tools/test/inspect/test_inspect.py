@@ -22,6 +22,7 @@ from model_tools.inspect.table import show
 from ..importers.conftest import ANSWERS
 from ..importers.small_models import save, save_policy
 from ..importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
+from ..tiny_bundle import make_bundle
 
 WIDTH = DEPLOY_WIDTH
 
@@ -131,6 +132,35 @@ def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> N
     assert "policy.onnx has another hash" in suspicions(folder)
     (folder / "policy.onnx").unlink()
     assert "policy.onnx is not there" in suspicions(folder)
+
+
+def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    contract.write_text(contract.read_text().replace("precision: fp32", "precision: fp16"))
+    assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
+
+
+def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
+    model = make_bundle(tmp_path) / "policy.onnx"
+    model.write_bytes(model.read_bytes()[:-40])
+    report = inspect_path(tmp_path)
+    assert ("name", "tiny 1.0.0") in report.rows
+    assert any("expected an ONNX model" in text for text in report.suspicions)
+
+
+def test_limits_of_a_bundle_are_shown(tmp_path: Path) -> None:
+    limits = "limits: {onnx: {mae: 1.0e-3, closed_loop: {max_tilt_rad: 0.5}}}"
+    report = inspect_path(make_bundle(tmp_path, limits=limits))
+    assert ("limits onnx", "mae 0.001, closed loop max_tilt_rad 0.5") in report.rows
+
+
+def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    lines = contract.read_text().splitlines(keepends=True)
+    contract.write_text("".join(line for line in lines if "golden:" not in line))
+    rows = dict(inspect_path(tmp_path).rows)
+    assert rows["golden rows"].startswith("none: nothing to prove other artifacts with")
+    assert rows["nominal"].startswith("none: only the contract's limits guard")
 
 
 def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:

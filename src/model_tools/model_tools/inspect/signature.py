@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What kind of file it is by its content; its name decides only where that does not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model_tools.checkpoints.archive import is_data, is_program, members
+from model_tools.errors import ToolError
+from policy_inference.backends.rknn_file import MAGIC as RKNN_MAGIC
+
+PROGRAM = ".torchscript"
+_MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy"}
+_STAND_INS = {b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",
+              b"<!doctype html": "a web page; download the file itself",
+              b"<html": "a web page; download the file itself"}
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that its content calls for, else its own in lower case; "" for folders.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_file():
+        return ""
+    head = _head(path)
+    known = next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), "")
+    return known or _suffix_of_archive(path) or path.suffix.lower()
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Refuse what is often found in the place of a large file.
+
+    Raises:
+        ToolError: It is one.
+        OSError: It cannot be read.
+    """
+    head = _head(path).lower() if path.is_file() else b"?"
+    if not head:
+        raise ToolError(f"{path}: expected a file with something in it, found an empty one")
+    for start, words in _STAND_INS.items():
+        if head.startswith(start):
+            raise ToolError(f"{path}: expected a model or data, found {words}")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(max(map(len, (*_MAGIC, *_STAND_INS))))
+
+
+def _suffix_of_archive(path: Path) -> str:
+    found = members(path)
+    if is_program(found):
+        return PROGRAM
+    if is_data(found):
+        return ".pt"
+    arrays = found and all(member.filename.endswith(".npy") for member in found)
+    return ".npz" if arrays else ""

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a `.rknn` file says about itself, read without the vendor's runtime.
+
+The layout of RKNN Toolkit2's model format 6, little-endian: `RKNN` and four zero bytes, u64 format
+version, u64 n; at 64 the compiled part of n bytes; then u64 m and m bytes of JSON, the file's last.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from policy_inference.errors import BackendError
+
+MAGIC = b"RKNN"
+_HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RknnTensor:
+    """An input or output: shape, and `int8`, `int16` or `float16`."""
+
+    shape: tuple[int, ...]
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RknnFile:
+    """The description at the end of the file.
+
+    Attributes:
+        format_version: Of the layout.
+        toolkit: Version of the toolkit that made it.
+        source: What it was made from, e.g. ONNX.
+        targets: Chips it runs on, e.g. rk3588.
+        inputs, outputs: By name, in the model's order.
+    """
+
+    format_version: int
+    toolkit: str
+    source: str
+    targets: tuple[str, ...]
+    inputs: dict[str, RknnTensor]
+    outputs: dict[str, RknnTensor]
+
+
+def read_rknn(path: Path) -> RknnFile:
+    """Read the description; the compiled part is not read.
+
+    Raises:
+        BackendError: It is another kind of file, is cut off, or has a layout that is not known.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            version, text = _read(file, path.stat().st_size)
+        except (struct.error, EOFError) as error:
+            raise BackendError(f"{path}: expected a whole .rknn file, found one that is cut off; "
+                               "copy it again") from error
+        except ValueError as error:
+            raise BackendError(f"{path}: expected a .rknn file, found {error}") from error
+    try:
+        return _described(version, json.loads(text))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+            ValueError) as error:
+        raise BackendError(f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
+                           f"another, of format version {version}; convert the model again with a "
+                           "newer toolkit") from error
+
+
+def _read(file: BinaryIO, size: int) -> tuple[int, bytes]:
+    """Return format version and JSON text."""
+    head = file.read(_HEAD_SIZE)
+    if not head.startswith(MAGIC[: len(head)]) or not head:
+        raise ValueError(f"one that begins with {head[:8]!r}")
+    _, version, compiled = _HEAD.unpack_from(head)
+    if _HEAD_SIZE + compiled + _LENGTH.size > size:
+        raise EOFError
+    file.seek(_HEAD_SIZE + compiled)
+    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+    if _HEAD_SIZE + compiled + _LENGTH.size + length > size:
+        raise EOFError
+    return version, file.read(length)
+
+
+def _described(version: int, content: Any) -> RknnFile:
+    tensors = {tensor["tensor_id"]: tensor for tensor in content["norm_tensor"]}
+
+    def side(name: str) -> dict[str, RknnTensor]:
+        ends = [end for end in content["graph"] if end["left"] == name]
+        ends.sort(key=lambda end: int(end["left_tensor_id"]))
+        found = (tensors[end["right_tensor_id"]] for end in ends)
+        return {str(tensor["url"]): _tensor(tensor) for tensor in found}
+
+    return RknnFile(
+        format_version=version, toolkit=str(content["version"]),
+        source=str(content.get("ori_network_platform", "")),
+        targets=tuple(map(str, content["target_platform"])), inputs=side("input"),
+        outputs=side("output"),
+    )  # fmt: skip
+
+
+def _tensor(content: Any) -> RknnTensor:
+    return RknnTensor(shape=tuple(map(int, content["size"])),
+                      precision=str(content["dtype"]["qnt_type"]) or "float16")

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What inspect shows of a training's checkpoint, and that nothing else needs torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model_tools.errors import ToolError
+from model_tools.inspect.registry import inspect_path
+from model_tools.inspect.report import Report
+
+from . import layouts
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "policy.pt"
+
+
+def inspected(file: Path, content: object) -> Report:
+    torch.save(content, file)
+    return inspect_path(file)
+
+
+def values(report: Report, name: str) -> list[str]:
+    return [value for key, value in report.rows if key == name]
+
+
+@pytest.mark.parametrize(
+    ("content", "layout", "actors", "statistics"),
+    [
+        (layouts.state_dict, "state dict", ["actor.* (6-16-8-3)"], ""),
+        (layouts.wrapped, "state dict", ["actor.* (6-16-8-3)"], ""),
+        (layouts.rsl_rl_2, "rsl_rl", ["actor.* (6-16-8-3)"], "obs_norm as of rsl_rl, 6 values"),
+        (layouts.rsl_rl_5, "rsl_rl", ["actor.mlp.* (6-16-8-3)"],
+         "actor.obs_normalizer as of rsl_rl, 6 values"),
+        (layouts.skrl_separate, "skrl", ["policy.net_container.* (6-16-8-3)"],
+         "state_preprocessor as of skrl, 6 values"),
+        (layouts.rl_games, "rl_games",
+         ["a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)"],
+         "running_mean_std as of rl_games, 6 values"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_shows_its_layout_and_what_could_be_the_actor(
+    file: Path, content: type, layout: str, actors: list[str], statistics: str
+) -> None:
+    report = inspected(file, content()[0])
+    assert values(report, "layout") == [layout]
+    assert values(report, "could be the actor") == actors
+    found = values(report, "running statistics")
+    assert [text.partition(";")[0] for text in found] == ([statistics] if statistics else [])
+    assert report.suspicions == []
+
+
+def test_tensors_and_what_stands_beside_them_are_shown(file: Path) -> None:
+    report = inspected(file, {**layouts.rsl_rl_recurrent("lstm")[0], "reward": np.float32(2.5)})
+    assert "actor.0.weight float32[16, 5]" in values(report, "tensor")
+    assert values(report, "recurrent") == ["memory_a.rnn, 6 inputs"]
+    assert values(report, "beside: iter") == ["7"]
+    assert values(report, "beside: reward") == ["2.5"]
+    assert values(report, "beside: infos") == []
+
+
+def test_weights_and_statistics_that_cannot_be_right_are_named(file: Path) -> None:
+    norm = layouts.empirical(layouts.OBS)
+    norm._std[0, 2] = 0.0
+    model = layouts.Module(actor=layouts.mlp(6, 3), actor_obs_normalizer=norm)
+    content = {"model_state_dict": model.state_dict()}
+    content["model_state_dict"]["actor.0.bias"][3] = float("nan")
+    found = inspected(file, content).suspicions
+    assert any("actor.0.bias holds NaN" in text for text in found)
+    assert any("6 values: a spread of 0;" in text for text in found)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("name", ["policy.pt", "policy.onnx"])
+def test_a_program_is_listed_whatever_its_name_and_not_loaded(tmp_path: Path, name: str) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / name))
+    report = inspect_path(tmp_path / name)
+    assert report.kind == "TorchScript program"
+    assert values(report, "code")[0].startswith("__torch__/torch/nn/modules/linear.py, ")
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_checkpoint_cut_off_anywhere_is_refused(file: Path, is_zip: bool) -> None:
+    torch.save({"a": torch.ones(5)}, file, _use_new_zipfile_serialization=is_zip)
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(ToolError, match="expected"):
+            inspect_path(file)
+
+
+def test_objects_in_a_checkpoint_are_refused(file: Path) -> None:
+    with pytest.raises(ToolError, match="found objects of torch"):
+        inspected(file, nn.Linear(2, 2))
+
+
+def test_torch_is_imported_for_checkpoints_only(tmp_path: Path, file: Path) -> None:
+    np.savez(tmp_path / "rows.npz", obs=np.ones((2, 3)))
+    torch.jit.script(nn.Linear(2, 2)).save(str(file))
+    code = ("import sys; from pathlib import Path; "
+            "from model_tools.inspect.registry import inspect_path; "
+            "[inspect_path(Path(name)) for name in sys.argv[1:]]; "
+            "assert 'torch' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code, tmp_path / "rows.npz", file], check=True)
