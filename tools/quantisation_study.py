@@ -64,7 +64,7 @@ def study(bundle: Bundle, rollout: Path, rows: int = FEWEST, draws: int = DRAWS)
     Raises:
         PolicyError: Bundle or rollout do not fit.
     """
-    recorded = read_rows(rollout, bundle.contract)
+    recorded = read_rows(rollout, bundle)
     chosen = evenly(len(recorded), rows)
     taken = {name: array[chosen] for name, array in recorded.inputs.items()}
     kept = {name: np.delete(array, chosen, axis=0) for name, array in recorded.inputs.items()}

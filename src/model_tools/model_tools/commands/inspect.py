@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show what is in a bundle, an ONNX model or a file of a training run, and what is suspicious."""
+"""Show what is in a bundle, a model, a recording or a run's file, and what is suspicious."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("path", type=Path, help="bundle folder, ONNX file, or YAML of a run")
+    parser.add_argument("path", type=Path,
+                        help="bundle folder, ONNX file, rosbag2 recording, or YAML of a run")
 
 
 def run(given: argparse.Namespace) -> int:

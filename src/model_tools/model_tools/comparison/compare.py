@@ -67,7 +67,10 @@ class Compared:
 
 
 def compare(
-    candidates: Sequence[Candidate], files: Sequence[Path], walk_s: float | None
+    candidates: Sequence[Candidate],
+    files: Sequence[Path],
+    walk_s: float | None,
+    topics: Mapping[str, str] | None = None,
 ) -> list[Compared]:
     """Compare artifacts with the first one.
 
@@ -75,6 +78,7 @@ def compare(
         candidates: Two or more artifacts of the same function.
         files: Rows to compare on, besides the golden ones of the first bundle.
         walk_s: Length of each walk, s; None for no closed loop.
+        topics: Topics of recordings by input, where they have other names.
 
     Raises:
         PolicyError: Rows, a backend or the simulated robot do not fit.
@@ -82,7 +86,7 @@ def compare(
     """
     reference = candidates[0].bundle
     row_sets = [golden_rows(reference)] if reference.contract.model.golden else []
-    row_sets += [read_rows(file, reference.contract) for file in files]
+    row_sets += [read_rows(file, reference, topics) for file in files]
     if not row_sets and walk_s is None:
         raise ToolError(f"{reference.path}: expected something to compare on, found no golden "
                         "rows; give rows (--rows) or let it walk (--closed-loop)")

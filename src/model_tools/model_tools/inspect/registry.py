@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from model_tools.errors import ToolError
-from model_tools.inspect import bundle, model, run_file
+from model_tools.inspect import bag, bundle, model, run_file
 from model_tools.inspect.report import Report
 
 
@@ -28,7 +28,7 @@ class Inspector(Protocol):
         """
 
 
-INSPECTORS: list[Inspector] = [bundle, model, run_file]
+INSPECTORS: list[Inspector] = [bundle, bag, model, run_file]
 
 
 def inspect_path(path: Path) -> Report:

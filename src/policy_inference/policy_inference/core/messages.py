@@ -80,17 +80,21 @@ class ImuReader:
         """Write both or neither; an orientation that is not given is refused."""
         if self._quat is not None:
             q = message.orientation
-            norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
-            # What is not finite passes here and is the guard's business.
-            if message.orientation_covariance[0] == -1.0 or not (
-                _NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm)
-            ):
-                raise RobotError(f"expected an orientation, found a quaternion of length {norm:.2f}"
-                                 "; the IMU's driver must fuse one")
+            if not has_orientation(message):
+                raise RobotError(f"expected an orientation, found {q.x:g}, {q.y:g}, {q.z:g}, "
+                                 f"{q.w:g}; the IMU's driver must fuse one")
             self._quat[:] = (q.x, q.y, q.z, q.w)
         if self._ang_vel is not None:
             rate = message.angular_velocity
             self._ang_vel[:] = (rate.x, rate.y, rate.z)
+
+
+def has_orientation(message: Any) -> bool:
+    """Return whether a sensor_msgs/Imu gives one; what is not finite is the guard's business."""
+    q = message.orientation
+    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    known: bool = message.orientation_covariance[0] != -1.0
+    return known and (_NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm))
 
 
 class OdometryReader:
