@@ -61,7 +61,7 @@ def imus(
     make, zeros = TYPES.types, np.zeros(9)
     vector = make["geometry_msgs/msg/Vector3"]
     return [(topic, time_ns, make["sensor_msgs/msg/Imu"](
-        header=header(time_ns), orientation=make["geometry_msgs/msg/Quaternion"](*quat),
+        header=header(time_ns, "imu_link"), orientation=make["geometry_msgs/msg/Quaternion"](*quat),
         orientation_covariance=zeros, angular_velocity=vector(time_ns / S, 0.0, 0.0),
         angular_velocity_covariance=zeros, linear_acceleration=vector(0.0, 0.0, 9.81),
         linear_acceleration_covariance=zeros)) for time_ns in times_ns]  # fmt: skip
@@ -84,11 +84,11 @@ def scan(time_ns: int, values: Sequence[float], topic: str = "/scan") -> Said:
     return topic, time_ns, message
 
 
-def header(time_ns: int) -> Any:
-    """Return a header without frame."""
+def header(time_ns: int, frame: str = "") -> Any:
+    """Return a header."""
     sec, nanosec = divmod(time_ns, S)
     stamp = TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec)
-    return TYPES.types["std_msgs/msg/Header"](stamp, "")
+    return TYPES.types["std_msgs/msg/Header"](stamp, frame)
 
 
 def every(period_ms: int, first_ms: int, last_ms: int) -> list[int]:

@@ -44,6 +44,9 @@ def inspect(path: Path) -> Report:
         if topic.type in CHECKS and topic.count:
             stream = read_stream(bag, name)
             _describe(name, stream, report)
+            if len(stream.times_ns) != topic.count:
+                report.suspect(f"{name}: {len(stream.times_ns)} messages, where the recording "
+                               f"says {topic.count}")
             _suspect(name, stream, report)
     _suspect_names(bag, report)
     return report

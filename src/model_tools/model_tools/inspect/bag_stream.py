@@ -41,6 +41,7 @@ class Stream:
 
     Attributes:
         times_ns: Their stamps; times in the log of those without one.
+        lags_ns: By how much the log is ahead of those times.
         frames: Frames they are in.
         joints: Lists of joints that they name.
         problems: How many of them have which.
@@ -73,8 +74,8 @@ def read_stream(bag: Bag, topic: str) -> Stream:
     for log_ns, message in bag.messages(topic):
         _note_times(stream, log_ns, message)
         stream.problems.update(set(check(message)))
-        if hasattr(message, "header"):
-            stream.frames.add(message.header.frame_id or "no frame")
+        if hasattr(message, "header") and message.header.frame_id:
+            stream.frames.add(message.header.frame_id)
         if hasattr(message, "name"):
             stream.joints.add(tuple(message.name))
     return stream

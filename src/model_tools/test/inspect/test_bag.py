@@ -42,7 +42,7 @@ def test_a_healthy_recording_shows_topics_rates_frames_and_joints(inspected: Ins
     assert rows["storage"].startswith("mcap, ")
     assert rows["recorded"] == "1.000 s from 1.000 s"
     assert rows["/joint_states"] == "sensor_msgs/msg/JointState, 101 messages, 100.0 Hz"
-    assert rows["/joint_states frame"] == "no frame"
+    assert rows["/imu/data frame"] == "imu_link"
     assert rows["/joint_states 2 joints"] == "knee, hip"
     assert report.suspicions == []
 
@@ -80,6 +80,15 @@ def test_a_recording_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ToolError, match="found a broken one"):
         inspect_path(file)
+
+
+def test_messages_that_are_lost_are_suspicious(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", joint_states(SECOND))
+    metadata = folder / "metadata.yaml"
+    metadata.write_text(metadata.read_text("utf-8").replace("count: 101", "count: 150"), "utf-8")
+
+    assert "/joint_states: 101 messages, where the recording says 150" in (
+        inspect_path(folder).suspicions)
 
 
 def test_an_empty_recording_has_no_topics(tmp_path: Path) -> None:

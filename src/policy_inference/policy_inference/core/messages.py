@@ -81,8 +81,9 @@ class ImuReader:
         if self._quat is not None:
             q = message.orientation
             if not has_orientation(message):
-                raise RobotError(f"expected an orientation, found {q.x:g}, {q.y:g}, {q.z:g}, "
-                                 f"{q.w:g}; the IMU's driver must fuse one")
+                raise RobotError("expected an orientation, found none (the quaternion is "
+                                 f"{q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); the IMU's driver must fuse "
+                                 "one")
             self._quat[:] = (q.x, q.y, q.z, q.w)
         if self._ang_vel is not None:
             rate = message.angular_velocity
