@@ -27,7 +27,8 @@ from rich.table import Table
 from model_tools.comparison.open_loop import Difference, difference
 from model_tools.compilers.onnx import quantise
 from model_tools.compilers.samples import FEWEST
-from model_tools.rows import evenly, play, read_rows
+from model_tools.row_files import read_rows
+from model_tools.rows import Rows, evenly, play
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import PolicyError
@@ -64,7 +65,7 @@ def study(bundle: Bundle, rollout: Path, rows: int = FEWEST, draws: int = DRAWS)
     Raises:
         PolicyError: Bundle or rollout do not fit.
     """
-    recorded = read_rows(rollout, bundle.contract)
+    recorded = read_rows(rollout, bundle)
     chosen = evenly(len(recorded), rows)
     taken = {name: array[chosen] for name, array in recorded.inputs.items()}
     kept = {name: np.delete(array, chosen, axis=0) for name, array in recorded.inputs.items()}
@@ -108,7 +109,7 @@ def _outputs(bundle: Bundle, file: Path, rows: Samples) -> dict[str, Tensor]:
     backend = OnnxBackend(file, contract.tensor_specs(model.inputs),
                           contract.tensor_specs(model.outputs))
     try:
-        return play(backend, rows, contract.state)
+        return play(backend, Rows(source="a study", inputs=rows, outputs={}), contract.state)
     finally:
         backend.close()
 

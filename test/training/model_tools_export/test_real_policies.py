@@ -11,24 +11,26 @@ import onnx
 import pytest
 import torch
 
-from tools.train_lite3 import export as training
-from tools.train_lite3.ppo import Agent
+from model_tools.export_config import read_config
+from model_tools.export_onnx import Request
+from model_tools.export_onnx import export as export_checkpoint
+from policy_inference.bundle.load import load_bundle
 
 from .exporting import Exporter, run
+
+ROOT = Path(__file__).resolve().parents[3]
 
 LITE3 = {"obs_dim": 45, "act_dim": 12, "activation": "elu"}
 
 
-def test_the_training_s_own_checkpoint_is_exported_as_the_training_does(export: Exporter) -> None:
-    agent = Agent()
-    training.export(agent, export.folder / "training.onnx")
-    model = export(agent.state_dict(), {**LITE3, "hidden_sizes": [256, 128, 64]})
-    obs = np.random.default_rng(0).normal(size=(50, 45)).astype(np.float32)
-    theirs = onnx.load(export.folder / "training.onnx").graph
-    ours = onnx.load(model).graph
-    assert [node.op_type for node in ours.node] == [node.op_type for node in theirs.node]
-    with torch.no_grad():
-        assert run(model, obs) == pytest.approx(agent.actor(torch.from_numpy(obs)), abs=1e-5)
+def test_the_checkpoint_of_the_example_is_the_model_that_ships(tmp_path: Path) -> None:
+    example, shipped = ROOT / "examples" / "lite3_walk", ROOT / "config" / "bundles" / "lite3_walk"
+    request = Request(checkpoint=example / "agent.pt", config=read_config(example / "network.yaml"),
+                      output=tmp_path / "policy.onnx", opset=17)  # fmt: skip
+    export_checkpoint(request)
+    obs = load_bundle(shipped).golden()["obs"].astype(np.float32)
+    np.testing.assert_array_equal(run(tmp_path / "policy.onnx", obs),
+                                  run(shipped / "policy.onnx", obs))
 
 
 @pytest.mark.real_data

@@ -15,6 +15,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from model_tools.commands.topics import add_topics
+
 _log = logging.getLogger("model_tools")
 
 
@@ -24,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backends", default="onnx",
                         help="back ends to open each bundle with, by comma (default onnx)")
     parser.add_argument("--rows", type=Path, action="append", default=[],
-                        help="rows besides the golden ones: a recorded rollout, .npz or .npy; "
-                             "may be given several times")
+                        help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a "
+                             "rosbag2 recording; may be given several times")
+    add_topics(parser)
     parser.add_argument("--closed-loop", action="store_true",
                         help="walk the simulated robot with each, too")
     parser.add_argument("--seconds", type=float, default=20.0,
@@ -48,7 +51,8 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.files import new_folder
 
     artifacts = candidates(given.bundles, given.backends.split(","))
-    found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None)
+    found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None,
+                    dict(given.topic))
     Console().print(*report.tables(found), sep="\n")
     for line in report.failures(found):
         _log.error("%s", line)

@@ -15,6 +15,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from model_tools.commands.topics import add_topics
+
 _log = logging.getLogger("model_tools")
 
 
@@ -25,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", required=True, help="fp16, int8, ...")
     parser.add_argument("--target", help="chip or GPU, for compilers that have several")
     parser.add_argument("--samples", type=Path,
-                        help="rows to calibrate with: a recorded rollout, .npz or .npy")
+                        help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
+                             "rosbag2 recording")
+    add_topics(parser)
     parser.add_argument("--rows", type=int, default=512,
                         help="samples to take, evenly spaced (default 512)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
@@ -37,7 +41,8 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.compilers.compiled_bundle import Request, compile_bundle
 
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
-    bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names}))
+    bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names},
+                                    topics=dict(given.topic)))
     for backend, artifact in bundle.contract.model.artifacts.items():
         if artifact.precision == given.precision:
             _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made, artifact.tool)

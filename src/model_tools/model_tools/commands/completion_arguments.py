@@ -9,6 +9,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_tools.commands.topics import add_topics
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
                          help="measure them in a recorded run: the model's inputs (or obs), "
                               "joint_pos, joint_vel, a row per tick")
     sources.add_argument("--bag", type=Path, help="measure them in a bag of a healthy robot")
+    add_topics(parser)
     parser.add_argument("--golden", type=Path, metavar="NPZ",
                         help="golden rows to check and take, instead of rows of that run")
     parser.add_argument("--rows-output", type=Path, metavar="NPZ",
@@ -56,4 +58,4 @@ def _measure(given: argparse.Namespace) -> Measure | None:
         return None
     from model_tools.completion.runs import recorded
 
-    return functools.partial(recorded, file=recording)
+    return functools.partial(recorded, file=recording, topics=dict(given.topic))

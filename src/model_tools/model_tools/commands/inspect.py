@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Show what is in a bundle, a model, a checkpoint or a file of data, and what is suspicious.
 
-Knows folders: bundles, LeRobot checkpoints and datasets; models: ONNX, RKNN, TensorRT engines;
-checkpoints of torch.save (needs the extra torch) and TorchScript programs, which are not loaded;
-YAML of a training run; arrays: npz, npy, safetensors. Content decides before the name.
+Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
+TensorRT engines; checkpoints of torch.save (needs PyTorch) and TorchScript programs, which are not
+loaded; YAML of a training run; arrays: npz, npy, safetensors. Content decides before the name.
 """
 
 from __future__ import annotations

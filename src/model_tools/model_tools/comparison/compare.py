@@ -16,7 +16,8 @@ from model_tools.comparison.latency import measure_latency
 from model_tools.comparison.limits import Check, closed_loop_limits, open_loop_limits
 from model_tools.comparison.open_loop import Difference
 from model_tools.errors import ToolError
-from model_tools.rows import Rows, golden_rows, play, read_rows
+from model_tools.row_files import read_rows
+from model_tools.rows import Rows, golden_rows, play
 from policy_inference.core.latency import Latency
 from policy_inference.interfaces import Tensor
 
@@ -67,7 +68,10 @@ class Compared:
 
 
 def compare(
-    candidates: Sequence[Candidate], files: Sequence[Path], walk_s: float | None
+    candidates: Sequence[Candidate],
+    files: Sequence[Path],
+    walk_s: float | None,
+    topics: Mapping[str, str] | None = None,
 ) -> list[Compared]:
     """Compare artifacts with the first one.
 
@@ -75,6 +79,7 @@ def compare(
         candidates: Two or more artifacts of the same function.
         files: Rows to compare on, besides the golden ones of the first bundle.
         walk_s: Length of each walk, s; None for no closed loop.
+        topics: Topics of recordings by input, where they have other names.
 
     Raises:
         PolicyError: Rows, a backend or the simulated robot do not fit.
@@ -82,7 +87,7 @@ def compare(
     """
     reference = candidates[0].bundle
     row_sets = [golden_rows(reference)] if reference.contract.model.golden else []
-    row_sets += [read_rows(file, reference.contract) for file in files]
+    row_sets += [read_rows(file, reference, topics) for file in files]
     if not row_sets and walk_s is None:
         raise ToolError(f"{reference.path}: expected something to compare on, found no golden "
                         "rows; give rows (--rows) or let it walk (--closed-loop)")
@@ -107,7 +112,7 @@ def _run(candidate: Candidate, row_sets: Sequence[Rows], walk_s: float | None) -
     walks, state = list[Walked](), candidate.bundle.contract.state
     with candidate.opened() as backend:
         _log.info("%s: %d sets of rows", candidate.label, len(row_sets))
-        played = [play(backend, rows.inputs, state) for rows in row_sets]
+        played = [play(backend, rows, state) for rows in row_sets]
         latency = measure_latency(backend, row_sets[0].inputs if row_sets else {})
         if walk_s is not None:
             _log.info("%s: %d walks of %g s", candidate.label, len(closed_loop.VELOCITIES), walk_s)

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from model_tools.compilers.base import Compiler, Made, Order
 from model_tools.compilers.registry import find_compiler
-from model_tools.compilers.samples import calibration_samples
+from model_tools.compilers.samples import calibration_samples, hash_of
 from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle, sha256_of
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 
@@ -30,7 +31,9 @@ class Request:
         compiler: Name of a registered compiler.
         bundle: Folder of the bundle with the reference model.
         precision, target: Among those of the compiler.
-        samples: Calibration rows, `.npz` or `.npy`; None for a precision that needs none.
+        samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; None for a
+            precision that needs none.
+        topics: Topics of a recording by input, where they have other names.
         rows: How many of them to take.
         output: Folder of the new bundle.
         force: Whether a bundle that is there may be replaced.
@@ -44,6 +47,7 @@ class Request:
     rows: int
     output: Path
     force: bool = False
+    topics: Mapping[str, str] = field(default_factory=dict)
 
 
 def compile_bundle(request: Request) -> Bundle:
@@ -58,7 +62,7 @@ def compile_bundle(request: Request) -> Bundle:
     bundle = load_bundle(request.bundle)
     model = _reference(bundle)
     samples = (None if request.samples is None else
-               calibration_samples(bundle, request.samples, request.rows))
+               calibration_samples(bundle, request.samples, request.rows, request.topics))
     tensors, contract = bundle.contract.model, bundle.contract
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
         # Contents only: a file that is read-only where it comes from need not be so here.
@@ -105,7 +109,7 @@ def _reference(bundle: Bundle) -> Path:
 def _artifact(order: Order, made: Made, samples: Path | None) -> Artifact:
     entry, how = file_entry(order.output, order.output.parent), made.how
     if samples is not None:
-        how += f" of {samples.name} (sha256 {sha256_of(samples)})"
+        how += f" of {samples.name} (sha256 {hash_of(samples)})"
     return Artifact(file=entry.file, sha256=entry.sha256, precision=order.precision,
                     target=order.target, tool=made.tool, made=how)  # fmt: skip
 

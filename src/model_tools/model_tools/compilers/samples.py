@@ -4,28 +4,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.rows import Rows, evenly, play, read_rows
+from model_tools.row_files import read_rows
+from model_tools.rows import Rows, evenly, play
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.load import Bundle, sha256_of
 from policy_inference.interfaces import Tensor
 
 FEWEST = 32
 """With fewer the largest errors of a walking policy grow severalfold."""
 
 
-def calibration_samples(bundle: Bundle, file: Path, count: int) -> dict[str, Tensor]:
+def calibration_samples(
+    bundle: Bundle, file: Path, count: int, topics: Mapping[str, str] | None = None
+) -> dict[str, Tensor]:
     """Return rows of every model input.
 
     Args:
         bundle: Bundle of the reference model, which computes recurrent states.
-        file: Rows as `model_tools.rows.read_rows` takes them.
+        file: Rows as `model_tools.row_files.read_rows` takes them.
         count: Rows to take, evenly spaced, where the file has more.
+        topics: Topics of a recording by input, where they have other names.
 
     Raises:
         ToolError: The file does not fit, or it has or gives fewer than `FEWEST` different rows.
@@ -33,7 +38,7 @@ def calibration_samples(bundle: Bundle, file: Path, count: int) -> dict[str, Ten
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
-    rows = read_rows(file, bundle.contract)
+    rows = read_rows(file, bundle, topics)
     chosen = evenly(len(rows), count)
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
     different = _different(samples)
@@ -43,6 +48,15 @@ def calibration_samples(bundle: Bundle, file: Path, count: int) -> dict[str, Ten
     return samples
 
 
+def hash_of(samples: Path) -> str:
+    """Return the SHA-256 of a file; of a folder, that of the list of its files' hashes."""
+    if samples.is_file():
+        return sha256_of(samples)
+    lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(samples.iterdir())
+             if file.is_file()]  # fmt: skip
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def _with_states(bundle: Bundle, rows: Rows) -> Mapping[str, Tensor]:
     """Add the recurrent states that are not recorded, which only the whole sequence tells."""
     state = bundle.contract.state
@@ -50,7 +64,7 @@ def _with_states(bundle: Bundle, rows: Rows) -> Mapping[str, Tensor]:
         return rows.inputs
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        played = play(backend, rows.inputs, state)
+        played = play(backend, rows, state)
     finally:
         backend.close()
     return {name: played[name] for name in bundle.contract.model.inputs}

@@ -19,7 +19,8 @@ from model_tools.completion.runs import Measured
 from model_tools.contract_text import set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_file, new_folder
-from model_tools.rows import Rows, save_rows
+from model_tools.row_files import save_rows
+from model_tools.rows import Rows
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
     Bundle,

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from model_tools.array_files import write_arrays
 from model_tools.errors import ToolError
 from model_tools.parity import between
-from model_tools.rows import Rows, evenly, play, write_arrays
+from model_tools.rows import Rows, evenly, golden_rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
 
@@ -29,14 +30,14 @@ def check_golden(bundle: Bundle) -> None:
         ToolError: They are not.
         PolicyError: The bundle has no golden rows, or the model does not run.
     """
-    golden, model = bundle.golden(), bundle.contract.model
+    rows = golden_rows(bundle)
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        played = play(backend, {name: golden[name] for name in model.inputs}, ())
+        played = play(backend, rows, ())
     finally:
         backend.close()
-    for name in model.outputs:
-        difference = between(played[name], golden[name])
+    for name, golden in rows.outputs.items():
+        difference = between(played[name], golden)
         if difference:
             raise ToolError(f"{bundle.path / GOLDEN_FILE}: {name}: expected the model's outputs, "
                             f"found a difference of {difference}")

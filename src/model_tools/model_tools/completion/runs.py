@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.parity import between
-from model_tools.rows import Rows, play, read_rows
+from model_tools.row_files import read_rows
+from model_tools.rows import Rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import F64
@@ -38,8 +40,13 @@ class Measured:
     runs: Sequence[HealthyRun]
 
 
-def recorded(bundle: Bundle, file: Path) -> Measured:
-    """Return the run that a rollout file or a bag holds.
+def recorded(bundle: Bundle, file: Path, topics: Mapping[str, str] | None = None) -> Measured:
+    """Return the runs that a rollout file or a bag holds.
+
+    Args:
+        bundle: Of the policy that ran.
+        file: As `model_tools.row_files.read_rows` takes it.
+        topics: Topics of a bag by input, where they have other names.
 
     Raises:
         ToolError: It cannot be used: no such rows, no measured joints, or actions that are not
@@ -47,13 +54,15 @@ def recorded(bundle: Bundle, file: Path) -> Measured:
         PolicyError: The model does not run.
         OSError: The file cannot be read.
     """
-    rows = read_rows(file, bundle.contract)
+    rows = read_rows(file, bundle, topics)
     if rows.joint_pos is None or rows.joint_vel is None:
         raise ToolError(f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
                         f"{len(bundle.contract.joints.names)}], since the torque that targets ask "
                         "for depends on them, found none; record them, or give a bag")
+    whole, ends = _whole(bundle, rows), [0, *rows.breaks, len(rows)]
     return Measured(source=f"{file.name}, {len(rows)} ticks",
-                    runs=[HealthyRun(rows=_whole(bundle, rows), begin=None)])
+                    runs=[HealthyRun(rows=whole.part(first, end), begin=None)
+                          for first, end in pairwise(ends)])
 
 
 def _whole(bundle: Bundle, rows: Rows) -> Rows:
@@ -61,7 +70,7 @@ def _whole(bundle: Bundle, rows: Rows) -> Rows:
     contract = bundle.contract
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        played = play(backend, rows.inputs, contract.state)
+        played = play(backend, rows, contract.state)
     finally:
         backend.close()
     for name, said in rows.outputs.items():

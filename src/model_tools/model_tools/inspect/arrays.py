@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from model_tools.array_files import read_arrays
 from model_tools.inspect.array_checks import suspect_rows, suspect_statistics, suspect_values
 from model_tools.inspect.report import Report
 from model_tools.inspect.safetensors_file import read_tensors
 from model_tools.inspect.signature import suffix_of
-from model_tools.rows import read_arrays
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import Tensor
 

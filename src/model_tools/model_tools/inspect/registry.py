@@ -10,6 +10,7 @@ from typing import Protocol
 from model_tools.errors import ToolError
 from model_tools.inspect import (
     arrays,
+    bag,
     bundle,
     checkpoint,
     engine,
@@ -42,6 +43,7 @@ class Inspector(Protocol):
 
 INSPECTORS: list[Inspector] = [
     bundle,
+    bag,
     model,
     run_file,
     checkpoint,

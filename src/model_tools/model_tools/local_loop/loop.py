@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model_tools.array_files import write_arrays
 from model_tools.closed_loop.controlled import RecordingBackend
 from model_tools.errors import ToolError
 from model_tools.local_loop.environment import Environment, Observations
-from model_tools.rows import write_arrays
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.normaliser import Normaliser

@@ -22,6 +22,7 @@ from model_tools.comparison.compare import Compared, compare
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import load_bundle
 
+from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import forward, make_bundle, observations, weights
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
@@ -104,6 +105,32 @@ def test_states_are_carried_over_rows_that_lack_them_and_taken_where_they_are_re
     stateless = forward(observations(5), weights())
     np.testing.assert_allclose(rollout.action.found[0], stateless[0], atol=1e-6)
     np.testing.assert_allclose(rollout.action.found[1], stateless[1] + stateless[0] / 2, atol=1e-6)
+
+
+def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
+    reference: Path, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200), "/robot/joints"))
+    other = make_bundle(tmp_path / "shifted", edit=shift_knee)
+    args = ["compare", str(reference), str(other), "--rows", str(bag), "--output",
+            str(tmp_path / "report"), "--topic", "joint_states=/robot/joints"]  # fmt: skip
+
+    assert cli.main(args) == 1
+
+    first, second = json.loads((tmp_path / "report" / "comparison.json").read_text())["artifacts"]
+    assert first["holds"]
+    assert second["open_loop"][1]["outputs"]["actions"]["each"]["knee"]["mae"] == pytest.approx(0.5)
+    assert second["open_loop"][1]["outputs"]["actions"]["each"]["hip"]["mae"] < 1e-6
+
+
+@pytest.mark.parametrize("given", ["joint_states", "=/topic", "joint_states="])
+def test_a_topic_needs_an_input_and_a_name(
+    reference: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", str(reference), "--topic", given])
+
+    assert f"expected INPUT=TOPIC, found {given!r}" in capsys.readouterr().err
 
 
 def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:

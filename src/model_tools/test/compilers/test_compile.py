@@ -14,12 +14,14 @@ import pytest
 from model_tools import cli
 from model_tools.commands import compile as compile_command
 from model_tools.compilers.compiled_bundle import Request, compile_bundle
+from model_tools.compilers.samples import hash_of
 from model_tools.errors import ToolError
-from model_tools.rows import play
+from model_tools.rows import Rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.interfaces import F32
 
+from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import forward, make_bundle, observations, weights
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
@@ -49,9 +51,10 @@ def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
 
 
 def outputs(bundle: Bundle, obs: F32) -> F32:
+    rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        return np.asarray(play(backend, {"obs": obs}, bundle.contract.state)["actions"], np.float32)
+        return np.asarray(play(backend, rows, bundle.contract.state)["actions"], np.float32)
     finally:
         backend.close()
 
@@ -78,6 +81,19 @@ def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(compiled: Co
     assert entry.tool.startswith("onnxruntime ")
     assert entry.made is not None
     assert "64 rows of rollout.npz (sha256 " in entry.made
+
+
+def test_a_recording_calibrates_and_is_named_with_its_hash(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 2000)))
+
+    entry, _ = compiled(samples=bag).artifact("onnx")
+
+    assert entry.made is not None
+    assert f"51 rows of bag (sha256 {hash_of(bag)})" in entry.made
+    (bag / "metadata.yaml").write_text("other", "utf-8")
+    assert hash_of(bag) not in entry.made
 
 
 def test_golden_rows_stay_those_of_the_reference(compiled: Compile, source: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.local_loop.environment import Environment
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
-from model_tools.rows import read_rows
+from model_tools.row_files import read_rows
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import load_bundle
 
@@ -143,7 +143,7 @@ def test_saved_rows_are_those_of_the_reference_and_can_be_read(tmp_path: Path, r
 
     rollout.save(tmp_path / "rollout.npz")
 
-    rows = read_rows(tmp_path / "rollout.npz", load_bundle(folder).contract)
+    rows = read_rows(tmp_path / "rollout.npz", load_bundle(folder))
     assert list(rows.inputs) == ["obs", "h_in"]
     for name, array in {**rows.inputs, **rows.outputs}.items():
         np.testing.assert_array_equal(array, rollout.tensors[name])

@@ -6,16 +6,34 @@ import math
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float32MultiArray
 
 from policy_inference.core.controller import Controller
 from policy_inference.core.freshness import Input
+from policy_inference.core.messages import (
+    COMMAND,
+    TWIST,
+    TWIST_STAMPED,
+    MessageReader,
+    stamp_ns,
+    state_reader,
+    velocity_of,
+)
 from policy_inference.errors import RobotError
-from policy_inference.nodes.convert import MessageReader, stamp_ns, state_reader, velocity_of
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 
-COMMAND = "cmd_vel"
+_TYPES = {
+    TWIST: Twist,
+    TWIST_STAMPED: TwistStamped,
+    "nav_msgs/msg/Odometry": Odometry,
+    "sensor_msgs/msg/Imu": Imu,
+    "sensor_msgs/msg/JointState": JointState,
+    "std_msgs/msg/Float32MultiArray": Float32MultiArray,
+}
 
 
 class Sampler:
@@ -31,15 +49,16 @@ class Sampler:
     ) -> None:  # fmt: skip
         """Subscribe to what the contract needs; `names` are its joints."""
         self._controller = controller
-        self._command_type = TwistStamped if stamped_command else Twist
+        command_type = _TYPES[TWIST_STAMPED if stamped_command else TWIST]
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
         self._command: tuple[Input, Sampled[Any]] | None = None
         for name, entry in controller.inputs.items():
             if name == COMMAND:
-                self._command = entry, Sampled(node, group, self._command_type, name)
+                self._command = entry, Sampled(node, group, command_type, name)
             else:
-                reader = state_reader(name, names, controller)
-                self._states.append((entry, Sampled(node, group, reader.message, name), reader))
+                reader = state_reader(name, names, controller.state)
+                sampled = Sampled(node, group, _TYPES[reader.message], name)
+                self._states.append((entry, sampled, reader))
 
     @property
     def topics(self) -> dict[str, Sampled[Any]]:

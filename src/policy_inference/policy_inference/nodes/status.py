@@ -13,11 +13,12 @@ from std_msgs.msg import Header
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller, Snapshot
 from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Backend, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.pacing import Pacer
-from policy_inference.nodes.sampler import COMMAND, Sampler
+from policy_inference.nodes.sampler import Sampler
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""

@@ -5,61 +5,68 @@
 import math
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Quaternion, Twist, TwistStamped, Vector3
-from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float32MultiArray
 
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.core.state import RobotState
-from policy_inference.errors import RobotError
-from policy_inference.nodes.convert import (
+from policy_inference.core.messages import (
     ImuReader,
     JointStateReader,
     OdometryReader,
     VectorReader,
     stamp_ns,
+    state_reader,
     velocity_of,
 )
+from policy_inference.core.state import RobotState
+from policy_inference.errors import RobotError
 
-from .bundles import JOINTS, MISSING, write_bundle, write_external_bundle
-from .harness import NAN, stamp
+from .contracts import contract_of, observed
 
-pytestmark = pytest.mark.ros
-NAMES = list(JOINTS)
+NAN = math.nan
+NAMES = ["left", "right"]
+TWO_JOINTS = {
+    "joints.names": NAMES, "joints.default_position": 0.0, "stand.position": 0.0,
+    "action.terms": [{"joints": NAMES, "kind": "position"}],
+}  # fmt: skip
 
 
-def contract_of(tmp_path: Path, **changes: object) -> JointContract:
-    return load_bundle(write_bundle(tmp_path / "bundle", changes)).contract
-
-
-def with_terms(tmp_path: Path, *terms: str, size: int) -> JointContract:
-    return contract_of(tmp_path, **{
-        "observations": {"obs": {"terms": [{"term": term} for term in terms]}},
-        "model.inputs": {"obs": {"shape": [1, size]}},
-        "velocity_command": MISSING, "safety": {"on_fault": "damp"}})
+def with_scan() -> JointContract:
+    return observed([{"term": "external", "topic": "scan", "size": 3}])
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> RobotState:
-    return RobotState(contract_of(tmp_path), orientation=True)
+def state() -> RobotState:
+    return RobotState(contract_of(TWO_JOINTS))
+
+
+def vector(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> SimpleNamespace:
+    return SimpleNamespace(x=x, y=y, z=z)
+
+
+def header(sec: int = 0, nanosec: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec))
 
 
 def joint_state(
     names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
-) -> JointState:
-    return JointState(name=list(names), position=array("d", position),
-                      velocity=array("d", velocity))
+) -> SimpleNamespace:
+    return SimpleNamespace(name=list(names), position=array("d", position),
+                           velocity=array("d", velocity))
 
 
-def imu(quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0) -> Imu:
-    return Imu(orientation=Quaternion(**dict(zip("xyzw", quat_xyzw, strict=True))),
-               angular_velocity=Vector3(x=ang_vel, y=2.0, z=3.0))
+def imu(
+    quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0
+) -> SimpleNamespace:
+    return SimpleNamespace(
+        orientation=SimpleNamespace(**dict(zip("xyzw", quat_xyzw, strict=True))),
+        orientation_covariance=[0.0] * 9, angular_velocity=vector(ang_vel, 2.0, 3.0))
+
+
+def scan(values: Sequence[float]) -> SimpleNamespace:
+    return SimpleNamespace(data=array("f", values))
 
 
 class TestJointState:
@@ -137,48 +144,56 @@ class TestImu:
         ImuReader(state).read(imu((value, 0.0, 0.0, 1.0)))
         assert not math.isfinite(state["quat_xyzw"][0])
 
-    def test_policy_without_orientation_takes_an_imu_without_one(self, tmp_path: Path) -> None:
-        state = RobotState(with_terms(tmp_path, "base_ang_vel", size=3))
+    def test_policy_without_orientation_takes_an_imu_without_one(self) -> None:
+        state = RobotState(observed([{"term": "base_ang_vel"}]))
         ImuReader(state).read(imu((0.0, 0.0, 0.0, 0.0), ang_vel=1.0))
         assert state["ang_vel_body"][0] == 1.0
 
 
-def test_odometry_gives_the_velocity_in_the_body_frame(tmp_path: Path) -> None:
-    state = RobotState(with_terms(tmp_path, "base_lin_vel", size=3))
-    message = Odometry()
-    message.twist.twist.linear = Vector3(x=1.0, y=2.0, z=3.0)
-    OdometryReader(state).read(message)
+def test_odometry_gives_the_velocity_in_the_body_frame() -> None:
+    state = RobotState(observed([{"term": "base_lin_vel"}]))
+    twist = SimpleNamespace(linear=vector(1.0, 2.0, 3.0))
+    OdometryReader(state).read(SimpleNamespace(twist=SimpleNamespace(twist=twist)))
     assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
 
 
-def test_external_vector_is_taken_whole(tmp_path: Path) -> None:
-    state = RobotState(load_bundle(write_external_bundle(tmp_path / "b")).contract)
-    VectorReader("scan", state).read(Float32MultiArray(data=[1.0, 2.0, 3.0]))
+def test_external_vector_is_taken_whole() -> None:
+    state = RobotState(with_scan())
+    VectorReader("scan", state).read(scan([1.0, 2.0, 3.0]))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0] * 4])
-def test_external_vector_of_another_size_is_refused(tmp_path: Path, values: list[float]) -> None:
-    state = RobotState(load_bundle(write_external_bundle(tmp_path / "b")).contract)
+def test_external_vector_of_another_size_is_refused(values: list[float]) -> None:
+    state = RobotState(with_scan())
     reader = VectorReader("scan", state)
-    reader.read(Float32MultiArray(data=[1.0, 2.0, 3.0]))
+    reader.read(scan([1.0, 2.0, 3.0]))
     with pytest.raises(RobotError, match=f"expected 3 values, found {len(values)}"):
-        reader.read(Float32MultiArray(data=values))
+        reader.read(scan(values))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
 
 
+def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
+    state = RobotState(observed([{"term": "base_ang_vel"}, {"term": "base_lin_vel"},
+                                 {"term": "external", "topic": "scan", "size": 3}]))
+    assert {name: state_reader(name, NAMES, state).message for name in state.inputs} == {
+        "joint_states": "sensor_msgs/msg/JointState",
+        "imu/data": "sensor_msgs/msg/Imu",
+        "odom": "nav_msgs/msg/Odometry",
+        "scan": "std_msgs/msg/Float32MultiArray",
+    }
+
+
 def test_velocity_comes_from_twist_and_from_stamped_twist() -> None:
-    twist = Twist(linear=Vector3(x=1.0, y=2.0, z=9.0), angular=Vector3(x=9.0, z=3.0))
+    twist = SimpleNamespace(linear=vector(1.0, 2.0, 9.0), angular=vector(9.0, 9.0, 3.0))
     assert velocity_of(twist) == (1.0, 2.0, 3.0)
-    assert velocity_of(TwistStamped(twist=twist)) == (1.0, 2.0, 3.0)
+    assert velocity_of(SimpleNamespace(header=header(), twist=twist)) == (1.0, 2.0, 3.0)
 
 
 def test_stamp_counts_from_the_clocks_zero() -> None:
-    message = JointState()
-    message.header.stamp = stamp(12_345_678_901)
-    assert stamp_ns(message) == 12_345_678_901
+    assert stamp_ns(SimpleNamespace(header=header(12, 345_678_901))) == 12_345_678_901
 
 
 def test_message_without_header_or_stamp_has_none() -> None:
-    assert stamp_ns(Float32MultiArray()) is None
-    assert stamp_ns(JointState()) is None
+    assert stamp_ns(scan([])) is None
+    assert stamp_ns(SimpleNamespace(header=header())) is None

@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages into the robot's state: one reader per kind of input, no ROS entity here."""
+"""Messages into the robot's state: one reader per kind of input.
+
+No ROS package is needed: a message is any object with the attributes of the ROS type that the
+reader names, whether rclpy, a decoder of the wire or a reader of bags made it.
+"""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from geometry_msgs.msg import Twist, TwistStamped
-from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float32MultiArray
 
-from policy_inference.core.controller import Controller
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
+
+COMMAND = "cmd_vel"
+TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 
 # A quaternion that is not set is 0, 0, 0, 0; rounding leaves the length within a per cent.
 _NORM_RANGE = (0.9, 1.1)
@@ -24,7 +26,8 @@ _NORM_RANGE = (0.9, 1.1)
 class MessageReader(Protocol):
     """Writes one kind of message into the state."""
 
-    message: type[Any]
+    message: str
+    """Name of the ROS type."""
 
     def read(self, message: Any) -> None:
         """Write the message's values; nothing is written where it does not fit.
@@ -45,14 +48,14 @@ def stamp_ns(message: Any) -> int | None:
 class JointStateReader:
     """sensor_msgs/JointState: positions and velocities by joint name."""
 
-    message = JointState
+    message = "sensor_msgs/msg/JointState"
 
     def __init__(self, names: Sequence[str], state: RobotState) -> None:
         """Write to `joint_pos` and `joint_vel` in the order of `names`."""
         self._order = JointOrder(names)
         self._position, self._velocity = state["joint_pos"], state["joint_vel"]
 
-    def read(self, message: JointState) -> None:
+    def read(self, message: Any) -> None:
         """Write both or neither."""
         if len(message.velocity) == 0:
             raise RobotError("expected velocities, found none; the policy needs them measured")
@@ -66,40 +69,45 @@ class JointStateReader:
 class ImuReader:
     """sensor_msgs/Imu: orientation body -> world and angular velocity in the body frame."""
 
-    message = Imu
+    message = "sensor_msgs/msg/Imu"
 
     def __init__(self, state: RobotState) -> None:
         """Write to those of `quat_xyzw` and `ang_vel_body` that the contract needs."""
         self._quat = state.get("quat_xyzw")
         self._ang_vel = state.get("ang_vel_body")
 
-    def read(self, message: Imu) -> None:
+    def read(self, message: Any) -> None:
         """Write both or neither; an orientation that is not given is refused."""
         if self._quat is not None:
             q = message.orientation
-            norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
-            # What is not finite passes here and is the guard's business.
-            if message.orientation_covariance[0] == -1.0 or not (
-                _NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm)
-            ):
-                raise RobotError(f"expected an orientation, found a quaternion of length {norm:.2f}"
-                                 "; the IMU's driver must fuse one")
+            if not has_orientation(message):
+                raise RobotError("expected an orientation, found none (the quaternion is "
+                                 f"{q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); the IMU's driver must fuse "
+                                 "one")
             self._quat[:] = (q.x, q.y, q.z, q.w)
         if self._ang_vel is not None:
             rate = message.angular_velocity
             self._ang_vel[:] = (rate.x, rate.y, rate.z)
 
 
+def has_orientation(message: Any) -> bool:
+    """Return whether a sensor_msgs/Imu gives one; what is not finite is the guard's business."""
+    q = message.orientation
+    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    known: bool = message.orientation_covariance[0] != -1.0
+    return known and (_NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm))
+
+
 class OdometryReader:
     """nav_msgs/Odometry: linear velocity, which that message gives in the body frame."""
 
-    message = Odometry
+    message = "nav_msgs/msg/Odometry"
 
     def __init__(self, state: RobotState) -> None:
         """Write to `lin_vel_body`."""
         self._lin_vel = state["lin_vel_body"]
 
-    def read(self, message: Odometry) -> None:
+    def read(self, message: Any) -> None:
         """Write the twist's linear part."""
         linear = message.twist.twist.linear
         self._lin_vel[:] = (linear.x, linear.y, linear.z)
@@ -108,28 +116,27 @@ class OdometryReader:
 class VectorReader:
     """std_msgs/Float32MultiArray: an external vector."""
 
-    message = Float32MultiArray
+    message = "std_msgs/msg/Float32MultiArray"
 
     def __init__(self, topic: str, state: RobotState) -> None:
         """Write to the field of the external term."""
         self._field = state[f"external:{topic}"]
 
-    def read(self, message: Float32MultiArray) -> None:
+    def read(self, message: Any) -> None:
         """Write all values."""
         if len(message.data) != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {len(message.data)}")
         self._field[:] = message.data
 
 
-def velocity_of(message: Twist | TwistStamped) -> tuple[float, float, float]:
-    """Return vx, vy (m/s) and yaw rate (rad/s) of a command."""
-    twist = message.twist if isinstance(message, TwistStamped) else message
+def velocity_of(message: Any) -> tuple[float, float, float]:
+    """Return vx, vy (m/s) and yaw rate (rad/s) of a command, stamped or not."""
+    twist = getattr(message, "twist", message)
     return (twist.linear.x, twist.linear.y, twist.angular.z)
 
 
-def state_reader(name: str, names: Sequence[str], controller: Controller) -> MessageReader:
-    """Return the reader of an input of the contract that is robot state."""
-    state = controller.state
+def state_reader(name: str, names: Sequence[str], state: RobotState) -> MessageReader:
+    """Return the reader of an input that is robot state; `names` are the contract's joints."""
     if name == "joint_states":
         return JointStateReader(names, state)
     if name == "imu/data":

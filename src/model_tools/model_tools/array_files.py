@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in files (`.npz`, `.npy`), and whether they are those of a contract."""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract import Tensor as TensorEntry
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import F64, Tensor
+
+OBSERVATION = "obs"
+"""What an observation is called where there is only one."""
+_MEASURED = ("joint_pos", "joint_vel")
+# What numpy and zip raise for broken files depends on where they break.
+_BROKEN = (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
+           ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+
+
+def read_arrays(file: Path) -> dict[str, Tensor]:
+    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`.
+
+    Raises:
+        ToolError: It is neither, is cut off, or holds objects, which can run code where read.
+        OSError: It cannot be read.
+    """
+    if file.is_dir():
+        raise ToolError(f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, "
+                        "found a folder without files of one")
+    with file.open("rb") as stream:
+        try:
+            found = np.load(stream)
+            if isinstance(found, np.ndarray):
+                return {OBSERVATION: found}
+            return {name: found[name] for name in found.files}
+        except _BROKEN as error:
+            raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
+
+
+def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Write an `.npz` of this name, whatever its ending."""
+    with file.open("wb") as stream:
+        # numpy's annotations take any of the arrays for its own keyword.
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+
+def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
+    """Return the array with the first of the names that is there."""
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
+    """Return `count` rows of a model's tensor, in its type.
+
+    Raises:
+        ToolError: Another shape, no row, no numbers, or values that are not finite.
+    """
+    check_rows(file, name, array, (count, *entry.shape[1:]))
+    return array.astype(entry.dtype)
+
+
+def measured_joints(
+    file: Path, arrays: Mapping[str, Tensor], contract: JointContract, count: int
+) -> dict[str, F64]:
+    """Return `joint_pos` and `joint_vel` [rows, joints] in contract order, if both were recorded.
+
+    Their columns are those of `joint_names` if that was recorded, else the contract's.
+
+    Raises:
+        ToolError: A joint is missing or named twice, or as in `checked`.
+    """
+    if not all(name in arrays and name not in contract.model.inputs for name in _MEASURED):
+        return {}
+    names = contract.joints.names
+    found = tuple(map(str, np.atleast_1d(arrays.get("joint_names", names))))
+    columns = np.empty(len(names))
+    try:
+        JointOrder(names).take(found, np.arange(len(found), dtype=np.float64), columns)
+    except RobotError as error:
+        raise ToolError(f"{file}: joint_names: {error}") from error
+    for name in _MEASURED:
+        check_rows(file, name, arrays[name], (count, len(found)))
+    return {name: arrays[name][:, columns.astype(int)].astype(np.float64) for name in _MEASURED}
+
+
+def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
+    """Check an array of rows.
+
+    Raises:
+        ToolError: Another shape, no row, no numbers, or values that are not finite.
+    """
+    if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(
+        array.dtype, np.number
+    ):
+        raise ToolError(f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
+                        f"found {array.dtype}{list(array.shape)}")
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array.reshape(shape[0], -1)).all(axis=1)))
+        raise ToolError(f"{file}: {name}: expected finite values, found others in row {row}")

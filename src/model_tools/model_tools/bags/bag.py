@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A rosbag2 recording: its topics, and the messages of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from model_tools.errors import ToolError
+
+METADATA = "metadata.yaml"
+_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
+_COMPRESSED = ".zstd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """What a recording says of a topic: the name of its message type, and how many there are."""
+
+    type: str
+    count: int
+
+
+def is_bag(path: Path) -> bool:
+    """Return whether it is a storage file of a recording, or a folder that holds one."""
+    if path.is_dir():
+        return (path / METADATA).is_file() or bool(storage_files(path))
+    return path.is_file() and path.suffix in _STORAGES
+
+
+def storage_files(path: Path) -> list[Path]:
+    """Return the files with messages, of a recording or a single one of its files."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if Path(file.name.removesuffix(_COMPRESSED)).suffix in _STORAGES]
+
+
+class Bag:
+    """A recording, in mcap or sqlite3, compressed or not, in one file or several.
+
+    Attributes:
+        path: Its folder, or its only file.
+        storage: Kind of its files.
+        start_ns, duration_ns: First time in the log, and the time from there to the last.
+        topics: What was recorded, by full name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read what is in the recording, and no message yet.
+
+        Raises:
+            ToolError: It is broken, or its folder lacks its metadata.
+            OSError: It cannot be read.
+        """
+        if path.is_dir() and not (path / METADATA).is_file():
+            raise ToolError(f"{path}: expected {METADATA} beside the files of a recording, found "
+                            f"none; `ros2 bag reindex {path}` writes it")
+        self.path = path
+        with self._opened() as reader:
+            self.start_ns, self.duration_ns = reader.start_time, reader.duration
+            self.topics = {
+                name: Topic(type=topic.msgtype or "several types", count=topic.msgcount)
+                for name, topic in reader.topics.items()
+            }  # fmt: skip
+        kinds = {Path(file.name.removesuffix(_COMPRESSED)).suffix for file in storage_files(path)}
+        self.storage = ", ".join(_STORAGES[suffix] for suffix in sorted(kinds))
+
+    def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
+        """Yield time in the log (ns) and message, in the order of the log.
+
+        Each call reads the files by itself, so that several topics may be read side by side.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            chosen = [each for each in reader.connections if each.topic == topic]
+            for connection, log_ns, data in reader.messages(connections=chosen):
+                yield log_ns, reader.deserialize(data, connection.msgtype)
+
+    def problem(self, what: str, time_ns: int, text: object) -> ToolError:
+        """Return the error about something at a time."""
+        return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[AnyReader]:
+        """Give an open reader; what it raises becomes an error of ours."""
+        # Recordings of Humble and before do not say what their types are.
+        types = get_typestore(Stores.ROS2_HUMBLE)
+        try:
+            with AnyReader([self.path], default_typestore=types) as reader:
+                yield reader
+        except (OSError, ToolError):
+            raise
+        # A broken file makes the reader raise what it likes: struct.error, KeyError, TypeError.
+        except Exception as error:
+            raise ToolError(f"{self.path}: expected a whole rosbag2 recording, found a broken one "
+                            f"({str(error) or type(error).__name__}); `ros2 bag reindex` or "
+                            "`mcap recover` may save what is left") from error

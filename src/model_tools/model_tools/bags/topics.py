@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics of a recording are the inputs of a policy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from model_tools.bags.bag import Bag
+from model_tools.errors import ToolError
+from policy_inference.core.messages import COMMAND
+
+_log = logging.getLogger("model_tools")
+
+
+def is_named(topic: str, name: str) -> bool:
+    """Return whether a full topic name is that of an input, in any namespace or none."""
+    return f"/{topic.lstrip('/')}".endswith(f"/{name}")
+
+
+def find_topics(
+    bag: Bag, types: Mapping[str, Sequence[str]], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the topic of each input; that of the velocity command only where it was recorded.
+
+    Args:
+        bag: The recording.
+        types: Message types that each input may have.
+        given: Topics that the user named, by input; others go by their name.
+
+    Raises:
+        ToolError: A topic is missing, of another type, or one of several.
+    """
+    unknown = [name for name in given if name not in types]
+    if unknown:
+        raise ToolError(f"{bag.path}: expected topics for inputs of the policy ({', '.join(types)})"
+                        f", found one for {', '.join(unknown)}")
+    found = {name: _given(bag, given[name]) if name in given else _named(bag, name, types[name])
+             for name in types}
+    topics = {name: topic for name, topic in found.items() if topic is not None}
+    for name, topic in topics.items():
+        if bag.topics[topic].type not in types[name]:
+            raise ToolError(f"{bag.path}: {topic}: expected {' or '.join(types[name])} for the "
+                            f"input {name}, found {bag.topics[topic].type}")
+    if COMMAND in types.keys() - topics.keys():
+        _log.warning("%s: no messages on %s: the policy is replayed with the velocity command 0",
+                     bag.path, COMMAND)
+    return topics
+
+
+def _given(bag: Bag, topic: str) -> str:
+    full = f"/{topic.lstrip('/')}"
+    if full not in bag.topics or not bag.topics[full].count:
+        raise ToolError(f"{bag.path}: expected messages on {full}, found them on "
+                        f"{', '.join(_recorded(bag)) or 'no topic'}")
+    return full
+
+
+def _named(bag: Bag, name: str, types: Sequence[str]) -> str | None:
+    """Return the only topic of that name; None for a command that was not recorded."""
+    recorded = _recorded(bag)
+    named = [topic for topic in recorded if is_named(topic, name)]
+    fitting = [topic for topic in named if bag.topics[topic].type in types] or named
+    if len(fitting) > 1:
+        raise ToolError(f"{bag.path}: expected one topic for the input {name}, found "
+                        f"{', '.join(fitting)}; choose one with --topic {name}={fitting[0]}")
+    if fitting or name == COMMAND:
+        return next(iter(fitting), None)
+    alike = [topic for topic in recorded if bag.topics[topic].type in types]
+    remedy = f"; it may be --topic {name}={' or '.join(alike)}" if alike else ""
+    raise ToolError(f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "
+                    f"found those of {', '.join(recorded) or 'no topic'}{remedy}")
+
+
+def _recorded(bag: Bag) -> list[str]:
+    return [name for name, topic in bag.topics.items() if topic.count]
