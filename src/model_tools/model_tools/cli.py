@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, Protocol
 
 from model_tools.commands import compare, compile, export, import_policy, inspect
 from policy_inference.errors import PolicyError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 _log = logging.getLogger("model_tools")
 
 
@@ -44,17 +46,44 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status: 1 for errors and limits that do not hold."""
+    """Run the command; return the exit status: 1 for errors and limits that do not hold.
+
+    Raises:
+        SystemExit: The arguments are wrong (2), or the process was terminated (143).
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
     try:
-        return int(given.run(given))
-    except (PolicyError, OSError) as error:
+        with _cleaning_up_when_terminated():
+            return int(given.run(given))
+    except PolicyError as error:
         _log.error("model_tools %s: %s", given.verb, error)
+        return 1
+    except OSError as error:
+        _log.error("model_tools %s: %s", given.verb, _words(error))
         return 1
     except KeyboardInterrupt:
         _log.error("model_tools %s: interrupted; nothing was left half-written", given.verb)
         return INTERRUPTED
+
+
+@contextmanager
+def _cleaning_up_when_terminated() -> Iterator[None]:
+    """Leave through all `finally` at SIGTERM, which otherwise ends the process where it stands."""
+    def stop(*_: object) -> NoReturn:
+        sys.exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _words(error: OSError) -> str:
+    if error.filename is None:
+        return f"expected files that can be read and written, found: {error}"
+    return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
 
 
 def _parser() -> argparse.ArgumentParser:
