@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from model_tools.arrays import read_arrays
 from model_tools.errors import ToolError
 from policy_inference.interfaces import F32
 
@@ -60,11 +60,12 @@ def read_rows(path: Path, obs_dim: int) -> F32:
         ToolError: They are not there, of another size, or not finite.
         OSError: The file cannot be read.
     """
-    try:
-        with np.load(path) as arrays:
-            rows = np.asarray(arrays[OBS_KEY], np.float32)
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ToolError(f"{path}: expected an npz with the key {OBS_KEY}, found none") from error
+    arrays = read_arrays(path)
+    if OBS_KEY not in arrays or not np.issubdtype(arrays[OBS_KEY].dtype, np.number):
+        raise ToolError(f"{path}: expected an npz with numbers under the key {OBS_KEY}, found the "
+                        f"keys {', '.join(arrays) or 'none'}")
+    with np.errstate(over="ignore"):  # what is too large becomes infinity, which is refused
+        rows = np.asarray(arrays[OBS_KEY], np.float32)
     if rows.ndim != 2 or rows.shape[1] != obs_dim or not len(rows):
         raise ToolError(f"{path}: {OBS_KEY}: expected rows of obs_dim = {obs_dim} values, found "
                         f"the shape {list(rows.shape)}")

@@ -23,7 +23,7 @@ from model_tools.files import new_file
 
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "mujoco", "matplotlib", "rosbags", "pandas",
          "scipy", "rich", "numpy")
-Run = Callable[[Callable[[], None]], int]
+Run = Callable[[Callable[[], int]], int]
 
 
 @pytest.mark.parametrize("args", [["--help"], *([verb, "--help"] for verb in cli.COMMANDS)],
@@ -40,9 +40,9 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command with a verb that does this."""
-    def main(does: Callable[[], None]) -> int:
+    def main(does: Callable[[], int]) -> int:
         command: Any = SimpleNamespace(__doc__="Try.", add_arguments=no_arguments,
-                                       run=lambda _: does() or 0)  # fmt: skip
+                                       run=lambda _: does())  # fmt: skip
         monkeypatch.setitem(cli.COMMANDS, "try", command)
         return cli.main(["try"])
 
@@ -63,7 +63,7 @@ def no_arguments(_: argparse.ArgumentParser) -> None:
 def test_an_error_that_a_user_can_mend_is_one_line(
     run: Run, error: Exception, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> None:
+    def fail() -> int:
         raise error
 
     assert run(fail) == 1
@@ -84,7 +84,8 @@ def test_a_terminated_verb_leaves_nothing_behind(run: Run, tmp_path: Path) -> No
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def written_halfway(folder: Path, number: signal.Signals) -> None:
+def written_halfway(folder: Path, number: signal.Signals) -> int:
     with new_file(folder / "out") as growing:
         growing.write_text("half")
         os.kill(os.getpid(), number)
+    return 0

@@ -42,14 +42,15 @@ def load(path: Path, *, trust_code: bool) -> Any:
     """
     with path.open("rb") as file:
         head = file.read(len(ZIP_MAGIC))
-    if head != ZIP_MAGIC:
+    try:
+        if head == ZIP_MAGIC and _is_program(path):
+            return _load_program(path, trust_code)
         return _load_data(path, head)
-    if not zipfile.is_zipfile(path):
-        raise ToolError(f"{path}: expected a whole checkpoint, found one that is cut short; "
-                        "copy it again")
-    if _is_program(path):
-        return _load_program(path, trust_code)
-    return _load_data(path, head)
+    except (ToolError, OSError):
+        raise
+    except Exception as error:  # what torch raises for broken files depends on where they break
+        raise ToolError(f"{path}: expected a whole checkpoint, found one that torch cannot read: "
+                        f"{_first_line(error)}; copy it again") from error
 
 
 def _is_program(path: Path) -> bool:
@@ -61,13 +62,9 @@ def _load_program(path: Path, trust_code: bool) -> Any:
     if not trust_code:
         raise ToolError(f"{path}: expected weights, found a TorchScript program, which runs when "
                         "it is loaded; --trust-code if you know where it comes from")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.load(str(path), map_location="cpu").eval()
-    except RuntimeError as error:
-        raise ToolError(f"{path}: expected a TorchScript program, found one that torch cannot "
-                        f"load: {_first_line(error)}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(str(path), map_location="cpu").eval()
 
 
 def _load_data(path: Path, head: bytes) -> Any:
@@ -79,10 +76,6 @@ def _load_data(path: Path, head: bytes) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(_refusal(path, head)) from error
-    # What torch raises for broken files depends on where they break.
-    except (RuntimeError, EOFError, LookupError, ValueError, TypeError) as error:
-        raise ToolError(f"{path}: expected a whole checkpoint, found one that torch cannot read: "
-                        f"{_first_line(error)}; copy it again") from error
 
 
 def _refusal(path: Path, head: bytes) -> str:

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-import yaml
 
 from model_tools.errors import ToolError
 from model_tools.foreign_yaml import parse_foreign_yaml
@@ -59,16 +58,12 @@ def drop(draft: Draft, key: str) -> None:
 
 def _value(draft: Draft, key: str, written: str) -> Any:
     if written.startswith(_COPY):
-        (path,) = _paths(draft, written.removeprefix(_COPY))
-        value = draft.find(path)
-        if value is None or (isinstance(value, Mapping) and TODO in value):
+        value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
+        if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
             raise ToolError(f"--set {key}: expected a key with a value after {_COPY}, found "
                             f"{written!r}")
-        return value
-    try:
-        return parse_foreign_yaml(written)
-    except yaml.YAMLError as error:
-        raise ToolError(f"--set {key}: expected YAML, found {written!r}") from error
+        return copy.deepcopy(value)
+    return parse_foreign_yaml(written, f"--set {key}")
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
@@ -84,7 +79,7 @@ def _paths(draft: Draft, key: str) -> list[Path]:
     """Return the paths that a key means; names with a dot are taken as the draft has them."""
     paths = [()]  # type: list[Path]
     rest = key
-    while rest:
+    while rest or not paths[0]:
         name = _present_name(draft, paths[0], rest)
         if name is not None:
             paths, rest = [(*path, name) for path in paths], rest[len(name):].removeprefix(".")

@@ -194,6 +194,18 @@ def test_only_the_reference_model_is_compiled(compiled: Compile, tmp_path: Path)
         compiled(bundle=tmp_path / "made", output=tmp_path / "twice")
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_weights_that_are_not_finite_are_not_compiled(
+    compiled: Compile, rows: Path, tmp_path: Path, precision: str
+) -> None:
+    """Back ends give numbers for some of them, which look like a policy."""
+    source = make_bundle(tmp_path / "diverged", edit=lambda arrays: arrays["w0"].fill(np.inf))
+
+    with pytest.raises(ToolError, match="w0: expected finite weights"):
+        compiled(precision, rows if precision == "int8" else None, bundle=source)
+    assert not (tmp_path / "made").exists()
+
+
 def test_an_output_inside_the_bundle_is_refused(compiled: Compile, source: Path) -> None:
     with pytest.raises(ToolError, match="a folder outside the bundle"):
         compiled(output=source / "int8")
