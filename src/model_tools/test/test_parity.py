@@ -106,7 +106,7 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> No
     file = tmp_path / "rows.npz"
     np.savez(file, obs=ROWS)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(ToolError, match="expected (an npz|numpy arrays)"):
+    with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
         read_rows(file, 3)
 
 
@@ -116,5 +116,5 @@ def test_a_file_that_is_no_npz_is_refused(tmp_path: Path, name: str) -> None:
     file.write_text("obs")
     if file.suffix == ".npy":
         np.save(file, ROWS)
-    with pytest.raises(ToolError, match="expected (an npz|numpy arrays)"):
+    with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
         read_rows(file, 3)

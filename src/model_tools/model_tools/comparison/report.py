@@ -41,7 +41,7 @@ def failures(found: Sequence[Compared]) -> list[str]:
     """Return a line for each limit that does not hold: artifact, figure, where, limit."""
     return [
         f"{compared.candidate.label}: {check.what}: expected {bound(check)}, "
-        f"found {number(check.value)} ({check.where})"
+        f"found {check.value:.3g} ({check.where})"
         for compared in found for check in compared.checks if not check
     ]  # fmt: skip
 
