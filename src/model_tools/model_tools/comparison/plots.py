@@ -47,9 +47,9 @@ def error_by_value(found: Named) -> str:
         for i, (label, difference) in enumerate(found):
             places = np.arange(len(names)) + (i - (len(found) - 1) / 2) * width
             colour = _colour(i + 1)
-            axes[0].bar(places, _finite(difference.rmse_each), width * 0.9, color=colour, label=label)
-            axes[0].plot(places, _finite(difference.max_abs_each), "_", color=colour,
-                         markersize=9)  # fmt: skip
+            rmse, largest = _finite(difference.rmse_each), _finite(difference.max_abs_each)
+            axes[0].bar(places, rmse, width * 0.9, color=colour, label=label)
+            axes[0].plot(places, largest, "_", color=colour, markersize=9)
         axes[0].set_xticks(range(len(names)), names, rotation=30, ha="right")
         if any(np.isfinite(d.rmse_each[d.rmse_each > 0.0]).any() for _, d in found):
             axes[0].set_yscale("log")  # precisions are decades apart
