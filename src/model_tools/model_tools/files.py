@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -23,7 +26,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
 
     Raises:
         ToolError: It is there already, also if another run made it meanwhile; or is no file; or
-            its folder cannot be written.
+            its folder cannot be written or is full.
         OSError: It cannot be written.
     """
     path = path.resolve()
@@ -48,7 +51,7 @@ def new_folder(path: Path, *, marker: str, force: bool = False) -> Iterator[Path
 
     Raises:
         ToolError: It is there already, also if another run made it meanwhile; or is another kind
-            of folder than this command makes; or the folder around it cannot be written.
+            of folder than this command makes; or the folder around it cannot be written or is full.
         OSError: It cannot be written.
     """
     path = path.resolve()
@@ -97,5 +100,10 @@ def _scratch(path: Path) -> Iterator[Path]:
                         f"{error.strerror}; name another --output") from error
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise ToolError(f"{path}: expected room to write it, found: {error.strerror}; free some, "
+                        "or name another --output") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

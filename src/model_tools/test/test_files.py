@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -75,6 +76,18 @@ def test_a_folder_that_cannot_be_written_is_named(make: Make, tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(ToolError, match=r"/file: expected a folder that can be written, found: "):
         write(make(tmp_path / "file" / "out"))
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_is_named_and_left_as_it_was(
+    make: Make, tmp_path: Path, reason: int
+) -> None:
+    def fail() -> None:
+        raise OSError(reason, "full")
+
+    with pytest.raises(ToolError, match=r"/out: expected room to write it, found: full"):
+        write(make(tmp_path / "out"), meanwhile=fail)
+    assert names(tmp_path) == []
 
 
 def test_a_link_that_leads_nowhere_yet_is_followed(make: Make, tmp_path: Path) -> None:

@@ -64,8 +64,7 @@ def compile_bundle(request: Request) -> Bundle:
                calibration_samples(bundle, request.samples, request.rows))
     tensors, contract = bundle.contract.model, bundle.contract
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
-        # Contents only: a file that is read-only where it comes from need not be so here.
-        shutil.copytree(bundle.path, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        _copy(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
@@ -75,6 +74,14 @@ def compile_bundle(request: Request) -> Bundle:
         _enter(made, compiler.backend, _artifact(order, compiler.compile(order), request.samples))
         load_bundle(made)
     return load_bundle(request.output)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy contents only: what is read-only where it comes from need not be so here."""
+    for file in (file for file in source.rglob("*") if file.is_file()):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def _check(request: Request, compiler: Compiler) -> None:
