@@ -47,7 +47,8 @@ def _fault(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:
         return " ".join(str(error).split()) or type(error).__name__
-    return f"{getattr(error, 'problem', '')} in line {mark.line + 1}"
+    problem = str(getattr(error, "problem", "")).removeprefix("found ")
+    return f"{problem} in line {mark.line + 1}"
 
 
 class _DataLoader(StrictLoader):

@@ -70,22 +70,37 @@ def test_an_error_that_a_user_can_mend_is_one_line(
     assert caplog.messages == [f"model_tools try: {words}"]
 
 
-def test_an_interrupted_verb_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
-    assert run(lambda: written_halfway(tmp_path, signal.SIGINT)) == 130
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_verb_that_is_interrupted_leaves_nothing_behind(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, status: int
+) -> None:
+    def written_halfway() -> int:
+        with new_file(tmp_path / "out") as growing:
+            growing.write_text("half")
+            os.kill(os.getpid(), number)
+        return 0
+
+    before = signal.getsignal(number)
+    assert run(written_halfway) == status
     assert list(tmp_path.iterdir()) == []
+    assert caplog.messages == ["model_tools try: interrupted; nothing was left half-written"]
+    assert signal.getsignal(number) is before
 
 
-def test_a_terminated_verb_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as end:
-        run(lambda: written_halfway(tmp_path, signal.SIGTERM))
-    assert end.value.code == 143
-    assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_what_a_library_makes_of_an_interruption_is_one_still(run: Run) -> None:
+    def swallowed() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise ImportError("could not import datetime") from error
+        return 0
+
+    assert run(swallowed) == 143
 
 
-def written_halfway(folder: Path, number: signal.Signals) -> int:
-    with new_file(folder / "out") as growing:
-        growing.write_text("half")
-        os.kill(os.getpid(), number)
-    return 0
+def test_a_fault_of_the_program_keeps_its_traceback(run: Run) -> None:
+    def fault() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(fault)
