@@ -22,6 +22,7 @@ from policy_inference.interfaces import F64, Tensor
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
 _MEASURED = ("joint_pos", "joint_vel")
+_ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # What numpy and zip raise for broken files depends on where they break.
 _BROKEN = (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
            ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
@@ -39,6 +40,9 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
                         "found a folder without files of one")
     with file.open("rb") as stream:
         try:
+            if not stream.read(len(_NPY_MAGIC)).startswith((_ZIP_MAGIC, _NPY_MAGIC)):
+                raise ValueError("another kind of file")
+            stream.seek(0)
             found = np.load(stream)
             if isinstance(found, np.ndarray):
                 return {OBSERVATION: found}

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, Protocol
 
 from model_tools.commands import compare, compile, complete, export, import_policy, inspect, run
 from policy_inference.errors import PolicyError
 
-INTERRUPTED = 130
+SIGNALLED = 128
+"""Added to a signal's number in the exit status, as shells do."""
 _log = logging.getLogger("model_tools")
 
 
@@ -46,17 +49,55 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status: 1 for errors and limits that do not hold."""
+    """Run the command.
+
+    Returns:
+        The exit status: 1 for errors and limits that do not hold, 130 after SIGINT and 143 after
+        SIGTERM.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
+    with _signals_that_interrupt() as came:
+        try:
+            return int(given.run(given))
+        except (Exception, KeyboardInterrupt) as error:
+            # Some libraries make an error of their own out of an interruption.
+            if came:
+                _log.error("model_tools %s: interrupted; nothing was left half-written", given.verb)
+                return SIGNALLED + came[0]
+            if not isinstance(error, (PolicyError, OSError)):
+                raise
+            _log.error("model_tools %s: %s", given.verb, _words(error))
+            return 1
+
+
+@contextmanager
+def _signals_that_interrupt() -> Iterator[list[int]]:
+    """Let SIGTERM interrupt as SIGINT does, through every `finally`; give those that came."""
+    came = list[int]()
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+              if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
     try:
-        return int(given.run(given))
-    except (PolicyError, OSError) as error:
-        _log.error("model_tools %s: %s", given.verb, error)
-        return 1
-    except KeyboardInterrupt:
-        _log.error("model_tools %s: interrupted; nothing was left half-written", given.verb)
-        return INTERRUPTED
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _words(error: PolicyError | OSError) -> str:
+    if isinstance(error, PolicyError):
+        return str(error)
+    if error.filename is None:
+        return f"expected files that can be read and written, found: {error}"
+    return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
 
 
 def _parser() -> argparse.ArgumentParser:

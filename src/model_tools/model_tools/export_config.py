@@ -72,7 +72,7 @@ def read_config(path: Path) -> ExportConfig:
         ToolError: Keys are unknown, missing or of another type; all of them are named.
     """
     reader = Reader(str(path))
-    config: ExportConfig | None = reader.section(ExportConfig, load_yaml(path))
-    if config is None:
+    config = reader.section(ExportConfig, load_yaml(path))
+    if reader.problems:
         raise ToolError("\n".join(map(str, reader.problems)))
-    return config
+    return config  # type: ignore[no-any-return]  # a section without problems is a configuration

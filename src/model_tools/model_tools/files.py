@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -22,15 +25,18 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
         force: Whether a file that is there may be replaced.
 
     Raises:
-        ToolError: It is there already, or is no file.
+        ToolError: It is there already, also if another run made it meanwhile; or is no file; or
+            its folder cannot be written or is full.
         OSError: It cannot be written.
     """
+    path = path.resolve()
     if path.is_dir():
         raise ToolError(f"{path}: expected a file to write, found a folder")
     _refuse_existing(path, force)
     with _scratch(path) as scratch:
         growing = scratch / path.name
         yield growing
+        _refuse_existing(path, force)
         growing.replace(path)
 
 
@@ -44,20 +50,37 @@ def new_folder(path: Path, *, marker: str, force: bool = False) -> Iterator[Path
         force: Whether such a folder may be replaced.
 
     Raises:
-        ToolError: It is there already, or is another kind of folder than this command makes.
+        ToolError: It is there already, also if another run made it meanwhile; or is another kind
+            of folder than this command makes; or the folder around it cannot be written or is full.
         OSError: It cannot be written.
     """
-    _refuse_existing(path, force)
-    if path.exists() and not (path / marker).is_file():
-        raise ToolError(f"{path}: expected a folder with {marker} to replace, found something "
-                        "else, which --force does not touch")
+    path = path.resolve()
+    _refuse_foreign(path, marker, force)
     with _scratch(path) as scratch:
         growing = scratch / path.name
         growing.mkdir()
         yield growing
+        _refuse_foreign(path, marker, force)
+        _exchange(path, growing, scratch / f"{path.name}.replaced")
+
+
+def _exchange(path: Path, new: Path, old: Path) -> None:
+    """Move what is at `path` to `old` and `new` to `path`; all stays as it was where that fails."""
+    try:
         if path.exists():
-            path.rename(scratch / f"{path.name}.replaced")
-        growing.rename(path)
+            path.rename(old)
+        new.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+
+
+def _refuse_foreign(path: Path, marker: str, force: bool) -> None:
+    _refuse_existing(path, force)
+    if path.exists() and not (path / marker).is_file():
+        raise ToolError(f"{path}: expected a folder with {marker} to replace, found something "
+                        "else, which --force does not touch")
 
 
 def _refuse_existing(path: Path, force: bool) -> None:
@@ -69,9 +92,18 @@ def _refuse_existing(path: Path, force: bool) -> None:
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
     """Give a folder on the file system of `path`, where moving is at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise ToolError(f"{path.parent}: expected a folder that can be written, found: "
+                        f"{error.strerror}; name another --output") from error
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise ToolError(f"{path}: expected room to write it, found: {error.strerror}; free some, "
+                        "or name another --output") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.schema import StrictLoader
 
 _TUPLE = "tag:yaml.org,2002:python/tuple"
 _SLICE = "tag:yaml.org,2002:python/object/apply:builtins.slice"
@@ -25,37 +25,45 @@ def load_foreign_yaml(path: Path) -> object:
         OSError: It cannot be read.
     """
     try:
-        return parse_foreign_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ToolError(f"{path}: expected YAML, found bytes that are no text") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ToolError(f"{path}: expected YAML, found {_fault(error)}") from error
+    return parse_foreign_yaml(text, str(path))
 
 
-def parse_foreign_yaml(text: str) -> object:
-    """Parse a text like `load_foreign_yaml`; dates stay text and 1e-3 is a number.
+def parse_foreign_yaml(text: str, origin: str) -> object:
+    """Parse a text from `origin` like `load_foreign_yaml`; dates stay text, 1e-3 is a number.
 
     Raises:
-        yaml.YAMLError: It is not YAML, or has an unknown tag.
+        ToolError: It is not YAML, or has another tag, named with its line.
     """
-    return yaml.load(text, Loader=_DataLoader)
+    try:
+        return yaml.load(text, Loader=_DataLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ToolError(f"{origin}: expected YAML, found {_fault(error)}") from error
 
 
 def _fault(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:
         return " ".join(str(error).split()) or type(error).__name__
-    return f"{getattr(error, 'problem', '')} in line {mark.line + 1}"
+    problem = str(getattr(error, "problem", "")).removeprefix("found ")
+    return f"{problem} in line {mark.line + 1}"
 
 
-class _DataLoader(yaml.SafeLoader):
-    """SafeLoader that also takes the two harmless tags of a run folder as data."""
+class _DataLoader(StrictLoader):
+    """Also takes the two harmless tags of a run folder as data."""
 
     # Copies, since resolvers are kept in a dictionary of the class.
     yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        for first, resolvers in StrictLoader.yaml_implicit_resolvers.items()
     }
+
+    def get_single_data(self) -> object:
+        """Parse the only document; an anchor that holds itself is refused."""
+        self.deep_construct = True  # else PyYAML makes what is around an alias before it
+        return super().get_single_data()
 
     def take_tuple(self, node: yaml.Node) -> list[Any]:
         """Return the elements of a tuple, which is written as a sequence."""
@@ -86,9 +94,3 @@ def _short(tag: str) -> str:
 _DataLoader.add_constructor(_TUPLE, _DataLoader.take_tuple)
 _DataLoader.add_constructor(_SLICE, _DataLoader.take_slice)
 _DataLoader.add_constructor(None, _DataLoader.refuse_tag)
-# YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point.
-_DataLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)

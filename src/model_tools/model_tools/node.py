@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.schema import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +121,8 @@ class Node:
 
     def wrong(self, expected: str) -> ToolError:
         """Return the error that says what stands here instead of `expected`."""
-        found = "nothing" if self.value is None else repr(self.value)
-        found = found if len(found) <= 60 else f"{found[:57]}..."
         place = f"{self.file}: {self.key}" if self.key else self.file
-        return ToolError(f"{place}: expected {expected}, found {found}")
+        return ToolError(f"{place}: expected {expected}, found {Found.of(self.value)}")
 
     def _join(self, name: str) -> str:
         return f"{self.key}.{name}" if self.key else name

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # carries no types
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from model_tools.errors import ToolError
@@ -56,11 +57,10 @@ class OnnxModel:
     @property
     def precision(self) -> str:
         """`fp32`, `fp16` or `int8`, by the element types of the weights."""
-        matrices = [t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2]
-        types = {onnx.helper.tensor_dtype_to_np_dtype(t).name for t in matrices}
-        if types & {"int8", "uint8"}:
+        types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
+        if types & {TensorProto.INT8, TensorProto.UINT8}:
             return "int8"
-        return "fp16" if types == {"float16"} else "fp32"
+        return "fp16" if types == {TensorProto.FLOAT16} else "fp32"
 
     @property
     def producer(self) -> str:
@@ -68,10 +68,32 @@ class OnnxModel:
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and values of the weights inside this file."""
+        """Yield name and values of the weights inside this file.
+
+        Raises:
+            ToolError: Some have another size than they state.
+        """
         for tensor in self.proto.graph.initializer:
             if not uses_external_data(tensor):
-                yield tensor.name, numpy_helper.to_array(tensor)
+                yield tensor.name, self._values(tensor)
+
+    def require_finite(self) -> None:
+        """Check the weights inside this file.
+
+        Raises:
+            ToolError: Some are NaN or infinite.
+        """
+        bad = [name for name, values in self.weights()
+               if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all()]
+        if bad:
+            raise ToolError(f"{self.path}: {', '.join(bad)}: expected finite weights, found NaN or "
+                            "infinity; the training diverged, export an earlier checkpoint")
+
+    def _values(self, tensor: onnx.TensorProto) -> Tensor:
+        try:
+            return numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.path, f"the weights {tensor.name}: {error}") from error
 
 
 def read_onnx(path: Path) -> OnnxModel:
@@ -92,14 +114,22 @@ def read_onnx(path: Path) -> OnnxModel:
     constants = {tensor.name for tensor in proto.graph.initializer}
     return OnnxModel(
         path=path, sha256=sha256_of(path), proto=proto,
-        inputs={v.name: _tensor(v) for v in proto.graph.input if v.name not in constants},
-        outputs={v.name: _tensor(v) for v in proto.graph.output},
+        inputs={v.name: _tensor(path, v) for v in proto.graph.input if v.name not in constants},
+        outputs={v.name: _tensor(path, v) for v in proto.graph.output},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
     )
 
 
-def _tensor(info: Any) -> ModelTensor:
+def _tensor(path: Path, info: Any) -> ModelTensor:
     kind = info.type.tensor_type
     axes = (axis.dim_value if axis.HasField("dim_value") else DYNAMIC for axis in kind.shape.dim)
-    return ModelTensor(shape=tuple(axes),
-                       dtype=onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name)
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    except KeyError as error:
+        raise _damaged(path, f"{info.name}, which is no tensor of numbers") from error
+    return ModelTensor(shape=tuple(axes), dtype=dtype)
+
+
+def _damaged(path: Path, found: str) -> ToolError:
+    return ToolError(f"{path}: expected a whole ONNX model of tensors, found {found}; copy or "
+                     "export it again")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from model_tools.array_files import OBSERVATION, check_rows, read_arrays
 from model_tools.errors import ToolError
 from policy_inference.interfaces import F32, Tensor
 
 TOLERANCE = 1e-5
 RANDOM_ROWS, SPREAD = 200, 2.0
-OBS_KEY = "obs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,24 +53,19 @@ def random_rows(mean: F32, spread: F32) -> F32:
 
 
 def read_rows(path: Path, obs_dim: int) -> F32:
-    """Read observations [rows, obs_dim] from the key `obs` of an npz.
+    """Read observations [rows, obs_dim] from the key `obs` of an npz, or from an npy.
 
     Raises:
         ToolError: They are not there, of another size, or not finite.
         OSError: The file cannot be read.
     """
-    try:
-        with np.load(path) as arrays:
-            rows = np.asarray(arrays[OBS_KEY], np.float32)
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ToolError(f"{path}: expected an npz with the key {OBS_KEY}, found none") from error
-    if rows.ndim != 2 or rows.shape[1] != obs_dim or not len(rows):
-        raise ToolError(f"{path}: {OBS_KEY}: expected rows of obs_dim = {obs_dim} values, found "
-                        f"the shape {list(rows.shape)}")
-    if not np.isfinite(rows).all():
-        raise ToolError(f"{path}: {OBS_KEY}: expected finite values, found NaN or infinity in row "
-                        f"{int(np.argmin(np.isfinite(rows).all(axis=1)))}")
-    return rows
+    arrays = read_arrays(path)
+    if OBSERVATION not in arrays:
+        raise ToolError(f"{path}: expected observations under the key {OBSERVATION}, found the "
+                        f"keys {', '.join(arrays) or 'none'}")
+    rows = arrays[OBSERVATION]
+    check_rows(path, OBSERVATION, rows, (len(np.atleast_1d(rows)), obs_dim))
+    return rows.astype(np.float32)
 
 
 def difference(

@@ -45,6 +45,12 @@ def test_everything_that_is_wrong_is_said_at_once(file: Path) -> None:
         assert part in message
 
 
+def test_an_unknown_key_alone_is_refused(file: Path) -> None:
+    file.write_text(EXAMPLE + "normalizer: bake\n")
+    with pytest.raises(ToolError, match=r"normalizer: expected one of the keys .*normaliser"):
+        read_config(file)
+
+
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
     with pytest.raises(BundleError, match=r"cfg.yaml: expected a file, found nothing"):
         read_config(file)

@@ -33,6 +33,9 @@ def test_tuples_slices_and_anchors_are_read_as_data(file: Path) -> None:
         ("a: !!python/object/apply:builtins.slice [x]\n", "a slice that is not made of up to"),
         ("a: [1, 2\n", "in line 2"),
         ("[" * 5000, "RecursionError|recursion"),
+        ("a: 1\nb: 2\na: 3\n", "the key a stands twice in line 3"),
+        ("a:\n\tb: 1\n", r"character '\\t' that cannot start any token in line 2"),
+        ("a: &a [*a]\n", "unconstructable recursive node in line 1"),
     ],
 )
 def test_anything_else_is_refused_with_its_line(file: Path, text: str, found: str) -> None:

@@ -87,10 +87,10 @@ def test_rows_are_read_from_an_npz(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("arrays", "message"), [
-    ({"observations": ROWS}, "with the key obs"),
-    ({"obs": ROWS[:, :2]}, r"obs_dim = 3 values, found the shape \[4, 2\]"),
-    ({"obs": ROWS[:0]}, "found the shape"),
-    ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "infinity in row 2"),
+    ({"observations": ROWS}, "observations under the key obs, found the keys observations"),
+    ({"obs": ROWS[:, :2]}, r"expected numbers \[\d, 3\], found float32\[\d, 2\]"),
+    ({"obs": ROWS[:0]}, r"found float32\[0, 3\]"),
+    ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found others in row 2"),
 ])  # fmt: skip
 def test_rows_that_do_not_fit_are_refused(
     tmp_path: Path, arrays: dict[str, F32], message: str
@@ -106,15 +106,11 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> No
     file = tmp_path / "rows.npz"
     np.savez(file, obs=ROWS)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(ToolError, match="expected an npz"):
+    with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
         read_rows(file, 3)
 
 
-@pytest.mark.parametrize("name", ["rows.npz", "rows.npy"])
-def test_a_file_that_is_no_npz_is_refused(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    file.write_text("obs")
-    if file.suffix == ".npy":
-        np.save(file, ROWS)
-    with pytest.raises(ToolError, match="expected an npz"):
-        read_rows(file, 3)
+def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.npz").write_text("obs")
+    with pytest.raises(ToolError, match="expected numpy arrays"):
+        read_rows(tmp_path / "rows.npz", 3)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,17 @@ def test_half_precision_is_exported_as_float32(export: Exporter) -> None:
     actor = mlp(OBS, ACT).half()
     content = Module(actor=actor).state_dict()
     assert same_as(export, CONFIG, content, actor.float())
+
+
+@pytest.mark.parametrize("change", [
+    torch.Tensor.to_sparse, lambda t: t.to(torch.complex64), lambda t: t.to("meta"),
+], ids=["sparse", "complex", "meta"])  # fmt: skip
+def test_weights_that_are_not_simply_numbers_are_refused(
+    export: Exporter, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    content, _ = layouts.state_dict()
+    with pytest.raises(ToolError, match=r"actor\.0\.weight .*: expected dense tensors of real"):
+        export({name: change(value) for name, value in content.items()}, CONFIG)
 
 
 def test_an_output_activation_is_run(export: Exporter) -> None:

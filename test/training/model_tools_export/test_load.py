@@ -61,6 +61,21 @@ def test_a_file_that_is_cut_short_is_refused(file: Path, is_zip: bool, share: fl
         load(file, trust_code=False)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_damage_anywhere_in_a_file_is_one_kind_of_error(file: Path, is_zip: bool) -> None:
+    torch.save({"a": torch.ones(50)}, file, _use_new_zipfile_serialization=is_zip)
+    content = file.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 3):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1:])
+        try:
+            load(file, trust_code=False)
+        except ToolError as error:
+            assert f"{file}: expected" in str(error)  # noqa: PT017  # not every damage is seen
+            refused += 1
+    assert refused > 10
+
+
 def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"policy\.pt"):
         load(file, trust_code=False)

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from model_tools.checkpoints import networks, search
-from model_tools.checkpoints.checks import refuse_left_over, refuse_not_finite, require_normaliser
+from model_tools.checkpoints.checks import (
+    refuse_left_over,
+    refuse_not_finite,
+    refuse_not_plain,
+    require_normaliser,
+)
 from model_tools.checkpoints.statistics import Statistics, find_statistics
 from model_tools.export_config import ExportConfig
 
@@ -67,6 +72,7 @@ def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
     recurrent = search.find_recurrent(tensors, config)
     used = [*weights, *biases, *recurrent.values(), *(statistics.names if statistics else ())]
     refuse_left_over(tensors, config, used)
+    refuse_not_plain(tensors, used)
     refuse_not_finite(tensors, used, statistics)
     return Actor(
         layers=tuple(networks.linear(tensors[weight], tensors.get(bias))

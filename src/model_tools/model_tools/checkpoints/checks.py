@@ -48,6 +48,21 @@ def refuse_left_over(
                         "name in `ignore` what the actor does not use")
 
 
+def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> None:
+    """Refuse tensors whose values are not simply there, as real numbers.
+
+    Raises:
+        ToolError: Some are sparse, quantised, complex, or on the device `meta`.
+    """
+    odd = [f"{name} ({value.dtype}, {value.layout}, {value.device})"
+           for name, value in tensors.items() if name in used and
+           (value.layout is not torch.strided or value.is_quantized or value.is_complex()
+            or value.is_meta)]  # fmt: skip
+    if odd:
+        raise ToolError(f"{', '.join(odd)}: expected dense tensors of real numbers, found others; "
+                        "save the state_dict of the policy as it was trained")
+
+
 def refuse_not_finite(
     tensors: Mapping[str, Tensor], used: Collection[str], statistics: Statistics | None
 ) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from model_tools.checkpoints.archive import is_program, members
 from model_tools.errors import ToolError
 
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
-# What torch raises for broken files depends on where they break.
-BROKEN = (AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
-          ValueError, struct.error)
 # rl_games writes its best reward as a numpy scalar, by the name of the numpy that it ran with.
 _SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALARS = [
@@ -46,28 +42,24 @@ def load(path: Path, *, trust_code: bool) -> Any:
     """
     with path.open("rb") as file:
         head = file.read(len(ZIP_MAGIC))
-    if head != ZIP_MAGIC:
+    try:
+        if is_program(members(path)):
+            return _load_program(path, trust_code)
         return _load_data(path, head)
-    found = members(path)
-    if not found:
-        raise ToolError(f"{path}: expected a whole checkpoint, found one that is cut short; "
-                        "copy it again")
-    if is_program(found):
-        return _load_program(path, trust_code)
-    return _load_data(path, head)
+    except (ToolError, OSError):
+        raise
+    except Exception as error:  # what torch raises for broken files depends on where they break
+        raise ToolError(f"{path}: expected a whole checkpoint, found one that torch cannot read: "
+                        f"{_first_line(error)}; copy it again") from error
 
 
 def _load_program(path: Path, trust_code: bool) -> Any:
     if not trust_code:
         raise ToolError(f"{path}: expected weights, found a TorchScript program, which runs when "
                         "it is loaded; --trust-code if you know where it comes from")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.load(str(path), map_location="cpu").eval()
-    except RuntimeError as error:
-        raise ToolError(f"{path}: expected a TorchScript program, found one that torch cannot "
-                        f"load: {_first_line(error)}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(str(path), map_location="cpu").eval()
 
 
 def _load_data(path: Path, head: bytes) -> Any:
@@ -79,26 +71,16 @@ def _load_data(path: Path, head: bytes) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(_refusal(path, head)) from error
-    except BROKEN as error:
-        raise ToolError(_broken(path, error)) from error
 
 
 def _refusal(path: Path, head: bytes) -> str:
     if head != ZIP_MAGIC:
         return (f"{path}: expected a checkpoint of torch.save, found a pickle that needs more "
                 "than weights; save the state_dict of the policy with torch.save")
-    try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
-            needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except (pickle.UnpicklingError, *BROKEN) as error:
-        return _broken(path, error)
+    with torch.serialization.safe_globals(NUMPY_SCALARS):
+        needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     return (f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
             "read those is to run code; save the state_dict of the policy instead of the object")
-
-
-def _broken(path: Path, error: Exception) -> str:
-    return (f"{path}: expected a whole checkpoint, found one that torch cannot read: "
-            f"{_first_line(error)}; copy it again")
 
 
 def _first_line(error: Exception) -> str:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 from model_tools.commands.topics import add_topics
 
+JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _log = logging.getLogger("model_tools")
 
 
@@ -51,15 +53,19 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.files import new_folder
 
     artifacts = candidates(given.bundles, given.backends.split(","))
-    found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None,
-                    dict(given.topic))
-    Console().print(*report.tables(found), sep="\n")
-    for line in report.failures(found):
-        _log.error("%s", line)
+    # Opened first: an output that cannot be written is found before the walks, not after.
+    output = nullcontext() if given.output is None else new_folder(
+        given.output, marker=JSON_FILE, force=given.force)
+    with output as folder:
+        found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None,
+                        dict(given.topic))
+        Console().print(*report.tables(found), sep="\n")
+        for line in report.failures(found):
+            _log.error("%s", line)
+        if folder is not None:
+            report.write_json(found, folder / JSON_FILE)
+            write_html(found, folder / HTML_FILE)
     if given.output is not None:
-        with new_folder(given.output, marker=report.JSON_FILE, force=given.force) as folder:
-            report.write_json(found, folder / report.JSON_FILE)
-            write_html(found, folder / report.HTML_FILE)
         _log.info("report in %s", given.output)
     if given.record:
         for file in record(found, force=given.force):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import degrees
+from math import degrees, inf
 
 from model_tools.closed_loop.case import Case, Velocity, steady
 from model_tools.closed_loop.trial import Outcome, try_case
@@ -14,6 +14,7 @@ from model_tools.comparison.limits import Check
 from model_tools.errors import ToolError
 from policy_inference.bundle.expected import ClosedLoopLimits
 from policy_inference.bundle.load import Bundle
+from policy_inference.errors import RobotError
 from policy_inference.interfaces import Backend
 from robot_sim.errors import SimError
 from robot_sim.metrics import SETTLE_S
@@ -46,9 +47,9 @@ def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) 
         ToolError: Too short, or the simulated robot cannot be driven at this rate.
         PolicyError: The bundle does not fit the simulated robot.
     """
-    if not duration_s > SETTLE_S:
+    if not SETTLE_S < duration_s < inf:
         raise ToolError(f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
-                        f"found {duration_s:g} s")
+                        f"and with an end, found {duration_s:g} s")
     walks = []
     for command in VELOCITIES:
         name = "({:g}, {:g}, {:g})".format(*command)
@@ -56,7 +57,7 @@ def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) 
                     limits=None)
         try:
             outcome, trace = try_case(bundle, backend, case)
-        except SimError as error:
+        except (SimError, RobotError) as error:
             raise ToolError(f"{bundle.path}: {error}") from error
         walks.append(Walked(command=command, outcome=outcome, trace=trace))
     return walks

@@ -55,7 +55,15 @@ class Difference:
 
 
 def difference(output: str, names: Sequence[str], found: Tensor, expected: Tensor) -> Difference:
-    """Measure rows of an output [rows, ...] against the expected ones."""
+    """Measure rows of an output [rows, ...] against the expected ones.
+
+    Where one of them is not finite, the figures are not: NaN holds no limit.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _measured(output, names, found, expected)
+
+
+def _measured(output: str, names: Sequence[str], found: Tensor, expected: Tensor) -> Difference:
     a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (found, expected))
     error = np.abs(a - b)
     return Difference(

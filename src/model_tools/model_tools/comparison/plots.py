@@ -47,10 +47,11 @@ def error_by_value(found: Named) -> str:
         for i, (label, difference) in enumerate(found):
             places = np.arange(len(names)) + (i - (len(found) - 1) / 2) * width
             colour = _colour(i + 1)
-            axes[0].bar(places, difference.rmse_each, width * 0.9, color=colour, label=label)
-            axes[0].plot(places, difference.max_abs_each, "_", color=colour, markersize=9)
+            rmse, largest = _finite(difference.rmse_each), _finite(difference.max_abs_each)
+            axes[0].bar(places, rmse, width * 0.9, color=colour, label=label)
+            axes[0].plot(places, largest, "_", color=colour, markersize=9)
         axes[0].set_xticks(range(len(names)), names, rotation=30, ha="right")
-        if any(difference.max_abs > 0.0 for _, difference in found):
+        if any(np.isfinite(d.rmse_each[d.rmse_each > 0.0]).any() for _, d in found):
             axes[0].set_yscale("log")  # precisions are decades apart
         axes[0].set_title("error by joint: RMSE (bar), largest (line)")
         axes[0].grid(visible=False, axis="x")
@@ -74,8 +75,8 @@ def worst_row(label: str, found: Difference) -> str:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(1, 1)
         places = np.arange(len(found.names))
-        axes[0].bar(places - 0.2, found.expected[row], 0.36, color=_GREY, label="expected")
-        axes[0].bar(places + 0.2, found.found[row], 0.36, color=_colour(1), label=label)
+        axes[0].bar(places - 0.2, _finite(found.expected[row]), 0.36, color=_GREY, label="expected")
+        axes[0].bar(places + 0.2, _finite(found.found[row]), 0.36, color=_colour(1), label=label)
         axes[0].set_xticks(places, found.names, rotation=30, ha="right")
         axes[0].axhline(0.0, color=_INK, linewidth=0.8)
         axes[0].set_title(f"worst row, {row}")
@@ -114,6 +115,11 @@ def _smoothed(time_s: F64, values: F64) -> F64:
     period_s = float(np.diff(time_s[:2])[0]) if len(time_s) > 1 else _SMOOTHED_S
     window = np.ones(min(len(values), max(1, round(_SMOOTHED_S / period_s))))
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _finite(values: F64) -> F64:
+    """Return NaN, which is a gap, for infinities, which have no place in a drawing."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _colour(index: int) -> str:

@@ -17,7 +17,6 @@ from model_tools.comparison.limits import Check
 from model_tools.comparison.open_loop import Difference
 from model_tools.plain_json import plain
 
-JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 DIGITS = 6
 VERDICT = {True: "holds", False: "fails"}
 
@@ -44,7 +43,7 @@ def failures(found: Sequence[Compared]) -> list[str]:
     """Return a line for each limit that does not hold: artifact, figure, where, limit."""
     return [
         f"{compared.candidate.label}: {check.what}: expected {bound(check)}, "
-        f"found {number(check.value)} ({check.where})"
+        f"found {check.value:.3g} ({check.where})"
         for compared in found for check in compared.checks if not check
     ]  # fmt: skip
 

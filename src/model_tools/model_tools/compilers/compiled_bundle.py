@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from model_tools.compilers.samples import calibration_samples, hash_of
 from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
-from policy_inference.bundle.contract import Artifact, JointContract
+from model_tools.onnx_model import read_onnx
+from policy_inference.bundle.contract import Artifact, File, JointContract
+from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
@@ -65,8 +67,7 @@ def compile_bundle(request: Request) -> Bundle:
                calibration_samples(bundle, request.samples, request.rows, request.topics))
     tensors, contract = bundle.contract.model, bundle.contract
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
-        # Contents only: a file that is read-only where it comes from need not be so here.
-        shutil.copytree(bundle.path, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        _copy(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
@@ -76,6 +77,14 @@ def compile_bundle(request: Request) -> Bundle:
         _enter(made, compiler.backend, _artifact(order, compiler.compile(order), request.samples))
         load_bundle(made)
     return load_bundle(request.output)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy contents only: what is read-only where it comes from need not be so here."""
+    for file in (file for file in source.rglob("*") if file.is_file()):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def _check(request: Request, compiler: Compiler) -> None:
@@ -97,12 +106,13 @@ def _check(request: Request, compiler: Compiler) -> None:
 
 
 def _reference(bundle: Bundle) -> Path:
-    """Return the verified file of the reference model."""
+    """Return the verified file of the reference model, whose weights are finite."""
     entry, file = bundle.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(f"{bundle.path}: expected the artifact {REFERENCE} in "
                         f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
                         "with the reference model")
+    read_onnx(file).require_finite()
     return file
 
 
@@ -133,25 +143,25 @@ def _enter(folder: Path, backend: str, artifact: Artifact) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _limits_of_walking(contract: JointContract, backend: str) -> dict[str, Any]:
-    limits: dict[str, Any] = dict(contract.limits)
+def _limits_of_walking(contract: JointContract, backend: str) -> dict[str, Limits]:
+    limits = dict(contract.limits)
     former = limits.pop(backend, None)
     if former is not None and former.closed_loop is not None:
-        limits[backend] = {"closed_loop": former.closed_loop}
+        limits[backend] = Limits(closed_loop=former.closed_loop)
     return limits
 
 
-def _set(text: str, key: str, entries: dict[str, Any]) -> str:
+def _set(text: str, key: str, entries: Mapping[str, Artifact | Limits | File]) -> str:
+    if not entries:
+        return remove_section(text, key)
+    plain = {name: dataclasses.asdict(entry, dict_factory=_stated)
+             for name, entry in entries.items()}  # fmt: skip
     try:
-        return set_section(text, key, _plain(entries)) if entries else remove_section(text, key)
+        return set_section(text, key, plain)
     except ValueError as error:
         raise ToolError(f"{CONTRACT_FILE}: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    """Turn dataclasses into mappings without what is absent."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = dataclasses.asdict(value)
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if v is not None}
-    return value
+def _stated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the entries without those that are absent."""
+    return {name: value for name, value in pairs if value is not None}

@@ -74,8 +74,16 @@ def quantise(model: Path, output: Path, samples: Mapping[str, Tensor]) -> str:
             calibrate_method=quantization.CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
         )  # fmt: skip
-    rows = len(next(iter(samples.values())))
-    return f"Q/DQ, symmetric, weights per channel, activations min-max over {rows} rows"
+    rows, left = len(next(iter(samples.values()))), _not_quantised(onnx.load(output))
+    but = f" ({', '.join(left)} in float32)" if left else ""
+    return f"Q/DQ, symmetric, weights per channel{but}, activations min-max over {rows} rows"
+
+
+def _not_quantised(model: onnx.ModelProto) -> list[str]:
+    """Return the operators that still have weights in float32: those without a quantised form."""
+    weights = {tensor.name for tensor in model.graph.initializer
+               if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1}
+    return sorted({node.op_type for node in model.graph.node if weights & set(node.input)})
 
 
 def _write_fp16(order: Order) -> str:

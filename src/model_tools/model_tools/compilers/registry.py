@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from model_tools.compilers.base import Compiler
 from model_tools.errors import ToolError
+from policy_inference.entry_points import loaded, registered
 
 GROUP = "model_tools.compilers"
 
@@ -18,13 +19,7 @@ def available() -> dict[str, EntryPoint]:
     Raises:
         ToolError: Two installed packages register the same name.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        known = found.setdefault(entry.name, entry)
-        if known.value != entry.value:
-            raise ToolError(f"compiler {entry.name!r} is registered twice, by {_package(known)} "
-                            f"and by {_package(entry)}; uninstall one of the packages")
-    return found
+    return registered(GROUP, "compiler", ToolError)
 
 
 def find_compiler(name: str) -> Compiler:
@@ -37,13 +32,5 @@ def find_compiler(name: str) -> Compiler:
     if name not in known:
         installed = ", ".join(known) or "none; build and source the workspace"
         raise ToolError(f"expected an installed compiler ({installed}), found {name!r}")
-    try:
-        compiler: Compiler = known[name].load()()
-    except (ImportError, AttributeError) as error:
-        raise ToolError(f"{_package(known[name])} does not load: {error}; install a version of "
-                        "the package that fits") from error
+    compiler: Compiler = loaded(known[name], ToolError)()
     return compiler
-
-
-def _package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"

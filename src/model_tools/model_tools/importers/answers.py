@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
-
-import yaml
 
 from model_tools.errors import ToolError
 from model_tools.foreign_yaml import load_foreign_yaml, parse_foreign_yaml
@@ -67,10 +66,7 @@ def _parsed(given: str) -> tuple[str, Any]:
         raise ToolError(f"--set: expected KEY=VALUE, found {given!r}")
     if written.startswith(_COPY):
         return key, written
-    try:
-        return key, parse_foreign_yaml(written)
-    except yaml.YAMLError as error:
-        raise ToolError(f"--set {key}: expected YAML, found {written!r}") from error
+    return key, parse_foreign_yaml(written, f"--set {key}")
 
 
 def _answer(draft: Draft, key: str, value: Any) -> None:
@@ -85,11 +81,10 @@ def _is_copy(value: Any) -> bool:
 
 
 def _copied(draft: Draft, key: str, written: str) -> Any:
-    (path,) = _paths(draft, written.removeprefix(_COPY))
-    value = draft.find(path)
-    if value is None or (isinstance(value, Mapping) and TODO in value):
+    value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
+    if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
         raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
-    return value
+    return copy.deepcopy(value)
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
@@ -105,7 +100,7 @@ def _paths(draft: Draft, key: str) -> list[Path]:
     """Return the paths that a key means; names with a dot are taken as the draft has them."""
     paths = [()]  # type: list[Path]
     rest = key
-    while rest:
+    while rest or not paths[0]:
         name = _present_name(draft, paths[0], rest)
         if name is not None:
             paths, rest = [(*path, name) for path in paths], rest[len(name):].removeprefix(".")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, get_args, get_origin, get_type_hints
 
+from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract
 
 TODO = "TODO"
@@ -32,11 +33,17 @@ class Draft:
         self.model_file = FilePath()
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
-        """Set a value, with a word about where it comes from."""
+        """Set a value, with a word about where it comes from.
+
+        Raises:
+            ToolError: What is around it is no section.
+        """
         path = parts(key)
         place: Any = self.values
-        for part in path[:-1]:
+        for i, part in enumerate(path[:-1]):
             place = place[part] if isinstance(part, int) else place.setdefault(part, {})
+            if not isinstance(place, (dict, list)):
+                raise ToolError(f"{text(path[: i + 1])}: expected a section, found {place!r}")
         place[path[-1]] = value
         if origin:
             self.origins[path] = origin
@@ -69,9 +76,12 @@ class Draft:
 
     def terms(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield path and value of each term of each observation."""
-        for name, observation in (self.find("observations") or {}).items():
-            for i, term in enumerate([] if name == TODO else observation.get("terms", [])):
-                yield ("observations", name, "terms", i), term
+        observations = self.find("observations")
+        for name in observations if isinstance(observations, dict) else ():
+            path: Path = ("observations", name, "terms")
+            terms = self.find(path)
+            for i, term in enumerate(terms if isinstance(terms, list) else ()):
+                yield (*path, i), term
 
     def complete(self) -> None:
         """Bring the values into the contract's order and ask for what it requires."""

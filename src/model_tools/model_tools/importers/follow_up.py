@@ -18,7 +18,8 @@ def ask_what_follows(draft: Draft) -> None:
         draft.ask("velocity_command.min", "lowest vx, vy in m/s and yaw rate in rad/s in training")
         draft.ask("velocity_command.max", "highest vx, vy in m/s and yaw rate in rad/s in training")
     has_imu = any(TERMS[name].field in _OF_IMU for name in names if name in TERMS)
-    if has_imu and "max_tilt_rad" not in (draft.find("safety") or {}):
+    safety = draft.find("safety")
+    if has_imu and not (isinstance(safety, dict) and "max_tilt_rad" in safety):
         draft.ask("safety.max_tilt_rad", "largest angle between the body's up and the world's, "
                   "rad; null for a robot without IMU")
     for path, term in terms:

@@ -37,8 +37,9 @@ def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]
             named `<x>_in` and `<x>_out`.
 
     Raises:
-        ToolError: The batch is fixed at more than one.
+        ToolError: The batch is fixed at more than one, or weights are not finite.
     """
+    model.require_finite()
     draft.model_file = model.path
     for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         for name, tensor in tensors.items():

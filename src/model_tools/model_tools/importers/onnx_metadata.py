@@ -102,7 +102,7 @@ def _list(value: Node) -> Node:
 def _json(value: Node) -> Node:
     try:
         return Node(value.file, json.loads(value.text()), value.key)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise value.wrong(f"JSON ({error})") from error
 
 

@@ -3,7 +3,6 @@
 """What `model_tools export` needs before it needs PyTorch."""
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,18 +10,6 @@ import pytest
 
 from model_tools.commands import export
 from model_tools.errors import ToolError
-
-HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "rich", "numpy", "mujoco", "matplotlib")
-
-
-def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import argparse, sys; from model_tools.commands import export\n"
-        "parser = argparse.ArgumentParser(); export.add_arguments(parser); parser.format_help()\n"
-        f"print(*[name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == []
 
 
 def test_without_pytorch_the_ways_to_it_are_named(

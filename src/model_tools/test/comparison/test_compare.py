@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -253,9 +251,10 @@ def test_walks_are_in_the_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "message"), [
-    ("2", "walks longer than the 2 s in which a robot settles, found 2 s"),
+    ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
     ("nan", "found nan s"),
-    ("5", "each joint of the policy once, found missing: hip, knee"),
+    ("inf", "and with an end, found inf s"),
+    ("5", "reference: expected each joint of the policy once, found missing: hip, knee"),
 ])  # fmt: skip
 def test_walks_that_cannot_be_are_refused(
     reference: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
@@ -291,10 +290,36 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert cli.main([*arguments, "--force"]) == 0
 
 
-def test_asking_for_help_loads_no_heavy_package() -> None:
-    code = ("import sys; from model_tools.commands import compare, compile; "
-            "print(*{'onnx', 'onnxruntime', 'mujoco', 'matplotlib', 'torch', 'rich'} "
-            "& sys.modules.keys())")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = cli.main(["compare", str(reference), str(reference), "--output", str(reference)])
 
-    assert done.stdout.strip() == ""
+    assert status == 1
+    assert capsys.readouterr().out == ""
+
+
+def infinite_knee(arrays: dict[str, Any]) -> None:
+    arrays["b1"][1] = np.inf
+
+
+def infinite(arrays: dict[str, Any]) -> None:
+    arrays["b1"][:] = np.inf
+
+
+@pytest.mark.parametrize("edit", [nan_knee, infinite_knee, infinite])
+@pytest.mark.parametrize("broken_first", [False, True])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_outputs_that_are_not_finite_fail_and_are_reported(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    edit: Callable[[dict[str, Any]], None], broken_first: bool,
+) -> None:
+    folders = [str(reference), str(make_bundle(tmp_path / "broken", edit=edit))]
+    folders = folders[::-1] if broken_first else folders
+
+    status = cli.main(["compare", *folders, "--output", str(tmp_path / "report")])
+
+    assert status == 1
+    assert re.search("broken.*mean absolute error: expected at most 1e-05, found (nan|inf)",
+                     caplog.text)
+    assert (tmp_path / "report" / "comparison.html").is_file()

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from model_tools import cli
 from model_tools.commands import compile as compile_command
 from model_tools.compilers.compiled_bundle import Request, compile_bundle
+from model_tools.compilers.onnx import quantise
 from model_tools.compilers.samples import hash_of
 from model_tools.errors import ToolError
 from model_tools.rows import Rows, play
@@ -57,6 +59,20 @@ def outputs(bundle: Bundle, obs: F32) -> F32:
         return np.asarray(play(backend, rows, bundle.contract.state)["actions"], np.float32)
     finally:
         backend.close()
+
+
+def save_gru(file: Path) -> None:
+    """Save a GRU of 4 units and a layer after it, from obs [1, 1, 6] to actions [1, 1, 1, 2]."""
+    random = np.random.default_rng(0)
+    constants = [onnx.numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+                 for name, shape in {"w": (1, 12, 6), "r": (1, 12, 4), "out": (4, 2)}.items()]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+              for name, shape in {"obs": (1, 1, 6), "actions": (1, 1, 1, 2)}.items()]
+    nodes = [helper.make_node("GRU", ["obs", "w", "r"], ["y"], hidden_size=4),
+             helper.make_node("MatMul", ["y", "out"], ["actions"])]
+    graph = helper.make_graph(nodes, "gru", values[:1], values[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              str(file))
 
 
 @pytest.mark.parametrize(("precision", "calibrated", "tolerance"),
@@ -123,6 +139,16 @@ def test_weights_are_symmetric_int8_with_a_scale_per_channel(compiled: Compile) 
         stem = name.removesuffix("_quantized")
         assert constants[f"{stem}_scale"].size == int8[name].shape[1]
         assert not constants[f"{stem}_zero_point"].any()
+
+
+def test_layers_that_stay_in_float32_are_said(tmp_path: Path) -> None:
+    """ONNX Runtime has no Q/DQ form of recurrent layers."""
+    save_gru(tmp_path / "gru.onnx")
+    rows = np.random.default_rng(0).normal(size=(40, 1, 6)).astype(np.float32)
+
+    how = quantise(tmp_path / "gru.onnx", tmp_path / "int8.onnx", {"obs": rows})
+
+    assert "weights per channel (GRU in float32), activations" in how
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])
@@ -208,6 +234,18 @@ def test_only_the_reference_model_is_compiled(compiled: Compile, tmp_path: Path)
 
     with pytest.raises(ToolError, match="artifact onnx in fp32, found int8"):
         compiled(bundle=tmp_path / "made", output=tmp_path / "twice")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_weights_that_are_not_finite_are_not_compiled(
+    compiled: Compile, rows: Path, tmp_path: Path, precision: str
+) -> None:
+    """Back ends give numbers for some of them, which look like a policy."""
+    source = make_bundle(tmp_path / "diverged", edit=lambda arrays: arrays["w0"].fill(np.inf))
+
+    with pytest.raises(ToolError, match="w0: expected finite weights"):
+        compiled(precision, rows if precision == "int8" else None, bundle=source)
+    assert not (tmp_path / "made").exists()
 
 
 def test_an_output_inside_the_bundle_is_refused(compiled: Compile, source: Path) -> None:

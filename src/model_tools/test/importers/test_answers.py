@@ -55,11 +55,25 @@ def test_a_star_answers_for_every_term(draft: Draft) -> None:
         ("observations.input.1.terms[2].scale=1", "expected a place in a list of 2"),
         ("joints.names[*]=1", "expected a place in a list of 0"),
         ("..=1", "expected a key like"),
+        ("joints.damping=@", "expected a key like"),
+        ("joints.damping=@joints.default_position[*]", "expected a key with a value after @"),
+        ("joints.damping=" + "[" * 5000, "--set joints.damping: expected YAML"),
     ],
 )
 def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str, message: str) -> None:
     with pytest.raises(ToolError, match=message):
         answer_all(draft, [given])
+
+
+def test_a_copy_does_not_change_with_what_it_was_taken_from(draft: Draft) -> None:
+    answer_all(draft, ["observations.b.terms=@observations.input.1.terms"])
+    answer_all(draft, ["observations.b.terms[*].scale=3"])
+    assert draft.find(("observations", "input.1", "terms", 0, "scale")) == todo("?")
+
+
+def test_nothing_cannot_be_dropped(draft: Draft) -> None:
+    with pytest.raises(ToolError, match="expected a key like"):
+        drop(draft, "")
 
 
 def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:

@@ -63,6 +63,7 @@ def test_ranges_of_commands_are_taken_where_a_term_may_read_them(tmp_path: Path)
         ({**COMMAS, "joint_stiffness": "20,40,60"}, "joint_stiffness: expected 2 joints, found 3"),
         ({**COMMAS, "joint_damping": "a,b"}, r"joint_damping\[0\]: expected a number, found 'a'"),
         ({**JSON, "kp": "[20.0, "}, "kp: expected JSON"),
+        ({**JSON, "kp": "[" * 5000}, "kp: expected JSON"),
         ({key: value for key, value in COMMAS.items() if key != "action_scale"},
          "action_scale: expected a value, found no such key"),
         ({**COMMAS, "action_scale": "1,2,3"}, "action_scale: expected one value or 2"),

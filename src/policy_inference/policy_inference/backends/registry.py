@@ -3,10 +3,11 @@
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.load import Bundle
+from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 
 GROUP = "policy_inference.backends"
@@ -18,13 +19,7 @@ def available() -> dict[str, EntryPoint]:
     Raises:
         BackendError: Two installed packages register the same name.
     """
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        known = found.setdefault(entry.name, entry)
-        if known.value != entry.value:
-            raise BackendError(f"backend {entry.name!r} is registered twice, by {_package(known)} "
-                               f"and by {_package(entry)}; uninstall one of the packages")
-    return found
+    return registered(GROUP, "backend", BackendError)
 
 
 def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tuple[str, ...]]:
@@ -57,13 +52,5 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
 def _open(bundle: Bundle, entry: EntryPoint) -> BackendBase:
     _, file = bundle.artifact(entry.name)
     model, contract = bundle.contract.model, bundle.contract
-    try:
-        cls: type[BackendBase] = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BackendError(f"{_package(entry)} does not load: {error}; "
-                           "install a version of the package that fits") from error
+    cls: type[BackendBase] = loaded(entry, BackendError)
     return cls(file, contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs))
-
-
-def _package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name if entry.dist else 'a package'} ({entry.value})"

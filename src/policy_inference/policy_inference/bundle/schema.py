@@ -9,6 +9,7 @@ dict[str, T], dataclasses, `PerJoint` and Optional of each.
 
 import dataclasses
 import re
+import reprlib
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ def load_yaml(path: Path) -> object:
         BundleError: The file is missing, not readable, or not YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
     except FileNotFoundError:
         raise BundleError([Problem(file=str(path), expected="a file", found="nothing")]) from None
     except OSError as error:
@@ -170,8 +171,14 @@ class Found(str):
         """Describe a YAML value in a few characters."""
         if value is None:
             return cls("nothing")
-        text = repr(value)
+        text = _BRIEF.repr(value)
         return cls(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+# Aliases make a few lines of YAML into a value whose whole repr does not end.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict = 3, 20, 20
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 1000
 
 
 def json_schema(cls: type) -> dict[str, Any]:
@@ -251,7 +258,7 @@ _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-class _StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses doubled keys and reads 1e-3 as the number it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -269,7 +276,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 # YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point.
-_StrictLoader.add_implicit_resolver(
+StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command as a whole: light until a verb runs, and tidy however it ends."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from model_tools import cli
+from model_tools.errors import ToolError
+from model_tools.files import new_file
+
+HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "mujoco", "matplotlib", "rosbags", "pandas",
+         "scipy", "rich", "numpy")
+Run = Callable[[Callable[[], int]], int]
+
+
+@pytest.mark.parametrize("args", [["--help"], *([verb, "--help"] for verb in cli.COMMANDS)],
+                         ids=" ".join)  # fmt: skip
+def test_help_loads_nothing_heavy(args: list[str]) -> None:
+    code = ("import sys\nfrom model_tools import cli\n"
+            f"try:\n    cli.main({args})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+            f"print('loaded', [name for name in {HEAVY} if name in sys.modules])\n")
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "usage: model_tools" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with a verb that does this."""
+    def main(does: Callable[[], int]) -> int:
+        command: Any = SimpleNamespace(__doc__="Try.", add_arguments=no_arguments,
+                                       run=lambda _: does())  # fmt: skip
+        monkeypatch.setitem(cli.COMMANDS, "try", command)
+        return cli.main(["try"])
+
+    return main
+
+
+def no_arguments(_: argparse.ArgumentParser) -> None:
+    """Declare nothing."""
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (ToolError("x: expected y, found z"), "x: expected y, found z"),
+    (OSError(errno.ENOSPC, "No space left on device", "/out"),
+     "/out: expected one that can be read or written, found: No space left on device"),
+    (OSError(errno.ENOSPC, "No space left on device"),
+     "expected files that can be read and written, found: [Errno 28] No space left on device"),
+])  # fmt: skip
+def test_an_error_that_a_user_can_mend_is_one_line(
+    run: Run, error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> int:
+        raise error
+
+    assert run(fail) == 1
+    assert caplog.messages == [f"model_tools try: {words}"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_verb_that_is_interrupted_leaves_nothing_behind(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, status: int
+) -> None:
+    def written_halfway() -> int:
+        with new_file(tmp_path / "out") as growing:
+            growing.write_text("half")
+            os.kill(os.getpid(), number)
+        return 0
+
+    before = signal.getsignal(number)
+    assert run(written_halfway) == status
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.messages == ["model_tools try: interrupted; nothing was left half-written"]
+    assert signal.getsignal(number) is before
+
+
+def test_what_a_library_makes_of_an_interruption_is_one_still(run: Run) -> None:
+    def swallowed() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise ImportError("could not import datetime") from error
+        return 0
+
+    assert run(swallowed) == 143
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(run: Run) -> None:
+    def fault() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(fault)
