@@ -26,7 +26,7 @@ setup-torch: setup  ## PyTorch beside that, in .venv-torch
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
 # Apart, because each package has a folder `test`.
-	@$(IN_WORKSPACE) for part in src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools conftest.py"; do \
+	@$(IN_WORKSPACE) for part in src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 

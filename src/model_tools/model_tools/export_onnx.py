@@ -16,12 +16,13 @@ from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
 from model_tools.export_config import ExportConfig
 from model_tools.files import new_file
+from model_tools.onnx_model import CHECKPOINT_SHA256
 from model_tools.parity import Difference, difference, random_rows, read_rows
 from model_tools.portable import refuse_custom_operators, simplified
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 
-PRODUCER, STATS_FILE = "model_tools", "obs_stats.npz"
+PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 SEVERAL = 5
 """Robots at once with which a free batch axis is tried."""
 
@@ -74,7 +75,7 @@ def export(request: Request) -> Exported:
     model = make_model(
         policy, obs_dim=config.obs_dim, opset=request.opset, dynamic_batch=request.dynamic_batch,
         metadata={"checkpoint": request.checkpoint.name, "format": policy.format,
-                  "checkpoint_sha256": sha256_of(request.checkpoint)},
+                  CHECKPOINT_SHA256: sha256_of(request.checkpoint)},
     )  # fmt: skip
     rows = [random_rows(*policy.usual_obs(config.obs_dim)), *given]
     differences = prove(policy, model, rows, dynamic_batch=request.dynamic_batch)

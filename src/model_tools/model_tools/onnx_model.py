@@ -20,6 +20,8 @@ from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import Tensor
 
 DYNAMIC = -1
+CHECKPOINT_SHA256 = "checkpoint_sha256"
+"""Metadata: what `export` made the model of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from model_tools.errors import ToolError
 from model_tools.importers.draft import Draft
-from model_tools.onnx_model import DYNAMIC, ModelTensor, OnnxModel
+from model_tools.onnx_model import CHECKPOINT_SHA256, DYNAMIC, ModelTensor, OnnxModel
 
 MODEL_FILE = "policy.onnx"
 _ACTION_OUTPUTS = ("actions", "action")
@@ -48,6 +48,8 @@ def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]
               {"file": MODEL_FILE, "sha256": model.sha256, "precision": model.precision})
     if model.producer:
         draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
+    if checkpoint := model.metadata.get(CHECKPOINT_SHA256):
+        draft.put("provenance.checkpoint_sha256", checkpoint, f"from {model.path.name}")
     pairs = [*_named_pairs(model), *feedback]
     if pairs:
         draft.put("state", [{"input": into, "output": out} for into, out in pairs],

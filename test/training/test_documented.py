@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What users copy: the README's way from checkpoint to walking robot, and the workflow for CI."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from policy_inference.bundle.load import load_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADING = "## Your own policy: from a checkpoint to a walking robot"
+SET_UP = ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
+"""Done by `make test-torch`, which runs this test."""
+
+
+def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in the checkout, as the shell does that runs the tests."""
+    # ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
+    inherited = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    return subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=ROOT, text=True,
+                          env=inherited | variables, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)  # fmt: skip
+
+
+def readme_lines() -> Iterator[str]:
+    """Yield the commands of the section, without their comments."""
+    section = (ROOT / "README.md").read_text("utf-8").partition(HEADING)[2]
+    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    for line in block[1].splitlines():
+        command = line.partition("#")[0].strip()
+        if command:
+            yield command
+
+
+def test_the_way_of_the_readme_leads_from_a_checkpoint_to_a_walking_robot(tmp_path: Path) -> None:
+    first, second, *commands = readme_lines()
+    assert [first, second] == SET_UP
+    for command in commands:
+        done = in_shell(command.replace("out/my", str(tmp_path)))
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text("utf-8"))
+    assert summary["falls"] == 0
+    assert summary["distance_m"] > 5.0
+    reported = load_bundle(tmp_path / "bundle_int8").contract.reports["onnx"]
+    assert json.loads((tmp_path / "bundle_int8" / reported.file).read_text("utf-8"))["artifacts"]
+
+
+def test_the_imported_contract_is_the_one_that_ships(tmp_path: Path) -> None:
+    model = ROOT / "config" / "bundles" / "lite3_walk" / "policy.onnx"
+    example = "examples/lite3_walk"
+    done = in_shell(f"model_tools import {example}/io_descriptor.yaml --model {model} "
+                    f"--answers {example}/answers.yaml --output {tmp_path}/bundle")
+    assert done.returncode == 0, done.stdout
+    ours = load_bundle(model.parent).contract
+    imported = load_bundle(tmp_path / "bundle").contract
+    assert imported.rate_hz == ours.rate_hz
+    assert imported.joints.names == ours.joints.names
+    assert imported.model.inputs == ours.model.inputs
+    assert imported.model.outputs == ours.model.outputs
+    assert imported.observations == ours.observations
+    assert imported.velocity_command == ours.velocity_command
+
+
+def workflow(output: Path, **variables: str) -> list[tuple[str, subprocess.CompletedProcess[str]]]:
+    """Run the steps in order until one fails."""
+    file = yaml.safe_load((ROOT / ".github" / "workflows" / "policy.yml").read_text("utf-8"))
+    (job,) = file["jobs"].values()
+    given = {**file["env"], "OUTPUT": str(output), **variables}
+    done = list[tuple[str, subprocess.CompletedProcess[str]]]()
+    for step in job["steps"]:
+        if "run" in step and step["run"] != 'make -C "$SUITE" setup-torch':
+            done.append((step["name"], in_shell(step["run"], **given)))
+            if done[-1][1].returncode:
+                break
+    return done
+
+
+def test_the_workflow_takes_our_policy_to_a_proven_bundle(tmp_path: Path) -> None:
+    steps = workflow(tmp_path / "policy")
+    assert [name for name, _ in steps] == ["Export", "Calibrate", "Compile", "Compare"]
+    assert steps[-1][1].returncode == 0, steps[-1][1].stdout
+    assert (tmp_path / "policy" / "report" / "comparison.html").is_file()
+
+
+def test_the_workflow_fails_where_a_limit_does_not_hold(tmp_path: Path) -> None:
+    answers = (ROOT / "examples" / "lite3_walk" / "answers.yaml").read_text("utf-8")
+    strict = tmp_path / "answers.yaml"
+    strict.write_text(f"{answers}limits.onnx.closed_loop.standing_action_change: 1.0e-9\n", "utf-8")
+    steps = workflow(tmp_path / "policy", ANSWERS=str(strict))
+    name, last = steps[-1]
+    assert name == "Compare"
+    assert last.returncode == 1
+    assert "int8: mean |action change|, standing: expected at most 1e-09" in last.stdout
+
+
+@pytest.mark.parametrize("name", ["RUN", "ANSWERS", "CHECKPOINT", "NETWORK"])
+def test_the_workflow_says_which_file_is_missing(tmp_path: Path, name: str) -> None:
+    (_, done), *others = workflow(tmp_path / "policy", **{name: str(tmp_path / "nowhere")})
+    assert not others
+    assert done.returncode == 1
+    assert f"{tmp_path / 'nowhere'}: expected" in done.stdout
