@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
-from model_tools import export_onnx
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.completion.complete import Completion
 from model_tools.completion.complete import make_bundle as make_whole
 from model_tools.completion.simulated import simulated
 from model_tools.contract_text import remove_section, set_section
-from model_tools.export_config import ExportConfig
+from model_tools.exporting.export import Request
+from model_tools.exporting.export import export as export_checkpoint
 from model_tools.files import new_file
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
@@ -48,7 +49,7 @@ def export(run: Path) -> None:
         PolicyError: What was made is not the same function.
         OSError: It cannot be written.
     """
-    export_onnx.export(export_onnx.Request(
+    export_checkpoint(Request(
         checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET,
     ))  # fmt: skip
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 import torch
 
-from model_tools.export_config import read_config
-from model_tools.export_onnx import Request
-from model_tools.export_onnx import export as export_checkpoint
+from model_tools.checkpoints.config import read_config
+from model_tools.exporting.export import Request
+from model_tools.exporting.export import export as export_checkpoint
 from policy_inference.bundle.load import load_bundle
 
 from .exporting import Exporter, run

@@ -16,8 +16,8 @@ from model_tools.checkpoints.checks import (
     refuse_not_plain,
     require_normaliser,
 )
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.statistics import Statistics, find_statistics
-from model_tools.export_config import ExportConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

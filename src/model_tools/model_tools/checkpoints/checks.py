@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.search import may_be_actor
 from model_tools.checkpoints.statistics import Statistics
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
 
 SHOWN = 8
 

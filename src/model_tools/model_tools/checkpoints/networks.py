@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model_tools.export_config import Activation, Recurrent
+from model_tools.checkpoints.config import Activation, Recurrent
 
 ACTIVATIONS: dict[Activation, type] = {
     "elu": nn.ELU, "gelu": nn.GELU, "identity": nn.Identity, "leaky_relu": nn.LeakyReLU,

@@ -14,11 +14,11 @@ import torch
 
 from model_tools.checkpoints import torchscript
 from model_tools.checkpoints.actor import Actor, find_actor
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.formats import read_tensors
 from model_tools.checkpoints.load import load
 from model_tools.checkpoints.statistics import Statistics
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
 from policy_inference.interfaces import F32
 
 Step = Callable[[F32], F32]

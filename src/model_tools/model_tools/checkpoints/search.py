@@ -11,6 +11,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from model_tools.checkpoints import networks
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.layers import (
     Shape,
     Stack,
@@ -20,7 +21,6 @@ from model_tools.checkpoints.layers import (
 )
 from model_tools.checkpoints.names import Role, role
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
 
 T = TypeVar("T")
 

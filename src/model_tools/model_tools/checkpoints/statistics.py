@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.names import WORDS, Role, words
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
 from policy_inference.interfaces import F32
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from model_tools.checkpoints.actor import Actor, find_actor
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.networks import Normaliser, Policy
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
 
 NAME = "TorchScript"
 STATE = ("hidden_state", "cell_state")

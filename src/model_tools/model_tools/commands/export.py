@@ -43,9 +43,9 @@ def run(given: argparse.Namespace) -> int:
         OSError: A file cannot be read or written.
     """
     require_torch()
-    from model_tools.export_config import read_config
-    from model_tools.export_onnx import Request, export
-    from model_tools.export_report import show
+    from model_tools.checkpoints.config import read_config
+    from model_tools.exporting.export import Request, export
+    from model_tools.exporting.report import show
 
     config = read_config(given.config)
     names = ("checkpoint", "output", "opset", "dynamic_batch", "check", "trust_code", "force")

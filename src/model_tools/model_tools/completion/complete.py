@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.completion.drawn import drawn
-from model_tools.completion.golden import GOLDEN_FILE, check_golden, write_golden
+from model_tools.completion.golden import GOLDEN_FILE, write_golden
 from model_tools.completion.nominal import check_guard, measure_nominal
+from model_tools.completion.replayed import replayed
 from model_tools.completion.runs import Measured
 from model_tools.contract_text import set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_file, new_folder
 from model_tools.row_files import save_rows
-from model_tools.rows import Rows
+from model_tools.rows import Rows, golden_rows
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
     Bundle,
@@ -116,7 +117,8 @@ def complete(folder: Path, completion: Completion) -> None:
             check_guard(load_bundle(folder).contract, measured)
             if rows_file is not None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
-    check_golden(load_bundle(folder))
+    whole = load_bundle(folder)
+    replayed(whole, golden_rows(whole))
 
 
 @contextmanager

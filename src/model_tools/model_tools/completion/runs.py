@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from model_tools.completion.replayed import replayed
 from model_tools.errors import ToolError
-from model_tools.parity import between
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows, play
-from policy_inference.backends.registry import open_backend
+from model_tools.rows import Rows
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import F64
 
@@ -59,25 +57,7 @@ def recorded(bundle: Bundle, file: Path, topics: Mapping[str, str] | None = None
         raise ToolError(f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
                         f"{len(bundle.contract.joints.names)}], since the torque that targets ask "
                         "for depends on them, found none; record them, or give a bag")
-    whole, ends = _whole(bundle, rows), [0, *rows.breaks, len(rows)]
+    whole, ends = replayed(bundle, rows), [0, *rows.breaks, len(rows)]
     return Measured(source=f"{file.name}, {len(rows)} ticks",
                     runs=[HealthyRun(rows=whole.part(first, end), begin=None)
                           for first, end in pairwise(ends)])
-
-
-def _whole(bundle: Bundle, rows: Rows) -> Rows:
-    """Add what the model made of the rows, which must be what was recorded of it."""
-    contract = bundle.contract
-    backend, _ = open_backend(bundle, ["onnx"])
-    try:
-        played = play(backend, rows, contract.state)
-    finally:
-        backend.close()
-    for name, said in rows.outputs.items():
-        difference = between(played[name], said)
-        if difference:
-            raise ToolError(f"{rows.source}: {name}: expected the outputs of the bundle's model, "
-                            f"found a difference of {difference}; the rollout is another policy's")
-    model = contract.model
-    return dataclasses.replace(rows, inputs={name: played[name] for name in model.inputs},
-                               outputs={name: played[name] for name in model.outputs})

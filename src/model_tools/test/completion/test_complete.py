@@ -98,7 +98,7 @@ def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: P
     arrays["action"] = arrays["action"] + 1e-3
     with (tmp_path / "golden.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    with pytest.raises(PolicyError, match="action: expected the model's outputs"):
+    with pytest.raises(PolicyError, match="golden rows: action: expected the outputs"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(golden=tmp_path / "golden.npz"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contract", "golden.npz"]

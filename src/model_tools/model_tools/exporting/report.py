@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.policy import CheckpointPolicy
-from model_tools.export_config import ExportConfig
-from model_tools.export_onnx import Exported
+from model_tools.exporting.export import Exported
 from policy_inference.bundle.load import sha256_of
 
 NORMALISERS = {"bake": "in the model", "keep": "kept beside the model", "none": "left out"}

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from model_tools.errors import ToolError
-from model_tools.portable import refuse_custom_operators, simplified
+from model_tools.exporting.portable import refuse_custom_operators, simplified
 
 
 def model(*nodes: onnx.NodeProto) -> onnx.ModelProto:

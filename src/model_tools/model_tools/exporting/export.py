@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.policy import CheckpointPolicy, read_policy
 from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
-from model_tools.export_config import ExportConfig
+from model_tools.exporting.portable import refuse_custom_operators, simplified
 from model_tools.files import new_file
 from model_tools.onnx_model import CHECKPOINT_SHA256
 from model_tools.parity import Difference, difference, random_rows, read_rows
-from model_tools.portable import refuse_custom_operators, simplified
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from model_tools.checkpoints.config import Recurrent, read_config
 from model_tools.errors import ToolError
-from model_tools.export_config import Recurrent, read_config
 from policy_inference.errors import BundleError
 
 EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh\n"
