@@ -32,8 +32,9 @@ setup(
         "setuptools", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime", "onnxsim",
         "protobuf", "PyYAML", "rich", "rosbags", "safetensors",
     ],
-    # torch: only to read checkpoints. test: with it, `colcon test` runs pytest.
-    extras_require={"torch": ["torch"], "test": ["pytest"]},
+    # torch: only to read checkpoints; from 2.6 on without running code in them. test: with it,
+    # `colcon test` runs pytest.
+    extras_require={"torch": ["torch>=2.6"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

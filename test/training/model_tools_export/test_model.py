@@ -58,7 +58,7 @@ def test_the_model_names_its_checkpoint(export: Exporter) -> None:
     model = onnx.load(export(layouts.state_dict()[0], CONFIG))
     found = {entry.key: entry.value for entry in model.metadata_props}
     checkpoint = (export.folder / "checkpoint.pt").read_bytes()
-    assert model.producer_name == "model_tools"
+    assert model.producer_name == "model_tools with torch"
     assert found == {"checkpoint": "checkpoint.pt", "format": "state dict",
                      "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest()}
 

@@ -19,14 +19,16 @@ TARGETS = {
     "joint_effort_targets": "effort",
 }
 _JOINT_TERMS = {"state/joint/position": "joint_pos", "state/joint/velocity": "joint_vel"}
-_VECTORS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
-    "state/body/angular_velocity": ("base_ang_vel", (("x", "y", "z"),)),
-    "state/body/linear_velocity": ("base_lin_vel", (("x", "y", "z"),)),
-    "command/body/velocity": ("velocity_command", (("lin_vel_x", "lin_vel_y", "ang_vel_z"),)),
-    "state/body/rotation": ("base_quat_xyzw", (("x", "y", "z", "w"), ("qx", "qy", "qz", "qw"))),
-}
-"""Term and the orders of elements that it has, by kind."""
-_NEEDS_NAMES = ("state/body/rotation",)
+_VECTORS: dict[str, dict[tuple[str, ...], str]] = {
+    "state/body/angular_velocity": {("x", "y", "z"): "base_ang_vel"},
+    "state/body/linear_velocity": {("x", "y", "z"): "base_lin_vel"},
+    "command/body/velocity": {("lin_vel_x", "lin_vel_y", "ang_vel_z"): "velocity_command"},
+    "state/body/rotation": {
+        ("x", "y", "z", "w"): "base_quat_xyzw", ("qx", "qy", "qz", "qw"): "base_quat_xyzw",
+        ("w", "x", "y", "z"): "base_quat_wxyz", ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
+    },
+}  # fmt: skip
+"""Terms by the order of their elements, by kind."""
 
 
 def elements(tensor: Node) -> list[str]:
@@ -62,14 +64,14 @@ def _joint_term(draft: Draft, kind: str, joints: Sequence[str]) -> dict[str, Any
 
 
 def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
-    term, orders = _VECTORS[kind]
-    order = tuple(name.lower() for name in elements(tensor))
-    if order in orders or (not order and kind not in _NEEDS_NAMES):
-        return {"term": term}
+    terms, order = _VECTORS[kind], tuple(name.lower() for name in elements(tensor))
+    known = list(dict.fromkeys(terms.values()))
+    if order in terms or (not order and len(known) == 1):
+        return {"term": terms.get(order, known[0])}
     if not order:
-        return {"term": todo(f"{term}, if that is the order of its values; else external, with "
-                             "topic and size")}
-    return _external(draft, tensor, f"in the order {', '.join(order)}, which is not that of {term}")
+        return {"term": todo(f"{' or '.join(known)}, by the order of its values")}
+    return _external(draft, tensor, f"in the order {', '.join(order)}, which is not that of "
+                     f"{' or '.join(known)}")
 
 
 def _external(draft: Draft, tensor: Node, reason: str) -> dict[str, Any]:

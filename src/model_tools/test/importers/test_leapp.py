@@ -61,7 +61,8 @@ def test_feedback_of_another_output_is_a_recurrent_state(
 @pytest.mark.parametrize(
     ("order", "entry"),
     [
-        (["w", "x", "y", "z"], {"term": "external", "topic": "rotation", "size": 4}),
+        (["w", "x", "y", "z"], {"term": "base_quat_wxyz"}),
+        (["z", "y", "x", "w"], {"term": "external", "topic": "rotation", "size": 4}),
         (["qx", "qy", "qz", "qw"], {"term": "base_quat_xyzw"}),
     ],
 )

@@ -144,8 +144,6 @@ def test_leapp_gives_the_recorded_actions_and_targets_from_raw_sensors(
     with imported(request, tmp_path / "lite3") as (state, policy, backend):
         for row in range(0, 4000, 16):
             sense(state, recording, row)
-            # Its quaternion is w, x, y, z: a vector that comes from outside.
-            state["external:base_quat"][:] = recording["quat_wxyz"][row]
             backend.inputs["last_action"][0] = previous[row]
             assert policy.infer()
             action = backend.outputs["actions"][0].astype(np.float64)

@@ -26,6 +26,8 @@ class TermSpec:
     """Number of values, or what they are counted by."""
     minus_default: bool = False
     """Whether the default position is subtracted."""
+    order: tuple[int, ...] | None = None
+    """Places of the values in the field, where the term has them in another order."""
     doc: str
 
 
@@ -33,6 +35,9 @@ TERMS: dict[str, TermSpec] = {
     "base_ang_vel": TermSpec(field="ang_vel_body", size=3, doc="Angular velocity, body, rad/s"),
     "base_lin_vel": TermSpec(field="lin_vel_body", size=3, doc="Linear velocity, body, m/s"),
     "base_quat_xyzw": TermSpec(field="quat_xyzw", size=4, doc="Rotation body to world, x y z w"),
+    "base_quat_wxyz": TermSpec(
+        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Rotation body to world, w x y z"
+    ),
     "projected_gravity": TermSpec(
         field="gravity_body", size=3, doc="Direction of gravity, body; upright is 0, 0, -1"
     ),

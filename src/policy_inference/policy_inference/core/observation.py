@@ -152,7 +152,7 @@ def _columns(
     spec = TERMS[term.term]
     names = term_names(term, spec, contract)
     start = state.slices[field_name(term)].start
-    places = np.arange(len(names))
+    places = np.array(spec.order or range(len(names)))
     offset: F64 = np.zeros(len(names))
     if spec.size == "joints":
         places = np.array([contract.joints.names.index(name) for name in names])

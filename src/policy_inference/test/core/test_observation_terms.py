@@ -61,6 +61,7 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "base_ang_vel"}, [0.5, -1.5, 2.5]),
     ({"term": "base_lin_vel"}, [0.7, 0.8, -0.9]),
     ({"term": "base_quat_xyzw"}, QUAT),
+    ({"term": "base_quat_wxyz"}, [QUAT[3], *QUAT[:3]]),
     ({"term": "projected_gravity"},
      [-math.sin(0.4), -math.cos(0.4) * math.sin(0.3), -math.cos(0.4) * math.cos(0.3)]),
     ({"term": "velocity_command"}, [0.4, -0.3, 0.2]),
