@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend does alike: fixed arrays, the check of tensors, warm-up, one `close`."""
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,37 +23,65 @@ class BackendBase(ABC):
 
     name: str
     holds_gil = False
-    """Whether the runtime keeps Python's lock while it runs."""
+    """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    builds_from: str | None = None
+    """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    options: Mapping[str, str] = {}
+    """What can be set, and what it means; values are texts, which `_open` reads."""
     warm_up_runs = 100
     """First runs of most runtimes are slow: they allocate, pick kernels, fill caches."""
 
     def __init__(
-        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-    ) -> None:
+        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
+        precision: str = "fp32", target: str | None = None,
+        options: Mapping[str, str] | None = None,
+        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
+    ) -> None:  # fmt: skip
         """Open the model and run it a few times on zeros.
 
         Args:
             file: Model file of this backend, hash already verified.
             inputs: Inputs that the contract states.
             outputs: Outputs that the contract states.
+            precision: Of the file, as the contract states it.
+            target: Chip or GPU that the file was compiled for.
+            options: Values by name, among `options` of the class.
+            place: Makes the array of a tensor, inputs first.
 
         Raises:
-            BackendError: Package, library or device is missing, the file does not load, or its
-                tensors are not those of the contract.
+            BackendError: Package, library or device is missing, the file does not load, its
+                tensors are not those of the contract, or an option is unknown.
         """
         self._closed = False
+        self._precision, self._target, self._given = precision, target, dict(options or {})
         try:
+            self._check_options()
             found_inputs, found_outputs, self.details = self._open(file)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
-            self.inputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in inputs}
-            self.outputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in outputs}
+            self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
+            self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
         except BaseException:
             self.close()
             raise
+
+    def _check_options(self) -> None:
+        unknown = ", ".join(sorted(set(self._given) - set(self.options)))
+        if unknown:
+            raise BackendError(f"{self.name}: expected options among "
+                               f"{', '.join(self.options) or 'none'}, found {unknown}")
+
+    @classmethod
+    def interpreter(cls) -> str:
+        """Return the Python that has the runtime; another than this one means a child process.
+
+        Raises:
+            BackendError: It is not there.
+        """
+        return sys.executable
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.

@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.child import ChildBackend
 from policy_inference.bundle.load import Bundle
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 
 GROUP = "policy_inference.backends"
+Options = Mapping[str, Mapping[str, str]]
 
 
 def available() -> dict[str, EntryPoint]:
@@ -22,8 +26,32 @@ def available() -> dict[str, EntryPoint]:
     return registered(GROUP, "backend", BackendError)
 
 
-def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tuple[str, ...]]:
+def parse_options(texts: Iterable[str]) -> Options:
+    """Return the options `BACKEND.OPTION=VALUE` by backend, such as `rknn.core_mask=0_1`.
+
+    Raises:
+        BackendError: A text is no such thing.
+    """
+    options = dict[str, dict[str, str]]()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        backend, dot, option = name.partition(".")
+        if not (equals and dot and backend and option):
+            raise BackendError("backend options: expected BACKEND.OPTION=VALUE, such as "
+                               f"rknn.core_mask=0_1, found {text!r}")
+        options.setdefault(backend, {})[option] = value
+    return options
+
+
+def open_backend(
+    bundle: Bundle, names: Sequence[str], options: Options | None = None
+) -> tuple[BackendBase, tuple[str, ...]]:
     """Open the bundle's model with the first backend of the list that works.
+
+    Args:
+        bundle: Has the models.
+        names: Of the backends, the preferred one first.
+        options: Values of their options, by backend.
 
     Returns:
         The backend, and a line for each one before it in the list that says why it did not open.
@@ -41,7 +69,7 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
                            f"for {', '.join(bundle.contract.model.artifacts)}")
     for name in names:
         try:
-            return _open(bundle, known[name]), tuple(reasons)
+            return _open(bundle, known[name], (options or {}).get(name, {})), tuple(reasons)
         except BackendError as error:
             if len(names) == 1:
                 raise
@@ -49,8 +77,13 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
-def _open(bundle: Bundle, entry: EntryPoint) -> BackendBase:
-    _, file = bundle.artifact(entry.name)
-    model, contract = bundle.contract.model, bundle.contract
+def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    return cls(file, contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs))
+    built = entry.name not in bundle.contract.model.artifacts and cls.builds_from
+    artifact, file = bundle.artifact(built or entry.name)
+    model, contract = bundle.contract.model, bundle.contract
+    inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
+    apart = cls.holds_gil or cls.interpreter() != sys.executable
+    opened = partial(ChildBackend, cls) if apart else cls
+    return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
+                  options=options)  # fmt: skip

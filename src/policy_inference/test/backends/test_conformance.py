@@ -2,23 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite over every backend of this package."""
 
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 
 import pytest
 
+from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 
 from .case import BackendCase
 from .conformance import BackendConformance
 
-CASES = {
-    "onnx": BackendCase(
-        load=lambda: OnnxBackend,
-        package="onnxruntime",
-        dtypes=("float32", "float16", "int64", "int32"),
-    ),
-}
+ONNX = BackendCase(
+    load=lambda: OnnxBackend,
+    package="onnxruntime",
+    dtypes=("float32", "float16", "int64", "int32"),
+)
+CASES = {"onnx": ONNX}
+# Any backend may run in a process of its own.
+IN_CHILD = replace(ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True)
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
@@ -30,10 +34,12 @@ def test_every_backend_of_the_package_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
-    assert CASES[name].load().name == name
+    (entry,) = entry_points(group=GROUP, name=name)
+
+    assert entry.load().name == name
 
 
 class TestConformance(BackendConformance):
-    @pytest.fixture(params=CASES)
+    @pytest.fixture(params=[*CASES, "onnx in a child"])
     def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return CASES[request.param]
+        return CASES.get(request.param, IN_CHILD)
