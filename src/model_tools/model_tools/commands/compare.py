@@ -16,7 +16,7 @@ import logging
 from contextlib import nullcontext
 from pathlib import Path
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_topics
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _log = logging.getLogger("model_tools")

@@ -15,7 +15,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_topics, pair
 
 _log = logging.getLogger("model_tools")
 
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
                              "rosbag2 recording")
     add_topics(parser)
+    parser.add_argument("--option", type=pair, action="append", default=[], metavar="NAME=VALUE",
+                        help="option of the compiler; may be given several times")
     parser.add_argument("--rows", type=int, default=512,
                         help="samples to take, evenly spaced (default 512)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
@@ -42,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
 
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
     bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names},
-                                    topics=dict(given.topic)))
+                                    topics=dict(given.topic), options=dict(given.option)))
     for backend, artifact in bundle.contract.model.artifacts.items():
         if artifact.precision == given.precision:
             _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made, artifact.tool)

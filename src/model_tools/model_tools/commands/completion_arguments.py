@@ -9,7 +9,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_topics
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:

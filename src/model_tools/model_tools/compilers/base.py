@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ class Order:
         target: One of the compiler's; None where it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
+        options: Values by name, among those of the compiler.
     """
 
     model: Path
@@ -33,14 +34,22 @@ class Order:
     precision: str
     target: str | None
     samples: Mapping[str, Tensor] | None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What the contract says of a compiled file: tool with version, and how it was made."""
+    """What the contract says of a compiled file.
+
+    Attributes:
+        tool: Name and version.
+        how: In a sentence.
+        beside: Files of other back ends that were made with it, in the same folder.
+    """
 
     tool: str
     how: str
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Compiler(Protocol):
@@ -51,12 +60,14 @@ class Compiler(Protocol):
         suffix: Of the file that it makes, `.onnx`.
         precisions: Those that it offers, and whether they are calibrated with samples.
         targets: Chips or GPUs to choose from; empty where the file runs on any.
+        options: What can be set, and what it means.
     """
 
     backend: str
     suffix: str
     precisions: Mapping[str, bool]
     targets: tuple[str, ...]
+    options: Mapping[str, str]
 
     def compile(self, order: Order) -> Made:
         """Write `order.output`, and prove as far as this machine can that it opens.

@@ -29,6 +29,7 @@ class OnnxCompiler:
     backend, suffix = "onnx", ".onnx"
     precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
     targets: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
 
     def compile(self, order: Order) -> Made:
         """Write `order.output` and open it.

@@ -128,7 +128,7 @@ def test_a_topic_needs_an_input_and_a_name(
     with pytest.raises(SystemExit, match="2"):
         cli.main(["compare", str(reference), "--topic", given])
 
-    assert f"expected INPUT=TOPIC, found {given!r}" in capsys.readouterr().err
+    assert f"expected NAME=VALUE, found {given!r}" in capsys.readouterr().err
 
 
 def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
