@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.errors import ToolError
+from policy_inference.errors import BundleError, PolicyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,12 +58,28 @@ def new_folder(path: Path, *, marker: str, force: bool = False) -> Iterator[Path
     """
     path = path.resolve()
     _refuse_foreign(path, marker, force)
-    with _scratch(path) as scratch:
+    with _scratch(path) as scratch, _named(scratch / path.name, path):
         growing = scratch / path.name
         growing.mkdir()
         yield growing
         _refuse_foreign(path, marker, force)
         _exchange(path, growing, scratch / f"{path.name}.replaced")
+
+
+@contextmanager
+def _named(growing: Path, path: Path) -> Iterator[None]:
+    """Let errors about what is in the making name the place where it shall be."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError([
+            dataclasses.replace(problem, file=problem.file.replace(str(growing), str(path)))
+            for problem in error.problems
+        ]) from error
+    except PolicyError as error:
+        if str(growing) not in str(error):
+            raise
+        raise ToolError(str(error).replace(str(growing), str(path))) from error
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:

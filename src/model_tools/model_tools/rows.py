@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,15 @@ class Rows:
         source: Where they are from.
         inputs: By model input; a recurrent state that is absent is carried from row to row.
         outputs: What the reference model gave; empty where that was not recorded.
-        joint_pos, joint_vel: As measured [rows, joints], rad, rad/s, in the contract's order; None
-            where they were not recorded.
+        sensed: What was measured, as far as it was recorded [rows, size], by field of
+            `policy_inference.core.state.RobotState`, joints in the contract's order.
         breaks: Rows that do not follow the one before: another run, or ticks are missing.
     """
 
     source: str
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
-    joint_pos: F64 | None = None
-    joint_vel: F64 | None = None
+    sensed: Mapping[str, F64] = field(default_factory=dict)
     breaks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -42,11 +41,9 @@ class Rows:
 
     def part(self, first: int, end: int) -> Rows:
         """Return rows that follow one another, from `first` to before `end`; they are views."""
-        def of(array: F64 | None) -> F64 | None:
-            return None if array is None else array[first:end]
-
         return Rows(
-            source=self.source, joint_pos=of(self.joint_pos), joint_vel=of(self.joint_vel),
+            source=self.source,
+            sensed={name: array[first:end] for name, array in self.sensed.items()},
             inputs={name: array[first:end] for name, array in self.inputs.items()},
             outputs={name: array[first:end] for name, array in self.outputs.items()},
         )  # fmt: skip

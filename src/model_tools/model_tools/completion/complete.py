@@ -5,22 +5,27 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from model_tools.baked import baked_normaliser
 from model_tools.completion.drawn import drawn
 from model_tools.completion.golden import GOLDEN_FILE, write_golden
 from model_tools.completion.nominal import check_guard, measure_nominal
 from model_tools.completion.replayed import replayed
 from model_tools.completion.runs import Measured
-from model_tools.contract_text import set_section
+from model_tools.contract_text import DRAFT_LINE, remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_file, new_folder
-from model_tools.row_files import save_rows
+from model_tools.onnx_model import read_onnx
+from model_tools.row_files import read_rows, save_rows
 from model_tools.rows import Rows, golden_rows
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
@@ -30,8 +35,10 @@ from policy_inference.bundle.load import (
     read_contract,
     sha256_of,
 )
+from policy_inference.errors import PolicyError
 
-REFERENCE = "onnx"
+REFERENCE, FEWEST_GOLDEN = "onnx", 16
+_log = logging.getLogger("model_tools")
 Measure = Callable[[Bundle], Measured]
 
 
@@ -109,9 +116,14 @@ def complete(folder: Path, completion: Completion) -> None:
         PolicyError, OSError: As `make_bundle`.
     """
     bundle = load_bundle(folder)
+    _refuse_double_normalisation(bundle)
     with _rows_file(completion) as rows_file:
         measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
-        _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
+        proven = _is_proven(bundle)
+        if not proven:
+            _drop(bundle, ("reports",) if measured else ("reports", "nominal"))
+        if completion.golden is not None or measured is not None or not proven:
+            _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
         if measured is not None:
             _set(folder, "nominal", measure_nominal(bundle.contract, measured))
             check_guard(load_bundle(folder).contract, measured)
@@ -119,6 +131,43 @@ def complete(folder: Path, completion: Completion) -> None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
     whole = load_bundle(folder)
     replayed(whole, golden_rows(whole))
+    _forget_questions(folder / CONTRACT_FILE)
+
+
+def _forget_questions(contract: Path) -> None:
+    """Remove the line with which a draft asks for answers."""
+    lines = contract.read_text("utf-8").splitlines(keepends=True)
+    contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
+
+
+def _refuse_double_normalisation(bundle: Bundle) -> None:
+    """Raise where the model normalises inside what the contract has normalised already."""
+    _, file = bundle.artifact(REFERENCE)
+    if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
+        raise ToolError(f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the "
+                        f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
+                        "remove `normalisation` from it")
+
+
+def _is_proven(bundle: Bundle) -> bool:
+    """Return whether golden rows show that what the bundle says was measured with this model."""
+    try:
+        replayed(bundle, golden_rows(bundle))
+    except PolicyError:
+        return False
+    return True
+
+
+def _drop(bundle: Bundle, keys: Sequence[str]) -> None:
+    """Remove what may have been measured with another model."""
+    file = bundle.path / CONTRACT_FILE
+    text = before = file.read_text("utf-8")
+    for key in keys:
+        text = remove_section(text, key)
+    if text != before:
+        _log.warning("%s are left out, since no golden rows show that they are of this model",
+                     " and ".join(keys))
+        file.write_text(text, "utf-8")
 
 
 @contextmanager
@@ -136,8 +185,19 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
     if given is None:
         write_golden(file, drawn(load_bundle(folder)) if rows is None else rows)
     else:
+        _check_given(given, load_bundle(folder))
         shutil.copyfile(given, file)
     _set(folder, "model.golden", file_entry(file, folder))
+
+
+def _check_given(golden: Path, bundle: Bundle) -> None:
+    """Raise unless rows differ from each other, and are what the contract makes of the sensors."""
+    rows = read_rows(golden, bundle)
+    different = len(np.unique(np.hstack([array.reshape(len(rows), -1).astype(np.float64)
+                                         for array in rows.inputs.values()]), axis=0))
+    if different < FEWEST_GOLDEN:
+        raise ToolError(f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, which "
+                        f"prove something, found {different}")
 
 
 def _set(folder: Path, key: str, value: Any) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from model_tools.checkpoints.to_onnx import to_onnx
 from model_tools.errors import ToolError
 from model_tools.exporting.portable import refuse_custom_operators, simplified
 from model_tools.files import new_file
-from model_tools.onnx_model import CHECKPOINT_SHA256
+from model_tools.onnx_model import CHECKPOINT_SHA256, OBS_STATS
 from model_tools.parity import Difference, difference, random_rows, read_rows
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
+CONTRACT_STD_FLOOR = 1e-3
+"""Smaller divisors are raised to this, unless the contract names another bound."""
 SEVERAL = 5
 """Robots at once with which a free batch axis is tried."""
 
@@ -143,5 +146,9 @@ def write(
     stats, (mean, divisor) = output.parent / STATS_FILE, policy.statistics.arrays()
     with new_file(stats, force=force) as growing_stats, new_file(output, force=force) as growing:
         np.savez(growing_stats, mean=mean, std=divisor)
+        entry: dict[str, object] = {"file": STATS_FILE, "sha256": sha256_of(growing_stats)}
+        if (smallest := float(divisor.min())) < CONTRACT_STD_FLOOR:
+            entry["std_floor"] = float(f"{smallest / 2:.1g}")
+        model.metadata_props.add(key=OBS_STATS, value=json.dumps(entry))
         onnx.save(model, str(growing))
     return [output, stats]

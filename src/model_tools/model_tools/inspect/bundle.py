@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from model_tools.baked import baked_action, baked_normaliser
 from model_tools.errors import ToolError
-from model_tools.inspect.baked import baked_action, baked_normaliser
 from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
 from policy_inference.bundle.contract import Artifact, JointContract, Observation, Term
