@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from model_tools.files import new_file
 from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
 
 FOLDER = "reports"
+
+
+def models_of(report: Path) -> set[str]:
+    """Return the SHA-256 of the models that a report in JSON is about; empty for another file."""
+    try:
+        content = json.loads(report.read_text("utf-8"))
+        stated = [content, *content.get("artifacts", [])]
+        return {str(entry[key]) for entry in stated for key in ("model_sha256", "sha256")
+                if key in entry}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()
 
 
 def keep_report(

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from model_tools.completion.golden import GOLDEN_FILE, write_golden
 from model_tools.completion.nominal import check_guard, measure_nominal
 from model_tools.completion.replayed import replayed
 from model_tools.completion.runs import Measured
-from model_tools.contract_text import DRAFT_LINE, remove_section, set_section
+from model_tools.completion.stale import drop_nominal, drop_reports_of_others, is_proven
+from model_tools.contract_text import DRAFT_LINE, set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_file, new_folder
 from model_tools.onnx_model import read_onnx
@@ -35,10 +35,8 @@ from policy_inference.bundle.load import (
     read_contract,
     sha256_of,
 )
-from policy_inference.errors import PolicyError
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
-_log = logging.getLogger("model_tools")
 Measure = Callable[[Bundle], Measured]
 
 
@@ -119,9 +117,10 @@ def complete(folder: Path, completion: Completion) -> None:
     _refuse_double_normalisation(bundle)
     with _rows_file(completion) as rows_file:
         measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
-        proven = _is_proven(bundle)
-        if not proven:
-            _drop(bundle, ("reports",) if measured else ("reports", "nominal"))
+        proven = is_proven(bundle)
+        drop_reports_of_others(bundle)
+        if not proven and measured is None:
+            drop_nominal(bundle)
         if completion.golden is not None or measured is not None or not proven:
             _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
         if measured is not None:
@@ -147,27 +146,6 @@ def _refuse_double_normalisation(bundle: Bundle) -> None:
         raise ToolError(f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the "
                         f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
                         "remove `normalisation` from it")
-
-
-def _is_proven(bundle: Bundle) -> bool:
-    """Return whether golden rows show that what the bundle says was measured with this model."""
-    try:
-        replayed(bundle, golden_rows(bundle))
-    except PolicyError:
-        return False
-    return True
-
-
-def _drop(bundle: Bundle, keys: Sequence[str]) -> None:
-    """Remove what may have been measured with another model."""
-    file = bundle.path / CONTRACT_FILE
-    text = before = file.read_text("utf-8")
-    for key in keys:
-        text = remove_section(text, key)
-    if text != before:
-        _log.warning("%s are left out, since no golden rows show that they are of this model",
-                     " and ".join(keys))
-        file.write_text(text, "utf-8")
 
 
 @contextmanager

@@ -303,9 +303,9 @@ def test_golden_rows_that_are_all_the_same_are_refused(bare: Path, tmp_path: Pat
 
 
 def test_figures_of_another_model_are_left_out(
-    whole: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = shutil.copytree(whole.path, tmp_path / "other")
+    folder = shutil.copytree(OURS, tmp_path / "other")
     model = onnx.load(str(folder / "policy.onnx"))
     bias = next(value for value in model.graph.initializer if len(value.dims) == 1)
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.1, bias.name))
@@ -317,13 +317,14 @@ def test_figures_of_another_model_are_left_out(
     made = make_bundle(folder, None, tmp_path / "made")
 
     assert made.contract.nominal is None
-    assert "reports and nominal are left out" in caplog.text
+    assert made.contract.reports == {}
+    assert "the nominal figures are left out: no golden rows show" in caplog.text
+    assert "reports/acceptance.json: left out" in caplog.text
 
 
-def test_without_a_run_what_was_measured_with_this_model_stays(
-    whole: Bundle, tmp_path: Path
-) -> None:
-    made = make_bundle(whole.path, None, tmp_path / "made")
+def test_without_a_run_what_was_measured_with_this_model_stays(tmp_path: Path) -> None:
+    made, ours = make_bundle(OURS, None, tmp_path / "made").contract, load_bundle(OURS).contract
 
-    assert made.contract.nominal == whole.contract.nominal
-    assert made.contract.model.golden == whole.contract.model.golden
+    assert made.nominal == ours.nominal
+    assert made.model.golden == ours.model.golden
+    assert made.reports == ours.reports
