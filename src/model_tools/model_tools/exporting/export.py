@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,14 @@ from model_tools.errors import ToolError
 from model_tools.exporting.portable import refuse_custom_operators, simplified
 from model_tools.files import new_file
 from model_tools.onnx_model import CHECKPOINT_SHA256
-from model_tools.parity import Difference, difference, random_rows, read_rows
+from model_tools.parity import (
+    RECORDED_TOLERANCE,
+    Difference,
+    difference,
+    random_rows,
+    read_rows,
+    recorded,
+)
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 
@@ -37,7 +44,8 @@ class Request:
         output: File to write.
         opset: 11 to 20.
         dynamic_batch: Whether the number of robots stays open.
-        check: Observations (key `obs`) to compare on beside random ones.
+        check: Observations (key `obs`) to compare on beside random ones, and perhaps the actions
+            that belong to them.
         trust_code: Whether a TorchScript program may be loaded.
         force: Whether files that are there may be replaced.
     """
@@ -54,11 +62,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was found, made, and written; one difference for each set of observations."""
+    """What was found, made, and written; differences by what was compared."""
 
     policy: CheckpointPolicy
     model: onnx.ModelProto
-    differences: list[Difference]
+    differences: dict[str, Difference]
     written: list[Path]
 
 
@@ -70,15 +78,20 @@ def export(request: Request) -> Exported:
         OSError: A file cannot be read or written.
     """
     config = request.config
-    given = [] if request.check is None else [read_rows(request.check, config.obs_dim)]
+    given, actions = dict[str, F32](), None
+    if request.check is not None:
+        given[request.check.name], actions = read_rows(request.check, config.obs_dim,
+                                                       config.act_dim)
     policy = read_policy(request.checkpoint, config, trust_code=request.trust_code)
     model = make_model(
         policy, obs_dim=config.obs_dim, opset=request.opset, dynamic_batch=request.dynamic_batch,
         metadata={"checkpoint": request.checkpoint.name, "format": policy.format,
                   CHECKPOINT_SHA256: sha256_of(request.checkpoint)},
     )  # fmt: skip
-    rows = [random_rows(*policy.usual_obs(config.obs_dim)), *given]
+    rows = {**random_rows(*policy.usual_obs(config.obs_dim)), **given}
     differences = prove(policy, model, rows, dynamic_batch=request.dynamic_batch)
+    if actions is not None:
+        differences |= prove_recorded(policy, model, given, actions)
     written = write(request.output, model, policy, force=request.force)
     return Exported(policy=policy, model=model, differences=differences, written=written)
 
@@ -103,8 +116,9 @@ def make_model(
 
 
 def prove(
-    policy: CheckpointPolicy, model: onnx.ModelProto, sets: Sequence[F32], *, dynamic_batch: bool
-) -> list[Difference]:
+    policy: CheckpointPolicy, model: onnx.ModelProto, sets: Mapping[str, F32], *,
+    dynamic_batch: bool,
+) -> dict[str, Difference]:  # fmt: skip
     """Compare the model with the policy on sets of observations [rows, obs_dim].
 
     Returns:
@@ -114,17 +128,40 @@ def prove(
         ToolError: They differ.
     """
     data = model.SerializeToString()
-
-    def of(rows: F32, batch: int) -> Difference:
-        return difference(data, policy.steps(batch), rows, policy.prepared, batch)
-
-    found = [of(rows, 1) for rows in sets]
-    several = [of(rows, SEVERAL) for rows in sets[:1] if dynamic_batch]
-    for one in (*found, *several):
-        if one:
-            raise ToolError(f"model: expected the checkpoint's actions, found a difference "
-                            f"of {one}")
+    found = dict[str, Difference]()
+    for name, rows in sets.items():
+        for batch in (1, SEVERAL) if dynamic_batch else (1,):
+            one = difference(data, policy.steps(batch), rows, policy.prepared, batch)
+            if one:
+                raise ToolError(f"model: {name}: expected the checkpoint's actions, found a "
+                                f"difference of {one}{_remedy(policy)}")
+            found.setdefault(name, one)
     return found
+
+
+def prove_recorded(
+    policy: CheckpointPolicy, model: onnx.ModelProto, rows: Mapping[str, F32], actions: F32
+) -> dict[str, Difference]:
+    """Compare the model with recorded actions [rows, act_dim], the only proof of a state dict.
+
+    Raises:
+        ToolError: They differ.
+    """
+    [(name, obs)] = rows.items()
+    found = difference(model.SerializeToString(), recorded(actions), obs, policy.prepared,
+                       tolerance=RECORDED_TOLERANCE)
+    if found:
+        raise ToolError(f"{name}: expected the actions that were recorded, found a difference of "
+                        f"{found}; check activation, output_activation, rnn and normaliser, and "
+                        "that the rows of a recurrent policy are one run from its beginning")
+    return {f"{name}, recorded actions": found}
+
+
+def _remedy(policy: CheckpointPolicy) -> str:
+    if policy.program is None:
+        return ""
+    return ("; the program does more than the configuration describes, such as clamping, "
+            "branching or counting; without state, export it as it stands (leave out hidden_sizes)")
 
 
 def write(
