@@ -4,7 +4,7 @@
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
-The first artifact is the reference. Limits are those of each bundle, else those of its precision;
+The first artifact is the reference. Limits are those of the precision, where a bundle states no other;
 the exit status is 1 when one does not hold. The output folder gets comparison.json and
 comparison.html; with --record, the bundles that are compared with the first get them, too.
 """

@@ -158,7 +158,7 @@ def prove_recorded(
 
 
 def _remedy(policy: CheckpointPolicy) -> str:
-    if policy.program is None:
+    if policy.program is None or not policy.layers:
         return ""
     return ("; the program does more than the configuration describes, such as clamping, "
             "branching or counting; without state, export it as it stands (leave out hidden_sizes)")

@@ -8,16 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.comparison.artifacts import Candidate, candidate, check_same_function, joints
+from model_tools.comparison.artifacts import Candidate, candidate, joints
 from model_tools.comparison.latency import measure_latency
 from model_tools.comparison.limits import Check, open_loop_limits
 from model_tools.comparison.open_loop import Difference, difference, judge
+from model_tools.comparison.same_function import check_same_function
+from model_tools.errors import ToolError
 from model_tools.local_loop.environment import opened
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.latency import Latency
 
-REFERENCE_BACKEND = "onnx"
+REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,11 +53,15 @@ def artifacts(bundle: Path, backend: str, reference: Path | None) -> tuple[Candi
 
     Raises:
         BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
-        ToolError: They are not the same function.
+        ToolError: The reference is not in fp32, or they are not the same function.
     """
     model = candidate(load_bundle(bundle), backend)
     baseline = candidate(load_bundle(reference or bundle), REFERENCE_BACKEND)
-    check_same_function(baseline, model)
+    if baseline.entry.precision != REFERENCE_PRECISION:
+        raise ToolError(f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
+                        f"found {baseline.entry.precision}, which would be held against itself; "
+                        "name the bundle with the reference model with --reference")
+    check_same_function(baseline.bundle, model.bundle)
     return model, baseline
 
 
