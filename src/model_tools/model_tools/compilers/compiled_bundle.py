@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from model_tools.compilers.registry import find_compiler
 from model_tools.compilers.samples import calibration_samples, hash_of
 from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
-from model_tools.files import new_folder
+from model_tools.files import copy_folder, new_folder
 from model_tools.onnx_model import read_onnx
 from policy_inference.bundle.contract import Artifact, File, JointContract
 from policy_inference.bundle.expected import Limits
@@ -66,8 +65,9 @@ def compile_bundle(request: Request) -> Bundle:
     samples = (None if request.samples is None else
                calibration_samples(bundle, request.samples, request.rows, request.topics))
     tensors, contract = bundle.contract.model, bundle.contract
-    with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
-        _copy(bundle.path, made)
+    with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
+                    kept=bundle.path) as made:
+        copy_folder(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
@@ -77,14 +77,6 @@ def compile_bundle(request: Request) -> Bundle:
         _enter(made, compiler.backend, _artifact(order, compiler.compile(order), request.samples))
         load_bundle(made)
     return load_bundle(request.output)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy contents only: what is read-only where it comes from need not be so here."""
-    for file in (file for file in source.rglob("*") if file.is_file()):
-        place = target / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
 
 
 def _check(request: Request, compiler: Compiler) -> None:

@@ -18,6 +18,7 @@ import pytest
 from model_tools import cli
 from model_tools.comparison.artifacts import candidates
 from model_tools.comparison.compare import Compared, compare
+from model_tools.comparison.record import record
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import load_bundle
 
@@ -347,6 +348,21 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert load_bundle(reference).contract.reports == {}
     assert cli.main(arguments) == 1, "a report that is there is not replaced"
     assert cli.main([*arguments, "--force"]) == 0
+
+
+def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
+    reference: Path, tmp_path: Path
+) -> None:
+    other = again(reference, tmp_path / "other")
+    found = compared(reference, other)
+    shutil.rmtree(other)
+    make_bundle(other, edit=shift_knee)
+
+    with pytest.raises(ToolError, match="expected the model that the report is about, sha256"):
+        record(found, force=False)
+
+    assert load_bundle(other).contract.reports == {}
+    assert not list(other.glob("reports/*"))
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(

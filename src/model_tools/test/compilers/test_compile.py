@@ -258,13 +258,13 @@ def test_a_bundle_that_is_there_is_replaced_only_by_force(
     compiled: Compile, tmp_path: Path
 ) -> None:
     compiled()
-    (tmp_path / "made" / "note").touch()
+    (tmp_path / "made" / "note.bin").touch()
 
     with pytest.raises(ToolError, match="--force replaces it"):
         compiled()
     compiled(force=True)
 
-    assert not (tmp_path / "made" / "note").exists()
+    assert not (tmp_path / "made" / "note.bin").exists()
 
 
 def test_a_failing_runtime_leaves_nothing_behind(
