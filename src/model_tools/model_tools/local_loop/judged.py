@@ -14,6 +14,7 @@ from model_tools.comparison.limits import Check, open_loop_limits
 from model_tools.comparison.open_loop import Difference, difference, judge
 from model_tools.comparison.same_function import check_same_function
 from model_tools.errors import ToolError
+from model_tools.local_loop.agreement import warn_of_unusual
 from model_tools.local_loop.environment import opened
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_inference.bundle.load import load_bundle
@@ -82,6 +83,7 @@ def run_and_judge(
             rollout = roll_out(env, model.bundle, acting, asked, steps, seed)
         inputs = {name: rollout.tensors[name] for name in contract.model.inputs}
         latency = measure_latency(acting, inputs, runs=len(rollout.reward))
+    warn_of_unusual(contract, inputs, environment)
     found = difference(output, joints(model), rollout.acted, rollout.tensors[output])
     return Judged(environment=environment, model=model, reference=reference, rollout=rollout,
                   difference=found, checks=judge(found, environment, limits), latency=latency)

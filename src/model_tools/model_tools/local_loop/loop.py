@@ -15,6 +15,7 @@ import numpy.typing as npt
 from model_tools.array_files import write_arrays
 from model_tools.closed_loop.controlled import RecordingBackend
 from model_tools.errors import ToolError
+from model_tools.local_loop.agreement import Agreement
 from model_tools.local_loop.environment import Environment, Observations
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
@@ -75,19 +76,23 @@ def roll_out(
         seed: Of the environment's first episode; its own choice if absent.
 
     Raises:
-        ToolError: The environment does not fit, or the model's output is not finite.
+        ToolError: The environment does not fit, its observation is not that of the contract, or
+            the model's output is not finite.
         BackendError: A runtime failed.
     """
     feed, pairs, asked = _Feed(bundle, model), bundle.contract.state, RecordingBackend(reference)
     state, its_state = RecurrentState(pairs, model), RecurrentState(pairs, reference)
     output = model.outputs[bundle.contract.action.output]
     acted, reward, ended = list[F32](), list[float](), list[bool]()
-    observations = environment.reset(seed)
+    agreement = Agreement(bundle.contract, environment.name)
+    nothing = np.zeros(output.size, np.float32)
+    observations, last = environment.reset(seed), nothing
     for step, _ in enumerate(steps):
         if ended and ended[-1]:
             state.reset()
             its_state.reset()
-            observations = environment.reset()
+            observations, last = environment.reset(), nothing
+        agreement.check(observations, last, step)
         feed.write(observations)
         model.run()
         if not (np.isfinite(output).all() and state.is_finite()):
@@ -95,8 +100,9 @@ def roll_out(
                             f"at step {step}")
         feed.copy(reference)
         asked.run()
-        acted.append(output.astype(np.float32).reshape(-1))
-        taken = environment.step(acted[-1].copy())
+        last = output.astype(np.float32).reshape(-1)
+        acted.append(last)
+        taken = environment.step(last.copy())
         state.advance()
         its_state.advance()
         observations = taken.observations

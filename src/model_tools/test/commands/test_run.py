@@ -24,11 +24,18 @@ class Env:
     def __init__(self):
         self.random = np.random.default_rng(0)
     def reset(self, seed=None):
-        return self.random.uniform(-1, 1, 6), {}
+        return self.observe(np.zeros(2)), {}
     def step(self, action):
-        return self.random.uniform(-1, 1, 6), 1.0, self.random.uniform() < 0.1, False, {}
+        return self.observe(action), 1.0, self.random.uniform() < 0.1, False, {}
+    def observe(self, action):
+        return np.append(self.random.uniform(-1, 1, 4), action)
     def close(self):
         open("closed", "w").close()
+
+def forgets():
+    env = Env()
+    env.observe = lambda action: np.zeros(6)
+    return env
 
 def fails():
     env = Env()
@@ -113,6 +120,15 @@ def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
     assert "--reference" in caplog.text
 
 
+def test_an_observation_that_is_not_the_contract_s_fails_the_run(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("tiny", "--output", "rollout.npz", env="our_env:forgets") == 1
+
+    assert "our_env:forgets: step 1: obs, columns 4 to 5 (last_action): expected" in caplog.text
+    assert not Path("rollout.npz").exists()
+
+
 def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,7 +136,7 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
 
     assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 1
 
-    assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 16)" in (
+    assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 23)" in (
         caplog.text)
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"__pycache__", "closed"}
 
