@@ -86,6 +86,8 @@ def compare(
         OSError: A file cannot be read.
     """
     reference = candidates[0].bundle
+    if walk_s is not None:
+        closed_loop.check_walks([candidate.bundle for candidate in candidates], walk_s)
     row_sets = [golden_rows(reference)] if reference.contract.model.golden else []
     row_sets += [read_rows(file, reference, topics) for file in files]
     if not row_sets and walk_s is None:

@@ -17,6 +17,7 @@ from model_tools.inspect.report import Report
 KIND = "rosbag2 recording"
 _LONG_GAP = 5.0
 """Times the median distance of two messages."""
+_FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
 
@@ -73,6 +74,9 @@ def _suspect(name: str, stream: Stream, report: Report) -> None:
     if len(stream.joints) > 1:
         report.suspect(f"{name}: {len(stream.joints)} lists of joints, as from several publishers")
     _suspect_gap(name, stream, report)
+    if (share := stream.in_bursts) > _FEW_IN_BURSTS:
+        report.suspect(f"{name}: {share:.0%} of the messages come right after another, as from two "
+                       "publishers")
     if abs(stream.lag_s) > _CLOCKS_AGREE_S:
         report.suspect(f"{name}: the log is {stream.lag_s:.3f} s ahead of the stamps, which are of "
                        "another clock")

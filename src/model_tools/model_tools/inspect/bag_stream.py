@@ -33,6 +33,8 @@ INPUTS = {
     COMMAND: (TWIST, TWIST_STAMPED),
 }
 """Message types of the inputs whose names are fixed."""
+_ENOUGH = 10
+"""Gaps that tell a pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,15 @@ class Stream:
     def gaps_s(self) -> F64:
         """Times from each message to the next, s; negative where stamps jump back."""
         return np.diff(np.array(self.times_ns, np.float64)) * 1e-9
+
+    @property
+    def in_bursts(self) -> float:
+        """Share of messages that come within a fifth of the time that two usually take."""
+        gaps_s = self.gaps_s
+        if len(gaps_s) < _ENOUGH:
+            return 0.0
+        pair_s = float(np.median(gaps_s[1:] + gaps_s[:-1]))
+        return float((gaps_s < pair_s / 5).mean())
 
     @property
     def lag_s(self) -> float:
