@@ -55,8 +55,8 @@ def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
     """Raise where topics that were found by their names are not in one namespace."""
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
-        raise ToolError(f"{bag.path}: expected the inputs of the policy in one namespace, as of one "
-                        f"robot, found {', '.join(named.values())}; name those that belong "
+        raise ToolError(f"{bag.path}: expected the inputs of the policy in one namespace, as of "
+                        f"one robot, found {', '.join(named.values())}; name those that belong "
                         f"together, as --topic {name}={topic}")
 
 

@@ -61,13 +61,17 @@ class Stream:
         return np.diff(np.array(self.times_ns, np.float64)) * 1e-9
 
     @property
-    def in_bursts(self) -> float:
-        """Share of messages that come within a fifth of the time that two usually take."""
+    def usual_gap_s(self) -> float:
+        """Half the time that two messages usually take, s: also where they come in bursts."""
         gaps_s = self.gaps_s
-        if len(gaps_s) < _ENOUGH:
+        return float(np.median((gaps_s[1:] + gaps_s[:-1]) / 2 if len(gaps_s) > 1 else gaps_s))
+
+    @property
+    def in_bursts(self) -> float:
+        """Share of messages that come within half the usual time after another."""
+        if len(self.gaps_s) < _ENOUGH:
             return 0.0
-        pair_s = float(np.median(gaps_s[1:] + gaps_s[:-1]))
-        return float((gaps_s < pair_s / 5).mean())
+        return float((self.gaps_s < self.usual_gap_s / 2).mean())
 
     @property
     def lag_s(self) -> float:
