@@ -95,7 +95,7 @@ def test_a_model_that_differs_from_the_reference_fails_and_says_where(
 
 def test_what_is_written_calibrates_and_compares(run: Run, tmp_path: Path) -> None:
     again(tmp_path / "tiny", tmp_path / "same")
-    assert run("tiny", "--steps", 64, "--output", "rollout.npz") == 0
+    assert run("tiny", "--steps", 80, "--output", "rollout.npz") == 0
 
     assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
                      "rollout.npz", "--output", "int8"]) == 0

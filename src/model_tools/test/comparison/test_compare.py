@@ -20,6 +20,7 @@ from model_tools.comparison.artifacts import candidates
 from model_tools.comparison.compare import Compared, compare
 from model_tools.comparison.record import record
 from model_tools.errors import ToolError
+from model_tools.rows import evenly
 from policy_inference.bundle.load import load_bundle
 
 from ..small_bag import every, joint_states, write_bag
@@ -194,6 +195,34 @@ def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> No
     assert candidates([reference, normalised(same, 0.0)], ["onnx"])
     with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
         candidates([reference, normalised(other, 0.5)], ["onnx"])
+
+
+def test_rows_that_calibrated_an_artifact_are_not_judged(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="model_tools")
+    rows, others = tmp_path / "rows.npz", tmp_path / "others.npz"
+    obs = observations(200, seed=5)
+    np.savez(rows, obs=obs)
+    np.savez(others, obs=obs + np.float32(0.01))
+    assert cli.main(["compile", "onnx", "--bundle", str(reference), "--precision", "int8",
+                     "--samples", str(rows), "--count", "50", "--output",
+                     str(tmp_path / "int8")]) == 0  # fmt: skip
+
+    found = compared(reference, tmp_path / "int8", rows=(rows, others))
+
+    used = evenly(200, 50)
+    for one in found:
+        golden, same, other = one.on_rows
+        assert (golden.left_out, same.left_out, other.left_out) == (0, 50, 0)
+        assert (same.count, other.count) == (150, 200)
+        assert same.title == "rows.npz, 150 held back of 200"
+        assert not set(same.action.rows) & set(used)
+        held = np.delete(obs, used, axis=0)
+        np.testing.assert_allclose(same.action.expected, forward(held, weights()), atol=1e-5)
+    row, _ = same.action.worst
+    assert row in same.action.rows
+    assert "rows.npz: 50 of 200 rows are left out" in caplog.text
 
 
 def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> None:
