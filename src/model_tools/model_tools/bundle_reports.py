@@ -28,8 +28,9 @@ def models_of(report: Path) -> set[str]:
 
 
 def keep_report(
-    bundle: Path, backend: str, name: str, write: Callable[[Path], None], *, force: bool
-) -> Path:
+    bundle: Path, backend: str, name: str, write: Callable[[Path], None], *, sha256: str,
+    force: bool,
+) -> Path:  # fmt: skip
     """Write a report about a back end's model into the bundle; reports about others stay.
 
     Args:
@@ -37,17 +38,24 @@ def keep_report(
         backend: The back end whose model it is about.
         name: Name of the file in the folder `reports`.
         write: Writes it to a path.
+        sha256: Of the model that it is about.
         force: Whether a report about this model may be replaced.
 
     Returns:
         The file.
 
     Raises:
-        ToolError: There is a report about this model already.
-        BundleError: The bundle does not load.
+        ToolError: There is a report about this model already, or the bundle has another model by
+            now.
+        BundleError: The bundle does not load, or its model is not the one that it states.
         OSError: It cannot be written.
     """
-    reports = load_bundle(bundle).contract.reports
+    loaded = load_bundle(bundle)
+    entry, model = loaded.artifact(backend)
+    if entry.sha256 != sha256:
+        raise ToolError(f"{model}: expected the model that the report is about, sha256 {sha256}, "
+                        f"found {entry.sha256}; the bundle was changed meanwhile, begin again")
+    reports = loaded.contract.reports
     file, contract = bundle / FOLDER / name, bundle / CONTRACT_FILE
     if backend in reports and not force:
         raise ToolError(f"{bundle}: expected no report about {backend} yet, found "

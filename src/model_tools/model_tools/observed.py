@@ -98,9 +98,9 @@ def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tup
     """Return the rows' breaks, and those that the last action in the observations tells."""
     broken = np.zeros(len(rows), bool)
     for name, expected in rebuilt.items():
-        for term, columns in term_columns(contract, name):
-            if term.term == "last_action":
-                broken |= (_beyond(rows, name, expected) > 0)[:, columns].any(axis=1)
+        for found in term_columns(contract, name):
+            if found.term.term == "last_action":
+                broken |= (_beyond(rows, name, expected) > 0)[:, found.where].any(axis=1)
     return tuple(sorted({*rows.breaks, *np.flatnonzero(broken).tolist()}))
 
 
@@ -112,6 +112,6 @@ def _beyond(rows: Rows, name: str, expected: F64) -> F64:
 
 def _words(contract: JointContract, name: str, column: int) -> str:
     """Name a value: `obs[7] (velocity_command)`."""
-    terms = [term.term for term, columns in term_columns(contract, name)
-             if columns.start <= column < columns.stop]
+    terms = [found.name for found in term_columns(contract, name)
+             if found.where.start <= column < found.where.stop]
     return f"{name}[{column}] ({terms[0] if terms else 'in the history'})"

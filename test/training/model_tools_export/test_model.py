@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import onnxsim
 import pytest
+import torch
 
 from model_tools.errors import ToolError
 
@@ -73,8 +74,33 @@ def test_given_rows_are_compared_and_the_table_says_what_was_found(
     shown = capsys.readouterr().out
     for part in ("rl_games", "a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)", "elu",
                  "running_mean_std, within 5: in the model", "obs [1, 6]", "action [1, 3]",
-                 "in 200 rows", "in 17 rows", "policy.onnx"):
+                 "random, 2 times the usual spread: ", "random, 50 times", "in 200 rows",
+                 "rows.npz: ", "in 17 rows", "policy.onnx"):
         assert part in shown
+    assert "recorded actions" not in shown
+
+
+@pytest.mark.parametrize("key", ["actions", "action"])
+def test_recorded_actions_tell_the_activation(
+    export: Exporter, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    content, actor = layouts.state_dict()
+    rows, obs = export.folder / "rows.npz", torch.randn(17, OBS)
+    with torch.no_grad():
+        np.savez(rows, allow_pickle=False, **{"obs": obs.numpy(), key: actor(obs).numpy()})
+    with pytest.raises(ToolError, match=r"rows\.npz: expected the actions that were recorded"):
+        export(content, {**CONFIG, "activation": "relu"}, "--check", str(rows))
+    export(content, CONFIG, "--check", str(rows))
+    assert "rows.npz, recorded actions: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("last", ["identity", "tanh", "sigmoid"])
+def test_rows_far_out_are_no_reason_to_refuse(export: Exporter, last: str) -> None:
+    hidden = [512, 256, 128]
+    actor = layouts.mlp(45, 12, tuple(hidden))
+    export(layouts.Module(actor=actor).state_dict(), {
+        "obs_dim": 45, "act_dim": 12, "hidden_sizes": hidden, "activation": "elu",
+        "output_activation": last})
 
 
 @pytest.mark.parametrize(("epsilon", "floor"), [(0.01, {}), (0.0, {"std_floor": 5e-05})])

@@ -23,7 +23,7 @@ from model_tools.completion.runs import Measured
 from model_tools.completion.stale import drop_nominal, drop_reports_of_others, is_proven
 from model_tools.contract_text import DRAFT_LINE, set_section
 from model_tools.errors import ToolError
-from model_tools.files import new_file, new_folder
+from model_tools.files import copy_folder, new_file, new_folder
 from model_tools.onnx_model import read_onnx
 from model_tools.row_files import read_rows, save_rows
 from model_tools.rows import Rows, golden_rows
@@ -85,9 +85,8 @@ def make_bundle(
         OSError: A file cannot be read or written.
     """
     read_contract(contract / CONTRACT_FILE)  # says what is wrong under the user's own path
-    with new_folder(output, marker=CONTRACT_FILE, force=force) as made:
-        # Contents only: a file that is read-only where it comes from need not be so here.
-        shutil.copytree(contract, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
+        copy_folder(contract, made)
         if model is not None:
             _take_model(model, made)
         complete(made, completion)

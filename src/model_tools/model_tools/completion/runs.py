@@ -91,8 +91,8 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
 def unmoved(contract: JointContract, rows: Rows) -> list[str]:
     """Return the axes of the velocity command that never changed, in words."""
     words, found = ("forward", "sideways", "turning"), dict.fromkeys(range(3), True)
-    terms = [(name, columns) for name in contract.observations
-             for term, columns in term_columns(contract, name) if term.term == "velocity_command"]
+    terms = [(name, found.where) for name in contract.observations
+             for found in term_columns(contract, name) if found.term.term == "velocity_command"]
     for name, columns in terms:
         command = rows.inputs[name].reshape(len(rows), -1)[:, columns].astype(np.float64)
         found = {axis: still and bool(np.ptp(command[:, axis]) < _STILL)

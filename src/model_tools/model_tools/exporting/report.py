@@ -41,7 +41,7 @@ def _lines(config: ExportConfig, exported: Exported) -> list[tuple[str, str]]:
         ("inputs", ", ".join(map(_tensor, graph.input))),
         ("outputs", ", ".join(map(_tensor, graph.output))),
         ("opset", str(exported.model.opset_import[0].version)),
-        *(("difference", str(one)) for one in exported.differences),
+        *(("difference", f"{name}: {one}") for name, one in exported.differences.items()),
         *(("written", str(path)) for path in exported.written),
     ]  # fmt: skip
 

@@ -232,6 +232,16 @@ def test_what_cannot_be_fed_to_the_policy_is_refused(
         rows_of(bundle, *said)
 
 
+def test_a_replay_that_diverges_says_why_it_may(tmp_path: Path, rows_of: Read) -> None:
+    def spoil(arrays: dict[str, Any]) -> None:
+        arrays["b1"][0] = np.inf
+
+    diverging = load_bundle(make_bundle(tmp_path / "diverging", edit=spoil))
+
+    with pytest.raises(ToolError, match=r"finite outputs, .* the recording is not of this policy"):
+        rows_of(diverging, *joint_states(every(10, 1000, 1060)))
+
+
 def test_inputs_that_are_never_fresh_together_leave_nothing(
     observing: Observed, rows_of: Read
 ) -> None:
