@@ -54,8 +54,9 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
 
 def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the figures into a bundle, in the place of its former report; other reports stay."""
-    write = functools.partial(write_figures, outcomes, load_bundle(bundle).contract)
-    keep_report(bundle, "onnx", REPORT.name, write, force=True)
+    contract = load_bundle(bundle).contract
+    keep_report(bundle, "onnx", REPORT.name, functools.partial(write_figures, outcomes, contract),
+                sha256=contract.model.artifacts["onnx"].sha256, force=True)
 
 
 def _leave_interrupts_to_the_parent() -> None:

@@ -21,7 +21,15 @@ from policy_inference.interfaces import F64, Tensor
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
-_MEASURED = ("joint_pos", "joint_vel")
+_PER_JOINT = ("joint_pos", "joint_vel")
+_XYZ = [0, 1, 2]
+_VECTORS = {
+    "quat_xyzw": {"quat_xyzw": [0, 1, 2, 3], "quat_wxyz": [1, 2, 3, 0]},
+    "ang_vel_body": {"ang_vel_body": _XYZ},
+    "lin_vel_body": {"lin_vel_body": _XYZ, "base_lin_vel_body": _XYZ},
+    "velocity_command": {"velocity_command": _XYZ, "command": _XYZ},
+}
+"""Names under which other fields of the state are recorded, with the place of each value."""
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # What numpy and zip raise for broken files depends on where they break.
 _BROKEN = (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
@@ -73,28 +81,43 @@ def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int
     return array.astype(entry.dtype)
 
 
-def measured_joints(
+def sensed(
     file: Path, arrays: Mapping[str, Tensor], contract: JointContract, count: int
 ) -> dict[str, F64]:
-    """Return `joint_pos` and `joint_vel` [rows, joints] in contract order, if both were recorded.
+    """Return what was recorded of the robot's state [rows, size], by field of `RobotState`.
 
-    Their columns are those of `joint_names` if that was recorded, else the contract's.
+    Columns per joint are those of `joint_names` if that was recorded, else the contract's;
+    `quat_wxyz` is put into the order of `quat_xyzw`.
 
     Raises:
-        ToolError: A joint is missing or named twice, or as in `checked`.
+        ToolError: A joint is missing or named twice, or as in `check_rows`.
     """
-    if not all(name in arrays and name not in contract.model.inputs for name in _MEASURED):
-        return {}
-    names = contract.joints.names
-    found = tuple(map(str, np.atleast_1d(arrays.get("joint_names", names))))
-    columns = np.empty(len(names))
+    free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
+    found = dict[str, F64]()
+    for name in _PER_JOINT:
+        if name in free:
+            columns, width = _columns(file, arrays, contract.joints.names)
+            check_rows(file, name, free[name], (count, width))
+            found[name] = free[name][:, columns].astype(np.float64)
+    for field, known in _VECTORS.items():
+        for name, order in known.items():
+            if name in free and field not in found:
+                check_rows(file, name, free[name], (count, len(order)))
+                found[field] = free[name][:, order].astype(np.float64)
+    return found
+
+
+def _columns(
+    file: Path, arrays: Mapping[str, Tensor], names: tuple[str, ...]
+) -> tuple[list[int], int]:
+    """Return where each of the contract's joints is among the recorded ones, and their number."""
+    recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", names))))
+    places = np.empty(len(names))
     try:
-        JointOrder(names).take(found, np.arange(len(found), dtype=np.float64), columns)
+        JointOrder(names).take(recorded, np.arange(len(recorded), dtype=np.float64), places)
     except RobotError as error:
         raise ToolError(f"{file}: joint_names: {error}") from error
-    for name in _MEASURED:
-        check_rows(file, name, arrays[name], (count, len(found)))
-    return {name: arrays[name][:, columns.astype(int)].astype(np.float64) for name in _MEASURED}
+    return places.astype(int).tolist(), len(recorded)
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,21 @@ from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
 FOLDER = "reports"
 
 
+def models_of(report: Path) -> set[str]:
+    """Return the SHA-256 of the models that a report in JSON is about; empty for another file."""
+    try:
+        content = json.loads(report.read_text("utf-8"))
+        stated = [content, *content.get("artifacts", [])]
+        return {str(entry[key]) for entry in stated for key in ("model_sha256", "sha256")
+                if key in entry}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()
+
+
 def keep_report(
-    bundle: Path, backend: str, name: str, write: Callable[[Path], None], *, force: bool
-) -> Path:
+    bundle: Path, backend: str, name: str, write: Callable[[Path], None], *, sha256: str,
+    force: bool,
+) -> Path:  # fmt: skip
     """Write a report about a back end's model into the bundle; reports about others stay.
 
     Args:
@@ -25,17 +38,24 @@ def keep_report(
         backend: The back end whose model it is about.
         name: Name of the file in the folder `reports`.
         write: Writes it to a path.
+        sha256: Of the model that it is about.
         force: Whether a report about this model may be replaced.
 
     Returns:
         The file.
 
     Raises:
-        ToolError: There is a report about this model already.
-        BundleError: The bundle does not load.
+        ToolError: There is a report about this model already, or the bundle has another model by
+            now.
+        BundleError: The bundle does not load, or its model is not the one that it states.
         OSError: It cannot be written.
     """
-    reports = load_bundle(bundle).contract.reports
+    loaded = load_bundle(bundle)
+    entry, model = loaded.artifact(backend)
+    if entry.sha256 != sha256:
+        raise ToolError(f"{model}: expected the model that the report is about, sha256 {sha256}, "
+                        f"found {entry.sha256}; the bundle was changed meanwhile, begin again")
+    reports = loaded.contract.reports
     file, contract = bundle / FOLDER / name, bundle / CONTRACT_FILE
     if backend in reports and not force:
         raise ToolError(f"{bundle}: expected no report about {backend} yet, found "

@@ -65,9 +65,9 @@ def main(args: Sequence[str] | None = None) -> int:
             return int(given.run(given))
         except (Exception, KeyboardInterrupt) as error:
             # Some libraries make an error of their own out of an interruption.
-            if came:
+            if came or isinstance(error, KeyboardInterrupt):
                 _log.error("model_tools %s: interrupted; nothing was left half-written", given.verb)
-                return SIGNALLED + came[0]
+                return SIGNALLED + (came or [signal.SIGINT])[0]
             if not isinstance(error, (PolicyError, OSError)):
                 raise
             _log.error("model_tools %s: %s", given.verb, _words(error))

@@ -12,6 +12,8 @@ import yaml
 
 _WIDTH = 84  # PyYAML breaks a line after the word that passes the width
 _INDENT = "  "
+DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file."
+"""Near the head of a contract with open questions."""
 
 
 def set_section(text: str, key: str, value: Any) -> str:

@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from model_tools.errors import ToolError
+from policy_inference.errors import BundleError, PolicyError
 
+BUNDLE_FILES = ("policy.yaml", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim", "*.engine", "*.plan",
+                "*.engine.json", "*.plan.json", "*.bin", "*.hbm", "reports/*")
+"""Patterns of what is in a bundle, and may be replaced with it."""
+_SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,27 +47,73 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path, *, marker: str, force: bool = False) -> Iterator[Path]:
+def new_folder(
+    path: Path, *, marker: str, force: bool = False, owned: Sequence[str] = BUNDLE_FILES,
+    kept: Path | None = None,
+) -> Iterator[Path]:  # fmt: skip
     """Give a temporary folder beside `path`; it is moved into place at the end.
 
     Args:
         path: The folder to be.
         marker: File that a folder must hold to be one that may be replaced.
         force: Whether such a folder may be replaced.
+        owned: Patterns of the files that such a folder holds, from its top.
+        kept: Folder whose files will be in the new one, too.
 
     Raises:
         ToolError: It is there already, also if another run made it meanwhile; or is another kind
-            of folder than this command makes; or the folder around it cannot be written or is full.
+            of folder than this command makes, or holds files of somebody else; or the folder
+            around it cannot be written or is full.
         OSError: It cannot be written.
     """
     path = path.resolve()
-    _refuse_foreign(path, marker, force)
-    with _scratch(path) as scratch:
+
+    def refuse() -> None:
+        _refuse_existing(path, force)
+        if path.exists():
+            _refuse_foreign(path, marker, owned, kept)
+
+    refuse()
+    with _scratch(path) as scratch, _named(scratch / path.name, path):
         growing = scratch / path.name
         growing.mkdir()
         yield growing
-        _refuse_foreign(path, marker, force)
+        refuse()
         _exchange(path, growing, scratch / f"{path.name}.replaced")
+
+
+@contextmanager
+def _named(growing: Path, path: Path) -> Iterator[None]:
+    """Let errors about what is in the making name the place where it shall be."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError([
+            dataclasses.replace(problem, file=problem.file.replace(str(growing), str(path)))
+            for problem in error.problems
+        ]) from error
+    except PolicyError as error:
+        if str(growing) not in str(error):
+            raise
+        raise ToolError(str(error).replace(str(growing), str(path))) from error
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy all files below a folder, their contents only: a read-only file becomes a usual one.
+
+    Links to files are followed, those to folders are not.
+
+    Raises:
+        ToolError: The target lies inside the source.
+        OSError: A file cannot be read or written.
+    """
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ToolError(f"{source}: expected an output outside this folder, since its files are "
+                        "copied there, found one inside; name another --output")
+    for file in (file for file in source.rglob("*") if file.is_file()):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
@@ -76,11 +128,23 @@ def _exchange(path: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _refuse_foreign(path: Path, marker: str, force: bool) -> None:
-    _refuse_existing(path, force)
-    if path.exists() and not (path / marker).is_file():
+def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | None) -> None:
+    if not (path / marker).is_file():
         raise ToolError(f"{path}: expected a folder with {marker} to replace, found something "
                         "else, which --force does not touch")
+    entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
+    names = sorted(entry.relative_to(path) for entry in entries)
+    foreign = [name for name in names if not any(_matches(name, pattern) for pattern in owned)
+               and (kept is None or not (kept / name).is_file())]  # fmt: skip
+    if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        raise ToolError(f"{path}: expected nothing of anybody else's in a folder to replace, found "
+                        f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
+                        "another --output")
+
+
+def _matches(name: PurePath, pattern: str) -> bool:
+    return len(name.parts) == len(PurePath(pattern).parts) and name.match(pattern)
 
 
 def _refuse_existing(path: Path, force: bool) -> None:

@@ -22,6 +22,9 @@ from policy_inference.interfaces import Tensor
 DYNAMIC = -1
 CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata: what `export` made the model of."""
+OBS_STATS = "obs_stats"
+"""Metadata: the statistics that observations are normalised with before the model gets them, as
+the contract's `normalisation` in JSON; `export` wrote the file beside the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from model_tools.array_files import OBSERVATION, check_rows, read_arrays
+from model_tools.array_files import OBSERVATION, check_rows, first_of, read_arrays
 from model_tools.errors import ToolError
 from policy_inference.interfaces import F32, Tensor
 
-TOLERANCE = 1e-5
-RANDOM_ROWS, SPREAD = 200, 2.0
+TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
+RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
+"""Rows as in training and somewhat beyond, and far beyond: where a program clamps or branches."""
+_ACTIONS = ("actions", "action")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +32,13 @@ class Difference:
     """Largest |action| of the reference."""
     row: int
     """Where the largest difference is."""
+    tolerance: float = TOLERANCE
+    """Allowed share of the largest action."""
 
     @property
     def limit(self) -> float:
         """What is allowed: the tolerance of the largest action, or of 1 where that is larger."""
-        return TOLERANCE * max(1.0, self.scale)
+        return self.tolerance * max(1.0, self.scale)
 
     def __bool__(self) -> bool:
         """Whether the outputs differ by more than the limit; NaN does."""
@@ -46,14 +50,18 @@ class Difference:
                 f"{self.scale:.3g}, limit {self.limit:.2g})")
 
 
-def random_rows(mean: F32, spread: F32) -> F32:
-    """Return observations [200, obs_dim] around a mean [obs_dim], wider than the training's."""
-    rows = np.random.default_rng(0).normal(0.0, SPREAD, (RANDOM_ROWS, len(mean)))
-    return (mean + spread * rows).astype(np.float32)
+def random_rows(mean: F32, spread: F32) -> dict[str, F32]:
+    """Return observations [200, obs_dim] around a mean [obs_dim] for each of `SPREADS`, by name."""
+    random = np.random.default_rng(0)
+    return {f"random, {wide:g} times the usual spread":
+            (mean + spread * random.normal(0.0, wide, (RANDOM_ROWS, len(mean)))).astype(np.float32)
+            for wide in SPREADS}
 
 
-def read_rows(path: Path, obs_dim: int) -> F32:
-    """Read observations [rows, obs_dim] from the key `obs` of an npz, or from an npy.
+def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
+    """Read observations [rows, obs_dim] and, where they were recorded, actions [rows, act_dim].
+
+    They have the keys `obs`, and `actions` or `action` in an npz; an npy holds observations.
 
     Raises:
         ToolError: They are not there, of another size, or not finite.
@@ -63,14 +71,23 @@ def read_rows(path: Path, obs_dim: int) -> F32:
     if OBSERVATION not in arrays:
         raise ToolError(f"{path}: expected observations under the key {OBSERVATION}, found the "
                         f"keys {', '.join(arrays) or 'none'}")
-    rows = arrays[OBSERVATION]
-    check_rows(path, OBSERVATION, rows, (len(np.atleast_1d(rows)), obs_dim))
-    return rows.astype(np.float32)
+    rows, count = arrays[OBSERVATION], len(np.atleast_1d(arrays[OBSERVATION]))
+    check_rows(path, OBSERVATION, rows, (count, obs_dim))
+    actions = first_of(arrays, _ACTIONS)
+    if actions is not None:
+        check_rows(path, " or ".join(_ACTIONS), actions, (count, act_dim))
+    return rows.astype(np.float32), None if actions is None else actions.astype(np.float32)
+
+
+def recorded(actions: F32) -> Callable[[F32], F32]:
+    """Return a reference that gives recorded actions [rows, act_dim] one by one, [1, act_dim]."""
+    rows = iter(actions[:, np.newaxis])
+    return lambda _: next(rows)
 
 
 def difference(
     model: bytes, reference: Callable[[F32], F32], rows: F32, prepare: Callable[[F32], F32],
-    batch: int = 1,
+    batch: int = 1, tolerance: float = TOLERANCE,
 ) -> Difference:  # fmt: skip
     """Run both over the rows in their order, each with its own state fed back.
 
@@ -80,6 +97,7 @@ def difference(
         rows: Observations [rows, obs_dim].
         prepare: What is done to observations before the model gets them.
         batch: How many robots at once; they get the same rows, each one row behind the other.
+        tolerance: Share of the largest action that may differ.
     """
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
@@ -91,14 +109,14 @@ def difference(
         action, *state = session.run(None, feed)
         found.append(action)
         expected.append(reference(obs))
-    return between(np.stack(found), np.stack(expected))
+    return between(np.stack(found), np.stack(expected), tolerance)
 
 
-def between(found: Tensor, expected: Tensor) -> Difference:
+def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> Difference:
     """Return how far rows of outputs [rows, ...] are from the expected ones."""
     wanted = expected.reshape(len(expected), -1).astype(np.float64)
     # numpy's max keeps a NaN, which argmax then takes for the largest.
     errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
     row = int(np.argmax(errors))
     return Difference(rows=len(errors), largest=float(errors[row]),
-                      scale=float(np.abs(wanted).max()), row=row)
+                      scale=float(np.abs(wanted).max()), row=row, tolerance=tolerance)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +22,18 @@ class Rows:
 
     Attributes:
         source: Where they are from.
-        inputs: By model input; a recurrent state that is absent is carried from row to row.
+        inputs: By model input; of a recurrent state, the first row and those at `breaks` count,
+            zeros where it is absent: in between, a model has its own.
         outputs: What the reference model gave; empty where that was not recorded.
-        joint_pos, joint_vel: As measured [rows, joints], rad, rad/s, in the contract's order; None
-            where they were not recorded.
+        sensed: What was measured, as far as it was recorded [rows, size], by field of
+            `policy_inference.core.state.RobotState`, joints in the contract's order.
         breaks: Rows that do not follow the one before: another run, or ticks are missing.
     """
 
     source: str
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
-    joint_pos: F64 | None = None
-    joint_vel: F64 | None = None
+    sensed: Mapping[str, F64] = field(default_factory=dict)
     breaks: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -42,25 +42,25 @@ class Rows:
 
     def part(self, first: int, end: int) -> Rows:
         """Return rows that follow one another, from `first` to before `end`; they are views."""
-        def of(array: F64 | None) -> F64 | None:
-            return None if array is None else array[first:end]
-
         return Rows(
-            source=self.source, joint_pos=of(self.joint_pos), joint_vel=of(self.joint_vel),
+            source=self.source,
+            sensed={name: array[first:end] for name, array in self.sensed.items()},
             inputs={name: array[first:end] for name, array in self.inputs.items()},
             outputs={name: array[first:end] for name, array in self.outputs.items()},
         )  # fmt: skip
 
 
 def golden_rows(bundle: Bundle) -> Rows:
-    """Return the bundle's golden rows.
+    """Return the bundle's golden rows, each for itself: they do not follow one another.
 
     Raises:
         BundleError: It has none, or not those that it states.
     """
     golden, model = bundle.golden(), bundle.contract.model
+    count = len(next(iter(golden.values())))
     return Rows(source="golden rows", inputs={name: golden[name] for name in model.inputs},
-                outputs={name: golden[name] for name in model.outputs})
+                outputs={name: golden[name] for name in model.outputs},
+                breaks=tuple(range(1, count)))
 
 
 def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, Tensor]:
@@ -69,20 +69,23 @@ def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, 
     Args:
         backend: Opened backend; its arrays are overwritten.
         rows: What it gets.
-        state: Recurrent pairs; those without rows are carried on, from zero at each break.
+        state: Recurrent pairs, carried from row to row; at the first and at each break a state is
+            the recorded one, or zero.
 
     Returns:
         Rows of all inputs and outputs of the model, as they were fed and computed.
     """
-    carried = RecurrentState([pair for pair in state if pair.input not in rows.inputs], backend)
+    carried, begins = RecurrentState(state, backend), {0, *rows.breaks}
+    states = {pair.input for pair in state}
     tensors = {**backend.inputs, **backend.outputs}
     seen = {name: np.empty((len(rows), *array.shape[1:]), array.dtype)
             for name, array in tensors.items()}
     for row in range(len(rows)):
-        if row in rows.breaks:
+        if row in begins:
             carried.reset()
         for name, values in rows.inputs.items():
-            backend.inputs[name][0] = values[row]
+            if name not in states or row in begins:
+                backend.inputs[name][0] = values[row]
         backend.run()
         for name, array in tensors.items():
             seen[name][row] = array[0]

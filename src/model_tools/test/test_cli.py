@@ -98,6 +98,16 @@ def test_what_a_library_makes_of_an_interruption_is_one_still(run: Run) -> None:
     assert run(swallowed) == 143
 
 
+def test_an_interruption_that_other_code_raises_is_one(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raised() -> int:
+        raise KeyboardInterrupt
+
+    assert run(raised) == 130
+    assert caplog.messages == ["model_tools try: interrupted; nothing was left half-written"]
+
+
 def test_a_fault_of_the_program_keeps_its_traceback(run: Run) -> None:
     def fault() -> int:
         raise ZeroDivisionError

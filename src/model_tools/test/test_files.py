@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.files import new_file, new_folder
+from model_tools.files import copy_folder, new_file, new_folder
 
 MARKER = "policy.yaml"
 Make = Callable[..., AbstractContextManager[Path]]
@@ -119,6 +119,54 @@ def test_force_does_not_touch_another_kind_of_folder(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="which --force does not touch"):
         write(new_folder(tmp_path / "out", marker=MARKER, force=True))
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("theirs", ["agent.pt", ".git/HEAD", "runs/policy.onnx", "link"])
+def test_force_does_not_delete_what_such_a_folder_does_not_hold(
+    tmp_path: Path, theirs: str
+) -> None:
+    out, file = marked(tmp_path / "out"), tmp_path / "out" / theirs
+    file.parent.mkdir(exist_ok=True)
+    file.symlink_to(tmp_path) if theirs == "link" else file.write_text("theirs")
+    with pytest.raises(ToolError, match=rf"nothing of anybody else's .*, found {theirs}; move"):
+        write(new_folder(out, marker=MARKER, force=True))
+    assert file.exists()
+    assert text_of(out) == "old"
+
+
+@pytest.mark.parametrize("ours", ["policy.int8.onnx", "golden.npz", "reports/training.csv",
+                                  "policy.engine", "policy.engine.json", "policy.hbm"])
+def test_force_replaces_a_folder_with_files_of_its_kind(tmp_path: Path, ours: str) -> None:
+    out = marked(tmp_path / "out")
+    (out / ours).parent.mkdir(exist_ok=True)
+    (out / ours).write_text("ours")
+    write(new_folder(out, marker=MARKER, force=True))
+    assert names(out) == [MARKER]
+
+
+def test_files_that_the_new_folder_takes_over_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    out = marked(tmp_path / "out")
+    (out / "LICENSE").write_text("theirs")
+    write(new_folder(out, marker=MARKER, force=True, kept=out))
+    assert text_of(out) == "new"
+
+
+def test_a_copy_has_all_files_follows_no_loop_and_is_writable(tmp_path: Path) -> None:
+    source = marked(tmp_path / "source")
+    (source / "reports").mkdir()
+    (source / "reports" / "a.json").write_text("a")
+    (source / "loop").symlink_to(source)
+    (source / MARKER).chmod(0o444)
+    copy_folder(source, tmp_path / "copy")
+    assert sorted(names(tmp_path / "copy")) == [MARKER, "reports"]
+    assert (tmp_path / "copy" / "reports" / "a.json").read_text() == "a"
+    (tmp_path / "copy" / MARKER).write_text("new")
+
+
+def test_a_folder_is_not_copied_into_itself(tmp_path: Path) -> None:
+    source = marked(tmp_path / "source")
+    with pytest.raises(ToolError, match="expected an output outside this folder"):
+        copy_folder(source, source / "copy")
 
 
 def test_the_former_folder_comes_back_where_the_new_one_cannot_take_its_place(

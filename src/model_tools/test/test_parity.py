@@ -75,15 +75,26 @@ def test_nan_is_a_difference() -> None:
 
 
 def test_random_rows_are_about_the_training_s() -> None:
-    rows = random_rows(np.array([5.0, 0.0], np.float32), np.array([0.1, 3.0], np.float32))
-    assert rows.dtype == np.float32
-    assert rows.mean(axis=0) == pytest.approx([5.0, 0.0], abs=1.0)
-    assert rows.std(axis=0) == pytest.approx([0.2, 6.0], rel=0.2)
+    near, far = random_rows(np.array([5.0, 0.0], np.float32),
+                            np.array([0.1, 3.0], np.float32)).values()
+    assert near.dtype == far.dtype == np.float32
+    assert near.mean(axis=0) == pytest.approx([5.0, 0.0], abs=1.0)
+    assert near.std(axis=0) == pytest.approx([0.2, 6.0], rel=0.2)
+    assert far.std(axis=0) == pytest.approx([5.0, 150.0], rel=0.2)
 
 
 def test_rows_are_read_from_an_npz(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=ROWS.astype(np.float64))
-    assert np.array_equal(read_rows(tmp_path / "rows.npz", 3), ROWS)
+    rows, actions = read_rows(tmp_path / "rows.npz", 3, 2)
+    assert np.array_equal(rows, ROWS)
+    assert actions is None
+
+
+def test_actions_are_read_where_they_were_recorded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", obs=ROWS, actions=ROWS[:, :2])
+    _, actions = read_rows(tmp_path / "rows.npz", 3, 2)
+    assert actions is not None
+    assert np.array_equal(actions, ROWS[:, :2])
 
 
 @pytest.mark.parametrize(("arrays", "message"), [
@@ -91,6 +102,7 @@ def test_rows_are_read_from_an_npz(tmp_path: Path) -> None:
     ({"obs": ROWS[:, :2]}, r"expected numbers \[\d, 3\], found float32\[\d, 2\]"),
     ({"obs": ROWS[:0]}, r"found float32\[0, 3\]"),
     ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found others in row 2"),
+    ({"obs": ROWS, "action": ROWS}, r"actions or action: expected numbers \[\d, 2\]"),
 ])  # fmt: skip
 def test_rows_that_do_not_fit_are_refused(
     tmp_path: Path, arrays: dict[str, F32], message: str
@@ -98,7 +110,7 @@ def test_rows_that_do_not_fit_are_refused(
     file = tmp_path / "rows.npz"
     np.savez(file, allow_pickle=False, **arrays)
     with pytest.raises(ToolError, match=message):
-        read_rows(file, 3)
+        read_rows(file, 3, 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -107,10 +119,10 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> No
     np.savez(file, obs=ROWS)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
-        read_rows(file, 3)
+        read_rows(file, 3, 2)
 
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.npz").write_text("obs")
     with pytest.raises(ToolError, match="expected numpy arrays"):
-        read_rows(tmp_path / "rows.npz", 3)
+        read_rows(tmp_path / "rows.npz", 3, 2)

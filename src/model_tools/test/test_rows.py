@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is read from a recorded rollout besides the model's tensors: the measured joints."""
+"""Recorded rollouts: what was sensed in them, and whether it makes their observations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.row_files import read_rows
+from model_tools.row_files import read_rows, save_rows
 from model_tools.rows import Rows
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.interfaces import F32, F64
 
 from .tiny_bundle import make_bundle, observations
 
@@ -25,37 +26,34 @@ def bundle(tmp_path: Path) -> Bundle:
     return load_bundle(make_bundle(tmp_path / "tiny"))
 
 
-def rows_with(bundle: Bundle, **arrays: Any) -> Rows:
+def observed(joint_pos: F64, joint_vel: F64, actions: F32) -> F32:
+    """Return what the tiny contract makes of joints [rows, 2] and actions [rows, 2]."""
+    last = np.vstack([np.zeros((1, 2)), actions[:-1]])
+    return np.hstack([joint_pos, joint_vel, last]).astype(np.float32)
+
+
+POS, VEL = np.stack([HIP, KNEE], axis=1), np.stack([HIP * 2, KNEE * -1], axis=1)
+ACTIONS = observations(5)[:, :2]
+ROLLOUT: dict[str, Any] = {"obs": observed(POS, VEL, ACTIONS), "actions": ACTIONS, "joint_pos": POS,
+           "joint_vel": VEL}
+
+
+def rows_of(bundle: Bundle, **arrays: Any) -> Rows:
     file = bundle.path.parent / "rollout.npz"
-    np.savez(file, allow_pickle=False, obs=observations(5), **arrays)
+    np.savez(file, **arrays)
     return read_rows(file, bundle)
 
 
 def test_joints_are_put_in_the_contract_s_order_by_their_names(bundle: Bundle) -> None:
-    rows = rows_with(bundle, joint_pos=np.stack([KNEE, HIP, HIP * 0], axis=1),
-                     joint_vel=np.stack([KNEE * 2, HIP * 2, HIP * 0], axis=1),
-                     joint_names=["knee", "hip", "tail"])  # fmt: skip
+    shuffled = {name: np.stack([values[:, 1], values[:, 0], HIP * 0], axis=1)
+                for name, values in (("joint_pos", POS), ("joint_vel", VEL))}
 
-    assert rows.joint_pos is not None
-    assert rows.joint_vel is not None
-    assert np.array_equal(rows.joint_pos, np.stack([HIP, KNEE], axis=1))
-    assert np.array_equal(rows.joint_vel, np.stack([HIP, KNEE], axis=1) * 2)
-    assert rows.joint_pos.dtype == np.float64
+    rows = rows_of(bundle, **{**ROLLOUT, **shuffled, "joint_names": ["knee", "hip", "tail"]})
 
-
-def test_joints_without_names_are_in_the_contract_s_order(bundle: Bundle) -> None:
-    recorded = np.stack([HIP, KNEE], axis=1).astype(np.float32)
-
-    rows = rows_with(bundle, joint_pos=recorded, joint_vel=recorded)
-
-    assert np.array_equal(np.asarray(rows.joint_pos), recorded.astype(np.float64))
-
-
-def test_joints_are_absent_unless_positions_and_velocities_were_recorded(bundle: Bundle) -> None:
-    rows = rows_with(bundle, joint_pos=np.zeros((5, 2)))
-
-    assert rows.joint_pos is None
-    assert rows.joint_vel is None
+    assert np.array_equal(rows.sensed["joint_pos"], POS)
+    assert np.array_equal(rows.sensed["joint_vel"], VEL)
+    assert rows.sensed["joint_pos"].dtype == np.float64
+    assert rows.breaks == ()
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -68,10 +66,51 @@ def test_joints_are_absent_unless_positions_and_velocities_were_recorded(bundle:
 def test_joints_that_do_not_fit_are_refused(
     bundle: Bundle, changes: dict[str, Any], message: str
 ) -> None:
-    joints = {"joint_pos": np.zeros((5, 2)), "joint_vel": np.zeros((5, 2)), **changes}
-
     with pytest.raises(ToolError, match=message):
-        rows_with(bundle, **joints)
+        rows_of(bundle, **{**ROLLOUT, **changes})
+
+
+@pytest.mark.parametrize(("changes", "value"), [
+    pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos\)", id="joints swapped"),
+    pytest.param({"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos\)", id="degrees"),
+    pytest.param({"joint_vel": 2 * VEL}, r"obs\[1|3\] \(joint_vel\)", id="another scale"),
+])  # fmt: skip
+def test_an_observation_that_is_not_the_contract_s_is_refused(
+    bundle: Bundle, changes: dict[str, Any], value: str
+) -> None:
+    with pytest.raises(ToolError, match=rf"rollout\.npz: {value}: expected .*, which the contract "
+                                        "makes of what was sensed, found .* in row"):
+        rows_of(bundle, **{**ROLLOUT, **changes})
+
+
+def test_rows_that_lack_the_action_of_the_row_before_are_told_apart(bundle: Bundle) -> None:
+    chosen = [0, 1, 3, 4]
+
+    rows = rows_of(bundle, **{name: values[chosen] for name, values in ROLLOUT.items()})
+
+    assert rows.breaks == (2,)
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("time", [0.0, 0.02, 0.04, 0.1, 0.12]),
+    ("episode", [7, 7, 7, 8, 8]),
+])  # fmt: skip
+def test_recorded_times_and_episodes_tell_rows_apart(
+    bundle: Bundle, name: str, values: list[float]
+) -> None:
+    assert rows_of(bundle, obs=ROLLOUT["obs"], **{name: values}).breaks == (3,)
+
+
+def test_saved_rows_come_back_as_they_were(bundle: Bundle, tmp_path: Path) -> None:
+    rows = rows_of(bundle, **ROLLOUT)
+    save_rows([rows, rows], bundle.contract, tmp_path / "saved.npz")
+
+    again = read_rows(tmp_path / "saved.npz", bundle)
+
+    assert again.breaks == (5,)
+    for field in ("inputs", "outputs", "sensed"):
+        for name, values in getattr(rows, field).items():
+            np.testing.assert_array_equal(getattr(again, field)[name][5:], values)
 
 
 @pytest.mark.parametrize("obs", [np.float32(1.0), np.zeros((0, 6)), np.zeros((5, 7)), ["a"]])

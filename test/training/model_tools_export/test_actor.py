@@ -121,20 +121,38 @@ def test_other_recurrent_layers_are_refused(
 
 
 def test_recurrent_layers_that_nobody_mentions_are_shown(export: Exporter) -> None:
-    with pytest.raises(ToolError, match=r"memory_a.rnn.weight_ih_l0 \[20, 6\]"):
+    with pytest.raises(ToolError, match=r"rnn: expected in the configuration, .* add `rnn: "
+                                        r"{type: lstm, hidden_size: 5, num_layers: 2}` for "
+                                        r"memory_a.rnn.weight_ih_l0 \[20, 6\]"):
         export(layouts.rsl_rl_recurrent("lstm")[0], CONFIG)
+
+
+def test_where_recurrent_layers_stand_is_told_by_their_size(export: Exporter) -> None:
+    with pytest.raises(ToolError, match="type: gru, hidden_size: 5, num_layers: 2, position: "
+                                        "after_mlp"):
+        export(layouts.rl_games_recurrent("gru")[0], CONFIG)
 
 
 def test_layers_that_the_configuration_cannot_describe_are_refused(export: Exporter) -> None:
     actor = mlp(OBS, ACT)
     actor.insert(1, nn.LayerNorm(HIDDEN[0]))
-    with pytest.raises(ToolError, match=r"actor.1.weight \[16\], actor.1.bias \[16\] beside them"):
-        export(Module(actor=actor).state_dict(), CONFIG)
+    for ignored in ([], ["actor.1."]):
+        with pytest.raises(ToolError, match=r"actor.1: expected linear .* found actor.1.weight "
+                                            r"\[16\], actor.1.bias \[16\], as of a LayerNorm"):
+            export(Module(actor=actor).state_dict(), {**CONFIG, "ignore": ignored})
+
+
+def test_a_batch_norm_without_weights_is_refused(export: Exporter) -> None:
+    actor = mlp(OBS, ACT)
+    actor.insert(1, nn.BatchNorm1d(HIDDEN[0], affine=False))
+    content = Module(actor=actor, critic=mlp(OBS, 1)).state_dict()
+    with pytest.raises(ToolError, match=r"actor.1: expected linear .* actor.1.running_mean"):
+        export(content, {**CONFIG, "ignore": ["actor.1."]})
 
 
 def test_a_batch_norm_is_not_taken_for_a_normaliser(export: Exporter) -> None:
     content = Module(actor=nn.Sequential(nn.BatchNorm1d(OBS), *mlp(OBS, ACT))).state_dict()
-    with pytest.raises(ToolError, match=r"actor.0.weight \[6\], actor.0.bias"):
+    with pytest.raises(ToolError, match=r"actor.0: expected linear .* actor.0.weight \[6\]"):
         export(content, {**CONFIG, "normaliser": "bake"})
 
 

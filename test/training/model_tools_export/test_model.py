@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnx
 import onnxruntime
 import onnxsim
 import pytest
+import torch
 
 from model_tools.errors import ToolError
 
@@ -72,20 +74,46 @@ def test_given_rows_are_compared_and_the_table_says_what_was_found(
     shown = capsys.readouterr().out
     for part in ("rl_games", "a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)", "elu",
                  "running_mean_std, within 5: in the model", "obs [1, 6]", "action [1, 3]",
-                 "in 200 rows", "in 17 rows", "policy.onnx"):
+                 "random, 2 times the usual spread: ", "random, 50 times", "in 200 rows",
+                 "rows.npz: ", "in 17 rows", "policy.onnx"):
         assert part in shown
+    assert "recorded actions" not in shown
 
 
-@pytest.mark.parametrize(("epsilon", "floor"), [(0.01, ""), (0.0, ", std_floor: 5e-05")])
-def test_what_the_contract_says_of_kept_statistics_is_shown(
-    export: Exporter, capsys: pytest.CaptureFixture[str], epsilon: float, floor: str
+@pytest.mark.parametrize("key", ["actions", "action"])
+def test_recorded_actions_tell_the_activation(
+    export: Exporter, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    content, actor = layouts.state_dict()
+    rows, obs = export.folder / "rows.npz", torch.randn(17, OBS)
+    with torch.no_grad():
+        np.savez(rows, allow_pickle=False, **{"obs": obs.numpy(), key: actor(obs).numpy()})
+    with pytest.raises(ToolError, match=r"rows\.npz: expected the actions that were recorded"):
+        export(content, {**CONFIG, "activation": "relu"}, "--check", str(rows))
+    export(content, CONFIG, "--check", str(rows))
+    assert "rows.npz, recorded actions: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("last", ["identity", "tanh", "sigmoid"])
+def test_rows_far_out_are_no_reason_to_refuse(export: Exporter, last: str) -> None:
+    hidden = [512, 256, 128]
+    actor = layouts.mlp(45, 12, tuple(hidden))
+    export(layouts.Module(actor=actor).state_dict(), {
+        "obs_dim": 45, "act_dim": 12, "hidden_sizes": hidden, "activation": "elu",
+        "output_activation": last})
+
+
+@pytest.mark.parametrize(("epsilon", "floor"), [(0.01, {}), (0.0, {"std_floor": 5e-05})])
+def test_a_model_says_which_statistics_were_kept_beside_it(
+    export: Exporter, epsilon: float, floor: dict[str, float]
 ) -> None:
     content = {"model_state_dict": layouts.state_dict()[0],
                "obs_norm_state_dict": layouts.empirical(OBS).state_dict()}
     content["obs_norm_state_dict"]["_std"][0, 1] = 1e-4
     export(content, {**CONFIG, "normaliser": "keep", "normaliser_epsilon": epsilon})
     digest = hashlib.sha256((export.folder / "obs_stats.npz").read_bytes()).hexdigest()
-    assert f"{{file: obs_stats.npz, sha256: {digest}{floor}}}" in capsys.readouterr().out
+    stated = {entry.key: entry.value for entry in onnx.load(export.output).metadata_props}
+    assert json.loads(stated["obs_stats"]) == {"file": "obs_stats.npz", "sha256": digest, **floor}
 
 
 def test_what_is_there_is_replaced_only_by_force(export: Exporter) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,51 @@ def test_a_program_that_is_another_function_than_described_is_refused(
     config = {**CONFIG, "normaliser": "bake", **change}
     with pytest.raises(ToolError, match="the program that the configuration describes, found"):
         export.file(saved(export, Perceptron()), config, TRUST)
+
+
+class Odd(nn.Module):
+    """Linear layers, and something beside them that no weights tell of."""
+
+    def __init__(self, does: str) -> None:
+        super().__init__()
+        self.actor, self.does = mlp(OBS, ACT), does
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        self.calls += 1
+        if self.does == "clamps what it sees":
+            obs = torch.clamp(obs, -20.0, 20.0)
+        action = self.actor(obs)
+        if self.does == "clamps":
+            action = torch.clamp(action, -2.0, 2.0)
+        if self.does == "branches" and bool((obs[0, 0] > 20.0).item()):
+            action = action * 0.0
+        if self.does == "changes" and bool((self.calls > 100).item()):
+            action = action + 0.5
+        return action
+
+
+@pytest.mark.parametrize("does", ["clamps what it sees", "clamps", "branches", "changes"])
+def test_a_program_that_does_more_than_its_layers_is_refused(export: Exporter, does: str) -> None:
+    with pytest.raises(ToolError, match=r"expected the checkpoint's actions, found .* the program "
+                                        r"does more than the configuration describes"):
+        export.file(saved(export, Odd(does)), {**CONFIG, "ignore": ["calls"]}, TRUST)
+
+
+def test_the_program_itself_gives_the_actions_for_given_rows(export: Exporter) -> None:
+    rows = export.folder / "rows.npz"
+    np.savez(rows, obs=np.full((1, OBS), 1e4, np.float32))
+
+    class Far(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.actor = mlp(OBS, ACT)
+
+        def forward(self, obs: Tensor) -> Tensor:
+            return self.actor(torch.clamp(obs, -5e3, 5e3))
+
+    with pytest.raises(ToolError, match=r"rows\.npz: expected the checkpoint's actions"):
+        export.file(saved(export, Far()), CONFIG, TRUST, "--check", str(rows))
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -151,7 +151,9 @@ class Replay:
             raise self._bag.problem("the sensors", now_ns, "expected finite values, found others "
                                     f"in {', '.join(names)}")
         if not policy.infer():
-            raise self._bag.problem("the model", now_ns, "expected finite outputs, found others")
+            raise self._bag.problem("the model", now_ns, "expected finite outputs, found others; "
+                                    "most likely the recording is not of this policy, or the "
+                                    "observation is not as it was trained")
         tensors = {**backend.inputs, **backend.outputs}
         return Tick(time_ns=now_ns, begins=begins, joint_pos=state["joint_pos"].copy(),
                     joint_vel=state["joint_vel"].copy(),

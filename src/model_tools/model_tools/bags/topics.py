@@ -27,10 +27,10 @@ def find_topics(
     Args:
         bag: The recording.
         types: Message types that each input may have.
-        given: Topics that the user named, by input; others go by their name.
+        given: Topics that the user named, by input; others go by their name, in one namespace.
 
     Raises:
-        ToolError: A topic is missing, of another type, or one of several.
+        ToolError: A topic is missing, of another type, one of several, or of another robot.
     """
     unknown = [name for name in given if name not in types]
     if unknown:
@@ -43,10 +43,21 @@ def find_topics(
         if bag.topics[topic].type not in types[name]:
             raise ToolError(f"{bag.path}: {topic}: expected {' or '.join(types[name])} for the "
                             f"input {name}, found {bag.topics[topic].type}")
+    _refuse_several_robots(bag, {name: topic for name, topic in topics.items()
+                                 if name not in given})
     if COMMAND in types.keys() - topics.keys():
         _log.warning("%s: no messages on %s: the policy is replayed with the velocity command 0",
                      bag.path, COMMAND)
     return topics
+
+
+def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
+    """Raise where topics that were found by their names are not in one namespace."""
+    if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
+        name, topic = next(iter(named.items()))
+        raise ToolError(f"{bag.path}: expected the inputs of the policy in one namespace, as of "
+                        f"one robot, found {', '.join(named.values())}; name those that belong "
+                        f"together, as --topic {name}={topic}")
 
 
 def _given(bag: Bag, topic: str) -> str:

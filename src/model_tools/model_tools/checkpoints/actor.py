@@ -14,6 +14,7 @@ from model_tools.checkpoints.checks import (
     refuse_left_over,
     refuse_not_finite,
     refuse_not_plain,
+    refuse_other_layers,
     require_normaliser,
 )
 from model_tools.checkpoints.config import ExportConfig
@@ -61,15 +62,18 @@ def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
     """Find the policy that the configuration describes; nothing is guessed.
 
     Raises:
-        ToolError: There is none, there are several, tensors are left that belong to neither actor
-            nor critic, weights are not finite, or `normaliser` does not fit what is there.
+        ToolError: There is none, there are several, it has other kinds of layers, tensors are
+            left that belong to neither actor nor critic, weights are not finite, or `rnn` or
+            `normaliser` does not fit what is there.
     """
     statistics = find_statistics(tensors, config)
     require_normaliser(statistics, config)
+    search.require_rnn(tensors, config)
     chain = search.find_layers(tensors, config)
     weights = [name for stack in chain for name in stack.weights]
     biases = [search.bias_of(weight) for weight in weights]
     recurrent = search.find_recurrent(tensors, config)
+    refuse_other_layers(tensors, weights, statistics)
     used = [*weights, *biases, *recurrent.values(), *(statistics.names if statistics else ())]
     refuse_left_over(tensors, config, used)
     refuse_not_plain(tensors, used)

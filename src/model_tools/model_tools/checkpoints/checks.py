@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from model_tools.checkpoints.config import ExportConfig
+from model_tools.checkpoints.names import Role, role
 from model_tools.checkpoints.search import may_be_actor
-from model_tools.checkpoints.statistics import Statistics
+from model_tools.checkpoints.statistics import LEAVES, Statistics
 from model_tools.errors import ToolError
 
 SHOWN = 8
@@ -29,6 +31,40 @@ def require_normaliser(statistics: Statistics | None, config: ExportConfig) -> N
     if statistics is None and config.normaliser in ("bake", "keep"):
         raise ToolError(f"normaliser: {config.normaliser}: expected running statistics in the "
                         "checkpoint, found none; leave it out if the training used none")
+
+
+def refuse_other_layers(
+    tensors: Mapping[str, Tensor], weights: Collection[str], statistics: Statistics | None
+) -> None:
+    """Refuse layers that normalise or the like, beside the linear ones; `ignore` hides none.
+
+    Raises:
+        ToolError: A module beside the layers has no matrix, and is neither the critic's nor
+            statistics.
+    """
+    stacks = {_parent(_parent(weight)) for weight in weights}
+    known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
+    modules = defaultdict[str, dict[str, Tensor]](dict)
+    for name, tensor in tensors.items():
+        if "." in name and _parent(_parent(name)) in stacks:
+            modules[_parent(name)][name] = tensor
+    for module, inside in modules.items():
+        has_matrix = any(tensor.ndim > 1 for tensor in inside.values())
+        is_statistics = all(name in known or _leaf(name) in known for name in inside)
+        if not has_matrix and not is_statistics and role(module) not in (Role.CRITIC, Role.SPREAD):
+            shown = ", ".join(f"{name} {list(value.shape)}" for name, value in inside.items())
+            raise ToolError(f"{module}: expected linear and recurrent layers in the actor, found "
+                            f"{shown}, as of a LayerNorm or BatchNorm, which the configuration "
+                            "cannot describe; save the policy as a TorchScript program, and export "
+                            "that as it stands (--trust-code)")
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def refuse_left_over(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model_tools.checkpoints.formats import read_tensors
-from model_tools.checkpoints.layers import linear_stacks, recurrent_prefixes
+from model_tools.checkpoints.layers import linear_stacks, recurrent_networks
 from model_tools.checkpoints.load import load
 from model_tools.checkpoints.names import Role, role
 from model_tools.checkpoints.statistics import all_statistics
@@ -54,8 +54,8 @@ def read_contents(path: Path) -> Contents:
         tensors=tuple(f"{key} {_words(tensor)}" for key, tensor in tensors.items()),
         count=sum(tensor.numel() for tensor in tensors.values()),
         actors=tuple(str(stack) for stack in linear_stacks(tensors) if _may_act(stack.pattern)),
-        recurrent=tuple(f"{prefix.rstrip('.')}, {tensors[prefix + 'weight_ih_l0'].shape[-1]} inputs"
-                        for prefix in recurrent_prefixes(tensors) if _may_act(prefix)),
+        recurrent=tuple(f"{one.prefix.rstrip('.')}, {one.first[1]} inputs"
+                        for one in recurrent_networks(tensors) if _may_act(one.prefix)),
         statistics=all_statistics(tensors),
         not_finite=tuple(key for key, tensor in tensors.items() if not _finite(tensor)),
         beside={str(key): _brief(value) for key, value in content.items()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 Shape = tuple[int, ...]
+_FIRST, _GATES = "weight_ih_l0", {4.0: "lstm", 3.0: "gru"}
 NUMBER = re.compile(r"\d+(?=[._]|$)")
 
 
@@ -52,10 +53,44 @@ def chains(stacks: Sequence[Stack], shapes: tuple[Shape, ...]) -> Iterator[tuple
             yield from ((stack, *rest) for rest in chains(others, shapes[count:]))
 
 
-def recurrent_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return what the names of each recurrent network begin with, e.g. ``memory_a.rnn.``."""
-    first = "weight_ih_l0"
-    return [name.removesuffix(first) for name in tensors if name.endswith(first)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentNetwork:
+    """Recurrent layers: those whose names begin with `prefix`, e.g. ``memory_a.rnn.``."""
+
+    prefix: str
+    type: str
+    hidden_size: int
+    num_layers: int
+    first: Shape
+    """Of `weight_ih_l0`: (gates x hidden_size, inputs)."""
+
+    def description(self, obs_dim: int) -> str:
+        """Return the `rnn` of a configuration that means these."""
+        place = "" if self.first[1] == obs_dim else ", position: after_mlp"
+        return (f"`rnn: {{type: {self.type}, hidden_size: {self.hidden_size}, num_layers: "
+                f"{self.num_layers}{place}}}`")
+
+    def __str__(self) -> str:
+        """Return e.g. ``memory_a.rnn.weight_ih_l0 [20, 6]``."""
+        return f"{self.prefix}{_FIRST} {list(self.first)}"
+
+
+def recurrent_networks(tensors: Mapping[str, Tensor]) -> list[RecurrentNetwork]:
+    """Return the recurrent networks."""
+    found = []
+    for name, first in tensors.items():
+        prefix = name.removesuffix(_FIRST)
+        again = tensors.get(f"{prefix}weight_hh_l0")
+        if prefix == name or first.ndim != 2 or again is None or again.ndim != 2 or not len(first):
+            continue
+        size = again.shape[1]
+        layers = sum(other.startswith(f"{prefix}weight_ih_l") and not other.endswith("_reverse")
+                     for other in tensors)
+        found.append(RecurrentNetwork(
+            prefix=prefix, type=_GATES.get(len(first) / max(size, 1), "lstm or gru"),
+            hidden_size=size, num_layers=layers, first=tuple(first.shape),
+        ))  # fmt: skip
+    return found
 
 
 def _stack(pattern: str, names: list[str], tensors: Mapping[str, Tensor]) -> Stack:

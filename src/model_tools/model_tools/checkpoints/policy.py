@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,17 @@ class CheckpointPolicy:
     """torch module that becomes the model: `whole` without what is done outside."""
     normalised_outside: bool
     """Whether the model gets (obs - mean) / divisor."""
+    program: Any = None
+    """The TorchScript program that was read; `whole` is no more than what was made of it."""
 
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        It starts with a state of zeros and keeps it from call to call.
+        It starts with a state of zeros and keeps it from call to call. A program speaks for
+        itself, but for one robot only.
         """
+        if self.program is not None and batch == 1:
+            return torchscript.steps(self.program)
         state = self.whole.initial_state(batch)
 
         def step(obs: F32) -> F32:
@@ -88,10 +93,11 @@ def read_policy(path: Path, config: ExportConfig, *, trust_code: bool) -> Checkp
             whole = torchscript.as_it_stands(content, config)
             return CheckpointPolicy(
                 format=torchscript.NAME, layers=(), statistics=None, whole=whole, exported=content,
-                normalised_outside=False,
+                normalised_outside=False, program=content,
             )  # fmt: skip
         _require_layers(config)
-        return _described(torchscript.NAME, torchscript.rebuild(content, config), config)
+        actor = torchscript.rebuild(content, config)
+        return replace(_described(torchscript.NAME, actor, config), program=content)
 
 
 def _require_layers(config: ExportConfig) -> None:

@@ -17,7 +17,7 @@ from model_tools.checkpoints.layers import (
     Stack,
     chains,
     linear_stacks,
-    recurrent_prefixes,
+    recurrent_networks,
 )
 from model_tools.checkpoints.names import Role, role
 from model_tools.errors import ToolError
@@ -50,7 +50,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))
     wanted = {name: tuple(value.shape) for name, value in cell.state_dict().items()}
-    fitting = [prefix for prefix in recurrent_prefixes(tensors)
+    fitting = [prefix for prefix in (one.prefix for one in recurrent_networks(tensors))
                if may_be_actor(prefix, config) and _shapes(tensors, prefix) == wanted]
     prefix = _choose(
         [(prefix, [prefix]) for prefix in fitting],
@@ -59,6 +59,21 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
         _recurrent_ones(tensors),
     )
     return {name: prefix + name for name in wanted}
+
+
+def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
+    """Check that recurrent layers are described where the actor may have some.
+
+    Raises:
+        ToolError: `rnn` is missing; the error says what to add.
+    """
+    found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
+    if config.rnn is not None or not found:
+        return
+    choice = " or ".join(f"{one.description(config.obs_dim)} for {one}" for one in found)
+    raise ToolError(f"rnn: expected in the configuration, since the checkpoint has recurrent "
+                    f"layers, found nothing; add {choice}, or name them in `ignore` if the actor "
+                    "does not use them")
 
 
 def may_be_actor(name: str, config: ExportConfig) -> bool:
@@ -104,8 +119,7 @@ def _choose(fitting: Sequence[tuple[T, Sequence[str]]], wanted: str, all_of: Ite
 
 
 def _recurrent_ones(tensors: Mapping[str, Tensor]) -> list[str]:
-    return [f"{prefix}weight_ih_l0 {list(tensors[f'{prefix}weight_ih_l0'].shape)}"
-            for prefix in recurrent_prefixes(tensors)]
+    return list(map(str, recurrent_networks(tensors)))
 
 
 def _shapes(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Shape]:

@@ -47,6 +47,8 @@ CONVENTIONS = (
 
 # What is updated with them, but not needed to normalise.
 BESIDE = ("_var", "count", "current_count")
+LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.spread))}
+"""Last parts of the names of all tensors of running statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

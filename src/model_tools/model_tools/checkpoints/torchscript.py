@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from model_tools.checkpoints.actor import Actor, find_actor
 from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.networks import Normaliser, Policy
 from model_tools.errors import ToolError
+from policy_inference.interfaces import F32
 
 NAME = "TorchScript"
 STATE = ("hidden_state", "cell_state")
@@ -20,8 +23,19 @@ STATE = ("hidden_state", "cell_state")
 STEPS, TOLERANCE = 64, 1e-5
 
 
+def steps(program: Any) -> Callable[[F32], F32]:
+    """Return the program from its beginning on: from observations [1, obs_dim] to [1, act_dim]."""
+    _reset(program)
+
+    def step(obs: F32) -> F32:
+        with torch.no_grad():
+            return np.asarray(_action(program, torch.from_numpy(obs)).numpy(), np.float32)
+
+    return step
+
+
 def rebuild(program: Any, config: ExportConfig) -> Actor:
-    """Return the actor that the program's weights make, proven to be the same function.
+    """Return the actor that the program's weights make, the same function on a first look.
 
     Args:
         program: A `torch.jit.ScriptModule`.
@@ -91,3 +105,7 @@ def _action(program: Any, obs: Tensor) -> Tensor:
 def _reset(program: Any) -> None:
     if hasattr(program, "reset"):
         program.reset()
+        return
+    for name, value in program.named_buffers():
+        if name in STATE:
+            value.zero_()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from model_tools.closed_loop.simulated_robot import require_simulated
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
@@ -49,9 +50,10 @@ class ControlledPolicy:
             tightening: Operating limits; the contract's alone if absent.
 
         Raises:
-            PolicyError: The policy needs a topic that the simulated robot does not have.
+            PolicyError: The policy needs joints or a topic that the simulated robot does not have.
         """
         contract = bundle.contract
+        require_simulated(contract)
         limits = limits_in_force(contract, tightening or Tightening())
         self._now_ns = 0
         self.controller = Controller(bundle, backend, limits, lambda: self._now_ns)

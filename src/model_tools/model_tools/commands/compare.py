@@ -4,9 +4,9 @@
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
-The first artifact is the reference. Limits are those of each bundle, else those of its precision;
-the exit status is 1 when one does not hold. The output folder gets comparison.json and
-comparison.html; with --record, the bundles that are compared with the first get them, too.
+The first artifact is the reference. Limits are those of the precision, each where the bundle does
+not state it; the exit status is 1 when one does not hold. The output folder gets comparison.json
+and comparison.html; with --record, the bundles that are compared with the first get them, too.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run(given: argparse.Namespace) -> int:
     artifacts = candidates(given.bundles, given.backends.split(","))
     # Opened first: an output that cannot be written is found before the walks, not after.
     output = nullcontext() if given.output is None else new_folder(
-        given.output, marker=JSON_FILE, force=given.force)
+        given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force)
     with output as folder:
         found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None,
                         dict(given.topic))

@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="chip or GPU, for compilers that have several")
     parser.add_argument("--samples", type=Path,
                         help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
-                             "rosbag2 recording")
+                             "rosbag2 recording; not used for precisions without calibration")
     add_topics(parser)
     parser.add_argument("--option", type=pair, action="append", default=[], metavar="NAME=VALUE",
                         help="option of the compiler; may be given several times")
-    parser.add_argument("--rows", type=int, default=512,
-                        help="samples to take, evenly spaced (default 512)")
+    parser.add_argument("--count", type=int, default=512, dest="rows",
+                        help="samples to take, evenly spaced (default 512), at most half of all: "
+                             "compare judges the others")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 

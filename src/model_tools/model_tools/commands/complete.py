@@ -14,7 +14,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.completion_arguments import add_completion_arguments, completion_of
+from model_tools.commands.completion_arguments import (
+    add_completion_arguments,
+    completion_of,
+    note_suspicions,
+)
 
 _log = logging.getLogger("model_tools")
 
@@ -39,4 +43,5 @@ def run(given: argparse.Namespace) -> int:
     nominal = bundle.contract.nominal
     _log.info("%s: golden rows agree with the model; nominal figures: %s", bundle.path,
               nominal.source if nominal else "none, only the limits of the joints guard")
+    note_suspicions(bundle.path)
     return 0

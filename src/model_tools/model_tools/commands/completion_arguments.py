@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,24 @@ def completion_of(given: argparse.Namespace) -> Completion:
     """
     from model_tools.completion.complete import Completion
 
+    recording = given.rollout or given.bag
+    for read in (recording, given.golden):
+        if read and given.rows_output and given.rows_output.resolve() == read.resolve():
+            raise ToolError(f"--rows-output: expected another file than {read}, which is read")
     measure = _measure(given)
     if measure is None and given.rows_output is not None:
         raise ToolError("--rows-output: expected a run to keep the rows of, found none; give "
                         "--simulate, --rollout or --bag")
     return Completion(measure=measure, golden=given.golden, rows_output=given.rows_output,
                       force=given.force)
+
+
+def note_suspicions(bundle: Path) -> None:
+    """Log what `inspect` would find suspicious in a bundle that was made."""
+    from model_tools.inspect.registry import inspect_path
+
+    for suspicion in inspect_path(bundle).suspicions:
+        logging.getLogger("model_tools").warning("suspicious: %s", suspicion)
 
 
 def _measure(given: argparse.Namespace) -> Measure | None:

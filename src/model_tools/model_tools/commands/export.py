@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dynamic-batch", action="store_true",
                         help="leave the number of robots open (default: 1)")
     parser.add_argument("--check", type=Path, metavar="NPZ",
-                        help="observations (key obs, a row each) to compare on beside random ones")
+                        help="observations (key obs, a row each) to compare on beside random ones, "
+                             "and the actions of the training there (key actions): the only proof "
+                             "that a state dict has these activations")
     parser.add_argument("--trust-code", action="store_true",
                         help="load a TorchScript program, which can do anything while it loads")
     parser.add_argument("--force", action="store_true", help="replace what is there")

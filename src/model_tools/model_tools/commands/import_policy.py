@@ -14,7 +14,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.completion_arguments import add_completion_arguments, completion_of
+from model_tools.commands.completion_arguments import (
+    add_completion_arguments,
+    completion_of,
+    note_suspicions,
+)
 
 _SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
           "provenance": "provenance.source"}
@@ -58,6 +62,8 @@ def run(given: argparse.Namespace) -> int:
                 answer_file=given.answer_file),
         given.output, completion_of(given), force=given.force,
     )
+    if draft.todos() and (given.simulate or given.rollout or given.bag or given.golden):
+        _log.warning("nothing was measured, since questions are open")
     for remark in draft.remarks:
         _log.warning("note: %s", remark)
     todos = draft.todos()
@@ -66,6 +72,8 @@ def run(given: argparse.Namespace) -> int:
     _log.info("%s: %s", given.output, f"{len(todos)} questions are open, so that the bundle does "
               "not load; answer them with --set, or in its policy.yaml, and then model_tools "
               "complete" if todos else "the contract holds, and golden rows agree with the model")
+    if not todos:
+        note_suspicions(given.output)
     return 0
 
 

@@ -7,7 +7,9 @@ r"""Run a bundle's model in an environment, and check it step by step against th
 `make` takes no arguments and returns an environment of one robot with gymnasium's API, or the old
 one of gym. Its observations are those of the training: scaled, not yet normalised; the bundle's
 statistics and bounds are applied as on the robot. It gets the raw output of the model. A dict of
-observations goes by the names of the model's inputs.
+observations goes by the names of the model's inputs; one entry needs no name. What shows that the
+observation is not that of the contract (last action, gravity, joints beyond their limits) is an
+error; values far from those of a healthy run are a warning.
 
 The rows of --output calibrate (`compile --samples`) and compare (`compare --rows`): inputs as the
 model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1

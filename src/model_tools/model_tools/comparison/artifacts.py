@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_tools.comparison.same_function import check_same_function
 from model_tools.errors import ToolError
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import Artifact
@@ -54,15 +55,17 @@ def candidates(folders: Sequence[Path], backends: Sequence[str]) -> list[Candida
 
     Raises:
         BundleError, BackendError: A bundle cannot be loaded or lacks an artifact.
-        ToolError: There are fewer than two, or they are not the same function.
+        ToolError: There are fewer than two, they are not the same function, or two are the same
+            file on the same back end.
     """
     found = [candidate(load_bundle(folder), backend)
              for folder in folders for backend in backends]  # fmt: skip
     if len(found) < 2:
         raise ToolError("expected two or more artifacts to compare, found one; name a second "
                         "bundle, or a second back end with --backends")
-    for other in found[1:]:
-        check_same_function(found[0], other)
+    for number, other in enumerate(found[1:], 1):
+        check_same_function(found[0].bundle, other.bundle)
+        _refuse_same_file(other, found[:number])
     if len({one.label for one in found}) == len(found):
         return found
     return [dataclasses.replace(one, label=f"{one.bundle.path} {one.backend}") for one in found]
@@ -79,28 +82,15 @@ def candidate(bundle: Bundle, backend: str) -> Candidate:
                      size_bytes=file.stat().st_size)  # fmt: skip
 
 
-def check_same_function(reference: Candidate, other: Candidate) -> None:
-    """Compare tensors, joints and the order of the action.
-
-    Raises:
-        ToolError: They differ.
-    """
-    for key in ("inputs", "outputs"):
-        ours, theirs = (getattr(c.bundle.contract.model, key) for c in (reference, other))
-        if ours != theirs:
-            raise ToolError(f"{other.bundle.path}: expected model.{key} as in "
-                            f"{reference.bundle.path} ({_names(ours)}), found {_names(theirs)}")
-    if joints(reference) != joints(other):
-        raise ToolError(f"{other.bundle.path}: expected the action's joints as in "
-                        f"{reference.bundle.path} ({', '.join(joints(reference))}), found "
-                        f"{', '.join(joints(other))}")
+def _refuse_same_file(other: Candidate, before: Sequence[Candidate]) -> None:
+    for one in before:
+        if (one.backend, one.entry.sha256) == (other.backend, other.entry.sha256):
+            raise ToolError(f"{other.bundle.path}: expected another artifact than that of "
+                            f"{one.bundle.path}, found the same file on the same back end "
+                            f"({other.backend}), which proves nothing")
 
 
 def joints(candidate: Candidate) -> tuple[str, ...]:
     """Return the joint of each value of the action output."""
     terms = candidate.bundle.contract.action.terms
     return tuple(joint for term in terms for joint in term.joints)
-
-
-def _names(tensors: dict[str, object]) -> str:
-    return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items())

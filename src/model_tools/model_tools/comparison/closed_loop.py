@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import degrees, inf
 
 from model_tools.closed_loop.case import Case, Velocity, steady
+from model_tools.closed_loop.simulated_robot import require_simulated
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.comparison.limits import Check
 from model_tools.errors import ToolError
@@ -40,16 +41,27 @@ class Walked:
         return not any(self.command)
 
 
-def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) -> list[Walked]:
-    """Walk each of `VELOCITIES`, from the moment in which the policy takes over.
+def check_walks(bundles: Sequence[Bundle], duration_s: float) -> None:
+    """Check what can be known of walks before anything runs.
 
     Raises:
-        ToolError: Too short, or the simulated robot cannot be driven at this rate.
-        PolicyError: The bundle does not fit the simulated robot.
+        ToolError: They are too short or without end, or a bundle is of another robot.
     """
     if not SETTLE_S < duration_s < inf:
         raise ToolError(f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
                         f"and with an end, found {duration_s:g} s")
+    for bundle in bundles:
+        require_simulated(bundle.contract)
+
+
+def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) -> list[Walked]:
+    """Walk each of `VELOCITIES`, from the moment in which the policy takes over.
+
+    Raises:
+        ToolError: As `check_walks`, or the simulated robot cannot be driven at this rate.
+        PolicyError: The bundle does not fit the simulated robot.
+    """
+    check_walks([bundle], duration_s)
     walks = []
     for command in VELOCITIES:
         name = "({:g}, {:g}, {:g})".format(*command)

@@ -15,9 +15,9 @@ from model_tools.comparison.closed_loop import Walked
 from model_tools.comparison.latency import measure_latency
 from model_tools.comparison.limits import Check, closed_loop_limits, open_loop_limits
 from model_tools.comparison.open_loop import Difference
+from model_tools.comparison.row_sets import RowSet, row_sets
 from model_tools.errors import ToolError
-from model_tools.row_files import read_rows
-from model_tools.rows import Rows, golden_rows, play
+from model_tools.rows import Rows, play
 from policy_inference.core.latency import Latency
 from policy_inference.interfaces import Tensor
 
@@ -26,10 +26,15 @@ _log = logging.getLogger("model_tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnRows:
-    """An artifact on one set of rows: a difference per output, and the action's checks."""
+    """An artifact on one set of rows: a difference per output, and the action's checks.
+
+    `left_out` is the number of rows that are not among the `count`, since an artifact was
+    calibrated with them.
+    """
 
     source: str
     count: int
+    left_out: int
     differences: tuple[Difference, ...]
     checks: tuple[Check, ...]
 
@@ -37,6 +42,12 @@ class OnRows:
     def action(self) -> Difference:
         """The difference of the output that commands joints."""
         return self.differences[0]
+
+    @property
+    def title(self) -> str:
+        """Where the rows are from, and how many of them were held back."""
+        held = f", {self.count} held back of {self.count + self.left_out}" if self.left_out else ""
+        return f"{self.source}{held}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +88,8 @@ def compare(
 
     Args:
         candidates: Two or more artifacts of the same function.
-        files: Rows to compare on, besides the golden ones of the first bundle.
+        files: Rows to compare on, besides the golden ones of the first bundle; those that an
+            artifact was calibrated with are played, and not judged.
         walk_s: Length of each walk, s; None for no closed loop.
         topics: Topics of recordings by input, where they have other names.
 
@@ -86,16 +98,17 @@ def compare(
         OSError: A file cannot be read.
     """
     reference = candidates[0].bundle
-    row_sets = [golden_rows(reference)] if reference.contract.model.golden else []
-    row_sets += [read_rows(file, reference, topics) for file in files]
-    if not row_sets and walk_s is None:
+    if walk_s is not None:
+        closed_loop.check_walks([candidate.bundle for candidate in candidates], walk_s)
+    sets = row_sets(candidates, files, topics)
+    if not sets and walk_s is None:
         raise ToolError(f"{reference.path}: expected something to compare on, found no golden "
                         "rows; give rows (--rows) or let it walk (--closed-loop)")
-    ran = [_run(candidate, row_sets, walk_s) for candidate in candidates]
+    ran = [_run(candidate, [each.rows for each in sets], walk_s) for candidate in candidates]
     # What nobody recorded, the reference says.
-    expected = [rows.outputs or {name: said[name] for name in reference.contract.model.outputs}
-                for rows, said in zip(row_sets, ran[0].played, strict=True)]  # fmt: skip
-    return [_judged(one, row_sets, expected, ran[0].walks) for one in ran]
+    expected = [each.rows.outputs or {name: said[name] for name in reference.contract.model.outputs}
+                for each, said in zip(sets, ran[0].played, strict=True)]  # fmt: skip
+    return [_judged(one, sets, expected, ran[0].walks) for one in ran]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,12 +121,12 @@ class _Ran:
     walks: tuple[Walked, ...]
 
 
-def _run(candidate: Candidate, row_sets: Sequence[Rows], walk_s: float | None) -> _Ran:
+def _run(candidate: Candidate, sets: Sequence[Rows], walk_s: float | None) -> _Ran:
     walks, state = list[Walked](), candidate.bundle.contract.state
     with candidate.opened() as backend:
-        _log.info("%s: %d sets of rows", candidate.label, len(row_sets))
-        played = [play(backend, rows, state) for rows in row_sets]
-        latency = measure_latency(backend, row_sets[0].inputs if row_sets else {})
+        _log.info("%s: %d sets of rows", candidate.label, len(sets))
+        played = [play(backend, rows, state) for rows in sets]
+        latency = measure_latency(backend, sets[0].inputs if sets else {})
         if walk_s is not None:
             _log.info("%s: %d walks of %g s", candidate.label, len(closed_loop.VELOCITIES), walk_s)
             walks = closed_loop.walk_each(candidate.bundle, backend, walk_s)
@@ -122,7 +135,7 @@ def _run(candidate: Candidate, row_sets: Sequence[Rows], walk_s: float | None) -
 
 def _judged(
     ran: _Ran,
-    row_sets: Sequence[Rows],
+    sets: Sequence[RowSet],
     expected: Sequence[Mapping[str, Tensor]],
     reference: Sequence[Walked],
 ) -> Compared:
@@ -131,28 +144,30 @@ def _judged(
     return Compared(
         candidate=candidate, latency=ran.latency, walks=ran.walks,
         on_rows=tuple(_on_rows(candidate, *entry)
-                      for entry in zip(row_sets, expected, ran.played, strict=True)),
+                      for entry in zip(sets, expected, ran.played, strict=True)),
         walking_checks=closed_loop.judge(ran.walks, reference, walking) if ran.walks else (),
     )  # fmt: skip
 
 
 def _on_rows(
     candidate: Candidate,
-    rows: Rows,
+    one: RowSet,
     expected: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> OnRows:
+    expected, found = one.of(expected), one.of(found)
     contract = candidate.bundle.contract
     action = contract.action.output
     others = [name for name in expected if name != action]
     differences = tuple(
         open_loop.difference(name, _value_names(candidate, name, found[name]), found[name],
-                             expected[name])
+                             expected[name], one.judged)
         for name in (action, *others)
     )  # fmt: skip
     limits = open_loop_limits(contract, candidate.backend)
-    checks = open_loop.judge(differences[0], rows.source, limits)
-    return OnRows(source=rows.source, count=len(rows), differences=differences, checks=checks)
+    checks = open_loop.judge(differences[0], one.rows.source, limits)
+    return OnRows(source=one.rows.source, count=len(one.judged), left_out=one.left_out,
+                  differences=differences, checks=checks)
 
 
 def _value_names(candidate: Candidate, output: str, rows: Tensor) -> tuple[str, ...]:

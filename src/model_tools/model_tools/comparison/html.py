@@ -83,7 +83,7 @@ def _open_loop(found: Sequence[Compared]) -> Iterable[str]:
     for index, rows in enumerate(found[0].on_rows):
         entries = [(one.candidate.label, one.on_rows[index]) for one in found]
         others = [(label, on_rows.action) for label, on_rows in entries[1:]]
-        yield f"<h2>Open loop: {escape(rows.source)}, {rows.count} rows</h2>"
+        yield f"<h2>Open loop: {escape(rows.title)}, {rows.count} rows</h2>"
         yield _panel(_open_loop_table(entries))
         yield _panel(plots.error_by_value(others)) + _panel(plots.cosine_by_row(others))
         for label, difference in others:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from math import radians
+from typing import TypeVar
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract
@@ -16,6 +18,7 @@ _INT8 = Limits(rmse=0.1, cosine_min=0.9)
 DEFAULTS = {"fp32": Limits(mae=1e-5), "fp16": Limits(mae=1e-3), "int8": _INT8, "w8a8": _INT8}
 CLOSED_LOOP = ClosedLoopLimits(velocity_error=0.03, max_tilt_rad=radians(10.0),
                                torque_limit_share=0.02, standing_action_change=0.06)  # fmt: skip
+T = TypeVar("T", Limits, ClosedLoopLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,26 +45,29 @@ class Check:
 
 
 def open_loop_limits(contract: JointContract, backend: str) -> Limits:
-    """Return the limits on outputs that the bundle states for an artifact, else the default ones.
+    """Return the limits on outputs: those of the artifact's precision, where not stated otherwise.
 
     Raises:
-        ToolError: It states none, and nothing is known of the artifact's precision.
+        ToolError: The bundle states none, and nothing is known of the artifact's precision.
     """
-    stated = contract.limits.get(backend)
-    if stated is not None and any(
-        bound is not None
-        for bound in (stated.mae, stated.rmse, stated.max_abs, stated.cosine_min)
-    ):
-        return stated
+    stated = contract.limits.get(backend, Limits())
     precision = contract.model.artifacts[backend].precision
-    if precision not in DEFAULTS:
+    limits = _merged(DEFAULTS.get(precision, Limits()), stated)
+    if limits == Limits(closed_loop=limits.closed_loop):
         raise ToolError(f"{contract.name}: expected limits.{backend} for the precision "
                         f"{precision}, found none; only {', '.join(DEFAULTS)} have limits of "
                         "their own")
-    return DEFAULTS[precision]
+    return limits
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
-    """Return the limits on walking that the bundle states for an artifact, else the default."""
-    stated = contract.limits.get(backend)
-    return CLOSED_LOOP if stated is None or stated.closed_loop is None else stated.closed_loop
+    """Return the limits on walking: the default ones, where the bundle states no others."""
+    stated = contract.limits.get(backend, Limits()).closed_loop
+    return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
+
+
+def _merged(default: T, stated: T) -> T:
+    """Return the default limits with those that are stated in their place, key by key."""
+    return dataclasses.replace(default, **{
+        field.name: value for field in dataclasses.fields(stated)
+        if (value := getattr(stated, field.name)) is not None})

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model_tools.comparison.limits import Check
 from policy_inference.bundle.expected import Limits
@@ -21,6 +22,7 @@ class Difference:
     Attributes:
         output: Name of the output.
         names: Name of each of its values: the joints, for the output that commands them.
+        rows: Numbers of the rows in their source [rows].
         expected, found: [rows, values].
         mae, rmse, max_abs: Of found - expected, over rows and values.
         mae_each, rmse_each, max_abs_each, cosine_each: The same by value [values], and the cosine
@@ -30,6 +32,7 @@ class Difference:
 
     output: str
     names: tuple[str, ...]
+    rows: npt.NDArray[np.int64]
     expected: F64
     found: F64
     mae: float
@@ -44,30 +47,44 @@ class Difference:
     @property
     def worst(self) -> tuple[int, str]:
         """Row and name of the value that is farthest from the expected one."""
+        row, column = self.worst_place
+        return int(self.rows[row]), self.names[column]
+
+    @property
+    def worst_place(self) -> tuple[int, int]:
+        """Where that value is in `found`."""
         row, column = np.unravel_index(np.argmax(np.abs(self.found - self.expected)),
                                        self.found.shape)  # fmt: skip
-        return int(row), self.names[int(column)]
+        return int(row), int(column)
 
     @property
     def worst_direction(self) -> int:
         """Row in which the cosine is smallest."""
-        return int(np.argmin(self.cosine))
+        return int(self.rows[np.argmin(self.cosine)])
 
 
-def difference(output: str, names: Sequence[str], found: Tensor, expected: Tensor) -> Difference:
+def difference(
+    output: str, names: Sequence[str], found: Tensor, expected: Tensor,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> Difference:  # fmt: skip
     """Measure rows of an output [rows, ...] against the expected ones.
 
-    Where one of them is not finite, the figures are not: NaN holds no limit.
+    Where one of them is not finite, the figures are not: NaN holds no limit. `rows` are their
+    numbers in their source; 0, 1, ... if absent.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        return _measured(output, names, found, expected)
+        return _measured(output, names, found, expected,
+                         np.arange(len(found)) if rows is None else rows)  # fmt: skip
 
 
-def _measured(output: str, names: Sequence[str], found: Tensor, expected: Tensor) -> Difference:
+def _measured(
+    output: str, names: Sequence[str], found: Tensor, expected: Tensor,
+    rows: npt.NDArray[np.int64],
+) -> Difference:  # fmt: skip
     a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (found, expected))
     error = np.abs(a - b)
     return Difference(
-        output=output, names=tuple(names), expected=b, found=a,
+        output=output, names=tuple(names), rows=rows, expected=b, found=a,
         mae=float(error.mean()), rmse=float(np.sqrt((error**2).mean())),
         max_abs=float(error.max()), mae_each=error.mean(axis=0),
         rmse_each=np.sqrt((error**2).mean(axis=0)), max_abs_each=error.max(axis=0),

@@ -63,7 +63,8 @@ def cosine_by_row(found: Named) -> str:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(1, 1)
         for i, (label, difference) in enumerate(found):
-            axes[0].plot(difference.cosine, color=_colour(i + 1), label=label, linewidth=0.8)
+            axes[0].plot(difference.rows, difference.cosine, color=_colour(i + 1), label=label,
+                         linewidth=0.8)
         axes[0].set_title("cosine of found and expected output, by row")
         axes[0].set_xlabel("row")
         return _svg(figure, axes, "cosine")
@@ -71,7 +72,7 @@ def cosine_by_row(found: Named) -> str:
 
 def worst_row(label: str, found: Difference) -> str:
     """Return the row with the largest error: expected and found, by joint."""
-    row, _ = found.worst
+    row, _ = found.worst_place
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(1, 1)
         places = np.arange(len(found.names))
@@ -79,7 +80,7 @@ def worst_row(label: str, found: Difference) -> str:
         axes[0].bar(places + 0.2, _finite(found.found[row]), 0.36, color=_colour(1), label=label)
         axes[0].set_xticks(places, found.names, rotation=30, ha="right")
         axes[0].axhline(0.0, color=_INK, linewidth=0.8)
-        axes[0].set_title(f"worst row, {row}")
+        axes[0].set_title(f"worst row, {found.rows[row]}")
         axes[0].grid(visible=False, axis="x")
         return _svg(figure, axes, f"worst {label}")
 

@@ -32,5 +32,5 @@ def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
         with new_file(bundle / FOLDER / f"{name}.html", force=force) as growing:
             write_html(found, growing)
             kept.append(keep_report(bundle, backend, f"{name}.json", partial(write_json, found),
-                                    force=force))
+                                    sha256=compared.candidate.entry.sha256, force=force))
     return kept

@@ -31,7 +31,7 @@ def tables(found: Sequence[Compared]) -> list[Table]:
                           f"{latency.p50_s * 1e6:.1f}", f"{latency.p99_s * 1e6:.1f}",
                           _verdict(compared.checks))
         for rows in compared.on_rows:
-            rows_table.add_row(candidate.label, rows.source, *_figures(rows.action),
+            rows_table.add_row(candidate.label, rows.title, *_figures(rows.action),
                                _verdict(rows.checks))
         if compared.walks:
             rows_table.add_row(candidate.label, f"{len(compared.walks)} walks", *[""] * 4,
@@ -105,7 +105,8 @@ def _artifact(compared: Compared) -> dict[str, Any]:
 
 
 def _on_rows(rows: OnRows) -> dict[str, Any]:
-    return {"rows": rows.source, "count": rows.count, "checks": _checks(rows.checks),
+    return {"rows": rows.source, "count": rows.count, "left_out": rows.left_out,
+            "checks": _checks(rows.checks),
             "outputs": {found.output: _difference(found) for found in rows.differences}}
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,14 @@ from model_tools.compilers.registry import find_compiler
 from model_tools.compilers.samples import calibration_samples, hash_of
 from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
-from model_tools.files import new_folder
+from model_tools.files import copy_folder, new_folder
 from model_tools.onnx_model import read_onnx
-from policy_inference.bundle.contract import Artifact, File, JointContract
+from policy_inference.bundle.contract import Artifact, Calibration, File, JointContract
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
+_log = logging.getLogger("model_tools")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Request:
         bundle: Folder of the bundle with the reference model.
         precision, target: Among those of the compiler.
         options: Values by name, among those of the compiler.
-        samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; None for a
+        samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; not used for a
             precision that needs none.
         topics: Topics of a recording by input, where they have other names.
         rows: How many of them to take.
@@ -63,28 +64,22 @@ def compile_bundle(request: Request) -> Bundle:
     _check(request, compiler)
     bundle = load_bundle(request.bundle)
     model = _reference(bundle)
-    samples = (None if request.samples is None else
-               calibration_samples(bundle, request.samples, request.rows, request.topics))
+    rows = _calibrating(request, compiler)
+    samples = None if rows is None else calibration_samples(bundle, rows, request.rows,
+                                                            request.topics)
     tensors, contract = bundle.contract.model, bundle.contract
-    with new_folder(request.output, marker=CONTRACT_FILE, force=request.force) as made:
-        _copy(bundle.path, made)
+    with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
+                    kept=bundle.path) as made:
+        copy_folder(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
             inputs=contract.tensor_specs(tensors.inputs), samples=samples,
             outputs=contract.tensor_specs(tensors.outputs), options=request.options,
         )  # fmt: skip
-        _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), request.samples))
+        _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), rows))
         load_bundle(made)
     return load_bundle(request.output)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy contents only: what is read-only where it comes from need not be so here."""
-    for file in (file for file in source.rglob("*") if file.is_file()):
-        place = target / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
 
 
 def _check(request: Request, compiler: Compiler) -> None:
@@ -96,17 +91,25 @@ def _check(request: Request, compiler: Compiler) -> None:
         offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
         raise ToolError(f"{request.compiler}: expected a target among those it has ({offered}), "
                         f"found {request.target or 'none'}")
-    if compiler.precisions[request.precision] != (request.samples is not None):
-        wanted = "rows to calibrate with (--samples)" if request.samples is None else "no samples"
-        raise ToolError(f"{request.compiler}: {request.precision}: expected {wanted}, found "
-                        f"{request.samples or 'none'}")
     unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
     if unknown:
         raise ToolError(f"{request.compiler}: expected options among "
                         f"{', '.join(compiler.options) or 'none'}, found {unknown}")
+    if compiler.precisions[request.precision] and request.samples is None:
+        raise ToolError(f"{request.compiler}: {request.precision}: expected rows to calibrate with "
+                        "(--samples), found none")
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(f"{request.output}: expected a folder outside the bundle that is compiled, "
                         f"found one in {request.bundle}")
+
+
+def _calibrating(request: Request, compiler: Compiler) -> Path | None:
+    """Return the samples where the precision is calibrated; else say that they are not used."""
+    if compiler.precisions[request.precision]:
+        return request.samples
+    if request.samples is not None:
+        _log.warning("%s is not calibrated: %s is not used", request.precision, request.samples)
+    return None
 
 
 def _reference(bundle: Bundle) -> Path:
@@ -124,15 +127,16 @@ def _artifacts(
     backend: str, order: Order, made: Made, samples: Path | None
 ) -> dict[str, Artifact]:
     """Return what the contract says of each file, by back end."""
-    how = made.how
-    if samples is not None:
-        how += f" of {samples.name} (sha256 {hash_of(samples)})"
-    found = dict[str, Artifact]()
+    how, calibration, found = made.how, None, dict[str, Artifact]()
+    if samples is not None and order.samples is not None:
+        how += f" of {samples.name}"
+        calibration = Calibration(source=samples.name, sha256=hash_of(samples),
+                                  rows=len(next(iter(order.samples.values()))))
     for name, file in {backend: order.output, **made.beside}.items():
         entry = file_entry(file, order.output.parent)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
-            tool=made.tool, made=how,
+            tool=made.tool, made=how, calibration=calibration,
         )  # fmt: skip
     return found
 

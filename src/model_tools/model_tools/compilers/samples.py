@@ -29,7 +29,7 @@ def calibration_samples(
     Args:
         bundle: Bundle of the reference model, which computes recurrent states.
         file: Rows as `model_tools.row_files.read_rows` takes them.
-        count: Rows to take, evenly spaced, where the file has more.
+        count: Rows to take, evenly spaced; at most half of the file's, so that some are held back.
         topics: Topics of a recording by input, where they have other names.
 
     Raises:
@@ -39,12 +39,13 @@ def calibration_samples(
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
     rows = read_rows(file, bundle, topics)
-    chosen = evenly(len(rows), count)
+    chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
     different = _different(samples)
     if different < FEWEST:
-        raise ToolError(f"{file}: expected at least {FEWEST} different rows to calibrate with, "
-                        f"found {different}; record the policy at work, in every gait")
+        raise ToolError(f"{file}: expected at least {FEWEST} different rows to calibrate with in "
+                        f"every second of its {len(rows)}, found {different}; record the policy at "
+                        "work, in every gait")
     return samples
 
 

@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from model_tools.baked import baked_normaliser
 from model_tools.completion.drawn import drawn
 from model_tools.completion.golden import GOLDEN_FILE, write_golden
 from model_tools.completion.nominal import check_guard, measure_nominal
 from model_tools.completion.replayed import replayed
 from model_tools.completion.runs import Measured
-from model_tools.contract_text import set_section
+from model_tools.completion.stale import drop_nominal, drop_reports_of_others, is_proven
+from model_tools.contract_text import DRAFT_LINE, set_section
 from model_tools.errors import ToolError
-from model_tools.files import new_file, new_folder
-from model_tools.row_files import save_rows
+from model_tools.files import copy_folder, new_file, new_folder
+from model_tools.onnx_model import read_onnx
+from model_tools.row_files import read_rows, save_rows
 from model_tools.rows import Rows, golden_rows
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
@@ -31,7 +36,7 @@ from policy_inference.bundle.load import (
     sha256_of,
 )
 
-REFERENCE = "onnx"
+REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[Bundle], Measured]
 
 
@@ -80,9 +85,8 @@ def make_bundle(
         OSError: A file cannot be read or written.
     """
     read_contract(contract / CONTRACT_FILE)  # says what is wrong under the user's own path
-    with new_folder(output, marker=CONTRACT_FILE, force=force) as made:
-        # Contents only: a file that is read-only where it comes from need not be so here.
-        shutil.copytree(contract, made, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
+        copy_folder(contract, made)
         if model is not None:
             _take_model(model, made)
         complete(made, completion)
@@ -109,9 +113,15 @@ def complete(folder: Path, completion: Completion) -> None:
         PolicyError, OSError: As `make_bundle`.
     """
     bundle = load_bundle(folder)
+    _refuse_double_normalisation(bundle)
     with _rows_file(completion) as rows_file:
         measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
-        _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
+        proven = is_proven(bundle)
+        drop_reports_of_others(bundle)
+        if not proven and measured is None:
+            drop_nominal(bundle)
+        if completion.golden is not None or measured is not None or not proven:
+            _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
         if measured is not None:
             _set(folder, "nominal", measure_nominal(bundle.contract, measured))
             check_guard(load_bundle(folder).contract, measured)
@@ -119,6 +129,22 @@ def complete(folder: Path, completion: Completion) -> None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
     whole = load_bundle(folder)
     replayed(whole, golden_rows(whole))
+    _forget_questions(folder / CONTRACT_FILE)
+
+
+def _forget_questions(contract: Path) -> None:
+    """Remove the line with which a draft asks for answers."""
+    lines = contract.read_text("utf-8").splitlines(keepends=True)
+    contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
+
+
+def _refuse_double_normalisation(bundle: Bundle) -> None:
+    """Raise where the model normalises inside what the contract has normalised already."""
+    _, file = bundle.artifact(REFERENCE)
+    if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
+        raise ToolError(f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the "
+                        f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
+                        "remove `normalisation` from it")
 
 
 @contextmanager
@@ -136,8 +162,19 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
     if given is None:
         write_golden(file, drawn(load_bundle(folder)) if rows is None else rows)
     else:
+        _check_given(given, load_bundle(folder))
         shutil.copyfile(given, file)
     _set(folder, "model.golden", file_entry(file, folder))
+
+
+def _check_given(golden: Path, bundle: Bundle) -> None:
+    """Raise unless rows differ from each other, and are what the contract makes of the sensors."""
+    rows = read_rows(golden, bundle)
+    different = len(np.unique(np.hstack([array.reshape(len(rows), -1).astype(np.float64)
+                                         for array in rows.inputs.values()]), axis=0))
+    if different < FEWEST_GOLDEN:
+        raise ToolError(f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, which "
+                        f"prove something, found {different}")
 
 
 def _set(folder: Path, key: str, value: Any) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,7 +18,8 @@ from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import TargetBounds
 from policy_inference.interfaces import F64, JointTargets, Tensor
 
-LARGEST_ALTERED_SHARE = 1e-3
+NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05
+_log = logging.getLogger("model_tools")
 _SMALLEST_BOUND = 1e-3
 """For joints that a policy never moves; the contract wants bounds above zero."""
 
@@ -57,12 +59,11 @@ def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F
 
 def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
     """Yield the decoder with each tick's output read, and the measured joints."""
-    assert rows.joint_pos is not None
-    assert rows.joint_vel is not None
     raw = rows.outputs[contract.action.output]
     output = np.zeros_like(raw[:1])
     decoder = ActionDecoder(contract, output)
-    for row, joint_pos, joint_vel in zip(raw, rows.joint_pos, rows.joint_vel, strict=True):
+    for row, joint_pos, joint_vel in zip(raw, rows.sensed["joint_pos"], rows.sensed["joint_vel"],
+                                         strict=True):  # fmt: skip
         output[0] = row
         decoder.read()
         yield decoder, joint_pos, joint_vel
@@ -77,29 +78,40 @@ def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
 
 
 def check_guard(contract: JointContract, measured: Measured) -> None:
-    """Raise where the guard would alter what a healthy robot does.
+    """Say where the guard alters what a healthy robot does, because it passes limits of joints.
 
     Raises:
-        ToolError: It would alter more than one tick in a thousand.
+        ToolError: It alters more than a tick in twenty: then limits or order of the joints, or the
+            scale of the action, are not those of the training.
     """
-    altered = sum(_altered(contract, run) for run in measured.runs)
-    share = altered / sum(len(run.rows) for run in measured.runs)
-    if share > LARGEST_ALTERED_SHARE:
+    cut = np.concatenate([_cut(contract, run) for run in measured.runs])
+    share = float((cut > 0).any(axis=1).mean())
+    if share <= NOTED_SHARE:
+        return
+    largest = cut.max(axis=0)
+    joints = ", ".join(f"{name} by up to {value:.3g}"
+                       for name, value in zip(contract.joints.names, largest, strict=True) if value)
+    found = f"that limits of joints cut targets in {share:.2%} of the ticks: {joints}"
+    if share > LARGEST_SHARE:
         raise ToolError(f"{contract.name}: expected a guard that leaves a healthy robot alone, "
-                        f"found that limits of joints alter {share:.2%} of the ticks; see "
-                        "joints.position_min and position_max, and the scale of the action")
+                        f"found {found}; see joints.names, joints.position_min and position_max, "
+                        "and the scale of the action; a bag that this policy did not make looks "
+                        "so, too")
+    _log.warning("%s: note %s; the robot's drives would stop there as well", contract.name, found)
 
 
-def _altered(contract: JointContract, run: HealthyRun) -> int:
-    """Return the number of ticks that the bounds of the target change."""
-    bounds, count = None, 0
+def _cut(contract: JointContract, run: HealthyRun) -> F64:
+    """Return by how much the bounds change each target [ticks, joints], in its unit."""
+    bounds, cut = None, list[F64]()
     for decoder, joint_pos, joint_vel in _decoded(contract, run.rows):
         command = decoder.decode()
         if bounds is None:
             bounds = TargetBounds(contract, decoder, contract.safety.margin)
             bounds.reset(command if run.begin is None else run.begin)
-        count += bool(bounds.apply(command, joint_pos, joint_vel))
-    return count
+        wanted = command.copy()
+        bounds.apply(command, joint_pos, joint_vel)
+        cut.append(np.abs(wanted - command))
+    return np.array(cut)
 
 
 def _by_name(contract: JointContract, values: F64) -> dict[str, float]:

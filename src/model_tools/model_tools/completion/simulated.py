@@ -111,7 +111,8 @@ def _rows(contract: JointContract, recorder: RecordingBackend, trace: Trace) -> 
         source=SOURCE,
         inputs={name: tensors[name] for name in model.inputs},
         outputs={name: tensors[name] for name in model.outputs},
-        joint_pos=trace.joint_pos[ticks, order], joint_vel=trace.joint_vel[ticks, order],
+        sensed={"joint_pos": trace.joint_pos[ticks, order],
+                "joint_vel": trace.joint_vel[ticks, order]},
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +15,17 @@ import onnx
 from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.policy import CheckpointPolicy, read_policy
 from model_tools.checkpoints.to_onnx import to_onnx
-from model_tools.errors import ToolError
 from model_tools.exporting.portable import refuse_custom_operators, simplified
+from model_tools.exporting.proof import prove, prove_recorded
 from model_tools.files import new_file
-from model_tools.onnx_model import CHECKPOINT_SHA256
-from model_tools.parity import Difference, difference, random_rows, read_rows
+from model_tools.onnx_model import CHECKPOINT_SHA256, OBS_STATS
+from model_tools.parity import Difference, random_rows, read_rows
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
-SEVERAL = 5
-"""Robots at once with which a free batch axis is tried."""
+CONTRACT_STD_FLOOR = 1e-3
+"""Smaller divisors are raised to this, unless the contract names another bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ class Request:
         output: File to write.
         opset: 11 to 20.
         dynamic_batch: Whether the number of robots stays open.
-        check: Observations (key `obs`) to compare on beside random ones.
+        check: Observations (key `obs`) to compare on beside random ones, and perhaps the actions
+            that belong to them.
         trust_code: Whether a TorchScript program may be loaded.
         force: Whether files that are there may be replaced.
     """
@@ -54,11 +56,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was found, made, and written; one difference for each set of observations."""
+    """What was found, made, and written; differences by what was compared."""
 
     policy: CheckpointPolicy
     model: onnx.ModelProto
-    differences: list[Difference]
+    differences: dict[str, Difference]
     written: list[Path]
 
 
@@ -70,15 +72,20 @@ def export(request: Request) -> Exported:
         OSError: A file cannot be read or written.
     """
     config = request.config
-    given = [] if request.check is None else [read_rows(request.check, config.obs_dim)]
+    given, actions = dict[str, F32](), None
+    if request.check is not None:
+        given[request.check.name], actions = read_rows(request.check, config.obs_dim,
+                                                       config.act_dim)
     policy = read_policy(request.checkpoint, config, trust_code=request.trust_code)
     model = make_model(
         policy, obs_dim=config.obs_dim, opset=request.opset, dynamic_batch=request.dynamic_batch,
         metadata={"checkpoint": request.checkpoint.name, "format": policy.format,
                   CHECKPOINT_SHA256: sha256_of(request.checkpoint)},
     )  # fmt: skip
-    rows = [random_rows(*policy.usual_obs(config.obs_dim)), *given]
+    rows = {**random_rows(*policy.usual_obs(config.obs_dim)), **given}
     differences = prove(policy, model, rows, dynamic_batch=request.dynamic_batch)
+    if actions is not None:
+        differences |= prove_recorded(policy, model, given, actions)
     written = write(request.output, model, policy, force=request.force)
     return Exported(policy=policy, model=model, differences=differences, written=written)
 
@@ -102,31 +109,6 @@ def make_model(
     return model
 
 
-def prove(
-    policy: CheckpointPolicy, model: onnx.ModelProto, sets: Sequence[F32], *, dynamic_batch: bool
-) -> list[Difference]:
-    """Compare the model with the policy on sets of observations [rows, obs_dim].
-
-    Returns:
-        One difference per set.
-
-    Raises:
-        ToolError: They differ.
-    """
-    data = model.SerializeToString()
-
-    def of(rows: F32, batch: int) -> Difference:
-        return difference(data, policy.steps(batch), rows, policy.prepared, batch)
-
-    found = [of(rows, 1) for rows in sets]
-    several = [of(rows, SEVERAL) for rows in sets[:1] if dynamic_batch]
-    for one in (*found, *several):
-        if one:
-            raise ToolError(f"model: expected the checkpoint's actions, found a difference "
-                            f"of {one}")
-    return found
-
-
 def write(
     output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
 ) -> list[Path]:
@@ -143,5 +125,9 @@ def write(
     stats, (mean, divisor) = output.parent / STATS_FILE, policy.statistics.arrays()
     with new_file(stats, force=force) as growing_stats, new_file(output, force=force) as growing:
         np.savez(growing_stats, mean=mean, std=divisor)
+        entry: dict[str, object] = {"file": STATS_FILE, "sha256": sha256_of(growing_stats)}
+        if (smallest := float(divisor.min())) < CONTRACT_STD_FLOOR:
+            entry["std_floor"] = float(f"{smallest / 2:.1g}")
+        model.metadata_props.add(key=OBS_STATS, value=json.dumps(entry))
         onnx.save(model, str(growing))
     return [output, stats]

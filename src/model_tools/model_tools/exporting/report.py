@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,11 +12,9 @@ from rich.table import Table
 from model_tools.checkpoints.config import ExportConfig
 from model_tools.checkpoints.policy import CheckpointPolicy
 from model_tools.exporting.export import Exported
-from policy_inference.bundle.load import sha256_of
 
-NORMALISERS = {"bake": "in the model", "keep": "kept beside the model", "none": "left out"}
-CONTRACT_STD_FLOOR = 1e-3
-"""Smaller divisors are raised to this, unless the contract names another bound."""
+NORMALISERS = {"bake": "in the model", "none": "left out",
+               "keep": "kept beside the model, from where import takes it"}
 
 
 def show(config: ExportConfig, exported: Exported) -> None:
@@ -45,9 +41,8 @@ def _lines(config: ExportConfig, exported: Exported) -> list[tuple[str, str]]:
         ("inputs", ", ".join(map(_tensor, graph.input))),
         ("outputs", ", ".join(map(_tensor, graph.output))),
         ("opset", str(exported.model.opset_import[0].version)),
-        *(("difference", str(one)) for one in exported.differences),
+        *(("difference", f"{name}: {one}") for name, one in exported.differences.items()),
         *(("written", str(path)) for path in exported.written),
-        *_contract(policy, exported.written),
     ]  # fmt: skip
 
 
@@ -55,16 +50,6 @@ def _normaliser(config: ExportConfig, policy: CheckpointPolicy) -> str:
     if policy.statistics is None or config.normaliser is None:
         return "none in the checkpoint"
     return f"{policy.statistics}: {NORMALISERS[config.normaliser]}"
-
-
-def _contract(policy: CheckpointPolicy, written: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return what policy.yaml has to say of statistics that are kept."""
-    if policy.statistics is None or not policy.normalised_outside:
-        return []
-    stats, smallest = written[-1], float(policy.statistics.divisor.min())
-    floor = "" if smallest >= CONTRACT_STD_FLOOR else f", std_floor: {smallest / 2:.1g}"
-    return [("policy.yaml", "observations.obs.normalisation: "
-             f"{{file: {stats.name}, sha256: {sha256_of(stats)}{floor}}}")]  # fmt: skip
 
 
 def _tensor(value: Any) -> str:

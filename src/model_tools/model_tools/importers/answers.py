@@ -73,6 +73,7 @@ def _answer(draft: Draft, key: str, value: Any) -> None:
     if _is_copy(value):
         value = _copied(draft, key, value)
     for path in _paths(draft, key):
+        _note_what_it_replaces(draft, key, path, value)
         _set(draft, path, value, f"answered: {key}")
 
 
@@ -85,6 +86,23 @@ def _copied(draft: Draft, key: str, written: str) -> Any:
     if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
         raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
     return copy.deepcopy(value)
+
+
+def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
+    """Note an answer to what the source says already; the order of joints is not to be answered.
+
+    Raises:
+        ToolError: It is the joints' names, in whose order the source has everything else.
+    """
+    stated = draft.find(path)
+    if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
+        return
+    if path == ("joints", "names"):
+        raise ToolError(f"{key}: expected the order that {draft.source} says, since its other "
+                        "values per joint are in it, found another; --joints gives names to a "
+                        "source that has none")
+    if isinstance(stated, (int, float, str)):
+        draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:

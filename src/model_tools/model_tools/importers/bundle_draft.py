@@ -18,12 +18,14 @@ from model_tools.importers.answers import answer_all, drop
 from model_tools.importers.draft import TODO, Draft
 from model_tools.importers.draft_text import draft_text
 from model_tools.importers.follow_up import ask_what_follows
-from model_tools.importers.joints import given_joints
+from model_tools.importers.joints import given_joints, joints_file
 from model_tools.importers.model_section import MODEL_FILE
+from model_tools.importers.onnx_metadata import require_same_joints
 from model_tools.importers.registry import choose
 from model_tools.importers.robot_file import read_robot
 from model_tools.importers.robot_limits import put_robot_limits
 from model_tools.importers.source import Given, read_source
+from model_tools.importers.statistics import put_kept_statistics
 from model_tools.onnx_model import read_onnx
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
@@ -59,8 +61,11 @@ def make_draft(request: Request) -> Draft:
     source = read_source(request.source)
     joints = None if request.joints is None else given_joints(request.joints)
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
-    if request.robot is not None:
-        put_robot_limits(draft, read_robot(request.robot), request.robot.name)
+    model = read_onnx(draft.model_file)
+    require_same_joints(draft, model)
+    put_kept_statistics(draft, model)
+    if (robot := request.robot or joints_file(request.joints)) is not None:
+        put_robot_limits(draft, read_robot(robot), robot.name)
     answer_all(draft, request.answers, request.answer_file)
     ask_what_follows(draft)
     for key in request.dropped:
@@ -93,6 +98,8 @@ def import_bundle(
     draft = make_draft(request)
     with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
         _copy_model(draft, folder / MODEL_FILE)
+        for name, beside in draft.beside.items():
+            shutil.copyfile(beside, folder / name)
         file = folder / CONTRACT_FILE
         file.write_text(draft_text(draft), encoding="utf-8")
         if not draft.todos():

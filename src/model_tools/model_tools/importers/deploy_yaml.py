@@ -48,6 +48,10 @@ def read(source: Source, given: Given) -> Draft:
     names = _names(root, given, len(places))
     draft.put("joints.names", names, "joint_names" if "joint_names" in root.mapping()
               else "given by the user, in policy order")
+    if "joint_names" not in root.mapping():
+        sdk = ", ".join(names[places.index(place)] for place in sorted(places))
+        draft.remark(f"the joints in policy order are {', '.join(names)}, as given; then the "
+                     f"robot's SDK has them as {sdk}: see that it does")
     _put_joints(draft, root, places)
     tensors = put_model(draft, model)
     actions = [_action(draft, name, action, names) for name, action in root["actions"].items()]

@@ -7,6 +7,8 @@ Values per joint are in the simulator's order, which the articulation's `joint_n
 
 from __future__ import annotations
 
+import math
+
 from model_tools.errors import ToolError
 from model_tools.importers.action import KINDS, SourceAction, put_action
 from model_tools.importers.draft import Draft
@@ -23,6 +25,7 @@ from model_tools.node import Node
 
 NAME = "isaaclab_io_descriptor"
 _POLICY_GROUP = "policy"
+_A_TURN = 2.0 * math.pi
 
 
 def recognise(source: Source) -> bool:
@@ -83,6 +86,9 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
                             f"{len(rows)}")
         draft.put("joints.position_min", [low for low, _ in rows], limits.key)
         draft.put("joints.position_max", [high for _, high in rows], limits.key)
+        if any(max(abs(low), abs(high)) > _A_TURN for low, high in rows):
+            draft.remark(f"{limits.key} lets joints turn more than once, as where the simulation "
+                         "had no limits; give those of the robot with --set or --robot")
     for key, name in (("velocity_limit", "vel"), ("effort_limit", "effort")):
         if limit := robot.get(f"default_joint_{name}_limits"):
             draft.put(f"joints.{key}", limit.numbers(count, "joints"), limit.key)

@@ -31,6 +31,8 @@ class Draft:
         self.origins: dict[Path, str] = {}
         self.remarks: list[str] = []
         self.model_file = FilePath()
+        self.beside: dict[str, FilePath] = {}
+        """Other files that the bundle needs, by their name in it."""
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
         """Set a value, with a word about where it comes from.

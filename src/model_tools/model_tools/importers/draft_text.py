@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from model_tools.contract_text import DRAFT_LINE
 from model_tools.importers.draft import TODO, Draft, Path
 
 _WIDTH, _INDENT = 84, "  "
@@ -19,7 +20,7 @@ def draft_text(draft: Draft) -> str:
     """Return the YAML; sections are in block style, lists and maps of plain values in one line."""
     lines = [_HEAD, f"# Imported by model_tools from {draft.source}."]
     if draft.todos():
-        lines.append("# Answer each TODO below; until then the loader refuses this file.")
+        lines.append(DRAFT_LINE)
     for remark in draft.remarks:
         lines += _comment(f"Note: {remark}", 0)
     for name, value in draft.values.items():

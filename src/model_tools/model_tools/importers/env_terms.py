@@ -18,6 +18,7 @@ _SETTINGS = ("concatenate_terms", "concatenate_dim", "enable_corruption", "histo
              "flatten_history_dim")
 _VELOCITY_COMMANDS = ("UniformVelocityCommand", "NormalVelocityCommand",
                       "UniformLevelVelocityCommand")
+_FEWEST_SORTED = 4
 _COMMANDS = ("generated_commands", "velocity_commands")
 
 
@@ -37,6 +38,7 @@ def policy_terms(
             order, which is not known.
     """
     group = root["observations"][_GROUP]
+    _refuse_sorted(root, group)
     common = group.get("history_length")
     terms = [(name, term) for name, term in group.items()
              if name not in _SETTINGS and term.value is not None]
@@ -44,6 +46,17 @@ def policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     return [_term(draft, root, name, term, names, common) for name, term in terms]
+
+
+def _refuse_sorted(root: Node, group: Node) -> None:
+    """Raise where keys are in alphabetical order, in which YAML tools write what was in another."""
+    for node in (root, group):
+        names = [name for name, _ in node.items()]
+        if len(names) < _FEWEST_SORTED or names != sorted(names):
+            return
+    raise ToolError(f"{root.file}: expected keys in the order of the training, which is that of "
+                    "the observation, found all in alphabetical order, as a YAML tool leaves them; "
+                    "use the file that the training wrote")
 
 
 def _term(draft: Draft, root: Node, name: str, term: Node, names: Sequence[str],

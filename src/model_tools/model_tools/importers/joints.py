@@ -19,13 +19,18 @@ def given_joints(given: str) -> list[str]:
     Raises:
         ToolError: A name stands twice, or the file has no joints.
     """
-    if given.endswith((".urdf", ".xml", ".mjcf")):
-        return list(read_robot(Path(given)))
+    if (file := joints_file(given)) is not None:
+        return list(read_robot(file))
     names = [name.strip() for name in given.split(",")]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled or not all(names):
         raise ToolError(f"--joints: expected each name once, found {', '.join(doubled) or given!r}")
     return names
+
+
+def joints_file(given: str | None) -> Path | None:
+    """Return the robot's file where `--joints` names one."""
+    return Path(given) if given and given.endswith((".urdf", ".xml", ".mjcf")) else None
 
 
 def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> list[str]:

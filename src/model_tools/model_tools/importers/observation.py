@@ -130,8 +130,9 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
     elif term.function in _ANY_COMMANDS and not _is_wide(entry["size"]):
         for key in ("topic", "size"):
             del entry[key]
-        entry["term"] = todo(f"velocity_command, if {term.name} is vx, vy and yaw rate; else "
-                             "external, with topic and size")
+        entry["term"] = todo(f"velocity_command, if {term.name} is vx, vy and yaw rate (then "
+                             "velocity_command.min and max are asked for, too); else external, "
+                             "with topic and size")
     elif entry["term"] == "external":
         draft.remark(f"the observation term {term.name} ({term.function}) is none of the "
                      f"contract's: its values are expected on the topic {entry['topic']}")

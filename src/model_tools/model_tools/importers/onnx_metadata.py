@@ -18,7 +18,7 @@ from model_tools.importers.observation import Layout, SourceTerm, put_observatio
 from model_tools.importers.ranges import put_velocity_range
 from model_tools.importers.source import Given, Source
 from model_tools.node import Node
-from model_tools.onnx_model import read_onnx
+from model_tools.onnx_model import OnnxModel, read_onnx
 
 NAME = "onnx_metadata"
 _KEYS = {"names": ("joint_names", "dof_names"), "stiffness": ("joint_stiffness", "kp"),
@@ -60,6 +60,21 @@ def read(source: Source, given: Given) -> Draft:
         if ranges := root.get("command_ranges"):
             put_velocity_range(draft, [_json(ranges)])
     return draft
+
+
+def require_same_joints(draft: Draft, model: OnnxModel) -> None:
+    """Check that the metadata of a model name the joints of the draft in the same order, if any.
+
+    Raises:
+        ToolError: They name others, or have another order.
+    """
+    root = Node(model.path.name, model.metadata)
+    if not any(name in model.metadata for name in _KEYS["names"]):
+        return
+    stated, names = _list(_first(root, "names")), draft.find("joints.names")
+    if stated.texts() != names:
+        raise ToolError(f"{draft.source}: expected the joints of {model.path.name}, whose "
+                        f"{stated.key} are {', '.join(stated.texts())}, found {', '.join(names)}")
 
 
 def _first(root: Node, field: str) -> Node:

@@ -7,8 +7,6 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
-
 from model_tools.bags.bag import Bag, is_bag, storage_files
 from model_tools.bags.topics import is_named
 from model_tools.inspect.bag_stream import CHECKS, INPUTS, Stream, read_stream
@@ -16,7 +14,8 @@ from model_tools.inspect.report import Report
 
 KIND = "rosbag2 recording"
 _LONG_GAP = 5.0
-"""Times the median distance of two messages."""
+"""Times the usual distance of two messages."""
+_FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
 
@@ -73,6 +72,9 @@ def _suspect(name: str, stream: Stream, report: Report) -> None:
     if len(stream.joints) > 1:
         report.suspect(f"{name}: {len(stream.joints)} lists of joints, as from several publishers")
     _suspect_gap(name, stream, report)
+    if (share := stream.in_bursts) > _FEW_IN_BURSTS:
+        report.suspect(f"{name}: {share:.0%} of the messages come right after another, as from two "
+                       "publishers")
     if abs(stream.lag_s) > _CLOCKS_AGREE_S:
         report.suspect(f"{name}: the log is {stream.lag_s:.3f} s ahead of the stamps, which are of "
                        "another clock")
@@ -82,7 +84,7 @@ def _suspect_gap(name: str, stream: Stream, report: Report) -> None:
     gaps_s = stream.gaps_s
     if not len(gaps_s):
         return
-    largest, usual = float(gaps_s.max()), float(np.median(gaps_s))
+    largest, usual = float(gaps_s.max()), stream.usual_gap_s
     if largest > _LONG_GAP * usual:
         after_s = stream.times_ns[int(gaps_s.argmax())] * 1e-9
         report.suspect(f"{name}: no message for {largest:.3f} s after {_time(after_s)}, where "

@@ -33,6 +33,8 @@ INPUTS = {
     COMMAND: (TWIST, TWIST_STAMPED),
 }
 """Message types of the inputs whose names are fixed."""
+_ENOUGH = 10
+"""Gaps that tell a pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,19 @@ class Stream:
     def gaps_s(self) -> F64:
         """Times from each message to the next, s; negative where stamps jump back."""
         return np.diff(np.array(self.times_ns, np.float64)) * 1e-9
+
+    @property
+    def usual_gap_s(self) -> float:
+        """Half the time that two messages usually take, s: also where they come in bursts."""
+        gaps_s = self.gaps_s
+        return float(np.median((gaps_s[1:] + gaps_s[:-1]) / 2 if len(gaps_s) > 1 else gaps_s))
+
+    @property
+    def in_bursts(self) -> float:
+        """Share of messages that come within half the usual time after another."""
+        if len(self.gaps_s) < _ENOUGH:
+            return 0.0
+        return float((self.gaps_s < self.usual_gap_s / 2).mean())
 
     @property
     def lag_s(self) -> float:

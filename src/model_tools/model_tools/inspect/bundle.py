@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
+from model_tools.baked import baked_action, baked_normaliser
 from model_tools.errors import ToolError
-from model_tools.inspect.baked import baked_action, baked_normaliser
+from model_tools.inspect.contract_rows import describe_contract
+from model_tools.inspect.draft import describe_draft
+from model_tools.inspect.kept_reports import describe_reports
 from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
-from policy_inference.bundle.contract import Artifact, JointContract, Observation, Term
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.contract import Artifact, JointContract
 from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
 from policy_inference.errors import BundleError
 
@@ -27,16 +28,17 @@ def recognise(path: Path) -> bool:
 
 
 def inspect(path: Path) -> Report:
-    """Return what is in the bundle; what its loader refuses is the first thing suspicious."""
+    """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
     report = Report(kind=KIND, path=path)
     try:
         contract = read_contract(path / CONTRACT_FILE)
     except BundleError as error:
-        for problem in error.problems:
-            report.suspect(f"the loader refuses it: {problem}")
+        describe_draft(path / CONTRACT_FILE, error.problems, report)
         return report
-    _describe(contract, report)
+    describe_contract(contract, report)
+    describe_reports(contract, path, report)
     _suspect_files(contract, path, report)
+    _suspect_limits(contract, report)
     for backend, artifact in contract.model.artifacts.items():
         model = _model(path / artifact.file, report)
         if model is not None:
@@ -44,47 +46,6 @@ def inspect(path: Path) -> Report:
         if model is not None and backend == "onnx":
             _suspect_twice(contract, path, model, report)
     return report
-
-
-def _describe(contract: JointContract, report: Report) -> None:
-    report.row("name", f"{contract.name} {contract.version}")
-    report.row("rate", f"{contract.rate_hz:g} Hz")
-    report.row(f"{len(contract.joints.names)} joints", ", ".join(contract.joints.names))
-    for name, observation in contract.observations.items():
-        report.row(f"observation {name}", _terms(observation))
-    for term in contract.action.terms:
-        report.row(f"action {contract.action.output}",
-                   f"{len(term.joints)} joints by {term.kind}, scale {term.scale}, offset "
-                   f"{term.offset}")
-    for pair in contract.state:
-        report.row("state", f"{pair.output} -> {pair.input}")
-    for backend, artifact in contract.model.artifacts.items():
-        report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}")
-    for name, limits in contract.limits.items():
-        report.row(f"limits {name}", _bounds(limits) or "none")
-    report.row("golden rows", contract.model.golden.file if contract.model.golden else
-               "none: nothing to prove other artifacts with; `import` makes them")
-    report.row("nominal", contract.nominal.source if contract.nominal else
-               "none: only the contract's limits guard; a recorded rollout gives it at `import`")
-    report.row("licence", contract.provenance.licence)
-
-
-def _bounds(limits: Limits) -> str:
-    """Return the bounds that are stated."""
-    open_loop = asdict(limits)
-    closed_loop = open_loop.pop("closed_loop") or {}
-    bounds = open_loop | {f"closed loop {name}": value for name, value in closed_loop.items()}
-    return ", ".join(f"{name} {value:g}" for name, value in bounds.items() if value is not None)
-
-
-def _terms(observation: Observation) -> str:
-    frames = observation.history.length
-    words = ", ".join(map(_term, observation.terms))
-    return words if frames == 1 else f"{words}; {frames} frames, {observation.history.layout}"
-
-
-def _term(term: Term) -> str:
-    return term.term if term.topic is None else f"{term.topic} ({term.size})"
 
 
 def _suspect_files(contract: JointContract, path: Path, report: Report) -> None:
@@ -104,6 +65,12 @@ def _suspect_files(contract: JointContract, path: Path, report: Report) -> None:
     if (path / _STATISTICS).is_file() and _STATISTICS not in used:
         report.suspect(f"{_STATISTICS} is there, and the contract does not use it: either the "
                        "model normalises inside, or nothing does")
+
+
+def _suspect_limits(contract: JointContract, report: Report) -> None:
+    """Note limits that hold for nothing."""
+    for backend in contract.limits.keys() - contract.model.artifacts.keys():
+        report.suspect(f"limits {backend}: there is no artifact for this back end")
 
 
 def _model(file: Path, report: Report) -> OnnxModel | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.inspect.baked import baked_action, baked_normaliser
+from model_tools.baked import baked_action, baked_normaliser
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx

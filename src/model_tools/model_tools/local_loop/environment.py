@@ -30,7 +30,11 @@ class Step:
 
 
 class Environment:
-    """An environment with gymnasium's API or the old one, told apart by what it returns."""
+    """An environment with gymnasium's API or the old one, told apart by what it returns.
+
+    Attributes:
+        name: The `module:function` that made it.
+    """
 
     def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
         """Wrap an environment.
@@ -48,7 +52,7 @@ class Environment:
         if lacks:
             raise ToolError(f"{name}: expected an environment with reset and step, found "
                             f"{type(environment).__name__} without {' and '.join(lacks)}")
-        self._name, self._environment, self._sizes = name, environment, sizes
+        self.name, self._environment, self._sizes = name, environment, sizes
         self._steps = 0
 
     def reset(self, seed: int | None = None) -> Observations:
@@ -60,7 +64,7 @@ class Environment:
         found = self._call("reset") if seed is None else self._seeded_reset(seed)
         if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
             found, _info = found
-        return vectors(found, self._sizes, f"{self._name}: reset")
+        return vectors(found, self._sizes, f"{self.name}: reset")
 
     def step(self, action: F32) -> Step:
         """Take a step with an action [actions], an array that becomes the environment's own.
@@ -68,7 +72,7 @@ class Environment:
         Raises:
             ToolError: It fails, or returns no step of one robot.
         """
-        where = f"{self._name}: step {self._steps}"
+        where = f"{self.name}: step {self._steps}"
         with calling(where):
             found = self._environment.step(action)
         if not isinstance(found, tuple) or len(found) not in (4, 5):
@@ -89,17 +93,20 @@ class Environment:
                 _log.warning("%s", error)
 
     def _call(self, method: str, *args: object, **named: object) -> object:
-        with calling(f"{self._name}: {method}"):
+        with calling(f"{self.name}: {method}"):
             return getattr(self._environment, method)(*args, **named)
 
     def _seeded_reset(self, seed: int) -> object:
-        if "seed" in inspect.signature(self._environment.reset).parameters:
+        takes = inspect.signature(self._environment.reset).parameters
+        if "seed" in takes:
             return self._call("reset", seed=seed)
-        if not callable(getattr(self._environment, "seed", None)):
-            raise ToolError(f"{self._name}: expected reset(seed=...) or a method seed, found "
-                            "neither; leave --seed out")
-        self._call("seed", seed)
-        return self._call("reset")
+        if callable(getattr(self._environment, "seed", None)):
+            self._call("seed", seed)
+            return self._call("reset")
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
+            return self._call("reset", seed=seed)
+        raise ToolError(f"{self.name}: expected reset(seed=...) or a method seed, found neither; "
+                        "leave --seed out")
 
 
 @contextmanager

@@ -8,16 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.comparison.artifacts import Candidate, candidate, check_same_function, joints
+from model_tools.comparison.artifacts import Candidate, candidate, joints
 from model_tools.comparison.latency import measure_latency
 from model_tools.comparison.limits import Check, open_loop_limits
 from model_tools.comparison.open_loop import Difference, difference, judge
+from model_tools.comparison.same_function import check_same_function
+from model_tools.errors import ToolError
+from model_tools.local_loop.agreement import warn_of_unusual
 from model_tools.local_loop.environment import opened
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.latency import Latency
 
-REFERENCE_BACKEND = "onnx"
+REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,11 +54,15 @@ def artifacts(bundle: Path, backend: str, reference: Path | None) -> tuple[Candi
 
     Raises:
         BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
-        ToolError: They are not the same function.
+        ToolError: The reference is not in fp32, or they are not the same function.
     """
     model = candidate(load_bundle(bundle), backend)
     baseline = candidate(load_bundle(reference or bundle), REFERENCE_BACKEND)
-    check_same_function(baseline, model)
+    if baseline.entry.precision != REFERENCE_PRECISION:
+        raise ToolError(f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
+                        f"found {baseline.entry.precision}, which would be held against itself; "
+                        "name the bundle with the reference model with --reference")
+    check_same_function(baseline.bundle, model.bundle)
     return model, baseline
 
 
@@ -76,6 +83,7 @@ def run_and_judge(
             rollout = roll_out(env, model.bundle, acting, asked, steps, seed)
         inputs = {name: rollout.tensors[name] for name in contract.model.inputs}
         latency = measure_latency(acting, inputs, runs=len(rollout.reward))
+    warn_of_unusual(contract, inputs, environment)
     found = difference(output, joints(model), rollout.acted, rollout.tensors[output])
     return Judged(environment=environment, model=model, reference=reference, rollout=rollout,
                   difference=found, checks=judge(found, environment, limits), latency=latency)

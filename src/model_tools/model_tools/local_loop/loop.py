@@ -15,6 +15,7 @@ import numpy.typing as npt
 from model_tools.array_files import write_arrays
 from model_tools.closed_loop.controlled import RecordingBackend
 from model_tools.errors import ToolError
+from model_tools.local_loop.agreement import Agreement
 from model_tools.local_loop.environment import Environment, Observations
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
@@ -28,8 +29,8 @@ class Rollout:
     """What happened, a row per step.
 
     Attributes:
-        tensors: Inputs as both models got them, outputs of the reference; by name, each
-            [steps, *shape without the batch axis].
+        tensors: Observations as both models got them, states and outputs of the reference; by
+            name, each [steps, *shape without the batch axis].
         acted: Output of the model that the environment got [steps, actions].
         reward: [steps].
         ended: Whether the episode ended with that step [steps].
@@ -63,8 +64,8 @@ def roll_out(
 ) -> Rollout:  # fmt: skip
     """Let the model act in the environment; recurrent states start at zero in each episode.
 
-    The reference gets every input of the model, recurrent states too: it is compared step by
-    step, and what it says does not act.
+    The reference gets the same observations and keeps a state of its own, so that errors that
+    add up in the model's state are seen; what it says does not act.
 
     Args:
         environment: Gives observations as in training: scaled, not yet normalised.
@@ -75,26 +76,35 @@ def roll_out(
         seed: Of the environment's first episode; its own choice if absent.
 
     Raises:
-        ToolError: The environment does not fit, or the model's output is not finite.
+        ToolError: The environment does not fit, its observation is not that of the contract, or
+            the model's output is not finite.
         BackendError: A runtime failed.
     """
-    feed, state = _Feed(bundle, model), RecurrentState(bundle.contract.state, model)
-    asked, output = RecordingBackend(reference), model.outputs[bundle.contract.action.output]
+    feed, pairs, asked = _Feed(bundle, model), bundle.contract.state, RecordingBackend(reference)
+    state, its_state = RecurrentState(pairs, model), RecurrentState(pairs, reference)
+    output = model.outputs[bundle.contract.action.output]
     acted, reward, ended = list[F32](), list[float](), list[bool]()
-    observations = environment.reset(seed)
+    agreement = Agreement(bundle.contract, environment.name)
+    nothing = np.zeros(output.size, np.float32)
+    observations, last = environment.reset(seed), nothing
     for step, _ in enumerate(steps):
         if ended and ended[-1]:
             state.reset()
-            observations = environment.reset()
+            its_state.reset()
+            observations, last = environment.reset(), nothing
+        agreement.check(observations, last, step)
         feed.write(observations)
         model.run()
         if not (np.isfinite(output).all() and state.is_finite()):
             raise ToolError(f"{bundle.path}: {model.name}: expected finite outputs, found others "
                             f"at step {step}")
-        _ask(asked, model.inputs)
-        acted.append(output.astype(np.float32).reshape(-1))
-        taken = environment.step(acted[-1].copy())
+        feed.copy(reference)
+        asked.run()
+        last = output.astype(np.float32).reshape(-1)
+        acted.append(last)
+        taken = environment.step(last.copy())
         state.advance()
+        its_state.advance()
         observations = taken.observations
         reward.append(taken.reward)
         ended.append(taken.ended)
@@ -117,9 +127,7 @@ class _Feed:
             normaliser.apply(observations[name])
             into[:] = observations[name]
 
-
-def _ask(backend: Backend, inputs: Mapping[str, Tensor]) -> None:
-    """Run a backend on the inputs of another."""
-    for name, into in backend.inputs.items():
-        into[...] = inputs[name]
-    backend.run()
+    def copy(self, backend: Backend) -> None:
+        """Give another backend what was written last."""
+        for name, (_, array) in self._inputs.items():
+            backend.inputs[name].reshape(-1)[:] = array

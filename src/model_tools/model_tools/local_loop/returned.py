@@ -18,6 +18,8 @@ _ONE_ROBOT = "; make the environment with one robot"
 def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F64]:
     """Return new vectors [size] by model input; other keys of a mapping are left out.
 
+    A mapping with one entry is that entry where only one input is observed, whatever its name.
+
     Args:
         found: A mapping by model input, or the array itself where there is only one.
         sizes: Number of values of each model input that is observed.
@@ -26,8 +28,11 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
     Raises:
         ToolError: One is missing, of another size, or not finite.
     """
-    if not isinstance(found, Mapping) and len(sizes) == 1:
-        found = dict.fromkeys(sizes, found)
+    if len(sizes) == 1:
+        if isinstance(found, Mapping) and len(found) == 1:
+            [found] = found.values()
+        if not isinstance(found, Mapping):
+            found = dict.fromkeys(sizes, found)
     if not isinstance(found, Mapping) or not sizes.keys() <= found.keys():
         raise ToolError(f"{where}: expected observations by model input ({', '.join(sizes)}), "
                         f"found {described(found)}")

@@ -61,10 +61,8 @@ def rows(lite3: Path, bundle: Bundle) -> Rows:
 def test_what_was_sensed_is_exactly_what_the_rollout_says(rows: Rows, rollout: Arrays) -> None:
     assert len(rows) == LAST - FIRST + 1
     assert np.array_equal(rows.inputs["obs"][:, SENSED], rollout["obs"][:, SENSED])
-    assert rows.joint_pos is not None
-    assert rows.joint_vel is not None
-    np.testing.assert_allclose(rows.joint_pos, rollout["joint_pos"], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(rows.joint_vel, rollout["joint_vel"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(rows.sensed["joint_pos"], rollout["joint_pos"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(rows.sensed["joint_vel"], rollout["joint_vel"], rtol=0, atol=1e-5)
 
 
 def test_with_the_recorded_last_action_the_model_says_what_was_recorded(
@@ -102,7 +100,7 @@ def test_every_storage_gives_the_same_rows(
     for ours, theirs in ((found.inputs, rows.inputs), (found.outputs, rows.outputs)):
         assert ours.keys() == theirs.keys()
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
-    assert np.array_equal(np.asarray(found.joint_pos), np.asarray(rows.joint_pos))
+    assert np.array_equal(found.sensed["joint_pos"], rows.sensed["joint_pos"])
 
 
 @pytest.mark.parametrize("bag", ["bag_mcap", "bag_sqlite3"])
@@ -121,6 +119,5 @@ def test_the_recorded_rollout_gives_the_same_joints(
 ) -> None:
     recorded = read_rows(lite3 / "rollout_50hz.npz", bundle)
 
-    assert recorded.joint_pos is not None
-    np.testing.assert_allclose(recorded.joint_pos[FIRST : LAST + 1], np.asarray(rows.joint_pos),
-                               rtol=0, atol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(recorded.sensed["joint_pos"][FIRST : LAST + 1],
+                               rows.sensed["joint_pos"], rtol=0, atol=1e-5)  # fmt: skip

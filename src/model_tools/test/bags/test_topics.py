@@ -45,6 +45,12 @@ def test_topics_are_found_by_name_in_any_namespace(find: Find, namespace: str) -
     assert found == {name: f"{namespace}/{name}" for name in TYPES}
 
 
+def test_the_user_may_put_topics_of_several_namespaces_together(find: Find) -> None:
+    found = find("/a/joint_states", "/b/imu/data", joint_states="/a/joint_states")
+
+    assert found == {"joint_states": "/a/joint_states", "imu/data": "/b/imu/data"}
+
+
 def test_the_end_of_a_word_is_no_name(find: Find) -> None:
     assert find("/joint_states /old_joint_states", "/imu/data")["joint_states"] == "/joint_states"
 
@@ -67,6 +73,9 @@ def test_of_several_topics_with_the_name_only_one_has_the_type(find: Find) -> No
      r"expected messages of the input joint_states \(sensor_msgs/msg/JointState\), found those of "
      "/imu/data, /joints; it may be --topic joint_states=/joints"),
     ("", "/imu/data", {}, "found those of /imu/data$"),
+    ("/a/joint_states", "/b/imu/data", {},
+     "inputs of the policy in one namespace, as of one robot, found /a/joint_states, /b/imu/data; "
+     "name those that belong together, as --topic joint_states=/a/joint_states"),
     ("", "/imu/data /joint_states", {},
      "/joint_states: expected sensor_msgs/msg/JointState for the input joint_states, found "
      "sensor_msgs/msg/Imu"),

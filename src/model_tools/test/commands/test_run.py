@@ -15,7 +15,7 @@ import pytest
 
 from model_tools import cli
 
-from ..tiny_bundle import make_bundle
+from ..tiny_bundle import again, make_bundle
 
 ENVIRONMENT = """
 import numpy as np
@@ -24,11 +24,18 @@ class Env:
     def __init__(self):
         self.random = np.random.default_rng(0)
     def reset(self, seed=None):
-        return self.random.uniform(-1, 1, 6), {}
+        return self.observe(np.zeros(2)), {}
     def step(self, action):
-        return self.random.uniform(-1, 1, 6), 1.0, self.random.uniform() < 0.1, False, {}
+        return self.observe(action), 1.0, self.random.uniform() < 0.1, False, {}
+    def observe(self, action):
+        return np.append(self.random.uniform(-1, 1, 4), action)
     def close(self):
         open("closed", "w").close()
+
+def forgets():
+    env = Env()
+    env.observe = lambda action: np.zeros(6)
+    return env
 
 def fails():
     env = Env()
@@ -86,17 +93,40 @@ def test_a_model_that_differs_from_the_reference_fails_and_says_where(
     assert "action 1 (knee)" in table["largest error"]
 
 
-def test_what_is_written_calibrates_and_compares(run: Run) -> None:
-    assert run("tiny", "--steps", 64, "--output", "rollout.npz") == 0
+def test_what_is_written_calibrates_and_compares(run: Run, tmp_path: Path) -> None:
+    again(tmp_path / "tiny", tmp_path / "same")
+    assert run("tiny", "--steps", 80, "--output", "rollout.npz") == 0
 
     assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
                      "rollout.npz", "--output", "int8"]) == 0
-    assert cli.main(["compare", "tiny", "tiny", "--rows", "rollout.npz"]) == 0
+    assert cli.main(["compare", "tiny", "same", "--rows", "rollout.npz"]) == 0
     assert run("int8", "--reference", "tiny", "--steps", 64, "--output", "second.npz") == 0
     # What the reference said is what others are held against, whoever acted.
-    assert cli.main(["compare", "tiny", "tiny", "--rows", "second.npz"]) == 0
+    assert cli.main(["compare", "tiny", "same", "--rows", "second.npz"]) == 0
     with np.load("second.npz") as rows:
         assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1
+
+
+def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("tiny", "--steps", 64, "--output", "rollout.npz") == 0
+    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output",
+                     "fp16"]) == 0  # fmt: skip
+
+    assert run("fp16", "--steps", 64) == 1
+
+    assert "expected a reference in fp32, found fp16" in caplog.text
+    assert "--reference" in caplog.text
+
+
+def test_an_observation_that_is_not_the_contract_s_fails_the_run(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("tiny", "--output", "rollout.npz", env="our_env:forgets") == 1
+
+    assert "our_env:forgets: step 1: obs, columns 4 to 5 (last_action): expected" in caplog.text
+    assert not Path("rollout.npz").exists()
 
 
 def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
@@ -106,7 +136,7 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
 
     assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 1
 
-    assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 16)" in (
+    assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 23)" in (
         caplog.text)
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"__pycache__", "closed"}
 
@@ -116,7 +146,7 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
     (["tiny", "--output", "our_env.py"], "expected nothing there yet, found a file"),
     (["absent"], "absent: expected a bundle folder, found nothing"),
     (["tiny", "--backend", "rknn"], "no artifact for the backend 'rknn'; this bundle has onnx"),
-    (["tiny", "--reference", "recurrent"], "expected model.inputs as in recurrent"),
+    (["tiny", "--reference", "recurrent"], "expected the same function as recurrent, found state"),
 ])  # fmt: skip
 def test_what_cannot_run_is_refused_before_the_environment_is_made(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, args: list[str], message: str

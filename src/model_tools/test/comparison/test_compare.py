@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,11 +18,13 @@ import pytest
 from model_tools import cli
 from model_tools.comparison.artifacts import candidates
 from model_tools.comparison.compare import Compared, compare
+from model_tools.comparison.record import record
 from model_tools.errors import ToolError
+from model_tools.rows import evenly
 from policy_inference.bundle.load import load_bundle
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import forward, make_bundle, observations, weights
+from ..tiny_bundle import again, forward, make_bundle, observations, sha256, weights
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 Shift = Callable[[dict[str, Any]], object]
@@ -45,7 +48,7 @@ def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
 
 
 def test_identical_models_compare_equal(reference: Path, tmp_path: Path) -> None:
-    first, second = compared(reference, make_bundle(tmp_path / "same"))
+    first, second = compared(reference, again(reference, tmp_path / "same"))
 
     assert first
     assert second
@@ -84,7 +87,8 @@ def test_a_rollout_that_was_recorded_judges_the_reference_too(
     np.savez(tmp_path / "rollout.npz", allow_pickle=False,
              **{"obs": obs, name: forward(obs, weights()) + 1.0})  # fmt: skip
 
-    first, _ = compared(reference, reference, rows=(tmp_path / "rollout.npz",))
+    same = again(reference, tmp_path / "same")
+    first, _ = compared(reference, same, rows=(tmp_path / "rollout.npz",))
 
     assert not first
     assert first.on_rows[1].action.mae == pytest.approx(1.0, rel=1e-4)
@@ -96,7 +100,7 @@ def test_states_are_carried_over_rows_that_lack_them_and_taken_where_they_are_re
     folder = make_bundle(tmp_path / "recurrent", recurrent=True)
     np.savez(tmp_path / "rollout.npz", obs=observations(5))
 
-    first, _ = compared(folder, folder, rows=(tmp_path / "rollout.npz",))
+    first, _ = compared(folder, again(folder, tmp_path / "same"), rows=(tmp_path / "rollout.npz",))
 
     golden, rollout = first.on_rows
     assert golden.action.max_abs < 1e-6
@@ -134,7 +138,7 @@ def test_a_topic_needs_an_input_and_a_name(
 def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "recurrent", recurrent=True)
 
-    first, _ = compared(folder, folder)
+    first, _ = compared(folder, again(folder, tmp_path / "same"))
 
     assert [found.output for found in first.on_rows[0].differences] == ["actions", "h_out"]
     assert first.on_rows[0].differences[1].names == ("h_out[0]", "h_out[1]")
@@ -147,38 +151,121 @@ def test_a_single_artifact_is_refused(reference: Path) -> None:
 
 
 @pytest.mark.parametrize(("word", "other", "message"), [
-    ("joints: [hip, knee]", "joints: [knee, hip]", "joints as in .*found knee, hip"),
-    ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs as in"),
+    ("kind: joint\n", "kind: joint\n", None),
+    ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},", None),
+    ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}", None),
+    ("{joints: [hip, knee]", "{joints: [knee, hip]", r"action.terms\[0\].joints \('knee', 'hip'\)"),
+    ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs\.obs"),
+    ("rate_hz: 50", "rate_hz: 100", "rate_hz 100.0 instead of 50.0$"),
+    ("stiffness: 1, damping: 1}\nstand", "stiffness: [1, 2], damping: 1}\nstand",
+     r"joints.stiffness \(1.0, 2.0\) instead of \(1.0, 1.0\)"),
+    ("default_position: 0,", "default_position: 0.1,", "joints.default_position"),
+    ("{term: joint_vel}", "{term: joint_vel, scale: 0.05}", r"terms\[1\].scale \(0.05, 0.05\)"),
+    ("{terms: [{term: joint_pos}", "{clip: 3.0, terms: [{term: joint_pos}", "obs.clip 3.0"),
+    ("kind: position}", "kind: position, scale: 0.25}", r"action.terms\[0\].scale \(0.25, 0.25\)"),
+    ("rate_hz: 50", "rate_hz: 50\nvelocity_command: {min: [0, 0, 0], max: [1, 1, 1]}",
+     r"velocity_command VelocityCommand.* instead of nothing"),
 ])  # fmt: skip
-def test_another_function_is_refused(
-    reference: Path, tmp_path: Path, word: str, other: str, message: str
+def test_another_function_is_refused_however_the_same_one_is_written(
+    reference: Path, tmp_path: Path, word: str, other: str, message: str | None
 ) -> None:
-    file = make_bundle(tmp_path / "other") / "policy.yaml"
-    file.write_text(file.read_text().replace(word, other))
+    file = again(reference, tmp_path / "other") / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert word in text
+    file.write_text(text.replace(word, other), "utf-8")
+    if message is None:
+        assert len(candidates([reference, file.parent], ["onnx"])) == 2
+        return
 
-    with pytest.raises(ToolError, match=message):
+    with pytest.raises(ToolError, match=f"expected the same function as .*, found .*{message}"):
         candidates([reference, file.parent], ["onnx"])
 
 
-def test_nothing_to_compare_on_is_refused(reference: Path) -> None:
+def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> None:
+    def normalised(folder: Path, mean: float) -> Path:
+        np.savez(folder / "stats.npz", mean=np.full(6, mean), std=np.ones(6))
+        entry = f"normalisation: {{file: stats.npz, sha256: {sha256(folder / 'stats.npz')}}}"
+        file = folder / "policy.yaml"
+        text = file.read_text("utf-8").replace("{obs: {terms:", f"{{obs: {{{entry}, terms:")
+        file.write_text(text, "utf-8")
+        return folder
+
+    same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")
+    normalised(reference, 0.0)
+    assert candidates([reference, normalised(same, 0.0)], ["onnx"])
+    with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
+        candidates([reference, normalised(other, 0.5)], ["onnx"])
+
+
+def test_rows_that_calibrated_an_artifact_are_not_judged(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="model_tools")
+    rows, others = tmp_path / "rows.npz", tmp_path / "others.npz"
+    obs = observations(200, seed=5)
+    np.savez(rows, obs=obs)
+    np.savez(others, obs=obs + np.float32(0.01))
+    assert cli.main(["compile", "onnx", "--bundle", str(reference), "--precision", "int8",
+                     "--samples", str(rows), "--count", "50", "--output",
+                     str(tmp_path / "int8")]) == 0  # fmt: skip
+
+    found = compared(reference, tmp_path / "int8", rows=(rows, others))
+
+    used = evenly(200, 50)
+    for one in found:
+        golden, same, other = one.on_rows
+        assert (golden.left_out, same.left_out, other.left_out) == (0, 50, 0)
+        assert (same.count, other.count) == (150, 200)
+        assert same.title == "rows.npz, 150 held back of 200"
+        assert not set(same.action.rows) & set(used)
+        held = np.delete(obs, used, axis=0)
+        np.testing.assert_allclose(same.action.expected, forward(held, weights()), atol=1e-5)
+    row, _ = same.action.worst
+    assert row in same.action.rows
+    assert "rows.npz: 50 of 200 rows are left out" in caplog.text
+
+
+def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "copy")
+
+    for other in (reference, tmp_path / "copy"):
+        with pytest.raises(ToolError, match="found the same file on the same back end"):
+            candidates([reference, other], ["onnx"])
+
+
+def test_a_recorded_state_is_taken_only_where_rows_begin_anew(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
+    np.savez(tmp_path / "rollout.npz", obs=observations(5), h_in=np.full((5, 2), 4.0, np.float32),
+             episode=[0, 0, 0, 1, 1])  # fmt: skip
+
+    first, _ = compared(folder, again(folder, tmp_path / "same"), rows=(tmp_path / "rollout.npz",))
+
+    stateless, said = forward(observations(5), weights()), first.on_rows[1].action.found
+    for row in (0, 3):
+        np.testing.assert_allclose(said[row], stateless[row] + 4.0, atol=1e-6)
+        np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
+
+
+def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> None:
     file = reference / "policy.yaml"
     file.write_text(re.sub(r"  golden: .*\n", "", file.read_text()))
 
     with pytest.raises(ToolError, match="something to compare on, found no golden rows"):
-        compared(reference, reference)
+        compared(reference, again(reference, tmp_path / "same"))
 
 
 @pytest.mark.parametrize(("edit", "status"), [(len, 0), (shift_knee, 1), (nan_knee, 1)])
 def test_the_exit_status_says_whether_all_limits_hold(
     reference: Path, tmp_path: Path, edit: Shift, status: int
 ) -> None:
-    other = make_bundle(tmp_path / "other", edit=edit)
+    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
 
     assert cli.main(["compare", str(reference), str(other)]) == status
 
 
 def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
-    other, output = make_bundle(tmp_path / "other", edit=edit), tmp_path / "report"
+    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
+    output = tmp_path / "report"
     cli.main(["compare", str(reference), str(other), "--output", str(output)])
     return output
 
@@ -241,8 +328,8 @@ def test_the_page_says_which_artifact_fails_and_in_which_joint(
 def test_walks_are_in_the_report(tmp_path: Path) -> None:
     output = tmp_path / "report"
 
-    status = cli.main(["compare", str(OURS), str(OURS), "--closed-loop", "--seconds", "2.5",
-                       "--output", str(output)])  # fmt: skip
+    status = cli.main(["compare", str(OURS), str(again(OURS, tmp_path / "same")), "--closed-loop",
+                       "--seconds", "2.5", "--output", str(output)])  # fmt: skip
 
     assert status == 0
     _, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
@@ -254,30 +341,33 @@ def test_walks_are_in_the_report(tmp_path: Path) -> None:
     ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
     ("nan", "found nan s"),
     ("inf", "and with an end, found inf s"),
-    ("5", "reference: expected each joint of the policy once, found missing: hip, knee"),
+    ("5", "tiny: expected joints of the simulated robot, found hip, knee: only a Lite3 is simul"),
 ])  # fmt: skip
 def test_walks_that_cannot_be_are_refused(
-    reference: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
 ) -> None:
-    status = cli.main(["compare", str(reference), str(reference), "--closed-loop",
+    other = again(reference, tmp_path / "same")
+    status = cli.main(["compare", str(reference), str(other), "--closed-loop",
                        "--seconds", seconds])  # fmt: skip
 
     assert status == 1
     assert message in caplog.text
+    assert "sets of rows" not in caplog.text, "the open loop had begun"
 
 
 def test_a_report_that_is_there_is_not_overwritten(reference: Path, tmp_path: Path) -> None:
     report = report_of(reference, tmp_path, len) / "comparison.json"
     before = report.read_bytes()
 
-    status = cli.main(["compare", str(reference), str(reference), "--output", str(report.parent)])
+    status = cli.main(["compare", str(reference), str(tmp_path / "other"), "--output",
+                       str(report.parent)])  # fmt: skip
 
     assert status == 1
     assert report.read_bytes() == before
 
 
 def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
-    other = make_bundle(tmp_path / "other")
+    other = again(reference, tmp_path / "other")
     arguments = ["compare", str(reference), str(other), "--record"]
 
     assert cli.main(arguments) == 0
@@ -290,10 +380,26 @@ def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_
     assert cli.main([*arguments, "--force"]) == 0
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
-    reference: Path, capsys: pytest.CaptureFixture[str]
+def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
+    reference: Path, tmp_path: Path
 ) -> None:
-    status = cli.main(["compare", str(reference), str(reference), "--output", str(reference)])
+    other = again(reference, tmp_path / "other")
+    found = compared(reference, other)
+    shutil.rmtree(other)
+    make_bundle(other, edit=shift_knee)
+
+    with pytest.raises(ToolError, match="expected the model that the report is about, sha256"):
+        record(found, force=False)
+
+    assert load_bundle(other).contract.reports == {}
+    assert not list(other.glob("reports/*"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = again(reference, tmp_path / "other")
+    status = cli.main(["compare", str(reference), str(other), "--output", str(reference)])
 
     assert status == 1
     assert capsys.readouterr().out == ""

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
-from model_tools.comparison.limits import open_loop_limits
+from model_tools.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
 from model_tools.comparison.open_loop import Difference, difference, judge
 from model_tools.errors import ToolError
 from policy_inference.bundle.expected import Limits
@@ -92,12 +93,26 @@ def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
     assert not any(checks)
 
 
-def test_limits_of_the_bundle_come_before_those_of_the_precision(tmp_path: Any) -> None:
-    stated = load_bundle(make_bundle(tmp_path / "a", limits="limits: {onnx: {max_abs: 0.5}}"))
-    silent = load_bundle(make_bundle(tmp_path / "b"))
+@pytest.mark.parametrize(("stated", "expected_limits"), [
+    ("", Limits(mae=1e-5)),
+    ("limits: {onnx: {max_abs: 0.5}}", Limits(mae=1e-5, max_abs=0.5)),
+    ("limits: {onnx: {mae: 0.5}}", Limits(mae=0.5)),
+])  # fmt: skip
+def test_a_limit_of_the_bundle_replaces_its_own_of_the_precision_and_no_other(
+    tmp_path: Any, stated: str, expected_limits: Limits
+) -> None:
+    bundle = load_bundle(make_bundle(tmp_path / "a", limits=stated))
 
-    assert open_loop_limits(stated.contract, "onnx") == Limits(max_abs=0.5)
-    assert open_loop_limits(silent.contract, "onnx") == Limits(mae=1e-5)
+    assert open_loop_limits(bundle.contract, "onnx") == expected_limits
+
+
+def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Any) -> None:
+    stated = "limits: {onnx: {closed_loop: {max_tilt_rad: 0.5}}}"
+    bundle = load_bundle(make_bundle(tmp_path / "a", limits=stated))
+
+    assert closed_loop_limits(bundle.contract, "onnx") == dataclasses.replace(
+        CLOSED_LOOP, max_tilt_rad=0.5)
+    assert open_loop_limits(bundle.contract, "onnx").mae == 1e-5
 
 
 def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Any) -> None:

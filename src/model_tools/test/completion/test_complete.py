@@ -7,10 +7,14 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from model_tools.array_files import write_arrays
 from model_tools.completion.complete import Completion, make_bundle
 from model_tools.completion.runs import recorded
 from model_tools.completion.simulated import simulated
@@ -117,7 +121,7 @@ def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) ->
     file = contract / "policy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("FL_Knee_joint", "FL_Elbow_joint")
                     .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: "))  # fmt: skip
-    with pytest.raises(PolicyError, match="missing: FL_Elbow_joint"):
+    with pytest.raises(PolicyError, match="found FL_Elbow_joint: only a Lite3 is simulated"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", WALKED)
 
 
@@ -198,3 +202,129 @@ def test_rows_that_are_there_are_kept_unless_forced(
     with pytest.raises(ToolError, match=r"walk\.npz: expected nothing there yet"):
         make_bundle(bare, WEIGHTS, tmp_path / "whole", wanted)
     assert not (tmp_path / "whole").exists()
+
+
+def mutated(kept_rows: Path, file: Path, **changes: Any) -> Path:
+    """Save the rows of the walks with other arrays in the place of some."""
+    with np.load(kept_rows) as stored:
+        write_arrays(file, {**dict(stored), **changes})
+    return file
+
+
+def from_rollout(contract: Path, rows: Path, output: Path) -> Bundle:
+    return make_bundle(contract, WEIGHTS, output, Completion(measure=partial(recorded, file=rows)))
+
+
+def test_measured_joints_that_do_not_make_the_observations_are_refused(
+    bare: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    with np.load(kept_rows) as stored:
+        degrees = np.degrees(stored["joint_pos"])
+    rows = mutated(kept_rows, tmp_path / "degrees.npz", joint_pos=degrees)
+    with pytest.raises(ToolError, match=r"obs\[\d+\] \(joint_pos_rel\): expected .* of what was "):
+        from_rollout(bare, rows, tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("before", "after", "term"), [
+    ("base_ang_vel, scale: 0.25", "base_ang_vel, scale: 0.5", None),
+    ("joint_vel, scale: 0.05", "joint_vel, scale: 0.1", "joint_vel"),
+    (".*_HipY_joint: -0.65", ".*_HipY_joint: -0.8", "joint_pos_rel"),
+    ("- {term: joint_pos_rel}\n      - {term: joint_vel, scale: 0.05}",
+     "- {term: joint_vel, scale: 0.05}\n      - {term: joint_pos_rel}", "joint_vel"),
+])  # fmt: skip
+def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
+    contract: Path, kept_rows: Path, tmp_path: Path, before: str, after: str, term: str | None
+) -> None:
+    file = contract / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
+    if term is None:  # the walks hold no angular velocity beside the observation
+        from_rollout(contract, kept_rows, tmp_path / "whole")
+        return
+    with pytest.raises(ToolError, match=rf"\({term}\): expected"):
+        from_rollout(contract, kept_rows, tmp_path / "whole")
+
+
+def test_rows_that_do_not_follow_one_another_have_no_nominal(
+    bare: Path, kept_rows: Path, tmp_path: Path
+) -> None:
+    with np.load(kept_rows) as stored:
+        every_fifth = {name: values[::5] if name != "joint_names" else values
+                       for name, values in stored.items()}
+    np.savez(tmp_path / "sparse.npz", **every_fifth)
+    with pytest.raises(ToolError, match="expected rows of ticks that follow one another"):
+        from_rollout(bare, tmp_path / "sparse.npz", tmp_path / "whole")
+
+
+def test_a_few_seconds_are_no_healthy_run(bare: Path, kept_rows: Path, tmp_path: Path) -> None:
+    with np.load(kept_rows) as stored:
+        short = {name: values[:300] if name != "joint_names" else values
+                 for name, values in stored.items()}
+    np.savez(tmp_path / "short.npz", **short)
+    with pytest.raises(ToolError, match=r"expected 10 s or more of a healthy robot, found 6\.0 s"):
+        from_rollout(bare, tmp_path / "short.npz", tmp_path / "whole")
+
+
+def test_a_run_without_turning_says_so(
+    bare: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with np.load(kept_rows) as stored:  # standing, then forward at two speeds
+        straight = {name: values[:800] if name != "joint_names" else values
+                    for name, values in stored.items()}
+    np.savez(tmp_path / "straight.npz", **straight)
+    from_rollout(bare, tmp_path / "straight.npz", tmp_path / "whole")
+    assert "the command never changed turning" in caplog.text
+    assert "the command never changed sideways" in caplog.text
+    assert "forward" not in caplog.text
+
+
+def test_a_healthy_robot_that_grazes_a_limit_is_noted_and_not_refused(
+    contract: Path, kept_rows: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with np.load(kept_rows) as stored:
+        targets = -0.65 + 0.25 * stored["action"][:, 1].astype(float)
+    file = contract / "policy.yaml"
+    highest = float(np.quantile(targets, 0.99))
+    file.write_text(file.read_text("utf-8").replace(
+        "position_max: {.*_HipX_joint: 0.523, .*_HipY_joint: 0.314",
+        f"position_max: {{.*_HipX_joint: 0.523, FL_HipY_joint: {highest:.4f}, "
+        ".*_HipY_joint: 0.314"), "utf-8")
+    from_rollout(contract, kept_rows, tmp_path / "whole")
+    assert "limits of joints cut targets in 1.0" in caplog.text
+    assert "FL_HipY_joint by up to" in caplog.text
+
+
+def test_golden_rows_that_are_all_the_same_are_refused(bare: Path, tmp_path: Path) -> None:
+    golden = load_bundle(OURS).golden()
+    write_arrays(tmp_path / "same.npz", {name: rows[[3] * 200] for name, rows in golden.items()})
+    with pytest.raises(ToolError, match="expected at least 16 different golden rows"):
+        make_bundle(bare, WEIGHTS, tmp_path / "whole", Completion(golden=tmp_path / "same.npz"))
+
+
+def test_figures_of_another_model_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(OURS, tmp_path / "other")
+    model = onnx.load(str(folder / "policy.onnx"))
+    bias = next(value for value in model.graph.initializer if len(value.dims) == 1)
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.1, bias.name))
+    onnx.save(model, str(folder / "policy.onnx"))
+    file = folder / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace(sha256_of(WEIGHTS),
+                                                    sha256_of(folder / "policy.onnx")), "utf-8")
+
+    made = make_bundle(folder, None, tmp_path / "made")
+
+    assert made.contract.nominal is None
+    assert made.contract.reports == {}
+    assert "the nominal figures are left out: no golden rows show" in caplog.text
+    assert "reports/acceptance.json: left out" in caplog.text
+
+
+def test_without_a_run_what_was_measured_with_this_model_stays(tmp_path: Path) -> None:
+    made, ours = make_bundle(OURS, None, tmp_path / "made").contract, load_bundle(OURS).contract
+
+    assert made.nominal == ours.nominal
+    assert made.model.golden == ours.model.golden
+    assert made.reports == ours.reports

@@ -100,3 +100,15 @@ def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: s
     (tmp_path / "answers.yaml").write_text(text, "utf-8")
     with pytest.raises(ToolError, match=r"answers\.yaml: expected"):
         answer_all(draft, [], tmp_path / "answers.yaml")
+
+
+def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
+    draft.put("joints.names", ["hip", "knee"])
+    with pytest.raises(ToolError, match=r"joints\.names: expected the order that a test says"):
+        answer_all(draft, ["joints.names=[knee, hip]"])
+
+
+def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
+    draft.put("rate_hz", 50.0)
+    answer_all(draft, ["rate_hz=100"])
+    assert draft.remarks == ["rate_hz is 100, as answered, where a test says 50.0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,70 @@ def test_what_the_contract_requires_is_asked_for_in_its_order() -> None:
     todos: dict[str, Any] = draft.todos()
     assert list(todos)[:3] == ["name", "version", "rate_hz"]
     assert todos["provenance.licence"] == "SPDX identifier of the weights' licence"
+
+
+def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
+    request_: Request, tmp_path: Path
+) -> None:
+    assert request_.model is not None
+    model = onnx.load(str(request_.model))
+    onnx.helper.set_model_props(model, {"joint_names": "knee,hip"})
+    onnx.save(model, str(request_.model))
+    with pytest.raises(ToolError, match=r"joint_names are knee, hip, found hip, knee"):
+        make_draft(request_)
+
+
+def test_limits_come_from_the_file_that_names_the_joints(request_: Request, tmp_path: Path) -> None:
+    (tmp_path / "robot.urdf").write_text(
+        "<robot name='r'>" + "".join(
+            f"<joint name='{name}' type='revolute'><limit lower='-{top}' upper='{top}' "
+            "velocity='20' effort='30'/></joint>" for name, top in (("hip", 1), ("knee", 2)))
+        + "</robot>", "utf-8")
+    answers = [given for given in ANSWERS if not given.startswith("joints.position")]
+    draft = make_draft(dataclasses.replace(request_, joints=str(tmp_path / "robot.urdf"),
+                                           answers=answers))
+    assert draft.find("joints.position_max") == [1.0, 2.0]
+
+
+def test_errors_name_the_place_where_the_bundle_shall_be(request_: Request, tmp_path: Path) -> None:
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
+    with pytest.raises(BundleError) as caught:
+        import_bundle(request, tmp_path / "bundle")
+    assert str(tmp_path / "bundle" / "policy.yaml") in str(caught.value)
+    assert "/.bundle." not in str(caught.value)
+
+
+def test_statistics_kept_beside_the_model_go_into_the_bundle(
+    request_: Request, tmp_path: Path
+) -> None:
+    kept = keep_statistics(request_)
+    import_bundle(request_, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    mean, divisor = bundle.statistics["obs"]
+    assert mean.tolist() == [1.0] * DEPLOY_WIDTH
+    assert divisor.tolist() == [2.0] * DEPLOY_WIDTH
+    assert (tmp_path / "bundle" / kept.name).read_bytes() == kept.read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"another"])
+def test_statistics_that_were_kept_and_are_not_beside_the_model_are_missed(
+    request_: Request, tmp_path: Path, content: bytes | None
+) -> None:
+    kept = keep_statistics(request_)
+    kept.unlink()
+    if content is not None:
+        kept.write_bytes(content)
+    with pytest.raises(ToolError, match="expected the statistics that the model was"):
+        import_bundle(request_, tmp_path / "bundle")
+
+
+def keep_statistics(request: Request) -> Path:
+    """Mark the model as `export` does with `normaliser: keep`."""
+    assert request.model is not None
+    stats = request.model.with_name("obs_stats.npz")
+    np.savez(stats, mean=np.ones(DEPLOY_WIDTH), std=np.full(DEPLOY_WIDTH, 2.0))
+    model = onnx.load(str(request.model))
+    entry = {"file": stats.name, "sha256": sha256_of(stats)}
+    onnx.helper.set_model_props(model, {"obs_stats": json.dumps(entry)})
+    onnx.save(model, str(request.model))
+    return stats

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
 
 from model_tools.errors import ToolError
+from model_tools.foreign_yaml import parse_foreign_yaml
 from model_tools.importers.bundle_draft import make_draft
 
 from .conftest import MakeRequest
@@ -117,3 +121,10 @@ def test_the_simulator_s_order_is_asked_for_and_never_guessed(
 ) -> None:
     with pytest.raises(ToolError, match=message):
         make_draft(request_for(source, ENV_WIDTH))
+
+
+def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None:
+    source = parse_foreign_yaml(ENV, "a test")
+    shuffled = yaml.safe_dump(json.loads(json.dumps(source, default=str)), sort_keys=True)
+    with pytest.raises(ToolError, match="expected keys in the order of the training"):
+        make_draft(request_for(shuffled, ENV_WIDTH, joints=JOINTS))

@@ -57,6 +57,8 @@ def test_a_healthy_recording_shows_topics_rates_frames_and_joints(inspected: Ins
     (joint_states([*SECOND, 4 * S]), r"no message for 2\.000 s after 2\.000 s, where 0\.010 s are"),
     (joint_states(SECOND, log_ns=3 * S), r"the log is 3\.000 s ahead of the stamps"),
     ([*joint_states([S]), *joint_states([2 * S], name=["hip", "knee"])], "2 lists of joints"),
+    (sorted([*joint_states(SECOND), *joint_states([t + MS for t in SECOND])],
+            key=lambda said: said[1]), "50% of the messages come right after another, as from two"),
     ([scan(S, [math.inf])], "/scan: NaN or infinite values in 1 of 1"),
     ([command(S, math.nan, stamped=True)], "/cmd_vel: NaN or infinite values"),
     ([command(S, 0.0, "/teleop")], "no cmd_vel; it may be --topic cmd_vel=/teleop"),

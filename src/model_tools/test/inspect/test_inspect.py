@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 import yaml
 from onnx import helper, numpy_helper
 
+from model_tools.bundle_reports import keep_report
 from model_tools.errors import ToolError
 from model_tools.importers.bundle_draft import Request, import_bundle
 from model_tools.inspect.registry import INSPECTORS, inspect_path
 from model_tools.inspect.report import Report
 from model_tools.inspect.table import show
+from policy_inference.bundle.load import load_bundle
 
 from ..importers.conftest import ANSWERS
 from ..importers.small_models import save, save_policy
@@ -166,7 +169,80 @@ def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
 def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
     assert "the loader refuses it" in suspicions(tmp_path)
-    assert "which one" in suspicions(tmp_path)
+    assert "1 questions are open" in suspicions(tmp_path)
+    assert "which one" not in suspicions(tmp_path)
+    assert ("TODO name", "which one") in inspect_path(tmp_path).rows
+
+
+def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_path: Path) -> None:
+    file = make_bundle(tmp_path) / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace("stiffness: 1, damping: 1}\nstand",
+                    "stiffness: {TODO: which gains}, damping: 1}\nstand"), "utf-8")
+    report = inspect_path(tmp_path)
+    assert report.rows == [("TODO joints.stiffness", "which gains")]
+    assert report.suspicions == ["1 questions are open; answer them in policy.yaml, and then "
+                                 "model_tools complete"]
+
+
+def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:
+    file = make_bundle(tmp_path) / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace("default_position: 0", "default_position: "
+                                                    "{hip: 0.25, knee: -0.5}"), "utf-8")
+    rows = dict(inspect_path(tmp_path).rows)
+    assert rows["default position"] == "0.25, -0.5 rad"
+    assert rows["gains"] == "stiffness 1 N·m/rad; damping 1 N·m·s/rad"
+    assert rows["position limits"] == "-1 to 1 rad"
+    assert rows["speed, torque limits"] == "1 rad/s; 1 N·m"
+    assert rows["normalisation obs"].startswith("none in the contract")
+
+
+def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:
+    assert "limits rknn: there is no artifact" in suspicions(
+        make_bundle(tmp_path, limits="limits: {rknn: {rmse: 0.1}}"))
+
+
+def keep(folder: Path, content: dict[str, object]) -> None:
+    sha256 = load_bundle(folder).contract.model.artifacts["onnx"].sha256
+    text = json.dumps(content).replace("MODEL", sha256)
+
+
+    def write(file: Path) -> None:
+        file.write_text(text, "utf-8")
+
+    keep_report(folder, "onnx", "report.json", write, sha256=sha256, force=True)
+
+
+@pytest.mark.parametrize(("content", "verdict", "is_suspicious"), [
+    ({"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": True}]},
+     "compared with fp32: limits hold", False),
+    ({"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": False}]},
+     "compared with fp32: limits fail", True),
+    ({"reference": "fp32", "artifacts": [{"sha256": "0", "holds": True}]},
+     "about another model than the bundle has", True),
+    ({"model_sha256": "MODEL", "outcomes": [{"name": "a", "passed": True},
+                                            {"name": "b", "passed": None}]},
+     "1 of 1 cases passed", False),
+    ({"model_sha256": "MODEL", "outcomes": [{"name": "push", "passed": False}]},
+     "0 of 1 cases passed; failed: push", True),
+    ({"model_sha256": "0", "outcomes": []}, "about another model than the bundle has", True),
+    ({"loss": 1}, "a report of a kind that is not known here", False),
+])  # fmt: skip
+def test_reports_of_a_bundle_are_shown_with_their_verdict(
+    tmp_path: Path, content: dict[str, object], verdict: str, is_suspicious: bool
+) -> None:
+    keep(make_bundle(tmp_path), content)
+    report = inspect_path(tmp_path)
+    assert ("report onnx", f"reports/report.json: {verdict}") in report.rows
+    assert report.suspicions == ([f"reports/report.json: {verdict}"] if is_suspicious else [])
+
+
+@pytest.mark.parametrize("content", [
+    {"artifacts": [{"holds": True}]}, {"artifacts": 3}, {"outcomes": [3], "model_sha256": "MODEL"},
+    {"outcomes": [], "model_sha256": 3},
+])  # fmt: skip
+def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
+    keep(make_bundle(tmp_path), content)
+    assert "report.json: " in suspicions(tmp_path)
 
 
 def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_path: Path) -> None:

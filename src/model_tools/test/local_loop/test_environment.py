@@ -83,12 +83,33 @@ def test_a_dict_is_read_by_model_input_and_may_hold_more() -> None:
     (OBS[:4], r"found an array \[4, 6\]; make the environment with one robot"),
     ([1, 2, np.inf, 4, 5, 6], r"obs: expected finite values, found inf at \[2\]"),
     (["a"] * 6, "obs: ValueError: could not convert string to float"),
-    ({"policy": OBS[0]}, r"by model input \(obs\), found a mapping with policy"),
+    ({"policy": OBS[0], "b": 0}, r"by model input \(obs\), found a mapping with policy, b"),
+    ({}, r"by model input \(obs\), found a mapping with no keys"),
     (None, "obs: expected finite values, found nan"),
 ])  # fmt: skip
 def test_observations_that_the_model_cannot_take_are_refused(found: object, message: str) -> None:
     with pytest.raises(ToolError, match=message):
         wrapped(Stub(found)).reset()
+
+
+def test_a_dict_of_one_needs_no_name_where_one_is_observed() -> None:
+    read = wrapped(Stub({"policy": OBS[0]})).reset()
+
+    np.testing.assert_array_equal(read["obs"], OBS[0])
+
+
+def test_a_seed_goes_through_a_wrapper_that_takes_anything() -> None:
+    class Wrapper(Stub):
+        seeded: object = None
+
+        def reset(self, **kwargs: object) -> Any:
+            self.seeded = kwargs.get("seed")
+            return super().reset()
+
+    wrapper = Wrapper()
+    wrapped(wrapper).reset(7)
+
+    assert wrapper.seeded == 7
 
 
 def test_several_inputs_need_a_dict() -> None:

@@ -184,6 +184,15 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Which rows a quantised model was calibrated with: comparisons leave them out."""
+
+    source: str = entry("name of the file or recording")
+    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=_SHA256)
+    rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """The model for one backend."""
 
@@ -193,6 +202,7 @@ class Artifact:
     target: str | None = entry("chip or GPU it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
     made: str | None = entry("how it was made", default=None)
+    calibration: Calibration | None = entry("rows it was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 
 

@@ -165,8 +165,11 @@ def _arrays(file: Path) -> dict[str, Tensor]:
         try:
             with np.load(file) as data:
                 return {key: np.asarray(data[key]) for key in data.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            found = str(error)
+        # MemoryError: a broken header may ask for more than there is.
+        except (
+            OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,
+        ) as error:  # fmt: skip
+            found = str(error) or type(error).__name__
     raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])
 
 

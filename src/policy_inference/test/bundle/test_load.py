@@ -3,7 +3,9 @@
 """Bundle folders: what is missing, changed or not what its name says."""
 
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +264,19 @@ def test_golden_rows_that_do_not_fit_rejected(
         load_bundle(file.parent).golden()
 
     assert str(caught.value) == f"{file}: {message}"
+
+
+def test_golden_rows_larger_than_any_memory_rejected(bundle_dir: Path, edit: Edit) -> None:
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 56,)})
+    file = bundle_dir / "golden.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("obs.npy", header.getvalue())
+    edit({f"{GOLDEN}.sha256": sha256(file)})
+
+    with pytest.raises(BundleError, match=r"golden.npz: expected numpy arrays \(.npz\), found"):
+        load_bundle(bundle_dir).golden()
 
 
 def test_golden_file_without_rows_rejected(use_arrays: UseArrays) -> None:

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which columns of a model input are which term of the observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract, Observation, Term
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.terms import TERMS, TermSpec
+from policy_inference.bundle.validate import term_names
+from policy_inference.interfaces import F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TermColumns:
+    """A term, and where its values stand in a vector without history.
+
+    Attributes:
+        name: Of the term; with its place in the list, `joint_pos[3]`, where there are several.
+        term, spec: What the contract and the suite say of it.
+        where: Its columns.
+        names: Of its values: joints, for a term per joint.
+        scale: Factor of each value.
+    """
+
+    name: str
+    term: Term
+    spec: TermSpec
+    where: slice
+    names: tuple[str, ...]
+    scale: F64
+
+    def observed(self, values: F64, order: str) -> F64:
+        """Return what values [..., size] of the term become: scaled and clipped."""
+        low, high = self.term.clip or (-np.inf, np.inf)
+        if order == "clip_then_scale":
+            return np.asarray(np.clip(values, low, high) * self.scale)
+        return np.asarray(np.clip(values * self.scale, low, high))
+
+
+def columns(contract: JointContract, input_name: str) -> dict[str, slice]:
+    """Return the columns of each term, by its name, or `name[place in the list]` of several.
+
+    An input with frames of the past has none.
+    """
+    return {found.name: found.where for found in term_columns(contract, input_name)}
+
+
+def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
+    """Yield the terms of a model input without frames of the past, in their order."""
+    observation, start = contract.observations[input_name], 0
+    if frames(observation) > 1:
+        return
+    listed = [term.term for term in observation.terms]
+    for place, term in enumerate(observation.terms):
+        spec = TERMS[term.term]
+        names = tuple(term_names(term, spec, contract))
+        name = term.term if listed.count(term.term) == 1 else f"{term.term}[{place}]"
+        yield TermColumns(name=name, term=term, spec=spec, names=names,
+                          where=slice(start, start + len(names)),
+                          scale=per_joint(term.scale, names))  # fmt: skip
+        start += len(names)
+
+
+def frames(observation: Observation) -> int:
+    """Return the number of frames that the longest history in an observation holds."""
+    return max(term.history_length or observation.history.length for term in observation.terms)
