@@ -20,6 +20,8 @@ _REMEDIES = {
                          "it runs with the NVIDIA runtime",
     "cudaErrorMemoryAllocation": "memory is full; end other programs (on a Jetson CPU and GPU "
                                  "share it), or set a smaller workspace_mib",
+    "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be recorded",
+    "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be recorded",
 }  # fmt: skip
 _LOST = ("after most such errors the GPU is lost to the process; start it anew, `dmesg` says what "
          "happened")

@@ -16,22 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from .gpu import CudaFault, Gpu
+from .gpu import CudaError, Gpu
 
-
-class cudaError_t(IntEnum):  # noqa: N801  the vendor's name
-    cudaSuccess = 0
-    cudaErrorInvalidValue = 1
-    cudaErrorMemoryAllocation = 2
-    cudaErrorInsufficientDriver = 35
-    cudaErrorNoDevice = 100
-    cudaErrorDeviceUninitialized = 201
-    cudaErrorInvalidResourceHandle = 400
-    cudaErrorLaunchFailure = 719
-    cudaErrorStreamCaptureUnsupported = 900
-    cudaErrorStreamCaptureInvalidated = 901
-
-
+CUDA_ERRORS = IntEnum("CUDA_ERRORS", {  # cudaError_t
+    "cudaSuccess": 0, "cudaErrorInvalidValue": 1, "cudaErrorMemoryAllocation": 2,
+    "cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100,
+    "cudaErrorDeviceUninitialized": 201, "cudaErrorInvalidResourceHandle": 400,
+    "cudaErrorLaunchFailure": 719, "cudaErrorStreamCaptureUnsupported": 900,
+    "cudaErrorStreamCaptureInvalidated": 901,
+})  # fmt: skip
 _TEXTS = {
     "cudaErrorInvalidValue": "invalid argument",
     "cudaErrorMemoryAllocation": "out of memory",
@@ -44,119 +37,94 @@ _TEXTS = {
 }
 
 
+_WITHOUT_VALUE = {
+    "cudaFree", "cudaFreeHost", "cudaGetLastError", "cudaGraphDestroy", "cudaGraphExecDestroy",
+    "cudaGraphLaunch", "cudaMemcpyAsync", "cudaSetDevice", "cudaStreamBeginCapture",
+    "cudaStreamDestroy", "cudaStreamSynchronize",
+}  # fmt: skip
+_ALWAYS_WORK = {"cudaDriverGetVersion", "cudaRuntimeGetVersion", "cudaGetErrorString",
+                "cudaGetLastError"}  # fmt: skip
+
+
+_WORK_FIRST = {"cudaStreamEndCapture"}
+"""A recording has ended also where that is an error."""
+
+
 class _Runtime:
-    """The functions of cuda-python's runtime: each returns a tuple that begins with the error."""
+    """What the functions of cuda-python's runtime do, by name."""
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
-        self._graphs: list[Any] = []
+        major, minor = gpu.capability
+        self.functions: dict[str, Callable[..., Any]] = {
+            "cudaGetDeviceCount": lambda: 1,
+            "cudaSetDevice": lambda device: None,
+            "cudaGetDeviceProperties": lambda device: SimpleNamespace(
+                name=gpu.name.encode(), major=major, minor=minor),
+            "cudaDriverGetVersion": lambda: gpu.driver,
+            "cudaRuntimeGetVersion": lambda: gpu.runtime,
+            "cudaGetErrorString": lambda error: _TEXTS.get(error.name, error.name).encode(),
+            "cudaGetLastError": lambda: None,
+            "cudaMalloc": gpu.allocate,
+            "cudaFree": gpu.free,
+            "cudaHostAlloc": lambda size, flags: gpu.pin(size)[0],
+            "cudaFreeHost": gpu.unpin,
+            "cudaStreamCreateWithFlags": lambda flags: gpu.new_stream(),
+            "cudaStreamDestroy": gpu.streams.pop,
+            "cudaStreamSynchronize": gpu.wait,
+            "cudaMemcpyAsync": self._copy,
+            "cudaStreamBeginCapture": self._begin,
+            "cudaStreamEndCapture": self._end,
+            "cudaGraphInstantiateWithFlags": lambda graph, flags: list(graph),
+            "cudaGraphDestroy": lambda graph: graph.clear(),
+            "cudaGraphExecDestroy": lambda executable: executable.clear(),
+            "cudaGraphLaunch": self._launch,
+        }
 
-    def _result(self, name: str, work: Callable[[], Any]) -> tuple[Any, ...]:
-        try:
-            self._gpu.enter(name)
-            value = work()
-        except CudaFault as fault:
-            code = cudaError_t[str(fault)]
-            return (code,) if name in _WITHOUT_VALUE else (code, None)
-        return (cudaError_t.cudaSuccess,) if name in _WITHOUT_VALUE else (
-            cudaError_t.cudaSuccess, value)
+    def function(self, name: str) -> Callable[..., tuple[Any, ...]]:
+        """Return the function: its result is a tuple that begins with the error."""
+        act, empty = self.functions[name], name in _WITHOUT_VALUE
 
-    def cudaGetDeviceCount(self) -> Any:
-        return self._result("cudaGetDeviceCount", lambda: 1)
+        def call(*args: Any) -> tuple[Any, ...]:
+            try:
+                if name in _WORK_FIRST:
+                    value = act(*args)
+                if name not in _ALWAYS_WORK:
+                    self._gpu.enter(name)
+                if name not in _WORK_FIRST:
+                    value = act(*args)
+            except CudaError as fault:
+                code = CUDA_ERRORS[str(fault)]
+                return (code,) if empty else (code, None)
+            return (CUDA_ERRORS.cudaSuccess,) if empty else (CUDA_ERRORS.cudaSuccess, value)
 
-    def cudaSetDevice(self, device: int) -> Any:
-        return self._result("cudaSetDevice", lambda: None)
+        return call
 
-    def cudaGetDeviceProperties(self, device: int) -> Any:
-        major, minor = self._gpu.capability
-        found = SimpleNamespace(name=self._gpu.name.encode(), major=major, minor=minor)
-        return self._result("cudaGetDeviceProperties", lambda: found)
+    def _copy(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
+        make = self._gpu.copy_in if kind == "in" else self._gpu.copy_out
+        self._gpu.put(stream, make(to, source, size))
 
-    def cudaDriverGetVersion(self) -> Any:
-        return (cudaError_t.cudaSuccess, self._gpu.driver)
+    def _begin(self, stream: int, mode: str) -> None:
+        assert mode == "this thread"
+        self._gpu.streams[stream].recorded = []
 
-    def cudaRuntimeGetVersion(self) -> Any:
-        return (cudaError_t.cudaSuccess, self._gpu.runtime)
-
-    def cudaGetErrorString(self, error: Any) -> Any:
-        return (cudaError_t.cudaSuccess, _TEXTS.get(error.name, error.name).encode())
-
-    def cudaGetLastError(self) -> Any:
-        return (cudaError_t.cudaSuccess,)
-
-    def cudaMalloc(self, size: int) -> Any:
-        return self._result("cudaMalloc", lambda: self._gpu.allocate(size))
-
-    def cudaFree(self, address: int) -> Any:
-        return self._result("cudaFree", lambda: self._gpu.free(address))
-
-    def cudaHostAlloc(self, size: int, flags: int) -> Any:
-        return self._result("cudaHostAlloc", lambda: self._gpu.pin(size)[0])
-
-    def cudaFreeHost(self, address: int) -> Any:
-        return self._result("cudaFreeHost", lambda: self._gpu.unpin(address))
-
-    def cudaStreamCreateWithFlags(self, flags: int) -> Any:
-        assert flags == 1
-        return self._result("cudaStreamCreateWithFlags", self._gpu.new_stream)
-
-    def cudaStreamDestroy(self, stream: int) -> Any:
-        return self._result("cudaStreamDestroy", lambda: self._gpu.streams.pop(stream))
-
-    def cudaStreamSynchronize(self, stream: int) -> Any:
-        return self._result("cudaStreamSynchronize", lambda: self._gpu.wait(stream))
-
-    def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: str, stream: int) -> Any:
-        def work() -> None:
-            make = self._gpu.copy_in if kind == "in" else self._gpu.copy_out
-            self._gpu.put(stream, make(to, source, size))
-
-        return self._result("cudaMemcpyAsync", work)
-
-    def cudaStreamBeginCapture(self, stream: int, mode: str) -> Any:
-        def work() -> None:
-            assert mode == "this thread"
-            self._gpu.streams[stream].recorded = []
-
-        return self._result("cudaStreamBeginCapture", work)
-
-    def cudaStreamEndCapture(self, stream: int) -> Any:
+    def _end(self, stream: int) -> list[Any] | None:
         found = self._gpu.streams[stream]
         recorded, found.recorded = found.recorded, None
-        return self._result("cudaStreamEndCapture", lambda: recorded)
+        return recorded
 
-    def cudaGraphInstantiateWithFlags(self, graph: Any, flags: int) -> Any:
-        return self._result("cudaGraphInstantiateWithFlags", lambda: list(graph))
-
-    def cudaGraphDestroy(self, graph: Any) -> Any:
-        return self._result("cudaGraphDestroy", graph.clear)
-
-    def cudaGraphExecDestroy(self, executable: Any) -> Any:
-        return self._result("cudaGraphExecDestroy", executable.clear)
-
-    def cudaGraphLaunch(self, executable: Any, stream: int) -> Any:
-        def work() -> None:
-            assert executable, "a graph that was destroyed"
-            for operation in executable:
-                self._gpu.put(stream, operation)
-
-        return self._result("cudaGraphLaunch", work)
-
-
-_WITHOUT_VALUE = {
-    "cudaFree", "cudaFreeHost", "cudaGraphDestroy", "cudaGraphExecDestroy", "cudaGraphLaunch",
-    "cudaMemcpyAsync", "cudaSetDevice", "cudaStreamBeginCapture", "cudaStreamDestroy",
-    "cudaStreamSynchronize",
-}  # fmt: skip
+    def _launch(self, executable: list[Any], stream: int) -> None:
+        assert executable, "a graph that was destroyed"
+        for operation in executable:
+            self._gpu.put(stream, operation)
 
 
 def cuda_python(gpu: Gpu, name: str = "cuda.bindings.runtime") -> ModuleType:
     """Return the module `cuda.bindings.runtime`."""
     module, runtime = ModuleType(name), _Runtime(gpu)
-    for function in (each for each in dir(runtime) if each.startswith("cuda")):
-        setattr(module, function, getattr(runtime, function))
+    vars(module).update({function: runtime.function(function) for function in runtime.functions})
     vars(module).update(
-        cudaError_t=cudaError_t, cudaStreamNonBlocking=1, cudaHostAllocDefault=0,
+        cudaError_t=CUDA_ERRORS, cudaStreamNonBlocking=1, cudaHostAllocDefault=0,
         cudaMemcpyKind=SimpleNamespace(cudaMemcpyHostToDevice="in", cudaMemcpyDeviceToHost="out"),
         cudaStreamCaptureMode=SimpleNamespace(cudaStreamCaptureModeThreadLocal="this thread"),
     )  # fmt: skip
@@ -180,7 +148,7 @@ class _Driver:
         try:
             self._gpu.enter(name)
             return work()
-        except CudaFault as fault:
+        except CudaError as fault:
             raise PyCudaError(f"{name} failed: {_TEXTS.get(str(fault), str(fault))}") from None
         finally:
             self._gpu.needs_context = needs

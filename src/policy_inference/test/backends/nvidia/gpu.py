@@ -23,7 +23,7 @@ _FIRST_ADDRESS = 0x7_0000_0000
 _ALIGNED = 256
 
 
-class CudaFault(Exception):
+class CudaError(Exception):
     """A CUDA call fails with this code."""
 
 
@@ -41,6 +41,7 @@ class Gpu:
 
     Attributes:
         failing: Code by call; "*" stands for every call.
+        warning: What TensorRT warns of when it builds.
         needs_context: Whether a context must be current on the calling thread (driver API).
     """
 
@@ -49,6 +50,7 @@ class Gpu:
     driver: int = 12060
     runtime: int = 12060
     failing: dict[str, str] = field(default_factory=dict)
+    warning: str = ""
     needs_context: bool = False
     memory: dict[int, Bytes] = field(default_factory=dict)
     pinned: dict[int, Any] = field(default_factory=dict)
@@ -62,9 +64,9 @@ class Gpu:
         self.calls.append(call)
         fault = self.failing.get(call, self.failing.get("*"))
         if fault is not None:
-            raise CudaFault(fault)
+            raise CudaError(fault)
         if self.needs_context and not self.contexts[threading.get_ident()]:
-            raise CudaFault("cudaErrorDeviceUninitialized")
+            raise CudaError("cudaErrorDeviceUninitialized")
 
     def allocate(self, size: int) -> int:
         """Return an address that no host program may touch."""
@@ -93,14 +95,14 @@ class Gpu:
     def put(self, stream: int, operation: Operation) -> None:
         """Put an operation into a stream: it is done when somebody waits for it."""
         if not stream:
-            raise CudaFault("cudaErrorInvalidResourceHandle")
+            raise CudaError("cudaErrorInvalidResourceHandle")
         found = self.streams[stream]
         (found.waiting if found.recorded is None else found.recorded).append(operation)
 
     def wait(self, stream: int) -> None:
         found = self.streams[stream]
         if found.recorded is not None:
-            raise CudaFault("cudaErrorStreamCaptureUnsupported")
+            raise CudaError("cudaErrorStreamCaptureUnsupported")
         waiting, found.waiting = found.waiting, []
         for operation in waiting:
             operation()
@@ -125,8 +127,10 @@ class Gpu:
         """Copies from other memory are staged and waited for: the back end promises not to."""
         if not any(start <= host and host + size <= start + len(block)
                    for start, block in self.pinned.items()):
-            raise CudaFault("cudaErrorInvalidValue")
+            raise CudaError("cudaErrorInvalidValue")
 
 
 def _host(address: int, size: int) -> Bytes:
-    return np.frombuffer((ctypes.c_ubyte * size).from_address(address), np.uint8)
+    found: Bytes = np.frombuffer(memoryview((ctypes.c_ubyte * size).from_address(address)),
+                                 np.uint8)
+    return found

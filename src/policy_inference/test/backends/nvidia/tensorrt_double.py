@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 
 from .flavours import Flavour
-from .gpu import CudaFault, Gpu
+from .gpu import CudaError, Gpu
 from .onnx_parser import DTYPES, Network, OnnxParser
 
 _HEADER = b"plan"
@@ -37,7 +37,7 @@ class ILogger:
     def __init__(self) -> None:
         self.initialised = True
 
-    def log(self, severity: Severity, msg: str) -> None:
+    def log(self, severity: Any, msg: str) -> None:
         raise NotImplementedError
 
 
@@ -155,11 +155,13 @@ class Builder:
 
     def build_serialized_network(self, network: Network, config: Config) -> HostMemory | None:
         self._gpu.calls.append("build")
+        if self._gpu.warning:
+            self._logger.log(Severity.WARNING, self._gpu.warning)
         wrong = self._gpu.failing.get("build") or self._objection(network, config)
         if wrong:
             self._logger.log(Severity.ERROR, wrong)
             return None
-        precision = sorted(set(self._flavour.precision_flags[i] for i in config.flags if i < 20))
+        precision = sorted({self._flavour.precision_flags[i] for i in config.flags if i < 20})
         content = network.model.SerializeToString()
         header = {"version": self._flavour.version, "gpu": self._gpu.capability,
                   "flags": precision, "tf32": 20 in config.flags, "workspace": config.workspace,
@@ -202,8 +204,9 @@ class Runtime:
             return self._refused("Serialization error in verifyHeader")
         return Engine(self._gpu, self._logger, model, header["shapes"])
 
-    def _refused(self, why: str) -> None:
+    def _refused(self, why: str) -> Engine | None:
         self._logger.log(Severity.ERROR, why)
+        return None
 
 
 class Engine:
@@ -214,7 +217,7 @@ class Engine:
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.outputs = {node.name: node for node in self.session.get_outputs()}
-        self._all = {**self.inputs, **self.outputs}
+        self._all: dict[str, Any] = {**self.inputs, **self.outputs}
         self.num_io_tensors = len(self._all)
 
     def get_tensor_name(self, place: int) -> str:
@@ -274,7 +277,7 @@ class Context:
         gpu, names = self._engine.gpu, {**self._engine.inputs, **self._engine.outputs}
         try:
             gpu.enter("execute_async_v3")
-        except CudaFault as fault:
+        except CudaError as fault:
             return self._refused(f"Cuda Runtime ({fault})")
         if set(self._addresses) != set(names):
             return self._refused("not all tensors have addresses")
@@ -284,7 +287,7 @@ class Context:
     def _execute(self) -> None:
         gpu = self._engine.gpu
         if fault := gpu.failing.get("kernel"):
-            raise CudaFault(fault)
+            raise CudaError(fault)
         inputs = {}
         for name, node in self._engine.inputs.items():
             dtype, shape = _numpy(node), self._shapes[name]
@@ -301,4 +304,5 @@ class Context:
 
 def _numpy(node: Any) -> np.dtype[Any]:
     kind = node.type.removeprefix("tensor(").removesuffix(")")
-    return np.dtype({"float": "float32"}.get(kind, kind))
+    found: np.dtype[Any] = np.dtype({"float": "float32"}.get(kind, kind))
+    return found
