@@ -20,7 +20,7 @@ from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 
 _log = logging.getLogger("policy_inference")
-# TensorRT's names. Its own `nptype` fails in 8.x with a numpy of today.
+# Types that a contract can state, by TensorRT's names.
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
 
 

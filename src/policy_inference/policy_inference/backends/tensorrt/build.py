@@ -89,9 +89,9 @@ class Build:
         return not hasattr(self._trt.BuilderFlag, "FP16")
 
     def _network_flags(self) -> int:
+        """Return those of old: where precision has no flags, networks are typed without asking."""
         known = self._trt.NetworkDefinitionCreationFlag
-        wanted = ["EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if self._typed else [])]
-        return sum(1 << int(getattr(known, name)) for name in wanted if hasattr(known, name))
+        return 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
 
     def _check_precision(self) -> None:
         """Raise unless the engine would have the precision that the contract states."""

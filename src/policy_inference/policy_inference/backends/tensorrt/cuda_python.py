@@ -121,7 +121,6 @@ class CudaPython(Device):
                              ("cudaStreamDestroy", [self._stream] if self._stream else [])):
             for thing in things:
                 self._release(name, thing)
-        self._memory, self._graphs, self._stream = [], [], None
 
     def _release(self, name: str, thing: Any) -> None:
         try:

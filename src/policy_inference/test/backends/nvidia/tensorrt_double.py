@@ -58,13 +58,11 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
         return make
 
     flags = {name: number for number, name in enumerate(flavour.precision_flags)}
-    networks = ({} if flavour.explicit_batch is None else {"EXPLICIT_BATCH": 0}) | (
-        {"STRONGLY_TYPED": 1} if flavour.strongly_typed else {})
     vars(module).update(
         __version__=flavour.version, ILogger=ILogger, Builder=starting(Builder),
         Runtime=starting(Runtime), OnnxParser=starting(OnnxParser),
         BuilderFlag=SimpleNamespace(**flags, TF32=20),
-        NetworkDefinitionCreationFlag=SimpleNamespace(**networks),
+        NetworkDefinitionCreationFlag=SimpleNamespace(**_network_flags(flavour)),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
         LayerType=SimpleNamespace(QUANTIZE="QuantizeLinear"),
         DataType=SimpleNamespace(**{n: n for n in DTYPES.values()}),
@@ -72,6 +70,13 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
         TensorLocation=SimpleNamespace(DEVICE="device", HOST="host"),
     )  # fmt: skip
     return module
+
+
+def _network_flags(flavour: Flavour) -> dict[str, int]:
+    """Return the flags by name; their bits move up where one is gone."""
+    names = [*(["EXPLICIT_BATCH"] if flavour.explicit_batch is not None else []),
+             *(["STRONGLY_TYPED"] if flavour.strongly_typed else [])]
+    return {name: bit for bit, name in enumerate(names)}
 
 
 class HostMemory(bytes):
@@ -144,8 +149,11 @@ class Builder:
         self.configs: list[Config] = []
 
     def create_network(self, flags: int = 0) -> Network:
-        return Network(flavour=self._flavour, explicit_batch=bool(flags & 1),
-                       typed=bool(flags & 2) or not self._flavour.precision_flags)
+        known = _network_flags(self._flavour)
+        assert flags < 1 << len(known), "a flag that this version has not"
+        given = {name for name, bit in known.items() if flags & 1 << bit}
+        return Network(flavour=self._flavour, explicit_batch="EXPLICIT_BATCH" in given,
+                       typed="STRONGLY_TYPED" in given or not self._flavour.precision_flags)
 
     def create_builder_config(self) -> Config:
         return Config(self._gpu, self._flavour)
@@ -275,6 +283,9 @@ class Context:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         gpu, names = self._engine.gpu, {**self._engine.inputs, **self._engine.outputs}
+        recording = gpu.streams[stream_handle].recorded is not None if stream_handle else False
+        if recording and (why := gpu.failing.get("recording")):
+            return self._refused(why)
         try:
             gpu.enter("execute_async_v3")
         except CudaError as fault:

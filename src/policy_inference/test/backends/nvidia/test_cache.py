@@ -156,6 +156,7 @@ def test_a_build_that_is_cut_off_leaves_nothing_that_counts(
     cache = PlanCache(tmp_path)
 
     def power_cut(*_: object) -> None:
+        assert not list(tmp_path.glob("*.plan"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("os.fsync", power_cut)

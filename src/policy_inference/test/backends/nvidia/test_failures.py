@@ -253,3 +253,4 @@ def test_outputs_can_be_read_after_close(install: Install, opened: Open) -> None
     assert np.isfinite(outputs).all()
     assert not gpu.memory
     assert not gpu.streams
+    assert gpu.calls.count("cudaGraphExecDestroy") == 1

@@ -133,6 +133,20 @@ def test_a_graph_that_cannot_be_recorded_is_told_and_done_without(
     assert backend.details["cuda_graph"].startswith(f"no: tensorrt: {call}")
 
 
+def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
+    install: Install, opened: Open, linear: Path
+) -> None:
+    gpu = install()
+    gpu.failing["recording"] = "this layer synchronises"
+
+    backend = opened()
+    backend.inputs["obs"][:] = 1.0
+    backend.run()
+
+    assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
+    assert "TensorRT says: this layer synchronises" in backend.details["cuda_graph"]
+
+
 @pytest.mark.parametrize("call", FAULTS)
 def test_a_graph_that_was_asked_for_and_cannot_be_recorded_is_an_error(
     install: Install, opened: Open, call: str
