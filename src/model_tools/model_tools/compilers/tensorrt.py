@@ -50,10 +50,9 @@ class TensorRtCompiler:
                             f"{build!r}")
         how = _written(order)
         OnnxBackend(order.output, order.inputs, order.outputs).close()
-        how += "; a portable ONNX, from which each machine builds its own engine"
-        if build == "yes":
-            how += f"; {_built(order)}"
-        return Made(tool=f"onnxruntime {onnxruntime.__version__}", how=how)
+        tried = f", tried with {_built(order)}" if build == "yes" else ""
+        return Made(tool=f"onnxruntime {onnxruntime.__version__}",
+                    how=f"portable ONNX, of which each machine builds its own engine{tried}; {how}")
 
 
 def _written(order: Order) -> str:
@@ -79,6 +78,6 @@ def _built(order: Order) -> str:
     backend = TensorRtBackend(order.output, order.inputs, order.outputs,
                               precision=order.precision, options={"build": "yes"})
     try:
-        return f"tried with {backend.details['runtime']} on {backend.details['device']}"
+        return f"{backend.details['runtime']} on {backend.details['device']}"
     finally:
         backend.close()

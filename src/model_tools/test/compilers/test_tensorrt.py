@@ -84,7 +84,8 @@ def test_the_contract_says_that_the_file_is_portable(compiled: Compile, precisio
     assert (entry.precision, entry.target) == (precision, None)
     assert file.name == f"policy.{precision}.tensorrt.onnx"
     assert entry.made is not None
-    assert "; a portable ONNX, from which each machine builds its own engine" in entry.made
+    assert entry.made.startswith("portable ONNX, of which each machine builds its own engine; ")
+    assert ("200 rows of rollout.npz (sha256 " in entry.made) == (precision == "int8")
 
 
 def test_the_reference_stays_where_it_was(compiled: Compile, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_build_here_proves_it_and_is_told(
     entry, _ = compiled("fp16", build="yes").artifact("tensorrt")
 
     assert entry.made is not None
-    assert entry.made.endswith("; tried with TensorRT 10.3.0 on Orin (compute capability 8.7)")
+    assert ", tried with TensorRT 10.3.0 on Orin (compute capability 8.7); " in entry.made
     assert gpu.calls.count("build") == 1
     backend, _ = open_backend(load_bundle(tmp_path / "made"), ["tensorrt"])
     assert backend.details["engine"] == "from the cache"
