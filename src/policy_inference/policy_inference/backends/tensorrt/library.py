@@ -33,7 +33,7 @@ def load_tensorrt() -> Any:
     except (ImportError, OSError) as error:
         raise BackendError(
             f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
-            "of the same version (on a Jetson `sudo apt install libnvinfer-bin`), or name their "
+            "of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
             "folder in LD_LIBRARY_PATH") from error
     return tensorrt
 
@@ -85,8 +85,8 @@ class Listener:
         except TypeError as error:
             raise BackendError(
                 f"tensorrt: the library does not start ({error}), as without a working CUDA "
-                "driver; check nvidia-smi (on a Jetson `nvpmodel -q`), and in a container that it "
-                f"runs with the NVIDIA runtime{self.reasons()}") from error
+                "driver; see whether another CUDA program runs, and in a container that it has "
+                f"the NVIDIA runtime{self.reasons()}") from error
 
 
 @cache
