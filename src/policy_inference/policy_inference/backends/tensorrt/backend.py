@@ -95,6 +95,7 @@ class TensorRtBackend(BackendBase):
             self._enqueue = self._enqueuer(uploads, downloads)
             graph = self._with_graph(device)
         self.details = {**self.details, "cuda_graph": graph}
+        self._said.forget()  # what was said of opening is no reason of a run
 
     def _addressed(
         self, device: Device

@@ -37,7 +37,11 @@ class CudaPython(Device):
         self._memory, self._graphs = list[int](), list[Any]()
         self._stream: Any = None
         self.current = nullcontext()
-        self._call("cudaGetDeviceCount")
+        try:
+            self._call("cudaGetDeviceCount")
+        except RuntimeError as error:  # how releases before 12.9 say that the driver is missing
+            raise cuda_error("cudaGetDeviceCount", "cudaErrorInsufficientDriver", str(error)
+                             ) from error
         self._call("cudaSetDevice", _FIRST)
         properties = self._call("cudaGetDeviceProperties", _FIRST)
         self.gpu = properties.name.decode("utf-8", "replace").rstrip("\0")

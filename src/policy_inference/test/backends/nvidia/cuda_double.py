@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Doubles of cuda-python's runtime and of pycuda's driver over a `Gpu`.
 
-Recorded from cuda-python 13.4 and pycuda 2026.1: names, results, what must be current where.
+Written down from cuda-python 12.2 and 13.4 without a driver and from pycuda's sources of 2026: names,
+results, what must be current where.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ _WORK_FIRST = {"cudaStreamEndCapture"}
 class _Runtime:
     """What the functions of cuda-python's runtime do, by name."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
+    def __init__(self, gpu: Gpu, *, old: bool) -> None:
+        self._gpu, self._old = gpu, old
         major, minor = gpu.capability
         self.functions: dict[str, Callable[..., Any]] = {
             "cudaGetDeviceCount": lambda: 1,
@@ -94,6 +95,8 @@ class _Runtime:
                 if name not in _WORK_FIRST:
                     value = act(*args)
             except CudaError as fault:
+                if self._old and str(fault) == "cudaErrorInsufficientDriver":
+                    raise RuntimeError("Failed to dlopen libcuda.so.1") from None
                 code = CUDA_ERRORS[str(fault)]
                 return (code,) if empty else (code, None)
             return (CUDA_ERRORS.cudaSuccess,) if empty else (CUDA_ERRORS.cudaSuccess, value)
@@ -119,9 +122,10 @@ class _Runtime:
             self._gpu.put(stream, operation)
 
 
-def cuda_python(gpu: Gpu, name: str = "cuda.bindings.runtime") -> ModuleType:
-    """Return the module `cuda.bindings.runtime`."""
-    module, runtime = ModuleType(name), _Runtime(gpu)
+def cuda_python(gpu: Gpu, *, old: bool = False) -> ModuleType:
+    """Return the module `cuda.bindings.runtime`, or `cuda.cudart` of 12.2."""
+    module = ModuleType("cuda.cudart" if old else "cuda.bindings.runtime")
+    runtime = _Runtime(gpu, old=old)
     vars(module).update({function: runtime.function(function) for function in runtime.functions})
     vars(module).update(
         cudaError_t=CUDA_ERRORS, cudaStreamNonBlocking=1, cudaHostAllocDefault=0,

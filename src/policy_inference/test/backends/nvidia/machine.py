@@ -47,9 +47,10 @@ def _cuda(kind: str, gpu: Gpu) -> dict[str, ModuleType]:
         return {"pycuda": package, "pycuda.driver": driver}
     if kind == "none":
         return {}
-    cuda, runtime = ModuleType("cuda"), cuda_double.cuda_python(gpu)
+    old = kind == "cuda-python of old"
+    cuda, runtime = ModuleType("cuda"), cuda_double.cuda_python(gpu, old=old)
     cuda.__path__ = []
-    if kind == "cuda-python of old":
+    if old:
         vars(cuda)["cudart"] = runtime
         return {"cuda": cuda, "cuda.cudart": runtime}
     bindings = ModuleType("cuda.bindings")

@@ -62,6 +62,8 @@ def test_missing_cuda_packages_are_named_for_each_jetpack(install: Install, open
 @pytest.mark.parametrize(("cuda", "code", "remedy"), [
     ("cuda-python", "cudaErrorInsufficientDriver",
      "no CUDA driver is there, or one older than this CUDA package"),
+    ("cuda-python of old", "cudaErrorInsufficientDriver",
+     "no CUDA driver is there, or one older than this CUDA package"),
     ("cuda-python", "cudaErrorNoDevice", "no GPU is visible; check CUDA_VISIBLE_DEVICES"),
     ("pycuda", "cudaErrorNoDevice", "no GPU is visible; check CUDA_VISIBLE_DEVICES"),
 ])  # fmt: skip

@@ -145,6 +145,10 @@ def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
 
     assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
     assert "TensorRT says: this layer synchronises" in backend.details["cuda_graph"]
+    gpu.failing["execute_async_v3"] = "cudaErrorLaunchFailure"
+    with pytest.raises(BackendError) as caught:
+        backend.run()
+    assert "this layer synchronises" not in str(caught.value)
 
 
 @pytest.mark.parametrize("call", FAULTS)
