@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Doubles of cuda-python's runtime and of pycuda's driver over a `Gpu`.
 
-Written down from cuda-python 12.2 and 13.4 without a driver and from pycuda's sources of 2026: names,
-results, what must be current where.
+Written down from cuda-python 12.2 and 13.4 without a driver, and from pycuda's sources of 2026:
+names, results, what must be current where.
 """
 
 from __future__ import annotations
