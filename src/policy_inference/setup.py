@@ -47,6 +47,7 @@ setup(
         ],
         "policy_inference.backends": [
             "onnx = policy_inference.backends.onnx:OnnxBackend",
+            "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
         ],
     },
 )

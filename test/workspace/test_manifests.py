@@ -22,7 +22,7 @@ ROSDEP_KEYS = {
     "rich": "python3-rich",
     "yaml": "python3-yaml",
 }
-WITHOUT_ROSDEP_KEY = {"imageio_ffmpeg": "imageio-ffmpeg"}
+WITHOUT_ROSDEP_KEY = {"cuda": "cuda-python", "imageio_ffmpeg": "imageio-ffmpeg"}
 
 
 def imported_packages(package: str) -> set[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import pytest
 
 import policy_inference
 from policy_inference.backends.base import BackendBase
@@ -42,6 +43,8 @@ class BackendCase:
     """Whether the runtime's files may leave the batch axis open."""
     in_child: bool = False
     """Whether the runtime runs in another process, which tests cannot reach into."""
+    prepare: Callable[[pytest.MonkeyPatch], object] = lambda monkeypatch: None
+    """Put a double in the place of a runtime that is not here."""
     tolerance: float = 0.0
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
 

@@ -5,6 +5,7 @@
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -14,15 +15,17 @@ from policy_inference.backends.registry import GROUP
 
 from .case import BackendCase
 from .conformance import BackendConformance
+from .nvidia import cases as nvidia
 
 ONNX = BackendCase(
     load=lambda: OnnxBackend,
     package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
 )
-CASES = {"onnx": ONNX}
+CASES = {"onnx": ONNX, "tensorrt": nvidia.TENSORRT}
 # Any backend may run in a process of its own.
 IN_CHILD = replace(ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True)
+ALL = {**CASES, "onnx in a child": IN_CHILD, **nvidia.MORE}
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
@@ -40,6 +43,11 @@ def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
 
 
 class TestConformance(BackendConformance):
-    @pytest.fixture(params=[*CASES, "onnx in a child"])
-    def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return CASES.get(request.param, IN_CHILD)
+    @pytest.fixture(params=ALL)
+    def case(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> BackendCase:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        case = ALL[request.param]
+        case.prepare(monkeypatch)
+        return case
