@@ -12,6 +12,7 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 
+from .bpu_cases import BPU, PYEASY_IN_CHILD
 from .case import BackendCase
 from .conformance import BackendConformance
 
@@ -20,9 +21,13 @@ ONNX = BackendCase(
     package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
 )
-CASES = {"onnx": ONNX}
-# Any backend may run in a process of its own.
-IN_CHILD = replace(ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True)
+CASES = {"onnx": ONNX, "bpu": BPU}
+VARIANTS = {
+    # Any backend may run in a process of its own.
+    "onnx in a child": replace(
+        ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True),
+    "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
+}  # fmt: skip
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
@@ -40,6 +45,6 @@ def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
 
 
 class TestConformance(BackendConformance):
-    @pytest.fixture(params=[*CASES, "onnx in a child"])
+    @pytest.fixture(params=[*CASES, *VARIANTS])
     def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return CASES.get(request.param, IN_CHILD)
+        return {**CASES, **VARIANTS}[request.param]
