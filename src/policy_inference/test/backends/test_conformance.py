@@ -12,7 +12,7 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 
-from .bpu_cases import BPU, PYEASY_IN_CHILD
+from .bpu.cases import BPU, PYEASY_IN_CHILD
 from .case import BackendCase
 from .conformance import BackendConformance
 

@@ -29,8 +29,8 @@ class BpuRuntime(BackendBase):
     name = "bpu"
     warm_up_runs = 10
     options: Mapping[str, str] = {
-        "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and takes "
-                   "the file",
+        "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and "
+                   "takes the file",
         "model": "name of the model, where the file has several",
         "core": f"number of the BPU core, 0 to {_LAST_CORE}; without it, the runtime chooses",
         "priority": f"0 to {_LAST_PRIORITY}, the highest; without it, the runtime's default",

@@ -15,9 +15,9 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.child import ChildBackend
 
-from .case import BackendCase
+from ..case import BackendCase
 
-DOUBLES = str(Path(__file__).parent / "bpu_doubles")
+DOUBLES = str(Path(__file__).parent / "doubles")
 
 
 def installed() -> None:

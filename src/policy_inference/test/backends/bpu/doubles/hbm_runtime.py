@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Double of `hbm_runtime`: names and refusals as in the stub and the texts of the vendor's wheel."""
+"""Double of `hbm_runtime`: names and refusals as in the stub and texts of its wheel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,9 @@ from bpu_board import Model, Tensor, board, say  # type: ignore[import-not-found
 if "import" in board():
     raise RuntimeError(board()["import"])
 
-hbDNNDataType = Enum("hbDNNDataType", "S4 U4 S8 U8 F16 S16 U16 F32 S32 U32 F64 S64 U64 BOOL8")
-hbDNNQuantiType = Enum("hbDNNQuantiType", "NONE SCALE")
+# The vendor's names.
+hbDNNDataType = Enum("hbDNNDataType", "S4 U4 S8 U8 F16 S16 U16 F32 S32 U32 F64 S64 U64 BOOL8")  # noqa: N816
+hbDNNQuantiType = Enum("hbDNNQuantiType", "NONE SCALE")  # noqa: N816
 _DTYPES = {"int8": "S8", "uint8": "U8", "float16": "F16", "int16": "S16", "float32": "F32",
            "int32": "S32", "int64": "S64", "int4": "S4"}  # fmt: skip
 _CORES = range(4)
@@ -36,7 +38,7 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
                 say(board().get("say", ""))
                 raise RuntimeError(board()["load"])
             try:
-                model = Model(file)
+                model: Any = Model(file)
             except ValueError as error:
                 raise RuntimeError(f"hbDNN initialize from {file} file failed.") from error
             self._models[model.name] = model
@@ -98,7 +100,7 @@ def _quant(tensor: Tensor) -> SimpleNamespace:
                            zero_point=np.array(tensor.zero_point))
 
 
-_DESCRIBED = {
+_DESCRIBED: dict[str, Callable[[list[Tensor]], Any]] = {
     "names": lambda tensors: [t.name for t in tensors],
     "shapes": lambda tensors: {t.name: t.shape for t in tensors},
     "dtypes": lambda tensors: {t.name: hbDNNDataType[_DTYPES[t.dtype]] for t in tensors},
