@@ -73,6 +73,7 @@ def compile_bundle(request: Request) -> Bundle:
             model=model, output=file, precision=request.precision, target=request.target,
             inputs=contract.tensor_specs(tensors.inputs), samples=samples,
             outputs=contract.tensor_specs(tensors.outputs), options=request.options,
+            force=request.force,
         )  # fmt: skip
         _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), request.samples))
         load_bundle(made)
@@ -128,7 +129,7 @@ def _artifacts(
     if samples is not None:
         how += f" of {samples.name} (sha256 {hash_of(samples)})"
     found = dict[str, Artifact]()
-    for name, file in {backend: order.output, **made.beside}.items():
+    for name, file in {backend: made.file or order.output, **made.beside}.items():
         entry = file_entry(file, order.output.parent)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
