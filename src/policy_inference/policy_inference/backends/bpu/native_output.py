@@ -9,11 +9,13 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
 _STDOUT_STDERR = 1, 2
+_one_at_a_time = threading.Lock()
 _log = logging.getLogger("policy_inference")
 
 
@@ -21,10 +23,11 @@ _log = logging.getLogger("policy_inference")
 def held_back() -> Iterator[Callable[[], str]]:
     """Hold stdout and stderr of the process back; give what was written so far, log it at the end.
 
-    What other threads write meanwhile is in it too.
+    What other threads write meanwhile is in it too; one thread at a time may do this, the others
+    wait.
     """
-    _flush()
-    with tempfile.TemporaryFile() as file:
+    with _one_at_a_time, tempfile.TemporaryFile() as file:
+        _flush()
         kept = [os.dup(fd) for fd in _STDOUT_STDERR]
         try:
             for fd in _STDOUT_STDERR:
