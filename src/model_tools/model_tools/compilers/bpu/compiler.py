@@ -66,7 +66,7 @@ class BpuCompiler:
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
             _require_same(folder, record([graph], settings))
-            return _taken(folder, order, settings, "elsewhere")
+            return _taken(folder, order, settings, f"{settings.toolchain.tool}, run elsewhere")
         tool = settings.toolchain.tool
         if shutil.which(tool) is None and "workspace" not in order.options:
             raise ToolError(f"bpu: expected {tool} on the PATH, or a folder to prepare its work in "
@@ -75,9 +75,9 @@ class BpuCompiler:
         with _workspace(order, [graph], settings) as folder:
             if shutil.which(tool) is None:
                 raise UnfinishedError(_next_steps(folder, order, settings))
-            version = _version(tool)
+            release = _release(tool)
             _build(folder, tool, kept="workspace" in order.options)
-            return _taken(folder, order, settings, version)
+            return _taken(folder, order, settings, release)
 
 
 def _settings(order: Order) -> Settings:
@@ -144,7 +144,7 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
                         "; it said:\n" + "\n".join(said))
 
 
-def _taken(folder: Path, order: Order, settings: Settings, version: str) -> Made:
+def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     """Copy what the compiler made to where it is wanted."""
     made = result(folder, _GRAPH, settings)
     if not made.is_file() or not made.stat().st_size:
@@ -156,15 +156,16 @@ def _taken(folder: Path, order: Order, settings: Settings, version: str) -> Made
     rows = len(next(iter(order.samples.values())))
     how = (f"every node {settings.precision}, {settings.optimize_level}, calibration "
            f"{settings.calibration} over {rows} rows")
-    return Made(tool=f"{settings.toolchain.tool} ({version})", how=how, file=file)
+    return Made(tool=tool, how=how, file=file)
 
 
-def _version(tool: str) -> str:
-    """Return what the tool says of its version."""
+def _release(tool: str) -> str:
+    """Return name and version of the tool, as it says them."""
     said = subprocess.run([tool, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
                           check=False)
     lines = said.stdout.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip() if said.returncode == 0 and lines else "version unknown"
+    text = lines[-1].strip() if said.returncode == 0 and lines else "version unknown"
+    return text if text.startswith(tool) else f"{tool}, {text}"
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:

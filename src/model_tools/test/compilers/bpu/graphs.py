@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
 from model_tools.compilers.bpu.graph import Graph
 from model_tools.compilers.bpu.toolchain import MARCHES
 from model_tools.compilers.bpu.workspace import Settings
-from policy_inference.interfaces import F32, TensorSpec
+from policy_inference.interfaces import TensorSpec
 
 Nodes = Sequence[onnx.NodeProto]
 TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone": (1, 4, 2, 3)}
@@ -28,7 +29,7 @@ def settings(march: str, precision: str = "int8", **changes: Any) -> Settings:
 
 def save(
     file: Path, nodes: Nodes, inputs: dict[str, Any], outputs: dict[str, Any], opset: int = 17,
-    **constants: F32,
+    **constants: npt.NDArray[Any],
 ) -> Path:  # fmt: skip
     values = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
                for name, shape in tensors.items()] for tensors in (inputs, outputs)]
@@ -59,6 +60,21 @@ def mlp(folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 
     file = save(folder / f"{name}.onnx", nodes, {"obs": (batch, 6)}, {"actions": (batch, 2)}, opset,
                 w=weights, b=weights[0])
     return graph(name, file, {"obs": (1, 6)}, {"actions": (1, 2)})
+
+
+def lstm(folder: Path) -> Graph:
+    """Make a recurrent model with its state as tensors."""
+    random = np.random.default_rng(0)
+    nodes = [helper.make_node("LSTM", ["obs", "w", "r", "", "", "h_in", "c_in"],
+                              ["y", "h_out", "c_out"], hidden_size=4),
+             helper.make_node("Squeeze", ["y", "axis"], ["action"])]
+    inputs = {"obs": (1, 1, 6), "h_in": (1, 1, 4), "c_in": (1, 1, 4)}
+    outputs = {"action": (1, 1, 4), "h_out": (1, 1, 4), "c_out": (1, 1, 4)}
+    weights = {name: random.normal(size=shape).astype(np.float32)
+               for name, shape in {"w": (1, 16, 6), "r": (1, 16, 4)}.items()}
+    file = save(folder / "lstm.onnx", nodes, inputs, outputs, 17, **weights,
+                axis=np.array([1], np.int64))
+    return graph("lstm", file, inputs, outputs)
 
 
 def transformer(folder: Path) -> Graph:

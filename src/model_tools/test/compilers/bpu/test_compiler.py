@@ -39,7 +39,7 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     assert file.name == f"policy.int16{suffix}"
     assert file.read_text("utf-8") == f"made by {tool}"
     assert (entry.precision, entry.target) == ("int16", target)
-    assert entry.tool == f"{tool} ({tool}, version 1.2.3)"
+    assert entry.tool == f"{tool}, version 1.2.3"
     assert entry.made is not None
     assert "every node int16" in entry.made
     assert "over 64 rows of rollout.npz" in entry.made
@@ -103,7 +103,7 @@ def test_what_was_compiled_elsewhere_is_taken(compiled: Compile, tmp_path: Path)
     entry, file = compiled("bayes-e", compiled=folder).artifact("bpu")
 
     assert (file.name, file.read_text("utf-8")) == ("policy.int8.bin", ELSEWHERE)
-    assert entry.tool == "hb_mapper (elsewhere)"
+    assert entry.tool == "hb_mapper, run elsewhere"
 
 
 def test_what_was_not_compiled_yet_is_not_taken(compiled: Compile, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from model_tools.errors import ToolError
 from policy_inference.interfaces import TensorSpec
 
 from . import vendor_tool
-from .graphs import graph, mlp, save, settings, transformer
+from .graphs import graph, lstm, mlp, save, settings, transformer
 
 
 @pytest.fixture
@@ -120,6 +120,25 @@ def test_model_in_the_workspace_is_the_same_function_of_four_axes(
     np.testing.assert_allclose(found, original.run(None, {"obs": obs})[0], atol=1e-6)
     made = onnx.load(folder / "policy" / "policy.onnx")
     assert made.opset_import[0].version == 11
+
+
+@pytest.mark.parametrize("make", [lstm, transformer])
+@pytest.mark.parametrize("march", ["bayes-e", "nash-e"])
+def test_models_of_several_inputs_are_the_same_functions_in_opset_11(
+    written: Callable[..., Path], tmp_path: Path, march: str, make: Callable[[Path], Graph]
+) -> None:
+    one = make(tmp_path)
+
+    file = written([one], settings(march)) / one.name / f"{one.name}.onnx"
+
+    samples = {name: array[:1] for name, array in one.samples.items()}
+    expected = onnxruntime.InferenceSession(str(one.model)).run(None, samples)
+    four = {name: array.reshape(array.shape + (1,) * (4 - array.ndim))
+            for name, array in samples.items()}
+    found = onnxruntime.InferenceSession(str(file)).run(None, four)
+    assert onnx.load(file).opset_import[0].version == 11
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_open_batch_is_closed_to_one(written: Callable[..., Path], tmp_path: Path) -> None:

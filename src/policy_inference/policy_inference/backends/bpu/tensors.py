@@ -154,9 +154,7 @@ class Take:
             BackendError: It is another array than the model's description promises.
         """
         if array.shape not in self._shapes or array.dtype != self._dtype:
-            raise BackendError(f"bpu: output {self._name}: expected {self._dtype}"
-                               f"{list(self._shapes[0])} as the model says, found {array.dtype}"
-                               f"{list(array.shape)}; update the runtime")
+            array = self._with_axes(array)
         values = array[self._valid]
         if self._quantised is None:
             np.copyto(self._ours, values, casting="same_kind")
@@ -164,3 +162,13 @@ class Take:
         scale, zero_point = self._quantised
         np.subtract(values, zero_point, out=self._ours, casting="same_kind")
         np.multiply(self._ours, scale, out=self._ours, casting="same_kind")
+
+    def _with_axes(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return an array with the described shape, where it lacks or adds axes of one only."""
+        shape = self._shapes[0]
+        alike = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
+        if not alike or array.dtype != self._dtype:
+            raise BackendError(f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
+                               f"the model says, found {array.dtype}{list(array.shape)}; update "
+                               "the runtime")
+        return array.reshape(shape)

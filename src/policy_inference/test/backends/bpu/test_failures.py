@@ -207,6 +207,20 @@ def test_output_of_another_shape_than_described_is_refused(
         open_file(file)
 
 
+def test_output_without_the_axes_of_one_is_taken(
+    open_file: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = compiled(linear)
+    import hbm_runtime
+
+    monkeypatch.setattr(hbm_runtime.HB_HBMRuntime, "run", lambda *_: {
+        "policy": {"actions": np.array([[1.0, 2.0, 3.0]], np.float32)}})
+
+    backend = open_file(file)
+
+    np.testing.assert_array_equal(backend.outputs["actions"], [[1.0, 2.0, 3.0]])
+
+
 def test_what_the_library_writes_while_opening_is_kept_in_the_log(
     open_file: Open, linear: Path, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
