@@ -42,6 +42,8 @@ class BackendCase:
     """Whether the runtime's files may leave the batch axis open."""
     in_child: bool = False
     """Whether the runtime runs in another process, which tests cannot reach into."""
+    doubles: Path | None = None
+    """Folder of a double of the vendor's modules, for the path of this process and of children."""
     tolerance: float = 0.0
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite over every backend of this package."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -46,5 +47,12 @@ def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
 
 class TestConformance(BackendConformance):
     @pytest.fixture(params=[*CASES, *VARIANTS])
-    def case(self, request: pytest.FixtureRequest) -> BackendCase:
-        return {**CASES, **VARIANTS}[request.param]
+    def case(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> BackendCase:
+        case = {**CASES, **VARIANTS}[request.param]
+        if case.doubles is not None:
+            monkeypatch.syspath_prepend(str(case.doubles))
+            path = filter(None, (str(case.doubles), os.environ.get("PYTHONPATH")))
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+        return case

@@ -68,10 +68,13 @@ def _tensor(described: Any) -> BpuTensor:
     if dtype not in _DTYPES:
         raise BackendError(f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
                            f"{dtype}; compile the model with featuremap inputs")
-    shape = tuple(map(int, properties.validShape))
-    scale = np.asarray([] if properties.scale_data is None else properties.scale_data, np.float32)
-    return BpuTensor(name=name, shape=shape, memory=tuple(map(int, properties.alignedShape)),
-                     dtype=dtype, layout=layout if layout in _CHANNEL_AXES else "",
+    # Where a release describes neither padding nor scales, there are none.
+    shape = tuple(map(int, getattr(properties, "validShape", properties.shape)))
+    memory = tuple(map(int, getattr(properties, "alignedShape", shape)))
+    scales = getattr(properties, "scale_data", None)
+    scale = np.asarray([] if scales is None else scales, np.float32)
+    return BpuTensor(name=name, shape=shape, memory=memory, dtype=dtype,
+                     layout=layout if layout in _CHANNEL_AXES else "",
                      quantisation=_quantisation(dtype, shape, layout, scale.reshape(-1)))
 
 

@@ -16,15 +16,13 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 
 from ...models import save_linear
 from ..case import ACTIONS, OBS
-from .cases import DOUBLES
-
-MODULES = "hbm_runtime", "hobot_dnn", "hobot_dnn.pyeasy_dnn", "bpu_board"
+from .cases import DOUBLES, MODULES
 
 
 @pytest.fixture(autouse=True)
 def board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the board so, with runtimes that were not imported yet."""
-    monkeypatch.syspath_prepend(DOUBLES)
+    monkeypatch.syspath_prepend(str(DOUBLES))
 
     def apply(**what: object) -> None:
         monkeypatch.setenv("BPU_BOARD", json.dumps(what))

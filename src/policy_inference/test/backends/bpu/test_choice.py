@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -22,7 +23,7 @@ from policy_inference.interfaces import F32
 
 from ...models import save_linear, weights
 from ..test_registry import CONTRACT
-from .cases import DOUBLES, compiled
+from .cases import DOUBLES, MODULES, compiled
 
 HBM, PYEASY = "hbm_runtime", "hobot_dnn"
 Installed = Callable[..., None]
@@ -32,11 +33,13 @@ BIN, HBM_FILE = Path("policy.bin"), Path("policy.hbm")
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
     """Let only these runtimes be installed, on such a board."""
-    monkeypatch.syspath_prepend(DOUBLES)
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
     def apply(*names: str, **board: object) -> None:
         monkeypatch.setenv("BPU_BOARD", json.dumps(board))
-        for name in (HBM, PYEASY, f"{PYEASY}.pyeasy_dnn", "bpu_board"):
+        for name in MODULES:
             monkeypatch.delitem(sys.modules, name, raising=False)
         for name in {HBM, PYEASY} - set(names):
             monkeypatch.setitem(sys.modules, name, None)

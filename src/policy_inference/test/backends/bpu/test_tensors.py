@@ -137,6 +137,18 @@ def test_padding_in_memory_is_skipped(
     np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
 
 
+def test_runtime_that_describes_no_padding_has_none(
+    open_file: Open, linear: Path, board: Callable[..., None]
+) -> None:
+    board(old=True)
+    backend = open_file(compiled(linear, ".bin"), cls=PyeasyBackend)
+    obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
+
+
 @pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
 def test_channels_last_are_turned(
     open_file: Open, image: Path, cls: type[BackendBase], suffix: str

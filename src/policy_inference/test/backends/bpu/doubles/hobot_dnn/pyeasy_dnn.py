@@ -23,9 +23,11 @@ class pyDNNTensor:  # noqa: N801  # the vendor's name
         self.name, self.buffer = tensor.name, buffer
         self.properties = SimpleNamespace(
             tensor_type="TENSOR", dtype=tensor.dtype, layout=tensor.layout,
-            shape=tuple(tensor.shape), validShape=tuple(tensor.shape),
-            alignedShape=tuple(tensor.memory),
-            scale_data=np.array(tensor.scale, np.float32) if tensor.scale else None)
+            shape=tuple(tensor.shape))
+        if "old" not in board():
+            vars(self.properties).update(
+                validShape=tuple(tensor.shape), alignedShape=tuple(tensor.memory),
+                scale_data=np.array(tensor.scale, np.float32) if tensor.scale else None)
 
 
 class Model:
