@@ -43,6 +43,7 @@ setup(
     entry_points={
         "console_scripts": ["model_tools = model_tools.cli:main"],
         "model_tools.compilers": [
+            "bpu = model_tools.compilers.bpu.compiler:BpuCompiler",
             "onnx = model_tools.compilers.onnx:OnnxCompiler",
             "tensorrt = model_tools.compilers.tensorrt:TensorRtCompiler",
         ],

@@ -46,6 +46,7 @@ setup(
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
         ],
         "policy_inference.backends": [
+            "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
             "onnx = policy_inference.backends.onnx:OnnxBackend",
             "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
         ],

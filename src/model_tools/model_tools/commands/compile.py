@@ -7,6 +7,9 @@ r"""Compile a bundle's reference model for a back end and a precision.
 
 The new bundle has the compiled model in the place of that back end's former one, and everything
 else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
+
+Exit status 3 says that a vendor's compiler is not on this machine: its work was prepared in the
+folder of `--option workspace=FOLDER`, and no bundle was made. The message says how to go on.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class Order:
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
         options: Values by name, among those of the compiler.
+        force: Whether folders that options name may be replaced.
     """
 
     model: Path
@@ -35,6 +36,7 @@ class Order:
     target: str | None
     samples: Mapping[str, Tensor] | None
     options: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +46,14 @@ class Made:
     Attributes:
         tool: Name and version.
         how: In a sentence.
+        file: What was written, where it is not the order's output: in the same folder, with
+            another suffix.
         beside: Files of other back ends that were made with it, in the same folder.
     """
 
     tool: str
     how: str
+    file: Path | None = None
     beside: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -73,6 +78,7 @@ class Compiler(Protocol):
         """Write `order.output`, and prove as far as this machine can that it opens.
 
         Raises:
+            UnfinishedError: The rest is for another machine.
             ToolError: Package missing, or a model that it cannot compile.
             PolicyError: What was made does not open, or has other tensors.
         """

@@ -76,6 +76,7 @@ def compile_bundle(request: Request) -> Bundle:
             model=model, output=file, precision=request.precision, target=request.target,
             inputs=contract.tensor_specs(tensors.inputs), samples=samples,
             outputs=contract.tensor_specs(tensors.outputs), options=request.options,
+            force=request.force,
         )  # fmt: skip
         _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), rows))
         load_bundle(made)
@@ -132,7 +133,7 @@ def _artifacts(
         how += f" of {samples.name}"
         calibration = Calibration(source=samples.name, sha256=hash_of(samples),
                                   rows=len(next(iter(order.samples.values()))))
-    for name, file in {backend: order.output, **made.beside}.items():
+    for name, file in {backend: made.file or order.output, **made.beside}.items():
         entry = file_entry(file, order.output.parent)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend does alike: fixed arrays, the check of tensors, warm-up, one `close`."""
 
+from __future__ import annotations
+
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +55,7 @@ class BackendBase(ABC):
                 tensors are not those of the contract, or an option is unknown.
         """
         self._closed = False
+        self._tensors = tuple(inputs), tuple(outputs)
         self._precision, self._target, self._given = precision, target, dict(options or {})
         try:
             self._check_options()
@@ -82,6 +85,19 @@ class BackendBase(ABC):
             BackendError: It is not there.
         """
         return sys.executable
+
+    @classmethod
+    def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
+        """Return the class that opens a file on this machine: another one of several runtimes.
+
+        Args:
+            file: Model file, hash already verified.
+            options: As for opening.
+
+        Raises:
+            BackendError: The options leave no choice.
+        """
+        return cls
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.

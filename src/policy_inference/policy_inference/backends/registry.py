@@ -83,6 +83,7 @@ def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> Back
     artifact, file = bundle.artifact(built or entry.name)
     model, contract = bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
+    cls = cls.for_file(file, options)
     apart = cls.holds_gil or cls.interpreter() != sys.executable
     opened = partial(ChildBackend, cls) if apart else cls
     return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,

@@ -45,6 +45,8 @@ class BackendCase:
     """Whether the runtime runs in another process, which tests cannot reach into."""
     prepare: Callable[[pytest.MonkeyPatch], object] = lambda monkeypatch: None
     """Put a double in the place of a runtime that is not here."""
+    doubles: Path | None = None
+    """Folder of a double of the vendor's modules, for the path of this process and of children."""
     tolerance: float = 0.0
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
 

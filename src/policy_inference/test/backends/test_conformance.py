@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite over every backend of this package."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 
+from .bpu.cases import BPU, PYEASY_IN_CHILD
 from .case import BackendCase
 from .conformance import BackendConformance
 from .nvidia import cases as nvidia
@@ -22,10 +24,14 @@ ONNX = BackendCase(
     package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
 )
-CASES = {"onnx": ONNX, "tensorrt": nvidia.TENSORRT}
-# Any backend may run in a process of its own.
-IN_CHILD = replace(ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True)
-ALL = {**CASES, "onnx in a child": IN_CHILD, **nvidia.MORE}
+CASES = {"onnx": ONNX, "bpu": BPU, "tensorrt": nvidia.TENSORRT}
+VARIANTS = {
+    # Any backend may run in a process of its own.
+    "onnx in a child": replace(
+        ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True),
+    "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
+    **nvidia.MORE,
+}  # fmt: skip
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
@@ -43,11 +49,15 @@ def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
 
 
 class TestConformance(BackendConformance):
-    @pytest.fixture(params=ALL)
+    @pytest.fixture(params=[*CASES, *VARIANTS])
     def case(
         self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> BackendCase:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        case = ALL[request.param]
+        case = {**CASES, **VARIANTS}[request.param]
         case.prepare(monkeypatch)
+        if case.doubles is not None:
+            monkeypatch.syspath_prepend(str(case.doubles))
+            path = filter(None, (str(case.doubles), os.environ.get("PYTHONPATH")))
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
         return case
