@@ -47,6 +47,8 @@ setup(
         ],
         "policy_inference.backends": [
             "onnx = policy_inference.backends.onnx:OnnxBackend",
+            "rknn = policy_inference.backends.rknn.backend:RknnBackend",
+            "rknn_sim = policy_inference.backends.rknn_sim:RknnSimBackend",
         ],
     },
 )
