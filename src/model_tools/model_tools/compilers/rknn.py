@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,8 @@ def _compiled(order: Order, settings: Settings, folder: Path) -> Made:
 
 
 def _recipe(order: Order, settings: Settings) -> Recipe:
-    shapes = {spec.name: spec for spec in (*order.inputs, *order.outputs)}
-    inputs, outputs = ([shapes.get(spec.name, spec) for spec in side]
+    shapes = {spec.name: spec.shape for spec in (*order.inputs, *order.outputs)}
+    inputs, outputs = ([replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in side]
                        for side in read_tensors(order.model))
     odd = ", ".join(str(spec) for spec in inputs if spec.dtype != "float32")
     if odd:
@@ -125,9 +126,13 @@ def _check_made(order: Order, recipe: Recipe, made: RknnFile) -> None:
                             f"the toolkit made, found {_listed(got)}; it drops outputs that are the "
                             "same value as another: export the model without them")
     stored = {tensor.precision for tensor in (*made.inputs.values(), *made.outputs.values())}
-    if not recipe.hybrid and stored != {_STORED_AS.get(order.precision, "float16")}:
-        raise ToolError(f"{order.model}: expected tensors in {_STORED_AS.get(order.precision)}, "
-                        f"found {', '.join(sorted(stored))} in the file that the toolkit made")
+    wanted_type = _STORED_AS.get(order.precision, "float16")
+    if recipe.hybrid and wanted_type not in stored:
+        _log.warning("rknn: inputs and outputs stay in float16, perhaps every layer; a lower "
+                     "hybrid_cosine quantises more, and accuracy_analysis=yes shows which")
+    elif stored != {wanted_type}:
+        raise ToolError(f"{order.model}: expected tensors in {wanted_type}, found "
+                        f"{', '.join(sorted(stored))} in the file that the toolkit made")
 
 
 def _how(order: Order, settings: Settings) -> str:

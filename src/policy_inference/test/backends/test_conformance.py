@@ -11,7 +11,9 @@ import pytest
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
+from policy_inference.backends.rknn.backend import RknnBackend
 
+from . import rknnlite_double
 from .case import BackendCase
 from .conformance import BackendConformance
 
@@ -20,7 +22,19 @@ ONNX = BackendCase(
     package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
 )
-CASES = {"onnx": ONNX}
+
+
+def _load_rknn() -> type[RknnBackend]:
+    rknnlite_double.install()
+    return RknnBackend
+
+
+RKNN = BackendCase(
+    load=_load_rknn, package="rknnlite.api", compile=rknnlite_double.save_rknn, dynamic_batch=False
+)
+CASES = {"onnx": ONNX, "rknn": RKNN}
+# Needs the toolkit: test/rknn runs the suite over it.
+ELSEWHERE = {"rknn_sim"}
 # Any backend may run in a process of its own.
 IN_CHILD = replace(ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True)
 
@@ -29,7 +43,7 @@ def test_every_backend_of_the_package_has_a_case() -> None:
     ours = {entry.name for entry in entry_points(group=GROUP)
             if entry.value.startswith("policy_inference.")}  # fmt: skip
 
-    assert ours == set(CASES)
+    assert ours == CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,7 +9,7 @@ import re
 _SETUP = "make its environment again with `make setup-rknn`"
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the toolkit's words; what was expected; the remedy.
-    (r"No module named 'rknn", "RKNN Toolkit2 in this Python", _SETUP),
+    (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
     (r"No module named 'pkg_resources'", "setuptools older than 81 beside it", _SETUP),
     (r"no attribute 'mapping'", "onnx up to 1.18 beside it", _SETUP),
     (r"'FieldDescriptor' object has no attribute 'label'", "protobuf older than 5 beside it",
@@ -43,6 +43,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      "open the file for rknn_sim, or the ONNX model"),
 )
 _BY_STAGE = {
+    "import": ("RKNN Toolkit2 to start", _SETUP),
     "load_onnx": ("a model that RKNN Toolkit2 loads",
                   "simplify it (onnxsim), or export it with a lower opset (--opset 17)"),
     "build": ("a model that RKNN Toolkit2 builds in this precision",
