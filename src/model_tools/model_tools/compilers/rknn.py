@@ -127,12 +127,14 @@ def _check_made(order: Order, recipe: Recipe, made: RknnFile) -> None:
                             "same value as another: export the model without them")
     stored = {tensor.precision for tensor in (*made.inputs.values(), *made.outputs.values())}
     wanted_type = _STORED_AS.get(order.precision, "float16")
-    if recipe.hybrid and wanted_type not in stored:
-        _log.warning("rknn: inputs and outputs stay in float16, perhaps every layer; a lower "
-                     "hybrid_cosine quantises more, and accuracy_analysis=yes shows which")
-    elif stored != {wanted_type}:
+    # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.
+    if stored - {wanted_type, "float16"}:
         raise ToolError(f"{order.model}: expected tensors in {wanted_type}, found "
                         f"{', '.join(sorted(stored))} in the file that the toolkit made")
+    if wanted_type not in stored:
+        _log.warning("rknn: %s: inputs and outputs stay in float16, perhaps every layer; "
+                     "accuracy_analysis=yes shows which, and a lower hybrid_cosine quantises more",
+                     order.model.name)
 
 
 def _how(order: Order, settings: Settings) -> str:

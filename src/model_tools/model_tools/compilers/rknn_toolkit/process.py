@@ -49,7 +49,7 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[str, list[
             raise ToolError(f"expected to start {command[0]}, found: {error.strerror}") from error
     lines = _lines(log)
     result = _result(folder)
-    if result is None:
+    if result is None or status != 0:
         raise ToolError(f"{model}: expected RKNN Toolkit2 to end well, found that it ended with "
                         f"status {status}, which some precisions do to some operators on some "
                         "chips; try another precision; its last words: "

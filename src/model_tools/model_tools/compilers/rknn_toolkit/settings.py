@@ -23,7 +23,11 @@ FORMER_PRECISIONS: Mapping[str, str] = {
     "float16": "fp16", "fp": "fp16", "float": "fp16",
 }
 _ONLY_ON = {"w8a16": ("rk3562",), "w4a16": ("rk3576", "rv1126b")}
-_WITHOUT_FLOAT = ("rv1103", "rv1103b", "rv1106", "rv1106b")
+# What version 2.5.0 refuses, or ends with an abort for the layers of an MLP.
+_NOT_ON = {
+    "fp16": ("rv1103", "rv1103b", "rv1106", "rv1106b"), "w8a8": ("rk2118",),
+    "w16a16i_dfp": ("rv1103b", "rv1106b", "rk2118"),
+}  # fmt: skip
 _OF_FEW_BITS = ("w8a16", "w4a16")
 _GROUPS = tuple(f"group{size}" for size in range(32, 257, 32))
 
@@ -98,7 +102,7 @@ def settings_of(precision: str, target: str, options: Mapping[str, str]) -> Sett
 def precisions_of(chip: str) -> tuple[str, ...]:
     """Return the precisions that a chip has."""
     return tuple(name for name in PRECISIONS if chip in _ONLY_ON.get(name, (chip,))
-                 and not (name == "fp16" and chip in _WITHOUT_FLOAT))
+                 and chip not in _NOT_ON.get(name, ()))
 
 
 def _cosine(text: str) -> float:

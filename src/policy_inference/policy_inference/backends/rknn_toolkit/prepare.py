@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes an ONNX model one that the toolkit takes; runs in its Python and in ours.
 
-The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, and one output for
-each value: of two that are the same value it drops one without a word.
+The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, recurrent layers
+whose outputs all have names, and one output for each value: of two that are the same value it drops
+one without a word.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from policy_inference.interfaces import TensorSpec
 
 NEWEST_OPSET, _IR_VERSION = 19, 10
 _DOMAINS = ("", "ai.onnx")
+_RECURRENT = ("GRU", "LSTM", "RNN")
 
 
 def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
@@ -52,6 +54,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
     for value in (*model.graph.input, *model.graph.output):
         if value.name in shapes:
             _fix(source, value, shapes[value.name])
+    _name_outputs(model.graph)
     _separate_outputs(model.graph)
     onnx.save(model, str(target))
 
@@ -110,6 +113,14 @@ def _fix(source: Path, value: Any, shape: tuple[int, ...]) -> None:
                            f"{list(found)}; export the model with these sizes, batch 1")
     for axis, size in zip(axes, shape, strict=True):
         axis.dim_value = size
+
+
+def _name_outputs(graph: Any) -> None:
+    """Name the outputs of recurrent layers that were left out."""
+    for place, node in enumerate(graph.node):
+        if node.op_type in _RECURRENT:
+            for output, name in enumerate(node.output):
+                node.output[output] = name or f"unused.{place}.{output}"
 
 
 def _separate_outputs(graph: Any) -> None:
