@@ -33,7 +33,8 @@ def save(file: Path, nodes: Sequence[onnx.NodeProto], inputs: Sizes, outputs: Si
         for name, shape in weights.items()]
     shapes = [numpy_helper.from_array(np.array(shape, np.int64), f"to_{'x'.join(map(str, shape))}")
               for shape in ((1, 1, 8), (1, 8))]
-    graph = helper.make_graph(nodes, "small", values(inputs), values(outputs), [*constants, *shapes])
+    graph = helper.make_graph(nodes, "small", values(inputs), values(outputs),
+                              [*constants, *shapes])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
                                 ir_version=8), str(file))  # fmt: skip
     return file

@@ -122,9 +122,9 @@ def _check_made(order: Order, recipe: Recipe, made: RknnFile) -> None:
         wanted = {spec.name: spec.shape for spec in expected}
         got = {name: tensor.shape for name, tensor in found.items()}
         if wanted != got:
-            raise ToolError(f"{order.model}: expected the {kind} {_listed(wanted)} in the file that "
-                            f"the toolkit made, found {_listed(got)}; it drops outputs that are the "
-                            "same value as another: export the model without them")
+            raise ToolError(f"{order.model}: expected the {kind} {_listed(wanted)} in the file "
+                            f"that the toolkit made, found {_listed(got)}; it drops outputs that "
+                            "are the same value as another: export the model without them")
     stored = {tensor.precision for tensor in (*made.inputs.values(), *made.outputs.values())}
     wanted_type = _STORED_AS.get(order.precision, "float16")
     # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.

@@ -236,7 +236,7 @@ def test_a_missing_toolkit_says_how_to_make_it(
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
 
-    with pytest.raises(ToolError, match="expected the Python that has RKNN Toolkit2.*setup-rknn"):
+    with pytest.raises(ToolError, match=r"expected the Python that has RKNN Toolkit2.*setup-rknn"):
         compile_model()
 
 

@@ -90,7 +90,8 @@ class RknnSimBackend(BackendBase):
         self._results = [self.outputs[spec.name] for spec in self._recipe.outputs]
         self._layouts = ["nchw"] * len(self._ordered)  # as in the ONNX model
         self.details = {
-            "runtime": f"{toolkit_version()} simulator", "device": f"simulated {self._recipe.target}",
+            "runtime": f"{toolkit_version()} simulator",
+            "device": f"simulated {self._recipe.target}",
             "precision": self._recipe.precision,
             "built": f"in {time.monotonic() - began:.1f} s from {self._file.name}",
         }  # fmt: skip

@@ -105,8 +105,12 @@ def test_core_mask_reaches_the_runtime(
     start: Start, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     masks = list[int]()
-    monkeypatch.setattr(RKNNLite, "init_runtime",
-                        lambda *_, core_mask: masks.append(core_mask) or -1)
+
+    def note(_: RKNNLite, *, core_mask: int) -> int:
+        masks.append(core_mask)
+        return -1
+
+    monkeypatch.setattr(RKNNLite, "init_runtime", note)
 
     with pytest.raises(BackendError, match="init_runtime gave -1"):
         start(core_mask=name)

@@ -260,5 +260,5 @@ def test_the_simulator_without_the_toolkit_says_so(
 
 
 def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
-    with pytest.raises(BackendError, match="expected fp16 as in policy.yaml, found w8a8"):
+    with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
         RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")

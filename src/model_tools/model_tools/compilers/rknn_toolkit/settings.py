@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What RKNN Toolkit2 2.5 offers for which chip, checked before it runs: it does not check it all."""
+"""What RKNN Toolkit2 2.5 has for which chip, checked before it runs: it does not check all."""
 
 from __future__ import annotations
 

@@ -100,10 +100,7 @@ class RknnBackend(BackendBase):
 
     def _bind(self) -> None:
         said = self._said = Said()
-        with said.captured():
-            failed = self._start()
-        if failed is not None:
-            raise self._failure(*failed)
+        self._start(said)
         self.details = {**self.details, "runtime": self._version(),
                         "device": f"NPU, core mask {self._given.get('core_mask', 'auto')}"}
         if found := _DRIVER.search(said.text):
@@ -111,20 +108,21 @@ class RknnBackend(BackendBase):
         said.forget()
         self._place_arrays()
 
-    def _start(self) -> tuple[str, object] | None:
-        """Let the runtime load the file; return the call that failed, and what it gave."""
-        stage, result = "RKNNLite", None
+    def _start(self, said: Said) -> None:
+        """Let the runtime load the file."""
+        stage = "RKNNLite"
         try:
-            self._lite = self._class()
-            assert self._said is not None
-            self._said.speak_once()
-            stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
-            if result == 0:
-                stage = "init_runtime"
-                result = self._lite.init_runtime(core_mask=self._mask)
+            with said.captured():
+                self._lite = self._class()
+                said.speak_once()
+                stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
+                if result == 0:
+                    stage = "init_runtime"
+                    result = self._lite.init_runtime(core_mask=self._mask)
         except Exception as error:  # of ctypes, and of the runtime's own mistakes
-            return stage, error
-        return (stage, result) if result != 0 else None
+            raise self._failure(stage, error) from error
+        if result != 0:
+            raise self._failure(stage, result)
 
     def _failure(self, stage: str, result: object) -> BackendError:
         assert self._said is not None

@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_UPDATE = "install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older toolkit"
+_UPDATE = ("install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older "
+           "toolkit")
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the runtime's words; the cause; the remedy. The first that fits counts.
     (r"renderD\d+.*-v|-v /dev|-v /proc|docker", "a container without the NPU's device nodes",

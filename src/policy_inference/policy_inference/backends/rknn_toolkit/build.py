@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds a recipe with the toolkit; runs in the toolkit's Python only.
 
-The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises ValueError
-with a traceback as its text. All of them become a `ToolkitError`.
+The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises
+ValueError with a traceback as its text. All of them become a `ToolkitError`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def toolkit_version() -> str:
 def build(folder: Path, recipe: Recipe) -> Any:
     """Build the model in a folder.
 
-    A rule that the toolkit 2.5.0 applies to attention breaks the cross-attention of a decoder; where
-    it does, the model is built again without it.
+    A rule that the toolkit 2.5.0 applies to attention breaks the cross-attention of a decoder;
+    where it does, the model is built again without it.
 
     Returns:
         The toolkit's object, which the caller releases.

@@ -86,9 +86,9 @@ def _require_known_operators(source: Path, model: Any) -> None:
     foreign = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node
                       if node.domain not in _DOMAINS})
     if foreign:
-        raise BackendError(f"{source}: expected operators of ONNX alone, found {', '.join(foreign)}, "
-                           "which the toolkit does not know; export the model without custom "
-                           "operators")
+        raise BackendError(f"{source}: expected operators of ONNX alone, found "
+                           f"{', '.join(foreign)}, which the toolkit does not know; export the "
+                           "model without custom operators")
 
 
 def _with_opset(source: Path, model: Any) -> Any:

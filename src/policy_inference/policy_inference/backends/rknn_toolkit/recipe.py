@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model is built from: one folder or zip file, from which the same model is built again.
 
-    recipe.json      target, precision, settings, tensors
-    model.onnx       as the toolkit takes it
-    samples/0.npy    calibration rows of the first input [rows, *shape without the batch axis], ...
+It holds `recipe.json` (target, precision, settings, tensors), `model.onnx` as the toolkit takes it,
+and for each input its calibration rows [rows, *shape without the batch axis]: `samples/0.npy`, ...
 """
 
 from __future__ import annotations
