@@ -225,8 +225,17 @@ def test_a_toolkit_that_crashes_is_told_with_its_last_words(
     when = when.format(tmp_path)
     toolkit(script=f"echo 'I building ...'; echo 'a bug' >&2; {when} kill -SEGV $$")
 
-    with pytest.raises(ToolError, match=r"ended with status -11, .*; try another precision; its "
+    with pytest.raises(ToolError, match=r"ended with status -11; .*: try another precision; its "
                                         r"last words: I building ... \| a bug"):
+        compile_model()
+
+
+def test_a_python_that_lacks_what_the_toolkit_needs_is_told(
+    compile_model: Compile, toolkit: Callable[..., None]
+) -> None:
+    toolkit(script="echo \"ModuleNotFoundError: No module named 'numpy'\" >&2; exit 1")
+
+    with pytest.raises(ToolError, match=r"status 1; make its environment again with .*'numpy'"):
         compile_model()
 
 

@@ -28,7 +28,7 @@ from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
-_TARGET = "rk3588"
+_TARGET, _SUFFIX = "rk3588", ".zip"
 
 
 class RknnSimBackend(BackendBase):
@@ -59,7 +59,7 @@ class RknnSimBackend(BackendBase):
         self._folder = Path(self._scratch.name)
         if not file.is_file():
             raise BackendError(f"{file}: expected a model, found nothing")
-        if zipfile.is_zipfile(file):
+        if file.suffix == _SUFFIX or zipfile.is_zipfile(file):
             self._recipe = unpack(file, self._folder)
             self._check_recipe()
         else:

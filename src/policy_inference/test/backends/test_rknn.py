@@ -20,6 +20,7 @@ from policy_inference.interfaces import TensorSpec
 
 from ..models import save, save_linear
 from . import rknnlite_double
+from .case import Array
 from .rknnlite_double import Board, OlderLite, RKNNLite, save_rknn
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
@@ -199,13 +200,28 @@ def test_a_run_that_fails_is_an_error_and_the_next_one_possible(
     backend.run()
 
 
-def test_a_runtime_that_gives_other_sizes_is_refused(
+@pytest.mark.parametrize(("result", "found"), [
+    (np.zeros((1, 4), np.float32), r"float32\[1, 4\]"),
+    (np.zeros((1, 3), np.int8), r"int8\[1, 3\]"),
+])  # fmt: skip
+def test_a_runtime_that_gives_other_sizes_or_types_is_refused(
+    start: Start, monkeypatch: pytest.MonkeyPatch, result: Array, found: str
+) -> None:
+    monkeypatch.setattr(RKNNLite, "inference", lambda *_, **__: [result])
+
+    with pytest.raises(BackendError, match=f"outputs of the sizes in the file .*, found {found}"):
+        start()
+
+
+def test_results_with_more_axes_of_1_are_taken(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RKNNLite, "inference", lambda *_, **__: [np.zeros((1, 4), np.float32)])
+    result = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
+    monkeypatch.setattr(RKNNLite, "inference", lambda *_, **__: [result])
 
-    with pytest.raises(BackendError, match=r"outputs of the sizes in the file, found \[1, 4\]"):
-        start()
+    backend = start()
+
+    np.testing.assert_array_equal(backend.outputs["actions"], [[0, 1, 2]])
 
 
 def test_several_models_log_each_line_once(start: Start) -> None:

@@ -259,6 +259,14 @@ def test_the_simulator_without_the_toolkit_says_so(
         RknnSimBackend(save_linear(tmp_path / "linear.onnx", 5, 3), [OBS], [ACTIONS])
 
 
+def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
+    packed.write_bytes(packed.read_bytes()[:1000])
+
+    with pytest.raises(BackendError, match=r"policy.zip: expected a model for rknn_sim.* found: "
+                                           r".*; compile it again"):
+        RknnSimBackend(packed, [OBS], [ACTIONS], precision="w8a8")
+
+
 def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
     with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
         RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")

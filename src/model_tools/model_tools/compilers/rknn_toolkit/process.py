@@ -50,9 +50,10 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[str, list[
     lines = _lines(log)
     result = _result(folder)
     if result is None or status != 0:
+        remedy = ("some precisions do so with some operators on some chips: try another precision"
+                  if status < 0 else "make its environment again with `make setup-rknn`")
         raise ToolError(f"{model}: expected RKNN Toolkit2 to end well, found that it ended with "
-                        f"status {status}, which some precisions do to some operators on some "
-                        "chips; try another precision; its last words: "
+                        f"status {status}; {remedy}; its last words: "
                         + " | ".join(lines[-_LAST_LINES:]))
     if "stage" in result:
         raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")

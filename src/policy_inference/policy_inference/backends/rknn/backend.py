@@ -147,22 +147,30 @@ class RknnBackend(BackendBase):
         self._results = [self.outputs[name] for name in self._order[1]]
         known = inspect.signature(self._lite.inference).parameters
         self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
+        self._check_results(self._infer())
+
+    def _check_results(self, found: Sequence[Tensor]) -> None:
+        """Raise unless the runtime's own arrays are what the file says; they stay so."""
+        if list(map(_kind, found)) != list(map(_kind, self._results)):
+            listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
+            raise BackendError(f"{self._file}: expected outputs of the sizes in the file in "
+                               f"float32, found {listed}; update librknnrt.so and "
+                               "rknn-toolkit-lite2 to one version")
 
     def _run(self) -> None:
+        for place, array in zip(self._results, self._infer(), strict=True):
+            np.copyto(place, array.reshape(place.shape))
+
+    def _infer(self) -> list[Tensor]:
         for fed, array in self._images:
             np.copyto(fed, array)
         try:
-            found = self._lite.inference(inputs=self._fed, **self._how)
+            found: list[Tensor] | None = self._lite.inference(inputs=self._fed, **self._how)
         except Exception as error:  # of ctypes, and of the runtime's own mistakes
             raise self._failure("inference", error) from error
         if found is None:
             raise self._failure("inference", None)
-        if [array.shape for array in found] != [array.shape for array in self._results]:
-            raise BackendError(f"{self._file}: expected outputs of the sizes in the file, found "
-                               f"{', '.join(str(list(array.shape)) for array in found)}; update "
-                               "librknnrt.so and rknn-toolkit-lite2 to one version")
-        for place, array in zip(self._results, found, strict=True):
-            np.copyto(place, array)
+        return found
 
     def _close(self) -> None:
         if self._lite is not None:
@@ -170,6 +178,11 @@ class RknnBackend(BackendBase):
             self._lite = None
         if self._said is not None:
             self._said.stop()
+
+
+def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+    """Return type and sizes, less axes of 1: some runtimes give every tensor four."""
+    return array.dtype, tuple(size for size in array.shape if size != 1)
 
 
 def _channels_last(array: Tensor) -> Tensor:
