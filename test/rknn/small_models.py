@@ -14,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 from policy_inference.interfaces import TensorSpec
 
 Sizes = Mapping[str, tuple[int, ...]]
-_RANDOM = np.random.default_rng(0)
 
 
 def specs(sizes: Sizes) -> tuple[TensorSpec, ...]:
@@ -28,8 +27,9 @@ def save(file: Path, nodes: Sequence[onnx.NodeProto], inputs: Sizes, outputs: Si
         return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
                 for name, shape in sizes.items()]
 
+    random = np.random.default_rng(0)
     constants = [numpy_helper.from_array(
-        _RANDOM.normal(0.0, 0.3, size=shape).astype(np.float32), name)
+        random.normal(0.0, 0.3, size=shape).astype(np.float32), name)
         for name, shape in weights.items()]
     shapes = [numpy_helper.from_array(np.array(shape, np.int64), f"to_{'x'.join(map(str, shape))}")
               for shape in ((1, 1, 8), (1, 8))]

@@ -79,7 +79,7 @@ def largest_error(source: Path, simulated: Path, inputs: Sizes, outputs: Sizes,
     (models.save_image, models.IMAGE_IN, models.IMAGE_OUT),
 ], ids=["elu", "gru", "lstm", "image"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.003), ("w8a8", 0.2),
-                                                      ("w16a16i_dfp", 0.003)])  # fmt: skip
+                                                      ("w16a16i_dfp", 0.01)])  # fmt: skip
 def test_a_compiled_model_is_nearly_the_same_function(
     compile_model: Compile, tmp_path: Path, save: Callable[[Path], Path], inputs: Sizes,
     outputs: Sizes, precision: str, tolerance: float,

@@ -101,6 +101,18 @@ def test_a_board_of_the_same_family_or_without_a_name_runs_it(
     start(target="rk3588s").run()
 
 
+def test_a_file_that_does_not_fit_the_contract_never_reaches_the_runtime(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[str]()
+    monkeypatch.setattr(RKNNLite, "load_rknn", lambda _, path: seen.append(path))
+    file = save_rknn(save_linear(tmp_path / "policy.onnx", 4, 3))
+
+    with pytest.raises(BackendError, match=r"expected obs float32\[1, 5\] as in .*, found"):
+        RknnBackend(file, [OBS], [ACTIONS], precision="fp16")
+    assert not seen
+
+
 @pytest.mark.parametrize("name", ["auto", "0", "1", "2", "0_1", "0_1_2", "all"])
 def test_core_mask_reaches_the_runtime(
     start: Start, monkeypatch: pytest.MonkeyPatch, name: str
