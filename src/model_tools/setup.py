@@ -45,6 +45,7 @@ setup(
         "model_tools.compilers": [
             "bpu = model_tools.compilers.bpu.compiler:BpuCompiler",
             "onnx = model_tools.compilers.onnx:OnnxCompiler",
+            "rknn = model_tools.compilers.rknn:RknnCompiler",
             "tensorrt = model_tools.compilers.tensorrt:TensorRtCompiler",
         ],
     },

@@ -49,6 +49,8 @@ setup(
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
             "onnx = policy_inference.backends.onnx:OnnxBackend",
             "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
+            "rknn = policy_inference.backends.rknn.backend:RknnBackend",
+            "rknn_sim = policy_inference.backends.rknn_sim:RknnSimBackend",
         ],
     },
 )

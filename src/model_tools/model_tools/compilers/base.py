@@ -65,6 +65,7 @@ class Compiler(Protocol):
         suffix: Of the file that it makes, `.onnx`.
         precisions: Those that it offers, and whether they are calibrated with samples.
         targets: Chips or GPUs to choose from; empty where the file runs on any.
+        former_precisions: Optional: today's name of a precision by others that people look for.
         options: What can be set, and what it means.
     """
 

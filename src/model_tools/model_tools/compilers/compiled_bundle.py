@@ -86,8 +86,10 @@ def compile_bundle(request: Request) -> Bundle:
 def _check(request: Request, compiler: Compiler) -> None:
     """Raise unless the compiler offers what is asked for, with samples where it calibrates."""
     if request.precision not in compiler.precisions:
+        now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(f"{request.compiler}: expected a precision among "
-                        f"{', '.join(compiler.precisions)}, found {request.precision!r}")
+                        f"{', '.join(compiler.precisions)}, found {request.precision!r}"
+                        + (f", which is called {now} now" if now else ""))
     if request.target not in (compiler.targets or (None,)):
         offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
         raise ToolError(f"{request.compiler}: expected a target among those it has ({offered}), "

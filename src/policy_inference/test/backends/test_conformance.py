@@ -13,7 +13,9 @@ import pytest
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
+from policy_inference.backends.rknn.backend import RknnBackend
 
+from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY_IN_CHILD
 from .case import BackendCase
 from .conformance import BackendConformance
@@ -24,7 +26,17 @@ ONNX = BackendCase(
     package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
 )
-CASES = {"onnx": ONNX, "bpu": BPU, "tensorrt": nvidia.TENSORRT}
+
+
+def _load_rknn() -> type[RknnBackend]:
+    rknnlite_double.install()
+    return RknnBackend
+
+
+RKNN = BackendCase(
+    load=_load_rknn, package="rknnlite.api", compile=rknnlite_double.save_rknn, dynamic_batch=False
+)
+CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT}
 VARIANTS = {
     # Any backend may run in a process of its own.
     "onnx in a child": replace(
@@ -32,13 +44,15 @@ VARIANTS = {
     "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
     **nvidia.MORE,
 }  # fmt: skip
+# Needs the toolkit: test/rknn runs the suite over it.
+ELSEWHERE = {"rknn_sim"}
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
     ours = {entry.name for entry in entry_points(group=GROUP)
             if entry.value.startswith("policy_inference.")}  # fmt: skip
 
-    assert ours == set(CASES)
+    assert ours == CASES.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", CASES)

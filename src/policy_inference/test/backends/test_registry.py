@@ -160,15 +160,15 @@ def test_single_backend_that_does_not_open_raises_its_own_error(bundle: Bundle) 
 
 @pytest.mark.usefixtures("vendor")
 def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: Install) -> None:
-    install("rknn-backend", rknn="vendor_backend:VendorBackend")
+    install("npu-backend", npu="vendor_backend:VendorBackend")
 
     with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["vendor", "rknn"])
+        open_backend(bundle, ["vendor", "npu"])
 
     assert str(caught.value).splitlines() == [
         "no backend of the list opens:",
         "vendor: vendor: no device; connect one",
-        f"rknn: {bundle.path / 'policy.yaml'}: no artifact for the backend 'rknn'; "
+        f"npu: {bundle.path / 'policy.yaml'}: no artifact for the backend 'npu'; "
         "this bundle has onnx, vendor, broken, gone",
     ]
 
@@ -193,14 +193,14 @@ def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, v
 def test_two_packages_with_the_same_name_are_an_error_that_names_both(
     bundle: Bundle, install: Install
 ) -> None:
-    install("one-backend", rknn="one:Backend")
-    install("other-backend", rknn="other:Backend")
+    install("one-backend", npu="one:Backend")
+    install("other-backend", npu="other:Backend")
 
     with pytest.raises(BackendError) as caught:
         open_backend(bundle, ["onnx"])
 
     message = str(caught.value)
-    assert message.startswith("backend 'rknn' is registered twice, by ")
+    assert message.startswith("backend 'npu' is registered twice, by ")
     assert "one-backend (one:Backend)" in message
     assert "other-backend (other:Backend)" in message
 
