@@ -24,7 +24,7 @@ from robot_sim.trace import Trace
 
 SECONDS_TO_REACH = 20.0
 _EVERY_ONE = QoSProfile(depth=1000)
-_LEAD_S = 0.3
+_LEAD_S = 1.0
 
 
 class Rig:
@@ -104,7 +104,7 @@ class Rig:
         return {entry.name: entry.count for entry in counters if entry.count}
 
     def fail(self, *faults: str) -> int:
-        """Plan faults written without a start, to begin 0.3 s from now; return when, in ns."""
+        """Plan faults written without a start, to begin 1 s from now; return when, in ns."""
         start_ns = self.operator.now_ns + round(_LEAD_S * NS_PER_S)
         at = f"@{start_ns / NS_PER_S:.3f}"
         self.set_faults(*(_insert(fault, at) for fault in faults))
