@@ -44,13 +44,14 @@ setup(
     entry_points={
         "console_scripts": [
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
+            "policy_inference = policy_inference.commands.main:main",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
             "onnx = policy_inference.backends.onnx:OnnxBackend",
-            "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
             "rknn = policy_inference.backends.rknn.backend:RknnBackend",
             "rknn_sim = policy_inference.backends.rknn_sim:RknnSimBackend",
+            "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
         ],
     },
 )

@@ -8,11 +8,17 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
+    from policy_inference.bundle.contract import Artifact
 
 
 class BackendBase(ABC):
@@ -98,6 +104,32 @@ class BackendBase(ABC):
             BackendError: The options leave no choice.
         """
         return cls
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return what the device tells about its load, with the unit in the key.
+
+        Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; what cannot be read is
+        left out. It takes below a millisecond, since a node's status asks for it.
+
+        Args:
+            machine: Where the drivers' files are.
+        """
+        return {}
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what speaks for and against this back end on this machine; opens no device.
+
+        Args:
+            machine: Where drivers, libraries and device files are.
+            artifact: The bundle's file for this back end, None without a bundle or without one.
+        """
+        return ()
+
+    def telemetry(self) -> Mapping[str, str]:
+        """Return what the device tells about its load now, with the unit in the key."""
+        return self.read_device(Machine())
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
