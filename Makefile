@@ -10,6 +10,7 @@ SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
 
 .DEFAULT_GOAL := help

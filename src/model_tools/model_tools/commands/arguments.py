@@ -14,6 +14,14 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
                              "such as joint_states=/robot/joints; may be given several times")
 
 
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Declare `--backend-option`, which `backends.registry.parse_options` reads."""
+    parser.add_argument("--backend-option", action="append", default=[],
+                        metavar="BACKEND.OPTION=VALUE",
+                        help="option of a back end, such as rknn_sim.target=rk3576; may be given "
+                             "several times")
+
+
 def pair(text: str) -> tuple[str, str]:
     """Return name and value of `NAME=VALUE`, the type of an argument that may be repeated."""
     name, equals, value = text.partition("=")

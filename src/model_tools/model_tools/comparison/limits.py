@@ -47,14 +47,13 @@ class Check:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-def open_loop_limits(contract: JointContract, backend: str) -> Limits:
-    """Return the limits on outputs: those of the artifact's precision, where not stated otherwise.
+def open_loop_limits(contract: JointContract, backend: str, precision: str) -> Limits:
+    """Return the limits on outputs: those of the precision, where the bundle states no others.
 
     Raises:
-        ToolError: The bundle states none, and nothing is known of the artifact's precision.
+        ToolError: The bundle states none, and nothing is known of the precision.
     """
     stated = contract.limits.get(backend, Limits())
-    precision = contract.model.artifacts[backend].precision
     limits = _merged(DEFAULTS.get(precision, Limits()), stated)
     if limits == Limits(closed_loop=limits.closed_loop):
         raise ToolError(f"{contract.name}: expected limits.{backend} for the precision "

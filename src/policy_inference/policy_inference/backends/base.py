@@ -34,6 +34,8 @@ class BackendBase(ABC):
     """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    built_precision: str | None = None
+    """Precision of what it builds, where that is not the precision of the artifact."""
     options: Mapping[str, str] = {}
     """What can be set, and what it means; values are texts, which `_open` reads."""
     warm_up_runs = 100
@@ -80,8 +82,8 @@ class BackendBase(ABC):
     def _check_options(self) -> None:
         unknown = ", ".join(sorted(set(self._given) - set(self.options)))
         if unknown:
-            raise BackendError(f"{self.name}: expected options among "
-                               f"{', '.join(self.options) or 'none'}, found {unknown}")
+            known = f"options among {', '.join(self.options)}" if self.options else "no options"
+            raise BackendError(f"{self.name}: expected {known}, found {unknown}")
 
     @classmethod
     def interpreter(cls) -> str:

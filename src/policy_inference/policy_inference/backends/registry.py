@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
+from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
@@ -60,16 +63,14 @@ def open_backend(
         BackendError: None of them opens; one line for each says why.
         BundleError: A model file is missing or is not the one the contract means.
     """
-    known, reasons = available(), list[str]()
-    unknown = ", ".join(repr(name) for name in names if name not in known)
-    if unknown or not names:
-        installed = ", ".join(known) or "none; build and source the workspace"
-        raise BackendError(f"expected names of installed backends ({installed}), "
-                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
-                           f"for {', '.join(bundle.contract.model.artifacts)}")
+    known, reasons, options = _known(bundle, names), list[str](), options or {}
+    strangers = ", ".join(sorted(set(options) - set(names)))
+    if strangers:
+        raise BackendError(f"expected options of {', '.join(names)}, which are to be opened, found "
+                           f"options of {strangers}")
     for name in names:
         try:
-            return _open(bundle, known[name], (options or {}).get(name, {})), tuple(reasons)
+            return _open(bundle, known[name], options.get(name, {})), tuple(reasons)
         except BackendError as error:
             if len(names) == 1:
                 raise
@@ -77,10 +78,38 @@ def open_backend(
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
+def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
+    """Return what a back end opens of a bundle, verified: its own artifact, or what it builds from.
+
+    In the latter case the precision is that of what it builds.
+
+    Raises:
+        BackendError: The back end is not installed, or the bundle has nothing for it.
+        BundleError: The file is missing or is not the one the contract means.
+    """
+    cls: type[BackendBase] = loaded(_known(bundle, [name])[name], BackendError)
+    if name in bundle.contract.model.artifacts or not cls.builds_from:
+        return bundle.artifact(name)
+    artifact, file = bundle.artifact(cls.builds_from)
+    precision = cls.built_precision or artifact.precision
+    return dataclasses.replace(artifact, precision=precision), file
+
+
+def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
+    """Return the registered backends, among which all names must be."""
+    known = available()
+    unknown = ", ".join(repr(name) for name in names if name not in known)
+    if unknown or not names:
+        installed = ", ".join(known) or "none; build and source the workspace"
+        raise BackendError(f"expected names of installed backends ({installed}), "
+                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
+                           f"for {', '.join(bundle.contract.model.artifacts)}")
+    return known
+
+
 def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    built = entry.name not in bundle.contract.model.artifacts and cls.builds_from
-    artifact, file = bundle.artifact(built or entry.name)
+    artifact, file = artifact_for(bundle, entry.name)
     model, contract = bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
     cls = cls.for_file(file, options)
