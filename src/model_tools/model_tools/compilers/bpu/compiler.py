@@ -23,6 +23,7 @@ from model_tools.compilers.bpu.workspace import (
     RECORD,
     Settings,
     container_command,
+    owned,
     record,
     result,
     write_workspace,
@@ -118,7 +119,7 @@ def _workspace(order: Order, graphs: Sequence[Graph], settings: Settings) -> Ite
             yield Path(scratch)
         return
     folder = Path(order.options["workspace"])
-    with new_folder(folder, marker=RECORD, force=order.force) as growing:
+    with new_folder(folder, marker=RECORD, owned=owned(graphs), force=order.force) as growing:
         write_workspace(growing, graphs, settings)
     yield folder
 
