@@ -55,3 +55,16 @@ def test_the_chip_that_is_simulated_is_an_option() -> None:
 
     assert backend.details["device"] == "simulated rk3568"
     backend.close()
+
+
+def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> None:
+    assert cli.main(["compare", str(OURS), "--backends", "onnx,rknn_sim",
+                     "--backend-option", "rknn_sim.target=rk3576"]) == 0
+
+
+def test_what_was_compiled_is_replaced_only_by_force(tmp_path: Path) -> None:
+    again = ["compile", "rknn", "--bundle", str(OURS), "--precision", "w8a8", "--target", "rk3588",
+             "--samples", str(OURS / "golden.npz"), "--output", str(tmp_path / "w8a8"),
+             "--option", "accuracy_analysis=yes"]
+
+    assert [cli.main(again), cli.main(again), cli.main([*again, "--force"])] == [0, 1, 0]

@@ -73,4 +73,6 @@ def run(given: argparse.Namespace) -> int:
     if given.record:
         for file in record(found, force=given.force):
             _log.info("report kept as %s", file)
+    for line in report.remedies(found):
+        _log.info("%s", line)
     return 0 if all(found) else 1

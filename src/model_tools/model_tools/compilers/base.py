@@ -57,6 +57,10 @@ class Made:
     beside: Mapping[str, Path] = field(default_factory=dict)
 
 
+MORE_SAMPLES = "calibrate with more and livelier --samples"
+"""What helps most where int8 does not hold its limits."""
+
+
 class Compiler(Protocol):
     """An entry point of `model_tools.compilers` names a class without arguments like this.
 
@@ -67,6 +71,8 @@ class Compiler(Protocol):
         targets: Chips or GPUs to choose from; empty where the file runs on any.
         former_precisions: Optional: today's name of a precision by others that people look for.
         options: What can be set, and what it means.
+        also_for: Optional: other back ends that run what is made beside it.
+        remedies: Optional: what helps where a precision does not hold its limits.
     """
 
     backend: str

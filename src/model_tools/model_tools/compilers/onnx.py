@@ -15,7 +15,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from model_tools.compilers.base import Made, Order
+from model_tools.compilers.base import MORE_SAMPLES, Made, Order
 from model_tools.errors import ToolError
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.interfaces import Tensor
@@ -30,6 +30,7 @@ class OnnxCompiler:
     precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
     targets: tuple[str, ...] = ()
     options: Mapping[str, str] = {}
+    remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: Order) -> Made:
         """Write `order.output` and open it.

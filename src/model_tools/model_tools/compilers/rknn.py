@@ -20,6 +20,7 @@ from model_tools.compilers.rknn_toolkit.settings import (
     FORMER_PRECISIONS,
     OPTIONS,
     PRECISIONS,
+    REMEDIES,
     TARGETS,
     Settings,
     settings_of,
@@ -47,6 +48,8 @@ class RknnCompiler:
     former_precisions: Mapping[str, str] = FORMER_PRECISIONS
     targets: tuple[str, ...] = TARGETS
     options: Mapping[str, str] = OPTIONS
+    also_for = ("rknn_sim",)
+    remedies: Mapping[str, str] = REMEDIES
 
     def compile(self, order: Order) -> Made:
         """Write `order.output`, and beside it the model for `rknn_sim`.

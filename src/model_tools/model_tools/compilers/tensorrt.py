@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import onnxruntime
 
-from model_tools.compilers.base import Made, Order
+from model_tools.compilers.base import MORE_SAMPLES, Made, Order
 from model_tools.compilers.onnx import quantise, write_fp16
 from model_tools.errors import ToolError
 from policy_inference.backends.onnx import OnnxBackend
@@ -33,6 +33,7 @@ class TensorRtCompiler:
         "build": "yes or no (default): whether an engine is built on this machine too, into its "
                  "cache, which proves that TensorRT takes the model",
     }  # fmt: skip
+    remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: Order) -> Made:
         """Write `order.output`, run it with ONNX Runtime, and build an engine where asked to.

@@ -85,7 +85,7 @@ def test_the_contract_says_that_the_file_is_portable(compiled: Compile, precisio
     assert file.name == f"policy.{precision}.tensorrt.onnx"
     assert entry.made is not None
     assert entry.made.startswith("portable ONNX, of which each machine builds its own engine; ")
-    assert ("200 rows of rollout.npz (sha256 " in entry.made) == (precision == "int8")
+    assert ("over 100 rows of rollout.npz" in entry.made) == (precision == "int8")
 
 
 def test_the_reference_stays_where_it_was(compiled: Compile, tmp_path: Path) -> None:

@@ -190,14 +190,15 @@ def test_what_the_runtime_raises_is_told(
         start()
 
 
-def test_what_the_library_prints_while_opening_is_still_printed(
-    start: Start, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_what_the_library_prints_while_opening_is_in_the_log(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Board, "printed", "I RKNN: Runtime Information\n")
 
-    start()
+    with caplog.at_level("INFO", "policy_inference"):
+        start()
 
-    assert "Runtime Information" in capfd.readouterr().err
+    assert "rknn: I RKNN: Runtime Information" in caplog.messages
 
 
 def test_a_run_that_fails_is_an_error_and_the_next_one_possible(

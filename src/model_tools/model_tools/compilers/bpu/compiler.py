@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from model_tools.compilers.base import Made, Order
+from model_tools.compilers.base import MORE_SAMPLES, Made, Order
 from model_tools.compilers.bpu.graph import Graph
 from model_tools.compilers.bpu.toolchain import MARCHES, PRECISIONS
 from model_tools.compilers.bpu.workspace import (
@@ -23,6 +23,7 @@ from model_tools.compilers.bpu.workspace import (
     RECORD,
     Settings,
     container_command,
+    owned,
     record,
     result,
     write_workspace,
@@ -49,6 +50,10 @@ class BpuCompiler:
         "optimize_level": "O0 to O2, bayes O3; without it, the last",
         "jobs": "processes of the compiler (4)",
         "image": "container that has the compiler",
+    }
+    remedies: Mapping[str, str] = {
+        "int8": f"{MORE_SAMPLES}; --option calibration=kl or mix; or compile int16",
+        "int16": MORE_SAMPLES,
     }
 
     def compile(self, order: Order) -> Made:
@@ -114,7 +119,7 @@ def _workspace(order: Order, graphs: Sequence[Graph], settings: Settings) -> Ite
             yield Path(scratch)
         return
     folder = Path(order.options["workspace"])
-    with new_folder(folder, marker=RECORD, force=order.force) as growing:
+    with new_folder(folder, marker=RECORD, owned=owned(graphs), force=order.force) as growing:
         write_workspace(growing, graphs, settings)
     yield folder
 

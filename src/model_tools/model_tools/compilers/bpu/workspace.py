@@ -76,6 +76,11 @@ def write_workspace(folder: Path, graphs: Sequence[Graph], settings: Settings) -
     (folder / RECORD).write_text(f"{text}\n", "utf-8")
 
 
+def owned(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """Return patterns of what a workspace holds, with all that the vendor's compiler leaves."""
+    return RECORD, BUILD_ALL, *(f"{name}/**" for name in (RESULTS, *(g.name for g in graphs)))
+
+
 def record(graphs: Sequence[Graph], settings: Settings) -> dict[str, Any]:
     """Return what a workspace is made of, such that two are the same if these are."""
     described = [{"name": graph.name, "model_sha256": sha256_of(graph.model),

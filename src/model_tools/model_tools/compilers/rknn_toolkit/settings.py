@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model_tools.compilers.base import MORE_SAMPLES
 from model_tools.errors import ToolError
 
 PRECISIONS: Mapping[str, bool] = {
@@ -38,6 +39,11 @@ OPTIONS: Mapping[str, str] = {
     "hybrid": "yes: layers that lose too much stay in fp16 (default no)",
     "hybrid_cosine": "layers below this cosine stay in fp16 (default 0.98)",
     "accuracy_analysis": "yes: the error of each layer, in a text file beside the model",
+}
+_HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
+REMEDIES: Mapping[str, str] = {
+    "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where the chip has it",
+    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "quantized_algorithm": ("normal", "mmse", "kl_divergence", "gdq"),

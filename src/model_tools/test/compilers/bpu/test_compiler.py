@@ -42,7 +42,7 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     assert entry.tool == f"{tool}, version 1.2.3"
     assert entry.made is not None
     assert "every node int16" in entry.made
-    assert "over 64 rows of rollout.npz" in entry.made
+    assert "over 32 rows of rollout.npz" in entry.made
 
 
 def test_nothing_stays_behind_without_a_folder_for_it(
@@ -154,14 +154,28 @@ def test_workspace_that_is_there_is_replaced_only_by_force(
     folder = tmp_path / "work"
     with pytest.raises(UnfinishedError):
         compiled(workspace=folder)
-    (folder / "note").touch()
+    (folder / "policy/model_output").mkdir()
+    (folder / "policy/model_output/compiler.log").touch()
 
     with pytest.raises(ToolError, match=r"work: expected nothing there yet.*--force replaces it"):
         compiled(workspace=folder)
-    assert (folder / "note").exists()
+    assert (folder / "policy/model_output/compiler.log").exists()
     with pytest.raises(UnfinishedError):
         compiled(workspace=folder, force=True)
-    assert not (folder / "note").exists()
+    assert not (folder / "policy/model_output").exists()
+
+
+def test_workspace_with_a_file_of_the_user_is_not_replaced_even_by_force(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder)
+    (folder / "note").touch()
+
+    with pytest.raises(ToolError, match=r"expected nothing of anybody else's .*, found note;"):
+        compiled(workspace=folder, force=True)
+    assert (folder / "note").exists()
 
 
 def test_folder_of_another_kind_is_not_replaced_even_by_force(

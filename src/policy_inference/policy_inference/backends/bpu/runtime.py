@@ -13,8 +13,8 @@ from typing import Any
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.failures import MARCHES, meaning, words
-from policy_inference.backends.bpu.native_output import held_back
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
+from policy_inference.backends.native_output import held_back
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
@@ -80,7 +80,7 @@ class BpuRuntime(BackendBase):
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
         """Turn what the runtime raises and writes into one error."""
-        with held_back() as said:
+        with held_back("bpu") as said:
             try:
                 yield
             except BackendError:

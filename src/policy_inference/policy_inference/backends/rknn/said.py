@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from contextlib import contextmanager
+
+from policy_inference.backends.native_output import held_back
 
 LOGGER = "acuityLogger"
 _GREETING = "rknn-toolkit-lite2 version"
@@ -54,17 +52,12 @@ class Said(logging.Handler):
 
     @contextmanager
     def captured(self) -> Iterator[None]:
-        """Keep what is printed by the library, which knows of no logger; it is printed afterwards.
-
-        Of the whole process: to be used while a model is opened, not while a robot moves.
-        """
-        with tempfile.TemporaryFile() as file:
+        """Keep what is printed by the library, which knows of no logger."""
+        with held_back("rknn") as printed:
             try:
-                with _printed_into(file):
-                    yield
+                yield
             finally:
-                self.native = _read(file)
-                sys.stderr.write(self.native)
+                self.native = printed()[-_SIZE:]
 
     def speak_once(self) -> None:
         """Take away the handlers that a further `RKNNLite` added for the same stream."""
@@ -79,30 +72,3 @@ class Said(logging.Handler):
         """Listen no more."""
         self._log.removeHandler(self)
 
-
-@contextmanager
-def _printed_into(file: BinaryIO) -> Iterator[None]:
-    """Lead standard output and error into a file."""
-    kept = {fd: os.dup(fd) for fd in (1, 2)}
-    try:
-        _flush()
-        for fd in kept:
-            os.dup2(file.fileno(), fd)
-        yield
-    finally:
-        _flush()
-        for fd, copy in kept.items():
-            os.dup2(copy, fd)
-            os.close(copy)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(ValueError):  # closed
-            stream.flush()
-
-
-def _read(file: BinaryIO) -> str:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _SIZE))
-    return file.read().decode("utf-8", "replace")

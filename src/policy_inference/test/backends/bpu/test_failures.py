@@ -4,7 +4,6 @@
 
 import json
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
-from policy_inference.backends.bpu.native_output import held_back
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.errors import BackendError
 
@@ -230,29 +228,5 @@ def test_what_the_library_writes_while_opening_is_kept_in_the_log(
 
     assert "bpu: [BPU_PLAT]BPU Platform Version(1.3.6)!" in caplog.messages
     assert capfd.readouterr().err == ""
-    os.write(2, b"afterwards")
-    assert capfd.readouterr().err == "afterwards"
-
-
-def test_output_held_back_by_one_thread_is_not_taken_by_another(
-    capfd: pytest.CaptureFixture[str]
-) -> None:
-    entered, seen = threading.Event(), list[str]()
-
-    def hold() -> None:
-        with held_back() as said:
-            entered.set()
-            os.write(2, b"second")
-            seen.append(said())
-
-    other = threading.Thread(target=hold)
-    with held_back() as said:
-        other.start()
-        os.write(2, b"first")
-        assert not entered.wait(0.05)
-        seen.append(said())
-    other.join()
-
-    assert seen == ["first", "second"]
     os.write(2, b"afterwards")
     assert capfd.readouterr().err == "afterwards"

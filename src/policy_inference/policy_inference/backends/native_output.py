@@ -20,11 +20,14 @@ _log = logging.getLogger("policy_inference")
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], str]]:
+def held_back(name: str) -> Iterator[Callable[[], str]]:
     """Hold stdout and stderr of the process back; give what was written so far, log it at the end.
 
     What other threads write meanwhile is in it too; one thread at a time may do this, the others
-    wait.
+    wait. To be used while a model is opened, not while a robot moves.
+
+    Args:
+        name: Of the back end, which each line of the log begins with.
     """
     with _one_at_a_time, tempfile.TemporaryFile() as file:
         _flush()
@@ -39,7 +42,7 @@ def held_back() -> Iterator[Callable[[], str]]:
                 os.dup2(copy, fd)
                 os.close(copy)
         for line in said.splitlines():
-            _log.info("bpu: %s", line)
+            _log.info("%s: %s", name, line)
 
 
 def _text(file: IO[bytes]) -> str:
