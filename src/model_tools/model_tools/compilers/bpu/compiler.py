@@ -20,6 +20,7 @@ from model_tools.compilers.bpu.graph import Graph
 from model_tools.compilers.bpu.toolchain import MARCHES, PRECISIONS
 from model_tools.compilers.bpu.workspace import (
     BUILD_ALL,
+    BUILD_LOG,
     RECORD,
     Settings,
     container_command,
@@ -130,7 +131,7 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
     Raises:
         ToolError: It failed.
     """
-    log = folder / "build.log"
+    log = folder / BUILD_LOG
     _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
     with log.open("wb") as file:
         # A group of its own, which ends as a whole where this command is interrupted.
@@ -166,8 +167,9 @@ def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
 
 def _release(tool: str) -> str:
     """Return name and version of the tool, as it says them."""
-    said = subprocess.run([tool, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
-                          check=False)
+    with tempfile.TemporaryDirectory() as scratch:  # a vendor's tool may leave logs where it runs
+        said = subprocess.run([tool, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
+                              cwd=scratch, check=False)
     lines = said.stdout.decode("utf-8", "replace").strip().splitlines()
     text = lines[-1].strip() if said.returncode == 0 and lines else "version unknown"
     return text if text.startswith(tool) else f"{tool}, {text}"

@@ -21,7 +21,8 @@ from model_tools.compilers.bpu.toolchain import CONFIG, MARCHES, Toolchain
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import sha256_of
 
-RECORD, RESULTS, BUILD_ALL = "workspace.json", "bpu_output", "build_all.sh"
+RECORD, RESULTS = "workspace.json", "bpu_output"
+BUILD_ALL, BUILD_LOG = "build_all.sh", "build.log"
 _BUILD, _CALIBRATION, _WORKING = "build.sh", "calibration", "model_output"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -78,7 +79,8 @@ def write_workspace(folder: Path, graphs: Sequence[Graph], settings: Settings) -
 
 def owned(graphs: Sequence[Graph]) -> tuple[str, ...]:
     """Return patterns of what a workspace holds, with all that the vendor's compiler leaves."""
-    return RECORD, BUILD_ALL, *(f"{name}/**" for name in (RESULTS, *(g.name for g in graphs)))
+    folders = RESULTS, *(graph.name for graph in graphs)
+    return RECORD, BUILD_ALL, BUILD_LOG, *(f"{name}/**" for name in folders)
 
 
 def record(graphs: Sequence[Graph], settings: Settings) -> dict[str, Any]:
