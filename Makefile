@@ -3,25 +3,30 @@
 # What one does with a checkout. `make` alone lists it; every target sets up what it needs.
 SHELL := /bin/bash
 PYTHON ?= python3
+RKNN_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch lint test test-torch acceptance train demo bench clean
+.PHONY: help setup setup-torch setup-rknn lint test test-torch test-rknn acceptance train demo bench clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Environment in .venv, build in install/ (ROS_DISTRO=kilted, PYTHON=python3.12)
 	@$(PYTHON) -m tools.setup
 
 setup-torch: setup  ## PyTorch beside that, in .venv-torch
 	@$(PYTHON) -m tools.setup torch
+
+setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-rknn (RKNN_PYTHON=python3.12)
+	@$(RKNN_PYTHON) -m tools.setup.rknn
 
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
@@ -35,6 +40,9 @@ test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard")
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)
+
+test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
+	@$(IN_WORKSPACE) python -m pytest test/rknn $(PYTEST_ARGS)
 
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
@@ -50,4 +58,4 @@ bench: setup  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv .venv-torch build install log
+	rm -rf .venv .venv-torch .venv-rknn build install log

@@ -25,11 +25,12 @@ def main() -> int:
         return 1
     _keep_to_this_machine()
     # Only now: the modules below need ROS.
-    from bench import nodes, tick
+    from bench import child, nodes, tick
 
     described, figures = machine(), list[Figure]()
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("a tick without ROS", tick.measure),
+        ("a process of its own", child.measure),
         ("start", lambda: [nodes.start()]),
         ("round trip", lambda: [nodes.roundtrip()]),
         ("processor time and jitter", nodes.load),

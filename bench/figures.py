@@ -37,7 +37,9 @@ class Figure:
     ours: Sequence[Summary]
     baseline: Sequence[Summary]
     wanted: float | None = None
-    """Highest wanted value of the ratio; None where the figure is no ratio."""
+    """Highest wanted value; None where nothing is wanted, and the value is ours."""
+    added: bool = False
+    """Whether the value is ours less the baseline's; else it is the ratio of both."""
 
     @property
     def ratios(self) -> list[float]:
@@ -46,7 +48,9 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """What the figure's name promises: the median ratio, or the median of ours."""
+        """What the figure's name promises: the median ratio, difference, or value of ours."""
+        if self.added:
+            return median(a.value - b.value for a, b in zip(self.ours, self.baseline, strict=True))
         if self.wanted is not None:
             return median(self.ratios)
         return median(summary.value for summary in self.ours)

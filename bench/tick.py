@@ -5,14 +5,14 @@
 The baseline is ONNX Runtime alone, called on bound buffers with the options of our backend.
 """
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnxruntime
 
 from bench.figures import Figure, summarise
 from bench.processes import BUNDLE, BenchError
+from bench.timing import timed_us
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import load_bundle
@@ -20,7 +20,7 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.interfaces import Mode
 
-_BLOCKS, _HOT_CALLS, _PACED_CALLS = 10, 500, 50
+_BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _PACED_CALLS = 10, 40, 500, 50
 
 
 class WholeTick:
@@ -97,28 +97,15 @@ class BareCall:
         self._binding.bind_input(source.name, "cpu", 0, into.dtype, into.shape, into.ctypes.data)
         self._binding.bind_output(sink.name, "cpu", 0, out.dtype, out.shape, out.ctypes.data)
 
-    def __call__(self) -> None:
-        """Run the model once."""
-        self._session.run_with_iobinding(self._binding)
-
-
-def _timed_us(calls: int, period_s: float, call: Callable[[], None]) -> list[float]:
-    """Return how long each call took, at this period; 0: one right after the other."""
-    took_us = []
-    start_s = time.perf_counter()
-    for turn in range(calls):
-        if period_s:
-            time.sleep(max(0.0, start_s + turn * period_s - time.perf_counter()))
-        began_ns = time.perf_counter_ns()
-        call()
-        took_us.append((time.perf_counter_ns() - began_ns) * 1e-3)
-    return took_us
+        self.run = partial(self._session.run_with_iobinding, self._binding)
+        """Runs the model once."""
 
 
 def measure() -> list[Figure]:
     """Measure back to back and at 50 Hz, in blocks that alternate with the baseline's."""
     tick, bare = WholeTick(), BareCall()
     figures = [
+        _protocol(bare),
         _compare("tick_hot_ratio", 4.0, tick, bare, calls=_HOT_CALLS, period_s=0.0),
         _compare("tick_paced_ratio", 3.0, tick, bare, calls=_PACED_CALLS, period_s=0.02),
     ]
@@ -126,11 +113,23 @@ def measure() -> list[Figure]:
     return figures
 
 
+def _protocol(bare: BareCall) -> Figure:
+    """What the protocol adds to the runtime's call, in blocks that alternate with it."""
+    backend, _ = open_backend(load_bundle(BUNDLE), ["onnx"])
+    ours, baseline = [], []
+    for _ in range(_PROTOCOL_BLOCKS):
+        baseline.append(summarise(timed_us(_HOT_CALLS, 0.0, bare.run)))
+        ours.append(summarise(timed_us(_HOT_CALLS, 0.0, backend.run)))
+    backend.close()
+    return Figure(name="protocol_added_us", unit="us", ours=ours, baseline=baseline, wanted=2.0,
+                  added=True)
+
+
 def _compare(
     name: str, wanted: float, tick: WholeTick, bare: BareCall, *, calls: int, period_s: float
 ) -> Figure:
     ours, baseline = [], []
     for _ in range(_BLOCKS):
-        baseline.append(summarise(_timed_us(calls, period_s, bare)))
-        ours.append(summarise(_timed_us(calls, period_s, tick)))
+        baseline.append(summarise(timed_us(calls, period_s, bare.run)))
+        ours.append(summarise(timed_us(calls, period_s, tick)))
     return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=wanted)

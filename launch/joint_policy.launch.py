@@ -25,11 +25,14 @@ ARGUMENTS = [
         "backend", default_value="onnx",
         description="What runs the model; several in order of preference: tensorrt,onnx"),
     DeclareLaunchArgument(
+        "backend_options", default_value="",
+        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
+    DeclareLaunchArgument(
         "robot", default_value="none", choices=["sim", "none"],
         description="What to start beside the policy: a simulated Lite3, or nothing"),
     DeclareLaunchArgument(
         "params_file", default_value=str(CONFIG / "nodes" / "joint_policy.yaml"),
-        description="Parameters of the nodes; bundle, backend and use_sim_time of it do not count"),
+        description="Parameters of the nodes; those given as arguments here do not count"),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"),
     DeclareLaunchArgument(
@@ -67,6 +70,8 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[{
             "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
             "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
+            "backend_options": ParameterValue(
+                LaunchConfiguration("backend_options"), value_type=str),
             "use_sim_time": use_sim_time,
         }],
         output="screen",

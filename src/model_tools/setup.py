@@ -42,6 +42,11 @@ setup(
     ],
     entry_points={
         "console_scripts": ["model_tools = model_tools.cli:main"],
-        "model_tools.compilers": ["onnx = model_tools.compilers.onnx:OnnxCompiler"],
+        "model_tools.compilers": [
+            "bpu = model_tools.compilers.bpu.compiler:BpuCompiler",
+            "onnx = model_tools.compilers.onnx:OnnxCompiler",
+            "rknn = model_tools.compilers.rknn:RknnCompiler",
+            "tensorrt = model_tools.compilers.tensorrt:TensorRtCompiler",
+        ],
     },
 )

@@ -46,7 +46,11 @@ setup(
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
         ],
         "policy_inference.backends": [
+            "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
             "onnx = policy_inference.backends.onnx:OnnxBackend",
+            "rknn = policy_inference.backends.rknn.backend:RknnBackend",
+            "rknn_sim = policy_inference.backends.rknn_sim:RknnSimBackend",
+            "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",
         ],
     },
 )

@@ -22,7 +22,12 @@ ROSDEP_KEYS = {
     "rich": "python3-rich",
     "yaml": "python3-yaml",
 }
-WITHOUT_ROSDEP_KEY = {"imageio_ffmpeg": "imageio-ffmpeg"}
+WITHOUT_ROSDEP_KEY = {
+    "cuda": "cuda-python",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "rknn": "rknn-toolkit2",
+    "rknnlite": "rknn-toolkit-lite2",
+}
 
 
 def imported_packages(package: str) -> set[str]:

@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
 from model_tools.commands import compare, compile, complete, export, import_policy, inspect, run
+from model_tools.errors import UnfinishedError
 from policy_inference.errors import PolicyError
 
+UNFINISHED = 3
+"""Exit status beside 1 for errors and 2 for wrong arguments."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""
 _log = logging.getLogger("model_tools")
@@ -52,8 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 1 for errors and limits that do not hold, 130 after SIGINT and 143 after
-        SIGTERM.
+        The exit status: 1 for errors and limits that do not hold, 3 where the rest is for another
+        machine, 130 after SIGINT and 143 after SIGTERM.
 
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
@@ -71,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> int:
             if not isinstance(error, (PolicyError, OSError)):
                 raise
             _log.error("model_tools %s: %s", given.verb, _words(error))
-            return 1
+            return UNFINISHED if isinstance(error, UnfinishedError) else 1
 
 
 @contextmanager

@@ -7,3 +7,7 @@ from policy_inference.errors import PolicyError
 
 class ToolError(PolicyError):
     """Input that a tool cannot use: says where, expected, found and the remedy."""
+
+
+class UnfinishedError(ToolError):
+    """What can be done here is done, and the rest is for another machine: says what, and how."""

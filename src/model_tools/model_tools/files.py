@@ -15,8 +15,8 @@ from pathlib import Path, PurePath
 from model_tools.errors import ToolError
 from policy_inference.errors import BundleError, PolicyError
 
-BUNDLE_FILES = ("policy.yaml", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim", "*.engine", "*.plan",
-                "*.engine.json", "*.plan.json", "*.bin", "*.hbm", "reports/*")
+BUNDLE_FILES = ("policy.yaml", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim.zip", "*.layers.txt",
+                "*.engine", "*.plan", "*.engine.json", "*.plan.json", "*.bin", "*.hbm", "reports/*")
 """Patterns of what is in a bundle, and may be replaced with it."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -57,7 +57,8 @@ def new_folder(
         path: The folder to be.
         marker: File that a folder must hold to be one that may be replaced.
         force: Whether such a folder may be replaced.
-        owned: Patterns of the files that such a folder holds, from its top.
+        owned: Patterns of the files that such a folder holds, from its top; `name/**` stands for
+            all below a folder.
         kept: Folder whose files will be in the new one, too.
 
     Raises:
@@ -144,6 +145,9 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
 
 
 def _matches(name: PurePath, pattern: str) -> bool:
+    folder, below, _ = pattern.partition("/**")
+    if below:
+        return folder in map(str, name.parents)
     return len(name.parts) == len(PurePath(pattern).parts) and name.match(pattern)
 
 

@@ -16,7 +16,7 @@ import logging
 from contextlib import nullcontext
 from pathlib import Path
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_backend_options, add_topics
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _log = logging.getLogger("model_tools")
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundles", type=Path, nargs="+", help="folders of bundles")
     parser.add_argument("--backends", default="onnx",
                         help="back ends to open each bundle with, by comma (default onnx)")
+    add_backend_options(parser)
     parser.add_argument("--rows", type=Path, action="append", default=[],
                         help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a "
                              "rosbag2 recording; may be given several times")
@@ -51,8 +52,10 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.comparison.html import write_html
     from model_tools.comparison.record import record
     from model_tools.files import new_folder
+    from policy_inference.backends.registry import parse_options
 
-    artifacts = candidates(given.bundles, given.backends.split(","))
+    artifacts = candidates(given.bundles, given.backends.split(","),
+                           parse_options(given.backend_option))
     # Opened first: an output that cannot be written is found before the walks, not after.
     output = nullcontext() if given.output is None else new_folder(
         given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force)
@@ -70,4 +73,6 @@ def run(given: argparse.Namespace) -> int:
     if given.record:
         for file in record(found, force=given.force):
             _log.info("report kept as %s", file)
+    for line in report.remedies(found):
+        _log.info("%s", line)
     return 0 if all(found) else 1

@@ -7,6 +7,9 @@ r"""Compile a bundle's reference model for a back end and a precision.
 
 The new bundle has the compiled model in the place of that back end's former one, and everything
 else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
+
+Exit status 3 says that a vendor's compiler is not on this machine: its work was prepared in the
+folder of `--option workspace=FOLDER`, and no bundle was made. The message says how to go on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_topics, pair
 
 _log = logging.getLogger("model_tools")
 
@@ -30,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
                              "rosbag2 recording; not used for precisions without calibration")
     add_topics(parser)
+    parser.add_argument("--option", type=pair, action="append", default=[], metavar="NAME=VALUE",
+                        help="option of the compiler; may be given several times")
     parser.add_argument("--count", type=int, default=512, dest="rows",
                         help="samples to take, evenly spaced (default 512), at most half of all: "
                              "compare judges the others")
@@ -43,7 +48,7 @@ def run(given: argparse.Namespace) -> int:
 
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
     bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names},
-                                    topics=dict(given.topic)))
+                                    topics=dict(given.topic), options=dict(given.option)))
     for backend, artifact in bundle.contract.model.artifacts.items():
         if artifact.precision == given.precision:
             _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made, artifact.tool)

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.commands.topics import add_topics
+from model_tools.commands.arguments import add_topics
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:

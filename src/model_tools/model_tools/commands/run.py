@@ -23,6 +23,7 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
+from model_tools.commands.arguments import add_backend_options
 from model_tools.errors import ToolError
 
 _log = logging.getLogger("model_tools")
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="makes the environment; from the current folder or installed")
     parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
     parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")
+    add_backend_options(parser)
     parser.add_argument("--reference", type=Path, metavar="BUNDLE",
                         help="bundle whose ONNX is the baseline (default: the bundle itself)")
     parser.add_argument("--seed", type=int, help="of the first episode")
@@ -50,10 +52,12 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.files import new_file
     from model_tools.local_loop.judged import artifacts, run_and_judge
     from model_tools.local_loop.table import show
+    from policy_inference.backends.registry import parse_options
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
-    model, reference = artifacts(given.bundle, given.backend, given.reference)
+    model, reference = artifacts(given.bundle, given.backend,
+                                 parse_options(given.backend_option), given.reference)
     console = Console(stderr=True)
     steps = track(range(given.steps), given.env, console=console, transient=True,
                   disable=not console.is_terminal)

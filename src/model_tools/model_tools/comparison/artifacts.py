@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.comparison.same_function import check_same_function
 from model_tools.errors import ToolError
-from policy_inference.backends.registry import open_backend
+from policy_inference.backends.registry import Options, artifact_for, open_backend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.interfaces import Backend
@@ -26,13 +26,16 @@ class Candidate:
         label: What it is called in tables: its precision, or more where that is not enough.
         bundle: Its bundle.
         backend: The back end that runs it.
-        entry: What the contract says of it.
+        options: Of the back end.
+        entry: What the contract says of it; for a back end that builds from another's artifact,
+            of that one, with the precision of what is built.
         size_bytes: Of its file.
     """
 
     label: str
     bundle: Bundle
     backend: str
+    options: Mapping[str, str]
     entry: Artifact
     size_bytes: int
 
@@ -43,22 +46,29 @@ class Candidate:
         Raises:
             BackendError: It does not open.
         """
-        backend, _ = open_backend(self.bundle, [self.backend])
+        backend, _ = open_backend(self.bundle, [self.backend], {self.backend: self.options})
         try:
             yield backend
         finally:
             backend.close()
 
 
-def candidates(folders: Sequence[Path], backends: Sequence[str]) -> list[Candidate]:
+def candidates(
+    folders: Sequence[Path], backends: Sequence[str], options: Options
+) -> list[Candidate]:
     """Return each bundle's artifacts for these back ends; the first is the reference.
+
+    Args:
+        folders: Of the bundles.
+        backends: Names of back ends.
+        options: Values of their options, by back end.
 
     Raises:
         BundleError, BackendError: A bundle cannot be loaded or lacks an artifact.
         ToolError: There are fewer than two, they are not the same function, or two are the same
             file on the same back end.
     """
-    found = [candidate(load_bundle(folder), backend)
+    found = [candidate(load_bundle(folder), backend, options)
              for folder in folders for backend in backends]  # fmt: skip
     if len(found) < 2:
         raise ToolError("expected two or more artifacts to compare, found one; name a second "
@@ -71,14 +81,15 @@ def candidates(folders: Sequence[Path], backends: Sequence[str]) -> list[Candida
     return [dataclasses.replace(one, label=f"{one.bundle.path} {one.backend}") for one in found]
 
 
-def candidate(bundle: Bundle, backend: str) -> Candidate:
+def candidate(bundle: Bundle, backend: str, options: Options) -> Candidate:
     """Return a bundle's artifact for a back end.
 
     Raises:
         BundleError, BackendError: It has none, or not the file that the contract means.
     """
-    entry, file = bundle.artifact(backend)
-    return Candidate(label=entry.precision, bundle=bundle, backend=backend, entry=entry,
+    entry, file = artifact_for(bundle, backend)
+    return Candidate(label=entry.precision, bundle=bundle, backend=backend,
+                     options=options.get(backend, {}), entry=entry,
                      size_bytes=file.stat().st_size)  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def _on_rows(
                              expected[name], one.judged)
         for name in (action, *others)
     )  # fmt: skip
-    limits = open_loop_limits(contract, candidate.backend)
+    limits = open_loop_limits(contract, candidate.backend, candidate.entry.precision)
     checks = open_loop.judge(differences[0], one.rows.source, limits)
     return OnRows(source=one.rows.source, count=len(one.judged), left_out=one.left_out,
                   differences=differences, checks=checks)

@@ -15,7 +15,10 @@ from policy_inference.bundle.expected import ClosedLoopLimits, Limits
 
 _INT8 = Limits(rmse=0.1, cosine_min=0.9)
 # Measured with a 45-512-256-128-12 walking policy; float32 differs by the order of summation only.
-DEFAULTS = {"fp32": Limits(mae=1e-5), "fp16": Limits(mae=1e-3), "int8": _INT8, "w8a8": _INT8}
+DEFAULTS = {
+    "fp32": Limits(mae=1e-5), "fp16": Limits(mae=1e-3), "int8": _INT8, "w8a8": _INT8,
+    "w16a16i_dfp": Limits(mae=1e-3), "w8a16": _INT8, "w4a16": _INT8,
+}  # fmt: skip
 CLOSED_LOOP = ClosedLoopLimits(velocity_error=0.03, max_tilt_rad=radians(10.0),
                                torque_limit_share=0.02, standing_action_change=0.06)  # fmt: skip
 T = TypeVar("T", Limits, ClosedLoopLimits)
@@ -44,14 +47,13 @@ class Check:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
-def open_loop_limits(contract: JointContract, backend: str) -> Limits:
-    """Return the limits on outputs: those of the artifact's precision, where not stated otherwise.
+def open_loop_limits(contract: JointContract, backend: str, precision: str) -> Limits:
+    """Return the limits on outputs: those of the precision, where the bundle states no others.
 
     Raises:
-        ToolError: The bundle states none, and nothing is known of the artifact's precision.
+        ToolError: The bundle states none, and nothing is known of the precision.
     """
     stated = contract.limits.get(backend, Limits())
-    precision = contract.model.artifacts[backend].precision
     limits = _merged(DEFAULTS.get(precision, Limits()), stated)
     if limits == Limits(closed_loop=limits.closed_loop):
         raise ToolError(f"{contract.name}: expected limits.{backend} for the precision "

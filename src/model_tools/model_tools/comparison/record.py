@@ -12,6 +12,7 @@ from model_tools.bundle_reports import FOLDER, keep_report
 from model_tools.comparison.compare import Compared
 from model_tools.comparison.html import write_html
 from model_tools.comparison.report import write_json
+from model_tools.errors import ToolError
 from model_tools.files import new_file
 
 
@@ -22,10 +23,15 @@ def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
         The files with the figures.
 
     Raises:
-        ToolError: There is a report about one of the models already, and `force` is not given.
+        ToolError: There is a report about one of the models already, and `force` is not given; or
+            a back end built its model from another's artifact.
         OSError: A file cannot be written.
     """
     kept = []
+    for one in (compared.candidate for compared in found[1:]):
+        if one.backend not in one.bundle.contract.model.artifacts:
+            raise ToolError(f"{one.bundle.path}: expected an artifact for {one.backend}, with "
+                            "which the report is kept, found none; compile it first")
     for compared in found[1:]:
         bundle, backend = compared.candidate.bundle.path, compared.candidate.backend
         name = f"comparison_{backend}"

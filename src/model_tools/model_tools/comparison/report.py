@@ -15,6 +15,7 @@ from rich.table import Table
 from model_tools.comparison.compare import Compared, OnRows
 from model_tools.comparison.limits import Check
 from model_tools.comparison.open_loop import Difference
+from model_tools.compilers.registry import remedy
 from model_tools.plain_json import plain
 
 DIGITS = 6
@@ -46,6 +47,13 @@ def failures(found: Sequence[Compared]) -> list[str]:
         f"found {check.value:.3g} ({check.where})"
         for compared in found for check in compared.checks if not check
     ]  # fmt: skip
+
+
+def remedies(found: Sequence[Compared]) -> list[str]:
+    """Return a line for each artifact that does not hold a limit, where its compiler has advice."""
+    artifacts = [one.candidate for one in found if not one]
+    return [f"{one.label}: {advice}" for one in artifacts
+            if (advice := remedy(one.backend, one.entry.precision))]
 
 
 def bound(check: Check) -> str:

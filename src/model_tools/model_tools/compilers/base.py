@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,8 @@ class Order:
         target: One of the compiler's; None where it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
+        options: Values by name, among those of the compiler.
+        force: Whether folders that options name may be replaced.
     """
 
     model: Path
@@ -33,14 +35,30 @@ class Order:
     precision: str
     target: str | None
     samples: Mapping[str, Tensor] | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What the contract says of a compiled file: tool with version, and how it was made."""
+    """What the contract says of a compiled file.
+
+    Attributes:
+        tool: Name and version.
+        how: In a sentence.
+        file: What was written, where it is not the order's output: in the same folder, with
+            another suffix.
+        beside: Files of other back ends that were made with it, in the same folder.
+    """
 
     tool: str
     how: str
+    file: Path | None = None
+    beside: Mapping[str, Path] = field(default_factory=dict)
+
+
+MORE_SAMPLES = "calibrate with more and livelier --samples"
+"""What helps most where int8 does not hold its limits."""
 
 
 class Compiler(Protocol):
@@ -51,17 +69,23 @@ class Compiler(Protocol):
         suffix: Of the file that it makes, `.onnx`.
         precisions: Those that it offers, and whether they are calibrated with samples.
         targets: Chips or GPUs to choose from; empty where the file runs on any.
+        former_precisions: Optional: today's name of a precision by others that people look for.
+        options: What can be set, and what it means.
+        also_for: Optional: other back ends that run what is made beside it.
+        remedies: Optional: what helps where a precision does not hold its limits.
     """
 
     backend: str
     suffix: str
     precisions: Mapping[str, bool]
     targets: tuple[str, ...]
+    options: Mapping[str, str]
 
     def compile(self, order: Order) -> Made:
         """Write `order.output`, and prove as far as this machine can that it opens.
 
         Raises:
+            UnfinishedError: The rest is for another machine.
             ToolError: Package missing, or a model that it cannot compile.
             PolicyError: What was made does not open, or has other tensors.
         """

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from model_tools.compilers.base import Compiler, Made, Order
 from model_tools.compilers.registry import find_compiler
@@ -34,6 +32,7 @@ class Request:
         compiler: Name of a registered compiler.
         bundle: Folder of the bundle with the reference model.
         precision, target: Among those of the compiler.
+        options: Values by name, among those of the compiler.
         samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; not used for a
             precision that needs none.
         topics: Topics of a recording by input, where they have other names.
@@ -51,6 +50,7 @@ class Request:
     output: Path
     force: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def compile_bundle(request: Request) -> Bundle:
@@ -75,9 +75,10 @@ def compile_bundle(request: Request) -> Bundle:
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
             inputs=contract.tensor_specs(tensors.inputs), samples=samples,
-            outputs=contract.tensor_specs(tensors.outputs),
+            outputs=contract.tensor_specs(tensors.outputs), options=request.options,
+            force=request.force,
         )  # fmt: skip
-        _enter(made, compiler.backend, _artifact(order, compiler.compile(order), rows))
+        _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), rows))
         load_bundle(made)
     return load_bundle(request.output)
 
@@ -85,12 +86,18 @@ def compile_bundle(request: Request) -> Bundle:
 def _check(request: Request, compiler: Compiler) -> None:
     """Raise unless the compiler offers what is asked for, with samples where it calibrates."""
     if request.precision not in compiler.precisions:
+        now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(f"{request.compiler}: expected a precision among "
-                        f"{', '.join(compiler.precisions)}, found {request.precision!r}")
+                        f"{', '.join(compiler.precisions)}, found {request.precision!r}"
+                        + (f", which is called {now} now" if now else ""))
     if request.target not in (compiler.targets or (None,)):
         offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
         raise ToolError(f"{request.compiler}: expected a target among those it has ({offered}), "
                         f"found {request.target or 'none'}")
+    unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
+    if unknown:
+        raise ToolError(f"{request.compiler}: expected options among "
+                        f"{', '.join(compiler.options) or 'none'}, found {unknown}")
     if compiler.precisions[request.precision] and request.samples is None:
         raise ToolError(f"{request.compiler}: {request.precision}: expected rows to calibrate with "
                         "(--samples), found none")
@@ -119,55 +126,53 @@ def _reference(bundle: Bundle) -> Path:
     return file
 
 
-def _artifact(order: Order, made: Made, samples: Path | None) -> Artifact:
-    entry, how = file_entry(order.output, order.output.parent), made.how
-    calibration = None
+def _artifacts(
+    backend: str, order: Order, made: Made, samples: Path | None
+) -> dict[str, Artifact]:
+    """Return what the contract says of each file, by back end."""
+    how, calibration, found = made.how, None, dict[str, Artifact]()
     if samples is not None and order.samples is not None:
         how += f" of {samples.name}"
         calibration = Calibration(source=samples.name, sha256=hash_of(samples),
                                   rows=len(next(iter(order.samples.values()))))
-    return Artifact(file=entry.file, sha256=entry.sha256, precision=order.precision,
-                    target=order.target, tool=made.tool, made=how, calibration=calibration)
+    for name, file in {backend: made.file or order.output, **made.beside}.items():
+        entry = file_entry(file, order.output.parent)
+        found[name] = Artifact(
+            file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
+            tool=made.tool, made=how, calibration=calibration,
+        )  # fmt: skip
+    return found
 
 
-def _enter(folder: Path, backend: str, artifact: Artifact) -> None:
-    """Write the artifact into the contract; what was said of the one before it goes.
+def _enter(folder: Path, made: Mapping[str, Artifact]) -> None:
+    """Write the artifacts into the contract; what was said of those before them goes.
 
     Closed-loop limits stay: they say how the robot has to walk, whatever runs it.
     """
-    bundle = load_bundle(folder)
-    contract, file = bundle.contract, folder / CONTRACT_FILE
-    artifacts = {**contract.model.artifacts, backend: artifact}
+    contract, file = load_bundle(folder).contract, folder / CONTRACT_FILE
+    artifacts = {**contract.model.artifacts, **made}
+    reports = {name: entry for name, entry in contract.reports.items() if name not in made}
     text = file.read_text("utf-8")
-    text = _set(text, "model.artifacts", artifacts)
-    text = _set(text, "limits", _limits_of_walking(contract, backend))
-    reports = {k: v for k, v in contract.reports.items() if k != backend}
-    text = _set(text, "reports", reports)
+    for key, entries in (("model.artifacts", artifacts), ("reports", reports),
+                         ("limits", _limits_of_walking(contract, made))):
+        text = _set(text, key, entries)
     file.write_text(text, "utf-8")
     for before, now in ((contract.model.artifacts, artifacts), (contract.reports, reports)):
         for name in {e.file for e in before.values()} - {e.file for e in now.values()}:
             (folder / name).unlink(missing_ok=True)
 
 
-def _limits_of_walking(contract: JointContract, backend: str) -> dict[str, Limits]:
+def _limits_of_walking(contract: JointContract, made: Collection[str]) -> dict[str, Limits]:
     limits = dict(contract.limits)
-    former = limits.pop(backend, None)
-    if former is not None and former.closed_loop is not None:
-        limits[backend] = Limits(closed_loop=former.closed_loop)
+    for backend in made:
+        former = limits.pop(backend, None)
+        if former is not None and former.closed_loop is not None:
+            limits[backend] = Limits(closed_loop=former.closed_loop)
     return limits
 
 
 def _set(text: str, key: str, entries: Mapping[str, Artifact | Limits | File]) -> str:
-    if not entries:
-        return remove_section(text, key)
-    plain = {name: dataclasses.asdict(entry, dict_factory=_stated)
-             for name, entry in entries.items()}  # fmt: skip
     try:
-        return set_section(text, key, plain)
+        return set_section(text, key, dict(entries)) if entries else remove_section(text, key)
     except ValueError as error:
         raise ToolError(f"{CONTRACT_FILE}: {error}") from error
-
-
-def _stated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the entries without those that are absent."""
-    return {name: value for name, value in pairs if value is not None}

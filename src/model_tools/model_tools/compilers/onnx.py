@@ -15,7 +15,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from model_tools.compilers.base import Made, Order
+from model_tools.compilers.base import MORE_SAMPLES, Made, Order
 from model_tools.errors import ToolError
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.interfaces import Tensor
@@ -29,6 +29,8 @@ class OnnxCompiler:
     backend, suffix = "onnx", ".onnx"
     precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
     targets: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+    remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
 
     def compile(self, order: Order) -> Made:
         """Write `order.output` and open it.
@@ -39,7 +41,7 @@ class OnnxCompiler:
             BackendError: What was made does not open, or has other tensors.
         """
         try:
-            how = _write_fp16(order) if order.samples is None else quantise(
+            how = write_fp16(order.model, order.output) if order.samples is None else quantise(
                 order.model, order.output, order.samples)
         except OSError:
             raise
@@ -51,13 +53,17 @@ class OnnxCompiler:
         return Made(tool=f"onnxruntime {onnxruntime.__version__}", how=how)
 
 
-def quantise(model: Path, output: Path, samples: Mapping[str, Tensor]) -> str:
+def quantise(
+    model: Path, output: Path, samples: Mapping[str, Tensor], *, float_constants: bool = False
+) -> str:
     """Write an int8 model: Q/DQ, symmetric, weights per channel, ranges of activations min-max.
 
     Args:
         model: The reference model.
         output: The file to write.
         samples: Calibration rows by model input, [rows, *shape without the batch axis].
+        float_constants: Whether weights are stored in float32 before Q/DQ pairs of their own, and
+            biases stay in float32, instead of weights in int8 and biases in int32.
 
     Returns:
         How it was made, in one sentence.
@@ -72,7 +78,9 @@ def quantise(model: Path, output: Path, samples: Mapping[str, Tensor]) -> str:
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True,
+                           "AddQDQPairToWeight": float_constants,
+                           "QuantizeBias": not float_constants},
         )  # fmt: skip
     rows, left = len(next(iter(samples.values()))), _not_quantised(onnx.load(output))
     but = f" ({', '.join(left)} in float32)" if left else ""
@@ -83,11 +91,13 @@ def _not_quantised(model: onnx.ModelProto) -> list[str]:
     """Return the operators that still have weights in float32: those without a quantised form."""
     weights = {tensor.name for tensor in model.graph.initializer
                if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1}
-    return sorted({node.op_type for node in model.graph.node if weights & set(node.input)})
+    return sorted({node.op_type for node in model.graph.node
+                   if weights & set(node.input) and node.op_type != "QuantizeLinear"})
 
 
-def _write_fp16(order: Order) -> str:
-    onnx.save(convert_float_to_float16(onnx.load(order.model), keep_io_types=True), order.output)
+def write_fp16(model: Path, output: Path) -> str:
+    """Write a model with weights and activations in float16; return how it was made."""
+    onnx.save(convert_float_to_float16(onnx.load(model), keep_io_types=True), output)
     return "weights and activations float16, inputs and outputs float32"
 
 

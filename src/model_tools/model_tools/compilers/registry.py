@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 
 from model_tools.compilers.base import Compiler
@@ -34,3 +35,13 @@ def find_compiler(name: str) -> Compiler:
         raise ToolError(f"expected an installed compiler ({installed}), found {name!r}")
     compiler: Compiler = loaded(known[name], ToolError)()
     return compiler
+
+
+def remedy(backend: str, precision: str) -> str:
+    """Return what helps where an artifact does not hold its limits; empty where nobody knows."""
+    for name in available():
+        compiler = find_compiler(name)
+        if backend in (compiler.backend, *getattr(compiler, "also_for", ())):
+            remedies: Mapping[str, str] = getattr(compiler, "remedies", {})
+            return remedies.get(precision, "")
+    return ""

@@ -17,6 +17,7 @@ from model_tools.errors import ToolError
 from model_tools.local_loop.agreement import warn_of_unusual
 from model_tools.local_loop.environment import opened
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
+from policy_inference.backends.registry import Options
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.latency import Latency
 
@@ -49,15 +50,17 @@ class Judged:
         return all(self.checks)
 
 
-def artifacts(bundle: Path, backend: str, reference: Path | None) -> tuple[Candidate, Candidate]:
+def artifacts(
+    bundle: Path, backend: str, options: Options, reference: Path | None
+) -> tuple[Candidate, Candidate]:
     """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent).
 
     Raises:
         BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
         ToolError: The reference is not in fp32, or they are not the same function.
     """
-    model = candidate(load_bundle(bundle), backend)
-    baseline = candidate(load_bundle(reference or bundle), REFERENCE_BACKEND)
+    model = candidate(load_bundle(bundle), backend, options)
+    baseline = candidate(load_bundle(reference or bundle), REFERENCE_BACKEND, {})
     if baseline.entry.precision != REFERENCE_PRECISION:
         raise ToolError(f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
                         f"found {baseline.entry.precision}, which would be held against itself; "
@@ -77,7 +80,8 @@ def run_and_judge(
         BackendError: A runtime does not open, or failed.
     """
     contract = model.bundle.contract
-    limits, output = open_loop_limits(contract, model.backend), contract.action.output
+    limits = open_loop_limits(contract, model.backend, model.entry.precision)
+    output = contract.action.output
     with model.opened() as acting, reference.opened() as asked:
         with opened(environment, input_sizes(contract)) as env:
             rollout = roll_out(env, model.bundle, acting, asked, steps, seed)

@@ -44,7 +44,7 @@ def nan_knee(arrays: dict[str, Any]) -> None:
 
 
 def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
-    return compare(candidates(folders, ["onnx"]), rows, walk_s=None)
+    return compare(candidates(folders, ["onnx"], {}), rows, walk_s=None)
 
 
 def test_identical_models_compare_equal(reference: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_topic_needs_an_input_and_a_name(
     with pytest.raises(SystemExit, match="2"):
         cli.main(["compare", str(reference), "--topic", given])
 
-    assert f"expected INPUT=TOPIC, found {given!r}" in capsys.readouterr().err
+    assert f"expected NAME=VALUE, found {given!r}" in capsys.readouterr().err
 
 
 def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> 
 
 def test_a_single_artifact_is_refused(reference: Path) -> None:
     with pytest.raises(ToolError, match="two or more artifacts to compare, found one"):
-        candidates([reference], ["onnx"])
+        candidates([reference], ["onnx"], {})
 
 
 @pytest.mark.parametrize(("word", "other", "message"), [
@@ -174,11 +174,11 @@ def test_another_function_is_refused_however_the_same_one_is_written(
     assert word in text
     file.write_text(text.replace(word, other), "utf-8")
     if message is None:
-        assert len(candidates([reference, file.parent], ["onnx"])) == 2
+        assert len(candidates([reference, file.parent], ["onnx"], {})) == 2
         return
 
     with pytest.raises(ToolError, match=f"expected the same function as .*, found .*{message}"):
-        candidates([reference, file.parent], ["onnx"])
+        candidates([reference, file.parent], ["onnx"], {})
 
 
 def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> No
 
     same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")
     normalised(reference, 0.0)
-    assert candidates([reference, normalised(same, 0.0)], ["onnx"])
+    assert candidates([reference, normalised(same, 0.0)], ["onnx"], {})
     with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
-        candidates([reference, normalised(other, 0.5)], ["onnx"])
+        candidates([reference, normalised(other, 0.5)], ["onnx"], {})
 
 
 def test_rows_that_calibrated_an_artifact_are_not_judged(
@@ -230,7 +230,7 @@ def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> 
 
     for other in (reference, tmp_path / "copy"):
         with pytest.raises(ToolError, match="found the same file on the same back end"):
-            candidates([reference, other], ["onnx"])
+            candidates([reference, other], ["onnx"], {})
 
 
 def test_a_recorded_state_is_taken_only_where_rows_begin_anew(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_limit_of_the_bundle_replaces_its_own_of_the_precision_and_no_other(
 ) -> None:
     bundle = load_bundle(make_bundle(tmp_path / "a", limits=stated))
 
-    assert open_loop_limits(bundle.contract, "onnx") == expected_limits
+    assert open_loop_limits(bundle.contract, "onnx", "fp32") == expected_limits
 
 
 def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Any) -> None:
@@ -112,13 +112,11 @@ def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Any) -> None:
 
     assert closed_loop_limits(bundle.contract, "onnx") == dataclasses.replace(
         CLOSED_LOOP, max_tilt_rad=0.5)
-    assert open_loop_limits(bundle.contract, "onnx").mae == 1e-5
+    assert open_loop_limits(bundle.contract, "onnx", "fp32").mae == 1e-5
 
 
 def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Any) -> None:
     folder = make_bundle(tmp_path / "a")
-    file = folder / "policy.yaml"
-    file.write_text(file.read_text().replace("fp32", "fp8"))
 
     with pytest.raises(ToolError, match=r"expected limits\.onnx for the precision fp8"):
-        open_loop_limits(load_bundle(folder).contract, "onnx")
+        open_loop_limits(load_bundle(folder).contract, "onnx", "fp8")

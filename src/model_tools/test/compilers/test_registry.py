@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.compilers.onnx import OnnxCompiler
-from model_tools.compilers.registry import GROUP, available, find_compiler
+from model_tools.compilers.registry import GROUP, available, find_compiler, remedy
 from model_tools.errors import ToolError
 
 Install = Callable[..., None]
@@ -54,3 +54,14 @@ def test_a_package_that_does_not_load_is_named(install: Install) -> None:
 
     with pytest.raises(ToolError, match=r"vendor \(vendor_that_is_gone:Compiler\) does not load"):
         find_compiler("vendor")
+
+
+def test_what_helps_a_precision_that_fails_is_known_for_every_back_end_that_runs_it(
+    install: Install
+) -> None:
+    install("rockchip", rknn="model_tools.compilers.rknn:RknnCompiler")
+
+    for backend in ("rknn", "rknn_sim"):
+        assert "hybrid=yes" in remedy(backend, "w8a8")
+    assert "compile fp16" in remedy("onnx", "int8")
+    assert remedy("onnx", "fp32") == remedy("nobody", "int8") == ""

@@ -2,14 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every backend does alike: fixed arrays, the check of tensors, warm-up, one `close`."""
 
+from __future__ import annotations
+
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
+    from policy_inference.bundle.contract import Artifact
 
 
 class BackendBase(ABC):
@@ -22,37 +31,107 @@ class BackendBase(ABC):
 
     name: str
     holds_gil = False
-    """Whether the runtime keeps Python's lock while it runs."""
+    """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    builds_from: str | None = None
+    """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    built_precision: str | None = None
+    """Precision of what it builds, where that is not the precision of the artifact."""
+    options: Mapping[str, str] = {}
+    """What can be set, and what it means; values are texts, which `_open` reads."""
     warm_up_runs = 100
     """First runs of most runtimes are slow: they allocate, pick kernels, fill caches."""
 
     def __init__(
-        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-    ) -> None:
+        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
+        precision: str = "fp32", target: str | None = None,
+        options: Mapping[str, str] | None = None,
+        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
+    ) -> None:  # fmt: skip
         """Open the model and run it a few times on zeros.
 
         Args:
             file: Model file of this backend, hash already verified.
             inputs: Inputs that the contract states.
             outputs: Outputs that the contract states.
+            precision: Of the file, as the contract states it.
+            target: Chip or GPU that the file was compiled for.
+            options: Values by name, among `options` of the class.
+            place: Makes the array of a tensor, inputs first.
 
         Raises:
-            BackendError: Package, library or device is missing, the file does not load, or its
-                tensors are not those of the contract.
+            BackendError: Package, library or device is missing, the file does not load, its
+                tensors are not those of the contract, or an option is unknown.
         """
         self._closed = False
+        self._tensors = tuple(inputs), tuple(outputs)
+        self._precision, self._target, self._given = precision, target, dict(options or {})
         try:
+            self._check_options()
             found_inputs, found_outputs, self.details = self._open(file)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
-            self.inputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in inputs}
-            self.outputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in outputs}
+            self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
+            self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
         except BaseException:
             self.close()
             raise
+
+    def _check_options(self) -> None:
+        unknown = ", ".join(sorted(set(self._given) - set(self.options)))
+        if unknown:
+            known = f"options among {', '.join(self.options)}" if self.options else "no options"
+            raise BackendError(f"{self.name}: expected {known}, found {unknown}")
+
+    @classmethod
+    def interpreter(cls) -> str:
+        """Return the Python that has the runtime; another than this one means a child process.
+
+        Raises:
+            BackendError: It is not there.
+        """
+        return sys.executable
+
+    @classmethod
+    def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
+        """Return the class that opens a file on this machine: another one of several runtimes.
+
+        Args:
+            file: Model file, hash already verified.
+            options: As for opening.
+
+        Raises:
+            BackendError: The options leave no choice.
+        """
+        return cls
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return what the device tells about its load, with the unit in the key.
+
+        Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; what cannot be read is
+        left out. It takes below a millisecond, since a node's status asks for it.
+
+        Args:
+            machine: Where the drivers' files are.
+        """
+        return {}
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what speaks for and against this back end on this machine; opens no device.
+
+        Args:
+            machine: Where drivers, libraries and device files are.
+            artifact: The bundle's file for this back end, None without a bundle or without one.
+        """
+        return ()
+
+    def telemetry(self) -> Mapping[str, str]:
+        """Return what the device tells about its load now, with the unit in the key."""
+        return self.read_device(Machine())
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.

@@ -2,15 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
-from collections.abc import Sequence
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.child import ChildBackend
+from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 
 GROUP = "policy_inference.backends"
+Options = Mapping[str, Mapping[str, str]]
 
 
 def available() -> dict[str, EntryPoint]:
@@ -22,8 +29,32 @@ def available() -> dict[str, EntryPoint]:
     return registered(GROUP, "backend", BackendError)
 
 
-def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tuple[str, ...]]:
+def parse_options(texts: Iterable[str]) -> Options:
+    """Return the options `BACKEND.OPTION=VALUE` by backend, such as `rknn.core_mask=0_1`.
+
+    Raises:
+        BackendError: A text is no such thing.
+    """
+    options = dict[str, dict[str, str]]()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        backend, dot, option = name.partition(".")
+        if not (equals and dot and backend and option):
+            raise BackendError("backend options: expected BACKEND.OPTION=VALUE, such as "
+                               f"rknn.core_mask=0_1, found {text!r}")
+        options.setdefault(backend, {})[option] = value
+    return options
+
+
+def open_backend(
+    bundle: Bundle, names: Sequence[str], options: Options | None = None
+) -> tuple[BackendBase, tuple[str, ...]]:
     """Open the bundle's model with the first backend of the list that works.
+
+    Args:
+        bundle: Has the models.
+        names: Of the backends, the preferred one first.
+        options: Values of their options, by backend.
 
     Returns:
         The backend, and a line for each one before it in the list that says why it did not open.
@@ -32,16 +63,14 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
         BackendError: None of them opens; one line for each says why.
         BundleError: A model file is missing or is not the one the contract means.
     """
-    known, reasons = available(), list[str]()
-    unknown = ", ".join(repr(name) for name in names if name not in known)
-    if unknown or not names:
-        installed = ", ".join(known) or "none; build and source the workspace"
-        raise BackendError(f"expected names of installed backends ({installed}), "
-                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
-                           f"for {', '.join(bundle.contract.model.artifacts)}")
+    known, reasons, options = _known(bundle, names), list[str](), options or {}
+    strangers = ", ".join(sorted(set(options) - set(names)))
+    if strangers:
+        raise BackendError(f"expected options of {', '.join(names)}, which are to be opened, found "
+                           f"options of {strangers}")
     for name in names:
         try:
-            return _open(bundle, known[name]), tuple(reasons)
+            return _open(bundle, known[name], options.get(name, {})), tuple(reasons)
         except BackendError as error:
             if len(names) == 1:
                 raise
@@ -49,8 +78,42 @@ def open_backend(bundle: Bundle, names: Sequence[str]) -> tuple[BackendBase, tup
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
-def _open(bundle: Bundle, entry: EntryPoint) -> BackendBase:
-    _, file = bundle.artifact(entry.name)
-    model, contract = bundle.contract.model, bundle.contract
+def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
+    """Return what a back end opens of a bundle, verified: its own artifact, or what it builds from.
+
+    In the latter case the precision is that of what it builds.
+
+    Raises:
+        BackendError: The back end is not installed, or the bundle has nothing for it.
+        BundleError: The file is missing or is not the one the contract means.
+    """
+    cls: type[BackendBase] = loaded(_known(bundle, [name])[name], BackendError)
+    if name in bundle.contract.model.artifacts or not cls.builds_from:
+        return bundle.artifact(name)
+    artifact, file = bundle.artifact(cls.builds_from)
+    precision = cls.built_precision or artifact.precision
+    return dataclasses.replace(artifact, precision=precision), file
+
+
+def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
+    """Return the registered backends, among which all names must be."""
+    known = available()
+    unknown = ", ".join(repr(name) for name in names if name not in known)
+    if unknown or not names:
+        installed = ", ".join(known) or "none; build and source the workspace"
+        raise BackendError(f"expected names of installed backends ({installed}), "
+                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
+                           f"for {', '.join(bundle.contract.model.artifacts)}")
+    return known
+
+
+def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    return cls(file, contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs))
+    artifact, file = artifact_for(bundle, entry.name)
+    model, contract = bundle.contract.model, bundle.contract
+    inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
+    cls = cls.for_file(file, options)
+    apart = cls.holds_gil or cls.interpreter() != sys.executable
+    opened = partial(ChildBackend, cls) if apart else cls
+    return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
+                  options=options)  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from policy_inference.errors import BackendError
 
 MAGIC = b"RKNN"
+_FAMILIES = {"rk3588s": "rk3588", "rk3588s2": "rk3588", "rk3566": "rk3568"}
 _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
 
 
@@ -70,6 +71,11 @@ def read_rknn(path: Path) -> RknnFile:
         raise BackendError(f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
                            f"another, of format version {version}; convert the model again with a "
                            "newer toolkit") from error
+
+
+def chip(name: str) -> str:
+    """Return the name of the chip whose models this one runs: rk3588 for rk3588s."""
+    return _FAMILIES.get(name, name)
 
 
 def _read(file: BinaryIO, size: int) -> tuple[int, bytes]:

@@ -29,7 +29,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from policy_inference.backends.registry import open_backend
+from policy_inference.backends.registry import open_backend, parse_options
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
@@ -39,6 +39,7 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.outputs import OUTPUTS, Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
@@ -54,6 +55,8 @@ PARAMETERS = (
          doc="Folder of the policy bundle, or the name of one that is installed"),
     Spec(name="backend", type=str, default="onnx",
          doc="Backend, or several in order of preference, comma-separated"),
+    Spec(name="backend_options", type=str, default="",
+         doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes"),
     Spec(name="output", type=str, default="joint_command", choices=tuple(OUTPUTS),
          doc="Kind of message that is published"),
     Spec(name="trigger", type=str, default=TIMER,
@@ -92,8 +95,9 @@ class JointPolicyNode(LifecycleBase):
         bundle = load_bundle(_bundle_folder(values["bundle"]))
         limits = limits_in_force(bundle.contract, Tightening(
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
-        names = [name.strip() for name in values["backend"].split(",")]
-        backend, skipped = open_backend(bundle, names)
+        options = parse_options(_listed(values["backend_options"]))
+        with forwarded_to(self.get_logger()):
+            backend, skipped = open_backend(bundle, _listed(values["backend"]), options)
         self._closers.callback(backend.close)
         for line in skipped:
             self.get_logger().warning(line)
@@ -262,6 +266,11 @@ class JointPolicyNode(LifecycleBase):
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
         self._closers.close()
+
+
+def _listed(text: str) -> list[str]:
+    """Return the entries of a comma-separated text."""
+    return [entry for part in text.split(",") if (entry := part.strip())]
 
 
 def _bundle_folder(text: str) -> Path:

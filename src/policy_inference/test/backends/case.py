@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import pytest
 
 import policy_inference
 from policy_inference.backends.base import BackendBase
@@ -30,8 +31,8 @@ Array = npt.NDArray[Any]
 class BackendCase:
     """What the suite must know of a backend."""
 
-    load: Callable[[], type[BackendBase]]
-    """Return the class under test."""
+    load: Callable[[], Callable[..., BackendBase]]
+    """Return what opens a file: the class under test."""
     package: str
     """Python module of the runtime, which may be absent on a robot."""
     compile: Callable[[Path], Path] = lambda onnx: onnx
@@ -40,6 +41,12 @@ class BackendCase:
     """Types of inputs that the runtime takes."""
     dynamic_batch: bool = True
     """Whether the runtime's files may leave the batch axis open."""
+    in_child: bool = False
+    """Whether the runtime runs in another process, which tests cannot reach into."""
+    prepare: Callable[[pytest.MonkeyPatch], object] = lambda monkeypatch: None
+    """Put a double in the place of a runtime that is not here."""
+    doubles: Path | None = None
+    """Folder of a double of the vendor's modules, for the path of this process and of children."""
     tolerance: float = 0.0
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
 

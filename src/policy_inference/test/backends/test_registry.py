@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.backends.registry import GROUP, available, open_backend
+from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
@@ -53,6 +53,13 @@ class VendorBackend(BackendBase):
     def _bind(self): ...
     def _run(self): ...
     def _close(self): ...
+"""
+BUILDER = """
+from policy_inference.backends.onnx import OnnxBackend
+
+class Builder(OnnxBackend):
+    name = "builder"
+    builds_from, built_precision = "onnx", "fp16"
 """
 
 Install = Callable[..., None]
@@ -160,15 +167,15 @@ def test_single_backend_that_does_not_open_raises_its_own_error(bundle: Bundle) 
 
 @pytest.mark.usefixtures("vendor")
 def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: Install) -> None:
-    install("rknn-backend", rknn="vendor_backend:VendorBackend")
+    install("npu-backend", npu="vendor_backend:VendorBackend")
 
     with pytest.raises(BackendError) as caught:
-        open_backend(bundle, ["vendor", "rknn"])
+        open_backend(bundle, ["vendor", "npu"])
 
     assert str(caught.value).splitlines() == [
         "no backend of the list opens:",
         "vendor: vendor: no device; connect one",
-        f"rknn: {bundle.path / 'policy.yaml'}: no artifact for the backend 'rknn'; "
+        f"npu: {bundle.path / 'policy.yaml'}: no artifact for the backend 'npu'; "
         "this bundle has onnx, vendor, broken, gone",
     ]
 
@@ -193,14 +200,14 @@ def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, v
 def test_two_packages_with_the_same_name_are_an_error_that_names_both(
     bundle: Bundle, install: Install
 ) -> None:
-    install("one-backend", rknn="one:Backend")
-    install("other-backend", rknn="other:Backend")
+    install("one-backend", npu="one:Backend")
+    install("other-backend", npu="other:Backend")
 
     with pytest.raises(BackendError) as caught:
         open_backend(bundle, ["onnx"])
 
     message = str(caught.value)
-    assert message.startswith("backend 'rknn' is registered twice, by ")
+    assert message.startswith("backend 'npu' is registered twice, by ")
     assert "one-backend (one:Backend)" in message
     assert "other-backend (other:Backend)" in message
 
@@ -216,3 +223,29 @@ def test_package_that_is_found_twice_is_no_conflict(install: Install) -> None:
     install("policy-inference-copy", onnx=ONNX)
 
     assert available()["onnx"].value == ONNX
+
+
+@pytest.fixture
+def builder(install: Install, tmp_path: Path) -> None:
+    install("builder", builder="its_builder:Builder")
+    (tmp_path / "site" / "its_builder.py").write_text(BUILDER, "utf-8")
+
+
+@pytest.mark.usefixtures("builder")
+def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(bundle: Bundle) -> None:
+    artifact, file = artifact_for(bundle, "builder")
+
+    assert (artifact.file, artifact.precision) == ("policy.onnx", "fp16")
+    assert file == bundle.artifact("onnx")[1]
+    backend, _ = open_backend(bundle, ["builder"])
+    backend.close()
+
+
+def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"expected options of onnx, .* found options of rknn"):
+        open_backend(bundle, ["onnx"], {"rknn": {"core_mask": "0"}})
+
+
+def test_options_of_a_back_end_that_has_none_are_an_error(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match="onnx: expected no options, found cores"):
+        open_backend(bundle, ["onnx"], {"onnx": {"cores": "2"}})

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be meant is refused by configure with one clear line each; nothing is left of it."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
+
+from policy_inference.nodes.forwarding import forwarded_to
 
 from .bundles import MISSING, write_bundle
 from .harness import Stage, entities
@@ -23,6 +26,10 @@ BAD_INPUT: Mapping[str, tuple[Mapping[str, object], Mapping[str, object], str]] 
                                                       "precision": "int8"}}},
                     "no artifact for the backend 'onnx'; this bundle has rknn"),
     "backend": ({"backend": "magic"}, {}, "expected names of installed backends"),
+    "option": ({"backend_options": "onnx.cores=2"}, {}, "expected no options, found cores"),
+    "option of another": ({"backend_options": "rknn.core_mask=0"}, {},
+                          "expected options of onnx, which are to be opened, found options of rk"),
+    "options": ({"backend_options": "core_mask=0"}, {}, "expected BACKEND.OPTION=VALUE"),
     "output": ({"output": "position_array"}, {}, "cannot express safety.on_fault: damp"),
     "trigger": ({"trigger": "scan"}, {}, "parameter trigger: expected timer or an input of the "
                 "contract (joint_states, imu/data, cmd_vel), found 'scan'"),
@@ -56,3 +63,16 @@ def test_everything_that_is_wrong_is_said_at_once(stage: Stage, tmp_path: Path) 
 def test_missing_bundle_parameter_is_named(stage: Stage) -> None:
     assert stage.node().trigger_configure() is FAILURE
     stage.robot.hears("parameter bundle: expected a value, found none")
+
+
+def test_what_the_package_itself_logs_comes_out_in_the_log_of_a_node(stage: Stage) -> None:
+    log = logging.getLogger("policy_inference")
+    with forwarded_to(stage.node().get_logger()):
+        log.info("building: 40 %")
+        log.warning("no graph")
+    log.warning("after configure")
+
+    said = stage.robot.hears("no graph").splitlines()
+    assert ["[INFO]" in line for line in said if "building: 40 %" in line] == [True]
+    assert ["[WARN]" in line for line in said if "no graph" in line] == [True]
+    assert "after configure" not in stage.robot.log

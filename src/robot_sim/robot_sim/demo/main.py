@@ -52,6 +52,7 @@ def _demonstrate(given: argparse.Namespace) -> int:
     _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend,
               os.environ["ROS_DOMAIN_ID"])  # fmt: skip
     trace, reported = perform(given.output, bundle=given.bundle, backend=given.backend,
+                              backend_options=given.backend_options,
                               seconds=given.seconds, lockstep=given.lockstep)  # fmt: skip
     metrics = measured(trace, reported)
     summary = json.dumps(summarise(metrics, reported), indent=2)
@@ -71,6 +72,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--bundle", default="lite3_walk", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
+    add("--backend-options", default="", metavar="LIST",
+        help="options of backends: rknn_sim.target=rk3576,tensorrt.build=yes")  # fmt: skip
     add("--seconds", type=_positive, default=PLAN_S,
         help="how long to walk (default: %(default)g)")  # fmt: skip
     add("--output", type=Path, default=Path("out/demo"), help="folder for results")

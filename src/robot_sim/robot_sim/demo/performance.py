@@ -36,14 +36,15 @@ PLAN_S = sum(step.duration_s for step in PLAN)
 _LIE_DOWN_S = 2.0
 
 
-def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep: bool
-            ) -> tuple[Trace, Reported]:  # fmt: skip
+def perform(output: Path, *, bundle: str, backend: str, backend_options: str, seconds: float,
+            lockstep: bool) -> tuple[Trace, Reported]:  # fmt: skip
     """Let a robot stand up, walk the plan, stop and lie down.
 
     Args:
         output: Folder for the trace and the processes' logs.
         bundle: Folder of the policy bundle, or the name of one that is installed.
         backend: Backend, or several in order of preference, comma-separated.
+        backend_options: Options of backends, comma-separated.
         seconds: How long the plan shall take; its steps are scaled to that.
         lockstep: Whether simulated time waits for each command, else it is real time.
 
@@ -61,7 +62,8 @@ def perform(output: Path, *, bundle: str, backend: str, seconds: float, lockstep
             output / "sim_node.log",
         )
         nodes.start("joint_policy_node",
-                    {"bundle": bundle, "backend": backend, "use_sim_time": lockstep},
+                    {"bundle": bundle, "backend": backend, "backend_options": backend_options,
+                     "use_sim_time": lockstep},
                     output / "joint_policy_node.log")  # fmt: skip
         with Operator(use_sim_time=lockstep, watch=nodes.check) as operator:
             reported = _operate(operator, seconds / PLAN_S)

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a runtime in a process of its own costs, against the least that two processes can do.
+
+Both sides copy 12 of 45 values in the other process; the baseline does so on the same kind of
+memory and pipes, one byte each way, without looking at anything. `python -m bench.child` with three
+file descriptors is its other process.
+"""
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.figures import Figure, summarise
+from bench.processes import BUNDLE, ROOT
+from bench.timing import timed_us
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.child import ChildBackend
+from policy_inference.interfaces import F32, TensorSpec
+
+_BLOCKS, _CALLS = 10, 2000
+_OBS, _ACTIONS = TensorSpec(name="obs", shape=(1, 45)), TensorSpec(name="action", shape=(1, 12))
+_INPUTS, _OUTPUTS = 45, 12
+
+
+class Copies(BackendBase):
+    """Gives the first values of its input; a child opens it by name."""
+
+    name = "copies"
+    warm_up_runs = 1
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        return [_OBS], [_ACTIONS], {}
+
+    def _bind(self) -> None:
+        self._from, self._to = self.inputs["obs"][:, :_OUTPUTS], self.outputs["action"]
+
+    def _run(self) -> None:
+        np.copyto(self._to, self._from)
+
+    def _close(self) -> None:
+        """Nothing was taken."""
+
+
+class PingPong:
+    """Two processes, a block of memory, a pipe each way."""
+
+    def __init__(self) -> None:
+        """Start the other process."""
+        self._memory = os.memfd_create("bench")
+        os.ftruncate(self._memory, mmap.PAGESIZE)
+        theirs, self._write = os.pipe()
+        self._read, back = os.pipe()
+        fds = [self._memory, theirs, back]
+        self._other = subprocess.Popen([sys.executable, "-m", __name__, *map(str, fds)],
+                                       pass_fds=fds, cwd=ROOT)
+        os.close(theirs)
+        os.close(back)
+
+    def __call__(self) -> None:
+        """Send a byte, and wait for one."""
+        os.write(self._write, b"o")
+        os.read(self._read, 1)
+
+    @property
+    def process(self) -> int:
+        """Id of the other process."""
+        return self._other.pid
+
+    def close(self) -> None:
+        """End the other process."""
+        for fd in (self._write, self._read, self._memory):
+            os.close(fd)
+        self._other.wait()
+
+
+def _answer(memory: int, read: int, write: int) -> None:
+    """Copy and send a byte for each one that comes."""
+    values: F32 = np.frombuffer(mmap.mmap(memory, mmap.PAGESIZE), np.float32)
+    source, sink = values[:_OUTPUTS], values[_INPUTS : _INPUTS + _OUTPUTS]
+    while os.read(read, 1):
+        np.copyto(sink, source)
+        os.write(write, b"o")
+
+
+def measure() -> list[Figure]:
+    """Measure on one core, where what the code adds shows most, and across two."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
+    # The class opens no file; the bundle's serves as one.
+    backend, bare = ChildBackend(Copies, BUNDLE / "policy.onnx", [_OBS], [_ACTIONS]), PingPong()
+    cores = os.sched_getaffinity(0)
+    try:
+        return [_compare("child_ratio", backend, bare, min(cores), min(cores)),
+                _compare("child_two_cores_ratio", backend, bare, min(cores), max(cores))]
+    finally:
+        os.sched_setaffinity(0, cores)
+        backend.close()
+        bare.close()
+
+
+def _compare(
+    name: str, backend: ChildBackend, bare: PingPong, here: int, there: int
+) -> Figure:
+    """Measure back to back, in blocks that alternate with the baseline's."""
+    # Else the scheduler decides anew in each block whether a byte wakes up another core.
+    os.sched_setaffinity(0, {here})
+    for other in (bare.process, int(backend.details["process"].removeprefix("child "))):
+        os.sched_setaffinity(other, {there})
+    ours, baseline = [], []
+    for _ in range(_BLOCKS):
+        baseline.append(summarise(timed_us(_CALLS, 0.0, bare)))
+        ours.append(summarise(timed_us(_CALLS, 0.0, backend.run)))
+    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=1.5)
+
+
+if __name__ == "__main__":
+    _answer(*map(int, sys.argv[1:]))

@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler `bpu`: runs the vendor's tool if it is there, else prepares its work."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from model_tools.compilers.base import MORE_SAMPLES, Made, Order
+from model_tools.compilers.bpu.graph import Graph
+from model_tools.compilers.bpu.toolchain import MARCHES, PRECISIONS
+from model_tools.compilers.bpu.workspace import (
+    BUILD_ALL,
+    BUILD_LOG,
+    RECORD,
+    Settings,
+    container_command,
+    owned,
+    record,
+    result,
+    write_workspace,
+)
+from model_tools.errors import ToolError, UnfinishedError
+from model_tools.files import new_folder
+
+_GRAPH = "policy"
+_CALIBRATIONS = ("default", "mix", "kl", "max")
+_LAST_LINES = 15
+_log = logging.getLogger("model_tools")
+
+
+class BpuCompiler:
+    """Makes `.hbm` for nash and `.bin` for bayes, every node int8 or int16."""
+
+    backend, suffix = "bpu", ".hbm"
+    precisions: Mapping[str, bool] = dict.fromkeys(PRECISIONS, True)
+    targets: tuple[str, ...] = tuple(MARCHES)
+    options: Mapping[str, str] = {
+        "workspace": "folder in which the vendor's compiler works; it stays",
+        "compiled": "workspace in which it has worked elsewhere, whose result is taken",
+        "calibration": f"how ranges are found: {', '.join(_CALIBRATIONS)}",
+        "optimize_level": "O0 to O2, bayes O3; without it, the last",
+        "jobs": "processes of the compiler (4)",
+        "image": "container that has the compiler",
+    }
+    remedies: Mapping[str, str] = {
+        "int8": f"{MORE_SAMPLES}; --option calibration=kl or mix; or compile int16",
+        "int16": MORE_SAMPLES,
+    }
+
+    def compile(self, order: Order) -> Made:
+        """Write the workspace and let the vendor's compiler work in it.
+
+        Raises:
+            UnfinishedError: The compiler is not on this machine; the workspace is there.
+            ToolError: The model, the options or the workspace do not fit, or the compiler failed.
+            OSError: Something cannot be written.
+        """
+        assert order.samples is not None
+        settings = _settings(order)
+        graph = Graph(name=_GRAPH, model=order.model, inputs=order.inputs, outputs=order.outputs,
+                      samples=order.samples)
+        if "compiled" in order.options:
+            folder = Path(order.options["compiled"])
+            _require_same(folder, record([graph], settings))
+            return _taken(folder, order, settings, f"{settings.toolchain.tool}, run elsewhere")
+        tool = settings.toolchain.tool
+        if shutil.which(tool) is None and "workspace" not in order.options:
+            raise ToolError(f"bpu: expected {tool} on the PATH, or a folder to prepare its work in "
+                            "(--option workspace=FOLDER), found neither; it comes in the container "
+                            f"{_image(order, settings)}")
+        with _workspace(order, [graph], settings) as folder:
+            if shutil.which(tool) is None:
+                raise UnfinishedError(_next_steps(folder, order, settings))
+            release = _release(tool)
+            _build(folder, tool, kept="workspace" in order.options)
+            return _taken(folder, order, settings, release)
+
+
+def _settings(order: Order) -> Settings:
+    """Return what the options say.
+
+    Raises:
+        ToolError: One of them cannot be.
+    """
+    assert order.target is not None
+    given, levels = order.options, MARCHES[order.target].levels
+    jobs = given.get("jobs", "4")
+    for name, value, offered in (
+        ("calibration", given.get("calibration", _CALIBRATIONS[0]), _CALIBRATIONS),
+        ("optimize_level", given.get("optimize_level", levels[-1]), levels),
+        ("jobs", jobs, tuple(map(str, range(1, 65)))),
+    ):
+        if value not in offered:
+            listed = "1 to 64" if name == "jobs" else ", ".join(offered)
+            raise ToolError(f"bpu: option {name}: expected one of {listed} for {order.target}, "
+                            f"found {value!r}")
+    if {"workspace", "compiled"} <= given.keys():
+        raise ToolError("bpu: expected one of the options workspace and compiled, found both")
+    return Settings(march=order.target, precision=order.precision, jobs=int(jobs),
+                    calibration=given.get("calibration", _CALIBRATIONS[0]),
+                    optimize_level=given.get("optimize_level", levels[-1]))
+
+
+@contextmanager
+def _workspace(order: Order, graphs: Sequence[Graph], settings: Settings) -> Iterator[Path]:
+    """Give a written workspace: the folder that the user named, or one that goes afterwards."""
+    if "workspace" not in order.options:
+        with tempfile.TemporaryDirectory(prefix="bpu_workspace.") as scratch:
+            write_workspace(Path(scratch), graphs, settings)
+            yield Path(scratch)
+        return
+    folder = Path(order.options["workspace"])
+    with new_folder(folder, marker=RECORD, owned=owned(graphs), force=order.force) as growing:
+        write_workspace(growing, graphs, settings)
+    yield folder
+
+
+def _build(folder: Path, tool: str, *, kept: bool) -> None:
+    """Run the vendor's compiler.
+
+    Raises:
+        ToolError: It failed.
+    """
+    log = folder / BUILD_LOG
+    _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
+    with log.open("wb") as file:
+        # A group of its own, which ends as a whole where this command is interrupted.
+        script = subprocess.Popen(["bash", str(folder / BUILD_ALL)], stdin=subprocess.DEVNULL,
+                                  stdout=file, stderr=file, start_new_session=True)
+        try:
+            status = script.wait()
+        except BaseException:
+            os.killpg(script.pid, signal.SIGKILL)
+            script.wait()
+            raise
+    if status:
+        said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
+        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps what it leaves"
+        raise ToolError(f"bpu: expected {tool} to compile the model, found status {status}; {more}"
+                        "; it said:\n" + "\n".join(said))
+
+
+def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
+    """Copy what the compiler made to where it is wanted."""
+    made = result(folder, _GRAPH, settings)
+    if not made.is_file() or not made.stat().st_size:
+        raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; "
+                        f"see the logs in {folder / _GRAPH}")
+    file = order.output.with_suffix(settings.toolchain.suffix)
+    shutil.copyfile(made, file)
+    assert order.samples is not None
+    rows = len(next(iter(order.samples.values())))
+    how = (f"every node {settings.precision}, {settings.optimize_level}, calibration "
+           f"{settings.calibration} over {rows} rows")
+    return Made(tool=tool, how=how, file=file)
+
+
+def _release(tool: str) -> str:
+    """Return name and version of the tool, as it says them."""
+    with tempfile.TemporaryDirectory() as scratch:  # a vendor's tool may leave logs where it runs
+        said = subprocess.run([tool, "--version"], stdin=subprocess.DEVNULL, capture_output=True,
+                              cwd=scratch, check=False)
+    lines = said.stdout.decode("utf-8", "replace").strip().splitlines()
+    text = lines[-1].strip() if said.returncode == 0 and lines else "version unknown"
+    return text if text.startswith(tool) else f"{tool}, {text}"
+
+
+def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
+    """Raise unless a workspace is what would be written now."""
+    try:
+        found = json.loads((folder / RECORD).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ToolError(f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
+                        "with --option workspace=FOLDER") from error
+    differ = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+    if differ:
+        raise ToolError(f"{folder / RECORD}: expected a workspace of this model, these samples and "
+                        f"these options, found others ({', '.join(differ)}); make a new one with "
+                        "--option workspace=FOLDER")
+
+
+def _image(order: Order, settings: Settings) -> str:
+    return order.options.get("image", settings.toolchain.image)
+
+
+def _next_steps(folder: Path, order: Order, settings: Settings) -> str:
+    return (f"bpu: {settings.toolchain.tool} is not on this machine, so no bundle was made; its "
+            f"work is prepared in {folder}. Next, where the container is:\n"
+            f"  {container_command(folder, _image(order, settings))}\n"
+            f"and then this command again with --option compiled={folder} in the place of "
+            "--option workspace=...")

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model as the vendor's compilers want it: old opset, batch of one, inputs of four axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from model_tools.compilers.bpu.opset import converted, relabelled
+from model_tools.errors import ToolError
+from policy_inference.interfaces import F32, Tensor, TensorSpec
+
+_OPSET = 11
+_AXES = 4
+_CHECKED_ROWS = 32
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Graph:
+    """One model to compile; a policy may be several of them.
+
+    Attributes:
+        name: Of its folder in the workspace, and of what is made of it.
+        model: ONNX in fp32.
+        inputs, outputs: Its tensors, float32, batch of one first.
+        samples: Rows to calibrate with by input, [rows, *shape without the batch axis].
+    """
+
+    name: str
+    model: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    samples: Mapping[str, Tensor]
+
+    def check(self) -> None:
+        """Check that the compilers can be given this.
+
+        Raises:
+            ToolError: A tensor or the samples cannot be.
+        """
+        for spec in self.inputs:
+            if spec.dtype != "float32" or len(spec.shape) > _AXES or spec.shape[:1] != (1,):
+                raise ToolError(f"{self.model}: input {spec.name}: expected float32 with a batch "
+                                f"of 1 and at most {_AXES} axes, which is what a BPU takes, found "
+                                f"{spec}")
+            if ";" in spec.name:
+                raise ToolError(f"{self.model}: input {spec.name}: expected a name without ';', "
+                                "which separates inputs in the compiler's settings")
+        wanted = {spec.name: spec.shape[1:] for spec in self.inputs}
+        found = {name: array.shape[1:] for name, array in self.samples.items()}
+        counts = {len(array) for array in self.samples.values()}
+        if found != wanted or len(counts) != 1 or counts == {0}:
+            sizes = ", ".join(f"{name} {list(a.shape)}" for name, a in self.samples.items())
+            raise ToolError(f"{self.name}: expected the same number of samples for each of "
+                            f"{', '.join(map(str, self.inputs))}, found {sizes or 'none'}")
+        for name, array in self.samples.items():
+            if not np.isfinite(np.asarray(array, np.float32)).all():
+                raise ToolError(f"{self.name}: samples of {name}: expected finite values, found "
+                                "NaN or infinity")
+
+    def rows(self, name: str) -> F32:
+        """Return the samples of an input, [rows, *shape that the compiler gets] float32."""
+        (spec,) = (spec for spec in self.inputs if spec.name == name)
+        samples: F32 = np.asarray(self.samples[name], np.float32)
+        return samples.reshape(len(samples), *four_axes(spec.shape)[1:])
+
+
+def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape as that of a featuremap: with ones behind."""
+    return shape + (1,) * (_AXES - len(shape))
+
+
+def write_prepared(graph: Graph, last_opset: int, output: Path) -> None:
+    """Write the model as the compiler wants it, proven to be the same function on some samples.
+
+    Raises:
+        ToolError: It cannot be brought to an opset that the compiler reads.
+    """
+    model = onnx.load(graph.model)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    _fix_sizes(model, graph)
+    ways = [(way, _OPSET) for way in (converted, relabelled) if opset != _OPSET]
+    reasons = list[str]()
+    for way, wanted in (*ways, (converted, min(opset, last_opset))):
+        try:
+            prepared = _prepared(graph, way(model, wanted))
+            difference = _difference(graph, prepared)
+        except Exception as error:  # noqa: BLE001  # the libraries' share no base; told below
+            reasons.append(f"{way.__name__} to {wanted}: {str(error).strip().splitlines()[0]}")
+            continue
+        if difference <= _TOLERANCE:
+            onnx.save(prepared, str(output))
+            return
+        reasons.append(f"{way.__name__} to {wanted}: it differs by {difference:.2g}")
+    raise ToolError(f"{graph.model}: expected a model that is the same function in an opset the "
+                    f"compiler reads (to {last_opset}), found opset {opset}; "
+                    f"{'; '.join(dict.fromkeys(reasons))}; export it again with --opset {_OPSET}")
+
+
+def _prepared(graph: Graph, found: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose inputs have four axes."""
+    for spec in graph.inputs:
+        if len(spec.shape) < _AXES:
+            _reshape_inside(found.graph, spec)
+    found.ir_version = helper.find_min_ir_version_for(list(found.opset_import))
+    onnx.checker.check_model(found)
+    return found
+
+
+def _fix_sizes(model: onnx.ModelProto, graph: Graph) -> None:
+    """Give every input and output its fixed size; what was inferred from others goes."""
+    sizes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in sizes:
+            shape = helper.make_tensor_type_proto(value.type.tensor_type.elem_type,
+                                                  sizes[value.name])
+            value.type.CopyFrom(shape)
+    del model.graph.value_info[:]
+
+
+def _difference(graph: Graph, prepared: onnx.ModelProto) -> float:
+    """Return the largest difference from the original over some samples, of its largest value."""
+    rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
+    shapes = {spec.name: spec.shape for spec in graph.inputs}
+    count = len(next(iter(rows.values())))
+    ours = [{name: array[[row]] for name, array in rows.items()} for row in range(count)]
+    theirs = [{name: array.reshape(shapes[name]) for name, array in feed.items()} for feed in ours]
+    found = _outputs(prepared.SerializeToString(), ours)
+    expected = _outputs(graph.model.read_bytes(), theirs)
+    largest = max(1.0, *(float(np.abs(array).max()) for array in expected))
+    return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
+
+
+def _outputs(content: bytes, feeds: list[dict[str, F32]]) -> list[F32]:
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return [array for feed in feeds for array in session.run(None, feed)]
+
+
+def _reshape_inside(graph: onnx.GraphProto, spec: TensorSpec) -> None:
+    """Let an input have four axes, and its users see the former shape."""
+    inside, sizes = f"{spec.name}_as_exported", f"{spec.name}_shape_as_exported"
+    _rename(graph, spec.name, inside)
+    (value,) = (value for value in graph.input if value.name == spec.name)
+    value.type.CopyFrom(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT,
+                                                      four_axes(spec.shape)))
+    graph.initializer.append(numpy_helper.from_array(np.array(spec.shape, np.int64), sizes))
+    graph.node.insert(0, helper.make_node("Reshape", [spec.name, sizes], [inside], name=inside))
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a tensor where it is used, in nested graphs too."""
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, old, new)

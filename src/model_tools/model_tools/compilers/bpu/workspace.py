@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder in which the vendor's compiler works, here or in its container."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from model_tools.compilers.bpu.graph import Graph, four_axes, write_prepared
+from model_tools.compilers.bpu.toolchain import CONFIG, MARCHES, Toolchain
+from model_tools.errors import ToolError
+from policy_inference.bundle.load import sha256_of
+
+RECORD, RESULTS = "workspace.json", "bpu_output"
+BUILD_ALL, BUILD_LOG = "build_all.sh", "build.log"
+_BUILD, _CALIBRATION, _WORKING = "build.sh", "calibration", "model_output"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is asked of the compiler.
+
+    Attributes:
+        march: One of `MARCHES`.
+        precision: `int8` or `int16` for every node.
+        calibration: How ranges are found: `default`, `mix`, `kl` or `max`.
+        optimize_level: One of the toolchain's.
+        jobs: Processes of the compiler.
+    """
+
+    march: str
+    precision: str
+    calibration: str
+    optimize_level: str
+    jobs: int
+
+    @property
+    def toolchain(self) -> Toolchain:
+        """The compiler for this march."""
+        return MARCHES[self.march]
+
+
+def write_workspace(folder: Path, graphs: Sequence[Graph], settings: Settings) -> None:
+    """Write everything that the vendor's compiler needs into an empty folder.
+
+    For each graph a folder of its name: the model, `config.yaml`, `build.sh`, and calibration
+    samples by input; above them `build_all.sh`, which leaves the results in `bpu_output/`, and
+    `workspace.json`, which says what it was all made of.
+
+    Raises:
+        ToolError: A graph cannot be compiled for a BPU, or two have the same name.
+        OSError: Something cannot be written.
+    """
+    names = [graph.name for graph in graphs]
+    if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
+        raise ToolError("expected graphs with different names of letters, digits, '_', '-' and "
+                        f"'.', other than {RESULTS}, found {', '.join(names)}")
+    for graph in graphs:
+        graph.check()
+    for graph in graphs:
+        _write_graph(folder / graph.name, graph, settings)
+    (folder / RESULTS).mkdir()
+    lines = [f"bash {shlex.quote(name)}/{_BUILD}" for name in names]
+    _write_script(folder / BUILD_ALL, lines)
+    text = json.dumps(record(graphs, settings), indent=2)
+    (folder / RECORD).write_text(f"{text}\n", "utf-8")
+
+
+def owned(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """Return patterns of what a workspace holds, with all that the vendor's compiler leaves."""
+    folders = RESULTS, *(graph.name for graph in graphs)
+    return RECORD, BUILD_ALL, BUILD_LOG, *(f"{name}/**" for name in folders)
+
+
+def record(graphs: Sequence[Graph], settings: Settings) -> dict[str, Any]:
+    """Return what a workspace is made of, such that two are the same if these are."""
+    described = [{"name": graph.name, "model_sha256": sha256_of(graph.model),
+                  "samples_sha256": _hash_of_samples(graph)} for graph in graphs]  # fmt: skip
+    return {**asdict(settings), "graphs": described}
+
+
+def result(folder: Path, graph: str, settings: Settings) -> Path:
+    """Return where the compiled graph is, once it was compiled."""
+    return folder / RESULTS / f"{graph}{settings.toolchain.suffix}"
+
+
+def container_command(folder: Path, image: str) -> str:
+    """Return the command that compiles a workspace in the vendor's container."""
+    return (f"docker run --rm --shm-size=15g -v {shlex.quote(str(folder.resolve()))}:/workspace "
+            f"-w /workspace {shlex.quote(image)} bash {BUILD_ALL}")
+
+
+def _write_graph(folder: Path, graph: Graph, settings: Settings) -> None:
+    toolchain = settings.toolchain
+    folder.mkdir()
+    write_prepared(graph, toolchain.last_opset, folder / f"{graph.name}.onnx")
+    for name, place in _sample_folders(graph).items():
+        (folder / place).mkdir(parents=True)
+        for row, sample in enumerate(graph.rows(name)):
+            file = folder / place / f"{row:06d}{toolchain.sample_suffix}"
+            if toolchain.sample_suffix == ".npy":
+                np.save(file, sample[np.newaxis], allow_pickle=False)
+            else:
+                sample.tofile(file)
+    text = yaml.safe_dump(_config(graph, settings), sort_keys=False, width=1000)
+    (folder / CONFIG).write_text(text, "utf-8")
+    made = f"{_WORKING}/{graph.name}{toolchain.suffix}"
+    _write_script(folder / _BUILD, [toolchain.command, f"cp {made} ../{RESULTS}/"])
+
+
+def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
+    """Return the settings of one graph, lists in the order of its inputs."""
+    def each(text: str) -> str:
+        return ";".join([text] * len(graph.inputs))
+
+    toolchain = settings.toolchain
+    calibration: dict[str, object] = {"cal_data_dir": ";".join(_sample_folders(graph).values())}
+    if toolchain.sample_suffix == ".bin":  # says nothing of itself
+        calibration["cal_data_type"] = each("float32")
+    calibration["calibration_type"] = settings.calibration
+    if settings.precision == "int16":
+        calibration["optimization"] = toolchain.all_int16
+    return {
+        "model_parameters": {
+            "onnx_model": f"{graph.name}.onnx", "march": settings.march,
+            "working_dir": _WORKING, "output_model_file_prefix": graph.name,
+            "layer_out_dump": False,
+        },
+        "input_parameters": {
+            "input_name": ";".join(spec.name for spec in graph.inputs),
+            "input_shape": ";".join("x".join(map(str, four_axes(spec.shape)))
+                                    for spec in graph.inputs),
+            "input_type_rt": each("featuremap"), "input_layout_rt": each("NCHW"),
+            "input_type_train": each("featuremap"), "input_layout_train": each("NCHW"),
+            "norm_type": each("no_preprocess"),
+        },
+        "calibration_parameters": calibration,
+        "compiler_parameters": {
+            "compile_mode": "latency", "core_num": 1, "jobs": settings.jobs,
+            "optimize_level": settings.optimize_level, **toolchain.keys,
+        },
+    }  # fmt: skip
+
+
+def _sample_folders(graph: Graph) -> dict[str, str]:
+    """Return the folder of each input's samples; names may have characters that folders may not."""
+    return {spec.name: f"{_CALIBRATION}/{place}_{re.sub(r'[^A-Za-z0-9_-]', '_', spec.name)}"
+            for place, spec in enumerate(graph.inputs)}  # fmt: skip
+
+
+def _hash_of_samples(graph: Graph) -> str:
+    found = hashlib.sha256()
+    for spec in graph.inputs:
+        found.update(graph.rows(spec.name).tobytes())
+    return found.hexdigest()
+
+
+def _write_script(file: Path, lines: Sequence[str]) -> None:
+    head = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
+    file.write_text("\n".join([*head, *lines, ""]), "utf-8")
+    file.chmod(0o755)

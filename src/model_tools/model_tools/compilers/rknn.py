@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rockchip NPUs: a `.rknn` file, and what the simulator builds the same model from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.compilers.base import Made, Order
+from model_tools.compilers.rknn_toolkit.convert import ANALYSIS, MADE
+from model_tools.compilers.rknn_toolkit.process import run_toolkit
+from model_tools.compilers.rknn_toolkit.settings import (
+    FORMER_PRECISIONS,
+    OPTIONS,
+    PRECISIONS,
+    REMEDIES,
+    TARGETS,
+    Settings,
+    settings_of,
+)
+from model_tools.compilers.samples import FEWEST
+from model_tools.errors import ToolError
+from policy_inference.backends.rknn_file import RknnFile, read_rknn
+from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
+from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
+from policy_inference.bundle.load import sha256_of
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor
+
+_ENOUGH = 300
+"""With fewer the largest error is several times that with 500."""
+_STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
+_log = logging.getLogger("model_tools")
+
+
+class RknnCompiler:
+    """Drives RKNN Toolkit2, which lives in a Python of its own (`make setup-rknn`)."""
+
+    backend, suffix = "rknn", ".rknn"
+    precisions: Mapping[str, bool] = PRECISIONS
+    former_precisions: Mapping[str, str] = FORMER_PRECISIONS
+    targets: tuple[str, ...] = TARGETS
+    options: Mapping[str, str] = OPTIONS
+    also_for = ("rknn_sim",)
+    remedies: Mapping[str, str] = REMEDIES
+
+    def compile(self, order: Order) -> Made:
+        """Write `order.output`, and beside it the model for `rknn_sim`.
+
+        Raises:
+            ToolError: The toolkit is missing, or refuses this model; or it made another one.
+            OSError: A file cannot be written.
+        """
+        assert order.target is not None  # one of ours
+        settings = settings_of(order.precision, order.target, order.options)
+        _check_samples(order)
+        with tempfile.TemporaryDirectory(prefix="rknn.") as scratch:
+            try:
+                return _compiled(order, settings, Path(scratch))
+            except BackendError as error:
+                raise ToolError(str(error)) from error
+
+
+def _compiled(order: Order, settings: Settings, folder: Path) -> Made:
+    recipe = _recipe(order, settings)
+    tensors = (*order.inputs, *order.outputs)
+    prepare(order.model, folder / MODEL, {spec.name: spec.shape for spec in tensors})
+    write_recipe(recipe, folder, order.samples)
+    tool, complaints = run_toolkit(order.model, folder, analyse=settings.analyse)
+    for text in complaints:
+        _log.warning("rknn: %s: the toolkit says: %s; on the chip such layers may be slow or not "
+                     "run", order.model.name, text)
+    _check_made(order, recipe, read_rknn(folder / MADE))
+    shutil.copyfile(folder / MADE, order.output)
+    simulated = order.output.with_suffix(".rknn_sim.zip")
+    pack(folder, simulated)
+    if settings.analyse:
+        shutil.copyfile(folder / ANALYSIS, order.output.with_suffix(".layers.txt"))
+    return Made(tool=tool, how=_how(order, settings), beside={"rknn_sim": simulated})
+
+
+def _recipe(order: Order, settings: Settings) -> Recipe:
+    shapes = {spec.name: spec.shape for spec in (*order.inputs, *order.outputs)}
+    inputs, outputs = ([replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in side]
+                       for side in read_tensors(order.model))
+    odd = ", ".join(str(spec) for spec in inputs if spec.dtype != "float32")
+    if odd:
+        raise ToolError(f"{order.model}: expected inputs in float32, found {odd}; cast them inside "
+                        "the model")
+    tag = f"policy_inference onnx=sha256:{sha256_of(order.model)} precision={order.precision}"
+    return Recipe(target=settings.target, precision=order.precision, inputs=tuple(inputs),
+                  outputs=tuple(outputs), settings=settings.config, hybrid=settings.hybrid, tag=tag)
+
+
+def _check_samples(order: Order) -> None:
+    """Raise where they teach nothing; the toolkit takes one sample without a word."""
+    if order.samples is None:
+        return
+    rows = _rows(order.samples)
+    if rows < FEWEST:
+        raise ToolError(f"rknn: expected at least {FEWEST} rows to calibrate with, found {rows}")
+    for name, array in order.samples.items():
+        if not np.isfinite(array).all():
+            raise ToolError(f"rknn: {name}: expected finite samples, found NaN or infinity; leave "
+                            "out those rows")
+    if rows < _ENOUGH:
+        _log.warning("rknn: %d rows to calibrate with; from %d on the largest errors are several "
+                     "times smaller", rows, _ENOUGH)
+
+
+def _check_made(order: Order, recipe: Recipe, made: RknnFile) -> None:
+    """Raise unless the file is what was asked for."""
+    if made.targets != (recipe.target,):
+        raise ToolError(f"{order.model}: expected a file for {recipe.target}, found one for "
+                        f"{', '.join(made.targets)}")
+    for kind, expected, found in (("inputs", recipe.inputs, made.inputs),
+                                  ("outputs", recipe.outputs, made.outputs)):
+        wanted = {spec.name: spec.shape for spec in expected}
+        got = {name: tensor.shape for name, tensor in found.items()}
+        if wanted != got:
+            raise ToolError(f"{order.model}: expected the {kind} {_listed(wanted)} in the file "
+                            f"that the toolkit made, found {_listed(got)}; it drops outputs that "
+                            "are the same value as another: export the model without them")
+    stored = {tensor.precision for tensor in (*made.inputs.values(), *made.outputs.values())}
+    wanted_type = _STORED_AS.get(order.precision, "float16")
+    # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.
+    if stored - {wanted_type, "float16"}:
+        raise ToolError(f"{order.model}: expected tensors in {wanted_type}, found "
+                        f"{', '.join(sorted(stored))} in the file that the toolkit made")
+    if wanted_type not in stored:
+        _log.warning("rknn: %s: inputs and outputs stay in float16, perhaps every layer; "
+                     "accuracy_analysis=yes shows which, and a lower hybrid_cosine quantises more",
+                     order.model.name)
+
+
+def _how(order: Order, settings: Settings) -> str:
+    if order.samples is None:
+        return f"weights and activations float16 for {settings.target}"
+    config = settings.config
+    words = [config.get("quantized_algorithm", "normal"), config.get("quantized_method", "channel")]
+    if settings.hybrid:
+        words.append(f"layers below a cosine of {config['auto_hybrid_cos_thresh']:g} in float16")
+    return f"{order.precision} for {settings.target} ({', '.join(words)}), over " \
+           f"{_rows(order.samples)} rows"
+
+
+def _rows(samples: Mapping[str, Tensor]) -> int:
+    return len(next(iter(samples.values())))
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())

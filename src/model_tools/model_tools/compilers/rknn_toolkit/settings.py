@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What RKNN Toolkit2 2.5 has for which chip, checked before it runs: it does not check all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_tools.compilers.base import MORE_SAMPLES
+from model_tools.errors import ToolError
+
+PRECISIONS: Mapping[str, bool] = {
+    "fp16": False, "w8a8": True, "w16a16i_dfp": True, "w8a16": True, "w4a16": True,
+}
+TARGETS = ("rk3588", "rk3588s", "rk3576", "rk3568", "rk3566", "rk3562", "rv1126b", "rv1106",
+           "rv1106b", "rv1103", "rv1103b", "rk2118")
+FORMER_PRECISIONS: Mapping[str, str] = {
+    "asymmetric_quantized-8": "w8a8", "asymmetric_affine-u8": "w8a8", "int8": "w8a8", "i8": "w8a8",
+    "dynamic_fixed_point-i8": "w8a8", "dfp-8": "w8a8",
+    "asymmetric_quantized-16": "w16a16i_dfp", "dynamic_fixed_point-i16": "w16a16i_dfp",
+    "dfp-16": "w16a16i_dfp", "int16": "w16a16i_dfp", "w16a16i": "w16a16i_dfp",
+    "float16": "fp16", "fp": "fp16", "float": "fp16",
+}
+_ONLY_ON = {"w8a16": ("rk3562",), "w4a16": ("rk3576", "rv1126b")}
+# What version 2.5.0 refuses, or ends with an abort for the layers of an MLP.
+_NOT_ON = {
+    "fp16": ("rv1103", "rv1103b", "rv1106", "rv1106b"), "w8a8": ("rk2118",),
+    "w16a16i_dfp": ("rv1103b", "rv1106b", "rk2118"),
+}  # fmt: skip
+_OF_FEW_BITS = ("w8a16", "w4a16")
+_GROUPS = tuple(f"group{size}" for size in range(32, 257, 32))
+
+OPTIONS: Mapping[str, str] = {
+    "quantized_algorithm": "normal (default), mmse, kl_divergence, or gdq (w8a16 and w4a16 only)",
+    "quantized_method": "channel (default), layer, or group32 to group256 in steps of 32",
+    "optimization_level": "0 to 3 (default 3); lower ones keep more of the model as it is",
+    "hybrid": "yes: layers that lose too much stay in fp16 (default no)",
+    "hybrid_cosine": "layers below this cosine stay in fp16 (default 0.98)",
+    "accuracy_analysis": "yes: the error of each layer, in a text file beside the model",
+}
+_HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
+REMEDIES: Mapping[str, str] = {
+    "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where the chip has it",
+    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
+}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "quantized_algorithm": ("normal", "mmse", "kl_divergence", "gdq"),
+    "quantized_method": ("channel", "layer", *_GROUPS),
+    "optimization_level": ("0", "1", "2", "3"),
+    "hybrid": ("yes", "no"),
+    "accuracy_analysis": ("yes", "no"),
+}
+_FOR_FLOAT = ("optimization_level",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What was chosen.
+
+    Attributes:
+        target: Chip, as the toolkit names it.
+        config: Of `RKNN.config`, beside target and precision.
+        hybrid: Whether layers that lose too much stay in fp16.
+        analyse: Whether the error of each layer is computed.
+    """
+
+    target: str
+    config: Mapping[str, Any]
+    hybrid: bool
+    analyse: bool
+
+
+def settings_of(precision: str, target: str, options: Mapping[str, str]) -> Settings:
+    """Return the settings for a precision, chip and options.
+
+    Raises:
+        ToolError: The chip lacks the precision, or an option has no such value.
+    """
+    chip = "rk3588" if target == "rk3588s" else target
+    offered = precisions_of(chip)
+    if precision not in offered:
+        raise ToolError(f"rknn: expected a precision that {target} has ({', '.join(offered)}), "
+                        f"found {precision}")
+    for name, value in options.items():
+        if not PRECISIONS[precision] and name not in _FOR_FLOAT:
+            raise ToolError(f"rknn: {name}: expected nothing, since fp16 is not calibrated, found "
+                            f"{value!r}")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ToolError(f"rknn: {name}: expected one of {', '.join(_CHOICES[name])}, found "
+                            f"{value!r}")
+    if options.get("quantized_algorithm") == "gdq" and precision not in _OF_FEW_BITS:
+        raise ToolError(f"rknn: quantized_algorithm: expected another than gdq, which only "
+                        f"{' and '.join(_OF_FEW_BITS)} have, found it for {precision}")
+    config: dict[str, Any] = {name: options[name] for name in
+                              ("quantized_algorithm", "quantized_method") if name in options}
+    config["optimization_level"] = int(options.get("optimization_level", "3"))
+    hybrid = options.get("hybrid") == "yes"
+    if hybrid:
+        config["auto_hybrid_cos_thresh"] = _cosine(options.get("hybrid_cosine", "0.98"))
+    elif "hybrid_cosine" in options:
+        raise ToolError("rknn: hybrid_cosine: expected hybrid=yes with it, found it alone")
+    return Settings(target=chip, config=config, hybrid=hybrid,
+                    analyse=options.get("accuracy_analysis") == "yes")
+
+
+def precisions_of(chip: str) -> tuple[str, ...]:
+    """Return the precisions that a chip has."""
+    return tuple(name for name in PRECISIONS if chip in _ONLY_ON.get(name, (chip,))
+                 and chip not in _NOT_ON.get(name, ()))
+
+
+def _cosine(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value <= 1.0:
+        raise ToolError(f"rknn: hybrid_cosine: expected a number above 0, up to 1, found {text!r}")
+    return value

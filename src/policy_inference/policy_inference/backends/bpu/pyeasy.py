@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`hobot_dnn.pyeasy_dnn`: RDK X5 before system 3.5.0, and RDK Ultra.
+
+It keeps Python's lock for a whole inference and never unloads a model, so that it runs in a process
+of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.backends.bpu.runtime import PYEASY_DNN, BpuRuntime, vendor_module
+from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32
+
+PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"
+_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
+           "float32", "float64")  # fmt: skip
+_CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
+
+
+class PyeasyBackend(BpuRuntime):
+    """The older runtime, of which there are two packages with the same content."""
+
+    holds_gil = True
+    package = PYEASY_DNN
+
+    def _load(
+        self, file: Path, core: int | None, priority: int | None
+    ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
+        module = vendor_module(*(f"{package}.{PYEASY_DNN}" for package in PACKAGES))
+        models = module.load(str(file))
+        if not models:
+            raise BackendError(f"{file}: expected a model that {PYEASY_DNN} loads, found none in "
+                               "it; compile it for this board, and copy it again")
+        names = [str(model.name) for model in models]
+        place = self._chosen(names)
+        self._model: Any = models[place]
+        given = {"core_id": core, "priority": priority}
+        self._scheduling = {name: value for name, value in given.items() if value is not None}
+        inputs, outputs = ([_tensor(tensor) for tensor in side]
+                           for side in (self._model.inputs, self._model.outputs))
+        package = module.__name__.partition(".")[0]
+        return inputs, outputs, {"runtime": f"{PYEASY_DNN} of {_release(package)}",
+                                 "model": names[place]}
+
+    def _connect(self, feeds: Mapping[str, Feed]) -> None:
+        arrays = [feed.array for feed in feeds.values()]
+        self._argument: Any = arrays if len(arrays) > 1 else arrays[0]
+
+    def _infer(self) -> Sequence[Any]:
+        return [output.buffer for output in self._model.forward(self._argument, **self._scheduling)]
+
+    def _close(self) -> None:
+        self._model = self._argument = None
+
+
+def _tensor(described: Any) -> BpuTensor:
+    properties, name = described.properties, str(described.name)
+    dtype, layout = str(properties.dtype), str(properties.layout)
+    if dtype not in _DTYPES:
+        raise BackendError(f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
+                           f"{dtype}; compile the model with featuremap inputs")
+    # Where a release describes neither padding nor scales, there are none.
+    shape = tuple(map(int, getattr(properties, "validShape", properties.shape)))
+    memory = tuple(map(int, getattr(properties, "alignedShape", shape)))
+    scales = getattr(properties, "scale_data", None)
+    scale = np.asarray([] if scales is None else scales, np.float32)
+    return BpuTensor(name=name, shape=shape, memory=memory, dtype=dtype,
+                     layout=layout if layout in _CHANNEL_AXES else "",
+                     quantisation=_quantisation(dtype, shape, layout, scale.reshape(-1)))
+
+
+def _quantisation(
+    dtype: str, shape: tuple[int, ...], layout: str, scale: F32
+) -> Quantisation | None:
+    if dtype.startswith("float") or not scale.size:
+        return None
+    axis = _CHANNEL_AXES.get(layout, len(shape) - 1)
+    # Memory of padded channels has scales too.
+    scale = scale if scale.size == 1 else scale[: shape[axis]]
+    return Quantisation(scale=scale, zero_point=scale * 0, axis=axis)
+
+
+def _release(package: str) -> str:
+    """Return name and version; the one in the board's image carries none."""
+    distribution = package.replace("_", "-")
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} of the board's system"

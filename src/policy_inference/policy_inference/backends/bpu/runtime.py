@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What both runtimes of the BPU have in common: file, options, errors, the way of the arrays."""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.failures import MARCHES, meaning, words
+from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
+from policy_inference.backends.native_output import held_back
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
+_SUFFIXES = {".hbm": "nash", ".bin": "bayes"}
+_LAST_CORE, _LAST_PRIORITY = 3, 255
+
+
+class BpuRuntime(BackendBase):
+    """A subclass implements `_load`, `_infer` and `_close`."""
+
+    name = "bpu"
+    warm_up_runs = 10
+    options: Mapping[str, str] = {
+        "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and "
+                   "takes the file",
+        "model": "name of the model, where the file has several",
+        "core": f"number of the BPU core, 0 to {_LAST_CORE}; without it, the runtime chooses",
+        "priority": f"0 to {_LAST_PRIORITY}, the highest; without it, the runtime's default",
+    }  # fmt: skip
+    package: str
+    """Of the runtime, as messages name it."""
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        _check_file(file, self._target)
+        core, priority = self._number("core", _LAST_CORE), self._number("priority", _LAST_PRIORITY)
+        self._file = file
+        with self._failures(f"{file}: expected a model that {self.package} loads"):
+            inputs, outputs, details = self._load(file, core, priority)
+        self._described = inputs, outputs
+        wanted = [{spec.name: spec for spec in side} for side in self._tensors]
+        found = [[tensor.spec(specs.get(tensor.name)) for tensor in tensors]
+                 for tensors, specs in zip(self._described, wanted, strict=True)]
+        device = f"BPU {self._target}" if self._target else "BPU"
+        return found[0], found[1], {"device": device, "precision": self._precision, **details}
+
+    def _bind(self) -> None:
+        inputs, outputs = self._described
+        self._feeds = [Feed(tensor, self.inputs[tensor.name]) for tensor in inputs]
+        self._takes = [Take(tensor, self.outputs[tensor.name]) for tensor in outputs]
+        self._connect({tensor.name: feed for tensor, feed in zip(inputs, self._feeds, strict=True)})
+        # Another march is found only now, and said only on the terminal.
+        with self._failures(f"{self._file}: expected a model that {self.package} runs"):
+            self._run_once()
+
+    def _run(self) -> None:
+        try:
+            self._run_once()
+        except BackendError:
+            raise
+        except Exception as error:  # the runtimes' exceptions share no other base
+            text = words(error, "")
+            raise BackendError(f"bpu: {self.package}: {text}; {meaning(text)}") from error
+
+    def _run_once(self) -> None:
+        for feed in self._feeds:
+            feed.update()
+        for take, array in zip(self._takes, self._infer(), strict=True):
+            take(array)
+
+    @contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        """Turn what the runtime raises and writes into one error."""
+        with held_back("bpu") as said:
+            try:
+                yield
+            except BackendError:
+                raise
+            except Exception as error:  # the runtimes' exceptions share no other base
+                text = words(error, said())
+                raise BackendError(f"{what}, found: {text}; {meaning(text)}") from error
+
+    def _number(self, option: str, last: int) -> int | None:
+        given = self._given.get(option)
+        if given is None:
+            return None
+        if not (given.isascii() and given.isdigit() and int(given) <= last):
+            raise BackendError(f"bpu: option {option}: expected a number from 0 to {last}, found "
+                               f"{given!r}")
+        return int(given)
+
+    def _chosen(self, models: Sequence[str]) -> int:
+        """Return the place of the model in the file."""
+        given = self._given.get("model")
+        if given in models:
+            return models.index(given)
+        if given is None and len(models) == 1:
+            return 0
+        raise BackendError(f"{self._file}: expected option model to name one of "
+                           f"{', '.join(models) or 'none'}, found {given or 'nothing'}")
+
+    @abstractmethod
+    def _load(
+        self, file: Path, core: int | None, priority: int | None
+    ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
+        """Load the file and describe it; failures of the runtime need not be caught."""
+
+    @abstractmethod
+    def _connect(self, feeds: Mapping[str, Feed]) -> None:
+        """Prepare the argument of all runs, from the arrays of the inputs."""
+
+    @abstractmethod
+    def _infer(self) -> Sequence[Any]:
+        """Run once, and return the runtime's own outputs in the model's order."""
+
+
+def vendor_module(*names: str) -> Any:
+    """Import the first of some modules that is there.
+
+    Raises:
+        BackendError: None is, or the libraries below it are missing.
+    """
+    found = list[str]()
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; told below
+            found.append(words(error, ""))
+    text = next((text for text in found if not text.startswith("No module")), found[0])
+    raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text)}")
+
+
+def version(of: Any) -> str:
+    """Return a version that is a text in some releases and a method in others."""
+    value: str | Callable[[], str] = of.version
+    return str(value() if callable(value) else value)
+
+
+def _check_file(file: Path, target: str | None) -> None:
+    """Raise where the file cannot be right, before the runtime sees it."""
+    if not file.is_file():
+        raise BackendError(f"{file}: expected a model, found nothing; copy it again")
+    family = _SUFFIXES.get(file.suffix)
+    if family is None:
+        raise BackendError(f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
+                           "; the runtimes tell them by their names")
+    if target is not None and not target.startswith(family):
+        raise BackendError(f"{file}: expected a file for {target}, as policy.yaml says, found one "
+                           f"for a BPU {family}-*; compile it for the board ({MARCHES})")

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model's tensors as a BPU runtime describes them, and the way between them and our arrays.
+
+Featuremaps have four axes, and may be quantised, padded in memory, or have their channels last. All
+that is worked out once, when the model is opened; a run only copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
+
+_CHANNELS_LAST = (0, 2, 3, 1)
+_FLOATS = ("float32", "float16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Quantisation:
+    """real = (integer - zero_point) * scale; both [1], or [size of the axis]."""
+
+    scale: F32
+    zero_point: F32
+    axis: int
+
+    def along(self, shape: tuple[int, ...]) -> tuple[F32, F32]:
+        """Return scale and zero point for arrays of this shape.
+
+        Raises:
+            BackendError: They have another size than the axis.
+        """
+        if self.scale.size == 1:
+            return self.scale.reshape(()), self.zero_point.reshape(())
+        sizes = [1] * len(shape)
+        if not -len(shape) <= self.axis < len(shape) or shape[self.axis] != self.scale.size:
+            raise BackendError(f"bpu: expected a scale for each of {list(shape)} along axis "
+                               f"{self.axis}, found {self.scale.size}; update the runtime")
+        sizes[self.axis] = shape[self.axis]
+        return self.scale.reshape(sizes), self.zero_point.reshape(sizes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BpuTensor:
+    """What the runtime says of an input or output.
+
+    Attributes:
+        name: Of the tensor.
+        shape: Sizes that count.
+        memory: Sizes in memory, at least those; what is beyond them is padding.
+        dtype: Numpy name.
+        layout: `NCHW`, `NHWC`, or empty where the runtime does not say.
+        quantisation: Of an integer tensor that stands for real numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    memory: tuple[int, ...]
+    dtype: str
+    layout: str = ""
+    quantisation: Quantisation | None = None
+
+    def spec(self, wanted: TensorSpec | None) -> TensorSpec:
+        """Return it as its user sees it: as `wanted`, where the way between them is known."""
+        shape, dtype = self.shape, self.dtype
+        while len(shape) > 2 and shape[-1] == 1:
+            shape = shape[:-1]
+        if wanted is not None and self._axes(wanted.shape) is not None:
+            shape = wanted.shape
+        if self.quantisation is not None or dtype == "float16":
+            given = wanted is not None and wanted.dtype in _FLOATS
+            dtype = wanted.dtype if wanted is not None and given else "float32"
+        return TensorSpec(name=self.name, shape=shape, dtype=dtype)
+
+    def view(self, array: Tensor) -> Tensor:
+        """Return an array of ours, contiguous and of a shape that fits, with the tensor's axes."""
+        axes = self._axes(array.shape)
+        assert axes is not None
+        ones = (1,) * (len(self.shape) - array.ndim)
+        return array.reshape(array.shape + ones).transpose(axes)
+
+    def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return where each axis comes from in `shape`, with ones behind it; None: it differs."""
+        whole = shape + (1,) * (len(self.shape) - len(shape))
+        orders = [tuple(range(len(whole)))]
+        if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
+            orders.insert(0 if self.layout == "NHWC" else 1, _CHANNELS_LAST)
+        fits = (order for order in orders if tuple(whole[axis] for axis in order) == self.shape)
+        return next(fits, None)
+
+    @property
+    def valid(self) -> tuple[slice, ...]:
+        """What counts of an array in memory."""
+        return tuple(slice(size) for size in self.shape)
+
+
+class Feed:
+    """Brings an array of ours into `array`, which the runtime takes."""
+
+    def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
+        """Make the runtime's array; it is ours itself where both are alike."""
+        self._name, self._ours, source = tensor.name, ours, tensor.view(ours)
+        self._finite = np.zeros(ours.shape, np.bool_)
+        alike = source.flags.c_contiguous and tensor.memory == tensor.shape
+        self._same = alike and ours.dtype == tensor.dtype and tensor.quantisation is None
+        self.array: Tensor = source if self._same else np.zeros(tensor.memory, tensor.dtype)
+        self._source, self._valid = source, self.array[tensor.valid]
+        self._quantised: tuple[F32, F32, F64, tuple[float, float]] | None = None
+        if tensor.quantisation is not None:
+            limits = np.iinfo(tensor.dtype)
+            self._quantised = (*tensor.quantisation.along(tensor.shape), np.zeros(tensor.shape),
+                               (limits.min, limits.max))
+
+    def update(self) -> None:
+        """Bring over what is in our array now.
+
+        Raises:
+            BackendError: Some of it is NaN or infinite, which integers would hide.
+        """
+        if not np.isfinite(self._ours, out=self._finite).all():
+            raise BackendError(f"bpu: input {self._name}: expected finite values, found NaN or "
+                               "infinity, which the integers of a BPU cannot stand for")
+        if self._same:
+            return
+        if self._quantised is None:
+            np.copyto(self._valid, self._source, casting="unsafe")
+            return
+        scale, zero_point, scratch, (low, high) = self._quantised
+        np.divide(self._source, scale, out=scratch, dtype=np.float64)
+        np.rint(scratch, out=scratch)
+        np.add(scratch, zero_point, out=scratch)
+        np.clip(scratch, low, high, out=scratch)
+        np.copyto(self._valid, scratch, casting="unsafe")
+
+
+class Take:
+    """Brings an array that the runtime returned into one of ours."""
+
+    def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
+        """Work out the way."""
+        self._name, self._ours, self._valid = tensor.name, tensor.view(ours), tensor.valid
+        self._shapes, self._dtype = (tensor.shape, tensor.memory), np.dtype(tensor.dtype)
+        self._quantised = (None if tensor.quantisation is None
+                           else tensor.quantisation.along(tensor.shape))
+
+    def __call__(self, array: npt.NDArray[np.generic]) -> None:
+        """Copy what counts, as real numbers.
+
+        Raises:
+            BackendError: It is another array than the model's description promises.
+        """
+        if array.shape not in self._shapes or array.dtype != self._dtype:
+            array = self._with_axes(array)
+        values = array[self._valid]
+        if self._quantised is None:
+            np.copyto(self._ours, values, casting="same_kind")
+            return
+        scale, zero_point = self._quantised
+        np.subtract(values, zero_point, out=self._ours, casting="same_kind")
+        np.multiply(self._ours, scale, out=self._ours, casting="same_kind")
+
+    def _with_axes(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return an array with the described shape, where it lacks or adds axes of one only."""
+        shape = self._shapes[0]
+        alike = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
+        if not alike or array.dtype != self._dtype:
+            raise BackendError(f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
+                               f"the model says, found {array.dtype}{list(array.shape)}; update "
+                               "the runtime")
+        return array.reshape(shape)

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""RKNN Toolkit Lite2: the NPU of a Rockchip board.
+
+The runtime's own loader takes any file, and its calls return -1 or None where others raise. So the
+file's description is read and checked first, and every return value is looked at. It keeps no lock
+of Python while it runs. Written against the interface of 2.3 to 2.5; not verified on hardware.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.rknn.failures import board_chips, explain
+from policy_inference.backends.rknn.said import Said
+from policy_inference.backends.rknn_file import RknnFile, chip, read_rknn
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+
+COMPATIBLE = Path("/proc/device-tree/compatible")
+"""The board says here what it is."""
+_CORES: Mapping[str, tuple[str, ...]] = {
+    "rk3588": ("auto", "0", "1", "2", "0_1", "0_1_2", "all"),
+    "rk3576": ("auto", "0", "1", "0_1", "all"),
+}
+_DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
+_STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
+
+
+class RknnBackend(BackendBase):
+    """A context of its own on the NPU; float32 in and out, quantised by the runtime."""
+
+    name = "rknn"
+    options: Mapping[str, str] = {
+        "core_mask": "cores of an RK3588 or RK3576: auto (default), 0, 1, 2, 0_1, 0_1_2, all"}
+    warm_up_runs = 20
+    _lite: Any = None
+    _said: Said | None = None
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        """Read what the file says of itself; the runtime sees it in `_bind`, when that fits."""
+        try:
+            from rknnlite.api import RKNNLite
+        except ImportError as error:
+            raise BackendError(f"rknn: rknnlite.api: {error}; install rknn-toolkit-lite2 on the "
+                               "board; on a PC use rknn_sim") from error
+        self._class, self._file = RKNNLite, file
+        try:
+            described = read_rknn(file)
+        except OSError as error:
+            raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
+        self._check(described)
+        self._mask = self._core_mask(described.targets)
+        self._order = tuple(described.inputs), tuple(described.outputs)
+        inputs, outputs = ([TensorSpec(name=name, shape=tensor.shape)
+                            for name, tensor in side.items()]
+                           for side in (described.inputs, described.outputs))
+        return inputs, outputs, {"precision": self._precision, "model": f"made by RKNN Toolkit2 "
+                                 f"{described.toolkit}"}
+
+    def _check(self, described: RknnFile) -> None:
+        """Raise unless the file is for this artifact's chip and precision, and for this board."""
+        targets = ", ".join(described.targets)
+        if self._target is not None and chip(self._target) not in map(chip, described.targets):
+            raise BackendError(f"{self._file}: expected a model for {self._target} as in "
+                               f"policy.yaml, found one for {targets}; compile the bundle again")
+        board = board_chips(COMPATIBLE)
+        runs_on = {chip(name) for name in described.targets}
+        if board and not {chip(name) for name in board} & runs_on:
+            raise BackendError(f"{self._file}: expected a model for this board ({', '.join(board)})"
+                               f", found one for {targets}; compile it with --target "
+                               f"{chip(board[0])}")
+        stored = {t.precision for t in (*described.inputs.values(), *described.outputs.values())}
+        # Of a quantised model, some layers may have stayed in float16.
+        if stored - {_STORED_AS.get(self._precision, "float16"), "float16"}:
+            raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
+                               f"tensors in {', '.join(sorted(stored))}; compile the bundle again")
+
+    def _core_mask(self, targets: Sequence[str]) -> int:
+        wanted = self._given.get("core_mask", "auto")
+        offered = _CORES.get(targets[0], ("auto",)) if targets else ("auto",)
+        if wanted not in offered:
+            raise BackendError(f"rknn: core_mask: expected one of {', '.join(offered)} for "
+                               f"{', '.join(targets)}, found {wanted!r}")
+        try:
+            return int(getattr(self._class, f"NPU_CORE_{wanted.upper()}"))
+        except AttributeError as error:
+            raise BackendError(f"rknn: core_mask: expected a runtime that knows {wanted!r}, found "
+                               "an older one; update rknn-toolkit-lite2") from error
+
+    def _bind(self) -> None:
+        said = self._said = Said()
+        self._start(said)
+        self.details = {**self.details, "runtime": self._version(),
+                        "device": f"NPU, core mask {self._given.get('core_mask', 'auto')}"}
+        if found := _DRIVER.search(said.text):
+            self.details |= {"driver": found[1]}
+        said.forget()
+        self._place_arrays()
+
+    def _start(self, said: Said) -> None:
+        """Let the runtime load the file."""
+        stage = "RKNNLite"
+        try:
+            with said.captured():
+                self._lite = self._class()
+                said.speak_once()
+                stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
+                if result == 0:
+                    stage = "init_runtime"
+                    result = self._lite.init_runtime(core_mask=self._mask)
+        except Exception as error:  # of ctypes, and of the runtime's own mistakes
+            raise self._failure(stage, error) from error
+        if result != 0:
+            raise self._failure(stage, result)
+
+    def _failure(self, stage: str, result: object) -> BackendError:
+        assert self._said is not None
+        said = self._said.text
+        self._said.forget()
+        return BackendError(f"{self._file}: {explain(stage, result, said)}")
+
+    def _version(self) -> str:
+        """Return the versions of package and library."""
+        try:
+            package = f"rknn-toolkit-lite2 {version('rknn-toolkit-lite2')}"
+        except PackageNotFoundError:  # copied, not installed
+            package = "rknn-toolkit-lite2"
+        return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
+
+    def _place_arrays(self) -> None:
+        """Images go to the NPU with channels last: into buffers of ours, which are made once."""
+        inputs = [self.inputs[name] for name in self._order[0]]
+        self._fed: list[Tensor] = [_channels_last(array) for array in inputs]
+        self._images = [(fed, np.moveaxis(array, 1, -1))
+                        for fed, array in zip(self._fed, inputs, strict=True) if fed is not array]
+        self._results = [self.outputs[name] for name in self._order[1]]
+        known = inspect.signature(self._lite.inference).parameters
+        self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
+        self._check_results(self._infer())
+
+    def _check_results(self, found: Sequence[Tensor]) -> None:
+        """Raise unless the runtime's own arrays are what the file says; they stay so."""
+        if list(map(_kind, found)) != list(map(_kind, self._results)):
+            listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
+            raise BackendError(f"{self._file}: expected outputs of the sizes in the file in "
+                               f"float32, found {listed}; update librknnrt.so and "
+                               "rknn-toolkit-lite2 to one version")
+
+    def _run(self) -> None:
+        for place, array in zip(self._results, self._infer(), strict=True):
+            np.copyto(place, array.reshape(place.shape))
+
+    def _infer(self) -> list[Tensor]:
+        for fed, array in self._images:
+            np.copyto(fed, array)
+        try:
+            found: list[Tensor] | None = self._lite.inference(inputs=self._fed, **self._how)
+        except Exception as error:  # of ctypes, and of the runtime's own mistakes
+            raise self._failure("inference", error) from error
+        if found is None:
+            raise self._failure("inference", None)
+        return found
+
+    def _close(self) -> None:
+        if self._lite is not None:
+            self._lite.release()
+            self._lite = None
+        if self._said is not None:
+            self._said.stop()
+
+
+def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+    """Return type and sizes, less axes of 1: some runtimes give every tensor four."""
+    return array.dtype, tuple(size for size in array.shape if size != 1)
+
+
+def _channels_last(array: Tensor) -> Tensor:
+    """Return a new array for an image [batch, channels, height, width], else the array itself."""
+    return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the runtime's words mean, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_UPDATE = ("install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older "
+           "toolkit")
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    # In the runtime's words; the cause; the remedy. The first that fits counts.
+    (r"renderD\d+.*-v|-v /dev|-v /proc|docker", "a container without the NPU's device nodes",
+     "start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
+     "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the device"),
+    (r"librknnrt\.so.*invalid ELF header|invalid ELF header",
+     "librknnrt.so that is no library, perhaps a web page saved under its name",
+     "download the file itself, and copy it to /usr/lib"),
+    (r"download the librknnrt\.so|librknnrt\.so.*(?:No such file|cannot open|not found)",
+     "no librknnrt.so", "copy the one of RKNN Toolkit2 2.5 for this board to /usr/lib"),
+    (r"librknnrt\.so.*(?:wrong ELF class|cannot open shared)", "librknnrt.so of another machine",
+     "copy the one for aarch64 to /usr/lib"),
+    (r"failed to open rknpu|open rknpu|insmod rknpu", "no access to the NPU: its driver is not "
+     "loaded, or this user may not open the render node",
+     "check `dmesg | grep -i rknpu`, and add the user to the groups render and video"),
+    (r"Invalid RKNN model version|\b6, 1\b", "a librknnrt.so that is older than the model",
+     _UPDATE),
+    (r"invalid RKNN_MAGIC|Invalid RKNN format|MODEL_INVALID", "a model that the library refuses: "
+     "damaged, or newer than the library", "copy the model again; else " + _UPDATE),
+    (r"TARGET_PLATFORM_UNMATCH|DEVICE_UNMATCH|[Tt]arget.*mismatch",
+     "a model for another chip than this board's", "compile it for this board's chip"),
+    (r"KEY_INVALID|DECRYPT_FAILED", "an encrypted model", "compile it without encryption"),
+    (r"MALLOC_FAIL|[Ff]ailed to (?:allocate|malloc)|out of memory",
+     "not enough memory for the NPU", "close other models, or reserve more CMA memory"),
+    (r"failed to submit|TIMEOUT", "an NPU that does not answer",
+     "run fewer models (or LLMs) at once or on cores of their own, and update the kernel's rknpu "
+     "driver"),
+    (r"DEVICE_UNAVAILABLE", "an NPU that is not available", "check `dmesg | grep -i rknpu`"),
+    (r"CTX_INVALID", "a context that is gone", "open the model again"),
+    (r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type",
+     "tensors that the library refuses", "compile the bundle again, and update librknnrt.so"),
+    (r"AttributeError|x86", "a machine without an NPU",
+     "run it on the board; on a PC open the bundle with rknn_sim"),
+)
+
+
+def explain(stage: str, returned: object, said: str) -> str:
+    """Return what was found, with the runtime's last words, and the remedy.
+
+    Args:
+        stage: The call that failed.
+        returned: What it returned or raised.
+        said: What was logged and printed meanwhile.
+    """
+    words = f"{said}\n{returned!r}"
+    cause, remedy = next(
+        ((cause, remedy) for pattern, cause, remedy in _KNOWN if re.search(pattern, words)),
+        ("", "look at what the runtime printed, and at `dmesg`"),
+    )
+    last = " | ".join(line.strip() for line in said.splitlines()[-4:] if line.strip())
+    found = f"{cause}: " if cause else ""
+    told = f", and it said: {last}" if last else ""
+    return f"{found}{stage} gave {returned!r}{told}; {remedy}"
+
+
+def board_chips(compatible: Path) -> tuple[str, ...]:
+    """Return this board's chips as the device tree names them; empty where it names none."""
+    try:
+        names = compatible.read_bytes().decode("ascii", "replace").split("\0")
+    except OSError:
+        return ()
+    return tuple(name.partition(",")[2] for name in names if name.startswith("rockchip,rk")
+                 or name.startswith("rockchip,rv"))  # fmt: skip

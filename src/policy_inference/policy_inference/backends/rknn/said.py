@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the vendor's runtime says while it fails: it returns -1, and logs why."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from policy_inference.backends.native_output import held_back
+
+LOGGER = "acuityLogger"
+_GREETING = "rknn-toolkit-lite2 version"
+_KEPT, _SIZE = 20, 4000
+
+
+class Said(logging.Handler):
+    """Listens to the vendor's logger, which goes on to speak for itself, but once.
+
+    Each `RKNNLite` adds a handler to the same logger, so that with several models every line would
+    come several times.
+    """
+
+    def __init__(self) -> None:
+        """Listen from now on, to warnings and worse."""
+        super().__init__(logging.WARNING)
+        self._log = logging.getLogger(LOGGER)
+        self._records = deque[str](maxlen=_KEPT)
+        self.native = ""
+        """What the library printed while `captured`."""
+        self._log.addHandler(self)
+
+    @property
+    def text(self) -> str:
+        """All of it, each line once: what was logged may have been printed as well."""
+        printed = [line for line in self.native.splitlines()
+                   if not line.startswith(_GREETING)
+                   and not any(record in line for record in self._records)]
+        return "\n".join([*self._records, *printed]).strip()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the last lines, but for the greeting."""
+        if not (text := record.getMessage()).startswith(_GREETING):
+            self._records.append(text)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._records.clear()
+        self.native = ""
+
+    @contextmanager
+    def captured(self) -> Iterator[None]:
+        """Keep what is printed by the library, which knows of no logger."""
+        with held_back("rknn") as printed:
+            try:
+                yield
+            finally:
+                self.native = printed()[-_SIZE:]
+
+    def speak_once(self) -> None:
+        """Take away the handlers that a further `RKNNLite` added for the same stream."""
+        streams = set[int]()
+        for handler in list(self._log.handlers):
+            if type(handler) is logging.StreamHandler:
+                if id(handler.stream) in streams:
+                    self._log.removeHandler(handler)
+                streams.add(id(handler.stream))
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._log.removeHandler(self)
+

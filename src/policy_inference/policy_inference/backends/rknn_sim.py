@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulator of RKNN Toolkit2: what a Rockchip NPU would compute, on a PC.
+
+A back end of its own, which never stands in for `rknn`: it models numbers, not speed. A finished
+`.rknn` file cannot be simulated, only a model that the toolkit has just built, which takes a second
+for a small network. So this opens what `model_tools compile rknn` writes beside the `.rknn`, from
+which the same model is built again; or the ONNX model, in fp16.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.rknn_toolkit.build import ToolkitError, build, call, toolkit_version
+from policy_inference.backends.rknn_toolkit.diagnosis import explain
+from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
+from policy_inference.backends.rknn_toolkit.python import toolkit_python
+from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+_TARGET, _SUFFIX = "rk3588", ".zip"
+
+
+class RknnSimBackend(BackendBase):
+    """Builds the model when it is opened, and simulates it, in the toolkit's own Python."""
+
+    name = "rknn_sim"
+    builds_from, built_precision = "onnx", FLOAT
+    options: Mapping[str, str] = {
+        "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"}
+    warm_up_runs = 3
+    _toolkit: Any = None
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def interpreter(cls) -> str:
+        """Return the Python of the toolkit.
+
+        Raises:
+            BackendError: There is none.
+        """
+        return toolkit_python()
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._file = file
+        self._scratch = tempfile.TemporaryDirectory(prefix="rknn_sim.")
+        self._folder = Path(self._scratch.name)
+        if not file.is_file():
+            raise BackendError(f"{file}: expected a model, found nothing")
+        if file.suffix == _SUFFIX or zipfile.is_zipfile(file):
+            self._recipe = unpack(file, self._folder)
+            self._check_recipe()
+        else:
+            inputs, outputs = read_tensors(file)
+            self._recipe = Recipe(target=self._given.get("target", _TARGET), precision=FLOAT,
+                                  inputs=tuple(inputs), outputs=tuple(outputs))
+        return self._recipe.inputs, self._recipe.outputs, {}
+
+    def _check_recipe(self) -> None:
+        if "target" in self._given:
+            raise BackendError(f"{self._file}: expected no option target, since the model was "
+                               f"compiled for {self._recipe.target}, found one")
+        if self._precision != self._recipe.precision:
+            raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
+                               f"{self._recipe.precision}; compile the bundle again")
+
+    def _bind(self) -> None:
+        began, folder = time.monotonic(), self._folder
+        if not (folder / MODEL).exists():
+            tensors = {**self.inputs, **self.outputs}
+            prepare(self._file, folder / MODEL, {n: a.shape for n, a in tensors.items()})
+        try:
+            self._toolkit = build(folder, self._recipe)
+            call(self._toolkit.init_runtime, "init_runtime")
+        except ToolkitError as error:
+            raise BackendError(f"{self._file}: {explain(error.stage, error.text)}") from error
+        self._ordered = [self.inputs[spec.name] for spec in self._recipe.inputs]
+        self._results = [self.outputs[spec.name] for spec in self._recipe.outputs]
+        self._layouts = ["nchw"] * len(self._ordered)  # as in the ONNX model
+        self.details = {
+            "runtime": f"{toolkit_version()} simulator",
+            "device": f"simulated {self._recipe.target}",
+            "precision": self._recipe.precision,
+            "built": f"in {time.monotonic() - began:.1f} s from {self._file.name}",
+        }  # fmt: skip
+
+    def _run(self) -> None:
+        try:
+            found: list[Any] = call(self._toolkit.inference, "inference", inputs=self._ordered,
+                                    data_format=self._layouts)
+        except ToolkitError as error:
+            raise BackendError(f"rknn_sim: {explain(error.stage, error.text)}") from error
+        if [array.shape for array in found] != [array.shape for array in self._results]:
+            raise BackendError(
+                f"{self._file}: expected the outputs {', '.join(map(str, self._recipe.outputs))}, "
+                f"found {len(found)}: {', '.join(str(list(a.shape)) for a in found)}; the toolkit "
+                "drops outputs that are the same value as another: export the model without them")
+        for place, array in zip(self._results, found, strict=True):
+            np.copyto(place, array)
+
+    def _close(self) -> None:
+        if self._toolkit is not None:
+            self._toolkit.release()
+        if self._scratch is not None:
+            self._scratch.cleanup()

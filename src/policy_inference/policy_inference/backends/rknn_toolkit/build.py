@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds a recipe with the toolkit; runs in the toolkit's Python only.
+
+The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises
+ValueError with a traceback as its text. All of them become a `ToolkitError`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, write_dataset
+from policy_inference.errors import BackendError
+
+_DECODER_RULES = ["fuse_matmul_softmax_matmul_to_sdpa",
+                  "fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa"]
+_DECODER_BUG = re.compile(r"inputs or 'outputs' must be set|" + "|".join(_DECODER_RULES))
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class ToolkitError(BackendError):
+    """What the toolkit said.
+
+    Attributes:
+        stage: `import`, `config`, `load_onnx`, `build`, `export_rknn`, `init_runtime`,
+            `inference` or `accuracy_analysis`.
+        text: Its words, perhaps a traceback.
+    """
+
+    def __init__(self, stage: str, text: str) -> None:
+        """Keep both."""
+        self.stage, self.text = stage, text
+        super().__init__(f"{stage}: {text}")
+
+
+def toolkit_version() -> str:
+    """Return name and version of the toolkit."""
+    return f"rknn-toolkit2 {version('rknn-toolkit2')}"
+
+
+def build(folder: Path, recipe: Recipe) -> Any:
+    """Build the model in a folder.
+
+    A rule that the toolkit 2.5.0 applies to attention breaks the cross-attention of a decoder;
+    where it does, the model is built again without it.
+
+    Returns:
+        The toolkit's object, which the caller releases.
+
+    Raises:
+        ToolkitError: The toolkit is not there, or refuses the model.
+    """
+    dataset = write_dataset(folder, len(recipe.inputs)) if recipe.quantised else None
+    try:
+        return _built(folder, recipe, dataset, [])
+    except ToolkitError as error:
+        if error.stage != "build" or not _DECODER_BUG.search(error.text):
+            raise
+    return _built(folder, recipe, dataset, _DECODER_RULES)
+
+
+def _built(folder: Path, recipe: Recipe, dataset: Path | None, without: list[str]) -> Any:
+    try:
+        from rknn.api import RKNN
+
+        toolkit = RKNN(verbose=False)
+    except Exception as error:  # whatever its old packages raise
+        raise ToolkitError("import", f"{type(error).__name__}: {error}") from error
+    try:
+        _steps(toolkit, folder, recipe, dataset, without)
+    except BaseException:
+        toolkit.release()
+        raise
+    return toolkit
+
+
+def _steps(
+    toolkit: Any, folder: Path, recipe: Recipe, dataset: Path | None, without: list[str]
+) -> None:
+    settings = dict(recipe.settings)
+    if recipe.quantised:
+        settings["quantized_dtype"] = recipe.precision
+    if without:
+        settings["disable_rules"] = without
+    call(toolkit.config, "config", target_platform=recipe.target, custom_string=recipe.tag,
+         **settings)
+    call(toolkit.load_onnx, "load_onnx", model=str(folder / MODEL))
+    call(toolkit.build, "build", do_quantization=recipe.quantised,
+         dataset=str(dataset) if dataset else None, auto_hybrid=recipe.hybrid)
+
+
+def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> Any:
+    """Call the toolkit.
+
+    Returns:
+        What it returns, which is neither -1 nor, but for `config`, None.
+
+    Raises:
+        ToolkitError: It failed; says why.
+    """
+    with _Errors() as said:
+        try:
+            result = method(*args, **given)
+        except Exception as error:  # ValueError as a rule; its own dependencies raise others
+            raise ToolkitError(stage, str(error) or repr(error)) from error
+    failed = result is None if stage == "inference" else result not in (None, 0)
+    if failed:
+        raise ToolkitError(stage, "\n".join(said.lines) or f"it returned {result}")
+    return result
+
+
+class _Errors(logging.Handler):
+    """Listens to the toolkit's own log for as long as it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines = list[str]()
+        self._log = logging.getLogger("rknnLogger")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = _COLOURS.sub("", record.getMessage()).strip()
+        if not text.startswith("rknn-toolkit2 version"):
+            self.lines.append(text)
+
+    def __enter__(self) -> _Errors:
+        self._log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.removeHandler(self)

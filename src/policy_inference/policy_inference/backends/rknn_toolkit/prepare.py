@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes an ONNX model one that the toolkit takes; runs in its Python and in ours.
+
+The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, recurrent layers
+whose outputs all have names, and one output for each value: of two that are the same value it drops
+one without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+NEWEST_OPSET, _IR_VERSION = 19, 10
+_DOMAINS = ("", "ai.onnx")
+_RECURRENT = ("GRU", "LSTM", "RNN")
+
+
+def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Return inputs and outputs of an ONNX model; axes without a fixed size are -1.
+
+    Raises:
+        BackendError: It is none.
+    """
+    model = _load(file)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return ([_spec(value) for value in model.graph.input if value.name not in constants],
+            [_spec(value) for value in model.graph.output])
+
+
+def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Write the model as the toolkit takes it.
+
+    Args:
+        source: ONNX model.
+        target: The file to write.
+        shapes: Of all inputs and outputs, every axis fixed.
+
+    Raises:
+        BackendError: It cannot be made one; says what to change.
+    """
+    import onnx
+
+    model = _load(source)
+    _require_known_operators(source, model)
+    model = _with_opset(source, model)
+    model.ir_version = min(model.ir_version, _IR_VERSION)
+    del model.graph.value_info[:]  # sizes of an open batch axis
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in shapes:
+            _fix(source, value, shapes[value.name])
+    _name_outputs(model.graph)
+    _separate_outputs(model.graph)
+    onnx.save(model, str(target))
+
+
+def _load(file: Path) -> Any:
+    import onnx
+
+    try:
+        model = onnx.load(str(file))
+    except Exception as error:  # of protobuf, which is not imported for its name
+        raise BackendError(f"{file}: expected an ONNX model, found: {error}; copy or export it "
+                           "again") from error
+    if not model.graph.output:
+        raise BackendError(f"{file}: expected an ONNX model, found a file without outputs; copy or "
+                           "export it again")
+    return model
+
+
+def _spec(value: Any) -> TensorSpec:
+    import onnx
+
+    kind = value.type.tensor_type
+    shape = tuple(axis.dim_value if axis.HasField("dim_value") else -1 for axis in kind.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    return TensorSpec(name=value.name, shape=shape, dtype=dtype)
+
+
+def _require_known_operators(source: Path, model: Any) -> None:
+    foreign = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node
+                      if node.domain not in _DOMAINS})
+    if foreign:
+        raise BackendError(f"{source}: expected operators of ONNX alone, found "
+                           f"{', '.join(foreign)}, which the toolkit does not know; export the "
+                           "model without custom operators")
+
+
+def _with_opset(source: Path, model: Any) -> Any:
+    import onnx
+
+    opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), 0)
+    if opset <= NEWEST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, NEWEST_OPSET)
+    except Exception as error:  # the converter's own, one for each operator
+        raise BackendError(f"{source}: expected an opset up to {NEWEST_OPSET}, which is the newest "
+                           f"that RKNN Toolkit2 2.5 takes, found {opset}, which does not convert: "
+                           f"{error}; export the model with --opset 17") from error
+
+
+def _fix(source: Path, value: Any, shape: tuple[int, ...]) -> None:
+    axes = value.type.tensor_type.shape.dim
+    found = tuple(axis.dim_value if axis.HasField("dim_value") else -1 for axis in axes)
+    if len(found) != len(shape) or any(f not in (-1, s) for f, s in zip(found, shape, strict=True)):
+        raise BackendError(f"{source}: {value.name}: expected sizes {list(shape)}, found "
+                           f"{list(found)}; export the model with these sizes, batch 1")
+    for axis, size in zip(axes, shape, strict=True):
+        axis.dim_value = size
+
+
+def _name_outputs(graph: Any) -> None:
+    """Name the outputs of recurrent layers that were left out."""
+    for place, node in enumerate(graph.node):
+        if node.op_type in _RECURRENT:
+            for output, name in enumerate(node.output):
+                node.output[output] = name or f"unused.{place}.{output}"
+
+
+def _separate_outputs(graph: Any) -> None:
+    """Let each output be computed by a node of its own, where one is the copy of another."""
+    outputs = {value.name for value in graph.output}
+    producers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type != "Identity" or node.output[0] not in outputs:
+            continue
+        copied, twin = node.input[0], producers.get(node.input[0])
+        if twin is None:
+            continue
+        others = [name if name == copied else f"{name}.{node.output[0]}" if name else ""
+                  for name in twin.output]
+        renamed = [node.output[0] if name == copied else name for name in others]
+        name = f"{twin.name}.{node.output[0]}"
+        node.CopyFrom(twin)
+        node.name = name
+        del node.output[:]
+        node.output.extend(renamed)

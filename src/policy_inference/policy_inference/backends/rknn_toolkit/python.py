@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the Python is that has RKNN Toolkit2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from policy_inference.errors import BackendError
+
+VARIABLE = "RKNN_TOOLKIT_PYTHON"
+
+
+def toolkit_python() -> str:
+    """Return the Python of the environment with the toolkit: what the variable names, else ours.
+
+    Raises:
+        BackendError: It is not there.
+    """
+    named = os.environ.get(VARIABLE)
+    # Beside the environment of the workspace, where `make setup-rknn` puts it.
+    python = Path(named) if named else Path(sys.prefix).with_name(".venv-rknn") / "bin/python"
+    if not os.access(python, os.X_OK) or python.is_dir():
+        remedy = f"correct {VARIABLE}" if named else (
+            "`make setup-rknn` in the checkout makes one, or set "
+            f"{VARIABLE} to the Python of an environment with rknn-toolkit2")
+        raise BackendError(f"{python}: expected the Python that has RKNN Toolkit2, found nothing "
+                           f"that runs; {remedy}")
+    return str(python)

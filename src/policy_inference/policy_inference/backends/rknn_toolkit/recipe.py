@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model is built from: one folder or zip file, from which the same model is built again.
+
+It holds `recipe.json` (target, precision, settings, tensors), `model.onnx` as the toolkit takes it,
+and for each input its calibration rows [rows, *shape without the batch axis]: `samples/0.npy`, ...
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+
+MODEL, RECIPE, SAMPLES, DATASET = "model.onnx", "recipe.json", "samples", "dataset.txt"
+FLOAT = "fp16"
+_VERSION, _LONG_AGO = 1, (2000, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the toolkit is told.
+
+    Attributes:
+        target: Chip, as the toolkit names it.
+        precision: fp16, or one of its quantised types.
+        inputs, outputs: Tensors, in the model's order.
+        settings: Of `RKNN.config`, beside target and precision.
+        hybrid: Whether layers that lose too much stay in fp16.
+        tag: Text that the file keeps.
+    """
+
+    target: str
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    hybrid: bool = False
+    tag: str = ""
+
+    @property
+    def quantised(self) -> bool:
+        """Whether it is calibrated with samples."""
+        return self.precision != FLOAT
+
+
+def write_recipe(recipe: Recipe, folder: Path, samples: Mapping[str, Tensor] | None) -> None:
+    """Write `recipe.json` and the samples into a folder that has the model already."""
+    content = {"version": _VERSION, **asdict(recipe)}
+    (folder / RECIPE).write_text(json.dumps(content, indent=1), "utf-8")
+    if samples is not None:
+        (folder / SAMPLES).mkdir()
+        for place, spec in enumerate(recipe.inputs):
+            np.save(folder / SAMPLES / f"{place}.npy", samples[spec.name])
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read `recipe.json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is none, or one of another version.
+    """
+    content = json.loads((folder / RECIPE).read_text("utf-8"))
+    if content.pop("version") != _VERSION:
+        raise ValueError("a recipe of another version")
+    for key in ("inputs", "outputs"):
+        content[key] = tuple(TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"])
+                             for t in content[key])
+    return Recipe(**content)
+
+
+def pack(folder: Path, file: Path) -> None:
+    """Pack a folder with a recipe; the same content gives the same file."""
+    names = [RECIPE, MODEL, *sorted(f"{SAMPLES}/{f.name}" for f in folder.glob(f"{SAMPLES}/*.npy"))]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), (folder / name).read_bytes(),
+                             zipfile.ZIP_DEFLATED)
+
+
+def unpack(file: Path, folder: Path) -> Recipe:
+    """Unpack into an empty folder, and read the recipe.
+
+    Raises:
+        BackendError: It is another kind of file, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _extract(archive, RECIPE, folder)
+            recipe = read_recipe(folder)
+            _extract(archive, MODEL, folder)
+            for place in range(len(recipe.inputs) if recipe.quantised else 0):
+                _extract(archive, f"{SAMPLES}/{place}.npy", folder)
+    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise BackendError(f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
+                           f"makes it, found: {error}; compile it again") from error
+    return recipe
+
+
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(archive.read(name))
+
+
+def write_dataset(folder: Path, inputs: int) -> Path:
+    """Write the calibration list of the toolkit: one file per input and sample, batch axis first.
+
+    Args:
+        folder: Has the samples.
+        inputs: Of the model.
+
+    Returns:
+        The list; a line for each sample, whose paths are relative to the list.
+    """
+    parts = [np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)]
+    (folder / "calibration").mkdir()
+    lines = list[str]()
+    for row in range(len(parts[0])):
+        names = [f"calibration/{row:05d}.{place}.npy" for place in range(inputs)]
+        for name, part in zip(names, parts, strict=True):
+            np.save(folder / name, part[np.newaxis, row])
+        lines.append(" ".join(names))
+    dataset = folder / DATASET
+    dataset.write_text("\n".join(lines) + "\n", "utf-8")
+    return dataset

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model's arrays in memory that two processes share, and a bell in each direction."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import select
+from collections.abc import Sequence
+
+import numpy as np
+
+from policy_inference.interfaces import Tensor, TensorSpec
+
+_ALIGNED, _TEXT_SIZE = 64, 4096
+OK, FAILED = b"o", b"f"
+
+
+class SharedArrays:
+    """Arrays of tensors in a block without a name, which ends with the last process that has it.
+
+    Before them is room for a text of at most 4 KiB, for what went wrong.
+    """
+
+    def __init__(self, specs: Sequence[TensorSpec], fd: int | None = None) -> None:
+        """Make a block for the tensors, or take the one behind a file descriptor."""
+        sizes = [_rounded(_bytes(spec)) for spec in specs]
+        whole = _TEXT_SIZE + sum(sizes)
+        self.fd = os.memfd_create("policy_inference") if fd is None else fd
+        if fd is None:
+            os.ftruncate(self.fd, whole)
+        self._block = mmap.mmap(self.fd, whole)
+        starts = np.cumsum([_TEXT_SIZE, *sizes])[:-1].tolist()
+        self._free = iter([self._array(spec, start) for spec, start in zip(specs, starts,
+                                                                            strict=True)])
+
+    def place(self, spec: TensorSpec) -> Tensor:
+        """Return the array of the next tensor; the order is that in which the block was made."""
+        array = next(self._free)
+        assert (array.shape, array.dtype.name) == (spec.shape, spec.dtype)
+        return array
+
+    def _array(self, spec: TensorSpec, start: int) -> Tensor:
+        count = math.prod(spec.shape)
+        return np.frombuffer(self._block, spec.dtype, count, start).reshape(spec.shape)
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        end = self._block.find(b"\0", 0, _TEXT_SIZE)
+        return self._block[:end].decode("utf-8", "replace")
+
+    @text.setter
+    def text(self, text: str) -> None:
+        content = text.encode()[: _TEXT_SIZE - 1] + b"\0"
+        self._block[: len(content)] = content
+
+
+class Bell:
+    """Rings across processes; silence for ever, because the other one ended, is noticed too."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        """Take one end of each of two pipes."""
+        self.fds = read_fd, write_fd
+        self._poll = select.poll()
+        self._poll.register(read_fd, select.POLLIN)
+
+    def ring(self, what: bytes) -> None:
+        """Send one byte.
+
+        Raises:
+            BrokenPipeError: Nobody listens any more.
+        """
+        os.write(self.fds[1], what)
+
+    def wait(self, timeout_s: float | None = None) -> bytes | None:
+        """Return the byte that was sent; empty where the other end closed, None after the time."""
+        if timeout_s is not None and not self._poll.poll(timeout_s * 1000.0):
+            return None
+        return os.read(self.fds[0], 1)
+
+    def close(self) -> None:
+        """Close both pipes."""
+        for fd in self.fds:
+            os.close(fd)
+
+
+def _bytes(spec: TensorSpec) -> int:
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def _rounded(size: int) -> int:
+    return -(-size // _ALIGNED) * _ALIGNED

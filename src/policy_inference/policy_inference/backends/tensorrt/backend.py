@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The back end `tensorrt`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
+from policy_inference.backends.tensorrt.cuda import open_device
+from policy_inference.backends.tensorrt.device import Device, GraphError
+from policy_inference.backends.tensorrt.library import Listener, listener, load_tensorrt
+from policy_inference.backends.tensorrt.options import OPTIONS, Settings
+from policy_inference.backends.tensorrt.plans import Model, Plans
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+
+_log = logging.getLogger("policy_inference")
+# Types that a contract can state, by TensorRT's names.
+_DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
+
+
+class TensorRtBackend(BackendBase):
+    """An engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
+
+    Opens an ONNX file, from which it builds an engine that it keeps in the user's cache folder, or
+    a plan with its JSON beside it.
+    """
+
+    name = "tensorrt"
+    builds_from = "onnx"
+    options = OPTIONS
+
+    def __init__(
+        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
+        precision: str = "fp32", target: str | None = None,
+        options: Mapping[str, str] | None = None,
+        place: Callable[[TensorSpec], Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        """Open the model; arguments as those of `BackendBase`.
+
+        Arrays are page-locked ones of our own unless `place` says otherwise.
+
+        Raises:
+            BackendError: As with `BackendBase`, or there is no engine and none may be built.
+        """
+        self._device: Device | None = None
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        self._expected_inputs = tuple(inputs)
+        super().__init__(file, inputs, outputs, precision=precision, target=target,
+                         options=options, place=place or self._page_locked)
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._settings = Settings.read(self._given)
+        trt = load_tensorrt()
+        self._said, self._file = listener(trt), file
+        self._device = device = open_device()
+        with device.current:
+            plans = Plans(trt, self._said, device, self._settings, PlanCache(cache_folder()))
+            plan, origin = plans.of(Model(file=file, precision=self._precision,
+                                          inputs=self._expected_inputs))
+            self._runtime, self._engine = _loaded(trt, self._said, plan, file)
+            tensors = _tensors(trt, self._engine, file)
+        mode = trt.TensorIOMode.INPUT
+        details = {
+            "runtime": f"TensorRT {trt.__version__}",
+            "device": f"{device.gpu} (compute capability {device.compute_capability})",
+            "precision": self._precision, "engine": origin,
+            "cuda": f"{device.package} {device.cuda}, driver {device.driver}",
+        }  # fmt: skip
+        return ([spec for spec, kind in tensors if kind == mode],
+                [spec for spec, kind in tensors if kind != mode], details)
+
+    def _page_locked(self, spec: TensorSpec) -> Tensor:
+        device = self._opened()
+        with device.current:
+            return device.host(spec)
+
+    def _bind(self) -> None:
+        device = self._opened()
+        with device.current:
+            self._context = self._engine.create_execution_context()
+            if self._context is None:
+                raise self._failure("create_execution_context gave none: memory is full; end other "
+                                    "programs, or set a smaller workspace_mib")
+            uploads, downloads = self._addressed(device)
+            self._enqueue = self._enqueuer(uploads, downloads)
+            graph = self._with_graph(device)
+        self.details = {**self.details, "cuda_graph": graph}
+        self._said.forget()  # what was said of opening is no reason of a run
+
+    def _addressed(
+        self, device: Device
+    ) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
+        """Give each tensor its shape and its memory; return the copies to and from the GPU."""
+        places = {name: device.allocate(array.nbytes)
+                  for name, array in {**self.inputs, **self.outputs}.items()}  # fmt: skip
+        for name, array in self.inputs.items():
+            self._require(self._context.set_input_shape(name, array.shape), f"the shape of {name}")
+        for name, array in self.outputs.items():
+            found = tuple(self._context.get_tensor_shape(name))
+            if found != array.shape:
+                raise BackendError(f"{self._file}: output {name}: expected {list(array.shape)} as "
+                                   f"in policy.yaml, found {list(found)}; export the model with "
+                                   "these sizes")
+        for name, address in places.items():
+            self._require(self._context.set_tensor_address(name, address),
+                          f"the address of {name}")
+        return ([device.upload(array, places[name]) for name, array in self.inputs.items()],
+                [device.download(places[name], array) for name, array in self.outputs.items()])
+
+    def _enqueuer(
+        self, uploads: list[Callable[[], None]], downloads: list[Callable[[], None]]
+    ) -> Callable[[], None]:
+        execute, stream = self._context.execute_async_v3, self._opened().stream
+
+        def enqueue() -> None:
+            for copy in uploads:
+                copy()
+            if not execute(stream):
+                raise self._failure("execute_async_v3 failed")
+            for copy in downloads:
+                copy()
+
+        return enqueue
+
+    def _with_graph(self, device: Device) -> str:
+        """Record a run where that is asked for; return what to report."""
+        if self._settings.cuda_graph == "no":
+            return "no"
+        self._enqueue()  # the first run sets up what a recording may not
+        device.synchronise()
+        try:
+            self._enqueue = device.record(self._enqueue)
+            self._enqueue()
+            device.synchronise()
+        except GraphError as error:
+            if self._settings.cuda_graph == "yes":
+                raise BackendError(f"tensorrt: option cuda_graph: expected a model whose run can "
+                                   f"be recorded, found: {error}; set it to auto") from error
+            _log.info("runs without a CUDA graph: %s", error)
+            return f"no: {error}"
+        return "yes"
+
+    def _run(self) -> None:
+        device = self._device
+        assert device is not None
+        with device.current:
+            self._enqueue()
+            device.synchronise()
+
+    def _close(self) -> None:
+        if self._device is None:
+            return
+        try:
+            with self._device.current:
+                # In this order: each needs the one after it.
+                self._context = None
+                self._engine = None
+                self._runtime = None
+                self._device.close()
+        except BackendError as error:  # a lost GPU has taken everything with it
+            _log.warning("while closing: %s", error)
+
+    def _opened(self) -> Device:
+        assert self._device is not None
+        return self._device
+
+    def _require(self, worked: bool, what: str) -> None:
+        if not worked:
+            raise self._failure(f"TensorRT does not take {what}")
+
+    def _failure(self, what: str) -> BackendError:
+        return BackendError(f"tensorrt: {self._file}: {what}{self._said.reasons()}")
+
+
+def _loaded(trt: Any, said: Listener, plan: bytes, file: Path) -> tuple[Any, Any]:
+    """Return runtime and engine."""
+    runtime = said.made(trt.Runtime)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise BackendError(f"{file}: expected a plan that TensorRT {trt.__version__} loads on this "
+                           f"GPU, found none such{said.reasons()}; delete the plan, and build it "
+                           "here from the ONNX file")
+    return runtime, engine
+
+
+def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
+    """Return each tensor, with open axes as -1, and whether it is an input."""
+    found = []
+    for place in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(place)
+        dtype = engine.get_tensor_dtype(name)
+        if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
+            raise BackendError(f"{file}: tensor {name}: expected numbers, found a shape; export "
+                               "the model with fixed sizes")
+        if dtype.name not in _DTYPES:
+            raise BackendError(f"{file}: tensor {name}: expected one of {', '.join(_DTYPES)}, "
+                               f"found {dtype.name}")
+        shape = tuple(int(axis) for axis in engine.get_tensor_shape(name))
+        spec = TensorSpec(name=name, shape=shape, dtype=_DTYPES[dtype.name])
+        found.append((spec, engine.get_tensor_mode(name)))
+    return found

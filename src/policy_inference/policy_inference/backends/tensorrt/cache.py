@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Built engines in the user's cache folder: there whole or not at all, also for two processes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from policy_inference.backends.tensorrt.sidecar import (
+    Fingerprint,
+    Sidecar,
+    read_sidecar,
+    sidecar_of,
+)
+from policy_inference.errors import BackendError
+
+_log = logging.getLogger("policy_inference")
+
+
+def cache_folder() -> Path:
+    """Return $XDG_CACHE_HOME/policy_inference/tensorrt."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    # As the XDG specification has it: a relative path is no path.
+    base = Path(home) if Path(home).is_absolute() else Path("~/.cache").expanduser()
+    return base / "policy_inference" / "tensorrt"
+
+
+class PlanCache:
+    """Plans by fingerprint; what somebody deletes is built again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use this folder, which need not be there yet."""
+        self.folder = folder
+
+    def find(self, fingerprint: Fingerprint) -> tuple[bytes, Sidecar] | None:
+        """Return a plan and what is known of it; None where it is not there or is damaged."""
+        plan = self._plan(fingerprint)
+        try:
+            told, content = read_sidecar(plan), plan.read_bytes()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _log.warning("%s: not used, since it cannot be read: %s", plan, error)
+            return None
+        if told.plan_sha256 != hashlib.sha256(content).hexdigest():
+            _log.warning("%s: not used, since it is not the plan that was stored", plan)
+            return None
+        return content, told
+
+    def read(self, path: Path) -> bytes:
+        """Return the content of a file of this folder; nothing where it cannot be read."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            _log.warning("%s: not used, since it cannot be read: %s", path, error)
+            return b""
+
+    def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
+        """Return what is other than with the plans of this model that are there."""
+        near = [told.fingerprint for told in self._sidecars()
+                if told.fingerprint != fingerprint
+                and (told.fingerprint.model_sha256 == fingerprint.model_sha256
+                     or told.source == str(source))]  # fmt: skip
+        if not near:
+            return "none was built for this model yet"
+        closest = min((fingerprint.differences(other) for other in near), key=len)
+        return f"since the last build: {'; '.join(closest)}"
+
+    def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
+        """Write a plan, then the JSON that makes it count.
+
+        Raises:
+            BackendError: The folder cannot be written.
+        """
+        told = Sidecar(fingerprint=fingerprint, plan_sha256=hashlib.sha256(plan).hexdigest(),
+                       source=str(source), seconds=round(seconds, 3))
+        path = self._plan(fingerprint)
+        self.write(path, plan)
+        self.write(sidecar_of(path), told.text().encode())
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file of this folder whole or not at all.
+
+        Raises:
+            BackendError: The folder cannot be written.
+        """
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".new-", dir=self.folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(handle)  # a robot is switched off, not shut down
+                Path(name).replace(path)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    Path(name).unlink()
+                raise
+
+    @contextmanager
+    def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
+        """Keep other processes from building the same plan; wait while one does.
+
+        Raises:
+            BackendError: The folder cannot be written.
+        """
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._plan(fingerprint).with_suffix(".lock"),
+                             os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with self._writable():
+                _lock(handle)
+            yield
+        finally:
+            os.close(handle)
+
+    def _plan(self, fingerprint: Fingerprint) -> Path:
+        return self.folder / f"{fingerprint.key}.plan"
+
+    def _sidecars(self) -> Iterator[Sidecar]:
+        for plan in sorted(self.folder.glob("*.plan")):
+            with suppress(OSError, ValueError):  # a damaged one explains nothing
+                yield read_sidecar(plan)
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BackendError(f"{self.folder}: expected a folder for built engines that can be "
+                               f"written, found: {error.strerror}; name another in XDG_CACHE_HOME"
+                               ) from error
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _log.info("another process builds this engine; waiting for it")
+        fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The package `tensorrt`, and what it has to say: its logger is where failures have reasons."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from policy_inference.errors import BackendError
+
+_log = logging.getLogger("policy_inference")
+_KEPT = 4
+"""Errors that a message repeats; the first ones are the causes."""
+
+
+def load_tensorrt() -> Any:
+    """Import the package.
+
+    Raises:
+        BackendError: The package or its libraries are missing.
+    """
+    try:
+        import tensorrt
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"tensorrt: {error}; install it: on a Jetson `sudo apt install python3-libnvinfer` and "
+            "a Python environment that sees system packages (python3 -m venv "
+            "--system-site-packages), elsewhere `pip install tensorrt`") from error
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
+            "of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
+            "folder in LD_LIBRARY_PATH") from error
+    return tensorrt
+
+
+class Listener:
+    """Keeps the errors that TensorRT reports; warnings go to our log.
+
+    Attributes:
+        logger: The `tensorrt.ILogger` to hand to TensorRT.
+    """
+
+    def __init__(self, trt: Any) -> None:
+        """Make a logger for this package."""
+        self._errors: deque[str] = deque(maxlen=_KEPT)
+        severity, errors = trt.ILogger.Severity, self._errors
+        serious = (severity.ERROR, severity.INTERNAL_ERROR)
+        levels = {severity.WARNING: logging.WARNING}
+
+        class Logger(trt.ILogger):  # type: ignore[misc]  # carries no types
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, msg: str) -> None:
+                if severity in serious:
+                    errors.append(msg.strip())
+                    _log.debug("TensorRT: %s", msg)
+                else:
+                    _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
+
+        self.logger = Logger()
+
+    def forget(self) -> None:
+        """Forget what was said before."""
+        self._errors.clear()
+
+    def reasons(self) -> str:
+        """Return what TensorRT said last, as the end of a message."""
+        return f"; TensorRT says: {' | '.join(self._errors)}" if self._errors else ""
+
+    def made(self, make: Callable[..., Any], *args: Any) -> Any:
+        """Return a Builder, Runtime or OnnxParser.
+
+        Raises:
+            BackendError: The library gave none, which its Python package says as a TypeError.
+        """
+        self.forget()
+        try:
+            return make(*args, self.logger)
+        except TypeError as error:
+            raise BackendError(
+                f"tensorrt: the library does not start ({error}), as without a working CUDA "
+                "driver; see whether another CUDA program runs, and in a container that it has "
+                f"the NVIDIA runtime{self.reasons()}") from error
+
+
+@cache
+def listener(trt: Any) -> Listener:
+    """Return the one logger of the process: TensorRT takes the first for all its objects."""
+    return Listener(trt)

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan for a model file: its own, one from the cache, or one that is built now."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_inference.backends.tensorrt.build import PRECISIONS, Build, BuildOrder
+from policy_inference.backends.tensorrt.cache import PlanCache
+from policy_inference.backends.tensorrt.device import Device
+from policy_inference.backends.tensorrt.library import Listener
+from policy_inference.backends.tensorrt.options import Settings
+from policy_inference.backends.tensorrt.sidecar import Fingerprint, own_plan, read_model
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+_log = logging.getLogger("policy_inference")
+PLAN_SUFFIXES = (".plan", ".engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model file and what the contract says of it."""
+
+    file: Path
+    precision: str
+    inputs: Sequence[TensorSpec]
+
+
+class Plans:
+    """Where plans come from on this machine."""
+
+    def __init__(
+        self, trt: Any, listener: Listener, device: Device, settings: Settings, cache: PlanCache
+    ) -> None:
+        """Take what a plan depends on."""
+        self._trt, self._listener, self._device = trt, listener, device
+        self._settings, self._cache = settings, cache
+
+    def of(self, model: Model) -> tuple[bytes, str]:
+        """Return the plan, and in words where it comes from.
+
+        Raises:
+            BackendError: There is none and it may not be built, or is for another machine; or the
+                file is no model, or not in a precision that there is.
+        """
+        if model.precision not in PRECISIONS:
+            raise BackendError(f"{model.file}: expected a precision among {', '.join(PRECISIONS)}, "
+                               f"found {model.precision!r} in policy.yaml")
+        if model.file.suffix in PLAN_SUFFIXES:
+            return own_plan(model.file, model.precision, self._here()), "the bundle's own plan"
+        if model.file.suffix != ".onnx":
+            raise BackendError(f"{model.file}: expected a file that ends with .onnx, "
+                               f"{' or '.join(PLAN_SUFFIXES)}, found {model.file.suffix!r}")
+        content = read_model(model.file)
+        fingerprint = self._fingerprint(model, content)
+        return self._cached(fingerprint) or self._built(model, content, fingerprint)
+
+    def _cached(self, fingerprint: Fingerprint) -> tuple[bytes, str] | None:
+        found = self._cache.find(fingerprint)
+        return found and (found[0], "from the cache")
+
+    def _built(self, model: Model, content: bytes, made: Fingerprint) -> tuple[bytes, str]:
+        why = self._cache.why_missing(made, model.file)
+        if not self._settings.build:
+            raise BackendError(
+                f"{model.file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
+                f"{self._cache.folder}, found none ({why}); allow it to be built, which takes from "
+                "seconds to minutes, with the option tensorrt.build=yes")
+        with self._cache.alone(made):
+            if found := self._cached(made):
+                return found
+            _log.info("%s: building a %s engine for %s with TensorRT %s (%s)", model.file,
+                      made.precision, made.gpu, made.tensorrt, why)
+            began = time.monotonic()
+            plan = self._build(model, content)
+            seconds = time.monotonic() - began
+            self._cache.store(made, plan, model.file, seconds)
+        _log.info("%s: engine built in %.1f s, kept in %s", model.file, seconds, self._cache.folder)
+        return plan, f"built in {seconds:.1f} s"
+
+    def _build(self, model: Model, content: bytes) -> bytes:
+        timings = self._timings()
+        build = Build(self._trt, self._listener, BuildOrder(
+            file=model.file, model=content, precision=model.precision,
+            inputs={spec.name: spec for spec in model.inputs},
+            workspace_mib=self._settings.workspace_mib))  # fmt: skip
+        plan, measured = build.run(self._cache.read(timings))
+        self._cache.write(timings, measured)
+        return plan
+
+    def _timings(self) -> Path:
+        here = re.sub(r"\W+", "-", "-".join(self._here().values()))
+        return self._cache.folder / f"timings-{here}.cache"
+
+    def _here(self) -> dict[str, str]:
+        return {"tensorrt": str(self._trt.__version__), "gpu": self._device.gpu,
+                "compute_capability": self._device.compute_capability}
+
+    def _fingerprint(self, model: Model, content: bytes) -> Fingerprint:
+        limit = self._settings.workspace_mib
+        sizes = ", ".join(map(str, sorted(model.inputs, key=lambda spec: spec.name)))
+        return Fingerprint(
+            **self._here(), model_sha256=hashlib.sha256(content).hexdigest(),
+            precision=model.precision, cuda=self._device.cuda, driver=self._device.driver,
+            flags=f"workspace {'unlimited' if limit is None else f'{limit} MiB'}; {sizes}",
+        )  # fmt: skip
+

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a plan was built from, with and for: the JSON beside it.
+
+TensorRT cannot say of a plan whether it will load, and its file format is not documented; a plan
+of another version or GPU is refused by what is written here, before the runtime sees it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from policy_inference.errors import BackendError
+
+_MEANINGS = {
+    "model_sha256": "model", "precision": "precision", "tensorrt": "TensorRT", "gpu": "GPU",
+    "compute_capability": "compute capability", "cuda": "CUDA package", "driver": "driver",
+    "flags": "settings",
+}  # fmt: skip
+_RUNS_ONLY_ON = ("tensorrt", "gpu", "compute_capability")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """All that a plan depends on.
+
+    Attributes:
+        model_sha256: Of the ONNX file.
+        precision: fp32, fp16 or int8.
+        tensorrt, cuda, driver: Versions.
+        gpu, compute_capability: Of the GPU.
+        flags: Settings of the build.
+    """
+
+    model_sha256: str
+    precision: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    cuda: str
+    driver: str
+    flags: str
+
+    @property
+    def key(self) -> str:
+        """A name for files: the hash of all fields."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """Return what is other than it was in `other`, as "TensorRT was 8.5.2, is 10.3.0"."""
+        pairs = [(name, getattr(other, name), getattr(self, name)) for name in _MEANINGS]
+        return [f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
+                for name, was, now in pairs if was != now]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """The JSON beside a plan.
+
+    Attributes:
+        fingerprint: What it was built from, with and for.
+        plan_sha256: Of the plan that it belongs to.
+        source: Path of the ONNX file, for people.
+        seconds: That the build took.
+    """
+
+    fingerprint: Fingerprint
+    plan_sha256: str
+    source: str
+    seconds: float
+
+    def text(self) -> str:
+        """Return the JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def sidecar_of(plan: Path) -> Path:
+    """Return the path of a plan's JSON."""
+    return plan.with_name(f"{plan.name}.json")
+
+
+def read_sidecar(plan: Path) -> Sidecar:
+    """Read the JSON beside a plan.
+
+    Raises:
+        OSError: There is none.
+        ValueError: It is none of ours.
+    """
+    content = json.loads(sidecar_of(plan).read_text("utf-8"))
+    try:
+        told = content["fingerprint"]
+        values = {field.name: str(told[field.name]) for field in fields(Fingerprint)}
+        return Sidecar(fingerprint=Fingerprint(**values), plan_sha256=str(content["plan_sha256"]),
+                       source=str(content["source"]), seconds=float(content["seconds"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no or another {error}") from error
+
+
+def own_plan(plan: Path, precision: str, here: Mapping[str, str]) -> bytes:
+    """Return the content of a plan that is a bundle's own artifact.
+
+    Args:
+        plan: The file.
+        precision: As the contract states it.
+        here: Version of TensorRT, name and compute capability of the GPU, by field.
+
+    Raises:
+        BackendError: It cannot be read, or was built for another TensorRT or GPU, or its JSON does
+            not say for which.
+    """
+    rebuild = "compile it again here from the ONNX file, or have the bundle hold that one"
+    content = read_model(plan)
+    try:
+        told = read_sidecar(plan)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{plan}: expected {sidecar_of(plan).name} beside it, which says what "
+                           f"the plan was built for, found: {error}; {rebuild}") from error
+    if told.plan_sha256 != hashlib.sha256(content).hexdigest():
+        raise BackendError(f"{plan}: expected the plan that {sidecar_of(plan).name} means, found "
+                           f"another, or one that was cut off; copy both again, or {rebuild}")
+    wrong = [f"{_MEANINGS[name]} {getattr(told.fingerprint, name)} (here {here[name]})"
+             for name in _RUNS_ONLY_ON if getattr(told.fingerprint, name) != here[name]]
+    if wrong:
+        raise BackendError(f"{plan}: expected a plan for this machine, found one that was built "
+                           f"for {', '.join(wrong)}; {rebuild}")
+    if told.fingerprint.precision != precision:
+        raise BackendError(f"{plan}: expected {precision} as in policy.yaml, found "
+                           f"{told.fingerprint.precision}; name the plan's own precision there")
+    return content
+
+
+def read_model(file: Path) -> bytes:
+    """Read a model file.
+
+    Raises:
+        BackendError: It cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
+
+
+def _short(value: str) -> str:
+    return value[:12] if len(value) == 64 else value

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a machine: kernel drivers, clocks, sensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Machine:
+    """The files under one root, which is another folder than `/` only in tests."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        """Read nothing yet."""
+        self.root = root
+
+    def path(self, path: str) -> Path:
+        """Return where an absolute path lies under the root."""
+        return self.root / path.lstrip("/")
+
+    def glob(self, pattern: str) -> list[Path]:
+        """Return the files that match an absolute pattern, sorted."""
+        return sorted(self.root.glob(pattern.lstrip("/")))
+
+    def text(self, path: str | Path) -> str | None:
+        """Return what a file holds, stripped; None where it is absent or may not be read.
+
+        Device trees end their texts with a NUL, which is dropped.
+        """
+        file = self.path(path) if isinstance(path, str) else path
+        try:
+            return file.read_bytes().decode("utf-8", "replace").strip("\0 \n\t")
+        except OSError:
+            return None
+
+    def number(self, path: str | Path) -> float | None:
+        """Return the number that a file holds; None where it holds none."""
+        try:
+            return float(self.text(path) or "")
+        except ValueError:
+            return None

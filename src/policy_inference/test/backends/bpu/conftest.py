@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A board without BPU, with doubles of the vendor's runtimes."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.hbm import BpuBackend
+
+from ...models import save_linear
+from ..case import ACTIONS, OBS
+from .cases import DOUBLES, MODULES
+
+
+@pytest.fixture(autouse=True)
+def board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the board so, with runtimes that were not imported yet."""
+    monkeypatch.syspath_prepend(str(DOUBLES))
+
+    def apply(**what: object) -> None:
+        monkeypatch.setenv("BPU_BOARD", json.dumps(what))
+        for name in MODULES:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+
+    apply()
+    return apply
+
+
+@pytest.fixture
+def open_file() -> Iterator[Callable[..., BackendBase]]:
+    """Open a file in this process; it is closed at the end."""
+    with ExitStack() as stack:
+
+        def apply(
+            file: Path, *, cls: type[BackendBase] = BpuBackend, inputs: Any = (OBS,),
+            outputs: Any = (ACTIONS,), target: str | None = None, **options: str,
+        ) -> BackendBase:  # fmt: skip
+            backend = cls(file, inputs, outputs, precision="int8", target=target, options=options)
+            return stack.enter_context(closing(backend))
+
+        yield apply
+
+
+@pytest.fixture
+def linear(tmp_path: Path) -> Path:
+    return save_linear(tmp_path / "linear.onnx", 5, 3)

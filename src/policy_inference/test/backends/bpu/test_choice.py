@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which of the BPU's runtimes opens a file, and in which process."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.hbm import BpuBackend
+from policy_inference.backends.bpu.pyeasy import PyeasyBackend
+from policy_inference.backends.registry import GROUP, open_backend
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32
+
+from ...models import save_linear, weights
+from ..test_registry import CONTRACT
+from .cases import DOUBLES, MODULES, compiled
+
+HBM, PYEASY = "hbm_runtime", "hobot_dnn"
+Installed = Callable[..., None]
+BIN, HBM_FILE = Path("policy.bin"), Path("policy.hbm")
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """Let only these runtimes be installed, on such a board."""
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+    def apply(*names: str, **board: object) -> None:
+        monkeypatch.setenv("BPU_BOARD", json.dumps(board))
+        for name in MODULES:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        for name in {HBM, PYEASY} - set(names):
+            monkeypatch.setitem(sys.modules, name, None)
+
+    apply(HBM, PYEASY)
+    return apply
+
+
+@pytest.mark.parametrize(("names", "file", "expected"), [
+    ([HBM, PYEASY], BIN, BpuBackend), ([HBM], BIN, BpuBackend), ([PYEASY], BIN, PyeasyBackend),
+    ([HBM, PYEASY], HBM_FILE, BpuBackend), ([PYEASY], HBM_FILE, BpuBackend),
+    ([], BIN, BpuBackend),
+])  # fmt: skip
+def test_runtime_follows_from_what_is_installed_and_from_the_file(
+    installed: Installed, names: list[str], file: Path, expected: type[BackendBase]
+) -> None:
+    installed(*names)
+
+    assert BpuBackend.for_file(file, {}) is expected
+
+
+def test_a_package_without_its_libraries_leaves_the_file_to_the_older_runtime_and_says_so(
+    installed: Installed, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed(HBM, PYEASY, **{"import": "Missing Horizon runtime libraries"})
+
+    with caplog.at_level("INFO", "policy_inference"):
+        chosen = BpuBackend.for_file(BIN, {})
+
+    assert chosen is PyeasyBackend
+    assert "pyeasy_dnn runs policy.bin, since bpu: hbm_runtime: Missing Horizon" in caplog.text
+
+
+@pytest.mark.parametrize(("runtime", "expected"),
+                         [("hbm_runtime", BpuBackend), ("pyeasy_dnn", PyeasyBackend)])
+def test_the_user_decides(runtime: str, expected: type[BackendBase]) -> None:
+    assert BpuBackend.for_file(BIN, {"runtime": runtime}) is expected
+
+
+def test_a_runtime_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BackendError, match="expected hbm_runtime or pyeasy_dnn, found 'onnx'"):
+        BpuBackend.for_file(BIN, {"runtime": "onnx"})
+
+
+def test_with_neither_the_packages_of_every_board_are_named(
+    installed: Installed, tmp_path: Path
+) -> None:
+    file = compiled(save_linear(tmp_path / "policy.onnx", 2, 1), ".bin")
+    installed()
+
+    with pytest.raises(BackendError) as caught:
+        BpuBackend.for_file(file, {})(file, [], [])
+
+    message = str(caught.value)
+    assert message.startswith("bpu: hbm_runtime: ")
+    for package in ("hobot-dnn`", "hobot-spdev`", "hobot-dnn-rdkx5`", "hobot_dnn"):
+        assert package in message
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BackendBase]]:
+    """Open a bundle with a BPU file by the name `bpu`, registered as setup.py does."""
+    info = tmp_path / "site" / "boards-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Name: boards\nVersion: 1.0\n", "utf-8")
+    entry = "bpu = policy_inference.backends.bpu.hbm:BpuBackend"
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with ExitStack() as stack:
+
+        def apply(suffix: str, target: str) -> BackendBase:
+            model = save_linear(tmp_path / "policy.onnx", 2, 1)
+            file = compiled(model, suffix, march=target)
+            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            artifact = f"bpu: {{file: {file.name}, sha256: {sha256}, precision: int8, " \
+                       f"target: {target}}}"
+            text = CONTRACT.replace("vendor: {file: policy.onnx, sha256: HASH, precision: int8}",
+                                    artifact).replace("HASH", "a" * 64)
+            (tmp_path / "policy.yaml").write_text(text, "utf-8")
+            backend, _ = open_backend(load_bundle(tmp_path), ["bpu"])
+            return stack.enter_context(closing(backend))
+
+        yield apply
+
+
+@pytest.mark.parametrize(("names", "suffix", "target", "apart"), [
+    ([HBM, PYEASY], ".hbm", "nash-e", False), ([HBM], ".bin", "bayes-e", False),
+    ([PYEASY], ".bin", "bayes-e", True),
+])  # fmt: skip
+def test_only_the_runtime_that_keeps_pythons_lock_runs_in_another_process(
+    opened: Callable[..., BackendBase], installed: Installed, names: list[str], suffix: str,
+    target: str, apart: bool,
+) -> None:  # fmt: skip
+    installed(*names)
+
+    backend = opened(suffix, target)
+    backend.inputs["obs"][:] = [[1.0, 2.0]]
+    backend.run()
+
+    actions: F32 = backend.outputs["actions"].astype(np.float32)
+    expected: F32 = np.array([[1.0, 2.0]], np.float32) @ weights(2, 1)
+    np.testing.assert_allclose(actions, expected, atol=1e-6)
+    assert backend.name == "bpu"
+    assert ("process" in backend.details) is apart

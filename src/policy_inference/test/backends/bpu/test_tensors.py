@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised, padded and turned tensors of the BPU are the contract's arrays to the last step."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.hbm import BpuBackend
+from policy_inference.backends.bpu.pyeasy import PyeasyBackend
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+from ...models import save, save_recurrent
+from ..case import ACTIONS, H_IN, H_OUT, OBS, reference
+from .cases import compiled
+
+Open = Callable[..., BackendBase]
+IMAGE = TensorSpec(name="image", shape=(1, 3, 4, 6))
+RUNTIMES = (BpuBackend, ".hbm"), (PyeasyBackend, ".bin")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Model of flat[1, 72] = image[1, 3, 4, 6] in its order, and of the image itself."""
+    nodes = [helper.make_node("Flatten", ["image"], ["flat"]),
+             helper.make_node("Identity", ["image"], ["same"])]
+    return save(tmp_path / "image.onnx", nodes, {"image": IMAGE.shape},
+                {"flat": (1, 72), "same": IMAGE.shape})
+
+
+def ran(backend: BackendBase, **inputs: Any) -> dict[str, Any]:
+    for name, array in inputs.items():
+        backend.inputs[name][:] = array
+    backend.run()
+    return {name: array.copy() for name, array in backend.outputs.items()}
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+def test_featuremaps_of_four_axes_are_the_vectors_of_the_contract(
+    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
+) -> None:
+    backend = open_file(compiled(linear, suffix), cls=cls)
+
+    found = ran(backend, obs=np.arange(5))
+
+    np.testing.assert_array_equal(found["actions"],
+                                  reference(linear, {"obs": backend.inputs["obs"]})["actions"])
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+@pytest.mark.parametrize(("dtype", "steps"), [("int8", 127), ("int16", 32767)])
+def test_quantised_tensors_are_real_numbers_to_the_step(
+    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str, dtype: str, steps: int
+) -> None:
+    scales = {"obs": 4.0 / steps, "actions": 8.0 / steps}
+    special = {name: {"dtype": dtype, "scale": [scale]} for name, scale in scales.items()}
+    backend = open_file(compiled(linear, suffix, tensors=special), cls=cls)
+    obs = np.array([[-4.0, 0.3, 1.0, 2.5, 3.9]], np.float32)
+    steps_of_obs = np.rint(obs / np.float32(scales["obs"])) * scales["obs"]
+    expected = reference(linear, {"obs": steps_of_obs.astype(np.float32)})["actions"]
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_allclose(found, expected, rtol=0, atol=scales["actions"] / 2 * 1.001)
+    assert np.abs(found / scales["actions"] - np.rint(found / scales["actions"])).max() < 1e-2
+
+
+def test_zero_points_count(open_file: Open, linear: Path) -> None:
+    special = {"obs": {"dtype": "uint8", "scale": [0.02], "zero_point": [100]},
+               "actions": {"dtype": "int16", "scale": [0.001], "zero_point": [-500]}}  # fmt: skip
+    backend = open_file(compiled(linear, tensors=special))
+    obs = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=0.001)
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+def test_each_channel_has_its_own_scale(
+    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
+) -> None:
+    special = {"obs": {"dtype": "int8", "scale": [0.01, 0.02, 0.04, 0.08, 0.16], "axis": 1},
+               "actions": {"dtype": "int32", "scale": [1e-4, 2e-4, 4e-4], "axis": 1}}  # fmt: skip
+    backend = open_file(compiled(linear, suffix, tensors=special), cls=cls)
+    obs = np.array([[1.0, 2.0, 4.0, 8.0, 16.0]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=3e-4)
+
+
+def test_values_beyond_the_range_saturate_and_do_not_wrap(open_file: Open, linear: Path) -> None:
+    special = {"obs": {"dtype": "int8", "scale": [0.01]}}
+    backend = open_file(compiled(linear, tensors=special))
+
+    found = ran(backend, obs=1e9)["actions"]
+
+    expected = reference(linear, {"obs": np.full((1, 5), 1.27, np.float32)})["actions"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scales_that_do_not_fit_their_axis_are_refused(open_file: Open, linear: Path) -> None:
+    special = {"obs": {"dtype": "int8", "scale": [0.1, 0.2], "axis": 1}}
+
+    with pytest.raises(BackendError, match=r"a scale for each of .* along axis 1, found 2"):
+        open_file(compiled(linear, tensors=special))
+
+
+def test_float16_tensors_take_float32(open_file: Open, linear: Path) -> None:
+    special = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
+    backend = open_file(compiled(linear, tensors=special))
+    obs = np.array([[0.1, 0.2, 0.3, 0.4, 0.5]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_allclose(found, reference(linear, {"obs": obs})["actions"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+def test_padding_in_memory_is_skipped(
+    open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
+) -> None:
+    special = {"obs": {"memory": [1, 8, 1, 16]} if cls is PyeasyBackend else {},
+               "actions": {"memory": [1, 4, 1, 16]}}  # fmt: skip
+    backend = open_file(compiled(linear, suffix, tensors=special), cls=cls)
+    obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
+
+
+def test_runtime_that_describes_no_padding_has_none(
+    open_file: Open, linear: Path, board: Callable[..., None]
+) -> None:
+    board(old=True)
+    backend = open_file(compiled(linear, ".bin"), cls=PyeasyBackend)
+    obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
+
+    found = ran(backend, obs=obs)["actions"]
+
+    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+def test_channels_last_are_turned(
+    open_file: Open, image: Path, cls: type[BackendBase], suffix: str
+) -> None:
+    turned = {"shape": [1, 4, 6, 3], "layout": "NHWC"}
+    file = compiled(image, suffix, tensors={"image": turned, "same": turned})
+    outputs = [TensorSpec(name="flat", shape=(1, 72)),
+               TensorSpec(name="same", shape=IMAGE.shape)]  # fmt: skip
+    backend = open_file(file, cls=cls, inputs=[IMAGE], outputs=outputs)
+    pixels = np.arange(72, dtype=np.float32).reshape(IMAGE.shape)
+
+    found = ran(backend, image=pixels)
+
+    np.testing.assert_array_equal(found["flat"][0], np.arange(72))
+    np.testing.assert_array_equal(found["same"], pixels)
+
+
+def test_vector_in_the_last_axis_is_a_vector(open_file: Open, linear: Path) -> None:
+    special = {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}}
+    backend = open_file(compiled(linear, ".bin", tensors=special), cls=PyeasyBackend)
+
+    found = ran(backend, obs=np.arange(5))["actions"]
+
+    obs = np.arange(5, dtype=np.float32)[np.newaxis]
+    np.testing.assert_array_equal(found, reference(linear, {"obs": obs})["actions"])
+
+
+@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+def test_several_inputs_and_outputs_keep_their_names(
+    open_file: Open, tmp_path: Path, cls: type[BackendBase], suffix: str
+) -> None:
+    onnx = save_recurrent(tmp_path / "recurrent.onnx", 5, 3)
+    special = {"h_in": {"dtype": "int16", "scale": [1e-3]}}
+    backend = open_file(compiled(onnx, suffix, tensors=special), cls=cls, inputs=[H_IN, OBS],
+                        outputs=[H_OUT, ACTIONS])
+
+    found = ran(backend, obs=np.arange(5), h_in=[[1.0, 2.0, 3.0]])
+
+    for name, array in reference(onnx, backend.inputs).items():
+        np.testing.assert_allclose(found[name], array, atol=1e-3)
+
+
+def test_an_image_format_is_refused_with_the_way_to_compile(open_file: Open, linear: Path) -> None:
+    file = compiled(linear, ".bin", tensors={"obs": {"dtype": "NV12"}})
+
+    with pytest.raises(BackendError, match=r"tensor obs: .* found NV12; compile .* featuremap"):
+        open_file(file, cls=PyeasyBackend)

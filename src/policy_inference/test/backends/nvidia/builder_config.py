@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a builder of TensorRT's double is configured with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .flavours import Flavour
+from .gpu import Gpu
+
+
+class HostMemory(bytes):
+    """What builders return: a buffer."""
+
+
+class TimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> HostMemory:
+        return HostMemory(self.content)
+
+
+class Profile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def set_shape(self, name: str, low: Any, best: Any, high: Any) -> None:
+        assert low == best == high
+        self.shapes[name] = tuple(best)
+
+
+class Config:
+    """A builder's configuration."""
+
+    def __init__(self, gpu: Gpu, flavour: Flavour) -> None:
+        self._gpu = gpu
+        self.flags: set[int] = {20}
+        self.profiles: list[Profile] = []
+        self.workspace: int | None = None
+        self.timings = TimingCache(b"")
+        if flavour.max_workspace_size:
+            self.max_workspace_size = 0
+
+    def set_flag(self, flag: int) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: int) -> None:
+        self.flags.discard(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        assert pool == "workspace"
+        self.workspace = size
+
+    def add_optimization_profile(self, profile: Profile) -> int:
+        if any(axis < 1 for shape in profile.shapes.values() for axis in shape):
+            return -1
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
+
+    def create_timing_cache(self, content: bytes) -> TimingCache:
+        return TimingCache(bytes(content) or f"timings of {self._gpu.name}".encode())
+
+    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
+        if not ignore_mismatch and self._gpu.name.encode() not in cache.content:
+            return False
+        self.timings = cache
+        return True
+
+    def get_timing_cache(self) -> TimingCache:
+        return self.timings

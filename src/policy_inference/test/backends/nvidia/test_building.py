@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Engines built from ONNX: what each version of TensorRT is asked for, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+from ...models import save, save_linear
+from ..case import ACTIONS, OBS
+from .conftest import Install, Open
+from .flavours import FLAVOURS
+
+OLD = [name for name, flavour in FLAVOURS.items() if flavour.precision_flags]
+MIB = 1 << 20
+
+
+def header(cache: Path) -> dict[str, Any]:
+    """Return what the double wrote into the one plan of the cache."""
+    (plan,) = cache.glob("*.plan")
+    content = plan.read_bytes()
+    found: dict[str, Any] = json.loads(content[8 : 8 + int.from_bytes(content[4:8], "little")])
+    return found
+
+
+def save_half(file: Path) -> Path:
+    """Save the small model with weights and activations in float16, tensors in float32."""
+    model = onnx.load(str(save_linear(file, 5, 3)))
+    onnx.save(convert_float_to_float16(model, keep_io_types=True), str(file))
+    return file
+
+
+def save_quantised(file: Path, shift: int = 0) -> Path:
+    """Save actions = dequantised(quantised(obs)) @ weights."""
+    nodes = [helper.make_node("QuantizeLinear", ["obs", "scale", "shift"], ["q"]),
+             helper.make_node("DequantizeLinear", ["q", "scale", "shift"], ["dq"]),
+             helper.make_node("MatMul", ["dq", "w"], ["actions"])]
+    constants: dict[str, Any] = {"scale": np.float32(0.1), "shift": np.int8(shift),
+                                 "w": np.ones((5, 3), np.float32)}
+    return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)}, constants=constants)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_an_fp32_engine_does_not_round_factors_to_tf32(
+    install: Install, opened: Open, cache: Path, flavour: str
+) -> None:
+    install(flavour)
+
+    opened()
+
+    found = header(cache)
+    assert (found["tf32"], found["flags"]) == (False, [])
+    assert found["typed"] == (flavour not in OLD)
+
+
+@pytest.mark.parametrize("flavour", OLD)
+@pytest.mark.parametrize(("precision", "make", "flag"), [
+    ("fp16", save_half, "FP16"), ("int8", save_quantised, "INT8"),
+])  # fmt: skip
+def test_precision_is_asked_for_where_there_is_a_flag(
+    install: Install, opened: Open, cache: Path, tmp_path: Path, flavour: str, precision: str,
+    make: Callable[[Path], Path], flag: str,
+) -> None:
+    install(flavour)
+
+    backend = opened(make(tmp_path / "model.onnx"), precision)
+
+    assert header(cache)["flags"] == [flag]
+    assert backend.details["precision"] == precision
+
+
+@pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])
+def test_without_flags_precision_is_that_of_the_model(
+    install: Install, opened: Open, cache: Path, tmp_path: Path, precision: str,
+    make: Callable[[Path], Path],
+) -> None:
+    install("11.4")
+
+    opened(make(tmp_path / "model.onnx"), precision)
+
+    assert (header(cache)["typed"], header(cache)["flags"]) == (True, [])
+
+
+@pytest.mark.parametrize("flavour", OLD)
+def test_fp16_of_an_fp32_model_is_built_where_there_is_a_flag(
+    install: Install, opened: Open, cache: Path, flavour: str
+) -> None:
+    install(flavour)
+
+    opened(precision="fp16")
+
+    assert header(cache)["flags"] == ["FP16"]
+
+
+@pytest.mark.parametrize(("flavour", "precision", "expected"), [
+    ("11.4", "fp16", "a model in float16, since this TensorRT takes precision from it"),
+    ("11.4", "int8", "a model with QuantizeLinear and DequantizeLinear"),
+    ("8.5", "int8", "a model with QuantizeLinear and DequantizeLinear"),
+])  # fmt: skip
+def test_an_engine_would_not_have_the_precision_that_the_contract_states(
+    install: Install, opened: Open, linear: Path, flavour: str, precision: str, expected: str
+) -> None:
+    install(flavour)
+
+    with pytest.raises(BackendError) as caught:
+        opened(precision=precision)
+
+    message = str(caught.value)
+    assert message.startswith(f"{linear}: expected {expected}")
+    assert message.endswith(f"make it with `model_tools compile tensorrt --precision {precision}`")
+
+
+def test_a_precision_that_is_none_is_refused(install: Install, opened: Open, linear: Path) -> None:
+    install()
+
+    with pytest.raises(BackendError, match=f"{linear}: expected a precision among fp32, fp16, int8,"
+                                           " found 'w8a8'"):
+        opened(precision="w8a8")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_workspace_is_limited_where_that_is_asked_for(
+    install: Install, opened: Open, cache: Path, flavour: str
+) -> None:
+    install(flavour)
+
+    opened(workspace_mib="64")
+
+    assert header(cache)["workspace"] == 64 * MIB
+
+
+def test_workspace_is_tensorrts_own_by_default(install: Install, opened: Open, cache: Path) -> None:
+    install()
+
+    opened()
+
+    assert header(cache)["workspace"] is None
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_an_open_batch_axis_gets_a_profile_of_the_contracts_size(
+    install: Install, opened: Open, cache: Path, tmp_path: Path, flavour: str
+) -> None:
+    install(flavour)
+    file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
+    obs, actions = TensorSpec(name="obs", shape=(4, 5)), TensorSpec(name="actions", shape=(4, 3))
+
+    backend = opened(file, inputs=[obs], outputs=[actions])
+    backend.inputs["obs"][:] = np.arange(20).reshape(4, 5)
+    backend.run()
+
+    assert header(cache)["shapes"] == {"obs": [4, 5]}
+    assert len({row.tobytes() for row in backend.outputs["actions"]}) == 4
+
+
+def test_an_open_axis_that_the_contract_does_not_know_is_named(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    install()
+    file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
+
+    with pytest.raises(BackendError, match=r"input obs: expected a size for its open axes "
+                                           r"\[-1, 5\] in policy.yaml, found none"):
+        opened(file, inputs=[TensorSpec(name="observation", shape=(1, 5))])
+
+
+def test_sizes_that_tensorrt_refuses_are_named(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    install()
+    file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
+
+    with pytest.raises(BackendError, match="TensorRT refuses the sizes of obs"):
+        opened(file, inputs=[TensorSpec(name="obs", shape=(0, 5))])
+
+
+def test_an_output_whose_size_is_another_when_it_runs_is_refused(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    """Its memory would be too small, which the GPU does not notice."""
+    install()
+    nodes = [helper.make_node("Reshape", ["obs", "shape"], ["actions"])]
+    file = save(tmp_path / "pairs.onnx", nodes, {"obs": ("batch", 5)}, {"actions": ("half", 10)},
+                constants={"shape": np.array([-1, 10])})
+    obs, actions = TensorSpec(name="obs", shape=(2, 5)), TensorSpec(name="actions", shape=(2, 10))
+
+    with pytest.raises(BackendError, match=r"output actions: expected \[2, 10\] .* \[1, 10\]"):
+        opened(file, inputs=[obs], outputs=[actions])
+
+
+def test_all_that_the_parser_says_is_told(install: Install, opened: Open, tmp_path: Path) -> None:
+    install("8.5")
+    file = save_quantised(tmp_path / "shifted.onnx", shift=3)
+
+    with pytest.raises(BackendError) as caught:
+        opened(file, "int8")
+
+    message = str(caught.value)
+    assert message.startswith(f"{file}: expected an ONNX model that TensorRT 8.5.2.2 parses, found")
+    assert message.count("TensorRT only supports symmetric quantization") == 2
+
+
+def test_a_build_that_fails_says_what_tensorrt_said(
+    install: Install, opened: Open, linear: Path, cache: Path
+) -> None:
+    gpu = install()
+    gpu.failing["build"] = "Could not find any implementation for node MatMul"
+
+    with pytest.raises(BackendError, match=f"{linear}: TensorRT 10.3.0 builds no fp32 engine from "
+                                           "it; TensorRT says: Could not find any implementation"):
+        opened()
+    assert not list(cache.glob("*.plan*"))
+
+
+def test_building_is_told_in_the_log(
+    install: Install, opened: Open, linear: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install()
+
+    with caplog.at_level(logging.INFO, "policy_inference"):
+        opened()
+
+    began, ended = (record.message for record in caplog.records)
+    assert began == (f"{linear}: building a fp32 engine for Orin with TensorRT 10.3.0 (none was "
+                     "built for this model yet)")
+    assert ended.startswith(f"{linear}: engine built in 0.")
+    assert ended.endswith(f" s, kept in {cache}")
+
+
+def test_timings_are_kept_for_the_next_build(
+    install: Install, opened: Open, cache: Path, tmp_path: Path
+) -> None:
+    install()
+    opened()
+    (timings,) = cache.glob("timings-*.cache")
+    timings.write_bytes(b"of Orin, from before")
+
+    opened(save_linear(tmp_path / "other.onnx", 5, 3, batch="batch"))
+
+    assert timings.name == "timings-10-3-0-Orin-8-7.cache"
+    assert timings.read_bytes() == b"of Orin, from before"
+
+
+def test_timings_that_tensorrt_refuses_are_measured_anew(
+    install: Install, opened: Open, cache: Path
+) -> None:
+    install()
+    opened()
+    (timings,) = cache.glob("timings-*.cache")
+    timings.write_bytes(b"of another")
+
+    opened(workspace_mib="1")
+
+    assert timings.read_bytes() == b"timings of Orin"
+
+
+def test_a_type_that_no_contract_can_state_is_named(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    install()
+    nodes = [helper.make_node("Greater", ["obs", "obs"], ["actions"])]
+    file = save(tmp_path / "bool.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 5)},
+                dtypes={"actions": "bool"})  # fmt: skip
+
+    with pytest.raises(BackendError, match="tensor actions: expected one of FLOAT, HALF, INT32, "
+                                           "INT64, found BOOL"):
+        opened(file, inputs=[OBS], outputs=[ACTIONS])

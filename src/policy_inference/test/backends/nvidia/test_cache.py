@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Engines are built once, for exactly this model and machine, and are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
+from policy_inference.backends.tensorrt.sidecar import Fingerprint
+from policy_inference.errors import BackendError
+
+from ...models import save_linear
+from .conftest import Install, Open
+from .gpu import Gpu
+
+PRINT = Fingerprint(model_sha256="0" * 64, precision="fp32", tensorrt="10.3.0", gpu="Orin",
+                    compute_capability="8.7", cuda="12.6", driver="12.6", flags="none")
+
+
+def test_an_engine_is_built_once(install: Install, opened: Open) -> None:
+    gpu = install()
+
+    first, second = opened(), opened(build="no")
+
+    assert gpu.calls.count("build") == 1
+    assert first.details["engine"].startswith("built in 0.")
+    assert second.details["engine"] == "from the cache"
+
+
+def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
+    install: Install, opened: Open, linear: Path, cache: Path
+) -> None:
+    gpu = install()
+
+    with pytest.raises(BackendError) as caught:
+        opened(build="no")
+
+    assert str(caught.value) == (
+        f"{linear}: expected an engine for Orin with TensorRT 10.3.0 in {cache}, found none (none "
+        "was built for this model yet); allow it to be built, which takes from seconds to minutes, "
+        "with the option tensorrt.build=yes")
+    assert "build" not in gpu.calls
+    assert not cache.exists()
+
+
+CHANGES: dict[str, tuple[Callable[[], Gpu], str, str]] = {
+    "TensorRT": (Gpu, "10.16", "TensorRT was 10.3.0, is 10.16.1.11"),
+    "GPU": (lambda: Gpu(name="Thor"), "10.3", "GPU was Orin, is Thor"),
+    "compute capability": (lambda: Gpu(capability=(8, 9)), "10.3",
+                           "compute capability was 8.7, is 8.9"),
+    "driver": (lambda: Gpu(driver=13000), "10.3", "driver was 12.6, is 13.0"),
+    "CUDA": (lambda: Gpu(runtime=12040), "10.3", "CUDA package was 12.6, is 12.4"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_engine_of_another_machine_is_built_anew_with_the_reason(
+    install: Install, opened: Open, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, flavour, reason = CHANGES[change]
+    install()
+    opened()
+    gpu = install(flavour, gpu=make())
+
+    with pytest.raises(BackendError, match=rf"since the last build: {reason}\)"):
+        opened(build="no")
+    with caplog.at_level(logging.INFO, "policy_inference"):
+        opened()
+
+    assert gpu.calls.count("build") == 1
+    assert f"(since the last build: {reason})" in caplog.text
+
+
+def test_another_model_in_its_place_is_built_anew(
+    install: Install, opened: Open, linear: Path
+) -> None:
+    install()
+    opened()
+    save_linear(linear, 5, 3, batch="batch")
+
+    with pytest.raises(BackendError, match=r"since the last build: model was \w{12}, is \w{12}\)"):
+        opened(build="no")
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    ({"workspace_mib": "8"}, "settings was workspace unlimited.*, is workspace 8 MiB"),
+    ({"precision": "fp16"}, "precision was fp32, is fp16"),
+])  # fmt: skip
+def test_other_settings_are_built_anew(
+    install: Install, opened: Open, options: dict[str, str], reason: str
+) -> None:
+    install()
+    opened()
+
+    with pytest.raises(BackendError, match=reason):
+        opened(build="no", **options)
+
+
+def test_engines_of_two_machines_live_side_by_side(install: Install, opened: Open) -> None:
+    """A home folder may be shared, by machines or by containers."""
+    install()
+    opened()
+    install("8.6")
+    opened()
+    gpu = install()
+
+    assert opened().details["engine"] == "from the cache"
+    assert "build" not in gpu.calls
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Fingerprint)])
+def test_every_part_of_the_fingerprint_counts(tmp_path: Path, field: str) -> None:
+    cache = PlanCache(tmp_path)
+    cache.store(PRINT, b"plan", Path("model.onnx"), 1.0)
+    other = replace(PRINT, **{field: "other"})
+
+    assert cache.find(PRINT) is not None
+    assert cache.find(other) is None
+    assert "was" in cache.why_missing(other, Path("model.onnx"))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda plan: plan.write_bytes(plan.read_bytes()[:-1]),
+    lambda plan: plan.write_bytes(b""),
+    lambda plan: plan.unlink(),
+    lambda plan: plan.with_name(f"{plan.name}.json").unlink(),
+    lambda plan: plan.with_name(f"{plan.name}.json").write_text("{", "utf-8"),
+    lambda plan: plan.with_name(f"{plan.name}.json").write_text("[]", "utf-8"),
+    lambda plan: plan.with_name(f"{plan.name}.json").write_bytes(b"\xff"),
+], ids=["cut off", "empty", "gone", "no JSON", "half a JSON", "another", "no text"])  # fmt: skip
+def test_a_damaged_engine_is_built_anew(
+    install: Install, opened: Open, cache: Path, damage: Callable[[Path], object]
+) -> None:
+    gpu = install()
+    opened()
+    (plan,) = cache.glob("*.plan")
+    damage(plan)
+
+    opened()
+
+    assert gpu.calls.count("build") == 2
+    assert opened().details["engine"] == "from the cache"
+
+
+def test_a_build_that_is_cut_off_leaves_nothing_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = PlanCache(tmp_path)
+
+    def power_cut(*_: object) -> None:
+        assert not list(tmp_path.glob("*.plan"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", power_cut)
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.store(PRINT, b"plan", Path("model.onnx"), 1.0)
+    assert cache.find(PRINT) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    install: Install, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(BackendError, match=r"file/policy_inference/tensorrt: expected a folder for "
+                                           "built engines that can be written, found: .*; name "
+                                           "another in XDG_CACHE_HOME"):
+        opened()
+
+
+def test_two_that_build_at_once_build_once(install: Install, opened: Open) -> None:
+    gpu = install()
+    begun, go_on = threading.Event(), threading.Event()
+    details: list[str] = []
+
+    class Waiting(list[str]):
+        def append(self, call: str) -> None:
+            super().append(call)
+            if call == "build":
+                begun.set()
+                go_on.wait(10.0)
+
+    gpu.calls = Waiting()
+
+    def run() -> None:
+        details.append(opened().details["engine"])
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(10.0)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join(10.0)
+
+    assert gpu.calls.count("build") == 1
+    assert sorted(text.split()[0] for text in details) == ["built", "from"]
+
+
+def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert cache_folder() == tmp_path / ".cache" / "policy_inference" / "tensorrt"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / ".cache" / "policy_inference" / "tensorrt"
+
+
+def test_what_was_built_and_how_stands_beside_the_plan(
+    install: Install, opened: Open, cache: Path, linear: Path
+) -> None:
+    install()
+    opened()
+
+    (sidecar,) = cache.glob("*.plan.json")
+    told = json.loads(sidecar.read_text("utf-8"))
+
+    assert told["source"] == str(linear)
+    assert told["fingerprint"]["tensorrt"] == "10.3.0"
+    assert told["fingerprint"]["flags"] == "workspace unlimited; obs float32[1, 5]"

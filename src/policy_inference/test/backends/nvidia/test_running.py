@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a run goes: page-locked arrays, CUDA graphs, and threads that come and go."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+
+from ..case import ACTIONS, OBS, assert_close, reference
+from .conftest import Install, Open
+
+CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
+
+
+def on_a_thread(work: Callable[[], None]) -> None:
+    """Run it on a thread of its own; raise what it raised."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("cuda", CUDAS)
+def test_opened_on_one_thread_run_on_another_closed_on_a_third(
+    install: Install, opened: Open, linear: Path, cuda: str
+) -> None:
+    """As a node does: configure, control loop, clean-up; and configured anew, another loop."""
+    gpu = install(cuda=cuda)
+    backends: list[TensorRtBackend] = []
+    on_a_thread(lambda: backends.append(opened()))
+    (backend,) = backends
+    for value in (1.0, -2.0):
+        backend.inputs["obs"][:] = value
+        on_a_thread(backend.run)
+        assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
+    on_a_thread(backend.close)
+
+    assert not gpu.memory
+    assert not any(gpu.contexts.values())  # pycuda aborts a process whose thread ends with one
+
+
+@pytest.mark.parametrize("cuda", CUDAS)
+def test_arrays_are_page_locked(install: Install, opened: Open, cuda: str) -> None:
+    gpu = install(cuda=cuda)
+    backend = opened()
+    arrays = [*backend.inputs.values(), *backend.outputs.values()]
+
+    assert {array.ctypes.data for array in arrays} == set(gpu.pinned)
+
+
+def test_page_locked_memory_is_freed_with_its_arrays(install: Install, linear: Path) -> None:
+    gpu = install()
+    backend = TensorRtBackend(linear, [OBS], [ACTIONS], options={"build": "yes"})
+    outputs = backend.outputs["actions"]
+    backend.close()
+    del backend
+    gc.collect()
+    assert len(gpu.pinned) == 1
+
+    del outputs
+    gc.collect()
+
+    assert not gpu.pinned
+
+
+@pytest.mark.parametrize("choice", ["auto", "yes"])
+def test_a_run_is_one_recorded_graph(install: Install, opened: Open, choice: str) -> None:
+    gpu = install()
+    backend = opened(cuda_graph=choice)
+    gpu.calls.clear()
+
+    backend.run()
+
+    assert gpu.calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]
+    assert backend.details["cuda_graph"] == "yes"
+
+
+def test_without_a_graph_copies_and_run_are_put_into_the_stream(
+    install: Install, opened: Open
+) -> None:
+    gpu = install()
+    backend = opened(cuda_graph="no")
+    gpu.calls.clear()
+
+    backend.run()
+
+    assert gpu.calls == ["cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync",
+                         "cudaStreamSynchronize"]
+    assert backend.details["cuda_graph"] == "no"
+
+
+FAULTS = {
+    "cudaStreamBeginCapture": "cudaErrorStreamCaptureUnsupported",
+    "cudaStreamEndCapture": "cudaErrorStreamCaptureInvalidated",
+    "cudaGraphInstantiateWithFlags": "cudaErrorMemoryAllocation",
+}
+
+
+@pytest.mark.parametrize("call", FAULTS)
+def test_a_graph_that_cannot_be_recorded_is_told_and_done_without(
+    install: Install, opened: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu = install()
+    gpu.failing[call] = FAULTS[call]
+
+    with caplog.at_level(logging.INFO, "policy_inference"):
+        backend = opened()
+    backend.inputs["obs"][:] = 1.0
+    backend.run()
+
+    assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
+    assert f"runs without a CUDA graph: tensorrt: {call}: " in caplog.text
+    assert backend.details["cuda_graph"].startswith(f"no: tensorrt: {call}")
+
+
+def test_a_model_that_cannot_be_recorded_runs_without_a_graph(
+    install: Install, opened: Open, linear: Path
+) -> None:
+    gpu = install()
+    gpu.failing["recording"] = "this layer synchronises"
+
+    backend = opened()
+    backend.inputs["obs"][:] = 1.0
+    backend.run()
+
+    assert_close(backend.outputs, reference(linear, backend.inputs), 0.0)
+    assert "TensorRT says: this layer synchronises" in backend.details["cuda_graph"]
+    gpu.failing["execute_async_v3"] = "cudaErrorLaunchFailure"
+    with pytest.raises(BackendError) as caught:
+        backend.run()
+    assert "this layer synchronises" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", FAULTS)
+def test_a_graph_that_was_asked_for_and_cannot_be_recorded_is_an_error(
+    install: Install, opened: Open, call: str
+) -> None:
+    install().failing[call] = FAULTS[call]
+
+    with pytest.raises(BackendError, match=r"option cuda_graph: .*; set it to auto"):
+        opened(cuda_graph="yes")
+
+
+def test_pycuda_has_no_graphs_and_says_so(install: Install, opened: Open) -> None:
+    install(cuda="pycuda")
+
+    assert opened().details["cuda_graph"].startswith("no: pycuda has no CUDA graphs")
+    with pytest.raises(BackendError, match=r"pycuda has no CUDA graphs.*; set it to auto"):
+        opened(cuda_graph="yes")
+
+
+def test_arrays_of_somebody_else_are_used_where_they_are_given(
+    install: Install, linear: Path
+) -> None:
+    """As those that two processes share."""
+    gpu = install()
+    block: dict[str, Tensor] = {}
+
+    def place(spec: TensorSpec) -> Tensor:
+        _, owner = gpu.pin(4 * spec.shape[1])
+        array: Tensor = np.frombuffer(memoryview(owner), np.float32).reshape(spec.shape)
+        array.fill(0)
+        return block.setdefault(spec.name, array)
+
+    backend = TensorRtBackend(linear, [OBS], [ACTIONS], options={"build": "yes"}, place=place)
+    block["obs"][:] = 1.0
+    backend.run()
+    backend.close()
+
+    assert_close({"actions": block["actions"]}, reference(linear, {"obs": block["obs"]}), 0.0)
+
+
+@pytest.mark.parametrize(("cuda", "package"), [
+    ("cuda-python", "cuda-python 12.6, driver 12.6"), ("pycuda", "pycuda 12.6, driver 12.6"),
+])  # fmt: skip
+def test_details_tell_what_runs_it(
+    install: Install, opened: Open, cuda: str, package: str
+) -> None:
+    install("8.5", cuda=cuda)
+
+    details = opened().details
+
+    assert details["runtime"] == "TensorRT 8.5.2.2"
+    assert details["device"] == "Orin (compute capability 8.7)"
+    assert (details["precision"], details["cuda"]) == ("fp32", package)
+
+
+def test_what_tensorrt_warns_of_is_in_the_log(
+    install: Install, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu = install("8.6")
+    gpu.warning = "CUDA lazy loading is not enabled"
+
+    with caplog.at_level(logging.DEBUG, "policy_inference"):
+        opened()
+
+    assert ("policy_inference", logging.WARNING,
+            "TensorRT: CUDA lazy loading is not enabled") in caplog.record_tuples

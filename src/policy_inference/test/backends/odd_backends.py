@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Backends that misbehave in the process that runs them; a child imports them by name."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 2)), TensorSpec(name="actions", shape=(1, 2))
+
+
+class Odd(BackendBase):
+    """Does what its file says when it is run with a first input of 1."""
+
+    name = "odd"
+    holds_gil = True
+    warm_up_runs = 1
+    options: Mapping[str, str] = {"factor": "what inputs are multiplied by",
+                                  "trace": "file that is made when it is closed"}
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._deed = file.read_text("utf-8")
+        if self._deed == "refuse":
+            raise BackendError(f"{file}: no device; plug one in")
+        if self._deed == "crash":
+            raise MemoryError("a bug")
+        return [OBS], [ACTIONS], {"runtime": "odd", "device": "none"}
+
+    def _bind(self) -> None:
+        self._factor = float(self._given.get("factor", "2"))
+
+    def _run(self) -> None:
+        if self.inputs["obs"][0, 0] == 1.0:
+            self._act()
+        np.multiply(self.inputs["obs"], self._factor, out=self.outputs["actions"])
+
+    def _act(self) -> None:
+        if self._deed == "fail":
+            raise BackendError("odd: the device was lost")
+        if self._deed == "die":
+            sys.stderr.write("segmentation fault in the driver\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._deed == "hang":
+            signal.pause()
+
+    def _close(self) -> None:
+        if "trace" in self._given:
+            Path(self._given["trace"]).touch()

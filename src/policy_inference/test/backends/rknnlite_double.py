@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stands for `rknnlite.api` of RKNN Toolkit Lite2 2.5.0, and refuses what it refuses.
+
+As read from its wheel, and as it behaved on arm64 without an NPU: it takes any file when loading,
+returns -1 or None and logs why, adds a handler to one logger with each object, and wants channels
+last. What it computes, ONNX Runtime does, on the ONNX model that stands for the compiled part.
+"""
+
+import json
+import logging
+import os
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+
+Array = npt.NDArray[Any]
+_STORED_AS = {"fp16": "", "w8a8": "int8", "w16a16i_dfp": "int16"}
+
+
+class Board:
+    """What is wrong with it: tests set these."""
+
+    logged = ""
+    """Text that `init_runtime` logs before it returns -1."""
+    printed = ""
+    """Text that the native library prints, at `init_runtime`."""
+    raised: Exception | None = None
+    """What `init_runtime` raises."""
+    lost = ""
+    """Text that `inference` logs before it returns None."""
+
+
+def save_rknn(source: Path, precision: str = "fp16", target: str = "rk3588") -> Path:
+    """Write a `.rknn` file beside an ONNX model, and return it."""
+    model, kind = onnx.load(source), _STORED_AS[precision]
+    tensors, graph = list[dict[str, object]](), list[dict[str, object]]()
+    for side in ("input", "output"):
+        for place, value in enumerate(getattr(model.graph, side)):
+            size = [axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim]
+            graph.append({"left": side, "left_tensor_id": place, "right_tensor_id": len(tensors)})
+            tensors.append({"tensor_id": len(tensors), "url": value.name, "size": size,
+                            "dtype": {"qnt_type": kind}})
+    text = json.dumps({"version": "2.5.0", "target_platform": [target], "norm_tensor": tensors,
+                       "graph": graph, "ori_network_platform": "ONNX"}).encode()
+    compiled, file = source.read_bytes(), source.with_suffix(".rknn")
+    head = struct.pack("<4s4xQQ40x", b"RKNN", 6, len(compiled))
+    file.write_bytes(head + compiled + struct.pack("<Q", len(text)) + text)
+    return file
+
+
+class RKNNLite:
+    """The class under its own name."""
+
+    NPU_CORE_AUTO, NPU_CORE_0, NPU_CORE_1, NPU_CORE_2 = 0, 1, 2, 4
+    NPU_CORE_0_1, NPU_CORE_0_1_2, NPU_CORE_ALL = 3, 7, 0xFFFF
+
+    def __init__(self, verbose: bool = False, verbose_file: str | None = None) -> None:
+        self._log = logging.getLogger("acuityLogger")
+        self._log.setLevel(logging.WARNING)
+        self._log.propagate = False
+        self._log.addHandler(logging.StreamHandler(sys.stderr))
+        self._log.warning("rknn-toolkit-lite2 version: 2.5.0")
+        self._content = b""
+        self._session: Any = None
+        self._mask = 0
+
+    def load_rknn(self, path: str, key_path: str | None = None) -> int:
+        file = Path(path)
+        if not file.exists():
+            self._log.error("Invalid RKNN model path: %s", path)
+            return -1
+        self._content = file.read_bytes()
+        return 0
+
+    def init_runtime(
+        self, target: str | None = None, device_id: str | None = None, async_mode: bool = False,
+        core_mask: int = 0,
+    ) -> int:  # fmt: skip
+        os.write(2, Board.printed.encode())
+        if Board.raised is not None:
+            raise Board.raised
+        if Board.logged:
+            self._log.error("init_runtime: %s", Board.logged)
+            return -1
+        if not self._content.startswith(b"RKNN"):
+            os.write(2, b"E RKNN: [10:00:00.000] parseRKNN: invalid RKNN_MAGIC!\n")
+            self._log.error("Catch exception when init runtime: RKNN_ERR_MODEL_INVALID")
+            return -1
+        (size,) = struct.unpack_from("<Q", self._content, 16)
+        self._session = onnxruntime.InferenceSession(self._content[64 : 64 + size])
+        self._mask = core_mask
+        return 0
+
+    def get_sdk_version(self) -> str | None:
+        return None if self._session is None else "\nAPI: 2.3.2 (429f97ae6b@2025-04-09)\nDRV: x\n"
+
+    def inference(
+        self, inputs: list[Array], data_type: str | None = None,
+        data_format: list[str] | None = None, inputs_pass_through: list[int] | None = None,
+        get_frame_id: bool = False, reuse_outputs: bool = False,
+    ) -> list[Array] | None:  # fmt: skip
+        results = self._computed(inputs)
+        if results is None or not reuse_outputs:
+            return results
+        self._kept = getattr(self, "_kept", results)
+        for kept, result in zip(self._kept, results, strict=True):
+            kept[...] = result
+        return self._kept
+
+    def _computed(self, inputs: list[Array]) -> list[Array] | None:
+        if self._session is None:
+            self._log.error("Runtime environment is not inited, please call init_runtime first!")
+            return None
+        if Board.lost:
+            self._log.error("inference: %s", Board.lost)
+            return None
+        nodes = self._session.get_inputs()
+        arrays = [np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in inputs]
+        if [list(a.shape) for a in arrays] != [[axis if isinstance(axis, int) else 1
+                                                for axis in node.shape] for node in nodes]:
+            self._log.error("inference: RKNN_ERR_INPUT_INVALID")
+            return None
+        fed = {node.name: a for node, a in zip(nodes, arrays, strict=True)}
+        return list(self._session.run(None, fed))
+
+    def release(self) -> None:
+        self._session = None
+
+
+class OlderLite(RKNNLite):
+    """As 2.3: it cannot reuse its outputs."""
+
+    def inference(  # type: ignore[override]  # an older interface
+        self, inputs: list[Array], data_type: str | None = None,
+        data_format: list[str] | None = None,
+    ) -> list[Array] | None:  # fmt: skip
+        return self._computed(inputs)
+
+
+def install(cls: type[RKNNLite] = RKNNLite, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+    """Make `rknnlite.api` importable, for a test or for good."""
+    package, api = ModuleType("rknnlite"), ModuleType("rknnlite.api")
+    api.RKNNLite = cls  # type: ignore[attr-defined]  # a module is open
+    for name, module in (("rknnlite", package), ("rknnlite.api", api)):
+        if monkeypatch is None:
+            sys.modules.setdefault(name, module)
+        else:
+            monkeypatch.setitem(sys.modules, name, module)

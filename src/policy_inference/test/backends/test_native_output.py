@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a vendor's library prints is held back while a model is opened."""
+
+import os
+import threading
+
+import pytest
+
+from policy_inference.backends.native_output import held_back
+
+
+def test_output_held_back_by_one_thread_is_not_taken_by_another(
+    capfd: pytest.CaptureFixture[str]
+) -> None:
+    entered, seen = threading.Event(), list[str]()
+
+    def hold() -> None:
+        with held_back("one") as said:
+            entered.set()
+            os.write(2, b"second")
+            seen.append(said())
+
+    other = threading.Thread(target=hold)
+    with held_back("one") as said:
+        other.start()
+        os.write(2, b"first")
+        assert not entered.wait(0.05)
+        seen.append(said())
+    other.join()
+
+    assert seen == ["first", "second"]
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"

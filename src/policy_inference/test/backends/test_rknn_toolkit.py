@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds RKNN Toolkit2 and needs no toolkit: recipes, prepared models, its words."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from policy_inference.backends.rknn_sim import RknnSimBackend
+from policy_inference.backends.rknn_toolkit.diagnosis import explain
+from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
+from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
+from policy_inference.backends.rknn_toolkit.recipe import (
+    MODEL,
+    Recipe,
+    pack,
+    unpack,
+    write_dataset,
+    write_recipe,
+)
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32, TensorSpec
+
+from ..models import save, save_linear, save_recurrent, weights
+
+OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
+SHAPES = {"obs": (1, 5), "actions": (1, 3), "h_in": (1, 3), "h_out": (1, 3)}
+RECIPE = Recipe(target="rk3588", precision="w8a8", inputs=(OBS,), outputs=(ACTIONS,),
+                settings={"optimization_level": 3}, tag="a test")  # fmt: skip
+
+
+def obs_rows(count: int = 40) -> F32:
+    return np.random.default_rng(1).normal(size=(count, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    save_linear(folder / MODEL, 5, 3)
+    write_recipe(RECIPE, folder, {"obs": obs_rows()})
+    pack(folder, tmp_path / "policy.zip")
+    return tmp_path / "policy.zip"
+
+
+def test_a_recipe_is_unpacked_as_it_was_packed(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+
+    assert unpack(packed, tmp_path / "new") == RECIPE
+    for name in (MODEL, "samples/0.npy"):
+        assert (tmp_path / "new" / name).read_bytes() == (tmp_path / "recipe" / name).read_bytes()
+
+
+def test_the_same_recipe_gives_the_same_file(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe" / MODEL).touch()
+    pack(tmp_path / "recipe", tmp_path / "again.zip")
+
+    assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("recipe.json", b"{}"), ("recipe.json", b"no json"), ("recipe.json", b'{"version": 9}'),
+    ("recipe.json", b'{"version": 1, "inputs": 3}'), ("model.onnx", None), ("samples/0.npy", None),
+    ("recipe.json", None),
+])  # fmt: skip
+def test_a_recipe_that_lacks_something_is_refused(
+    packed: Path, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        files = {entry: archive.read(entry) for entry in archive.namelist()}
+    with zipfile.ZipFile(packed, "w") as archive:
+        for entry, data in ({**files, name: content}).items():
+            if data is not None:
+                archive.writestr(entry, data)
+    (tmp_path / "new").mkdir()
+
+    with pytest.raises(BackendError, match=r"policy.zip: expected a model for rknn_sim"):
+        unpack(packed, tmp_path / "new")
+
+
+def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Path) -> None:
+    state = TensorSpec(name="h_in", shape=(1, 3))
+    recipe = Recipe(target="rk3588", precision="w8a8", inputs=(OBS, state), outputs=(ACTIONS,))
+    samples = {"obs": obs_rows(), "h_in": obs_rows()[:, :3]}
+    write_recipe(recipe, tmp_path, samples)
+
+    dataset = write_dataset(tmp_path, 2)
+
+    lines = dataset.read_text("utf-8").splitlines()
+    assert len(lines) == 40
+    assert lines[7] == "calibration/00007.0.npy calibration/00007.1.npy"
+    for name, place in zip(("obs", "h_in"), lines[7].split(), strict=True):
+        sample = np.load(dataset.parent / place)
+        np.testing.assert_array_equal(sample, samples[name][7:8])
+
+
+def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) -> None:
+    source = save_linear(tmp_path / "source.onnx", 5, 3, batch="batch")
+
+    prepare(source, tmp_path / "prepared.onnx", SHAPES)
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "prepared.onnx"))
+    assert session.get_inputs()[0].shape == [1, 5]
+    (found,) = session.run(None, {"obs": np.ones((1, 5), np.float32)})
+    np.testing.assert_allclose(found, np.ones((1, 5)) @ weights(5, 3), rtol=1e-5)
+
+
+def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
+    """Of two outputs with one value the toolkit drops one."""
+    source = save_recurrent(tmp_path / "source.onnx", 5, 3)
+
+    prepare(source, tmp_path / "prepared.onnx", SHAPES)
+
+    model = onnx.load(tmp_path / "prepared.onnx")
+    assert [node.op_type for node in model.graph.node] == ["MatMul", "Add", "Add"]
+    fed = {"obs": obs_rows(1), "h_in": obs_rows(1)[:, :3]}
+    actions, h_out = onnxruntime.InferenceSession(model.SerializeToString()).run(None, fed)
+    np.testing.assert_array_equal(actions, h_out)
+
+
+@pytest.mark.parametrize(("opset", "prepared"), [(11, 11), (19, 19), (21, 19)])
+def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -> None:
+    source = save_linear(tmp_path / "source.onnx", 5, 3)
+    model = onnx.load(source)
+    model.opset_import[0].version, model.ir_version = opset, 11
+    onnx.save(model, source)
+
+    prepare(source, tmp_path / "prepared.onnx", SHAPES)
+
+    model = onnx.load(tmp_path / "prepared.onnx")
+    assert (model.opset_import[0].version, model.ir_version) == (prepared, 10)
+
+
+def test_an_opset_that_does_not_convert_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Gelu", ["obs"], ["actions"])]
+    source = save(tmp_path / "source.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 5)})
+    model = onnx.load(source)
+    model.opset_import[0].version = 20
+    onnx.save(model, source)
+
+    with pytest.raises(BackendError, match=r"an opset up to 19, .* found 20, which does not conver"
+                                           r"t: (.|\n)*; export the model with --opset 17"):
+        prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 5), "actions": (1, 5)})
+
+
+def test_custom_operators_are_named(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Walk", ["obs"], ["actions"], domain="my.robot")]
+    source = save(tmp_path / "source.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 3)})
+
+    with pytest.raises(BackendError, match=r"operators of ONNX alone, found my\.robot\.Walk"):
+        prepare(source, tmp_path / "prepared.onnx", SHAPES)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (1, 6), (5,)])
+def test_other_sizes_than_the_contracts_are_refused(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    source = save_linear(tmp_path / "source.onnx", 5, 3)
+
+    with pytest.raises(BackendError, match=r"obs: expected sizes .* found \[1, 5\]; export"):
+        prepare(source, tmp_path / "prepared.onnx", {**SHAPES, "obs": shape})
+
+
+@pytest.mark.parametrize("content", [b"", b"a policy\n", bytes(range(256))])
+def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "junk.onnx").write_bytes(content)
+
+    with pytest.raises(BackendError, match=r"junk.onnx: expected an ONNX model"):
+        read_tensors(tmp_path / "junk.onnx")
+
+
+@pytest.mark.parametrize(("stage", "text", "expected", "remedy"), [
+    ("import", "ModuleNotFoundError: No module named 'rknn'", "Toolkit2 in this", "setup-rknn"),
+    ("import", "No module named 'pkg_resources'", "setuptools older than 81", "setup-rknn"),
+    ("load_onnx", "AttributeError: module 'onnx' has no attribute 'mapping'", "onnx up to 1.18",
+     "setup-rknn"),
+    ("build", "'FieldDescriptor' object has no attribute 'label'", "protobuf older", "setup-rknn"),
+    ("config", "ValueError: The quantized_dtype = 'w8a16' not support in 'rk3588'!",
+     "a precision that this chip has", "choose one"),
+    ("config", "ValueError: Invalid quantized_dtype 'foo', expect in ['w8a8']!",
+     "settings that this version", "setup-rknn"),
+    ("config", " 'foo' is not support! Maybe you mean 'stream_op'?", "settings that this version",
+     "setup-rknn"),
+    ("config", "ValueError: The quantized_algorithm = 'gdq' only support in ['w4a16']!",
+     "an algorithm that", "normal"),
+    ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!", "an opset up to 19",
+     "--opset 17"),
+    ("load_onnx", "ValueError: The input shape ['N', 45] of 'obs' is not support!\n  Please set",
+     "fixed sizes, batch 1", "without dynamic axes"),
+    ("load_onnx", "google.protobuf.message.DecodeError: Error parsing message", "an ONNX model",
+     "again"),
+    ("load_onnx", "KeyError: 'obs'", "a model that RKNN Toolkit2 loads", "simplify it"),
+    ("build", "InvalidGraph: In Node, Error No opset import for domain 'my.custom'", "operators",
+     "without custom operators"),
+    ("build", "ValueError: The input shape (1, 44) is wrong, expect [1, 45]!", "samples with the",
+     "rows of this policy"),
+    ("build", "ValueError: The input num: 0 in dse.txt not match input num: 1 in model !",
+     "samples with the", "rows of this policy"),
+    ("build", "ValueError: cannot convert float NaN to integer", "finite samples", "leave out"),
+    ("build", "build: If set do_quantization = True, dataset file need be provided.",
+     "samples to calibrate with", "--samples"),
+    ("build", "build: Current target_platform(rv1106) not support do_quantization = False!",
+     "a quantised precision", "w8a8"),
+    ("build", "ValueError: something else", "builds in this precision", "more samples"),
+    ("export_rknn", "OSError: [Errno 28] No space left on device", "room", "TMPDIR"),
+    ("inference", "inference: Unsupport inputs[0].dtype: float64", "to work", "log"),
+])  # fmt: skip
+def test_words_of_the_toolkit_become_a_sentence(
+    stage: str, text: str, expected: str, remedy: str
+) -> None:
+    sentence = explain(stage, "Traceback (most recent call last):\n  File x, line 1\n" + text)
+
+    assert sentence.startswith("expected ")
+    before, _, after = sentence.partition(f", found in {stage}: ")
+    assert expected in before
+    assert remedy in after
+    assert "Traceback" not in sentence
+
+
+def test_the_toolkits_python_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, sys.executable)
+    assert toolkit_python() == sys.executable
+    assert RknnSimBackend.interpreter() == sys.executable
+
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nothing"))
+    with pytest.raises(BackendError, match=f"nothing: expected the Python .*; correct {VARIABLE}"):
+        toolkit_python()
+
+
+def test_else_it_is_that_of_the_environment_beside_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    with pytest.raises(BackendError, match="`make setup-rknn` in the checkout makes one, or set"):
+        toolkit_python()
+
+    python = tmp_path / ".venv-rknn" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+
+    assert toolkit_python() == str(python)
+
+
+def test_the_simulator_without_the_toolkit_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rknn.api", None)
+
+    with pytest.raises(BackendError, match=r"RKNN Toolkit2 in this Python, .* `make setup-rknn`"):
+        RknnSimBackend(save_linear(tmp_path / "linear.onnx", 5, 3), [OBS], [ACTIONS])
+
+
+def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
+    packed.write_bytes(packed.read_bytes()[:1000])
+
+    with pytest.raises(BackendError, match=r"policy.zip: expected a model for rknn_sim.* found: "
+                                           r".*; compile it again"):
+        RknnSimBackend(packed, [OBS], [ACTIONS], precision="w8a8")
+
+
+def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
+    with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
+        RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler and the simulator with the real toolkit, on models of every kind."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from model_tools.compilers.base import Order
+from model_tools.compilers.rknn import RknnCompiler
+from model_tools.compilers.rknn_toolkit.settings import PRECISIONS
+from policy_inference.backends.child import ChildBackend
+from policy_inference.backends.rknn_file import read_rknn
+from policy_inference.backends.rknn_sim import RknnSimBackend
+from policy_inference.backends.rknn_toolkit.recipe import unpack
+from policy_inference.interfaces import Tensor
+
+from . import small_models as models
+from .small_models import Sizes
+
+Compile = Callable[..., Path]
+
+
+def rows(sizes: Sizes, count: int, seed: int = 0) -> dict[str, Tensor]:
+    random = np.random.default_rng(seed)
+    # As states of recurrent layers are: the toolkit gives a state the range of what it becomes.
+    return {name: random.uniform(-0.5, 0.5, (count, *shape[1:])).astype(np.float32)
+            for name, shape in sizes.items()}  # fmt: skip
+
+
+@pytest.fixture
+def compile_model(tmp_path: Path) -> Compile:
+    (tmp_path / "made").mkdir()
+
+    def apply(source: Path, inputs: Sizes, outputs: Sizes, precision: str = "fp16",
+              target: str = "rk3588", **options: str) -> Path:
+        order = Order(
+            model=source, inputs=models.specs(inputs), outputs=models.specs(outputs),
+            output=tmp_path / "made" / f"policy.{precision}.rknn", precision=precision,
+            target=target, samples=rows(inputs, 300) if PRECISIONS[precision] else None,
+            options=options,
+        )  # fmt: skip
+        return RknnCompiler().compile(order).beside["rknn_sim"]
+
+    return apply
+
+
+def largest_error(source: Path, simulated: Path, inputs: Sizes, outputs: Sizes,
+                  precision: str) -> float:
+    """Return the largest difference from ONNX Runtime, relative to the largest output."""
+    session, worst, largest = onnxruntime.InferenceSession(str(source)), 0.0, 0.0
+    fed = rows(inputs, 20, seed=1)
+    with closing(ChildBackend(RknnSimBackend, simulated, models.specs(inputs),
+                              models.specs(outputs), precision=precision)) as backend:
+        for row in range(20):
+            for name, values in fed.items():
+                backend.inputs[name][0] = values[row]
+            backend.run()
+            expected = session.run(list(outputs), {n: values[row : row + 1]
+                                                   for n, values in fed.items()})
+            for name, array in zip(outputs, expected, strict=True):
+                worst = max(worst, float(np.abs(array - backend.outputs[name]).max()))
+                largest = max(largest, float(np.abs(array).max()))
+    return worst / largest
+
+
+GRU = models.save_gru, models.RECURRENT_IN, models.RECURRENT_OUT
+LSTM = models.save_lstm, models.LSTM_IN, models.LSTM_OUT
+IMAGE = models.save_image, models.IMAGE_IN, models.IMAGE_OUT
+TOLERANCES = {"fp16": 0.003, "w8a8": 0.2, "w16a16i_dfp": 0.01}
+
+
+@pytest.mark.parametrize(("model", "precision"), [
+    (GRU, "fp16"), (GRU, "w8a8"), (GRU, "w16a16i_dfp"),
+    (LSTM, "fp16"), (LSTM, "w8a8"), (LSTM, "w16a16i_dfp"),
+    (IMAGE, "fp16"), (IMAGE, "w8a8"),
+], ids=lambda value: value if isinstance(value, str) else value[0].__name__)  # fmt: skip
+def test_a_compiled_model_is_nearly_the_same_function(
+    compile_model: Compile, tmp_path: Path,
+    model: tuple[Callable[[Path], Path], Sizes, Sizes], precision: str,
+) -> None:
+    save, inputs, outputs = model
+    source = save(tmp_path / "policy.onnx")
+
+    simulated = compile_model(source, inputs, outputs, precision)
+
+    error = largest_error(source, simulated, inputs, outputs, precision)
+    assert error < TOLERANCES[precision]
+
+
+def test_the_file_keeps_what_it_was_made_of(compile_model: Compile, tmp_path: Path) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx")
+
+    compile_model(source, models.ELU_IN, models.ELU_OUT)
+
+    file = tmp_path / "made" / "policy.fp16.rknn"
+    assert read_rknn(file).targets == ("rk3588",)
+    assert b"policy_inference onnx=sha256:" in file.read_bytes()
+
+
+def test_the_decoder_of_act_is_built(compile_model: Compile, tmp_path: Path) -> None:
+    source = models.save_decoder(tmp_path / "policy.onnx")
+
+    simulated = compile_model(source, models.DECODER_IN, models.DECODER_OUT)
+
+    error = largest_error(source, simulated, models.DECODER_IN, models.DECODER_OUT, "fp16")
+    assert error < 0.003
+
+
+def test_a_newer_opset_is_built(compile_model: Compile, tmp_path: Path) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx", opset=21)
+
+    simulated = compile_model(source, models.ELU_IN, models.ELU_OUT)
+
+    assert largest_error(source, simulated, models.ELU_IN, models.ELU_OUT, "fp16") < 0.003
+
+
+@pytest.mark.parametrize(("precision", "target"), [("w4a16", "rk3576"), ("w8a8", "rv1106"),
+                                                   ("fp16", "rk3568")])  # fmt: skip
+def test_other_chips_and_their_precisions_are_built(
+    compile_model: Compile, tmp_path: Path, precision: str, target: str
+) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx")
+
+    compile_model(source, models.ELU_IN, models.ELU_OUT, precision, target)
+
+    assert read_rknn(tmp_path / "made" / f"policy.{precision}.rknn").targets == (target,)
+
+
+def test_hybrid_layers_lose_less(compile_model: Compile, tmp_path: Path) -> None:
+    source, sizes = models.save_elu(tmp_path / "policy.onnx"), (models.ELU_IN, models.ELU_OUT)
+    errors = [largest_error(source, compile_model(source, *sizes, "w8a8", **options), *sizes,
+                            "w8a8")
+              for options in ({}, {"hybrid": "yes", "hybrid_cosine": "0.99999"})]
+
+    assert errors[1] < errors[0] / 2
+
+
+def test_the_error_of_each_layer_is_written_beside(compile_model: Compile, tmp_path: Path) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx")
+
+    compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8", accuracy_analysis="yes")
+
+    text = (tmp_path / "made" / "policy.w8a8.layers.txt").read_text("utf-8")
+    assert "[Elu]" in text
+
+
+def test_another_algorithm_is_taken(compile_model: Compile, tmp_path: Path) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx")
+
+    compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8",
+                  quantized_algorithm="kl_divergence", quantized_method="layer")
+
+
+def test_nothing_of_the_toolkit_is_heard_or_left(
+    compile_model: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = models.save_elu(tmp_path / "policy.onnx")
+    place, scratch = tmp_path / "here", tmp_path / "scratch"
+    place.mkdir()
+    scratch.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+
+    with caplog.at_level(logging.INFO):
+        compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8")
+
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert not [*place.iterdir(), *scratch.iterdir()]
+
+
+def test_the_same_order_gives_the_same_recipe(compile_model: Compile, tmp_path: Path) -> None:
+    """Of the toolkit's own files no two are alike."""
+    source = models.save_elu(tmp_path / "policy.onnx")
+    contents = [compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8").read_bytes()
+                for _ in range(2)]
+
+    assert contents[0] == contents[1]
+    (tmp_path / "new").mkdir()
+    recipe = unpack(tmp_path / "made" / "policy.w8a8.rknn_sim.zip", tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "recipe.json").read_text())["precision"] == "w8a8"
+    assert recipe.inputs == models.specs(models.ELU_IN)

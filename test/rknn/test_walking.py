@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that ships, compiled for an RK3588: nearly the same function, and it still walks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_tools import cli
+from model_tools.compilers.compiled_bundle import Request, compile_bundle
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+
+OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+Compile = Callable[[str], Path]
+
+
+@pytest.fixture
+def compile_ours(tmp_path: Path) -> Compile:
+    def apply(precision: str) -> Path:
+        samples = None if precision == "fp16" else OURS / "golden.npz"
+        return compile_bundle(Request(
+            compiler="rknn", bundle=OURS, precision=precision, target="rk3588", samples=samples,
+            rows=512, output=tmp_path / precision)).path  # fmt: skip
+
+    return apply
+
+
+def test_in_integers_of_16_bits_it_is_nearly_the_same_function(compile_ours: Compile) -> None:
+    bundle = compile_ours("w16a16i_dfp")
+
+    assert cli.main(["compare", str(bundle), "--backends", "onnx,rknn_sim"]) == 0
+
+
+@pytest.mark.parametrize("precision", ["fp16", "w8a8"])
+def test_on_the_simulated_robot_it_still_walks(compile_ours: Compile, precision: str) -> None:
+    bundle = compile_ours(precision)
+
+    assert cli.main(["compare", str(bundle), "--backends", "onnx,rknn_sim", "--closed-loop"]) == 0
+
+
+def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
+    backend, _ = open_backend(load_bundle(OURS), ["rknn_sim"])
+
+    assert backend.details["precision"] == "fp16"
+    assert backend.details["built"].endswith("from policy.onnx")
+    backend.close()
+
+
+def test_the_chip_that_is_simulated_is_an_option() -> None:
+    backend, _ = open_backend(load_bundle(OURS), ["rknn_sim"], {"rknn_sim": {"target": "rk3568"}})
+
+    assert backend.details["device"] == "simulated rk3568"
+    backend.close()
+
+
+def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> None:
+    assert cli.main(["compare", str(OURS), "--backends", "onnx,rknn_sim",
+                     "--backend-option", "rknn_sim.target=rk3576"]) == 0
+
+
+def test_what_was_compiled_is_replaced_only_by_force(tmp_path: Path) -> None:
+    again = ["compile", "rknn", "--bundle", str(OURS), "--precision", "w8a8", "--target", "rk3588",
+             "--samples", str(OURS / "golden.npz"), "--output", str(tmp_path / "w8a8"),
+             "--option", "accuracy_analysis=yes"]
+
+    assert [cli.main(again), cli.main(again), cli.main([*again, "--force"])] == [0, 1, 0]

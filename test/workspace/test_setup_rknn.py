@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`make setup-rknn`: which Python it takes, what it leaves alone, when it does nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.setup import rknn
+from tools.setup.host import SetupError
+from tools.setup.rknn import ensure_toolkit
+
+Commands = list[list[str]]
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Note the commands in the place of running them; making an environment makes its folder."""
+    noted: Commands = []
+
+    def note(command: list[object]) -> None:
+        words = [str(word) for word in command]
+        noted.append(words)
+        if "venv" in words:
+            Path(words[-1]).mkdir()
+
+    monkeypatch.setattr(rknn, "run", note)
+    monkeypatch.setattr(rknn, "_install_torch", lambda pip: note([*pip, "torch"]))
+    return noted
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 13)])
+def test_a_python_without_a_toolkit_is_refused_with_those_that_have_one(
+    tmp_path: Path, commands: Commands, version: tuple[int, int]
+) -> None:
+    with pytest.raises(SetupError, match=r"expected Python 3\.10, 3\.11, 3\.12, .* found 3\..*"
+                                         r"`make setup-rknn RKNN_PYTHON=python3\.12`"):
+        ensure_toolkit(tmp_path / "venv", version)
+    assert not commands
+
+
+def test_the_toolkit_is_installed_once_behind_what_it_needs(
+    tmp_path: Path, commands: Commands
+) -> None:
+    for _ in range(2):
+        ensure_toolkit(tmp_path / "venv", (3, 12))
+
+    installed = [words[-1] for words in commands]
+    assert installed == [str(tmp_path / "venv"), str(rknn.REQUIREMENTS), "torch", rknn.TOOLKIT]
+    assert "--no-deps" in commands[-1]
+
+
+def test_another_python_makes_it_anew(tmp_path: Path, commands: Commands) -> None:
+    ensure_toolkit(tmp_path / "venv", (3, 11))
+    (tmp_path / "venv" / "old").touch()
+
+    ensure_toolkit(tmp_path / "venv", (3, 12))
+
+    assert not (tmp_path / "venv" / "old").exists()
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path, commands: Commands) -> None:
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "precious").touch()
+
+    with pytest.raises(SetupError, match="was not made by this command; move it away"):
+        ensure_toolkit(tmp_path / "venv", (3, 12))
+    assert (tmp_path / "venv" / "precious").exists()
+    assert not commands

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `python3 -m tools.setup.rknn`: RKNN Toolkit2 in `.venv-rknn`, apart from everything.
+
+It needs versions of onnx, protobuf and setuptools that nothing else should.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.setup import stamp
+from tools.setup.environment import FOLDER
+from tools.setup.host import SetupError, run
+from tools.setup.workspace import ROOT
+
+VENV = ".venv-rknn"
+PYTHONS = ((3, 10), (3, 11), (3, 12))
+"""Those that the toolkit has wheels for, less 3.8."""
+REQUIREMENTS = FOLDER / "requirements" / "rknn.in"
+TOOLKIT, TORCH = "rknn-toolkit2==2.5.0", "torch==2.13.0"
+_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_OURS = ".made-by-setup-rknn"
+
+_log = logging.getLogger(__name__)
+
+
+def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
+    """Make or refresh the environment.
+
+    Args:
+        venv: Where.
+        version: Of this Python.
+
+    Raises:
+        SetupError: There is no toolkit for this Python, a foreign folder is in the way, or pip
+            failed.
+    """
+    if version not in PYTHONS:
+        offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        raise SetupError(f"expected Python {offered}, since RKNN Toolkit2 has wheels for no other, "
+                         f"found {version[0]}.{version[1]} at {sys.executable}; name one with "
+                         "`make setup-rknn RKNN_PYTHON=python3.12`")
+    key = stamp.digest([REQUIREMENTS, Path(__file__)], extra=f"{sys.executable}{version}")
+    if stamp.matches(venv, key):
+        return
+    if venv.exists() and not (venv / _OURS).exists():
+        raise SetupError(f"{venv} was not made by this command; move it away and try again")
+    shutil.rmtree(venv, ignore_errors=True)
+    _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
+    run([Path(sys.executable).resolve(), "-m", "venv", venv])
+    (venv / _OURS).touch()
+    pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install",
+           "--quiet"]
+    run([*pip, "-r", str(REQUIREMENTS)])
+    _install_torch(pip)
+    run([*pip, "--no-deps", TOOLKIT])
+    stamp.write(venv, key)
+
+
+def _install_torch(pip: list[str]) -> None:
+    """Install PyTorch, which the toolkit imports: a build for CPUs where there is one."""
+    for source in ([], ["--index-url", _CPU_INDEX]):
+        command = [*pip, "--no-deps", "--retries", "1", f"{TORCH}+cpu", *source]
+        if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+    _log.warning("setup: no PyTorch for CPUs was found; taking the large one")
+    run([*pip, TORCH])
+
+
+def main() -> int:
+    """Set up the environment of the checkout around this file; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        ensure_toolkit(ROOT / VENV, sys.version_info[:2])
+    except SetupError as error:
+        _log.error("setup: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
