@@ -44,6 +44,7 @@ setup(
     entry_points={
         "console_scripts": [
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
+            "policy_inference = policy_inference.commands.main:main",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
