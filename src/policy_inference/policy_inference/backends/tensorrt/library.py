@@ -39,7 +39,7 @@ def load_tensorrt() -> Any:
 
 
 class Listener:
-    """Keeps the errors that TensorRT reports; warnings go to our log.
+    """Keeps what TensorRT reports; warnings go to our log as well.
 
     Attributes:
         logger: The `tensorrt.ILogger` to hand to TensorRT.
@@ -48,9 +48,10 @@ class Listener:
     def __init__(self, trt: Any) -> None:
         """Make a logger for this package."""
         self._errors: deque[str] = deque(maxlen=_KEPT)
-        severity, errors = trt.ILogger.Severity, self._errors
-        serious = (severity.ERROR, severity.INTERNAL_ERROR)
-        levels = {severity.WARNING: logging.WARNING}
+        self._warnings: deque[str] = deque(maxlen=_KEPT)
+        known, errors, warnings = trt.ILogger.Severity, self._errors, self._warnings
+        serious = (known.ERROR, known.INTERNAL_ERROR)
+        levels = {known.WARNING: logging.WARNING}
 
         class Logger(trt.ILogger):  # type: ignore[misc]  # carries no types
             def __init__(self) -> None:
@@ -60,18 +61,25 @@ class Listener:
                 if severity in serious:
                     errors.append(msg.strip())
                     _log.debug("TensorRT: %s", msg)
-                else:
-                    _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
+                    return
+                if severity == known.WARNING:
+                    warnings.append(msg.strip())
+                _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
 
         self.logger = Logger()
 
     def forget(self) -> None:
         """Forget what was said before."""
         self._errors.clear()
+        self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return what TensorRT said last, as the end of a message."""
-        return f"; TensorRT says: {' | '.join(self._errors)}" if self._errors else ""
+        """Return what TensorRT said last, as the end of a message.
+
+        Without an error it is the warnings: a driver that is missing is no more to 8.5.
+        """
+        said = self._errors or self._warnings
+        return f"; TensorRT says: {' | '.join(said)}" if said else ""
 
     def made(self, make: Callable[..., Any], *args: Any) -> Any:
         """Return a Builder, Runtime or OnnxParser.

@@ -52,7 +52,7 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
             assert isinstance(logger, ILogger)
             assert logger.initialised
             if broken:
-                logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+                logger.log(Severity.WARNING, "CUDA initialization failure with error: 35")
                 raise TypeError("pybind11::init(): factory function returned nullptr")
             return cls(flavour, gpu, *args)
 
