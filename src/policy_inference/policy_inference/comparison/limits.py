@@ -56,6 +56,11 @@ class Check:
         return f"at {'least' if self.at_least else 'most'} {self.limit:.3g}"
 
 
+def judged_by_walking(precision: str) -> bool:
+    """Return whether figures on rows alone do not decide: those of 8 and fewer bits are coarse."""
+    return DEFAULTS.get(precision) == _INT8
+
+
 def open_loop_limits(contract: JointContract, backend: str, precision: str) -> Limits:
     """Return the limits on outputs: those of the precision, where the bundle states no others.
 
