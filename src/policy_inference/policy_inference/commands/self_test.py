@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from math import inf
 from pathlib import Path
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend-option", action="append", default=[],
                         metavar="BACKEND.OPTION=VALUE",
                         help="option of the back end, such as rknn.core_mask=0_1; may be repeated")
-    parser.add_argument("--seconds", type=float, default=10.0,
+    parser.add_argument("--seconds", type=_seconds, default=10.0,
                         help="time at the policy's rate, s (default 10)")
     parser.add_argument("--output", type=Path,
                         help="the file (default self_test_BUNDLE_BACKEND.json, in this folder)")
@@ -55,3 +56,13 @@ def run(given: argparse.Namespace) -> int:
     write_new(output, document(found), force=given.force)
     sys.stdout.write(f"{output}: the report, to be sent back\n")
     return 0 if found else 1
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return value

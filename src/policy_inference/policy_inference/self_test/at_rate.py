@@ -39,7 +39,7 @@ def at_rate(
     Args:
         bundle: Of the policy.
         backend: Its opened backend.
-        duration_s: How long, at least two periods.
+        duration_s: How long; longer where those are few ticks.
         clock: What times and paces it.
         machine: Where processes are looked up.
 

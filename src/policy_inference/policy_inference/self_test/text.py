@@ -35,7 +35,7 @@ def lines(found: Found) -> Iterator[str]:
         yield from _histogram(found.back_to_back)
     if found.at_rate:
         yield from _at_rate(found.at_rate)
-    if found.verdict:
+    if found.verdict is not None:
         yield from _verdict(found.verdict)
     if found.error:
         yield _line("error", found.error)

@@ -18,7 +18,7 @@ from policy_inference.interfaces import Backend, Tensor
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.durations import Durations
 
-RUNS, FEWEST_RUNS = 5000, 100
+RUNS, FEWEST_RUNS, FEWEST_TICKS = 5000, 100, 10
 WARM_UP_TICKS = 10
 """Of the observation's code: the first call of most numpy functions is slow."""
 
@@ -82,7 +82,7 @@ def paced(
     Args:
         bundle: Of the policy.
         backend: Its opened backend.
-        duration_s: How long, at least two periods.
+        duration_s: How long; longer where that is less than `FEWEST_TICKS`.
         clock: What times and paces it.
         between: Called after each tick with the time, ns.
 
@@ -96,8 +96,8 @@ def paced(
         _tick(policy, state)
     preprocessing, inference, missed, not_finite = list[int](), list[int](), 0, 0
     period_ns, start_ns = bundle.contract.period_ns, clock.now_ns()
-    deadline_ns = start_ns
-    while deadline_ns < start_ns + round(duration_s * 1e9):
+    deadline_ns, end_ns = start_ns, start_ns + round(duration_s * 1e9)
+    while deadline_ns < end_ns or len(inference) < FEWEST_TICKS:
         clock.sleep_until(deadline_ns)
         began_ns = clock.now_ns()
         not_finite += not _tick(policy, state)

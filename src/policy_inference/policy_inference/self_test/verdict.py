@@ -64,8 +64,8 @@ def judged(
         found: What was measured.
     """
     checks, missing, left_out = list(found.parity.checks), list[str](), list[str]()
-    checks.append(Check(what="ticks with NaN or infinite outputs", limit=0, where="at the policy's rate",
-                        value=found.at_rate.paced.not_finite))
+    checks.append(Check(what="ticks with NaN or infinite outputs", limit=0,
+                        value=found.at_rate.paced.not_finite, where="at the policy's rate"))
     if judged_by_walking(entry.precision):
         try:
             checks += walked(bundle, cls, name, entry)
