@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles by name: those that are installed with the package."""
+"""Bundles by name: those that are installed with this package."""
 
 from __future__ import annotations
 
@@ -9,32 +9,26 @@ from pathlib import Path
 
 from policy_inference.errors import PolicyError
 
-_BUNDLES = Path("share", "policy_inference", "config", "bundles")
+_SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
 def bundle_folder(name_or_path: str) -> Path:
     """Return the folder of a bundle given by path, or by name where it is installed.
 
+    Installed ones are in the first prefix of AMENT_PREFIX_PATH that has this package.
+
     Raises:
-        PolicyError: There is neither.
+        PolicyError: It is neither.
     """
     folder = Path(name_or_path).expanduser()
     if os.sep in name_or_path or folder.exists():
         return folder
-    installed = {entry.name: entry for entry in _installed()}
-    if name_or_path in installed:
-        return installed[name_or_path]
-    names = ", ".join(sorted(installed)) or "none; source the workspace"
-    raise PolicyError(f"bundle: expected a bundle folder or one of the installed bundles ({names}),"
-                      f" found {name_or_path!r}, which is not in {Path.cwd()} either")
-
-
-def _installed() -> list[Path]:
-    """Return the folders of all installed bundles, those of the workspace sourced last at the end.
-
-    The prefixes are where ROS 2 looks for what packages share (ament_index_python).
-    """
-    prefixes = filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
-    folders = [Path(prefix) / _BUNDLES for prefix in prefixes]
-    return [entry for folder in reversed(folders) if folder.is_dir()
-            for entry in folder.iterdir() if entry.is_dir()]
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
+    installed = next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
+    if installed and (installed / name_or_path).is_dir():
+        return installed / name_or_path
+    listed = sorted(entry.name for entry in installed.iterdir() if entry.is_dir()) if installed \
+        else ["none; source the workspace"]
+    raise PolicyError(f"bundle: expected a bundle folder or one of the installed bundles "
+                      f"({', '.join(listed)}), found {name_or_path!r}, which is not in "
+                      f"{Path.cwd()} either")

@@ -35,8 +35,8 @@ def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.installed import bundle_folder
-    from policy_inference.commands.json_file import check_new, write_new
-    from policy_inference.errors import BackendError
+    from policy_inference.commands.json_file import refuse_existing, write_new
+    from policy_inference.errors import BackendError, PolicyError
     from policy_inference.self_test.document import document
     from policy_inference.self_test.run import Order, self_test
     from policy_inference.self_test.text import lines
@@ -48,12 +48,14 @@ def run(given: argparse.Namespace) -> int:
                            f"of {strangers}")
     name = f"self_test_{folder.resolve().name}_{given.backend}.json"
     output = Path(name) if given.output is None else given.output
-    check_new(output, force=given.force)
+    refuse_existing(output, given.force)
+    if not output.parent.is_dir():
+        raise PolicyError(f"{output.parent}: expected a folder to write to, found none")
     found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,
                             options=options.get(given.backend, {})))
     for line in lines(found):
         sys.stdout.write(f"{line}\n")
-    write_new(output, document(found), force=given.force)
+    write_new(output, document(found), given.force)
     sys.stdout.write(f"{output}: the report, to be sent back\n")
     return 0 if found else 1
 

@@ -29,7 +29,6 @@ def _two_workspaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_workspace_that_was_sourced_last_comes_first(tmp_path: Path) -> None:
     assert bundle_folder("walk").is_relative_to(tmp_path / "over")
-    assert bundle_folder("jump").is_relative_to(tmp_path / "under")
 
 
 def test_a_folder_comes_before_an_installed_bundle() -> None:
@@ -47,7 +46,7 @@ def test_a_path_is_taken_as_it_is_whether_it_is_there_or_not(
 
 
 def test_a_name_that_is_nowhere_is_told_with_those_that_are() -> None:
-    with pytest.raises(PolicyError, match=r"installed bundles \(jump, run, walk\), found 'fly'"):
+    with pytest.raises(PolicyError, match=r"installed bundles \(run, walk\), found 'fly'"):
         bundle_folder("fly")
 
 

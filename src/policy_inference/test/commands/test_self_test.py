@@ -61,7 +61,7 @@ def test_a_report_is_replaced_by_force_alone(
 
     assert run(bundle, "--output", "mine.json") == 1
     assert file.read_text("utf-8") == "precious"
-    assert "mine.json: expected nothing there yet, found a file; --force" in caplog.text
+    assert "mine.json: expected a file that is not there yet, found one" in caplog.text
 
     run(bundle, "--output", "mine.json", "--force")
     assert read("mine.json")["error"] is None

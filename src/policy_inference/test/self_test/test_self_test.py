@@ -304,4 +304,4 @@ def test_the_terminal_shows_what_failed_and_the_verdict_last(
     assert any(line.startswith("warning") and "set performance" in line for line in shown)
     assert sum(line.startswith("fails") for line in shown) == 2
     assert shown[-1].startswith("verdict")
-    assert "fails: 5 of 7 limits hold" in shown[-1]
+    assert "fails: 4 of 6 limits hold" in shown[-1]
