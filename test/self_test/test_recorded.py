@@ -41,7 +41,8 @@ def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
     after = outcome(folder)
 
     assert before.verdict is not None
-    assert "reports/comparison_onnx.json" in before.verdict.missing[0]
+    assert "reports/comparison_onnx.json: expected a report" in before.verdict.missing[0]
+    assert f"model_tools compare FLOAT_BUNDLE {folder} --cl" in before.verdict.missing[0]
     assert after.verdict is not None
     assert not after.verdict.missing
     walking = [check for check in after.verdict.checks if check.what.startswith("walking: ")]

@@ -55,6 +55,7 @@ def at_rate(
 
 def _usage(machine: Machine, backend: BackendBase) -> dict[str, Usage]:
     """Return what this process and that of the runtime have taken, as far as it can be read."""
-    pids = {backend.pid: "runtime", os.getpid(): "this"}
+    pids = {os.getpid(): "this"}
+    pids.setdefault(backend.pid, "runtime")
     return {name: taken for pid, name in pids.items()
             if (taken := usage_of(machine, pid)) is not None}

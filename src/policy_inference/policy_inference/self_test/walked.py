@@ -15,6 +15,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.limits import Check
 from policy_inference.errors import BundleError, Problem
 
+_REFERENCE = "onnx"
 
 def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
     """Return the checks of walking from the report about a model.
@@ -38,8 +39,7 @@ def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -
         where, about = cls.simulated_by, twin
         report = bundle.report(f"comparison_{where}")
     file = f"reports/comparison_{where}.json"
-    remedy = (f"`model_tools compare {bundle.path} --backends onnx,{where} --closed-loop --record` "
-              "makes one" + (" on a PC" if where != name else ""))
+    remedy = _remedy(bundle, where) + (" on a PC" if where != name else "")
     if report is None:
         raise _problem(file, "a report on walking, which judges integers", "none", remedy)
     one = _about(report, where, about.sha256)
@@ -54,6 +54,13 @@ def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -
         return [_check(check, file) for check in checks]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _problem(file, "checks of walks", "something else", remedy) from None
+
+
+def _remedy(bundle: Bundle, backend: str) -> str:
+    compared = f"{bundle.path} --backends {_REFERENCE},{backend}"
+    if backend == _REFERENCE:  # then the bundle has no other model to be compared with
+        compared = f"FLOAT_BUNDLE {bundle.path}"
+    return f"`model_tools compare {compared} --closed-loop --record` makes one"
 
 
 def _simulated(bundle: Bundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:

@@ -13,18 +13,18 @@ from policy_inference.backends.registry import GROUP
 from policy_inference.self_test.run import Found, Order, self_test
 
 from .bundles import make_bundle
-from .vendor import Device, FakeClock, Simulated, Simulator, Vendor
+from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
 
 Test = Callable[..., Found]
 
 
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """The device of the back ends vendor, simulator and simulated, which are installed."""
+    """The device of the back ends vendor, simulator and simulated; they are installed, and apart."""
     info = tmp_path / "site" / "vendor-1.0.dist-info"
     info.mkdir(parents=True)
     lines = [f"{cls.name} = {cls.__module__}:{cls.__name__}"
-             for cls in (Vendor, Simulator, Simulated)]
+             for cls in (Vendor, Simulator, Simulated, Apart)]
     (info / "METADATA").write_text("Name: vendor\nVersion: 1.0\n", "utf-8")
     (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))

@@ -109,3 +109,10 @@ class Simulated(Vendor):
 
     name = "simulated"
     simulated_by = "simulator"
+
+
+class Apart(OnnxBackend):
+    """Has a process of its own."""
+
+    name = "apart"
+    holds_gil = True
