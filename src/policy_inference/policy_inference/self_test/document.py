@@ -46,7 +46,6 @@ def document(found: Found) -> dict[str, Any]:
 
 def _parity(found: Parity) -> dict[str, Any]:
     return {"rows": found.rows.source, "count": len(found.rows),
-            "checks": check_figures(found.checks),
             "outputs": {one.output: difference_figures(one) for one in found.differences}}
 
 
@@ -97,5 +96,5 @@ def _without_home(value: Any) -> Any:
         return [_without_home(entry) for entry in value]
     home = str(Path.home())
     if isinstance(value, str) and home != "/":
-        return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", value)
+        return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", value)
     return value

@@ -104,20 +104,19 @@ def _test(found: Found, clock: Clock, machine: Machine) -> None:
     backend, _ = open_backend(bundle, [name], {name: order.options})
     try:
         found.details = dict(backend.details)
-        measured = _measured(found, bundle, backend, found.entry.precision, clock, machine)
+        measured = _measured(found, bundle, backend, clock, machine)
     finally:
         backend.close()
     found.verdict = judged(bundle, cls, name, found.entry, measured)
 
 
 def _measured(
-    found: Found, bundle: Bundle, backend: BackendBase, precision: str, clock: Clock,
-    machine: Machine,
-) -> Measured:  # fmt: skip
+    found: Found, bundle: Bundle, backend: BackendBase, clock: Clock, machine: Machine
+) -> Measured:
     """Measure step by step, and note each result at once: a device may fail at the next."""
     duration_s = found.order.duration_s
     _log.info("golden rows ...")
-    found.parity = same = parity(bundle, backend, found.order.backend, precision)
+    found.parity = same = parity(bundle, backend)
     _log.info("without a pause, %g s at most ...", duration_s)
     found.back_to_back = quick = back_to_back(backend, same.rows.inputs, duration_s, clock)
     _log.info("%g s at %g Hz ...", duration_s, bundle.contract.rate_hz)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
-from policy_inference.comparison.limits import Check, judged_by_walking
+from policy_inference.comparison.limits import Check, judged_by_walking, open_loop_limits
+from policy_inference.comparison.open_loop import judge
 from policy_inference.errors import BundleError
 from policy_inference.self_test.at_rate import AtRate
 from policy_inference.self_test.durations import Durations
@@ -63,14 +65,18 @@ def judged(
         entry: What it opened.
         found: What was measured.
     """
-    checks, missing, left_out = list(found.parity.checks), list[str](), list[str]()
+    checks, missing, left_out = list[Check](), list[str](), list[str]()
+    need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
+        "outputs": lambda: _outputs(bundle, name, entry, found.parity),
+        "walking": lambda: _walking(bundle, cls, name, entry),
+    }
+    for what, judge_them in need_the_bundle.items():
+        try:
+            checks += judge_them()
+        except BundleError as error:
+            missing.append(f"{what}: {error}")
     checks.append(Check(what="ticks with NaN or infinite outputs", limit=0,
                         value=found.at_rate.paced.not_finite, where="at the policy's rate"))
-    if judged_by_walking(entry.precision):
-        try:
-            checks += walked(bundle, cls, name, entry)
-        except BundleError as error:
-            missing.append(f"walking: {error}")
     if cls.simulates:
         left_out.append("latency and power: this back end simulates a device, and says nothing "
                         "about its speed")
@@ -81,6 +87,17 @@ def judged(
         if not power:
             left_out.append("power: this machine does not tell it")
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
+
+
+def _outputs(bundle: Bundle, name: str, entry: Artifact, found: Parity) -> Sequence[Check]:
+    limits = open_loop_limits(bundle.contract, name, entry.precision)
+    return judge(found.differences[0], found.rows.source, limits)
+
+
+def _walking(
+    bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact
+) -> Sequence[Check]:
+    return walked(bundle, cls, name, entry) if judged_by_walking(entry.precision) else ()
 
 
 def _latency(found: Measured) -> list[Check]:

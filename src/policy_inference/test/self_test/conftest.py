@@ -20,7 +20,7 @@ Test = Callable[..., Found]
 
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """The device of the back ends vendor, simulator and simulated; they are installed, and apart."""
+    """The device of the back ends vendor, simulator and simulated; with apart, all installed."""
     info = tmp_path / "site" / "vendor-1.0.dist-info"
     info.mkdir(parents=True)
     lines = [f"{cls.name} = {cls.__module__}:{cls.__name__}"
