@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,10 @@ class BackendBase(ABC):
     """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    simulates: bool = False
+    """Whether it computes what a device would, and says nothing about its speed."""
+    simulated_by: str | None = None
+    """Back end that computes on a PC what this one does, of what is compiled in the same order."""
     built_precision: str | None = None
     """Precision of what it builds, where that is not the precision of the artifact."""
     options: Mapping[str, str] = {}
@@ -84,6 +89,11 @@ class BackendBase(ABC):
         if unknown:
             known = f"options among {', '.join(self.options)}" if self.options else "no options"
             raise BackendError(f"{self.name}: expected {known}, found {unknown}")
+
+    @property
+    def pid(self) -> int:
+        """Number of the process that the runtime is in."""
+        return os.getpid()
 
     @classmethod
     def interpreter(cls) -> str:

@@ -57,6 +57,12 @@ class ChildBackend(BackendBase):
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=self._arrays.place)
 
+    @property
+    def pid(self) -> int:
+        """Number of the child's process."""
+        assert self._child is not None  # opened
+        return self._child.pid
+
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:

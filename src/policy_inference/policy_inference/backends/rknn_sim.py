@@ -35,6 +35,7 @@ class RknnSimBackend(BackendBase):
     """Builds the model when it is opened, and simulates it, in the toolkit's own Python."""
 
     name = "rknn_sim"
+    simulates = True
     builds_from, built_precision = "onnx", FLOAT
     options: Mapping[str, str] = {
         "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"}

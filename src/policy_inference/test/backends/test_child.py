@@ -47,7 +47,8 @@ def test_arrays_are_the_child_s_and_options_reach_it(start: Start) -> None:
     np.testing.assert_array_equal(backend.outputs["actions"], [[6.0, -3.0]])
     assert backend.name == "odd"
     assert backend.details["runtime"] == "odd"
-    assert backend.details["process"].startswith("child ")
+    assert backend.details["process"] == f"child {backend.pid}"
+    assert backend.pid != os.getpid()
 
 
 def test_what_the_child_refuses_is_said_as_it_says_it(start: Start, tmp_path: Path) -> None:

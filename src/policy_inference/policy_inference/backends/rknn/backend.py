@@ -39,6 +39,7 @@ class RknnBackend(BackendBase):
     """A context of its own on the NPU; float32 in and out, quantised by the runtime."""
 
     name = "rknn"
+    simulated_by = "rknn_sim"
     options: Mapping[str, str] = {
         "core_mask": "cores of an RK3588 or RK3576: auto (default), 0, 1, 2, 0_1, 0_1_2, all"}
     warm_up_runs = 20
