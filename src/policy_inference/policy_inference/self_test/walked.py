@@ -17,6 +17,7 @@ from policy_inference.errors import BundleError, Problem
 
 _REFERENCE = "onnx"
 
+
 def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
     """Return the checks of walking from the report about a model.
 
