@@ -16,8 +16,10 @@ from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.library import Listener, listener, load_tensorrt
 from policy_inference.backends.tensorrt.options import OPTIONS, Settings
 from policy_inference.backends.tensorrt.plans import Model, Plans
+from policy_inference.backends.tensorrt.telemetry import read_gpu
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.machine import Machine
 
 _log = logging.getLogger("policy_inference")
 # Types that a contract can state, by TensorRT's names.
@@ -55,6 +57,11 @@ class TensorRtBackend(BackendBase):
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=place or self._page_locked)
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of a Jetson's GPU, and its power."""
+        return read_gpu(machine)
 
     def _open(
         self, file: Path
