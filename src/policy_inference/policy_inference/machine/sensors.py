@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
@@ -82,3 +83,23 @@ def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
     """Return the highest of some temperatures as telemetry; a sensor that is off tells none."""
     known = [value for value in millidegrees if value is not None and value > 0]
     return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
+
+
+def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[Finding]:
+    """Return what is found of a device's clock; nothing where it tells none.
+
+    Args:
+        device: As in the finding's name: `NPU`.
+        clock: The clock.
+        remedy: What holds it at its highest frequency.
+    """
+    if clock is None:
+        return []
+    found = (f"{clock.frequency_mhz:.0f} of {clock.highest_mhz:.0f} MHz, governor "
+             f"{clock.governor or 'not known'}")
+    if clock.highest_allowed_mhz < clock.highest_mhz:
+        found += f", held below {clock.highest_allowed_mhz:.0f} MHz"
+    if clock.is_held_high:
+        return [Finding(name=f"{device} clock", found=found)]
+    return [Finding.warning(f"{device} clock", found,
+                            f"short inferences may run on a slow clock: {remedy}")]

@@ -21,7 +21,7 @@ from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.machine import Machine
 
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
-_SUFFIXES = {".hbm": "nash", ".bin": "bayes"}
+FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _LAST_CORE, _LAST_PRIORITY = 3, 255
 
 
@@ -156,7 +156,7 @@ def _check_file(file: Path, target: str | None) -> None:
     """Raise where the file cannot be right, before the runtime sees it."""
     if not file.is_file():
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
-    family = _SUFFIXES.get(file.suffix)
+    family = FAMILIES.get(file.suffix)
     if family is None:
         raise BackendError(f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
                            "; the runtimes tell them by their names")
