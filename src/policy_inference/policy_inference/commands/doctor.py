@@ -85,8 +85,10 @@ def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[
             artifact, file = artifact_for(bundle, name)
             findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
         except PolicyError as error:
-            findings.append(Finding.error("bundle", str(error), "give the bundle a model for it: "
-                                          f"model_tools compile {name}"))
+            remedy = f"model_tools compile {name} makes a bundle that has one"
+            if name in bundle.contract.model.artifacts:
+                remedy = "copy the bundle again"
+            findings.append(Finding.error("bundle", str(error), remedy))
     return [*findings, *cls.examine(machine, artifact)]
 
 

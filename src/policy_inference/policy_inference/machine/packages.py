@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from importlib import metadata
 
 
 def module_found(name: str) -> bool:
     """Whether a top-level module could be imported, as far as its files tell."""
-    return importlib.util.find_spec(name) is not None
+    return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
 
 
 def installed_version(*distributions: str) -> str | None:

@@ -36,7 +36,14 @@ _ELF = b"\x7fELF"
 
 def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
     """Yield the findings, those without which nothing runs first."""
-    yield _board(machine, artifact)
+    chips = board_chips(machine.path(_COMPATIBLE))
+    if not chips:
+        remedy = "run it on the board; on a PC use rknn_sim"
+        if in_container(machine):  # which shows no device tree unless it is told to
+            remedy = f"on a PC use rknn_sim; for a container on the board: {MOUNTS}"
+        yield Finding.error("board", "no Rockchip chip in the device tree", remedy)
+        return
+    yield _board(chips, artifact)
     yield _driver(machine)
     yield _render_node(machine)
     library = _library(machine)
@@ -50,15 +57,11 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
                       "npu_load_percent")
 
 
-def _board(machine: Machine, artifact: Artifact | None) -> Finding:
-    chips = board_chips(machine.path(_COMPATIBLE))
-    if not chips:
-        return Finding.error("board", "no Rockchip chip in the device tree",
-                    _in_container(machine) or "run it on the board; on a PC use rknn_sim")
+def _board(chips: tuple[str, ...], artifact: Artifact | None) -> Finding:
     wanted = artifact.target if artifact else None
     if wanted and chip(wanted) not in map(chip, chips):
         return Finding.error("board", f"{', '.join(chips)}, and a model for {wanted}",
-                    f"compile the bundle with --target {chip(chips[0])}")
+                             f"compile the bundle with --target {chip(chips[0])}")
     return Finding(name="board", found=", ".join(chips) + (f"; model for {wanted}" if wanted
                                                            else ""))
 
@@ -71,7 +74,7 @@ def _driver(machine: Machine) -> Finding:
         if clock_folder(machine) or any(map(machine.exists, DRIVER_FOLDERS)):
             return Finding(name="rknpu driver", found="there (only root may read its version)")
         return Finding.error("rknpu driver", "not loaded", _in_container(machine) or
-                    "a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not")
+                             "a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not")
     found = ".".join(map(str, version))
     if version < _OLDEST_DRIVER:
         return Finding.warning("rknpu driver", found, "a newer kernel of the board's vendor, with "
@@ -85,12 +88,12 @@ def _render_node(machine: Machine) -> Finding:
                                f"/dev/dri/{RENDER_NODE}") for node in machine.glob(path)]
     if not nodes:
         return Finding.error("device file", f"no /dev/dri/{RENDER_NODE}",
-                    _in_container(machine) or "check `dmesg | grep -i rknpu`")
+                             _in_container(machine) or "check `dmesg | grep -i rknpu`")
     node = nodes[0]
     shown = f"/{node.relative_to(machine.root)}"
     if not machine.may_use(node):
         return Finding.error("device file", f"{shown}, which this user may not open",
-                    "sudo usermod -aG render,video $USER, and log in again")
+                             "sudo usermod -aG render,video $USER, and log in again")
     return Finding(name="device file", found=shown)
 
 
@@ -101,15 +104,15 @@ def _library(machine: Machine) -> Path | None:
 
 def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | None) -> Finding:
     if file is None:
-        return Finding.error(LIBRARY, "not in /usr/lib", _in_container(machine) or
-                    f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board")
+        return Finding.error(LIBRARY, "not in /usr/lib", _in_container(machine) or "sudo cp "
+                             f"{LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board")
     try:
         content = file.read_bytes()
     except OSError as error:
         return Finding.error(LIBRARY, str(error), f"sudo chmod 644 {file}")
     if not content.startswith(_ELF):
         return Finding.error(LIBRARY, "no library, perhaps a web page saved under its name",
-                    "download the file itself, and copy it to /usr/lib")
+                             "download the file itself, and copy it to /usr/lib")
     version, tool = _library_version(content), (artifact.tool or "" if artifact else "")
     made_with = version_of(tool)
     found = _text(version) or "a version that it does not tell"
