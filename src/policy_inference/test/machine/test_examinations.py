@@ -34,6 +34,7 @@ Packages = Sequence[tuple[str, str, str]]
 RK_PACKAGES: Packages = [("rknnlite", "rknn-toolkit-lite2", "2.5.0")]
 ORIN_PACKAGES: Packages = [("tensorrt", "tensorrt", "10.3.0"), ("cuda", "cuda-python", "12.6.0")]
 S100_PACKAGES: Packages = [("hbm_runtime", "hbm_runtime", "0.1.0")]
+VENDORS = ("cuda", "hbm_runtime", "hobot_dnn", "hobot_dnn_rdkx5", "pycuda", "rknnlite", "tensorrt")
 Examine = Callable[..., dict[str, Finding]]
 
 
@@ -50,6 +51,8 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
             install(tmp_path / "site", module, distribution, version)
         # Alone, since whoever runs this test may have the real ones.
         monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+        for module in VENDORS:
+            monkeypatch.delitem(sys.modules, module, raising=False)
         importlib.invalidate_caches()
         found = backend.examine(machine(tmp_path / "board", files, kind), artifact)
         assert len({finding.name for finding in found}) == len(found)
