@@ -18,6 +18,7 @@ from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
+THIS_MACHINE = Machine()
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
@@ -141,7 +142,7 @@ class BackendBase(ABC):
 
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device tells about its load now, with the unit in the key."""
-        return self.read_device(Machine())
+        return self.read_device(THIS_MACHINE)
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.

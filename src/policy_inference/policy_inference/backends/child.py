@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import policy_inference
-from policy_inference.backends.base import BackendBase
+from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-from policy_inference.machine.machine import Machine
 
 OPEN_TIMEOUT_S, RUN_TIMEOUT_S, LEAVE_TIMEOUT_S = 600.0, 5.0, 2.0
 _SAID = 2000
@@ -103,7 +102,7 @@ class ChildBackend(BackendBase):
 
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device of the runtime tells."""
-        return self._cls.read_device(Machine())
+        return self._cls.read_device(THIS_MACHINE)
 
     def _run(self) -> None:
         assert self._bell is not None

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from policy_inference.backends.rknn_toolkit.python import toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
+    from policy_inference.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
 
@@ -51,6 +56,21 @@ class RknnSimBackend(BackendBase):
             BackendError: There is none.
         """
         return toolkit_python()
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return where RKNN Toolkit2 is; the toolkit itself takes seconds to start."""
+        try:
+            python = Path(toolkit_python())
+        except BackendError as error:
+            return [Finding.error("rknn-toolkit2", "no environment with it", str(error))]
+        # By its files: to ask that Python would cost more than all of the rest.
+        packages = python.parent.parent.glob("lib/python*/site-packages/rknn_toolkit2-*.dist-info")
+        found = [folder.name.removesuffix(".dist-info").partition("-")[2] for folder in packages]
+        if not found:
+            return [Finding.warning("rknn-toolkit2", f"not found beside {python}",
+                                    f"{python} -m pip install rknn-toolkit2")]
+        return [Finding(name="rknn-toolkit2", found=f"{found[0]} ({python})")]
 
     def _open(
         self, file: Path

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_inference.backends.bpu.examination import examine_bpu
 from policy_inference.backends.bpu.pyeasy import PACKAGES, PyeasyBackend
 from policy_inference.backends.bpu.runtime import (
     HBM_RUNTIME,
@@ -21,7 +22,10 @@ from policy_inference.backends.bpu.runtime import (
     version,
 )
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 _DTYPES = {"S8": "int8", "U8": "uint8", "S16": "int16", "U16": "uint16", "S32": "int32",
            "U32": "uint32", "S64": "int64", "U64": "uint64", "F16": "float16", "F32": "float32",
@@ -33,6 +37,11 @@ class BpuBackend(BpuRuntime):
     """The runtime lets go of Python's lock, and pads inputs itself."""
 
     package = HBM_RUNTIME
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what is found of board, driver, runtimes and clocks."""
+        return list(examine_bpu(machine, artifact))
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.device import read_bpu
 from policy_inference.backends.bpu.failures import MARCHES, meaning, words
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
 from policy_inference.backends.native_output import held_back
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.machine import Machine
 
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
-_SUFFIXES = {".hbm": "nash", ".bin": "bayes"}
+FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _LAST_CORE, _LAST_PRIORITY = 3, 255
 
 
@@ -37,6 +39,11 @@ class BpuRuntime(BackendBase):
     }  # fmt: skip
     package: str
     """Of the runtime, as messages name it."""
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of the BPU."""
+        return read_bpu(machine)
 
     def _open(
         self, file: Path
@@ -149,7 +156,7 @@ def _check_file(file: Path, target: str | None) -> None:
     """Raise where the file cannot be right, before the runtime sees it."""
     if not file.is_file():
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
-    family = _SUFFIXES.get(file.suffix)
+    family = FAMILIES.get(file.suffix)
     if family is None:
         raise BackendError(f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
                            "; the runtimes tell them by their names")

@@ -9,11 +9,13 @@ from pathlib import Path
 
 _UPDATE = ("install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older "
            "toolkit")
+MOUNTS = ("start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
+          "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the "
+          "device")
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the runtime's words; the cause; the remedy. The first that fits counts.
     (r"renderD\d+.*-v|-v /dev|-v /proc|docker", "a container without the NPU's device nodes",
-     "start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
-     "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the device"),
+     MOUNTS),
     (r"librknnrt\.so.*invalid ELF header|invalid ELF header",
      "librknnrt.so that is no library, perhaps a web page saved under its name",
      "download the file itself, and copy it to /usr/lib"),

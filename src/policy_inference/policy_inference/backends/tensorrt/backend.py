@@ -13,11 +13,16 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import open_device
 from policy_inference.backends.tensorrt.device import Device, GraphError
+from policy_inference.backends.tensorrt.examination import examine_gpu
 from policy_inference.backends.tensorrt.library import Listener, listener, load_tensorrt
 from policy_inference.backends.tensorrt.options import OPTIONS, Settings
 from policy_inference.backends.tensorrt.plans import Model, Plans
+from policy_inference.backends.tensorrt.telemetry import read_gpu
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 _log = logging.getLogger("policy_inference")
 # Types that a contract can state, by TensorRT's names.
@@ -55,6 +60,16 @@ class TensorRtBackend(BackendBase):
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=place or self._page_locked)
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of a Jetson's GPU, and its power."""
+        return read_gpu(machine)
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what is found of GPU, driver, libraries, clocks and engine."""
+        return list(examine_gpu(machine, artifact))
 
     def _open(
         self, file: Path

@@ -9,6 +9,9 @@ from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.pycuda_device import PyCuda
 from policy_inference.errors import BackendError
 
+INSTALL = ("install one: JetPack 5 `pip install pycuda`, JetPack 6 `pip install "
+           "'cuda-python==12.*'`, JetPack 7 `pip install 'cuda-python==13.*'`")
+
 
 def open_device() -> Device:
     """Open the first GPU.
@@ -23,9 +26,7 @@ def open_device() -> Device:
         except ImportError as error:
             missing.append(str(error))
     raise BackendError(f"tensorrt: expected cuda-python or pycuda, found neither "
-                       f"({'; '.join(missing)}); install one: JetPack 5 `pip install pycuda`, "
-                       "JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
-                       "`pip install 'cuda-python==13.*'`")
+                       f"({'; '.join(missing)}); {INSTALL}")
 
 
 def _cuda_python() -> Device:

@@ -12,6 +12,9 @@ from typing import Any
 
 from policy_inference.errors import BackendError
 
+INSTALL = ("install it: on a Jetson `sudo apt install python3-libnvinfer` and a Python environment "
+           "that sees system packages (python3 -m venv --system-site-packages), elsewhere "
+           "`pip install tensorrt`")
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
 """Errors that a message repeats; the first ones are the causes."""
@@ -26,10 +29,7 @@ def load_tensorrt() -> Any:
     try:
         import tensorrt
     except ModuleNotFoundError as error:
-        raise BackendError(
-            f"tensorrt: {error}; install it: on a Jetson `sudo apt install python3-libnvinfer` and "
-            "a Python environment that sees system packages (python3 -m venv "
-            "--system-site-packages), elsewhere `pip install tensorrt`") from error
+        raise BackendError(f"tensorrt: {error}; {INSTALL}") from error
     except (ImportError, OSError) as error:
         raise BackendError(
             f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
