@@ -60,9 +60,9 @@ def run(given: argparse.Namespace) -> int:
                if all(finding.verdict is not Verdict.ERROR for finding in groups[name])]
     sys.stdout.write(f"{table(groups)}\n{_last_line(names, can_run)}\n")
     if given.json:
-        found = {name: list(map(asdict, findings)) for name, findings in groups.items()}
+        found = {name: _plain(findings) for name, findings in groups.items()}
         write_new(given.json, {"schema_version": SCHEMA_VERSION, "can_run": can_run,
-                               "bundle": bundle and _about(bundle), "findings": _plain(found)},
+                               "bundle": bundle and _about(bundle), "findings": found},
                   given.force)  # fmt: skip
     return 0 if can_run else 1
 
@@ -125,9 +125,5 @@ def _about(bundle: Bundle) -> dict[str, str]:
             "sha256": bundle.sha256}
 
 
-def _plain(found: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
-    """Return the findings without this user's name, which paths may tell: the file is sent on."""
-    home = str(Path.home())
-    return {group: [{key: str(value.value if isinstance(value, Verdict) else value)
-                     .replace(home, "~") for key, value in finding.items()} for finding in findings]
-            for group, findings in found.items()}  # fmt: skip
+def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{**asdict(finding), "verdict": finding.verdict.value} for finding in findings]

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One JSON file, written whole or not at all."""
+"""One JSON file to be sent to anybody, written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
 
     Args:
         path: The file to be.
-        data: Plain values.
+        data: Plain values; ``~`` takes the place of the home folder, whose name is its user's.
         force: Whether a file that is there may be replaced.
 
     Raises:
@@ -30,7 +31,7 @@ def write_new(path: Path, data: Any, force: bool) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, ensure_ascii=False, allow_nan=False)
+            json.dump(_without_home(data), file, indent=1, ensure_ascii=False, allow_nan=False)
             file.write("\n")
         Path(name).chmod(0o644)
         refuse_existing(path, force)
@@ -52,3 +53,14 @@ def refuse_existing(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise PolicyError(f"{path}: expected a file that is not there yet, found one; name "
                           "another, or replace it with --force")
+
+
+def _without_home(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_home(name): _without_home(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_home(entry) for entry in value]
+    home = str(Path.home())
+    if isinstance(value, str) and home != "/":
+        return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", value)
+    return value

@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
@@ -21,9 +19,9 @@ SCHEMA_VERSION, DIGITS = 1, 6
 
 
 def document(found: Found) -> dict[str, Any]:
-    """Return a self-test in the types of JSON; NaN is null, the home folder is ``~``."""
+    """Return a self-test in the types of JSON; NaN is null."""
     order, bundle = found.order, found.bundle
-    whole = {
+    whole: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION, "kind": "self_test",
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "holds": bool(found), "error": found.error or None, "trace": found.trace or None,
@@ -41,7 +39,7 @@ def document(found: Found) -> dict[str, Any]:
         "at_rate": found.at_rate and _at_rate(found.at_rate),
         "verdict": _verdict(found.verdict),
     }  # fmt: skip
-    return {name: _without_home(entry) for name, entry in plain(whole, DIGITS).items()}
+    return {name: plain(entry, DIGITS) for name, entry in whole.items()}
 
 
 def _parity(found: Parity) -> dict[str, Any]:
@@ -86,15 +84,3 @@ def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
 
 def _percent(cpu_s: float, wall_s: float) -> float | None:
     return 100.0 * cpu_s / wall_s if wall_s > 0 else None
-
-
-def _without_home(value: Any) -> Any:
-    """Put ``~`` in the place of the home folder, whose name is its user's."""
-    if isinstance(value, dict):
-        return {_without_home(name): _without_home(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_home(entry) for entry in value]
-    home = str(Path.home())
-    if isinstance(value, str) and home != "/":
-        return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", value)
-    return value
