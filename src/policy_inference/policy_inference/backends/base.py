@@ -32,6 +32,8 @@ class BackendBase(ABC):
     name: str
     holds_gil = False
     """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    ends_process = False
+    """Whether a run that fails may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
     built_precision: str | None = None
@@ -93,6 +95,15 @@ class BackendBase(ABC):
             BackendError: It is not there.
         """
         return sys.executable
+
+    @classmethod
+    def remedy(cls, said: str) -> str:
+        """Return what to do about a child process that ended; empty where nobody knows.
+
+        Args:
+            said: Its last words, the runtime's own among them.
+        """
+        return ""
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:

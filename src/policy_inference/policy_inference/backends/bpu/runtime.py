@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.bpu.failures import MARCHES, meaning, words
+from policy_inference.backends.bpu.failures import INSTALL, MARCHES, meaning, words
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
 from policy_inference.backends.native_output import held_back
 from policy_inference.errors import BackendError
@@ -21,6 +21,7 @@ from policy_inference.interfaces import TensorSpec
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 _SUFFIXES = {".hbm": "nash", ".bin": "bayes"}
 _LAST_CORE, _LAST_PRIORITY = 3, 255
+_LOOK = "look at what the runtime printed, and at `dmesg`"
 
 
 class BpuRuntime(BackendBase):
@@ -37,6 +38,11 @@ class BpuRuntime(BackendBase):
     }  # fmt: skip
     package: str
     """Of the runtime, as messages name it."""
+
+    @classmethod
+    def remedy(cls, said: str) -> str:
+        """See `BackendBase`."""
+        return meaning(said, _LOOK)
 
     def _open(
         self, file: Path
@@ -69,7 +75,7 @@ class BpuRuntime(BackendBase):
             raise
         except Exception as error:  # the runtimes' exceptions share no other base
             text = words(error, "")
-            raise BackendError(f"bpu: {self.package}: {text}; {meaning(text)}") from error
+            raise BackendError(f"bpu: {self.package}: {text}; {meaning(text, _LOOK)}") from error
 
     def _run_once(self) -> None:
         for feed in self._feeds:
@@ -136,7 +142,7 @@ def vendor_module(*names: str) -> Any:
         except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; told below
             found.append(words(error, ""))
     text = next((text for text in found if not text.startswith("No module")), found[0])
-    raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text)}")
+    raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text, INSTALL)}")
 
 
 def version(of: Any) -> str:
