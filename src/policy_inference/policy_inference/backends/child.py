@@ -96,6 +96,10 @@ class ChildBackend(BackendBase):
     def _bind(self) -> None:
         """Nothing: the child bound its runtime to the same memory."""
 
+    def hides_nan(self) -> bool:
+        """Return False: where it does, the child looks at the inputs."""
+        return False
+
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device of the runtime tells."""
         return self._cls.read_device(Machine())

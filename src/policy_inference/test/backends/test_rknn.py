@@ -213,6 +213,18 @@ def test_a_run_that_fails_is_an_error_and_the_next_one_possible(
     backend.run()
 
 
+@pytest.mark.parametrize("precision", ["w8a8", "w16a16i_dfp"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_integers_do_not_hide_what_is_not_finite(
+    start: Start, precision: str, value: float
+) -> None:
+    backend = start(precision)
+    backend.inputs["obs"][0, 2] = value
+
+    with pytest.raises(BackendError, match="rknn: input obs: expected finite values, found NaN or"):
+        backend.run()
+
+
 @pytest.mark.parametrize(("result", "found"), [
     (np.zeros((1, 4), np.float32), r"float32\[1, 4\]"),
     (np.zeros((1, 3), np.int8), r"int8\[1, 3\]"),

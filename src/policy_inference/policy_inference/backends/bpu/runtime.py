@@ -39,6 +39,10 @@ class BpuRuntime(BackendBase):
     package: str
     """Of the runtime, as messages name it."""
 
+    def hides_nan(self) -> bool:
+        """Return True: a BPU computes in integers, whatever its tensors are."""
+        return True
+
     @classmethod
     def remedy(cls, said: str) -> str:
         """See `BackendBase`."""
