@@ -34,6 +34,8 @@ class BackendBase(ABC):
     name: str
     holds_gil = False
     """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    ends_process = False
+    """Whether a run that fails may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
     simulates: bool = False
@@ -78,6 +80,9 @@ class BackendBase(ABC):
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
             self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
+            self._masks = [(name, array, np.zeros(array.shape, np.bool_))
+                           for name, array in self.inputs.items()
+                           if self.hides_nan() and array.dtype.kind == "f"]
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
@@ -104,6 +109,15 @@ class BackendBase(ABC):
             BackendError: It is not there.
         """
         return sys.executable
+
+    @classmethod
+    def remedy(cls, said: str) -> str:
+        """Return what to do about a child process that ended; empty where nobody knows.
+
+        Args:
+            said: Its last words, the runtime's own among them.
+        """
+        return ""
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
@@ -140,6 +154,10 @@ class BackendBase(ABC):
         """
         return ()
 
+    def hides_nan(self) -> bool:
+        """Return whether NaN becomes a number inside, as in integers; then inputs are checked."""
+        return not self._precision.startswith("fp")
+
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device tells about its load now, with the unit in the key."""
         return self.read_device(THIS_MACHINE)
@@ -148,10 +166,15 @@ class BackendBase(ABC):
         """Compute `outputs` from `inputs`.
 
         Raises:
-            BackendError: The runtime failed, or the backend is closed.
+            BackendError: The runtime failed, or the backend is closed, or an input is not finite,
+                where the outputs would not show that.
         """
         if self._closed:
             raise BackendError(f"{self.name}: run after close")
+        for name, array, finite in self._masks:
+            if not np.isfinite(array, out=finite).all():
+                raise BackendError(f"{self.name}: input {name}: expected finite values, found NaN "
+                                   "or infinity, which the integers of this model would hide")
         self._run()
 
     def close(self) -> None:

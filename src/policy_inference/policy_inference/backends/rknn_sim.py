@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
+_FINISHED = b"RKNN"
+"""How a `.rknn` file begins."""
 
 
 class RknnSimBackend(BackendBase):
@@ -84,10 +86,18 @@ class RknnSimBackend(BackendBase):
             self._recipe = unpack(file, self._folder)
             self._check_recipe()
         else:
+            self._refuse_finished(file)
             inputs, outputs = read_tensors(file)
             self._recipe = Recipe(target=self._given.get("target", _TARGET), precision=FLOAT,
                                   inputs=tuple(inputs), outputs=tuple(outputs))
         return self._recipe.inputs, self._recipe.outputs, {}
+
+    def _refuse_finished(self, file: Path) -> None:
+        with file.open("rb") as content:
+            if content.read(len(_FINISHED)) == _FINISHED:
+                raise BackendError(f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
+                                   " writes beside the .rknn, found the .rknn, which the toolkit "
+                                   "cannot simulate; name the other in policy.yaml")
 
     def _check_recipe(self) -> None:
         if "target" in self._given:

@@ -57,6 +57,7 @@ class TensorRtBackend(BackendBase):
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._enqueue: Callable[[], None] | None = None
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=place or self._page_locked)
@@ -107,8 +108,7 @@ class TensorRtBackend(BackendBase):
                 raise self._failure("create_execution_context gave none: memory is full; end other "
                                     "programs, or set a smaller workspace_mib")
             uploads, downloads = self._addressed(device)
-            self._enqueue = self._enqueuer(uploads, downloads)
-            graph = self._with_graph(device)
+            self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
         self.details = {**self.details, "cuda_graph": graph}
         self._said.forget()  # what was said of opening is no reason of a run
 
@@ -147,29 +147,32 @@ class TensorRtBackend(BackendBase):
 
         return enqueue
 
-    def _with_graph(self, device: Device) -> str:
-        """Record a run where that is asked for; return what to report."""
+    def _with_graph(
+        self, device: Device, enqueue: Callable[[], None]
+    ) -> tuple[Callable[[], None], str]:
+        """Record a run where that is asked for; return what enqueues one, and what to report."""
         if self._settings.cuda_graph == "no":
-            return "no"
-        self._enqueue()  # the first run sets up what a recording may not
+            return enqueue, "no"
+        enqueue()  # the first run sets up what a recording may not
         device.synchronise()
         try:
-            self._enqueue = device.record(self._enqueue)
-            self._enqueue()
+            recorded = device.record(enqueue)
+            recorded()
             device.synchronise()
         except GraphError as error:
             if self._settings.cuda_graph == "yes":
                 raise BackendError(f"tensorrt: option cuda_graph: expected a model whose run can "
                                    f"be recorded, found: {error}; set it to auto") from error
             _log.info("runs without a CUDA graph: %s", error)
-            return f"no: {error}"
-        return "yes"
+            return enqueue, f"no: {error}"
+        return recorded, "yes"
 
     def _run(self) -> None:
-        device = self._device
+        device, enqueue = self._device, self._enqueue
         assert device is not None
+        assert enqueue is not None
         with device.current:
-            self._enqueue()
+            enqueue()
             device.synchronise()
 
     def _close(self) -> None:
@@ -178,6 +181,7 @@ class TensorRtBackend(BackendBase):
         try:
             with self._device.current:
                 # In this order: each needs the one after it.
+                self._enqueue = None
                 self._context = None
                 self._engine = None
                 self._runtime = None

@@ -99,5 +99,12 @@ class Listener:
 
 @cache
 def listener(trt: Any) -> Listener:
-    """Return the one logger of the process: TensorRT takes the first for all its objects."""
-    return Listener(trt)
+    """Return the one logger of the process: TensorRT takes the first for all its objects.
+
+    It is also told of TensorRT's own plugins, without which neither the parser nor a plan finds
+    some operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    """
+    said = Listener(trt)
+    if not trt.init_libnvinfer_plugins(said.logger, ""):
+        _log.warning("TensorRT's own plugins do not load%s", said.reasons())
+    return said

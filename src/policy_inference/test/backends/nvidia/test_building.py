@@ -82,6 +82,17 @@ def test_precision_is_asked_for_where_there_is_a_flag(
     assert backend.details["precision"] == precision
 
 
+def test_integers_do_not_hide_what_is_not_finite(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    install()
+    backend = opened(save_quantised(tmp_path / "model.onnx"), "int8")
+    backend.inputs["obs"][0, 2] = np.nan
+
+    with pytest.raises(BackendError, match="tensorrt: input obs: expected finite values, found"):
+        backend.run()
+
+
 @pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])
 def test_without_flags_precision_is_that_of_the_model(
     install: Install, opened: Open, cache: Path, tmp_path: Path, precision: str,
