@@ -2,48 +2,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite over every backend of this package."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
-from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.testing.case import BackendCase
+from policy_inference.testing.conformance import BackendConformance
+from policy_inference.testing.in_child import ChildConformance
 
 from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY_IN_CHILD
-from .case import BackendCase
-from .conformance import BackendConformance
 from .nvidia import cases as nvidia
 
+
+def _raise(*_: object, **__: object) -> None:
+    raise RuntimeError("a fault of the runtime")
+
+
 ONNX = BackendCase(
-    load=lambda: OnnxBackend,
-    package="onnxruntime",
+    name="onnx", backend=OnnxBackend, package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
-)
-
-
-def _load_rknn() -> type[RknnBackend]:
-    rknnlite_double.install()
-    return RknnBackend
-
-
+    failing_runs={"exception": lambda monkeypatch: monkeypatch.setattr(
+        onnxruntime.InferenceSession, "run_with_iobinding", _raise)},
+)  # fmt: skip
+BOARD, LITE = rknnlite_double.Board, rknnlite_double.RKNNLite
 RKNN = BackendCase(
-    load=_load_rknn, package="rknnlite.api", compile=rknnlite_double.save_rknn, dynamic_batch=False
-)
+    name="rknn", backend=RknnBackend, package="rknnlite.api",
+    prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
+    compile=partial(rknnlite_double.save_rknn, precision="w8a8"), dynamic_batch=False,
+    precision="w8a8", other_precision="fp16", target="rk3588", other_target="rk3568",
+    without_device=lambda monkeypatch: monkeypatch.setattr(
+        BOARD, "logged", "failed to open rknpu module, need to insmod rknpu dirver!"),
+    failing_runs={
+        "None": lambda monkeypatch: monkeypatch.setattr(BOARD, "lost", "RKNN_ERR_TIMEOUT"),
+        "exception": lambda monkeypatch: monkeypatch.setattr(LITE, "inference", _raise),
+    },
+    failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _raise),
+)  # fmt: skip
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT}
 VARIANTS = {
     # Any backend may run in a process of its own.
     "onnx in a child": replace(
-        ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True),
+        ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
     "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
     **nvidia.MORE,
 }  # fmt: skip
+IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
 # Needs the toolkit: test/rknn runs the suite over it.
 ELSEWHERE = {"rknn_sim"}
 
@@ -59,19 +70,16 @@ def test_every_backend_of_the_package_has_a_case() -> None:
 def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
     (entry,) = entry_points(group=GROUP, name=name)
 
-    assert entry.load().name == name
+    assert entry.load().name == CASES[name].name == name
 
 
 class TestConformance(BackendConformance):
     @pytest.fixture(params=[*CASES, *VARIANTS])
-    def case(
-        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> BackendCase:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        case = {**CASES, **VARIANTS}[request.param]
-        case.prepare(monkeypatch)
-        if case.doubles is not None:
-            monkeypatch.syspath_prepend(str(case.doubles))
-            path = filter(None, (str(case.doubles), os.environ.get("PYTHONPATH")))
-            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-        return case
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return {**CASES, **VARIANTS}[request.param]
+
+
+class TestInChild(ChildConformance):
+    @pytest.fixture(params=IN_CHILDREN)
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return VARIANTS[request.param]

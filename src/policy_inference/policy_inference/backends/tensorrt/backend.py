@@ -52,6 +52,7 @@ class TensorRtBackend(BackendBase):
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._enqueue: Any = None
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=place or self._page_locked)
@@ -163,6 +164,7 @@ class TensorRtBackend(BackendBase):
         try:
             with self._device.current:
                 # In this order: each needs the one after it.
+                self._enqueue = None
                 self._context = None
                 self._engine = None
                 self._runtime = None
