@@ -23,4 +23,5 @@ class TestConformance(BackendConformance, ChildConformance):
             tolerance=0.03,
             # A Python without the toolkit: our own.
             without_package=lambda monkeypatch: monkeypatch.setenv(VARIABLE, sys.executable),
+            package_remedy="make setup-rknn",
         )  # fmt: skip

@@ -69,8 +69,11 @@ class BackendCase:
     """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
     without_package: Change | None = None
     """Make the package missing; None: the suite hides it from this Python and from children."""
-    without_device: Change | None = None
-    """Make the machine one without the device; None where the runtime needs none."""
+    package_remedy: str = "install"
+    """What the error about a missing package tells one to do (regular expression)."""
+    without_device: Mapping[str, Change] = field(default_factory=dict)
+    """What makes the machine one without the device, by what the error then says: cause and remedy
+    (regular expression). Empty where the runtime needs no device."""
     failing_runs: Mapping[str, Change] = field(default_factory=dict)
     """Ways in which the runtime fails while it runs, each with what makes it fail from now on."""
     failing_close: Change | None = None

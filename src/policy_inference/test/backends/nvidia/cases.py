@@ -34,6 +34,9 @@ def _failing(monkeypatch: pytest.MonkeyPatch, code: str, call: str = "") -> None
 
 
 _LOST = partial(_failing, code="cudaErrorLaunchFailure")
+_NO_GPU = {"; no GPU is visible": partial(_failing, code="cudaErrorNoDevice")}
+# A code of the runtime's functions, which pycuda does not use.
+_NO_DRIVER = {"; no CUDA driver is there": partial(_failing, code="cudaErrorInsufficientDriver")}
 
 
 def _case(flavour: str, cuda: str) -> BackendCase:
@@ -41,7 +44,7 @@ def _case(flavour: str, cuda: str) -> BackendCase:
     return BackendCase(
         name="tensorrt", backend=TensorRtBackend, package="tensorrt", options={"build": "yes"},
         prepare=partial(machine.install, flavour=flavour, cuda=cuda), dtypes=wide,
-        without_device=partial(_failing, code="cudaErrorNoDevice"),
+        without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
         failing_runs={"every CUDA call gives an error": _LOST}, failing_close=_LOST,
     )  # fmt: skip
 
