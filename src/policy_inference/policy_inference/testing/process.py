@@ -5,6 +5,7 @@
 import gc
 import os
 import re
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from policy_inference.backends.base import BackendBase
 
 _PROC = Path("/proc")
+_SETTLED_WITHIN_S = 5.0
 
 
 def child_of(backend: BackendBase) -> int:
@@ -27,6 +29,17 @@ def private_memory_bytes(process: int) -> int:
 def threads() -> int:
     """Return the number of this process's threads, those of native libraries among them."""
     return int(_status(os.getpid(), "Threads"))
+
+
+def more_threads_than(before: int) -> int:
+    """Return how many threads have been added, once those that ended are gone.
+
+    Linux counts a thread for a moment after it was joined.
+    """
+    given_up = time.monotonic() + _SETTLED_WITHIN_S
+    while threads() > before and time.monotonic() < given_up:
+        os.sched_yield()
+    return max(0, threads() - before)
 
 
 def children() -> set[int]:
