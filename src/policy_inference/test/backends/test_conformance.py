@@ -5,6 +5,7 @@
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import onnxruntime
 import pytest
@@ -55,15 +56,18 @@ VARIANTS = {
     **nvidia.MORE,
 }  # fmt: skip
 IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
-# Needs the toolkit: test/rknn runs the suite over it.
-ELSEWHERE = {"rknn_sim"}
+# Where the case of a back end is that needs more than `make setup` brings.
+ELSEWHERE = {"rknn_sim": "test/rknn/test_conformance.py"}
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
     ours = {entry.name for entry in entry_points(group=GROUP)
             if entry.value.startswith("policy_inference.")}  # fmt: skip
 
-    assert ours == CASES.keys() | ELSEWHERE
+    assert ours == CASES.keys() | ELSEWHERE.keys()
+    for name, file in ELSEWHERE.items():
+        assert f'name="{name}"' in (ROOT / file).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", CASES)
