@@ -57,6 +57,8 @@ class Gpu:
     streams: dict[int, Stream] = field(default_factory=dict)
     contexts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     calls: list[str] = field(default_factory=list)
+    lock: Any = field(default_factory=threading.RLock)
+    """Calls of several threads come one after another."""
     _next: int = _FIRST_ADDRESS
 
     def enter(self, call: str) -> None:
@@ -88,7 +90,7 @@ class Gpu:
         del self.pinned[address]
 
     def new_stream(self) -> int:
-        handle = 1 + len(self.streams)
+        handle = 1 + max(self.streams, default=0)
         self.streams[handle] = Stream()
         return handle
 
