@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the conformance suite must know of a back end, and what it compares with."""
 
+import sys
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,6 @@ import pytest
 import policy_inference
 from policy_inference.backends.base import BackendBase
 from policy_inference.interfaces import TensorSpec
-
-_PACKAGE = Path(policy_inference.__file__).parent
-_OURS = [tracemalloc.Filter(True, str(_PACKAGE / "*")),
-         tracemalloc.Filter(False, str(_PACKAGE / "testing" / "*"))]  # fmt: skip
 
 OBS = TensorSpec(name="obs", shape=(1, 5))
 ACTIONS = TensorSpec(name="actions", shape=(1, 3))
@@ -86,10 +84,20 @@ def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
             for name, array in arrays.items()]  # fmt: skip
 
 
-def held_by_us() -> int:
-    """Return the bytes that code of this package allocated and holds; tracemalloc is on."""
-    snapshot = tracemalloc.take_snapshot().filter_traces(_OURS)
+def held_by_us(backend: BackendBase) -> int:
+    """Return the bytes that this package and the back end's hold; tracemalloc is on."""
+    ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
+    snapshot = tracemalloc.take_snapshot().filter_traces([
+        *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
+        tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
+    ])  # fmt: skip
     return sum(statistic.size for statistic in snapshot.statistics("filename"))
+
+
+def _sources(module: ModuleType) -> str:
+    """Return the pattern of a module's file, or of all files of a package."""
+    file = Path(module.__file__ or "")
+    return str(file.with_name("*") if file.name == "__init__.py" else file)
 
 
 def reference(onnx: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
