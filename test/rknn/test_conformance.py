@@ -54,7 +54,7 @@ class TestQuantised(ConformanceFixtures):
             compile=_quantised, precision="w8a8", other_precision="w16a16i_dfp", tolerance=0.1,
         )  # fmt: skip
 
-    test_infinity = BackendConformance.test_input_that_is_not_finite_is_not_hidden
+    test_not_finite = BackendConformance.test_input_that_is_not_finite_is_not_hidden
     test_recovery = BackendConformance.test_backend_recovers_from_inputs_that_are_not_finite
     test_precision = (
         BackendConformance.test_file_in_another_precision_than_the_contracts_rejected)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policy_inference.backends.finite_inputs import FiniteInputs
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
@@ -21,6 +22,7 @@ from policy_inference.machine.machine import Machine
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
+_FLOATS = ("fp32", "fp16")
 _log = logging.getLogger("policy_inference")
 
 
@@ -75,6 +77,7 @@ class BackendBase(ABC):
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
             self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
+            self._finite = FiniteInputs(self.name, {} if precision in _FLOATS else self.inputs)
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
@@ -140,10 +143,12 @@ class BackendBase(ABC):
         """Compute `outputs` from `inputs`.
 
         Raises:
-            BackendError: The runtime failed, or the backend is closed.
+            BackendError: The runtime failed, the backend is closed, or an input of a quantised
+                model is not finite.
         """
         if self._closed:
             raise BackendError(f"{self.name}: run after close")
+        self._finite.check()
         self._run()
 
     def close(self) -> None:

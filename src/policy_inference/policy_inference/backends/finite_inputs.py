@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Refuses NaN and infinity where the integers of a quantised model would make numbers of them."""
+"""Refuses NaN and infinity where the integers of a quantised model would make numbers of them.
+
+Measured: Q/DQ nodes in ONNX Runtime make numbers of both, w8a8 and w16a16i_dfp in the simulator of
+RKNN Toolkit2 2.5.0 of infinity.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ from policy_inference.backends.registry import GROUP
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.testing.case import BackendCase
 from policy_inference.testing.conformance import BackendConformance
+from policy_inference.testing.fixtures import ConformanceFixtures
 from policy_inference.testing.in_child import ChildConformance
+from policy_inference.testing.models import save_quantised
 
 from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY_IN_CHILD
@@ -87,3 +89,18 @@ class TestInChild(ChildConformance):
     @pytest.fixture(params=IN_CHILDREN)
     def case(self, request: pytest.FixtureRequest) -> BackendCase:
         return VARIANTS[request.param]
+
+
+class TestQuantised(ConformanceFixtures):
+    """What integers make different, where the model itself has them."""
+
+    @pytest.fixture(params=["onnx", "tensorrt"])
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return replace(CASES[request.param], precision="int8")
+
+    @pytest.fixture
+    def linear(self, tmp_path: Path) -> Path:
+        return save_quantised(tmp_path / "quantised.onnx", 5, 3)
+
+    test_not_finite = BackendConformance.test_input_that_is_not_finite_is_not_hidden
+    test_recovery = BackendConformance.test_backend_recovers_from_inputs_that_are_not_finite

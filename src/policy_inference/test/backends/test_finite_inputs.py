@@ -26,7 +26,7 @@ def test_quantised_model_names_the_input_that_is_not_finite(
 
     with closing(RknnBackend(file, [OBS], [ACTIONS], precision=precision)) as backend:
         backend.inputs["obs"][0, 4] = value
-        with pytest.raises(BackendError, match="^rknn: input obs: expected finite values"):
+        with pytest.raises(BackendError, match=r"^rknn: input obs: expected finite values"):
             backend.run()
 
 

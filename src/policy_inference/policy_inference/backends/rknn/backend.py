@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.finite_inputs import FiniteInputs
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.said import Said
 from policy_inference.backends.rknn_file import RknnFile, chip, read_rknn
@@ -33,7 +32,6 @@ _CORES: Mapping[str, tuple[str, ...]] = {
     "rk3576": ("auto", "0", "1", "0_1", "all"),
 }
 _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
-_FLOATS = ("fp16", "fp32")
 _STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
 
 
@@ -84,7 +82,6 @@ class RknnBackend(BackendBase):
                                f"{chip(board[0])}")
         stored = {t.precision for t in (*described.inputs.values(), *described.outputs.values())}
         # Of a quantised model, some layers may have stayed in float16.
-        self._quantised = self._precision not in _FLOATS or stored != {"float16"}
         if stored - {_STORED_AS.get(self._precision, "float16"), "float16"}:
             raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
                                f"tensors in {', '.join(sorted(stored))}; compile the bundle again")
@@ -148,7 +145,6 @@ class RknnBackend(BackendBase):
         self._images = [(fed, np.moveaxis(array, 1, -1))
                         for fed, array in zip(self._fed, inputs, strict=True) if fed is not array]
         self._results = [self.outputs[name] for name in self._order[1]]
-        self._finite = FiniteInputs(self.name, self.inputs if self._quantised else {})
         known = inspect.signature(self._lite.inference).parameters
         self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
         self._check_results(self._infer())
@@ -166,7 +162,6 @@ class RknnBackend(BackendBase):
             np.copyto(place, array.reshape(place.shape))
 
     def _infer(self) -> list[Tensor]:
-        self._finite.check()
         for fed, array in self._images:
             np.copyto(fed, array)
         try:
