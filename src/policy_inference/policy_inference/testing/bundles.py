@@ -7,10 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from policy_inference.interfaces import TensorSpec
-
-BUNDLE_OBS = TensorSpec(name="obs", shape=(1, 2))
-BUNDLE_ACTIONS = TensorSpec(name="actions", shape=(1, 1))
 _CONTRACT = """
 schema_version: 1
 kind: joint
@@ -35,7 +31,7 @@ def write_contract(file: Path, backend: str, precision: str, target: str | None)
     """Write `policy.yaml` beside a model file; return the folder, which is a bundle now.
 
     Args:
-        file: Model with the input `BUNDLE_OBS` and the output `BUNDLE_ACTIONS`.
+        file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
         backend: Whose file it is.
         precision: As the contract shall state it.
         target: Chip, as the contract shall state it.
