@@ -32,7 +32,8 @@ setup(
     zip_safe=False,
     install_requires=["setuptools", "numpy", "onnxruntime", "PyYAML"],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    extras_require={"test": ["pytest"]},
+    # `testing`: what the tests need that other packages' back ends inherit.
+    extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

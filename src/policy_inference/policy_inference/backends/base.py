@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -18,9 +19,11 @@ from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
-THIS_MACHINE = Machine()
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
+
+THIS_MACHINE = Machine()
+_log = logging.getLogger("policy_inference")
 
 
 class BackendBase(ABC):
@@ -178,10 +181,17 @@ class BackendBase(ABC):
         self._run()
 
     def close(self) -> None:
-        """Release the runtime; calling it again does nothing."""
-        if not self._closed:
-            self._closed = True
+        """Release the runtime; calling it again does nothing.
+
+        What fails meanwhile is logged: nobody can do more about it, and a robot goes on leaving.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
             self._close()
+        except Exception as error:  # noqa: BLE001  # the runtimes' exceptions share no other base
+            _log.warning("%s: while closing: %s", self.name, error)
 
     @abstractmethod
     def _open(

@@ -142,7 +142,9 @@ class RknnSimBackend(BackendBase):
             np.copyto(place, array)
 
     def _close(self) -> None:
-        if self._toolkit is not None:
-            self._toolkit.release()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        try:
+            if self._toolkit is not None:
+                self._toolkit.release()
+        finally:
+            if self._scratch is not None:
+                self._scratch.cleanup()

@@ -13,8 +13,7 @@ from onnx import helper
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-
-from ..models import save, save_linear
+from policy_inference.testing.models import save, save_linear
 
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))

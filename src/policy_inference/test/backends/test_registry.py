@@ -15,8 +15,7 @@ from policy_inference.backends.registry import GROUP, artifact_for, available, o
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
-
-from ..models import save_linear, weights
+from policy_inference.testing.models import save_linear, weights
 
 CONTRACT = """
 schema_version: 1

@@ -17,10 +17,10 @@ from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn.said import Said
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.case import Array
+from policy_inference.testing.models import save, save_linear
 
-from ..models import save, save_linear
 from . import rknnlite_double
-from .case import Array
 from .rknnlite_double import Board, OlderLite, RKNNLite, save_rknn
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))

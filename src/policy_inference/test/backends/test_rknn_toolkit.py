@@ -25,8 +25,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
 )
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32, TensorSpec
-
-from ..models import save, save_linear, save_recurrent, weights
+from policy_inference.testing.models import save, save_linear, save_recurrent, weights
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
 SHAPES = {"obs": (1, 5), "actions": (1, 3), "h_in": (1, 3), "h_out": (1, 3)}

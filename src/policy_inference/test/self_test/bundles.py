@@ -16,8 +16,8 @@ import yaml
 
 from policy_inference.bundle.load import sha256_of
 from policy_inference.interfaces import F32
+from policy_inference.testing.models import save_linear, save_recurrent, weights
 
-from ..models import save_linear, save_recurrent, weights
 from ..nodes.bundles import CONTRACT
 
 ROWS, INPUTS, OUTPUTS = 20, 15, 2

@@ -189,11 +189,13 @@ class RknnBackend(BackendBase):
         return found
 
     def _close(self) -> None:
-        if self._lite is not None:
-            self._lite.release()
+        try:
+            if self._lite is not None:
+                self._lite.release()
+        finally:
             self._lite = None
-        if self._said is not None:
-            self._said.stop()
+            if self._said is not None:
+                self._said.stop()
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:

@@ -9,8 +9,8 @@ from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.pycuda_device import PyCuda
 from policy_inference.errors import BackendError
 
-INSTALL = ("install one: JetPack 5 `pip install pycuda`, which needs CUDA's headers and nvcc on the "
-           "PATH, JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
+INSTALL = ("install one: JetPack 5 `pip install pycuda`, which needs CUDA's headers and nvcc on "
+           "the PATH, JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
            "`pip install 'cuda-python==13.*'`")
 
 

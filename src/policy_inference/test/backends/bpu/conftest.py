@@ -14,9 +14,9 @@ import pytest
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
+from policy_inference.testing.case import ACTIONS, OBS
+from policy_inference.testing.models import save_linear
 
-from ...models import save_linear
-from ..case import ACTIONS, OBS
 from .cases import DOUBLES, MODULES
 
 

@@ -20,8 +20,8 @@ from policy_inference.backends.registry import GROUP, open_backend
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
+from policy_inference.testing.models import save_linear, weights
 
-from ...models import save_linear, weights
 from ..test_registry import CONTRACT
 from .cases import DOUBLES, MODULES, compiled
 

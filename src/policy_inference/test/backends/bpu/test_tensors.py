@@ -16,9 +16,9 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.case import ACTIONS, H_IN, H_OUT, OBS, reference
+from policy_inference.testing.models import save, save_recurrent
 
-from ...models import save, save_recurrent
-from ..case import ACTIONS, H_IN, H_OUT, OBS, reference
 from .cases import compiled
 
 Open = Callable[..., BackendBase]

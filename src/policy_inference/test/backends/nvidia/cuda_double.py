@@ -96,7 +96,7 @@ class _Runtime:
         """Return the function: its result is a tuple that begins with the error."""
         act, empty = self.functions[name], name in _WITHOUT_VALUE
 
-        def call(*args: Any) -> tuple[Any, ...]:
+        def done(*args: Any) -> tuple[Any, ...]:
             try:
                 if name in _WORK_FIRST:
                     value = act(*args)
@@ -110,6 +110,10 @@ class _Runtime:
                 code = CUDA_ERRORS[str(fault)]
                 return (code,) if empty else (code, None)
             return (CUDA_ERRORS.cudaSuccess,) if empty else (CUDA_ERRORS.cudaSuccess, value)
+
+        def call(*args: Any) -> tuple[Any, ...]:
+            with self._gpu.lock:
+                return done(*args)
 
         return call
 
@@ -158,6 +162,10 @@ class _Driver:
         self._gpu, self._primary_context = gpu, primary_context
 
     def _done(self, name: str, work: Callable[[], Any], *, context: bool = True) -> Any:
+        with self._gpu.lock:
+            return self._done_alone(name, work, context=context)
+
+    def _done_alone(self, name: str, work: Callable[[], Any], *, context: bool) -> Any:
         needs, self._gpu.needs_context = self._gpu.needs_context, context
         try:
             self._gpu.enter(name)

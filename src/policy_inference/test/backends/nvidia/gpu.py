@@ -62,6 +62,8 @@ class Gpu:
     """Engines of TensorRT and their contexts that nobody destroyed yet: they hold memory."""
     plugins: bool = False
     """Whether TensorRT's own plugins were registered."""
+    lock: Any = field(default_factory=threading.RLock)
+    """Calls of several threads come one after another."""
     _next: int = _FIRST_ADDRESS
 
     def enter(self, call: str) -> None:
@@ -93,7 +95,7 @@ class Gpu:
         del self.pinned[address]
 
     def new_stream(self) -> int:
-        handle = 1 + len(self.streams)
+        handle = 1 + max(self.streams, default=0)
         self.streams[handle] = Stream()
         return handle
 

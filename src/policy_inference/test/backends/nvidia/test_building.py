@@ -18,9 +18,9 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.case import ACTIONS, OBS
+from policy_inference.testing.models import save, save_linear
 
-from ...models import save, save_linear
-from ..case import ACTIONS, OBS
 from .conftest import Install, Open
 from .flavours import FLAVOURS
 

@@ -13,8 +13,8 @@ import pytest
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.models import save_sum
 
-from ...models import save_sum
 from .cases import built_plan
 from .conftest import Install, Open
 from .gpu import Gpu

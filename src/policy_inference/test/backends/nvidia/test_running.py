@@ -17,9 +17,9 @@ from onnx import helper
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.testing.case import ACTIONS, OBS, assert_close, reference
+from policy_inference.testing.models import save
 
-from ...models import save
-from ..case import ACTIONS, OBS, assert_close, reference
 from .conftest import Install, Open
 
 CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
