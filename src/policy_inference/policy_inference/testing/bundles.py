@@ -27,19 +27,20 @@ provenance: {source: a test, licence: Apache-2.0}
 """
 
 
-def write_contract(file: Path, backend: str, precision: str, target: str | None) -> Path:
-    """Write `policy.yaml` beside a model file; return the folder, which is a bundle now.
+def write_contract(file: Path, backend: str, precision: str, target: str | None = None) -> Path:
+    """State a model in the `policy.yaml` beside it; return the folder, which is a bundle now.
 
     Args:
         file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
-        backend: Whose file it is.
+        backend: Whose file it is; models of others that are stated already stay.
         precision: As the contract shall state it.
         target: Chip, as the contract shall state it.
     """
-    contract = yaml.safe_load(_CONTRACT)
+    path = file.parent / "policy.yaml"
+    contract = yaml.safe_load(path.read_text("utf-8") if path.exists() else _CONTRACT)
     artifact = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
                 "precision": precision}  # fmt: skip
-    contract["model"]["artifacts"] = {
-        backend: artifact if target is None else {**artifact, "target": target}}
-    (file.parent / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
+    artifacts = contract["model"].setdefault("artifacts", {})
+    artifacts[backend] = artifact if target is None else {**artifact, "target": target}
+    path.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return file.parent
