@@ -20,7 +20,10 @@ LAST_SAFE_DOMAIN_ID = 101
 # Starting at the process id spreads processes, so that few have to try twice; counting on keeps a
 # test away from what the one before it may have left behind on its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(os.getpid()))
-SHARED_DATA = Path(__file__).resolve().parent.parent / "shared" / "data"
+ROOT = Path(__file__).resolve().parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+# What tools write in the checkout; see also names that begin with a dot.
+_OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,6 +41,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no recordings: {SHARED_DATA} is not there (they are not published)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_litter() -> Iterator[None]:
+    """Fail the session whose tests leave files in the checkout or in the working directory."""
+    before = _listed()
+    yield
+    litter = sorted(map(str, _listed() - before))
+    assert not litter, f"tests left {', '.join(litter)}; write to tmp_path, and run there"
+
+
+def _listed() -> set[Path]:
+    """Return what lies in the checkout's folders and in the working directory.
+
+    Less what has a place of its own there: environments, builds, results, caches.
+    """
+    found = set(Path.cwd().iterdir())
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _OWN]
+        found.update(Path(folder, name) for name in (*folders, *files))
+    return {path for path in found if not (path.name in _OWN or path.name.startswith("."))}
 
 
 @pytest.fixture(autouse=True)

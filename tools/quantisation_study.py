@@ -24,13 +24,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from model_tools.comparison.open_loop import Difference, difference
 from model_tools.compilers.onnx import quantise
 from model_tools.compilers.samples import FEWEST
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows, evenly, play
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.open_loop import Difference, difference
+from policy_inference.comparison.rows import Rows, evenly, play
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Tensor
 

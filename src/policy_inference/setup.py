@@ -32,7 +32,8 @@ setup(
     zip_safe=False,
     install_requires=["setuptools", "numpy", "onnxruntime", "PyYAML"],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    extras_require={"test": ["pytest"]},
+    # `testing`: what the tests need that other packages' back ends inherit.
+    extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -44,6 +45,7 @@ setup(
     entry_points={
         "console_scripts": [
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
+            "policy_inference = policy_inference.commands.main:main",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",

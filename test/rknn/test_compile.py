@@ -21,6 +21,7 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.rknn_toolkit.recipe import unpack
+from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor
 
 from . import small_models as models
@@ -94,6 +95,19 @@ def test_a_compiled_model_is_nearly_the_same_function(
 
     error = largest_error(source, simulated, inputs, outputs, precision)
     assert error < TOLERANCES[precision]
+
+
+def test_integers_do_not_hide_what_is_not_finite(compile_model: Compile, tmp_path: Path) -> None:
+    """The simulator makes some number of it: outputs are finite."""
+    source = models.save_elu(tmp_path / "policy.onnx")
+    inputs, outputs = models.specs(models.ELU_IN), models.specs(models.ELU_OUT)
+    simulated = compile_model(source, models.ELU_IN, models.ELU_OUT, "w8a8")
+
+    with closing(ChildBackend(RknnSimBackend, simulated, inputs, outputs,
+                              precision="w8a8")) as backend:
+        backend.inputs["obs"][0, 2] = np.nan
+        with pytest.raises(BackendError, match="rknn_sim: input obs: expected finite values"):
+            backend.run()
 
 
 def test_the_file_keeps_what_it_was_made_of(compile_model: Compile, tmp_path: Path) -> None:

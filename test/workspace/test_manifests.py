@@ -14,11 +14,14 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PACKAGES = sorted(file.parent.name for file in SOURCE.glob("*/setup.py"))
+TESTING = "testing"
+"""Part of a package that only tests import, which may need what they need."""
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "pytest": "python3-pytest",
     "rich": "python3-rich",
     "yaml": "python3-yaml",
 }
@@ -30,8 +33,10 @@ WITHOUT_ROSDEP_KEY = {
 }
 
 
-def imported_packages(package: str) -> set[str]:
-    files = [*(SOURCE / package / package).rglob("*.py"), *(SOURCE / package).glob("launch/*.py")]
+def imported_packages(package: str, folder: str) -> set[str]:
+    """Return what the files below a folder import; those for tests are below `testing` alone."""
+    found = (SOURCE / package).glob(f"{folder}/**/*.py")
+    files = [file for file in found if folder.endswith(TESTING) or TESTING not in file.parts]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
@@ -41,11 +46,13 @@ def imported_packages(package: str) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_import_is_declared_in_package_xml(package: str) -> None:
     text = (SOURCE / package / "package.xml").read_text()
-    declared = {tag.text for tag in ElementTree.fromstring(text).iterfind("exec_depend")}
+    declared, for_tests = ({tag.text for tag in ElementTree.fromstring(text).iterfind(kind)}
+                           for kind in ("exec_depend", "test_depend"))
     with_pip = re.findall(r"installed with pip: (.*)\. -->", text)[0].split(", ")
-    keys = {ROSDEP_KEYS.get(name, name) for name in imported_packages(package)}
-    missing = {WITHOUT_ROSDEP_KEY.get(key, key) for key in keys} - declared - set(with_pip)
-    assert not missing
+    folders = {package: declared, "launch": declared, f"{package}/{TESTING}": declared | for_tests}
+    for folder, known in folders.items():
+        keys = {ROSDEP_KEYS.get(name, name) for name in imported_packages(package, folder)}
+        assert {WITHOUT_ROSDEP_KEY.get(key, key) for key in keys} <= known | set(with_pip)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from model_tools.bundle_reports import FOLDER, keep_report
+from model_tools.bundle_reports import keep_report
 from model_tools.closed_loop.case import Case
 from model_tools.closed_loop.trial import Outcome, try_case
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.load import REPORT_FOLDER, load_bundle
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
 from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import case_row
 
-REPORT = Path(FOLDER, "acceptance.json")
+REPORT = Path(REPORT_FOLDER, "acceptance.json")
 """Where a bundle has its figures."""
 _log = logging.getLogger("acceptance")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from model_tools.closed_loop.trial import Outcome
 from model_tools.files import new_file
-from model_tools.plain_json import plain
 from policy_inference.bundle.contract import JointContract
+from policy_inference.comparison.plain_json import plain
 from policy_inference.errors import PolicyError
 
 DIGITS = 4

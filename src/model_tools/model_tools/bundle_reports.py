@@ -11,9 +11,12 @@ from pathlib import Path
 from model_tools.contract_text import set_section
 from model_tools.errors import ToolError
 from model_tools.files import new_file
-from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_bundle
-
-FOLDER = "reports"
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    REPORT_FOLDER,
+    file_entry,
+    load_bundle,
+)
 
 
 def models_of(report: Path) -> set[str]:
@@ -56,7 +59,7 @@ def keep_report(
         raise ToolError(f"{model}: expected the model that the report is about, sha256 {sha256}, "
                         f"found {entry.sha256}; the bundle was changed meanwhile, begin again")
     reports = loaded.contract.reports
-    file, contract = bundle / FOLDER / name, bundle / CONTRACT_FILE
+    file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE
     if backend in reports and not force:
         raise ToolError(f"{bundle}: expected no report about {backend} yet, found "
                         f"{reports[backend].file}; --force replaces it")

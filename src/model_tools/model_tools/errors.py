@@ -11,3 +11,5 @@ class ToolError(PolicyError):
 
 class UnfinishedError(ToolError):
     """What can be done here is done, and the rest is for another machine: says what, and how."""
+
+    exit_status = 3

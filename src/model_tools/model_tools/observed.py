@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.rows import Rows
 from model_tools.terms import frames, term_columns
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64

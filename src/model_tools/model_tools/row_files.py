@@ -23,9 +23,9 @@ from model_tools.bags.bag import Bag, is_bag
 from model_tools.bags.replay import Replay
 from model_tools.errors import ToolError
 from model_tools.observed import check_observations
-from model_tools.rows import Rows
 from policy_inference.bundle.contract import JointContract, Model
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import Tensor
 
 _log = logging.getLogger("model_tools")

@@ -12,8 +12,8 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows, save_rows
-from model_tools.rows import Rows
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F32, F64
 
 from .tiny_bundle import make_bundle, observations

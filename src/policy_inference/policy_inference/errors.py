@@ -11,6 +11,9 @@ from dataclasses import dataclass
 class PolicyError(Exception):
     """Base of every error that has a cause outside this code: a file, a device, a robot."""
 
+    exit_status = 1
+    """Of a command that ends with it; 2 means wrong arguments."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

@@ -53,7 +53,7 @@ class Backend(Protocol):
         """
 
     def close(self) -> None:
-        """Release the runtime; calling it again does nothing."""
+        """Release the runtime; calling it again does nothing, and a failure is only logged."""
 
 
 class Mode(IntEnum):

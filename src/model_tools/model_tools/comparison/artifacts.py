@@ -99,9 +99,3 @@ def _refuse_same_file(other: Candidate, before: Sequence[Candidate]) -> None:
             raise ToolError(f"{other.bundle.path}: expected another artifact than that of "
                             f"{one.bundle.path}, found the same file on the same back end "
                             f"({other.backend}), which proves nothing")
-
-
-def joints(candidate: Candidate) -> tuple[str, ...]:
-    """Return the joint of each value of the action output."""
-    terms = candidate.bundle.contract.action.terms
-    return tuple(joint for term in terms for joint in term.joints)

@@ -11,10 +11,10 @@ from math import degrees, inf
 from model_tools.closed_loop.case import Case, Velocity, steady
 from model_tools.closed_loop.simulated_robot import require_simulated
 from model_tools.closed_loop.trial import Outcome, try_case
-from model_tools.comparison.limits import Check
 from model_tools.errors import ToolError
 from policy_inference.bundle.expected import ClosedLoopLimits
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.limits import Check
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import Backend
 from robot_sim.errors import SimError

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.comparison import closed_loop, open_loop
-from model_tools.comparison.artifacts import Candidate, joints
+from model_tools.comparison import closed_loop
+from model_tools.comparison.artifacts import Candidate
 from model_tools.comparison.closed_loop import Walked
 from model_tools.comparison.latency import measure_latency
-from model_tools.comparison.limits import Check, closed_loop_limits, open_loop_limits
-from model_tools.comparison.open_loop import Difference
 from model_tools.comparison.row_sets import RowSet, row_sets
 from model_tools.errors import ToolError
-from model_tools.rows import Rows, play
+from policy_inference.comparison import open_loop
+from policy_inference.comparison.limits import Check, closed_loop_limits, open_loop_limits
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows, play
 from policy_inference.core.latency import Latency
 from policy_inference.interfaces import Tensor
 
@@ -157,20 +158,8 @@ def _on_rows(
 ) -> OnRows:
     expected, found = one.of(expected), one.of(found)
     contract = candidate.bundle.contract
-    action = contract.action.output
-    others = [name for name in expected if name != action]
-    differences = tuple(
-        open_loop.difference(name, _value_names(candidate, name, found[name]), found[name],
-                             expected[name], one.judged)
-        for name in (action, *others)
-    )  # fmt: skip
+    differences = open_loop.differences(contract, found, expected, one.judged)
     limits = open_loop_limits(contract, candidate.backend, candidate.entry.precision)
     checks = open_loop.judge(differences[0], one.rows.source, limits)
     return OnRows(source=one.rows.source, count=len(one.judged), left_out=one.left_out,
                   differences=differences, checks=checks)
-
-
-def _value_names(candidate: Candidate, output: str, rows: Tensor) -> tuple[str, ...]:
-    if output == candidate.bundle.contract.action.output:
-        return joints(candidate)
-    return tuple(f"{output}[{i}]" for i in range(rows[0].size))

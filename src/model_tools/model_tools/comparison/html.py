@@ -10,9 +10,9 @@ from pathlib import Path
 
 from model_tools.comparison import plots
 from model_tools.comparison.compare import Compared, OnRows
-from model_tools.comparison.limits import Check
-from model_tools.comparison.open_loop import Difference
-from model_tools.comparison.report import VERDICT, bound, number
+from model_tools.comparison.report import VERDICT, number
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
 
 _CSS = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #52606d; --line: #e4e7eb; --good: #1e7b4a;
@@ -141,7 +141,7 @@ def _limits(compared: Compared) -> str:
 def _check_row(check: Check) -> str:
     bad = "" if check else ' class="bad"'
     return (f'<tr><td{bad}>{escape(check.what)}</td><td class="n">{number(check.value)}</td>'
-            f'<td class="n">{bound(check)}</td><td>{escape(check.where)}</td>'
+            f'<td class="n">{check.bound}</td><td>{escape(check.where)}</td>'
             f"<td>{_tag(bool(check))}</td></tr>")
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model_tools.comparison.closed_loop import AXES, Walked
-from model_tools.comparison.open_loop import Difference
+from policy_inference.comparison.open_loop import Difference
 from policy_inference.interfaces import F64
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from model_tools.bundle_reports import FOLDER, keep_report
+from model_tools.bundle_reports import keep_report
 from model_tools.comparison.compare import Compared
 from model_tools.comparison.html import write_html
 from model_tools.comparison.report import write_json
 from model_tools.errors import ToolError
 from model_tools.files import new_file
+from policy_inference.bundle.load import REPORT_FOLDER
 
 
 def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
@@ -35,7 +36,7 @@ def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
     for compared in found[1:]:
         bundle, backend = compared.candidate.bundle.path, compared.candidate.backend
         name = f"comparison_{backend}"
-        with new_file(bundle / FOLDER / f"{name}.html", force=force) as growing:
+        with new_file(bundle / REPORT_FOLDER / f"{name}.html", force=force) as growing:
             write_html(found, growing)
             kept.append(keep_report(bundle, backend, f"{name}.json", partial(write_json, found),
                                     sha256=compared.candidate.entry.sha256, force=force))

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from model_tools.comparison.compare import Compared, OnRows
-from model_tools.comparison.limits import Check
-from model_tools.comparison.open_loop import Difference
 from model_tools.compilers.registry import remedy
-from model_tools.plain_json import plain
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 
 DIGITS = 6
 VERDICT = {True: "holds", False: "fails"}
@@ -43,8 +43,7 @@ def tables(found: Sequence[Compared]) -> list[Table]:
 def failures(found: Sequence[Compared]) -> list[str]:
     """Return a line for each limit that does not hold: artifact, figure, where, limit."""
     return [
-        f"{compared.candidate.label}: {check.what}: expected {bound(check)}, "
-        f"found {check.value:.3g} ({check.where})"
+        f"{compared.candidate.label}: {check}"
         for compared in found for check in compared.checks if not check
     ]  # fmt: skip
 
@@ -54,11 +53,6 @@ def remedies(found: Sequence[Compared]) -> list[str]:
     artifacts = [one.candidate for one in found if not one]
     return [f"{one.label}: {advice}" for one in artifacts
             if (advice := remedy(one.backend, one.entry.precision))]
-
-
-def bound(check: Check) -> str:
-    """Return a limit in words."""
-    return f"at {'least' if check.at_least else 'most'} {number(check.limit)}"
 
 
 def number(value: float) -> str:
@@ -108,30 +102,11 @@ def _artifact(compared: Compared) -> dict[str, Any]:
              "action_change": walk.outcome.action_change, "stopped_by": walk.outcome.stopped_by}
             for walk in compared.walks
         ],
-        "closed_loop_checks": _checks(compared.walking_checks),
+        "closed_loop_checks": check_figures(compared.walking_checks),
     }  # fmt: skip
 
 
 def _on_rows(rows: OnRows) -> dict[str, Any]:
     return {"rows": rows.source, "count": rows.count, "left_out": rows.left_out,
-            "checks": _checks(rows.checks),
-            "outputs": {found.output: _difference(found) for found in rows.differences}}
-
-
-def _difference(found: Difference) -> dict[str, Any]:
-    row, name = found.worst
-    each = zip(found.names, found.mae_each, found.rmse_each, found.max_abs_each, found.cosine_each,
-               strict=True)  # fmt: skip
-    return {
-        "mae": found.mae, "rmse": found.rmse, "max_abs": found.max_abs,
-        "cosine_min": found.cosine.min(), "cosine_mean": found.cosine.mean(),
-        "worst": {"row": row, "name": name}, "worst_direction_row": found.worst_direction,
-        "each": {name: {"mae": mae, "rmse": rmse, "max_abs": largest, "cosine": cosine}
-                 for name, mae, rmse, largest, cosine in each},
-    }  # fmt: skip
-
-
-def _checks(checks: Iterable[Check]) -> list[dict[str, Any]]:
-    return [{"what": check.what, "value": check.value, "limit": check.limit,
-             "at_least": check.at_least, "where": check.where, "holds": bool(check)}
-            for check in checks]  # fmt: skip
+            "checks": check_figures(rows.checks),
+            "outputs": {found.output: difference_figures(found) for found in rows.differences}}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from model_tools.comparison.artifacts import Candidate
 from model_tools.compilers.samples import hash_of
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows, evenly, golden_rows
+from policy_inference.comparison.rows import Rows, evenly, golden_rows
 from policy_inference.interfaces import Tensor
 
 _log = logging.getLogger("model_tools")

@@ -12,9 +12,9 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows, evenly, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, sha256_of
+from policy_inference.comparison.rows import Rows, evenly, play
 from policy_inference.interfaces import Tensor
 
 FEWEST = 32

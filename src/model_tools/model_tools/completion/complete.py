@@ -26,7 +26,6 @@ from model_tools.errors import ToolError
 from model_tools.files import copy_folder, new_file, new_folder
 from model_tools.onnx_model import read_onnx
 from model_tools.row_files import read_rows, save_rows
-from model_tools.rows import Rows, golden_rows
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
     Bundle,
@@ -35,6 +34,7 @@ from policy_inference.bundle.load import (
     read_contract,
     sha256_of,
 )
+from policy_inference.comparison.rows import Rows, golden_rows
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[Bundle], Measured]

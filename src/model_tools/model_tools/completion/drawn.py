@@ -10,11 +10,11 @@ import numpy as np
 
 from model_tools.closed_loop.controlled import RecordingBackend
 from model_tools.errors import ToolError
-from model_tools.rows import Rows
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64

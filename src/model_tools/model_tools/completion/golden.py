@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_tools.array_files import write_arrays
-from model_tools.rows import Rows, evenly
+from policy_inference.comparison.rows import Rows, evenly
 
 GOLDEN_FILE, GOLDEN_ROWS = "golden.npz", 256
 

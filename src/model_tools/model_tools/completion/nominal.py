@@ -11,9 +11,9 @@ import numpy as np
 
 from model_tools.completion.runs import HealthyRun, Measured
 from model_tools.errors import ToolError
-from model_tools.rows import Rows
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import Nominal, Statistics
+from policy_inference.comparison.rows import Rows
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import TargetBounds
 from policy_inference.interfaces import F64, JointTargets, Tensor

@@ -8,9 +8,9 @@ import dataclasses
 
 from model_tools.errors import ToolError
 from model_tools.parity import between
-from model_tools.rows import Rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows, play
 
 
 def replayed(bundle: Bundle, rows: Rows) -> Rows:

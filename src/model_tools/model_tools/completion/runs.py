@@ -15,10 +15,10 @@ import numpy as np
 from model_tools.completion.replayed import replayed
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows
 from model_tools.terms import term_columns
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F64
 
 MOST_BREAKS, SHORTEST_S = 0.1, 10.0

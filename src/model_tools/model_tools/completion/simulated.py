@@ -11,11 +11,11 @@ import numpy as np
 from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
 from model_tools.completion.runs import HealthyRun, Measured
 from model_tools.errors import ToolError
-from model_tools.rows import Rows
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import Mode
 from robot_sim.errors import SimError
 from robot_sim.figures import JOINT_NAMES

@@ -9,8 +9,8 @@ import logging
 from model_tools.bundle_reports import models_of
 from model_tools.completion.replayed import replayed
 from model_tools.contract_text import remove_section, set_section
-from model_tools.rows import golden_rows
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.comparison.rows import golden_rows
 from policy_inference.errors import PolicyError
 
 _log = logging.getLogger("model_tools")

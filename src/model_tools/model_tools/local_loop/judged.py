@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.comparison.artifacts import Candidate, candidate, joints
+from model_tools.comparison.artifacts import Candidate, candidate
 from model_tools.comparison.latency import measure_latency
-from model_tools.comparison.limits import Check, open_loop_limits
-from model_tools.comparison.open_loop import Difference, difference, judge
 from model_tools.comparison.same_function import check_same_function
 from model_tools.errors import ToolError
 from model_tools.local_loop.agreement import warn_of_unusual
@@ -19,6 +17,8 @@ from model_tools.local_loop.environment import opened
 from model_tools.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_inference.backends.registry import Options
 from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.limits import Check, open_loop_limits
+from policy_inference.comparison.open_loop import Difference, difference, joints, judge
 from policy_inference.core.latency import Latency
 
 REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
@@ -88,6 +88,6 @@ def run_and_judge(
         inputs = {name: rollout.tensors[name] for name in contract.model.inputs}
         latency = measure_latency(acting, inputs, runs=len(rollout.reward))
     warn_of_unusual(contract, inputs, environment)
-    found = difference(output, joints(model), rollout.acted, rollout.tensors[output])
+    found = difference(output, joints(contract), rollout.acted, rollout.tensors[output])
     return Judged(environment=environment, model=model, reference=reference, rollout=rollout,
                   difference=found, checks=judge(found, environment, limits), latency=latency)

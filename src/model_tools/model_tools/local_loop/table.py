@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from model_tools.comparison.artifacts import Candidate
-from model_tools.comparison.report import VERDICT, bound, number
+from model_tools.comparison.report import VERDICT, number
 from model_tools.local_loop.judged import Judged
 from model_tools.local_loop.loop import Rollout
 
@@ -99,4 +99,4 @@ def _figures(judged: Judged) -> Iterator[tuple[str, str]]:
         check = checks.get(what)
         yield what, number(value) + place + (
             "" if check is None else
-            f", {bound(check)}: [{_COLOURS[bool(check)]}]{VERDICT[bool(check)]}[/]")
+            f", {check.bound}: [{_COLOURS[bool(check)]}]{VERDICT[bool(check)]}[/]")

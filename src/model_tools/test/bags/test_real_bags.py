@@ -19,9 +19,9 @@ import pytest
 
 from model_tools.inspect.registry import inspect_path
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.rows import Rows, play
 
 CONTRACT = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_deeprobotics"
 FIRST, LAST = 100, 1100

@@ -17,8 +17,8 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows
-from model_tools.rows import Rows
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F32
 
 from ..small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag

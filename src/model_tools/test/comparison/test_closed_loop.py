@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from model_tools.comparison.closed_loop import Walked, judge, walk_each
-from model_tools.comparison.limits import CLOSED_LOOP
 from model_tools.compilers.onnx import quantise
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.limits import CLOSED_LOOP
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 SHORT_S = 4.0

@@ -20,8 +20,8 @@ from model_tools.comparison.artifacts import candidates
 from model_tools.comparison.compare import Compared, compare
 from model_tools.comparison.record import record
 from model_tools.errors import ToolError
-from model_tools.rows import evenly
 from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.rows import evenly
 
 from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import again, forward, make_bundle, observations, sha256, weights

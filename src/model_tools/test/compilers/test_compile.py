@@ -18,10 +18,10 @@ from model_tools.compilers.compiled_bundle import Request, compile_bundle
 from model_tools.compilers.onnx import quantise
 from model_tools.compilers.samples import hash_of
 from model_tools.errors import ToolError
-from model_tools.rows import Rows, play
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import Calibration
 from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
+from policy_inference.comparison.rows import Rows, play
 from policy_inference.interfaces import F32
 
 from ..small_bag import every, joint_states, write_bag

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,20 +109,27 @@ def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
                                  f"found {precision}")
 
 
-@pytest.mark.parametrize(("former", "now"), [
-    ("int8", "w8a8"), ("asymmetric_quantized-8", "w8a8"), ("dfp-16", "w16a16i_dfp"),
-    ("float16", "fp16"),
-])  # fmt: skip
-def test_former_names_of_precisions_are_explained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: str, now: str
-) -> None:
+@pytest.fixture
+def request_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Request]:
     monkeypatch.setattr("model_tools.compilers.compiled_bundle.find_compiler",
                         lambda _: RknnCompiler())
-    request = Request(compiler="rknn", bundle=make_bundle(tmp_path / "tiny"), precision=former,
-                      target="rk3588", samples=None, rows=512, output=tmp_path / "made")
+    return partial(Request, compiler="rknn", bundle=make_bundle(tmp_path / "tiny"), samples=None,
+                   rows=512, output=tmp_path / "made")
 
+
+@pytest.mark.parametrize(("former", "now"), [
+    ("int8", "w8a8"), ("asymmetric_quantized-8", "w8a8"), ("dfp-16", "w16a16i_dfp"),
+    ("float16", "fp16")])  # fmt: skip
+def test_former_names_of_precisions_are_explained(
+    request_of: Callable[..., Request], former: str, now: str
+) -> None:
     with pytest.raises(ToolError, match=f"found '{former}', which is called {now} now"):
-        compile_bundle(request)
+        compile_bundle(request_of(precision=former, target="rk3588"))
+
+
+def test_a_chip_is_named_among_those_there_are(request_of: Callable[..., Request]) -> None:
+    with pytest.raises(ToolError, match=r"a target among .*rk3588.*, found rk3399"):
+        compile_bundle(request_of(precision="fp16", target="rk3399"))
 
 
 def test_every_chip_has_a_precision() -> None:

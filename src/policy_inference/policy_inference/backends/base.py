@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,9 @@ from policy_inference.machine.machine import Machine
 if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
+THIS_MACHINE = Machine()
+_log = logging.getLogger("policy_inference")
+
 
 class BackendBase(ABC):
     """Opens a model file, checks it against the contract and keeps its arrays.
@@ -32,8 +37,14 @@ class BackendBase(ABC):
     name: str
     holds_gil = False
     """Whether the runtime keeps Python's lock while it runs: then it runs in a child process."""
+    ends_process = False
+    """Whether a run that fails may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    simulates: bool = False
+    """Whether it computes what a device would, and says nothing about its speed."""
+    simulated_by: str | None = None
+    """Back end that computes on a PC what this one does, of what is compiled in the same order."""
     built_precision: str | None = None
     """Precision of what it builds, where that is not the precision of the artifact."""
     options: Mapping[str, str] = {}
@@ -72,6 +83,9 @@ class BackendBase(ABC):
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
             self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
+            self._masks = [(name, array, np.zeros(array.shape, np.bool_))
+                           for name, array in self.inputs.items()
+                           if self.hides_nan() and array.dtype.kind == "f"]
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
@@ -85,6 +99,11 @@ class BackendBase(ABC):
             known = f"options among {', '.join(self.options)}" if self.options else "no options"
             raise BackendError(f"{self.name}: expected {known}, found {unknown}")
 
+    @property
+    def pid(self) -> int:
+        """Number of the process that the runtime is in."""
+        return os.getpid()
+
     @classmethod
     def interpreter(cls) -> str:
         """Return the Python that has the runtime; another than this one means a child process.
@@ -93,6 +112,15 @@ class BackendBase(ABC):
             BackendError: It is not there.
         """
         return sys.executable
+
+    @classmethod
+    def remedy(cls, said: str) -> str:
+        """Return what to do about a child process that ended; empty where nobody knows.
+
+        Args:
+            said: Its last words, the runtime's own among them.
+        """
+        return ""
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
@@ -129,25 +157,41 @@ class BackendBase(ABC):
         """
         return ()
 
+    def hides_nan(self) -> bool:
+        """Return whether NaN becomes a number inside, as in integers; then inputs are checked."""
+        return not self._precision.startswith("fp")
+
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device tells about its load now, with the unit in the key."""
-        return self.read_device(Machine())
+        return self.read_device(THIS_MACHINE)
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
 
         Raises:
-            BackendError: The runtime failed, or the backend is closed.
+            BackendError: The runtime failed, or the backend is closed, or an input is not finite,
+                where the outputs would not show that.
         """
         if self._closed:
             raise BackendError(f"{self.name}: run after close")
+        for name, array, finite in self._masks:
+            if not np.isfinite(array, out=finite).all():
+                raise BackendError(f"{self.name}: input {name}: expected finite values, found NaN "
+                                   "or infinity, which the integers of this model would hide")
         self._run()
 
     def close(self) -> None:
-        """Release the runtime; calling it again does nothing."""
-        if not self._closed:
-            self._closed = True
+        """Release the runtime; calling it again does nothing.
+
+        What fails meanwhile is logged: nobody can do more about it, and a robot goes on leaving.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
             self._close()
+        except Exception as error:  # noqa: BLE001  # the runtimes' exceptions share no other base
+            _log.warning("%s: while closing: %s", self.name, error)
 
     @abstractmethod
     def _open(

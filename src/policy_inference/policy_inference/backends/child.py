@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own, over shared memory.
 
-For runtimes that keep Python's lock while they run, and for those that need another Python. The
-child opens the model with the same class, on arrays that both processes see; a run costs two bytes
-through pipes. A child that dies or hangs is an error of the run, not of this process.
+For runtimes that keep Python's lock while they run, for those that end the process where a run
+fails, and for those that need another Python. The child opens the model with the same class, on
+arrays that both processes see; a run costs two bytes through pipes. A child that dies or hangs is
+an error of the run, not of this process.
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import policy_inference
-from policy_inference.backends.base import BackendBase
+from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-from policy_inference.machine.machine import Machine
 
 OPEN_TIMEOUT_S, RUN_TIMEOUT_S, LEAVE_TIMEOUT_S = 600.0, 5.0, 2.0
 _SAID = 2000
@@ -57,13 +57,19 @@ class ChildBackend(BackendBase):
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=self._arrays.place)
 
+    @property
+    def pid(self) -> int:
+        """Number of the child's process."""
+        assert self._child is not None  # opened
+        return self._child.pid
+
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
         self._child, self._bell = self._start(file)
         answer = self._bell.wait(OPEN_TIMEOUT_S)
         if answer != OK:
-            raise self._failure(answer, "opening")
+            raise self._failure(answer, f"opening {file}")
         details: dict[str, str] = json.loads(self._arrays.text)
         return *self._tensors, details | {"process": f"child {self._child.pid}"}
 
@@ -95,9 +101,13 @@ class ChildBackend(BackendBase):
     def _bind(self) -> None:
         """Nothing: the child bound its runtime to the same memory."""
 
+    def hides_nan(self) -> bool:
+        """Return False: where it does, the child looks at the inputs."""
+        return False
+
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device of the runtime tells."""
-        return self._cls.read_device(Machine())
+        return self._cls.read_device(THIS_MACHINE)
 
     def _run(self) -> None:
         assert self._bell is not None
@@ -121,8 +131,10 @@ class ChildBackend(BackendBase):
         self._said.seek(0)
         said = self._said.read().decode("utf-8", "replace").strip()[-_SAID:]
         what = "hung and was killed" if hung else f"ended with status {status}"
+        remedy = self._cls.remedy(said)
         return BackendError(f"{self.name}: the process of the runtime {what} during {during}"
-                            + (f"; it said: {said}" if said else ""))
+                            + (f"; it said: {said}" if said else "")
+                            + (f"; {remedy}" if remedy else ""))
 
     def _close(self) -> None:
         if self._child is not None and self._bell is not None:

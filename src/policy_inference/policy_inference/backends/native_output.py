@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
+import stat
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
-_STDOUT_STDERR = 1, 2
+_STDOUT, _STDERR = 1, 2
 _one_at_a_time = threading.Lock()
 _log = logging.getLogger("policy_inference")
 
@@ -24,30 +25,51 @@ def held_back(name: str) -> Iterator[Callable[[], str]]:
     """Hold stdout and stderr of the process back; give what was written so far, log it at the end.
 
     What other threads write meanwhile is in it too; one thread at a time may do this, the others
-    wait. To be used while a model is opened, not while a robot moves.
+    wait. To be used while a model is opened, not while a robot moves. A child process whose output
+    is kept in a file already goes on writing into that, so that its last words stay.
 
     Args:
         name: Of the back end, which each line of the log begins with.
     """
-    with _one_at_a_time, tempfile.TemporaryFile() as file:
+    with _one_at_a_time, _read_along() if _kept_already() else _taken(name) as said:
+        yield said
+
+
+def _kept_already() -> bool:
+    """Whether both go into one file that can be read, as in a child process of ours."""
+    out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
+    access = fcntl.fcntl(_STDERR, fcntl.F_GETFL) & os.O_ACCMODE
+    return stat.S_ISREG(err.st_mode) and os.path.samestat(out, err) and access == os.O_RDWR
+
+
+@contextmanager
+def _read_along() -> Iterator[Callable[[], str]]:
+    _flush()
+    start = os.fstat(_STDERR).st_size
+    yield lambda: _text(_STDERR, start)
+
+
+@contextmanager
+def _taken(name: str) -> Iterator[Callable[[], str]]:
+    with tempfile.TemporaryFile() as file:
         _flush()
-        kept = [os.dup(fd) for fd in _STDOUT_STDERR]
+        kept = [os.dup(fd) for fd in (_STDOUT, _STDERR)]
         try:
-            for fd in _STDOUT_STDERR:
+            for fd in (_STDOUT, _STDERR):
                 os.dup2(file.fileno(), fd)
-            yield lambda: _text(file)
+            yield lambda: _text(file.fileno())
         finally:
-            said = _text(file)
-            for fd, copy in zip(_STDOUT_STDERR, kept, strict=True):
+            said = _text(file.fileno())
+            for fd, copy in zip((_STDOUT, _STDERR), kept, strict=True):
                 os.dup2(copy, fd)
                 os.close(copy)
         for line in said.splitlines():
             _log.info("%s: %s", name, line)
 
 
-def _text(file: IO[bytes]) -> str:
+def _text(fd: int, start: int = 0) -> str:
     _flush()
-    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode("utf-8", "replace")
+    return os.pread(fd, os.fstat(fd).st_size - start, start).decode("utf-8", "replace")
 
 
 def _flush() -> None:

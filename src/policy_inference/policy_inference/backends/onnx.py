@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 
 class OnnxBackend(BackendBase):
@@ -20,6 +23,17 @@ class OnnxBackend(BackendBase):
     """
 
     name = "onnx"
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return which ONNX Runtime is there."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            return [Finding.error("onnxruntime", str(error), "pip install onnxruntime")]
+        providers = ", ".join(onnxruntime.get_available_providers())
+        return [Finding(name="onnxruntime", found=f"{onnxruntime.__version__} ({providers}; "
+                        "CPUExecutionProvider is used)")]
 
     def _open(
         self, file: Path

@@ -113,7 +113,7 @@ def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> Back
     model, contract = bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
     cls = cls.for_file(file, options)
-    apart = cls.holds_gil or cls.interpreter() != sys.executable
+    apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
     opened = partial(ChildBackend, cls) if apart else cls
     return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
                   options=options)  # fmt: skip

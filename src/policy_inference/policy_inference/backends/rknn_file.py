@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from policy_inference.errors import BackendError
 
 MAGIC = b"RKNN"
+_POINTER = b"version https://git-lfs"
 _FAMILIES = {"rk3588s": "rk3588", "rk3588s2": "rk3588", "rk3566": "rk3568"}
 _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
 
@@ -63,7 +64,8 @@ def read_rknn(path: Path) -> RknnFile:
             raise BackendError(f"{path}: expected a whole .rknn file, found one that is cut off; "
                                "copy it again") from error
         except ValueError as error:
-            raise BackendError(f"{path}: expected a .rknn file, found {error}") from error
+            raise BackendError(f"{path}: expected a .rknn file, found {error}; copy "
+                               "it again, or compile it with `model_tools compile rknn`") from error
     try:
         return _described(version, json.loads(text))
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
@@ -82,7 +84,8 @@ def _read(file: BinaryIO, size: int) -> tuple[int, bytes]:
     """Return format version and JSON text."""
     head = file.read(_HEAD_SIZE)
     if not head.startswith(MAGIC[: len(head)]) or not head:
-        raise ValueError(f"one that begins with {head[:8]!r}")
+        kind = "a pointer of Git LFS, " if head.startswith(_POINTER) else ""
+        raise ValueError(f"{kind}one that begins with {head[:8]!r}")
     _, version, compiled = _HEAD.unpack_from(head)
     if _HEAD_SIZE + compiled + _LENGTH.size > size:
         raise EOFError

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +27,22 @@ from policy_inference.backends.rknn_toolkit.python import toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
+    from policy_inference.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
+_FINISHED = b"RKNN"
+"""How a `.rknn` file begins."""
 
 
 class RknnSimBackend(BackendBase):
     """Builds the model when it is opened, and simulates it, in the toolkit's own Python."""
 
     name = "rknn_sim"
+    simulates = True
     builds_from, built_precision = "onnx", FLOAT
     options: Mapping[str, str] = {
         "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"}
@@ -51,6 +59,21 @@ class RknnSimBackend(BackendBase):
         """
         return toolkit_python()
 
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return where RKNN Toolkit2 is; the toolkit itself takes seconds to start."""
+        try:
+            python = Path(toolkit_python())
+        except BackendError as error:
+            return [Finding.error("rknn-toolkit2", "no environment with it", str(error))]
+        # By its files: to ask that Python would cost more than all of the rest.
+        packages = python.parent.parent.glob("lib/python*/site-packages/rknn_toolkit2-*.dist-info")
+        found = [folder.name.removesuffix(".dist-info").partition("-")[2] for folder in packages]
+        if not found:
+            return [Finding.warning("rknn-toolkit2", f"not found beside {python}",
+                                    f"{python} -m pip install rknn-toolkit2")]
+        return [Finding(name="rknn-toolkit2", found=f"{found[0]} ({python})")]
+
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
@@ -63,10 +86,18 @@ class RknnSimBackend(BackendBase):
             self._recipe = unpack(file, self._folder)
             self._check_recipe()
         else:
+            self._refuse_finished(file)
             inputs, outputs = read_tensors(file)
             self._recipe = Recipe(target=self._given.get("target", _TARGET), precision=FLOAT,
                                   inputs=tuple(inputs), outputs=tuple(outputs))
         return self._recipe.inputs, self._recipe.outputs, {}
+
+    def _refuse_finished(self, file: Path) -> None:
+        with file.open("rb") as content:
+            if content.read(len(_FINISHED)) == _FINISHED:
+                raise BackendError(f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
+                                   " writes beside the .rknn, found the .rknn, which the toolkit "
+                                   "cannot simulate; name the other in policy.yaml")
 
     def _check_recipe(self) -> None:
         if "target" in self._given:
@@ -111,7 +142,9 @@ class RknnSimBackend(BackendBase):
             np.copyto(place, array)
 
     def _close(self) -> None:
-        if self._toolkit is not None:
-            self._toolkit.release()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        try:
+            if self._toolkit is not None:
+                self._toolkit.release()
+        finally:
+            if self._scratch is not None:
+                self._scratch.cleanup()

@@ -3,12 +3,14 @@
 """Open a bundle folder: read and check `policy.yaml`, verify hashes, load its arrays."""
 
 import hashlib
+import json
 import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from policy_inference.bundle.validate import validate
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
 
-CONTRACT_FILE = "policy.yaml"
+CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +66,26 @@ class Bundle:
             raise BundleError([problem])
         file, model = _verified(self.path, golden.file, golden.sha256), self.contract.model
         return _rows(file, {**model.inputs, **model.outputs})
+
+    def report(self, name: str) -> Mapping[str, Any] | None:
+        """Return what `reports/NAME.json` says; None where the contract names no such report.
+
+        Raises:
+            BundleError: The file is missing, is not the one the contract means, or is no report.
+        """
+        place = f"{REPORT_FOLDER}/{name}.json"
+        entry = next((one for one in self.contract.reports.values() if one.file == place), None)
+        if entry is None:
+            return None
+        file = _verified(self.path, entry.file, entry.sha256)
+        try:
+            content = json.loads(file.read_bytes())
+        except ValueError as error:
+            content = str(error)
+        if not isinstance(content, dict):
+            raise BundleError([Problem(file=str(file), expected="a report, a mapping in JSON",
+                                       found=str(content)[:80])])
+        return content
 
 
 def load_bundle(path: Path) -> Bundle:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policy_inference.interfaces import F64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
@@ -28,6 +30,17 @@ class LatencyWindow:
         """Note a duration."""
         self._durations_s[self._count % self._durations_s.size] = duration_ns * 1e-9
         self._count += 1
+
+    @property
+    def count(self) -> int:
+        """How many were noted, also of those that are no longer kept."""
+        return self._count
+
+    def since(self, count: int) -> F64:
+        """Return those noted after the first `count`, oldest first, s; only the kept ones."""
+        now = self._count
+        places = np.arange(max(count, now - self._durations_s.size), now)
+        return self._durations_s[places % self._durations_s.size]
 
     def summary(self) -> Latency:
         """Return the percentiles of the window."""

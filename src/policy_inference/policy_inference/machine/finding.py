@@ -29,3 +29,13 @@ class Finding:
     verdict: Verdict = Verdict.OK
     remedy: str = ""
     """What was expected and what to do; empty where all is well."""
+
+    @classmethod
+    def warning(cls, name: str, found: str, remedy: str) -> Finding:
+        """Return one of something that runs, but not as it should."""
+        return cls(name=name, found=found, verdict=Verdict.WARNING, remedy=remedy)
+
+    @classmethod
+    def error(cls, name: str, found: str, remedy: str) -> Finding:
+        """Return one of something that does not run."""
+        return cls(name=name, found=found, verdict=Verdict.ERROR, remedy=remedy)

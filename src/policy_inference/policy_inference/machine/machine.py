@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -13,14 +14,28 @@ class Machine:
     def __init__(self, root: Path = Path("/")) -> None:
         """Read nothing yet."""
         self.root = root
+        self._found: dict[str, list[Path]] = {}
 
     def path(self, path: str) -> Path:
         """Return where an absolute path lies under the root."""
         return self.root / path.lstrip("/")
 
     def glob(self, pattern: str) -> list[Path]:
-        """Return the files that match an absolute pattern, sorted."""
-        return sorted(self.root.glob(pattern.lstrip("/")))
+        """Return the files that match an absolute pattern, sorted.
+
+        Looked for once: what drivers bring stays, and a node's status asks again and again.
+        """
+        if pattern not in self._found:
+            self._found[pattern] = sorted(self.root.glob(pattern.lstrip("/")))
+        return self._found[pattern]
+
+    def exists(self, path: str) -> bool:
+        """Whether something is there, also where it may not be read."""
+        return os.path.lexists(self.path(path))
+
+    def may_use(self, file: Path) -> bool:
+        """Whether this user may open a device file for reading and writing."""
+        return os.access(file, os.R_OK | os.W_OK)
 
     def text(self, path: str | Path) -> str | None:
         """Return what a file holds, stripped; None where it is absent or may not be read.

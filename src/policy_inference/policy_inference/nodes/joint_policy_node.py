@@ -11,7 +11,6 @@ transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
 """
 
-import os
 import sys
 import threading
 import time
@@ -19,9 +18,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -30,6 +27,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from policy_inference.backends.registry import open_backend, parse_options
+from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
@@ -92,7 +90,7 @@ class JointPolicyNode(LifecycleBase):
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self._table.read()
-        bundle = load_bundle(_bundle_folder(values["bundle"]))
+        bundle = load_bundle(bundle_folder(values["bundle"]))
         limits = limits_in_force(bundle.contract, Tightening(
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
         options = parse_options(_listed(values["backend_options"]))
@@ -271,19 +269,6 @@ class JointPolicyNode(LifecycleBase):
 def _listed(text: str) -> list[str]:
     """Return the entries of a comma-separated text."""
     return [entry for part in text.split(",") if (entry := part.strip())]
-
-
-def _bundle_folder(text: str) -> Path:
-    """Return the folder of a bundle given by path, or by name where it is installed."""
-    folder = Path(text).expanduser()
-    if os.sep in text or folder.exists():
-        return folder
-    installed = Path(get_package_share_directory("policy_inference"), "config", "bundles")
-    if (installed / text).exists():
-        return installed / text
-    names = ", ".join(sorted(entry.name for entry in installed.iterdir() if entry.is_dir()))
-    raise PolicyError(f"parameter bundle: expected a bundle folder or one of the installed bundles "
-                      f"({names}), found {text!r}, which is not in {Path.cwd()} either")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 """What a joint policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -10,13 +11,15 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller, Snapshot
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.messages import COMMAND
-from policy_inference.interfaces import Backend, Mode
+from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampler import Sampler
 
@@ -31,7 +34,7 @@ class Reported:
     """Everything that the status is put together from."""
 
     bundle: Bundle
-    backend: Backend
+    backend: BackendBase
     controller: Controller
     sampler: Sampler
     loop: ControlLoop
@@ -48,6 +51,8 @@ class StatusReporter:
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
+        self._health = Health(reported.bundle.contract, reported.backend, reported.latency,
+                              node.get_logger())
         self.start()
 
     def start(self) -> None:
@@ -56,12 +61,14 @@ class StatusReporter:
         self._rate_hz = 0.0
         self._slow = False
         self._silent = ""
+        self._health.start()
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
         snapshot = self._reported.controller.snapshot()
         self._silent = self._silence()
         self._measure_rate()
+        self._health.update(snapshot)
         status = self._compose(snapshot)
         self._status.publish(status)
         self._diagnostics.publish(self._diagnose(status))
@@ -144,7 +151,7 @@ class StatusReporter:
             ticks=reported.loop.ticks, ticks_missed=reported.loop.missed,
             guard_counters=[GuardCounter(name=name, count=count)
                             for name, count in snapshot.counters.items()],
-            inputs=self._inputs(), telemetry=[],
+            inputs=self._inputs(), telemetry=_key_values(self._health.telemetry),
         )  # fmt: skip
 
     def _inputs(self) -> list[InputStatus]:
@@ -180,11 +187,12 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        if bad or self._slow or self._silent:
-            reasons = [self._silent, *bad, "rate not reached" if self._slow else ""]
+        odd = self._health.problems
+        if bad or odd or self._slow or self._silent:
+            reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
         if status.latched or status.mode == Mode.HOLD:
-            level, text = DiagnosticStatus.ERROR, status.reason
+            level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             "mode": Mode(status.mode).name, "reason": status.reason, "backend": status.backend,
             "runs_on": status.runs_on, "rate_hz": f"{status.rate_hz:g}",
@@ -193,14 +201,19 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
+            **self._health.telemetry,
         }  # fmt: skip
         return DiagnosticArray(
             header=_header(status),
             status=[DiagnosticStatus(
                 level=level, name=f"{self._node.get_fully_qualified_name()}: policy",
                 message=text, hardware_id=status.bundle_version,
-                values=[KeyValue(key=key, value=value) for key, value in values.items()])],
+                values=_key_values(values))],
         )  # fmt: skip
+
+
+def _key_values(values: Mapping[str, str]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=value) for key, value in values.items()]
 
 
 def _header(status: PolicyStatus) -> Header:

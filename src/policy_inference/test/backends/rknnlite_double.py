@@ -3,8 +3,13 @@
 """Stands for `rknnlite.api` of RKNN Toolkit Lite2 2.5.0, and refuses what it refuses.
 
 As read from its wheel, and as it behaved on arm64 without an NPU: it takes any file when loading,
-returns -1 or None and logs why, adds a handler to one logger with each object, and wants channels
-last. What it computes, ONNX Runtime does, on the ONNX model that stands for the compiled part.
+returns -1 or None and logs why, often as a traceback, adds a handler to one logger with each
+object, and wants channels last. What it computes, ONNX Runtime does, on the ONNX model that stands
+for the compiled part.
+
+Not known without a board, and taken at its worst here: what the integers of a quantised model make
+of NaN (a number like others), and whether a core mask for a chip with one core is more than a
+warning (it is refused).
 """
 
 import json
@@ -24,19 +29,21 @@ import pytest
 
 Array = npt.NDArray[Any]
 _STORED_AS = {"fp16": "", "w8a8": "int8", "w16a16i_dfp": "int16"}
+_DTYPES = ("int8", "uint8", "int16", "float16", "float32", "int64")
+_WITH_CORES = {"rk3588", "rk3576"}
 
 
 class Board:
     """What is wrong with it: tests set these."""
 
     logged = ""
-    """Text that `init_runtime` logs before it returns -1."""
+    """Exception that `init_runtime` logs as a traceback before it returns -1."""
     printed = ""
     """Text that the native library prints, at `init_runtime`."""
     raised: Exception | None = None
     """What `init_runtime` raises."""
     lost = ""
-    """Text that `inference` logs before it returns None."""
+    """Exception that `inference` logs as a traceback before it returns None."""
 
 
 def save_rknn(source: Path, precision: str = "fp16", target: str = "rk3588") -> Path:
@@ -71,7 +78,7 @@ class RKNNLite:
         self._log.warning("rknn-toolkit-lite2 version: 2.5.0")
         self._content = b""
         self._session: Any = None
-        self._mask = 0
+        self._integers = False
 
     def load_rknn(self, path: str, key_path: str | None = None) -> int:
         file = Path(path)
@@ -89,16 +96,30 @@ class RKNNLite:
         if Board.raised is not None:
             raise Board.raised
         if Board.logged:
-            self._log.error("init_runtime: %s", Board.logged)
+            return self._failed("Catch exception when init runtime!", Board.logged)
+        if not self._content:
+            self._log.error("Model is not loaded yet, this interface should be called after "
+                            "load_rknn!")
             return -1
         if not self._content.startswith(b"RKNN"):
             os.write(2, b"E RKNN: [10:00:00.000] parseRKNN: invalid RKNN_MAGIC!\n")
-            self._log.error("Catch exception when init runtime: RKNN_ERR_MODEL_INVALID")
-            return -1
+            return self._failed("Catch exception when init runtime!",
+                                "RKNN init failed. error code: RKNN_ERR_MODEL_INVALID")
         (size,) = struct.unpack_from("<Q", self._content, 16)
+        described = json.loads(self._content[72 + size :])
+        if core_mask and not _WITH_CORES.intersection(described["target_platform"]):
+            self._log.error("Catch exception when set npu core mode.")
+            return -1
+        self._integers = any(t["dtype"]["qnt_type"] for t in described["norm_tensor"])
         self._session = onnxruntime.InferenceSession(self._content[64 : 64 + size])
-        self._mask = core_mask
         return 0
+
+    def _failed(self, what: str, why: str) -> int:
+        """Log an exception as the runtime does; return -1."""
+        self._log.error(what)
+        self._log.error('Traceback (most recent call last):\n  File "rknn_lite.py", line 1, in run'
+                        "\nException: %s\n", why)
+        return -1
 
     def get_sdk_version(self) -> str | None:
         return None if self._session is None else "\nAPI: 2.3.2 (429f97ae6b@2025-04-09)\nDRV: x\n"
@@ -121,19 +142,38 @@ class RKNNLite:
             self._log.error("Runtime environment is not inited, please call init_runtime first!")
             return None
         if Board.lost:
-            self._log.error("inference: %s", Board.lost)
+            self._failed("Catch exception when running RKNN model.", Board.lost)
+            return None
+        if wrong := _wrong(inputs):
+            self._failed("Catch exception when setting inputs.", wrong)
             return None
         nodes = self._session.get_inputs()
         arrays = [np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in inputs]
+        if self._integers:
+            arrays = [np.nan_to_num(a, nan=0.0, posinf=1.0, neginf=-1.0) for a in arrays]
         if [list(a.shape) for a in arrays] != [[axis if isinstance(axis, int) else 1
                                                 for axis in node.shape] for node in nodes]:
-            self._log.error("inference: RKNN_ERR_INPUT_INVALID")
+            self._failed("Catch exception when setting inputs.",
+                         "Set inputs failed. error code: RKNN_ERR_INPUT_INVALID")
             return None
         fed = {node.name: a for node, a in zip(nodes, arrays, strict=True)}
         return list(self._session.run(None, fed))
 
     def release(self) -> None:
         self._session = None
+
+
+def _wrong(inputs: object) -> str:
+    """Return what the runtime says of inputs that are none."""
+    if not isinstance(inputs, list):
+        return ("Inputs should be placed in a list, like [img1, img2], both the img1 and img2 are "
+                "ndarray.")
+    for place, array in enumerate(inputs):
+        if not isinstance(array, np.ndarray):
+            return f"Type of inputs[{place}] is not np.ndarray!"
+        if array.dtype.name not in _DTYPES:
+            return f"Unsupport inputs[{place}].dtype: {array.dtype}"
+    return ""
 
 
 class OlderLite(RKNNLite):

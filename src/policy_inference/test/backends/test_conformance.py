@@ -2,76 +2,105 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance suite over every backend of this package."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.testing.case import BackendCase
+from policy_inference.testing.conformance import BackendConformance
+from policy_inference.testing.fixtures import ConformanceFixtures
+from policy_inference.testing.in_child import ChildConformance
+from policy_inference.testing.models import save_quantised
 
 from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY_IN_CHILD
-from .case import BackendCase
-from .conformance import BackendConformance
 from .nvidia import cases as nvidia
 
+
+def _raise(*_: object, **__: object) -> None:
+    raise RuntimeError("a fault of the runtime")
+
+
 ONNX = BackendCase(
-    load=lambda: OnnxBackend,
-    package="onnxruntime",
+    name="onnx", backend=OnnxBackend, package="onnxruntime",
     dtypes=("float32", "float16", "int64", "int32"),
-)
-
-
-def _load_rknn() -> type[RknnBackend]:
-    rknnlite_double.install()
-    return RknnBackend
-
-
+    failing_runs={"exception": lambda monkeypatch: monkeypatch.setattr(
+        onnxruntime.InferenceSession, "run_with_iobinding", _raise)},
+)  # fmt: skip
+BOARD, LITE = rknnlite_double.Board, rknnlite_double.RKNNLite
 RKNN = BackendCase(
-    load=_load_rknn, package="rknnlite.api", compile=rknnlite_double.save_rknn, dynamic_batch=False
-)
+    name="rknn", backend=RknnBackend, package="rknnlite.api",
+    prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
+    compile=partial(rknnlite_double.save_rknn, precision="w8a8"), dynamic_batch=False,
+    precision="w8a8", other_precision="fp16", target="rk3588", other_target="rk3568",
+    without_device={"no access to the NPU.*; check": lambda monkeypatch: monkeypatch.setattr(
+        BOARD, "logged", "failed to open rknpu module, need to insmod rknpu dirver!")},
+    failing_runs={
+        "None": lambda monkeypatch: monkeypatch.setattr(BOARD, "lost", "RKNN_ERR_TIMEOUT"),
+        "exception": lambda monkeypatch: monkeypatch.setattr(LITE, "inference", _raise),
+    },
+    failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _raise),
+)  # fmt: skip
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT}
 VARIANTS = {
     # Any backend may run in a process of its own.
     "onnx in a child": replace(
-        ONNX, load=lambda: partial(ChildBackend, OnnxBackend), in_child=True),
+        ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
     "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
     **nvidia.MORE,
 }  # fmt: skip
-# Needs the toolkit: test/rknn runs the suite over it.
-ELSEWHERE = {"rknn_sim"}
+IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
+# Where the case of a back end is that needs more than `make setup` brings.
+ELSEWHERE = {"rknn_sim": "test/rknn/test_conformance.py"}
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
     ours = {entry.name for entry in entry_points(group=GROUP)
             if entry.value.startswith("policy_inference.")}  # fmt: skip
 
-    assert ours == CASES.keys() | ELSEWHERE
+    assert ours == CASES.keys() | ELSEWHERE.keys()
+    for name, file in ELSEWHERE.items():
+        assert f'name="{name}"' in (ROOT / file).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_name_of_a_backend_is_the_registered_one(name: str) -> None:
     (entry,) = entry_points(group=GROUP, name=name)
 
-    assert entry.load().name == name
+    assert entry.load().name == CASES[name].name == name
 
 
 class TestConformance(BackendConformance):
     @pytest.fixture(params=[*CASES, *VARIANTS])
-    def case(
-        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> BackendCase:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        case = {**CASES, **VARIANTS}[request.param]
-        case.prepare(monkeypatch)
-        if case.doubles is not None:
-            monkeypatch.syspath_prepend(str(case.doubles))
-            path = filter(None, (str(case.doubles), os.environ.get("PYTHONPATH")))
-            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-        return case
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return {**CASES, **VARIANTS}[request.param]
+
+
+class TestInChild(ChildConformance):
+    @pytest.fixture(params=IN_CHILDREN)
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return VARIANTS[request.param]
+
+
+class TestQuantised(ConformanceFixtures):
+    """What integers make different, where the model itself has them."""
+
+    @pytest.fixture(params=["onnx", "tensorrt"])
+    def case(self, request: pytest.FixtureRequest) -> BackendCase:
+        return replace(CASES[request.param], precision="int8")
+
+    @pytest.fixture
+    def linear(self, tmp_path: Path) -> Path:
+        return save_quantised(tmp_path / "quantised.onnx", 5, 3)
+
+    test_not_finite = BackendConformance.test_input_that_is_not_finite_is_not_hidden
+    test_recovery = BackendConformance.test_backend_recovers_from_inputs_that_are_not_finite

@@ -3,6 +3,9 @@
 """What a vendor's library prints is held back while a model is opened."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 
 import pytest
@@ -32,3 +35,24 @@ def test_output_held_back_by_one_thread_is_not_taken_by_another(
     assert seen == ["first", "second"]
     os.write(2, b"afterwards")
     assert capfd.readouterr().err == "afterwards"
+
+
+CRASH = """
+import os
+from policy_inference.backends.native_output import held_back
+os.write(2, b"before ")
+with held_back("one") as said:
+    os.write(1, b"last ")
+    os.write(2, b"words ")
+    os.write(2, said().encode())
+    os._exit(3)
+"""
+
+
+def test_last_words_of_a_process_whose_output_is_kept_stay_there() -> None:
+    with tempfile.TemporaryFile() as kept:
+        ended = subprocess.run([sys.executable, "-c", CRASH], stdout=kept, stderr=kept, check=False)
+        kept.seek(0)
+
+        assert ended.returncode == 3
+        assert kept.read() == b"before last words last words "

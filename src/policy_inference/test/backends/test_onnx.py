@@ -3,6 +3,7 @@
 """What only ONNX Runtime's files can be."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,8 +13,7 @@ from onnx import helper
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-
-from ..models import save, save_linear
+from policy_inference.testing.models import save, save_linear
 
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
@@ -77,6 +77,28 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
 
     with pytest.raises(BackendError, match="merge them into it"):
         OnnxBackend(file, [OBS], [ACTIONS])
+
+
+def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
+    """ONNX Runtime makes some number of it: outputs are finite."""
+    quantised = ["scale", "zero"]
+    constants: dict[str, Any] = {"scale": np.float32(0.1), "zero": np.int8(0)}
+    nodes = [helper.make_node("QuantizeLinear", ["obs", *quantised], ["q"]),
+             helper.make_node("DequantizeLinear", ["q", *quantised], ["actions"])]
+    file = save(tmp_path / "quantised.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)},
+                constants=constants)
+    backends = [OnnxBackend(file, [OBS], [ACTIONS], precision=p) for p in ("fp32", "int8")]
+    for backend in backends:
+        backend.inputs["obs"][0, 1] = np.nan
+
+    backends[0].run()
+    assert np.isfinite(backends[0].outputs["actions"]).all()
+    with pytest.raises(BackendError, match="onnx: input obs: expected finite values, found NaN or"):
+        backends[1].run()
+    backends[1].inputs["obs"][:] = 1.0
+    backends[1].run()
+
+    np.testing.assert_allclose(backends[1].outputs["actions"].astype(np.float32), 1.0, atol=0.05)
 
 
 def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name: the installed ones, a list of them, packages in each other's way."""
 
-import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,32 +14,9 @@ from policy_inference.backends.registry import GROUP, artifact_for, available, o
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
+from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.models import save_linear, weights
 
-from ..models import save_linear, weights
-
-CONTRACT = """
-schema_version: 1
-kind: joint
-name: tiny
-version: "1.0.0"
-rate_hz: 50
-joints: {names: [hip], default_position: 0, position_min: -1, position_max: 1, velocity_limit: 1,
-         effort_limit: 1, stiffness: 1, damping: 1}
-stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
-damp: {damping: 1}
-observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}]}}
-action: {output: actions, terms: [{joints: [hip], kind: position}]}
-model:
-  inputs: {obs: {shape: [1, 2]}}
-  outputs: {actions: {shape: [1, 1]}}
-  artifacts:
-    onnx: {file: policy.onnx, sha256: HASH, precision: fp32}
-    vendor: {file: policy.onnx, sha256: HASH, precision: int8}
-    broken: {file: policy.onnx, sha256: HASH, precision: int8}
-    gone: {file: policy.gone, sha256: HASH, precision: int8}
-safety: {on_fault: damp}
-provenance: {source: a test, licence: Apache-2.0}
-"""
 ONNX = "policy_inference.backends.onnx:OnnxBackend"
 NO_RUNTIME = """
 from policy_inference.backends.base import BackendBase
@@ -90,9 +66,11 @@ def vendor(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    model = save_linear(tmp_path / "policy.onnx", 2, 1)
-    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    (tmp_path / "policy.yaml").write_text(CONTRACT.replace("HASH", sha256), "utf-8")
+    model, gone = (save_linear(tmp_path / f"policy.{suffix}", 2, 1) for suffix in ("onnx", "gone"))
+    for name, file, precision in (("onnx", model, "fp32"), ("vendor", model, "int8"),
+                                  ("broken", model, "int8"), ("gone", gone, "int8")):
+        write_contract(file, name, precision)
+    gone.unlink()
     return load_bundle(tmp_path)
 
 

@@ -68,7 +68,15 @@ def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
 @pytest.mark.parametrize("junk", [b"", b"hello, this is no model at all", bytes(200)])
 def test_another_kind_of_file_is_refused(file: Path, junk: bytes) -> None:
     file.write_bytes(junk)
-    with pytest.raises(BackendError, match=r"policy.rknn: expected a .rknn file, found one that"):
+    with pytest.raises(BackendError, match=r"policy.rknn: expected a .rknn file, found one that .*"
+                                           "; copy it again, or compile it with"):
+        read_rknn(file)
+
+
+def test_a_pointer_in_the_place_of_the_file_is_named(file: Path) -> None:
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n")
+    with pytest.raises(BackendError, match=r"expected a .rknn file, found a pointer of Git LFS, .*"
+                                           "; copy it again"):
         read_rknn(file)
 
 

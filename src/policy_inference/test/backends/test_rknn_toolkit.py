@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What surrounds RKNN Toolkit2 and needs no toolkit: recipes, prepared models, its words."""
+"""What surrounds RKNN Toolkit2 and needs no toolkit: recipes, prepared models."""
 
 import sys
 import zipfile
@@ -13,7 +13,6 @@ import pytest
 from onnx import helper
 
 from policy_inference.backends.rknn_sim import RknnSimBackend
-from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import (
@@ -26,8 +25,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
 )
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32, TensorSpec
-
-from ..models import save, save_linear, save_recurrent, weights
+from policy_inference.testing.models import save, save_linear, save_recurrent, weights
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
 SHAPES = {"obs": (1, 5), "actions": (1, 3), "h_in": (1, 3), "h_out": (1, 3)}
@@ -175,52 +173,17 @@ def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> Non
         read_tensors(tmp_path / "junk.onnx")
 
 
-@pytest.mark.parametrize(("stage", "text", "expected", "remedy"), [
-    ("import", "ModuleNotFoundError: No module named 'rknn'", "Toolkit2 in this", "setup-rknn"),
-    ("import", "No module named 'pkg_resources'", "setuptools older than 81", "setup-rknn"),
-    ("load_onnx", "AttributeError: module 'onnx' has no attribute 'mapping'", "onnx up to 1.18",
-     "setup-rknn"),
-    ("build", "'FieldDescriptor' object has no attribute 'label'", "protobuf older", "setup-rknn"),
-    ("config", "ValueError: The quantized_dtype = 'w8a16' not support in 'rk3588'!",
-     "a precision that this chip has", "choose one"),
-    ("config", "ValueError: Invalid quantized_dtype 'foo', expect in ['w8a8']!",
-     "settings that this version", "setup-rknn"),
-    ("config", " 'foo' is not support! Maybe you mean 'stream_op'?", "settings that this version",
-     "setup-rknn"),
-    ("config", "ValueError: The quantized_algorithm = 'gdq' only support in ['w4a16']!",
-     "an algorithm that", "normal"),
-    ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!", "an opset up to 19",
-     "--opset 17"),
-    ("load_onnx", "ValueError: The input shape ['N', 45] of 'obs' is not support!\n  Please set",
-     "fixed sizes, batch 1", "without dynamic axes"),
-    ("load_onnx", "google.protobuf.message.DecodeError: Error parsing message", "an ONNX model",
-     "again"),
-    ("load_onnx", "KeyError: 'obs'", "a model that RKNN Toolkit2 loads", "simplify it"),
-    ("build", "InvalidGraph: In Node, Error No opset import for domain 'my.custom'", "operators",
-     "without custom operators"),
-    ("build", "ValueError: The input shape (1, 44) is wrong, expect [1, 45]!", "samples with the",
-     "rows of this policy"),
-    ("build", "ValueError: The input num: 0 in dse.txt not match input num: 1 in model !",
-     "samples with the", "rows of this policy"),
-    ("build", "ValueError: cannot convert float NaN to integer", "finite samples", "leave out"),
-    ("build", "build: If set do_quantization = True, dataset file need be provided.",
-     "samples to calibrate with", "--samples"),
-    ("build", "build: Current target_platform(rv1106) not support do_quantization = False!",
-     "a quantised precision", "w8a8"),
-    ("build", "ValueError: something else", "builds in this precision", "more samples"),
-    ("export_rknn", "OSError: [Errno 28] No space left on device", "room", "TMPDIR"),
-    ("inference", "inference: Unsupport inputs[0].dtype: float64", "to work", "log"),
-])  # fmt: skip
-def test_words_of_the_toolkit_become_a_sentence(
-    stage: str, text: str, expected: str, remedy: str
-) -> None:
-    sentence = explain(stage, "Traceback (most recent call last):\n  File x, line 1\n" + text)
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"none.onnx: expected an ONNX model, found: .*No such"):
+        prepare(tmp_path / "none.onnx", tmp_path / "prepared.onnx", SHAPES)
 
-    assert sentence.startswith("expected ")
-    before, _, after = sentence.partition(f", found in {stage}: ")
-    assert expected in before
-    assert remedy in after
-    assert "Traceback" not in sentence
+
+def test_a_finished_file_is_not_simulated(tmp_path: Path) -> None:
+    (tmp_path / "policy.rknn").write_bytes(b"RKNN" + bytes(60))
+
+    with pytest.raises(BackendError, match=r"policy.rknn: expected the .zip .*, found the .rknn, "
+                                           r"which the toolkit cannot simulate; name the other"):
+        RknnSimBackend(tmp_path / "policy.rknn", [OBS], [ACTIONS], precision="fp16")
 
 
 def test_the_toolkits_python_is_the_one_that_is_named(

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from ..models import save_linear, weights
+from policy_inference.testing.models import save_linear, weights
+
 from .editing import CONTRACT, set_key, sha256
 
 

@@ -300,3 +300,42 @@ def _assert_rejected(folder: Path, *lines: str) -> None:
         load_bundle(folder)
 
     assert str(caught.value).splitlines() == list(lines)
+
+
+def _kept(bundle_dir: Path, edit: Edit, content: bytes) -> Path:
+    file = bundle_dir / "reports" / "comparison_onnx.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    entry = {"file": "reports/comparison_onnx.json", "sha256": sha256_of(file)}
+    edit({"reports": {"onnx": entry}})
+    return file
+
+
+def test_report_that_the_contract_names_is_read(bundle_dir: Path, edit: Edit) -> None:
+    _kept(bundle_dir, edit, b'{"reference": "fp32"}')
+
+    assert load_bundle(bundle_dir).report("comparison_onnx") == {"reference": "fp32"}
+
+
+def test_report_that_the_contract_does_not_name_is_none(bundle_dir: Path, edit: Edit) -> None:
+    file = _kept(bundle_dir, edit, b"{}")
+    file.with_name("comparison_rknn.json").write_text("{}", "utf-8")
+
+    assert load_bundle(bundle_dir).report("comparison_rknn") is None
+
+
+def test_changed_report_rejected(bundle_dir: Path, edit: Edit) -> None:
+    _kept(bundle_dir, edit, b"{}").write_bytes(b"{ }")
+
+    with pytest.raises(BundleError, match=r"comparison_onnx\.json: expected sha256"):
+        load_bundle(bundle_dir).report("comparison_onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff\xfe", b"{"])
+def test_report_that_is_no_mapping_rejected(
+    bundle_dir: Path, edit: Edit, content: bytes
+) -> None:
+    _kept(bundle_dir, edit, content)
+
+    with pytest.raises(BundleError, match="expected a report, a mapping in JSON, found"):
+        load_bundle(bundle_dir).report("comparison_onnx")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..models import save_linear
+from policy_inference.testing.models import save_linear
 
 JOINTS = ("left", "right")
 STAND = (0.2, -0.2)

@@ -124,6 +124,12 @@ class Operator:
         """The clock that velocities and waits follow."""
         return int(self._clock.now().nanoseconds)
 
+    @property
+    def heard(self) -> bool:
+        """Whether velocities reach everybody who subscribes to them, and somebody does."""
+        subscribers = self.node.count_subscribers(self._cmd_vel.topic_name)
+        return bool(0 < subscribers <= self._cmd_vel.get_subscription_count())
+
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
 

@@ -97,6 +97,7 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
     """
     _require_running(operator)
     operator.wait_until(lambda: operator.now_ns > 0, "the clock", _CHANGE_TIMEOUT_S)
+    operator.wait_until(lambda: operator.heard, "subscribers of cmd_vel", _CHANGE_TIMEOUT_S)
     ends_ns = operator.now_ns + round(given.seconds * NS_PER_S)
     try:
         operator.move(given.vx, given.vy, given.wz)

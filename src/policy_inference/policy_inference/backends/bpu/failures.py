@@ -24,6 +24,10 @@ _MEANINGS = (
     (r"cannot open shared object file|invalid ELF header|wrong ELF class",
      f"its libraries are those of a board, and not here; {INSTALL}"),
     (r"No module named|halted; None in sys.modules", INSTALL),
+    (r"multiarray failed to import|compiled against A[BP]I version",
+     "this package was built for another NumPy: install version 1.26 (pip install 'numpy<2')"),
+    (r"Python version mismatch", "this package is for another Python; run with that of the board's "
+     "system"),
     (r"Only \.hbm supported",
      "this is the hbm_runtime of RDK S100 and S600, which PyPI has too; on an X5 uninstall it "
      "(pip uninstall hbm_runtime) and use that of the board's system, or option "
@@ -31,20 +35,21 @@ _MEANINGS = (
     (r"STATUS_BAD_DATA",
      "the runtime says so of a damaged file and, more often, when " + _NO_MEMORY),
     (r"MallocCached|[Mm]emory allocation failed|[Ff]ailed to allocate|out of memory", _NO_MEMORY),
-    (r"Invalid BPU core id",
-     "this board has fewer cores; set option core to one of them (RDK X5: 0)"),
+    (r"hbUCPSubmitTask failed|Invalid BPU core",
+     "this board may have fewer cores; set option core to one of them (RDK X5: 0), or to none"),
+    (r"hbUCPWaitTaskDone failed|hbDNNWaitTaskDone failed",
+     "the BPU did not finish: close other models and programs that use it, and look at `dmesg`"),
     (r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",
      "the runtime takes other tensors than it described; compile the model again with the compiler "
      "of this runtime's release"),
 )  # fmt: skip
 
 
-def meaning(text: str) -> str:
-    """Return what to do about a failure that the vendor describes so."""
-    for pattern, remedy in _MEANINGS:
-        if re.search(pattern, text):
-            return remedy
-    return "compile it for this board, and copy it again if that does not help"
+def meaning(
+    text: str, otherwise: str = "compile it for this board, and copy it again if that does not help"
+) -> str:
+    """Return what to do about a failure that the vendor describes so; else `otherwise`."""
+    return next((remedy for pattern, remedy in _MEANINGS if re.search(pattern, text)), otherwise)
 
 
 def words(error: BaseException, said: str) -> str:

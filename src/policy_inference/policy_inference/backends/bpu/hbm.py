@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_inference.backends.bpu.examination import examine_bpu
 from policy_inference.backends.bpu.pyeasy import PACKAGES, PyeasyBackend
 from policy_inference.backends.bpu.runtime import (
     HBM_RUNTIME,
@@ -21,18 +22,32 @@ from policy_inference.backends.bpu.runtime import (
     version,
 )
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 _DTYPES = {"S8": "int8", "U8": "uint8", "S16": "int16", "U16": "uint16", "S32": "int32",
            "U32": "uint32", "S64": "int64", "U64": "uint64", "F16": "float16", "F32": "float32",
            "F64": "float64", "BOOL8": "bool"}  # fmt: skip
+_FLOATS = ("F16", "F32", "F64")
 _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """The runtime lets go of Python's lock, and pads inputs itself."""
+    """The runtime lets go of Python's lock, and pads inputs itself.
+
+    It infers on a thread of its own, where an error of the BPU is an exception that nobody catches:
+    that ends the process (as in the vendor's source of 0.1, and its wheel).
+    """
 
     package = HBM_RUNTIME
+    ends_process = True
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what is found of board, driver, runtimes and clocks."""
+        return list(examine_bpu(machine, artifact))
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:
@@ -101,8 +116,10 @@ def _tensor(name: str, shape: Sequence[int], dtype: Any, quant: Any) -> BpuTenso
         raise BackendError(f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
                            f"{kind}; compile the model with featuremap inputs")
     sizes = tuple(map(int, shape))
+    # Floats may carry scales too, which were applied.
+    quantisation = None if kind in _FLOATS else _quantisation(quant)
     return BpuTensor(name=name, shape=sizes, memory=sizes, dtype=_DTYPES[kind],
-                     quantisation=_quantisation(quant))
+                     quantisation=quantisation)
 
 
 def _quantisation(quant: Any) -> Quantisation | None:

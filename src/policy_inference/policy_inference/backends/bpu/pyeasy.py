@@ -36,7 +36,8 @@ class PyeasyBackend(BpuRuntime):
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
         module = vendor_module(*(f"{package}.{PYEASY_DNN}" for package in PACKAGES))
-        models = module.load(str(file))
+        # A list: a text that is given alone loses a reference there, and is freed while in use.
+        models = module.load([str(file)])
         if not models:
             raise BackendError(f"{file}: expected a model that {PYEASY_DNN} loads, found none in "
                                "it; compile it for this board, and copy it again")
@@ -47,16 +48,33 @@ class PyeasyBackend(BpuRuntime):
         self._scheduling = {name: value for name, value in given.items() if value is not None}
         inputs, outputs = ([_tensor(tensor) for tensor in side]
                            for side in (self._model.inputs, self._model.outputs))
+        self._refuse_bytes_only(inputs)
         package = module.__name__.partition(".")[0]
         return inputs, outputs, {"runtime": f"{PYEASY_DNN} of {_release(package)}",
                                  "model": names[place]}
+
+    def _refuse_bytes_only(self, inputs: Sequence[BpuTensor]) -> None:
+        """Raise where every input would be cast to uint8, as by the first releases for the X5.
+
+        In D-Robotics' source they are those whose tensors have no `validShape`; of the RDK Ultra's
+        that is not known.
+        """
+        described = hasattr(self._model.inputs[0].properties, "validShape")
+        if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
+            return
+        raise BackendError(f"{self._file}: expected a release of {PYEASY_DNN} that takes "
+                           "featuremaps, found one that casts every input to uint8; update the "
+                           "board's system, or `pip install hobot-dnn-rdkx5`")
 
     def _connect(self, feeds: Mapping[str, Feed]) -> None:
         arrays = [feed.array for feed in feeds.values()]
         self._argument: Any = arrays if len(arrays) > 1 else arrays[0]
 
     def _infer(self) -> Sequence[Any]:
-        return [output.buffer for output in self._model.forward(self._argument, **self._scheduling)]
+        outputs = self._model.forward(self._argument, **self._scheduling)
+        if outputs is None:
+            raise RuntimeError("forward gave None")
+        return [output.buffer for output in outputs]
 
     def _close(self) -> None:
         self._model = self._argument = None

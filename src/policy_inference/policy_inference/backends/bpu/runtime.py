@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.bpu.failures import MARCHES, meaning, words
+from policy_inference.backends.bpu.device import read_bpu
+from policy_inference.backends.bpu.failures import INSTALL, MARCHES, meaning, words
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
 from policy_inference.backends.native_output import held_back
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.machine import Machine
 
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
-_SUFFIXES = {".hbm": "nash", ".bin": "bayes"}
+FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _LAST_CORE, _LAST_PRIORITY = 3, 255
+_LOOK = "look at what the runtime printed, and at `dmesg`"
 
 
 class BpuRuntime(BackendBase):
@@ -37,6 +40,20 @@ class BpuRuntime(BackendBase):
     }  # fmt: skip
     package: str
     """Of the runtime, as messages name it."""
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of the BPU."""
+        return read_bpu(machine)
+
+    def hides_nan(self) -> bool:
+        """Return True: a BPU computes in integers, whatever its tensors are."""
+        return True
+
+    @classmethod
+    def remedy(cls, said: str) -> str:
+        """See `BackendBase`."""
+        return meaning(said, _LOOK)
 
     def _open(
         self, file: Path
@@ -69,7 +86,7 @@ class BpuRuntime(BackendBase):
             raise
         except Exception as error:  # the runtimes' exceptions share no other base
             text = words(error, "")
-            raise BackendError(f"bpu: {self.package}: {text}; {meaning(text)}") from error
+            raise BackendError(f"bpu: {self.package}: {text}; {meaning(text, _LOOK)}") from error
 
     def _run_once(self) -> None:
         for feed in self._feeds:
@@ -136,7 +153,7 @@ def vendor_module(*names: str) -> Any:
         except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; told below
             found.append(words(error, ""))
     text = next((text for text in found if not text.startswith("No module")), found[0])
-    raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text)}")
+    raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text, INSTALL)}")
 
 
 def version(of: Any) -> str:
@@ -149,7 +166,7 @@ def _check_file(file: Path, target: str | None) -> None:
     """Raise where the file cannot be right, before the runtime sees it."""
     if not file.is_file():
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
-    family = _SUFFIXES.get(file.suffix)
+    family = FAMILIES.get(file.suffix)
     if family is None:
         raise BackendError(f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
                            "; the runtimes tell them by their names")

@@ -103,8 +103,7 @@ class Feed:
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
         """Make the runtime's array; it is ours itself where both are alike."""
-        self._name, self._ours, source = tensor.name, ours, tensor.view(ours)
-        self._finite = np.zeros(ours.shape, np.bool_)
+        source = tensor.view(ours)
         alike = source.flags.c_contiguous and tensor.memory == tensor.shape
         self._same = alike and ours.dtype == tensor.dtype and tensor.quantisation is None
         self.array: Tensor = source if self._same else np.zeros(tensor.memory, tensor.dtype)
@@ -116,14 +115,7 @@ class Feed:
                                (limits.min, limits.max))
 
     def update(self) -> None:
-        """Bring over what is in our array now.
-
-        Raises:
-            BackendError: Some of it is NaN or infinite, which integers would hide.
-        """
-        if not np.isfinite(self._ours, out=self._finite).all():
-            raise BackendError(f"bpu: input {self._name}: expected finite values, found NaN or "
-                               "infinity, which the integers of a BPU cannot stand for")
+        """Bring over what is in our array now, which is finite."""
         if self._same:
             return
         if self._quantised is None:

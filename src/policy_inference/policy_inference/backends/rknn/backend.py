@@ -19,11 +19,16 @@ from typing import Any
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.rknn.device import read_npu
+from policy_inference.backends.rknn.examination import examine_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.said import Said
 from policy_inference.backends.rknn_file import RknnFile, chip, read_rknn
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """The board says here what it is."""
@@ -39,11 +44,22 @@ class RknnBackend(BackendBase):
     """A context of its own on the NPU; float32 in and out, quantised by the runtime."""
 
     name = "rknn"
+    simulated_by = "rknn_sim"
     options: Mapping[str, str] = {
         "core_mask": "cores of an RK3588 or RK3576: auto (default), 0, 1, 2, 0_1, 0_1_2, all"}
     warm_up_runs = 20
     _lite: Any = None
     _said: Said | None = None
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of the NPU."""
+        return read_npu(machine)
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what is found of board, driver, libraries and clocks."""
+        return list(examine_npu(machine, artifact))
 
     def _open(
         self, file: Path
@@ -173,11 +189,13 @@ class RknnBackend(BackendBase):
         return found
 
     def _close(self) -> None:
-        if self._lite is not None:
-            self._lite.release()
+        try:
+            if self._lite is not None:
+                self._lite.release()
+        finally:
             self._lite = None
-        if self._said is not None:
-            self._said.stop()
+            if self._said is not None:
+                self._said.stop()
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:

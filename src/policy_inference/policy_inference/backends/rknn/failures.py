@@ -9,11 +9,13 @@ from pathlib import Path
 
 _UPDATE = ("install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older "
            "toolkit")
+MOUNTS = ("start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
+          "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the "
+          "device")
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the runtime's words; the cause; the remedy. The first that fits counts.
-    (r"renderD\d+.*-v|-v /dev|-v /proc|docker", "a container without the NPU's device nodes",
-     "start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
-     "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the device"),
+    (r"missing in the container|renderD\d+.*-v|-v /dev|-v /proc|docker",
+     "a container without the NPU's device nodes", MOUNTS),
     (r"librknnrt\.so.*invalid ELF header|invalid ELF header",
      "librknnrt.so that is no library, perhaps a web page saved under its name",
      "download the file itself, and copy it to /usr/lib"),
@@ -28,8 +30,13 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      _UPDATE),
     (r"invalid RKNN_MAGIC|Invalid RKNN format|MODEL_INVALID", "a model that the library refuses: "
      "damaged, or newer than the library", "copy the model again; else " + _UPDATE),
-    (r"TARGET_PLATFORM_UNMATCH|DEVICE_UNMATCH|[Tt]arget.*mismatch",
+    (r"TARGET_PLATFORM_UNMATCH|[Tt]arget.*mismatch",
      "a model for another chip than this board's", "compile it for this board's chip"),
+    # As the vendor's rknn_api.h says of this code.
+    (r"DEVICE_UNMATCH", "a librknnrt.so that does not fit the kernel's rknpu driver",
+     "update both, the driver with the board's system"),
+    (r"INCOMPATILE", "a model that was made for another release of the library",
+     "compile it again, and " + _UPDATE),
     (r"KEY_INVALID|DECRYPT_FAILED", "an encrypted model", "compile it without encryption"),
     (r"MALLOC_FAIL|[Ff]ailed to (?:allocate|malloc)|out of memory",
      "not enough memory for the NPU", "close other models, or reserve more CMA memory"),
@@ -38,11 +45,20 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      "driver"),
     (r"DEVICE_UNAVAILABLE", "an NPU that is not available", "check `dmesg | grep -i rknpu`"),
     (r"CTX_INVALID", "a context that is gone", "open the model again"),
-    (r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type",
+    (r"core_mask is only supported|core mode .* not supported|set core mask failed|npu core mode",
+     "a choice of cores that this chip or its library lacks", "leave out the option core_mask"),
+    (r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type|Unsupport inputs|"
+     r"[Ii]nputs(?:\[\d+\])? (?:is|are) invalid|dims input buffer feed",
      "tensors that the library refuses", "compile the bundle again, and update librknnrt.so"),
-    (r"AttributeError|x86", "a machine without an NPU",
+    # On a PC 2.5.0 stumbles over its own message, which has no text to format.
+    (r"does not support simulator|no attribute 'format'", "a machine without an NPU",
      "run it on the board; on a PC open the bundle with rknn_sim"),
+    (r"RKNN_ERR_FAIL", "a failure without a reason, most often a library older than the model",
+     _UPDATE),
 )
+# Said of every model with fixed sizes, and of drivers that work.
+_HARMLESS = re.compile(r"[Qq]uery dynamic range|QUERY_INPUT_DYNAMIC_RANGE|recommend to upgrade")
+_NOISE = re.compile(r"\s|Traceback |[IDV] RKNN: ")
 
 
 def explain(stage: str, returned: object, said: str) -> str:
@@ -53,12 +69,13 @@ def explain(stage: str, returned: object, said: str) -> str:
         returned: What it returned or raised.
         said: What was logged and printed meanwhile.
     """
-    words = f"{said}\n{returned!r}"
+    lines = [line for line in said.splitlines() if line and not _HARMLESS.search(line)]
+    words = "\n".join([*lines, repr(returned)])
     cause, remedy = next(
         ((cause, remedy) for pattern, cause, remedy in _KNOWN if re.search(pattern, words)),
         ("", "look at what the runtime printed, and at `dmesg`"),
     )
-    last = " | ".join(line.strip() for line in said.splitlines()[-4:] if line.strip())
+    last = " | ".join([line for line in lines if not _NOISE.match(line)][-4:])
     found = f"{cause}: " if cause else ""
     told = f", and it said: {last}" if last else ""
     return f"{found}{stage} gave {returned!r}{told}; {remedy}"

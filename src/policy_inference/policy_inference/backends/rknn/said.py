@@ -35,10 +35,10 @@ class Said(logging.Handler):
     @property
     def text(self) -> str:
         """All of it, each line once: what was logged may have been printed as well."""
+        logged = [line for record in self._records for line in record.splitlines() if line.strip()]
         printed = [line for line in self.native.splitlines()
-                   if not line.startswith(_GREETING)
-                   and not any(record in line for record in self._records)]
-        return "\n".join([*self._records, *printed]).strip()
+                   if not line.startswith(_GREETING) and not any(known in line for known in logged)]
+        return "\n".join([*logged, *printed]).strip()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the last lines, but for the greeting."""

@@ -23,6 +23,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
      "settings that this version of the toolkit knows", _SETUP),
     (r"Unsupport onnx opset", "an opset up to 19", "export the model with --opset 17"),
+    (r"Model file .* not exists", "the model's file", "compile the bundle again"),
     (r"The input shape \[.*\] of '.*' is not support", "fixed sizes, batch 1",
      "export the model without dynamic axes"),
     (r"No opset import for domain|No Op registered for|[Uu]nsupport(?:ed)? (?:onnx )?op",
@@ -41,11 +42,17 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      "free some, or set TMPDIR"),
     (r"not support inference on the simulator", "a model that the simulator builds itself",
      "open the file for rknn_sim, or the ONNX model"),
+    (r"no devices/emulators found|Not support in simulator", "what the simulator can do",
+     "open the bundle with rknn on the board"),
+    (r"Unsupport inputs\[\d+\]\.dtype", "inputs in float32", "cast them inside the model"),
+    (r"call rknn\.config first|load it first|call init_runtime first",
+     "the toolkit's steps one after another", "report this, it is a fault of this program"),
 )
 _BY_STAGE = {
     "import": ("RKNN Toolkit2 to start", _SETUP),
     "load_onnx": ("a model that RKNN Toolkit2 loads",
                   "simplify it (onnxsim), or export it with a lower opset (--opset 17)"),
+    "export_rknn": ("a folder for temporary files that can be written", "set TMPDIR to one"),
     "build": ("a model that RKNN Toolkit2 builds in this precision",
               "calibrate with more samples (--rows), or compile it in fp16"),
 }

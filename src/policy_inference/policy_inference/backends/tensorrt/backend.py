@@ -13,11 +13,16 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import open_device
 from policy_inference.backends.tensorrt.device import Device, GraphError
+from policy_inference.backends.tensorrt.examination import examine_gpu
 from policy_inference.backends.tensorrt.library import Listener, listener, load_tensorrt
 from policy_inference.backends.tensorrt.options import OPTIONS, Settings
 from policy_inference.backends.tensorrt.plans import Model, Plans
+from policy_inference.backends.tensorrt.telemetry import read_gpu
+from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 _log = logging.getLogger("policy_inference")
 # Types that a contract can state, by TensorRT's names.
@@ -52,9 +57,20 @@ class TensorRtBackend(BackendBase):
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._enqueue: Callable[[], None] | None = None
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=place or self._page_locked)
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        """Return load, clock and temperature of a Jetson's GPU, and its power."""
+        return read_gpu(machine)
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        """Return what is found of GPU, driver, libraries, clocks and engine."""
+        return list(examine_gpu(machine, artifact))
 
     def _open(
         self, file: Path
@@ -92,8 +108,7 @@ class TensorRtBackend(BackendBase):
                 raise self._failure("create_execution_context gave none: memory is full; end other "
                                     "programs, or set a smaller workspace_mib")
             uploads, downloads = self._addressed(device)
-            self._enqueue = self._enqueuer(uploads, downloads)
-            graph = self._with_graph(device)
+            self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
         self.details = {**self.details, "cuda_graph": graph}
         self._said.forget()  # what was said of opening is no reason of a run
 
@@ -132,29 +147,32 @@ class TensorRtBackend(BackendBase):
 
         return enqueue
 
-    def _with_graph(self, device: Device) -> str:
-        """Record a run where that is asked for; return what to report."""
+    def _with_graph(
+        self, device: Device, enqueue: Callable[[], None]
+    ) -> tuple[Callable[[], None], str]:
+        """Record a run where that is asked for; return what enqueues one, and what to report."""
         if self._settings.cuda_graph == "no":
-            return "no"
-        self._enqueue()  # the first run sets up what a recording may not
+            return enqueue, "no"
+        enqueue()  # the first run sets up what a recording may not
         device.synchronise()
         try:
-            self._enqueue = device.record(self._enqueue)
-            self._enqueue()
+            recorded = device.record(enqueue)
+            recorded()
             device.synchronise()
         except GraphError as error:
             if self._settings.cuda_graph == "yes":
                 raise BackendError(f"tensorrt: option cuda_graph: expected a model whose run can "
                                    f"be recorded, found: {error}; set it to auto") from error
             _log.info("runs without a CUDA graph: %s", error)
-            return f"no: {error}"
-        return "yes"
+            return enqueue, f"no: {error}"
+        return recorded, "yes"
 
     def _run(self) -> None:
-        device = self._device
+        device, enqueue = self._device, self._enqueue
         assert device is not None
+        assert enqueue is not None
         with device.current:
-            self._enqueue()
+            enqueue()
             device.synchronise()
 
     def _close(self) -> None:
@@ -163,6 +181,7 @@ class TensorRtBackend(BackendBase):
         try:
             with self._device.current:
                 # In this order: each needs the one after it.
+                self._enqueue = None
                 self._context = None
                 self._engine = None
                 self._runtime = None

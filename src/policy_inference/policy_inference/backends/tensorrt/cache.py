@@ -75,6 +75,12 @@ class PlanCache:
         closest = min((fingerprint.differences(other) for other in near), key=len)
         return f"since the last build: {'; '.join(closest)}"
 
+    def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
+        """Return what the plans of a model were built with and for."""
+        return [told.fingerprint for told in self._sidecars()
+                if told.fingerprint.model_sha256 == model_sha256
+                and told.fingerprint.precision == precision]
+
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
         """Write a plan, then the JSON that makes it count.
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from policy_inference.errors import BackendError
 
+INSTALL = ("install it: on a Jetson `sudo apt install python3-libnvinfer` and a Python environment "
+           "that sees system packages (python3 -m venv --system-site-packages), elsewhere "
+           "`pip install tensorrt`")
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
 """Errors that a message repeats; the first ones are the causes."""
@@ -26,10 +29,7 @@ def load_tensorrt() -> Any:
     try:
         import tensorrt
     except ModuleNotFoundError as error:
-        raise BackendError(
-            f"tensorrt: {error}; install it: on a Jetson `sudo apt install python3-libnvinfer` and "
-            "a Python environment that sees system packages (python3 -m venv "
-            "--system-site-packages), elsewhere `pip install tensorrt`") from error
+        raise BackendError(f"tensorrt: {error}; {INSTALL}") from error
     except (ImportError, OSError) as error:
         raise BackendError(
             f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
@@ -39,7 +39,7 @@ def load_tensorrt() -> Any:
 
 
 class Listener:
-    """Keeps the errors that TensorRT reports; warnings go to our log.
+    """Keeps what TensorRT reports; warnings go to our log as well.
 
     Attributes:
         logger: The `tensorrt.ILogger` to hand to TensorRT.
@@ -48,9 +48,10 @@ class Listener:
     def __init__(self, trt: Any) -> None:
         """Make a logger for this package."""
         self._errors: deque[str] = deque(maxlen=_KEPT)
-        severity, errors = trt.ILogger.Severity, self._errors
-        serious = (severity.ERROR, severity.INTERNAL_ERROR)
-        levels = {severity.WARNING: logging.WARNING}
+        self._warnings: deque[str] = deque(maxlen=_KEPT)
+        known, errors, warnings = trt.ILogger.Severity, self._errors, self._warnings
+        serious = (known.ERROR, known.INTERNAL_ERROR)
+        levels = {known.WARNING: logging.WARNING}
 
         class Logger(trt.ILogger):  # type: ignore[misc]  # carries no types
             def __init__(self) -> None:
@@ -60,18 +61,25 @@ class Listener:
                 if severity in serious:
                     errors.append(msg.strip())
                     _log.debug("TensorRT: %s", msg)
-                else:
-                    _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
+                    return
+                if severity == known.WARNING:
+                    warnings.append(msg.strip())
+                _log.log(levels.get(severity, logging.DEBUG), "TensorRT: %s", msg)
 
         self.logger = Logger()
 
     def forget(self) -> None:
         """Forget what was said before."""
         self._errors.clear()
+        self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return what TensorRT said last, as the end of a message."""
-        return f"; TensorRT says: {' | '.join(self._errors)}" if self._errors else ""
+        """Return what TensorRT said last, as the end of a message.
+
+        Without an error it is the warnings: a driver that is missing is no more to 8.5.
+        """
+        said = self._errors or self._warnings
+        return f"; TensorRT says: {' | '.join(said)}" if said else ""
 
     def made(self, make: Callable[..., Any], *args: Any) -> Any:
         """Return a Builder, Runtime or OnnxParser.
@@ -91,5 +99,12 @@ class Listener:
 
 @cache
 def listener(trt: Any) -> Listener:
-    """Return the one logger of the process: TensorRT takes the first for all its objects."""
-    return Listener(trt)
+    """Return the one logger of the process: TensorRT takes the first for all its objects.
+
+    It is also told of TensorRT's own plugins, without which neither the parser nor a plan finds
+    some operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    """
+    said = Listener(trt)
+    if not trt.init_libnvinfer_plugins(said.logger, ""):
+        _log.warning("TensorRT's own plugins do not load%s", said.reasons())
+    return said

@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BPU's back end for the conformance suite, over doubles of both runtimes."""
 
+import json
+import os
+import sys
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.child import ChildBackend
-
-from ..case import BackendCase
+from policy_inference.testing.case import BackendCase, Change
 
 DOUBLES = Path(__file__).parent / "doubles"
 MODULES = "hbm_runtime", "hobot_dnn", "hobot_dnn.pyeasy_dnn", "bpu_board"
@@ -23,12 +28,36 @@ def compiled(onnx: Path, suffix: str = ".hbm", **settings: Any) -> Path:
     return made
 
 
+def use_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the doubles on the path of this process and of its children, as if never imported."""
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def board(what: str, text: str) -> Change:
+    """Return what makes the board say this at that, with runtimes that were not imported yet."""
+    def change(monkeypatch: pytest.MonkeyPatch) -> None:
+        use_doubles(monkeypatch)
+        monkeypatch.setenv("BPU_BOARD", json.dumps({what: text}))
+
+    return change
+
+
 BPU = BackendCase(
-    load=lambda: BpuBackend, package="hbm_runtime", compile=compiled, doubles=DOUBLES,
-    dtypes=("float32", "int32"), dynamic_batch=False,
+    name="bpu", backend=BpuBackend, package="hbm_runtime", compile=compiled, prepare=use_doubles,
+    precision="int8", target="nash-e", other_target="bayes-e", dtypes=("float32", "int32"),
+    dynamic_batch=False,
+    without_device={"Missing Horizon runtime libraries; .*; install": board(
+        "import", "Missing Horizon runtime libraries")},
+    failing_runs={"exception": board("run", "HBRT4_STATUS_BAD_DATA")},
 )  # fmt: skip
-PYEASY_IN_CHILD = BackendCase(
-    load=lambda: partial(ChildBackend, PyeasyBackend), package="hobot_dnn", doubles=DOUBLES,
-    compile=partial(compiled, suffix=".bin", march="bayes-e"), dtypes=("float32", "int32"),
-    dynamic_batch=False, in_child=True,
+PYEASY_IN_CHILD = replace(
+    BPU, backend=partial(ChildBackend, PyeasyBackend), package="hobot_dnn",
+    compile=partial(compiled, suffix=".bin", march="bayes-e"), options={"runtime": "pyeasy_dnn"},
+    target="bayes-e", other_target="nash-e", failing_runs={},
+    without_device={"cannot open shared object file; .*; install": board(
+        "pyeasy_import", "libdnn.so: cannot open shared object file")},
 )  # fmt: skip

@@ -3,6 +3,7 @@
 """A board without BPU, with doubles of the vendor's runtimes."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -13,9 +14,9 @@ import pytest
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
+from policy_inference.testing.case import ACTIONS, OBS
+from policy_inference.testing.models import save_linear
 
-from ...models import save_linear
-from ..case import ACTIONS, OBS
 from .cases import DOUBLES, MODULES
 
 
@@ -23,6 +24,8 @@ from .cases import DOUBLES, MODULES
 def board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the board so, with runtimes that were not imported yet."""
     monkeypatch.syspath_prepend(str(DOUBLES))
+    path = filter(None, (str(DOUBLES), os.environ.get("PYTHONPATH")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
     def apply(**what: object) -> None:
         monkeypatch.setenv("BPU_BOARD", json.dumps(what))
@@ -39,7 +42,7 @@ def open_file() -> Iterator[Callable[..., BackendBase]]:
     with ExitStack() as stack:
 
         def apply(
-            file: Path, *, cls: type[BackendBase] = BpuBackend, inputs: Any = (OBS,),
+            file: Path, *, cls: Callable[..., BackendBase] = BpuBackend, inputs: Any = (OBS,),
             outputs: Any = (ACTIONS,), target: str | None = None, **options: str,
         ) -> BackendBase:  # fmt: skip
             backend = cls(file, inputs, outputs, precision="int8", target=target, options=options)

@@ -5,6 +5,7 @@
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
+from policy_inference.backends.child import ChildBackend
 from policy_inference.errors import BackendError
 
 from .cases import compiled
 
 Open = Callable[..., BackendBase]
 Board = Callable[..., None]
-RUNTIMES = (BpuBackend, ".hbm"), (PyeasyBackend, ".bin")
+APART = partial(ChildBackend, BpuBackend)
 
 
 @pytest.mark.parametrize("value", ["method", "text"])
@@ -104,9 +106,9 @@ def test_a_file_of_another_kind_is_refused_before_the_runtime_sees_it(
         open_file(tmp_path / name, target=target)
 
 
-@pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
+@pytest.mark.parametrize(("cls", "suffix"), [(APART, ".hbm"), (PyeasyBackend, ".bin")])
 def test_model_for_another_march_is_told_by_what_the_library_writes(
-    open_file: Open, linear: Path, board: Board, cls: type[BackendBase], suffix: str
+    open_file: Open, linear: Path, board: Board, cls: Callable[..., BackendBase], suffix: str
 ) -> None:
     board(march="bernoulli2")
 
@@ -114,8 +116,9 @@ def test_model_for_another_march_is_told_by_what_the_library_writes(
         open_file(compiled(linear, suffix), cls=cls)
 
     message = str(caught.value)
-    assert message.startswith(str(linear.with_suffix(suffix)))
-    assert "hbDNNInferV2 failed | [BPU_PLAT]Incompatible Platform!!" in message
+    assert str(linear.with_suffix(suffix)) in message
+    assert "[BPU_PLAT]Incompatible Platform!!" in message
+    assert "hbDNNInferV2 failed" in message
     assert "another BPU than that of this board; compile it again with its --target" in message
     assert "S100: nash-e" in message
 
@@ -134,6 +137,10 @@ def test_model_for_another_march_is_told_by_what_the_library_writes(
      "bpu: hbm_runtime: Missing .* libraries below it are not; install .*hobot-dnn. .apt. on RDK"),
     ({"import": "libhbucp.so: cannot open shared object file"}, ".hbm",
      "its libraries are those of a board, and not here; install"),
+    ({"import": "numpy.core.multiarray failed to import"}, ".hbm", "built for another NumPy"),
+    ({"import": "Python version mismatch: module was compiled for Python 3.10"}, ".hbm",
+     "for another Python; run with that of the board's system"),
+    ({"import": "something else"}, ".hbm", "something else; install the runtime of the board"),
 ])  # fmt: skip
 def test_what_the_vendor_says_becomes_cause_and_remedy(
     open_file: Open, linear: Path, board: Board, board_is: dict[str, Any], suffix: str,
@@ -149,8 +156,23 @@ def test_what_the_vendor_says_becomes_cause_and_remedy(
 def test_a_core_that_this_board_lacks_is_told(open_file: Open, linear: Path, board: Board) -> None:
     board(cores=1)
 
-    with pytest.raises(BackendError, match="Invalid BPU core id 2; this board has fewer cores"):
-        open_file(compiled(linear), core="2")
+    with pytest.raises(BackendError, match=r"(?s)ended with status -6 during opening .*linear.hbm; "
+                                           "it said: .*hbUCPSubmitTask failed; this board may have "
+                                           "fewer cores; set option core"):
+        open_file(compiled(linear), cls=APART, core="2")
+
+
+def test_a_run_that_the_runtime_answers_by_ending_the_process_is_an_error_of_that_run(
+    open_file: Open, linear: Path, board: Board
+) -> None:
+    board(abort_at=7.0)
+    backend = open_file(compiled(linear), cls=APART)
+    backend.run()
+    backend.inputs["obs"][:] = 7.0
+
+    with pytest.raises(BackendError, match=r"(?s)ended with status -6 during a run; it said: .*"
+                                           "hbUCPWaitTaskDone failed; the BPU did not finish"):
+        backend.run()
 
 
 def test_python_of_the_older_package_is_named(
@@ -179,13 +201,27 @@ def test_size_that_the_older_runtime_refuses_is_told_by_what_it_writes(
         open_file(file, cls=PyeasyBackend)
 
 
+def test_a_forward_that_gives_nothing_is_told_by_what_it_writes(
+    open_file: Open, linear: Path, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = compiled(linear, ".bin")
+    backend = open_file(file, cls=PyeasyBackend)
+    monkeypatch.setenv("BPU_BOARD", json.dumps({"none": "hbDNNWaitTaskDone failed"}))
+
+    with pytest.raises(BackendError, match="bpu: pyeasy_dnn: forward gave None; look at what the"):
+        backend.run()
+    with pytest.raises(BackendError, match=r"gave None \| hbDNNWaitTaskDone failed; the BPU did"):
+        open_file(file, cls=PyeasyBackend)
+
+
 def test_failure_of_a_run_is_told_and_the_next_run_is_possible(
     open_file: Open, linear: Path, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = open_file(compiled(linear))
-    monkeypatch.setenv("BPU_BOARD", json.dumps({"run": "hbUCPWaitTaskDone failed"}))
+    monkeypatch.setenv("BPU_BOARD", json.dumps({"run": "UCP Error: hbUCPMallocCached."}))
 
-    with pytest.raises(BackendError, match="bpu: hbm_runtime: hbUCPWaitTaskDone failed; "):
+    with pytest.raises(BackendError, match=r"bpu: hbm_runtime: UCP Error: hbUCPMallocCached.; the "
+                                           "memory of the BPU is used up"):
         backend.run()
     monkeypatch.setenv("BPU_BOARD", "{}")
     backend.run()

@@ -10,8 +10,15 @@ from .flavours import Flavour
 from .gpu import Gpu
 
 
-class HostMemory(bytes):
-    """What builders return: a buffer."""
+class HostMemory:
+    """What builders return: a buffer that `bytes` copies, and no `bytes` itself."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.nbytes = len(content)
+
+    def __bytes__(self) -> bytes:
+        return self._content
 
 
 class TimingCache:

@@ -8,21 +8,45 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.backends.tensorrt.cache import cache_folder
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.case import BackendCase
 
-from ..case import BackendCase
 from . import machine
+from .gpu import CudaError, Gpu
 
 BUILDING = partial(TensorRtBackend, options={"build": "yes"})
 
 
+def _failing(monkeypatch: pytest.MonkeyPatch, code: str, call: str = "") -> None:
+    """Let every call, or one, give this error."""
+    work = Gpu.enter
+
+    def enter(gpu: Gpu, name: str) -> None:
+        if name == (call or name):
+            raise CudaError(code)
+        work(gpu, name)
+
+    monkeypatch.setattr(Gpu, "enter", enter)
+
+
+_LOST = partial(_failing, code="cudaErrorLaunchFailure")
+_NO_GPU = {"; no GPU is visible": partial(_failing, code="cudaErrorNoDevice")}
+# A code of the runtime's functions, which pycuda does not use.
+_NO_DRIVER = {"; no CUDA driver is there": partial(_failing, code="cudaErrorInsufficientDriver")}
+
+
 def _case(flavour: str, cuda: str) -> BackendCase:
     wide = ("float32", "int32", "int64") if flavour[0] == "1" else ("float32", "int32")
-    return BackendCase(load=lambda: BUILDING, package="tensorrt", dtypes=wide,
-                       prepare=partial(machine.install, flavour=flavour, cuda=cuda))
+    return BackendCase(
+        name="tensorrt", backend=TensorRtBackend, package="tensorrt", options={"build": "yes"},
+        prepare=partial(machine.install, flavour=flavour, cuda=cuda), dtypes=wide,
+        without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
+        failing_runs={"every CUDA call gives an error": _LOST}, failing_close=_LOST,
+    )  # fmt: skip
 
 
 def built_plan(model: Path) -> Path:
@@ -47,10 +71,16 @@ def built_plan(model: Path) -> Path:
 
 
 TENSORRT = _case("10.3", "cuda-python")
+_JETPACK_5 = _case("8.5", "pycuda")
 MORE = {
-    "tensorrt 8.5, pycuda": _case("8.5", "pycuda"),
+    # Without CUDA graphs, so that each run asks TensorRT.
+    "tensorrt 8.5, pycuda": replace(_JETPACK_5, failing_runs={
+        **_JETPACK_5.failing_runs,
+        "False": partial(_LOST, call="execute_async_v3"),
+    }),
     "tensorrt 8.6, cuda-python of old": _case("8.6", "cuda-python of old"),
     "tensorrt 10.16": _case("10.16", "cuda-python"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
-    "tensorrt, own plan": replace(TENSORRT, load=lambda: TensorRtBackend, compile=built_plan),
-}
+    "tensorrt, own plan": replace(
+        TENSORRT, options={}, compile=built_plan, other_precision="fp16"),
+}  # fmt: skip

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.testing.case import ACTIONS, OBS
+from policy_inference.testing.models import save_linear
 
-from ...models import save_linear
-from ..case import ACTIONS, OBS
 from . import machine
 from .gpu import Gpu
 

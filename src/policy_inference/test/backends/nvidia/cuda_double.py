@@ -51,6 +51,16 @@ _WORK_FIRST = {"cudaStreamEndCapture"}
 """A recording has ended also where that is an error."""
 
 
+class _Stream:
+    """`cudaStream_t`: no number, but turned into one by `int`; functions take either."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __int__(self) -> int:
+        return self._handle
+
+
 class _Runtime:
     """What the functions of cuda-python's runtime do, by name."""
 
@@ -70,9 +80,9 @@ class _Runtime:
             "cudaFree": gpu.free,
             "cudaHostAlloc": lambda size, flags: gpu.pin(size)[0],
             "cudaFreeHost": gpu.unpin,
-            "cudaStreamCreateWithFlags": lambda flags: gpu.new_stream(),
-            "cudaStreamDestroy": gpu.streams.pop,
-            "cudaStreamSynchronize": gpu.wait,
+            "cudaStreamCreateWithFlags": lambda flags: _Stream(gpu.new_stream()),
+            "cudaStreamDestroy": lambda stream: gpu.streams.pop(int(stream)),
+            "cudaStreamSynchronize": lambda stream: gpu.wait(int(stream)),
             "cudaMemcpyAsync": self._copy,
             "cudaStreamBeginCapture": self._begin,
             "cudaStreamEndCapture": self._end,
@@ -86,7 +96,7 @@ class _Runtime:
         """Return the function: its result is a tuple that begins with the error."""
         act, empty = self.functions[name], name in _WITHOUT_VALUE
 
-        def call(*args: Any) -> tuple[Any, ...]:
+        def done(*args: Any) -> tuple[Any, ...]:
             try:
                 if name in _WORK_FIRST:
                     value = act(*args)
@@ -101,25 +111,29 @@ class _Runtime:
                 return (code,) if empty else (code, None)
             return (CUDA_ERRORS.cudaSuccess,) if empty else (CUDA_ERRORS.cudaSuccess, value)
 
+        def call(*args: Any) -> tuple[Any, ...]:
+            with self._gpu.lock:
+                return done(*args)
+
         return call
 
-    def _copy(self, to: int, source: int, size: int, kind: str, stream: int) -> None:
+    def _copy(self, to: int, source: int, size: int, kind: str, stream: _Stream) -> None:
         make = self._gpu.copy_in if kind == "in" else self._gpu.copy_out
-        self._gpu.put(stream, make(to, source, size))
+        self._gpu.put(int(stream), make(to, source, size))
 
-    def _begin(self, stream: int, mode: str) -> None:
+    def _begin(self, stream: _Stream, mode: str) -> None:
         assert mode == "this thread"
-        self._gpu.streams[stream].recorded = []
+        self._gpu.streams[int(stream)].recorded = []
 
-    def _end(self, stream: int) -> list[Any] | None:
-        found = self._gpu.streams[stream]
+    def _end(self, stream: _Stream) -> list[Any] | None:
+        found = self._gpu.streams[int(stream)]
         recorded, found.recorded = found.recorded, None
         return recorded
 
-    def _launch(self, executable: list[Any], stream: int) -> None:
+    def _launch(self, executable: list[Any], stream: _Stream) -> None:
         assert executable, "a graph that was destroyed"
         for operation in executable:
-            self._gpu.put(stream, operation)
+            self._gpu.put(int(stream), operation)
 
 
 def cuda_python(gpu: Gpu, *, old: bool = False) -> ModuleType:
@@ -148,6 +162,10 @@ class _Driver:
         self._gpu, self._primary_context = gpu, primary_context
 
     def _done(self, name: str, work: Callable[[], Any], *, context: bool = True) -> Any:
+        with self._gpu.lock:
+            return self._done_alone(name, work, context=context)
+
+    def _done_alone(self, name: str, work: Callable[[], Any], *, context: bool) -> Any:
         needs, self._gpu.needs_context = self._gpu.needs_context, context
         try:
             self._gpu.enter(name)

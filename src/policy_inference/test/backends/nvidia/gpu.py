@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,12 @@ class Gpu:
     streams: dict[int, Stream] = field(default_factory=dict)
     contexts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     calls: list[str] = field(default_factory=list)
+    engines: WeakSet[Any] = field(default_factory=WeakSet)
+    """Engines of TensorRT and their contexts that nobody destroyed yet: they hold memory."""
+    plugins: bool = False
+    """Whether TensorRT's own plugins were registered."""
+    lock: Any = field(default_factory=threading.RLock)
+    """Calls of several threads come one after another."""
     _next: int = _FIRST_ADDRESS
 
     def enter(self, call: str) -> None:
@@ -88,7 +95,7 @@ class Gpu:
         del self.pinned[address]
 
     def new_stream(self) -> int:
-        handle = 1 + len(self.streams)
+        handle = 1 + max(self.streams, default=0)
         self.streams[handle] = Stream()
         return handle
 

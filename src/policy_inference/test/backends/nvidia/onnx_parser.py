@@ -7,6 +7,7 @@ What it refuses is what onnx-tensorrt refuses (branches 8.5-GA, 8.6-GA, 10.1-GA)
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,27 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, numpy_helper
 
 from .flavours import Flavour
+from .gpu import Gpu
 
 DTYPES = {TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8",
           TensorProto.INT32: "INT32", TensorProto.INT64: "INT64", TensorProto.BOOL: "BOOL"}
+PLUGIN_OPERATORS = {"InstanceNormalization"}
+
+
+class Dims:
+    """Sizes of a tensor: a sequence, which is no tuple and equal to none."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self._sizes = tuple(sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._sizes)
+
+    def __getitem__(self, place: int) -> int:
+        return self._sizes[place]
 
 
 @dataclass
@@ -27,6 +46,7 @@ class Network:
     """A network definition."""
 
     flavour: Flavour
+    gpu: Gpu
     explicit_batch: bool
     typed: bool
     model: onnx.ModelProto = field(default_factory=onnx.ModelProto)
@@ -38,8 +58,8 @@ class Network:
     def get_input(self, place: int) -> Any:
         value = self.model.graph.input[place]
         axes = value.type.tensor_type.shape.dim
-        shape = tuple(axis.dim_value if axis.HasField("dim_value") else -1 for axis in axes)
-        return SimpleNamespace(name=value.name, shape=shape)
+        shape = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in axes]
+        return SimpleNamespace(name=value.name, shape=Dims(shape))
 
     @property
     def num_layers(self) -> int:
@@ -102,6 +122,9 @@ class OnnxParser:
         constants = {tensor.name: tensor for tensor in model.graph.initializer}
 
         def of(node: onnx.NodeProto) -> str | None:
+            if node.op_type in PLUGIN_OPERATORS and not self._network.gpu.plugins:
+                return (f"{node.name}: Assertion failed: plugin != nullptr: {node.op_type} plugin "
+                        "was not found in the plugin registry!")
             if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
                 return None
             data, scale, *shift = (constants.get(name) for name in node.input)

@@ -4,7 +4,10 @@
 
 It has the names of one version and no others, and refuses what that version refuses: models
 (see `onnx_parser`), builds without the flags that a model needs, plans of another version or GPU,
-runs without addresses.
+operators whose plugins nobody registered, runs without addresses, a recording before the first run.
+
+Not known without a GPU: the words of most refusals, and what is said where; a Python object that is
+kept alive by another one is so here as far as the samples and issues of TensorRT tell.
 """
 
 from __future__ import annotations
@@ -12,16 +15,18 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import Enum
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from .builder_config import Config, HostMemory, Profile
 from .flavours import Flavour
 from .gpu import CudaError, Gpu
-from .onnx_parser import DTYPES, Network, OnnxParser
+from .onnx_parser import DTYPES, PLUGIN_OPERATORS, Dims, Network, OnnxParser
 
 _HEADER = b"plan"
 
@@ -52,7 +57,7 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
             assert isinstance(logger, ILogger)
             assert logger.initialised
             if broken:
-                logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
+                logger.log(Severity.WARNING, "CUDA initialization failure with error: 35")
                 raise TypeError("pybind11::init(): factory function returned nullptr")
             return cls(flavour, gpu, *args)
 
@@ -69,8 +74,18 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
         DataType=SimpleNamespace(**{n: n for n in DTYPES.values()}),
         TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"),
         TensorLocation=SimpleNamespace(DEVICE="device", HOST="host"),
+        init_libnvinfer_plugins=partial(_register_plugins, gpu),
     )  # fmt: skip
     return module
+
+
+def _register_plugins(gpu: Gpu, logger: ILogger, namespace: str) -> bool:
+    assert logger.initialised
+    if why := gpu.failing.get("plugins"):
+        logger.log(Severity.ERROR, why)
+        return False
+    gpu.plugins = True
+    return True
 
 
 def _network_flags(flavour: Flavour) -> dict[str, int]:
@@ -91,7 +106,8 @@ class Builder:
         known = _network_flags(self._flavour)
         assert flags < 1 << len(known), "a flag that this version has not"
         given = {name for name, bit in known.items() if flags & 1 << bit}
-        return Network(flavour=self._flavour, explicit_batch="EXPLICIT_BATCH" in given,
+        return Network(flavour=self._flavour, gpu=self._gpu,
+                       explicit_batch="EXPLICIT_BATCH" in given,
                        typed="STRONGLY_TYPED" in given or not self._flavour.precision_flags)
 
     def create_builder_config(self) -> Config:
@@ -149,7 +165,11 @@ class Runtime:
             return self._refused("engine plan file is generated on an incompatible device")
         if hashlib.sha256(model).hexdigest() != header["sha256"]:
             return self._refused("Serialization error in verifyHeader")
-        return Engine(self._gpu, self._logger, model, header["shapes"])
+        engine = Engine(self._flavour, self._gpu, self._logger, model, header["shapes"])
+        if not self._gpu.plugins and engine.plugin_operators:
+            return self._refused("Serialization assertion creator failed.Cannot deserialize plugin "
+                                 "since corresponding IPluginCreator not found in Plugin Registry")
+        return engine
 
     def _refused(self, why: str) -> Engine | None:
         self._logger.log(Severity.ERROR, why)
@@ -159,8 +179,14 @@ class Runtime:
 class Engine:
     """Describes tensors by name."""
 
-    def __init__(self, gpu: Gpu, logger: ILogger, model: bytes, shapes: dict[str, Any]) -> None:
+    def __init__(
+        self, flavour: Flavour, gpu: Gpu, logger: ILogger, model: bytes, shapes: dict[str, Any]
+    ) -> None:
         self.gpu, self.logger, self.shapes = gpu, logger, shapes
+        self.narrow = not flavour.int64
+        nodes = onnx.load_model_from_string(model).graph.node
+        self.plugin_operators = PLUGIN_OPERATORS & {node.op_type for node in nodes}
+        gpu.engines.add(self)
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.outputs = {node.name: node for node in self.session.get_outputs()}
@@ -176,13 +202,14 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> Any:
         kinds = {"float": "FLOAT", "float16": "HALF"}
         kind = self._all[name].type.removeprefix("tensor(").removesuffix(")")
-        return SimpleNamespace(name=kinds.get(kind, kind.upper()))
+        name = kinds.get(kind, kind.upper())
+        return SimpleNamespace(name="INT32" if name == "INT64" and self.narrow else name)
 
     def get_tensor_location(self, name: str) -> str:
         return self.gpu.failing.get("location", "device")
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return tuple(a if isinstance(a, int) else -1 for a in self._all[name].shape)
+    def get_tensor_shape(self, name: str) -> Dims:
+        return Dims(a if isinstance(a, int) else -1 for a in self._all[name].shape)
 
     def create_execution_context(self) -> Context | None:
         if why := self.gpu.failing.get("context"):
@@ -196,25 +223,28 @@ class Context:
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._addresses = engine, dict[str, int]()
-        self._shapes = {name: engine.get_tensor_shape(name) for name in engine.inputs}
+        self._shapes = {name: tuple(engine.get_tensor_shape(name)) for name in engine.inputs}
+        self._ran = False
+        engine.gpu.engines.add(self)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         allowed = tuple(self._engine.shapes.get(name, self._engine.get_tensor_shape(name)))
         if tuple(shape) != allowed:
             return self._refused(f"{name}: {shape} is not in the profile's range {allowed}")
-        self._shapes[name] = tuple(shape)
+        self._shapes[name], self._ran = tuple(shape), False
         return True
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+    def get_tensor_shape(self, name: str) -> Dims:
         if name in self._shapes:
-            return self._shapes[name]
+            return Dims(self._shapes[name])
         if any(-1 in shape for shape in self._shapes.values()):
             return self._engine.get_tensor_shape(name)
         zeros = {n: np.zeros(self._shapes[n], _numpy(node)) for n, node in
                  self._engine.inputs.items()}
-        return tuple(self._engine.session.run([name], zeros)[0].shape)
+        return Dims(self._engine.session.run([name], zeros)[0].shape)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        assert type(memory) is int
         if memory not in self._engine.gpu.memory:
             return self._refused(f"{name}: no memory of this GPU")
         self._addresses[name] = memory
@@ -222,6 +252,7 @@ class Context:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         gpu, names = self._engine.gpu, {**self._engine.inputs, **self._engine.outputs}
+        assert type(stream_handle) is int
         recording = gpu.streams[stream_handle].recorded is not None if stream_handle else False
         if recording and (why := gpu.failing.get("recording")):
             return self._refused(why)
@@ -231,6 +262,9 @@ class Context:
             return self._refused(f"Cuda Runtime ({fault})")
         if set(self._addresses) != set(names):
             return self._refused("not all tensors have addresses")
+        if recording and not self._ran:
+            return self._refused("operation not permitted when stream is capturing")
+        self._ran = True
         gpu.put(stream_handle, self._execute)
         return True
 

@@ -18,9 +18,9 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.case import ACTIONS, OBS
+from policy_inference.testing.models import save, save_linear
 
-from ...models import save, save_linear
-from ..case import ACTIONS, OBS
 from .conftest import Install, Open
 from .flavours import FLAVOURS
 
@@ -80,6 +80,17 @@ def test_precision_is_asked_for_where_there_is_a_flag(
 
     assert header(cache)["flags"] == [flag]
     assert backend.details["precision"] == precision
+
+
+def test_integers_do_not_hide_what_is_not_finite(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    install()
+    backend = opened(save_quantised(tmp_path / "model.onnx"), "int8")
+    backend.inputs["obs"][0, 2] = np.nan
+
+    with pytest.raises(BackendError, match="tensorrt: input obs: expected finite values, found"):
+        backend.run()
 
 
 @pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])

@@ -16,8 +16,8 @@ import pytest
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.sidecar import Fingerprint
 from policy_inference.errors import BackendError
+from policy_inference.testing.models import save_linear
 
-from ...models import save_linear
 from .conftest import Install, Open
 from .gpu import Gpu
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.models import save_sum
 
 from .cases import built_plan
 from .conftest import Install, Open
@@ -23,9 +25,12 @@ CUDAS = ("cuda-python", "pycuda")
 class Broken:
     """Stands in `sys.meta_path`: a package whose libraries are missing."""
 
+    def __init__(self, package: str, library: str) -> None:
+        self._package, self._library = package, library
+
     def find_spec(self, name: str, *_: object) -> None:
-        if name == "tensorrt":
-            raise ImportError("libnvonnxparser.so.11: cannot open shared object file")
+        if name == self._package:
+            raise ImportError(f"{self._library}: cannot open shared object file")
 
 
 def test_missing_libraries_are_told_from_a_missing_package(
@@ -33,7 +38,8 @@ def test_missing_libraries_are_told_from_a_missing_package(
 ) -> None:
     install()
     monkeypatch.delitem(sys.modules, "tensorrt")
-    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    broken = Broken("tensorrt", "libnvonnxparser.so.11")
+    monkeypatch.setattr(sys, "meta_path", [broken, *sys.meta_path])
 
     with pytest.raises(BackendError, match="tensorrt: the Python package is there, its libraries "
                                            r"are not: libnvonnxparser.so.11.*; install those"):
@@ -55,7 +61,21 @@ def test_missing_cuda_packages_are_named_for_each_jetpack(install: Install, open
     install(cuda="none")
 
     with pytest.raises(BackendError, match=r"expected cuda-python or pycuda, found neither .*"
-                                           r"JetPack 5 `pip install pycuda`, JetPack 6"):
+                                           r"JetPack 5 `pip install pycuda`, .*, JetPack 6 "):
+        opened()
+
+
+def test_a_cuda_package_that_does_not_load_is_told_from_a_missing_one(
+    install: Install, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pycuda in a container without the NVIDIA runtime."""
+    install(cuda="none")
+    for name in ("pycuda", "pycuda.driver"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken("pycuda", "libcuda.so.1"), *sys.meta_path])
+
+    with pytest.raises(BackendError, match=r"for CUDA is there, and does not load: libcuda.so.1: .*"
+                                           r"; without libcuda.so there is no driver"):
         opened()
 
 
@@ -163,6 +183,18 @@ def test_shape_tensors_are_refused(install: Install, opened: Open) -> None:
         opened()
 
 
+def test_a_type_that_an_older_version_narrows_is_named(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    """Up to 8.6 there is no int64: the parser casts, and the engine takes int32."""
+    install("8.6")
+    file = save_sum(tmp_path / "steps.onnx", {"step": "int64"}, size=3)
+
+    with pytest.raises(BackendError, match=r"step: expected step int64\[1, 3\] as in policy.yaml, "
+                                           r"found step int32\[1, 3\]"):
+        opened(file, inputs=[TensorSpec(name="step", shape=(1, 3), dtype="int64")])
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"build": "maybe"}, "option build: expected no or yes, found 'maybe'"),
     ({"cuda_graph": "on"}, "option cuda_graph: expected auto, yes or no, found 'on'"),
@@ -205,19 +237,22 @@ def test_a_plan_of_another_machine_is_refused_before_the_runtime_sees_it(
         opened(plan)
 
 
+@pytest.mark.parametrize(("built_with", "capability", "lie", "said"), [
+    ("10.3", (8, 6), ('"8.7"', '"8.6"'), "engine plan file is generated on an incompatible device"),
+    ("8.6", (8, 7), ('"8.6.2.3"', '"10.3.0"'), "Serialization assertion .* Version tag does not"),
+])  # fmt: skip
 def test_a_plan_that_the_runtime_refuses_all_the_same_is_told_with_its_words(
-    install: Install, opened: Open, linear: Path
-) -> None:
-    install()
+    install: Install, opened: Open, linear: Path, built_with: str, capability: tuple[int, int],
+    lie: tuple[str, str], said: str,
+) -> None:  # fmt: skip
+    install(built_with)
     plan = built_plan(linear)
-    install(gpu=Gpu())
     told = plan.with_name(f"{plan.name}.json")
-    gpu = install(gpu=Gpu(capability=(8, 6)))
-    told.write_text(told.read_text("utf-8").replace('"8.7"', '"8.6"'), "utf-8")
+    gpu = install(gpu=Gpu(capability=capability))
+    told.write_text(told.read_text("utf-8").replace(*lie), "utf-8")
 
     with pytest.raises(BackendError, match=f"{plan}: expected a plan that TensorRT 10.3.0 loads on "
-                                           "this GPU, found none such; TensorRT says: engine plan "
-                                           "file is generated on an incompatible device"):
+                                           f"this GPU, found none such; TensorRT says: {said}"):
         opened(plan)
     assert not gpu.memory
 

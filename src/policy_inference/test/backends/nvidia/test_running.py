@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.testing.case import ACTIONS, OBS, assert_close, reference
+from policy_inference.testing.models import save
 
-from ..case import ACTIONS, OBS, assert_close, reference
 from .conftest import Install, Open
 
 CUDAS = ("cuda-python", "cuda-python of old", "pycuda")
@@ -107,6 +109,56 @@ def test_without_a_graph_copies_and_run_are_put_into_the_stream(
     assert gpu.calls == ["cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync",
                          "cudaStreamSynchronize"]
     assert backend.details["cuda_graph"] == "no"
+
+
+@pytest.mark.parametrize(("cuda", "graph"), [
+    ("cuda-python", "yes"), ("cuda-python", "no"), ("pycuda", "no"),
+])  # fmt: skip
+def test_nothing_of_tensorrt_outlives_close(
+    install: Install, opened: Open, cuda: str, graph: str
+) -> None:
+    """Engine and context hold memory, which only works with the GPU's context."""
+    gpu = install(cuda=cuda)
+    backend = opened(cuda_graph=graph)
+    assert len(gpu.engines) == 2
+
+    backend.close()
+
+    assert not gpu.engines
+
+
+def save_normalised(file: Path) -> Path:
+    """Save actions[1, 3, 1] = obs[1, 3, 1], normalised over its last axis: one plugin."""
+    nodes = [helper.make_node("InstanceNormalization", ["obs", "scale", "bias"], ["actions"])]
+    return save(file, nodes, {"obs": (1, 3, 1)}, {"actions": (1, 3, 1)},
+                constants={"scale": np.ones(3, np.float32), "bias": np.zeros(3, np.float32)})
+
+
+def test_operators_that_are_plugins_of_tensorrt_are_built_and_loaded(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
+    file = save_normalised(tmp_path / "normalised.onnx")
+    tensors = [[TensorSpec(name=name, shape=(1, 3, 1))] for name in ("obs", "actions")]
+    install()
+    opened(file, inputs=tensors[0], outputs=tensors[1]).close()
+    install()  # another process
+
+    backend = opened(file, inputs=tensors[0], outputs=tensors[1], build="no")
+
+    assert backend.details["engine"] == "from the cache"
+
+
+def test_plugins_that_do_not_load_are_warned_of(
+    install: Install, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu = install()
+    gpu.failing["plugins"] = "libnvinfer_plugin.so: cannot open"
+
+    with caplog.at_level(logging.WARNING, "policy_inference"):
+        opened()
+
+    assert caplog.messages == ["TensorRT's own plugins do not load; TensorRT says: "
+                               "libnvinfer_plugin.so: cannot open"]
 
 
 FAULTS = {

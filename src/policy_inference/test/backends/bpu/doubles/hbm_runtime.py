@@ -1,9 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Double of `hbm_runtime`: names and refusals as in the stub and texts of its wheel."""
+"""Double of `hbm_runtime`: names and refusals as in the vendor's source, and in its wheel 0.1.
+
+What is wrong with an argument is a RuntimeError, what the BPU itself refuses ends the process. Not
+known without a board: the codes of the BPU's errors, and what the build for the X5 does otherwise.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable
 from enum import Enum
 from types import SimpleNamespace
@@ -33,14 +39,15 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         self._models = {}
         for file in files:
             if not file.endswith(tuple(board().get("extensions", [".hbm", ".bin"]))):
-                raise ValueError("Invalid model file extension. Only .hbm supported.")
+                raise RuntimeError("Invalid model file extension. Only .hbm supported.")
             if "load" in board():
                 say(board().get("say", ""))
                 raise RuntimeError(board()["load"])
             try:
                 model: Any = Model(file)
             except ValueError as error:
-                raise RuntimeError(f"hbDNN initialize from {file} file failed.") from error
+                raise RuntimeError(_dnn_error(f"hbDNN initialize from {file} file failed.")
+                                   ) from error
             self._models[model.name] = model
             if "second" in board():
                 self._models[board()["second"]] = model
@@ -67,9 +74,13 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         """Set the defaults of all runs."""
         for model, cores in (bpu_cores or {}).items():
             for core in cores:
-                if core not in _CORES or core >= board().get("cores", 4):
-                    raise ValueError(f'Invalid BPU core ID for model "{model}": '
-                                     f"Invalid BPU core id {core}")
+                if core not in _CORES:
+                    raise RuntimeError(f'Invalid BPU core ID for model "{model}": {core} '
+                                       "(valid range: [0, 3])")
+        for model in {**(bpu_cores or {}), **(priority or {})}:
+            if model not in self._models:
+                raise RuntimeError(f'Invalid model name in bpu_cores: "{model}". This model is not '
+                                   "in the loaded model list.")
         self.scheduling.setdefault("bpu_cores", {}).update(bpu_cores or {})
         self.scheduling.setdefault("priority", {}).update(priority or {})
 
@@ -83,15 +94,38 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
 
     def _run(self, name: str, arrays: dict[str, Any]) -> dict[str, Any]:
         model = self._models[name]
+        if unknown := arrays.keys() - {tensor.name for tensor in model.inputs}:
+            raise RuntimeError(f'Input name "{min(unknown)}" is invalid for model "{name}".')
         for tensor in model.inputs:
             array = arrays[tensor.name]
             if not isinstance(array, np.ndarray) or array.dtype != tensor.dtype:
-                raise ValueError(f"Data type mismatch for input tensor '{tensor.name}': expected "
-                                 f"numpy dtype format {tensor.dtype}")
+                raise RuntimeError(f"Data type mismatch for input tensor '{tensor.name}' in model "
+                                   f"'{name}': expected numpy dtype format {tensor.dtype}")
             if list(array.shape) != tensor.shape:
-                raise ValueError(f"Mismatch in tensor dimensions for model: {name}")
-        found = model.infer([arrays[tensor.name] for tensor in model.inputs])
+                raise RuntimeError(f"Mismatch in tensor dimensions for model: {name}")
+            assert array.flags.c_contiguous, "it is copied byte by byte, whatever its strides"
+            if "abort_at" in board() and (array == board()["abort_at"]).any():
+                _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPWaitTaskDone failed")
+        if any(core >= board().get("cores", 4)
+               for core in self.scheduling.get("bpu_cores", {}).get(name, [])):
+            _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPSubmitTask failed")
+        try:
+            found = model.infer([arrays[tensor.name] for tensor in model.inputs])
+        except RuntimeError as error:
+            _terminate(_dnn_error(f" {error}"))
         return {t.name: memory[t.valid] for t, memory in zip(model.outputs, found, strict=True)}
+
+
+def _dnn_error(what: str) -> str:
+    return f"DNN Error (code: -1, desc: unknown) {what}"
+
+
+def _terminate(what: str) -> None:
+    """Do as an exception on a thread of C++ does that nobody catches."""
+    say("terminate called after throwing an instance of 'std::runtime_error'")
+    say(f"  what():  {what}")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.abort()
 
 
 def _quant(tensor: Tensor) -> SimpleNamespace:

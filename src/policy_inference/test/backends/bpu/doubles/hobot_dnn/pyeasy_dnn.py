@@ -1,6 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Double of `hobot_dnn.pyeasy_dnn`: names and refusals as in the vendor's wheel."""
+"""Double of `hobot_dnn.pyeasy_dnn`: names and refusals as in the vendor's wheel 3.0.6.
+
+With `old` the board has the release of D-Robotics' published source: it casts inputs to uint8.
+Both load a text so that it is freed while in use, which is refused here; a forward that fails gives
+None in one, and raises or does the same in the other.
+
+Not known without a board, and taken at its worst here: whether the memory of outputs is that of the
+run before (it is). That it keeps Python's lock cannot be shown here.
+"""
 
 from __future__ import annotations
 
@@ -37,22 +45,33 @@ class Model:
         """Describe it."""
         self.name, self._content = content.name, content
         self.inputs = [pyDNNTensor(tensor) for tensor in content.inputs]
-        self.outputs = [pyDNNTensor(tensor) for tensor in content.outputs]
+        self.outputs = [pyDNNTensor(tensor, np.zeros(tensor.memory, tensor.dtype))
+                        for tensor in content.outputs]
 
-    def forward(self, arg: Any, core_id: int = 0, priority: int = 0) -> list[pyDNNTensor]:
+    def forward(self, arg: Any, core_id: int = 0, priority: int = 0) -> list[pyDNNTensor] | None:
         """Run; of the inputs only the size in bytes is checked."""
         arrays = arg if isinstance(arg, list | tuple) else [arg]
         if core_id >= board().get("cores", 1):
             raise RuntimeError("forward execution failed.")
+        if "none" in board():
+            say(board()["none"])
+            return None
+        if "old" in board():
+            arrays = [array.astype(np.uint8).astype(array.dtype) for array in arrays]
         valid = [self._input(i, array) for i, array in enumerate(arrays)]
         found = self._content.infer(valid)
         say(f"core_id={core_id} priority={priority}")
-        return [pyDNNTensor(*pair) for pair in zip(self._content.outputs, found, strict=True)]
+        for output, memory in zip(self.outputs, found, strict=True):
+            output.buffer[...] = memory
+        return list(self.outputs)
 
     def _input(self, index: int, array: Any) -> Any:
         if index >= len(self._content.inputs):
             say("Error: Too many inputs for the model!")
             raise RuntimeError("forward execution failed.")
+        if not isinstance(array, np.ndarray):
+            raise TypeError("Each element in arg_obj must be a NumPy array.")
+        assert array.flags.c_contiguous, "it is copied byte by byte, whatever its strides"
         tensor = self._content.inputs[index]
         size = int(np.prod(tensor.memory)) * np.dtype(tensor.dtype).itemsize
         if array.nbytes != size:
@@ -63,9 +82,8 @@ class Model:
 
 def load(model_file: str | list[str]) -> list[Model]:
     """Load the models of files."""
-    files = [model_file] if isinstance(model_file, str) else model_file
+    assert isinstance(model_file, list)
     try:
-        return [Model(Content(file)) for file in files]
+        return [Model(Content(file)) for file in model_file]
     except ValueError:
-        say("hbDNNInitializeFromFiles failed")
-        raise RuntimeError("Failed to load the model.") from None
+        raise RuntimeError("hbDNNInitializeFromFiles failed") from None

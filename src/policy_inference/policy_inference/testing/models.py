@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -24,6 +25,18 @@ def save_linear(file: Path, inputs: int, outputs: int, batch: int | str = 1) -> 
     nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
     return save(file, nodes, {"obs": (batch, inputs)}, {"actions": (batch, outputs)},
                 constants={"w": weights(inputs, outputs)})
+
+
+def save_quantised(file: Path, inputs: int, outputs: int, scale: float = 0.02) -> Path:
+    """Save ``actions = q(obs) @ weights`` where q rounds to 255 multiples of `scale`."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["obs", "scale", "zero"], ["integers"]),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["rounded"]),
+        helper.make_node("MatMul", ["rounded", "w"], ["actions"]),
+    ]
+    return save(file, nodes, {"obs": (1, inputs)}, {"actions": (1, outputs)},
+                constants={"w": weights(inputs, outputs), "scale": np.float32(scale),
+                           "zero": np.int8(0)})  # fmt: skip
 
 
 def save_recurrent(file: Path, inputs: int, outputs: int) -> Path:
@@ -52,7 +65,7 @@ def save(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Axes],
     outputs: Mapping[str, Axes],
-    constants: Mapping[str, F32] | None = None,
+    constants: Mapping[str, npt.ArrayLike] | None = None,
     dtypes: Mapping[str, str] | None = None,
 ) -> Path:
     """Save a graph; tensors are float32 where `dtypes` says nothing else."""
@@ -65,7 +78,8 @@ def save(
         nodes, "tiny",
         [value(name, shape) for name, shape in inputs.items()],
         [value(name, shape) for name, shape in outputs.items()],
-        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+        [numpy_helper.from_array(np.asarray(array), name)
+         for name, array in (constants or {}).items()],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(file))

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from model_tools.comparison.limits import Check
+from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import Limits
+from policy_inference.comparison.limits import Check
 from policy_inference.interfaces import F64, Tensor
 
 
@@ -61,6 +62,32 @@ class Difference:
     def worst_direction(self) -> int:
         """Row in which the cosine is smallest."""
         return int(self.rows[np.argmin(self.cosine)])
+
+
+def joints(contract: JointContract) -> tuple[str, ...]:
+    """Return the joint of each value of the action output."""
+    return tuple(joint for term in contract.action.terms for joint in term.joints)
+
+
+def differences(
+    contract: JointContract, found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
+    rows: npt.NDArray[np.int64] | None = None,
+) -> tuple[Difference, ...]:  # fmt: skip
+    """Measure every expected output of a model, the one that commands joints first.
+
+    Args:
+        contract: Of the model.
+        found: Rows [rows, ...] by output.
+        expected: The same of the reference.
+        rows: As for `difference`.
+    """
+    action = contract.action.output
+    return tuple(
+        difference(name, joints(contract) if name == action else
+                   [f"{name}[{i}]" for i in range(expected[name][0].size)],
+                   found[name], expected[name], rows)
+        for name in (action, *(other for other in expected if other != action))
+    )  # fmt: skip
 
 
 def difference(

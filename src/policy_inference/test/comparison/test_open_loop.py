@@ -5,19 +5,22 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from model_tools.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
-from model_tools.comparison.open_loop import Difference, difference, judge
-from model_tools.errors import ToolError
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
+from policy_inference.comparison.open_loop import Difference, difference, judge
+from policy_inference.errors import BundleError
 from policy_inference.interfaces import F32
 
-from ..tiny_bundle import JOINTS, make_bundle
+from ..nodes.bundles import write_bundle
+
+JOINTS = ("hip", "knee")
 
 
 def expected() -> F32:
@@ -94,29 +97,29 @@ def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
 
 
 @pytest.mark.parametrize(("stated", "expected_limits"), [
-    ("", Limits(mae=1e-5)),
-    ("limits: {onnx: {max_abs: 0.5}}", Limits(mae=1e-5, max_abs=0.5)),
-    ("limits: {onnx: {mae: 0.5}}", Limits(mae=0.5)),
+    ({}, Limits(mae=1e-5)),
+    ({"max_abs": 0.5}, Limits(mae=1e-5, max_abs=0.5)),
+    ({"mae": 0.5}, Limits(mae=0.5)),
 ])  # fmt: skip
 def test_a_limit_of_the_bundle_replaces_its_own_of_the_precision_and_no_other(
-    tmp_path: Any, stated: str, expected_limits: Limits
+    tmp_path: Path, stated: dict[str, float], expected_limits: Limits
 ) -> None:
-    bundle = load_bundle(make_bundle(tmp_path / "a", limits=stated))
+    bundle = load_bundle(write_bundle(tmp_path / "a", {"limits": {"onnx": stated}}))
 
     assert open_loop_limits(bundle.contract, "onnx", "fp32") == expected_limits
 
 
-def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Any) -> None:
-    stated = "limits: {onnx: {closed_loop: {max_tilt_rad: 0.5}}}"
-    bundle = load_bundle(make_bundle(tmp_path / "a", limits=stated))
+def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Path) -> None:
+    stated = {"onnx": {"closed_loop": {"max_tilt_rad": 0.5}}}
+    bundle = load_bundle(write_bundle(tmp_path / "a", {"limits": stated}))
 
     assert closed_loop_limits(bundle.contract, "onnx") == dataclasses.replace(
         CLOSED_LOOP, max_tilt_rad=0.5)
     assert open_loop_limits(bundle.contract, "onnx", "fp32").mae == 1e-5
 
 
-def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Any) -> None:
-    folder = make_bundle(tmp_path / "a")
+def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "a")
 
-    with pytest.raises(ToolError, match=r"expected limits\.onnx for the precision fp8"):
+    with pytest.raises(BundleError, match=r"limits\.onnx: expected limits .* precision fp8"):
         open_loop_limits(load_bundle(folder).contract, "onnx", "fp8")

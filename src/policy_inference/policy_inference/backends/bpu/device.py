@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the BPU's driver tells, read from the kernel's files.
+
+Files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and "Thermal and CPU
+frequency management" (rdk_doc, rdk_s_doc).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.sensors import (
+    DeviceClock,
+    clock_values,
+    device_clock,
+    hottest,
+    temperature_values,
+)
+
+CORES = "/sys/devices/system/bpu/bpu[0-9]*"
+# What the device tree or the vendor's own file calls the board; S100P before S100.
+_MARCHES = {"s100p": "nash-m", "s100": "nash-e", "s600": "nash-p", "x5": "bayes-e",
+            "ultra": "bayes"}
+_X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
+"""RDK X5 has no thermal zone for the BPU; it measures only while the BPU is powered."""
+
+
+def read_bpu(machine: Machine) -> Mapping[str, str]:
+    """Return load of the busiest core, clock and temperature; what cannot be read is left out."""
+    loads = [machine.number(core / "ratio") for core in machine.glob(CORES)]
+    known = [load for load in loads if load is not None]
+    found = {"bpu_load_percent": f"{max(known):.0f}"} if known else {}
+    return {**found, **clock_values("bpu", bpu_clock(machine)), **_temperature(machine)}
+
+
+def clock_folder(machine: Machine) -> Path | None:
+    """Return the folder of the first core's clock: `28108000.bpu` on S100."""
+    return next((folder for folder in machine.glob(f"{CORES}/devfreq/*")
+                 if machine.number(folder / "cur_freq") is not None), None)
+
+
+def bpu_clock(machine: Machine) -> DeviceClock | None:
+    """Return the BPU's clock."""
+    folder = clock_folder(machine)
+    return device_clock(machine, folder) if folder else None
+
+
+def board_march(machine: Machine) -> str | None:
+    """Return which models the board runs, as the compilers name it; None on another machine."""
+    told = " ".join(machine.text(file) or "" for file in
+                    ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")).lower()
+    if "rdk" not in told:
+        return None
+    return next((march for board, march in _MARCHES.items() if board in told), None)
+
+
+def _temperature(machine: Machine) -> dict[str, str]:
+    if found := temperature_values(machine, "bpu", "bpu"):  # pvt_bpu_pvtc1_t1 on S100
+        return found
+    # Labels on S600: BPU0-TS00.
+    labelled = [machine.number(label.with_name(label.name.replace("label", "input")))
+                for label in machine.glob("/sys/class/hwmon/hwmon*/temp*_label")
+                if (machine.text(label) or "").startswith("BPU")]
+    if not labelled and board_march(machine) == "bayes-e":
+        labelled = [machine.number(_X5_SENSOR)]
+    return hottest("bpu", labelled)

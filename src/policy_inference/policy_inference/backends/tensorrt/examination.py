@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What speaks for and against running engines on this machine's GPU; opens no device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
+from policy_inference.backends.tensorrt.cuda import INSTALL as INSTALL_CUDA
+from policy_inference.backends.tensorrt.library import INSTALL as INSTALL_TENSORRT
+from policy_inference.backends.tensorrt.plans import PLAN_SUFFIXES
+from policy_inference.backends.tensorrt.telemetry import gpu_clock
+from policy_inference.bundle.contract import Artifact
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.packages import installed_version, module_found, version_of
+from policy_inference.machine.sensors import clock_finding
+from policy_inference.machine.system import in_container
+
+# A card, a Jetson's GPU by its older and its newer driver, Windows' GPU below WSL 2.
+_DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dxg")
+_TENSORRT = ("tensorrt", "tensorrt_cu13_bindings", "tensorrt_cu12_bindings")
+_CUDA = ("cuda-python", "cuda-bindings")
+# JetPack by release of Jetson Linux, and the CUDA version that it comes with.
+_JETPACKS = {35: (5, 11), 36: (6, 12), 38: (7, 13)}
+_OLDEST = (8, 5)
+
+
+def examine_gpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
+    """Yield the findings, those without which nothing runs first."""
+    release = machine.text("/etc/nv_tegra_release") or ""
+    yield _device(machine, release)
+    if release:
+        yield from _jetson(machine, release)
+    yield _tensorrt()
+    yield _cuda(release)
+    if artifact is not None:
+        yield _engine(artifact)
+
+
+def _device(machine: Machine, release: str) -> Finding:
+    nodes = [node for pattern in _DEVICES for node in machine.glob(pattern)]
+    if not nodes:
+        remedy = ("start the container with the NVIDIA runtime (docker run --runtime nvidia, or "
+                  "--gpus all)" if in_container(machine) else
+                  "a Jetson's own system" if release else "install NVIDIA's driver")
+        return Finding.error("GPU", "no device file of an NVIDIA GPU", remedy)
+    node = nodes[0]
+    shown = f"/{node.relative_to(machine.root)}"
+    if not machine.may_use(node):
+        return Finding.error("GPU", f"{shown}, which this user may not open",
+                             "sudo usermod -aG video,render $USER, and log in again")
+    text = machine.text("/proc/driver/nvidia/version") or ""
+    version = re.search(r"Kernel Module\D*? (\d[\d.]*)", text)
+    return Finding(name="GPU", found=shown + (f", driver {version[1]}" if version else ""))
+
+
+def _jetson(machine: Machine, release: str) -> Iterator[Finding]:
+    """Yield JetPack, the power mode and the clock."""
+    numbers = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    if numbers:
+        jetpack = _jetpack(release)
+        known = f" (JetPack {jetpack[0]})" if jetpack else ""
+        yield Finding(name="Jetson Linux", found=f"{numbers[1]}.{numbers[2]}{known}")
+    if mode := _power_mode(machine):
+        yield Finding(name="power mode", found=f"{mode}; `sudo nvpmodel -q` tells its limits")
+    yield from clock_finding("GPU", gpu_clock(machine), "sudo jetson_clocks")
+
+
+def _jetpack(release: str) -> tuple[int, int] | None:
+    number = re.match(r"# R(\d+)", release)
+    return _JETPACKS.get(int(number[1])) if number else None
+
+
+def _power_mode(machine: Machine) -> str:
+    """Return number and name of the mode that nvpmodel keeps, as "pmode:0002"."""
+    mode = re.search(r"pmode:0*(\d+)", machine.text("/var/lib/nvpmodel/status") or "")
+    if not mode:
+        return ""
+    name = re.search(rf"POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)",
+                     machine.text("/etc/nvpmodel.conf") or "")
+    return f"{mode[1]} ({name[1]})" if name else mode[1]
+
+
+def _tensorrt() -> Finding:
+    if not module_found("tensorrt"):
+        return Finding.error("tensorrt", "not installed in this Python", INSTALL_TENSORRT)
+    version = installed_version(*_TENSORRT)
+    if version and version_of(version) < _OLDEST:
+        return Finding.error("tensorrt", version, "TensorRT 8.5 or newer: update JetPack")
+    return Finding(name="tensorrt", found=version or "there, without a version")
+
+
+def _cuda(release: str) -> Finding:
+    """Look for the package that allocates and copies, and whether it fits the system's CUDA."""
+    if not (module_found("cuda") or module_found("pycuda")):
+        return Finding.error("CUDA for Python", "neither cuda-python nor pycuda", INSTALL_CUDA)
+    if not module_found("cuda"):
+        return Finding(name="CUDA for Python", found=f"pycuda {installed_version('pycuda') or ''}")
+    version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
+    if version and jetpack and version_of(version)[0] != jetpack[1]:
+        return Finding.warning("CUDA for Python", f"cuda-python {version}, and JetPack "
+                               f"{jetpack[0]} has CUDA {jetpack[1]}", INSTALL_CUDA)
+    return Finding(name="CUDA for Python", found=f"cuda-python {version}")
+
+
+def _engine(artifact: Artifact) -> Finding:
+    """Say whether opening the model will have to build an engine."""
+    if Path(artifact.file).suffix in PLAN_SUFFIXES:
+        gpu = artifact.target or "the GPU that it was built on"
+        return Finding(name="engine", found=f"the bundle's own plan, for {gpu} only")
+    folder, here = cache_folder(), installed_version(*_TENSORRT)
+    built = PlanCache(folder).of_model(artifact.sha256, artifact.precision)
+    listed = ", ".join(f"TensorRT {plan.tensorrt} on {plan.gpu}" for plan in built)
+    if any(here in (None, plan.tensorrt) for plan in built):
+        return Finding(name="engine", found=f"{artifact.precision}, in the cache: {listed}")
+    found = f"built for {listed} only" if built else f"none in {folder} for {artifact.precision}"
+    return Finding.warning("engine", found, "have it built when the model is opened, which takes "
+                           "from seconds to minutes: option tensorrt.build=yes")

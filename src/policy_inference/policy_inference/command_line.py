@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A command that has verbs: from its arguments to its exit status, the same for all commands."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, Protocol
+
+from policy_inference.errors import PolicyError
+
+SIGNALLED = 128
+"""Added to a signal's number in the exit status, as shells do."""
+
+
+class Verb(Protocol):
+    """A module that does what one verb says."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments of the verb."""
+
+    def run(self, given: argparse.Namespace) -> int:
+        """Do it; return the exit status.
+
+        Raises:
+            PolicyError: The user can correct something: where, expected, found, remedy.
+            OSError: A file cannot be read or written.
+        """
+
+
+def run_command(
+    name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
+) -> int:
+    """Run a command.
+
+    Args:
+        name: Of the command, and of its logger.
+        description: What it is for.
+        verbs: By name.
+        args: Its arguments; those of the process if None.
+
+    Returns:
+        The exit status of the verb; after an error the error's own, 130 after SIGINT and 143 after
+        SIGTERM.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log, given = logging.getLogger(name), _parser(name, description, verbs).parse_args(args)
+    with _signals_that_interrupt() as came:
+        try:
+            return int(given.run(given))
+        except (Exception, KeyboardInterrupt) as error:
+            # Some libraries make an error of their own out of an interruption.
+            if came or isinstance(error, KeyboardInterrupt):
+                log.error("%s %s: interrupted; nothing was left half-written", name, given.verb)
+                return SIGNALLED + (came or [signal.SIGINT])[0]
+            if isinstance(error, PolicyError):
+                log.error("%s %s: %s", name, given.verb, error)
+                return error.exit_status
+            if isinstance(error, OSError):
+                log.error("%s %s: %s", name, given.verb, _words(error))
+                return 1
+            raise
+
+
+@contextmanager
+def _signals_that_interrupt() -> Iterator[list[int]]:
+    """Let SIGTERM interrupt as SIGINT does, through every `finally`; give those that came."""
+    came = list[int]()
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+              if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _words(error: OSError) -> str:
+    if error.filename is None:
+        return f"expected files that can be read and written, found: {error}"
+    return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
+
+
+def _parser(
+    name: str, description: str | None, verbs: Mapping[str, Verb]
+) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, does in verbs.items():
+        text = does.__doc__ or ""
+        added = choices.add_parser(verb, help=text.splitlines()[0], description=text,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+        does.add_arguments(added)
+        added.set_defaults(run=does.run)
+    return parser

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What this machine has to run a policy with, and what it lacks.
+
+Opens no device and starts no ROS. The exit status is 0 where at least one of the back ends can run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.registry import artifact_for, available
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.installed import bundle_folder
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.commands.findings_table import table
+from policy_inference.commands.json_file import refuse_existing, write_new
+from policy_inference.entry_points import loaded
+from policy_inference.errors import BackendError, PolicyError
+from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.middleware import examine_ros
+from policy_inference.machine.system import examine_system
+
+SCHEMA_VERSION = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="folder of a bundle, or name "
+                        "of an installed one: its files are held against this machine")
+    parser.add_argument("--backend", metavar="A,B", help="back ends to look at; without it, those "
+                        "that the bundle has a file for; without a bundle, all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to a file")
+    parser.add_argument("--force", action="store_true", help="replace that file")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Examine, print, write; return 0 where a back end can run.
+
+    Raises:
+        PolicyError: A back end or the bundle is not known, or the file is there already.
+        OSError: The file cannot be written.
+    """
+    if given.json:
+        refuse_existing(given.json, given.force)
+    bundle = load_bundle(bundle_folder(given.bundle)) if given.bundle else None
+    names = _names(given.backend, bundle)
+    machine = Machine()
+    groups = {"system": list(examine_system(machine)),
+              "ROS": list(examine_ros(machine, os.environ)),
+              **{name: examine_backend(machine, name, bundle) for name in names}}
+    can_run = [name for name in names
+               if all(finding.verdict is not Verdict.ERROR for finding in groups[name])]
+    sys.stdout.write(f"{table(groups)}\n{_last_line(names, can_run)}\n")
+    if given.json:
+        found = {name: _plain(findings) for name, findings in groups.items()}
+        write_new(given.json, {"schema_version": SCHEMA_VERSION, "can_run": can_run,
+                               "bundle": bundle and _about(bundle), "findings": found},
+                  given.force)  # fmt: skip
+    return 0 if can_run else 1
+
+
+def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[Finding]:
+    """Return what speaks for and against a back end here.
+
+    Args:
+        machine: This one.
+        name: A registered back end.
+        bundle: What it would run, if that is known.
+    """
+    try:
+        cls: type[BackendBase] = loaded(available()[name], BackendError)
+    except BackendError as error:
+        return [Finding.error("package", str(error), "see the message")]
+    findings, artifact = [], None
+    if bundle is not None:
+        try:
+            artifact, file = artifact_for(bundle, name)
+            findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
+        except PolicyError as error:
+            remedy = f"model_tools compile {name} makes a bundle that has one"
+            if name in bundle.contract.model.artifacts:
+                remedy = "copy the bundle again"
+            findings.append(Finding.error("bundle", str(error), remedy))
+    return [*findings, *cls.examine(machine, artifact)]
+
+
+def _names(asked: str | None, bundle: Bundle | None) -> list[str]:
+    """Return which back ends to look at: those asked for, else the bundle's, else all."""
+    known = available()
+    if asked is None and bundle is None:
+        return list(known)
+    if asked is None and bundle is not None:
+        return [name for name in known if name in bundle.contract.model.artifacts]
+    names = [name.strip() for name in (asked or "").split(",") if name.strip()]
+    unknown = ", ".join(repr(name) for name in names if name not in known)
+    if unknown or not names:
+        raise BackendError(f"--backend: expected names of installed back ends ({', '.join(known)}),"
+                           f" found {unknown or 'nothing'}")
+    return names
+
+
+def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
+    contract = bundle.contract
+    made = f", made by {artifact.tool}" if artifact.tool else ""
+    target = f" for {artifact.target}" if artifact.target else ""
+    return (f"{contract.name} {contract.version}: {file.name}, {artifact.precision}{target}{made}")
+
+
+def _last_line(names: Sequence[str], can_run: Sequence[str]) -> str:
+    if can_run:
+        return f"can run: {', '.join(can_run)}"
+    return f"cannot run: {', '.join(names) or 'no back end is registered for this bundle'}"
+
+
+def _about(bundle: Bundle) -> dict[str, str]:
+    return {"name": bundle.contract.name, "version": bundle.contract.version,
+            "sha256": bundle.sha256}
+
+
+def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [{**asdict(finding), "verdict": finding.verdict.value} for finding in findings]

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `policy_inference`: what a user with a board asks before robots move."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from policy_inference.command_line import Verb, run_command
+from policy_inference.commands import doctor, self_test
+
+COMMANDS: dict[str, Verb] = {"doctor": doctor, "self-test": self_test}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 1 for errors and verdicts that speak against running, 130 after SIGINT and
+        143 after SIGTERM.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
+    return run_command("policy_inference", __doc__, COMMANDS, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

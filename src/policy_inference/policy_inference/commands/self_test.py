@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a bundle on a back end of this machine and judges it; writes one JSON file to send back.
+
+    policy_inference self-test --backend rknn my_bundle
+
+It runs the golden rows, times the model without a pause and at the policy's rate, reads the
+device's load meanwhile, and holds all that against limits; the exit status is 1 when one does not
+hold, or when something failed, which the file then says. No robot moves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from math import inf
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("bundle", help="folder of a bundle, or the name of an installed one")
+    parser.add_argument("--backend", required=True, help="the back end that is tested")
+    parser.add_argument("--backend-option", action="append", default=[],
+                        metavar="BACKEND.OPTION=VALUE",
+                        help="option of the back end, such as rknn.core_mask=0_1; may be repeated")
+    parser.add_argument("--seconds", type=_seconds, default=10.0,
+                        help="time at the policy's rate, s (default 10)")
+    parser.add_argument("--output", type=Path,
+                        help="the file (default self_test_BUNDLE_BACKEND.json, in this folder)")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do it; return the exit status."""
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.installed import bundle_folder
+    from policy_inference.commands.json_file import refuse_existing, write_new
+    from policy_inference.errors import BackendError, PolicyError
+    from policy_inference.self_test.document import document
+    from policy_inference.self_test.run import Order, self_test
+    from policy_inference.self_test.text import lines
+
+    folder, options = bundle_folder(given.bundle), parse_options(given.backend_option)
+    strangers = ", ".join(sorted(set(options) - {given.backend}))
+    if strangers:
+        raise BackendError(f"--backend-option: expected options of {given.backend}, found options "
+                           f"of {strangers}")
+    name = f"self_test_{folder.resolve().name}_{given.backend}.json"
+    output = Path(name) if given.output is None else given.output
+    refuse_existing(output, given.force)
+    if not output.parent.is_dir():
+        raise PolicyError(f"{output.parent}: expected a folder to write to, found none")
+    found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,
+                            options=options.get(given.backend, {})))
+    for line in lines(found):
+        sys.stdout.write(f"{line}\n")
+    write_new(output, document(found), given.force)
+    sys.stdout.write(f"{output}: the report, to be sent back\n")
+    return 0 if found else 1
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return value

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures in the types of JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+
+
+def plain(value: Any, digits: int) -> Any:
+    """Round figures to what is meant by them; null is not measured, as JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: plain(entry, digits) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry, digits) for entry in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def difference_figures(found: Difference) -> dict[str, Any]:
+    """Return all figures of an output."""
+    row, name = found.worst
+    each = zip(found.names, found.mae_each, found.rmse_each, found.max_abs_each, found.cosine_each,
+               strict=True)  # fmt: skip
+    return {
+        "mae": found.mae, "rmse": found.rmse, "max_abs": found.max_abs,
+        "cosine_min": found.cosine.min(), "cosine_mean": found.cosine.mean(),
+        "worst": {"row": row, "name": name}, "worst_direction_row": found.worst_direction,
+        "each": {name: {"mae": mae, "rmse": rmse, "max_abs": largest, "cosine": cosine}
+                 for name, mae, rmse, largest, cosine in each},
+    }  # fmt: skip
+
+
+def check_figures(checks: Iterable[Check]) -> list[dict[str, Any]]:
+    """Return each figure with its limit, and whether that holds."""
+    return [{"what": check.what, "value": check.value, "limit": check.limit,
+             "at_least": check.at_least, "where": check.where, "holds": bool(check)}
+            for check in checks]  # fmt: skip

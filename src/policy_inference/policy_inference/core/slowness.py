@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Notices that ticks of the policy have become slow, and says it in a sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policy_inference.interfaces import F64, Mode
+
+_FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
+"""A median above the first times this is slow; below the first times that it no longer is."""
+_SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
+"""Below the first share of the period nothing is slow; above the second everything is."""
+_FIRST_WINDOWS = 3
+"""The fastest of so many is what a tick takes; the very first ones may warm something up."""
+
+
+class Slowness:
+    """Compares the ticks of each second in RUN with the first seconds since activation.
+
+    A second is slow when its median is above twice that of the fastest of the first three, and
+    above 20 % of the period; or above 80 % of the period, whatever it was at first. It is slow
+    until the median is below 1.5 times that of then, or below 20 % of the period.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        """Know nothing yet of this policy."""
+        self._period_s = period_s
+        self._ticks = max(1, round(1.0 / period_s))
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what ticks took; for each activation."""
+        self._firsts: list[float] = []
+        self._durations_s: list[F64] = []
+        self._ran = False
+        self.text = ""
+        """What is slow, for a person; empty where nothing is."""
+
+    def add(self, durations_s: F64, mode: Mode) -> None:
+        """Take the ticks since the last call, oldest first, [ticks] in s.
+
+        Args:
+            durations_s: How long each took.
+            mode: At the end of them; those of a call in or before which another mode ended are
+                left out, since only in RUN does the model run.
+        """
+        runs = mode is Mode.RUN
+        if not (runs and self._ran):
+            self._durations_s.clear()
+        else:
+            self._durations_s.append(durations_s)
+        self._ran = runs
+        if sum(map(len, self._durations_s)) >= self._ticks:
+            self._judge(float(np.median(np.concatenate(self._durations_s))))
+            self._durations_s.clear()
+
+    def _judge(self, median_s: float) -> None:
+        if len(self._firsts) < _FIRST_WINDOWS:
+            self._firsts.append(median_s)
+        first_s = min(self._firsts)
+        factor = _RECOVERED_FACTOR if self.text else _FACTOR
+        grown = median_s > max(factor * first_s, _SMALL_SHARE * self._period_s)
+        if not grown and median_s <= _FULL_SHARE * self._period_s:
+            self.text = ""
+            return
+        self.text = (f"ticks take {median_s * 1e3:.2f} ms (median of a second) of "
+                     f"{self._period_s * 1e3:.3g} ms, {first_s * 1e3:.2f} ms at first")

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clocks and temperatures as Linux tells them of every device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+_ZONES = "/sys/class/thermal/thermal_zone*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClock:
+    """The clock of a device under the kernel's devfreq.
+
+    Attributes:
+        frequency_mhz: At present.
+        highest_mhz: That the device has.
+        lowest_allowed_mhz, highest_allowed_mhz: Between these the governor may choose.
+        governor: Name of what chooses.
+    """
+
+    frequency_mhz: float
+    highest_mhz: float
+    lowest_allowed_mhz: float
+    highest_allowed_mhz: float
+    governor: str
+
+    @property
+    def is_held_high(self) -> bool:
+        """Whether nothing but heat lowers it."""
+        fixed = self.governor == "performance" or self.lowest_allowed_mhz >= self.highest_mhz
+        return fixed and self.highest_allowed_mhz >= self.highest_mhz
+
+
+def device_clock(machine: Machine, folder: Path) -> DeviceClock | None:
+    """Return the clock of a folder of devfreq; None where it tells none.
+
+    Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
+    """
+    now = machine.number(folder / "cur_freq")
+    if now is None:
+        return None
+    allowed = machine.number(folder / "max_freq") or now
+    steps = (machine.text(folder / "available_frequencies") or "").split()
+    highest = max([float(step) for step in steps if step.isdigit()], default=allowed)
+    return DeviceClock(
+        frequency_mhz=now * 1e-6, highest_mhz=highest * 1e-6,
+        lowest_allowed_mhz=(machine.number(folder / "min_freq") or 0.0) * 1e-6,
+        highest_allowed_mhz=allowed * 1e-6, governor=machine.text(folder / "governor") or "",
+    )  # fmt: skip
+
+
+def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
+    """Return a clock as telemetry of a device."""
+    if clock is None:
+        return {}
+    return {f"{device}_frequency_mhz": f"{clock.frequency_mhz:.0f}",
+            f"{device}_frequency_highest_mhz": f"{clock.highest_mhz:.0f}",
+            f"{device}_governor": clock.governor}
+
+
+def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
+    """Return the highest temperature of the thermal zones of a device as its telemetry.
+
+    Files and units: Linux, Documentation/ABI/testing/sysfs-class-thermal, millidegrees.
+
+    Args:
+        machine: Where the kernel's files are.
+        device: Name of the device in the key.
+        types: Parts of the zones' types, in lower case.
+    """
+    zones = [zone for zone in machine.glob(_ZONES)
+             if any(part in (machine.text(zone / "type") or "").lower() for part in types)]
+    return hottest(device, [machine.number(zone / "temp") for zone in zones])
+
+
+def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
+    """Return the highest of some temperatures as telemetry; a sensor that is off tells none."""
+    known = [value for value in millidegrees if value is not None and value > 0]
+    return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
+
+
+def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[Finding]:
+    """Return what is found of a device's clock; nothing where it tells none.
+
+    Args:
+        device: As in the finding's name: `NPU`.
+        clock: The clock.
+        remedy: What holds it at its highest frequency.
+    """
+    if clock is None:
+        return []
+    found = (f"{clock.frequency_mhz:.0f} of {clock.highest_mhz:.0f} MHz, governor "
+             f"{clock.governor or 'not known'}")
+    if clock.highest_allowed_mhz < clock.highest_mhz:
+        found += f", held below {clock.highest_allowed_mhz:.0f} MHz"
+    if clock.is_held_high:
+        return [Finding(name=f"{device} clock", found=found)]
+    return [Finding.warning(f"{device} clock", found,
+                            f"short inferences may run on a slow clock: {remedy}")]

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The computer: system, processor, memory, and what a control loop may ask of them."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.host import memory_mib
+from policy_inference.machine.machine import Machine
+
+OLDEST_PYTHON = (3, 10)
+_LITTLE_MEMORY_MIB = 300.0
+_CONTAINERS = ("/.dockerenv", "/run/.containerenv")
+
+
+def examine_system(machine: Machine) -> Iterator[Finding]:
+    """Yield what the computer is, and what slows a control loop down."""
+    yield Finding(name="system", found=f"{_release(machine)}, Linux "
+                  f"{machine.text('/proc/sys/kernel/osrelease')}, {platform.machine()}")
+    yield Finding(name="board", found=board(machine) or "unknown")
+    if in_container(machine):
+        yield Finding(name="container", found="yes: devices and libraries of the host are those "
+                      "that it was started with")
+    yield _python()
+    yield _processor(machine)
+    if memory := memory_mib(machine):
+        yield _memory(memory["MemAvailable"], memory["MemTotal"])
+    yield _priority()
+
+
+def board(machine: Machine) -> str | None:
+    """Return the name of board or computer."""
+    # The first where there is a device tree, the second where there is firmware of a PC.
+    return (machine.text("/proc/device-tree/model")
+            or machine.text("/sys/class/dmi/id/product_name") or None)
+
+
+def in_container(machine: Machine) -> bool:
+    """Whether this is a container of Docker or Podman."""
+    return any(map(machine.exists, _CONTAINERS))
+
+
+def _release(machine: Machine) -> str:
+    lines = (machine.text("/etc/os-release") or "").splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    return values.get("PRETTY_NAME", "unknown").strip('"')
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} ({sys.executable})"
+    if sys.version_info >= OLDEST_PYTHON:
+        return Finding(name="Python", found=found)
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return Finding.error("Python", found, f"install Python {oldest} or newer")
+
+
+def _processor(machine: Machine) -> Finding:
+    text = machine.text("/proc/cpuinfo") or ""
+    cores = sum(line.startswith("processor") for line in text.splitlines())
+    files = machine.glob("/sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
+    governors = sorted({governor for file in files if (governor := machine.text(file))})
+    found = f"{cores} cores, governor {', '.join(governors) or 'not known'}"
+    if governors in ([], ["performance"]):
+        return Finding(name="processor", found=found)
+    return Finding.warning("processor", found, "a tick begins on a slow clock: echo performance | "
+                           "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
+
+
+def _memory(available_mib: float, total_mib: float) -> Finding:
+    found = f"{available_mib:.0f} of {total_mib:.0f} MiB available"
+    if available_mib >= _LITTLE_MEMORY_MIB:
+        return Finding(name="memory", found=found)
+    return Finding.warning("memory", found, "end other programs")
+
+
+def _priority() -> Finding:
+    """Return what is permitted; nothing here asks for it by itself."""
+    highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
+    unlimited = highest == resource.RLIM_INFINITY
+    found = "up to 99" if unlimited else f"up to {highest}" if highest else "not permitted"
+    return Finding(name="real-time priority", found=f"{found} (optional: chrt -f 50 ...)")

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What speaks against a policy that runs: slow ticks, odd observations; and telemetry."""
+
+from collections.abc import Mapping
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.controller import Snapshot
+from policy_inference.core.guard import Rule
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.observed import Observed
+from policy_inference.core.slowness import Slowness
+from policy_inference.interfaces import Mode
+from policy_inference.machine.causes import likely_causes
+from policy_inference.machine.host import Host
+from policy_inference.machine.machine import Machine
+
+
+class Health:
+    """Looks at latency, observation and telemetry once per report, and logs their changes.
+
+    Attributes:
+        telemetry: Of machine and device, the unit in the key.
+        problems: What is wrong now, a sentence each.
+    """
+
+    def __init__(
+        self, contract: JointContract, backend: BackendBase, latency: LatencyWindow,
+        logger: RcutilsLogger,
+    ) -> None:  # fmt: skip
+        """Tie to what is looked at."""
+        self._backend, self._latency, self._logger = backend, latency, logger
+        self._slowness = Slowness(1.0 / contract.rate_hz)
+        self._observed = Observed(contract, backend.inputs)
+        self._host = Host(Machine())
+        self._unreadable = ""
+        self.telemetry: Mapping[str, str] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Forget everything; for each activation."""
+        self._slowness.restart()
+        self._observed.restart()
+        self._counted, self._late, self._mode = self._latency.count, -1, Mode.DAMP
+        self._told: set[str] = set()
+        self.problems: list[str] = []
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Look once, and log what has begun or ended since the last look."""
+        self.telemetry = self._read()
+        causes = likely_causes(self.telemetry)
+        slow, late, odd = self._slow(snapshot), self._came_late(snapshot), self._odd(snapshot.mode)
+        found = {"slow": slow and f"{slow}: {causes}", "late": late and f"{late}: {causes}",
+                 "odd": odd}
+        found = {kind: text for kind, text in found.items() if text}
+        for kind in [kind for kind in found if kind not in self._told]:
+            self._logger.warning(found[kind])
+        if "slow" in self._told and not slow:
+            self._logger.info("ticks are no longer slow")
+        self._told, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
+
+    def _read(self) -> dict[str, str]:
+        found = dict(self._host.read())
+        try:
+            found.update(self._backend.telemetry())
+            self._unreadable = ""
+        except Exception as error:  # noqa: BLE001  # of somebody's package; a robot depends on us
+            text = f"{self._backend.name}: telemetry: {type(error).__name__}: {error}"
+            if text != self._unreadable:
+                self._logger.error(text)
+            self._unreadable = text
+        return found
+
+    def _slow(self, snapshot: Snapshot) -> str:
+        since, self._counted = self._counted, self._latency.count
+        self._slowness.add(self._latency.since(since), snapshot.mode)
+        return self._slowness.text
+
+    def _came_late(self, snapshot: Snapshot) -> str:
+        before, self._late = self._late, snapshot.counters[Rule.INFERENCE_LATE.value]
+        return "inference came too late" if 0 <= before < self._late else ""
+
+    def _odd(self, mode: Mode) -> str:
+        """Return which terms of the observation are not what the policy was trained on."""
+        if mode not in (Mode.RUN, Mode.HOLD):
+            return ""
+        if self._mode not in (Mode.RUN, Mode.HOLD):
+            # The inputs may still hold the last observation of an earlier run.
+            self._observed.restart()
+        elif mode is Mode.RUN:
+            self._observed.look()
+        return "; ".join(self._observed.problems)

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A self-test as plain JSON that can be sent to anybody."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timezone
+from typing import Any
+
+from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
+from policy_inference.self_test.at_rate import AtRate
+from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.parity import Parity
+from policy_inference.self_test.run import Found
+from policy_inference.self_test.verdict import Verdict
+
+SCHEMA_VERSION, DIGITS = 1, 6
+
+
+def document(found: Found) -> dict[str, Any]:
+    """Return a self-test in the types of JSON; NaN is null."""
+    order, bundle = found.order, found.bundle
+    whole: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION, "kind": "self_test",
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "holds": bool(found), "error": found.error or None, "trace": found.trace or None,
+        "backend": order.backend, "options": dict(order.options), "seconds": order.duration_s,
+        "system": dict(found.system),
+        "bundle": bundle and {
+            "name": bundle.contract.name, "version": bundle.contract.version,
+            "sha256": bundle.sha256, "rate_hz": bundle.contract.rate_hz},
+        "artifact": found.entry and dataclasses.asdict(found.entry),
+        "findings": [{**dataclasses.asdict(one), "verdict": one.verdict.value}
+                     for one in found.findings],
+        "details": dict(found.details),
+        "parity": found.parity and _parity(found.parity),
+        "back_to_back": found.back_to_back and _durations(found.back_to_back),
+        "at_rate": found.at_rate and _at_rate(found.at_rate),
+        "verdict": _verdict(found.verdict),
+    }  # fmt: skip
+    return {name: plain(entry, DIGITS) for name, entry in whole.items()}
+
+
+def _parity(found: Parity) -> dict[str, Any]:
+    return {"rows": found.rows.source, "count": len(found.rows),
+            "outputs": {one.output: difference_figures(one) for one in found.differences}}
+
+
+def _at_rate(found: AtRate) -> dict[str, Any]:
+    paced, load = found.paced, found.load
+    return {
+        "ticks": len(paced.inference), "missed": paced.missed, "not_finite": paced.not_finite,
+        "wall_s": paced.wall_s, "inference": _durations(paced.inference),
+        "inference_halves_p50_s": paced.inference.halves_p50_s(),
+        "preprocessing": _durations(paced.preprocessing),
+        "device": {
+            "samples": len(load), "words": load.words(),
+            "numbers": {name: dataclasses.asdict(one) for name, one in load.series().items()},
+        },
+        "processes": {
+            name: {**dataclasses.asdict(one), "cpu_percent": _percent(one.cpu_s, paced.wall_s)}
+            for name, one in found.usage.items()
+        },
+    }  # fmt: skip
+
+
+def _durations(durations: Durations) -> dict[str, Any]:
+    edges_s, counts = durations.histogram()
+    return {
+        "runs": len(durations),
+        **{f"{name}_s": durations.percentile_s(percent)
+           for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9), ("max", 100))},
+        "histogram": {"edges_s": edges_s, "counts": counts},
+    }  # fmt: skip
+
+
+def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    return {"holds": bool(verdict), "checks": check_figures(verdict.checks),
+            "missing": list(verdict.missing), "left_out": list(verdict.left_out)}
+
+
+def _percent(cpu_s: float, wall_s: float) -> float | None:
+    return 100.0 * cpu_s / wall_s if wall_s > 0 else None

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a test asks of the machine while it runs: load of the device, CPU, memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from policy_inference.machine.machine import Machine
+
+SAMPLE_NS = 200_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What a sensor told in the course of a test; the unit is in its name.
+
+    `first` and `second` are the means of the halves.
+    """
+
+    min: float
+    mean: float
+    max: float
+    first: float
+    second: float
+
+
+class DeviceLoad:
+    """Asks a device for its load, five times a second at most."""
+
+    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
+        """Keep what is asked, such as `BackendBase.telemetry`."""
+        self._read = read
+        self._samples = list[Mapping[str, str]]()
+        self._next_ns: int | None = None
+
+    def sample(self, now_ns: int) -> None:
+        """Ask, where it is time to."""
+        if self._next_ns is None or now_ns >= self._next_ns:
+            self._next_ns = now_ns + SAMPLE_NS
+            self._samples.append(self._read())
+
+    def __len__(self) -> int:
+        """Return how often it was asked."""
+        return len(self._samples)
+
+    def series(self) -> dict[str, Series]:
+        """Return what was told in numbers, by name."""
+        found = dict[str, Series]()
+        for name in self._names():
+            told = [sample[name] for sample in self._samples if name in sample]
+            values = [value for text in told if (value := _number(text)) is not None]
+            if len(values) == len(told):
+                middle = len(values) // 2
+                found[name] = Series(
+                    min=min(values), mean=_mean(values), max=max(values),
+                    first=_mean(values[:middle] or values), second=_mean(values[middle:]),
+                )  # fmt: skip
+        return found
+
+    def words(self) -> dict[str, list[str]]:
+        """Return what was told otherwise, by name, each word once and in its order."""
+        numbers = self.series()
+        return {name: list(dict.fromkeys(sample[name] for sample in self._samples
+                                         if name in sample))
+                for name in self._names() if name not in numbers}  # fmt: skip
+
+    def _names(self) -> list[str]:
+        return sorted({name for sample in self._samples for name in sample})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a process has taken since it began.
+
+    Attributes:
+        cpu_s: Time on a processor, user and system, s.
+        peak_bytes: Largest memory that was resident.
+        preempted: How often the main thread had to leave the processor to another.
+    """
+
+    cpu_s: float
+    peak_bytes: int
+    preempted: int
+
+    def since(self, before: Usage) -> Usage:
+        """Return what was taken since then, and the largest memory of all times."""
+        return Usage(cpu_s=self.cpu_s - before.cpu_s, peak_bytes=self.peak_bytes,
+                     preempted=self.preempted - before.preempted)
+
+
+def usage_of(machine: Machine, pid: int) -> Usage | None:
+    """Return what a process has taken, from /proc; None where that cannot be read."""
+    stat, status = machine.text(f"/proc/{pid}/stat"), machine.text(f"/proc/{pid}/status")
+    if not stat or not status:
+        return None
+    # The name, in brackets, may hold blanks; utime and stime are fields 14 and 15 (proc(5)).
+    fields = stat.rpartition(")")[2].split()
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    try:
+        return Usage(
+            cpu_s=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+            peak_bytes=int(lines["VmHWM"].split()[0]) * 1024,
+            preempted=int(lines["nonvoluntary_ctxt_switches"]),
+        )
+    except (IndexError, KeyError, ValueError):
+        return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

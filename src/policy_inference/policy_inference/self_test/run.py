@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole test of a back end, step by step; what was found before a step failed is kept."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.registry import artifact_for, available, open_backend
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.entry_points import loaded
+from policy_inference.errors import BackendError, PolicyError
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+from policy_inference.self_test.at_rate import AtRate, at_rate
+from policy_inference.self_test.clock import Clock, SteadyClock
+from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.parity import Parity, parity
+from policy_inference.self_test.system import describe_system
+from policy_inference.self_test.timing import back_to_back
+from policy_inference.self_test.verdict import Measured, Verdict, judged
+
+_log = logging.getLogger("policy_inference")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is tested: the model in a bundle's folder on a back end, for so long."""
+
+    folder: Path
+    backend: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    duration_s: float = 10.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Found:
+    """What was found; what a step that failed did not come to is None or empty.
+
+    Attributes:
+        order: What was tested.
+        system: Versions and hardware.
+        bundle: The bundle, once it was loaded.
+        entry: What the back end opens of it.
+        findings: What speaks for and against the back end on this machine.
+        details: What the backend told when it was opened.
+        parity: Its outputs on the golden rows.
+        back_to_back: Runs without a pause.
+        at_rate: Ticks at the policy's rate.
+        verdict: What they are worth.
+        error: Why the test ended early.
+        trace: Where, for an error that nobody expected.
+    """
+
+    order: Order
+    system: Mapping[str, str | None]
+    bundle: Bundle | None = None
+    entry: Artifact | None = None
+    findings: Sequence[Finding] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+    parity: Parity | None = None
+    back_to_back: Durations | None = None
+    at_rate: AtRate | None = None
+    verdict: Verdict | None = None
+    error: str = ""
+    trace: str = ""
+
+    def __bool__(self) -> bool:
+        """Return whether all was measured and judged, and holds."""
+        return bool(self.verdict)
+
+
+def self_test(order: Order, clock: Clock | None = None, machine: Machine | None = None) -> Found:
+    """Test a back end; whatever fails ends the test, and is told in the result.
+
+    Args:
+        order: What is tested.
+        clock: Of all durations; the machine's own if absent.
+        machine: Where drivers and processes are looked up; this one if absent.
+    """
+    clock, machine = clock or SteadyClock(), machine or Machine()
+    found = Found(order=order, system=describe_system(machine))
+    try:
+        _test(found, clock, machine)
+    except (PolicyError, OSError) as error:
+        found.error = str(error)
+    except Exception as error:  # noqa: BLE001  # whoever can mend it gets the report
+        found.error, found.trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+    return found
+
+
+def _test(found: Found, clock: Clock, machine: Machine) -> None:
+    order, name = found.order, found.order.backend
+    found.bundle = bundle = load_bundle(order.folder)
+    found.entry, _ = artifact_for(bundle, name)
+    cls: type[BackendBase] = loaded(available()[name], BackendError)
+    found.findings = cls.examine(machine, found.entry)
+    backend, _ = open_backend(bundle, [name], {name: order.options})
+    try:
+        found.details = dict(backend.details)
+        measured = _measured(found, bundle, backend, clock, machine)
+    finally:
+        backend.close()
+    found.verdict = judged(bundle, cls, name, found.entry, measured)
+
+
+def _measured(
+    found: Found, bundle: Bundle, backend: BackendBase, clock: Clock, machine: Machine
+) -> Measured:
+    """Measure step by step, and note each result at once: a device may fail at the next."""
+    duration_s = found.order.duration_s
+    _log.info("golden rows ...")
+    found.parity = same = parity(bundle, backend)
+    _log.info("without a pause, %g s at most ...", duration_s)
+    found.back_to_back = quick = back_to_back(backend, same.rows.inputs, duration_s, clock)
+    _log.info("%g s at %g Hz ...", duration_s, bundle.contract.rate_hz)
+    found.at_rate = ticks = at_rate(bundle, backend, duration_s, clock, machine)
+    return Measured(parity=same, back_to_back=quick, at_rate=ticks)

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A self-test as lines for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from math import ceil, log10
+
+from policy_inference.machine.finding import Verdict as Speaks
+from policy_inference.self_test.at_rate import AtRate
+from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.parity import Parity
+from policy_inference.self_test.run import Found
+from policy_inference.self_test.verdict import Verdict
+
+_BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
+
+
+def lines(found: Found) -> Iterator[str]:
+    """Yield what was found, a title first, the verdict last."""
+    order, bundle, entry = found.order, found.bundle, found.entry
+    name = f"{bundle.contract.name} {bundle.contract.version}" if bundle else order.folder.name
+    yield f"{name} on {order.backend}" + (f" in {entry.precision}" if entry else "")
+    for key, text in found.details.items():
+        yield _line(key, text)
+    for finding in found.findings:
+        if finding.verdict is not Speaks.OK:
+            yield _line(finding.verdict.value, f"{finding.name}: {finding.found}; {finding.remedy}")
+    if found.parity:
+        yield _parity(found.parity)
+    if found.back_to_back:
+        yield _line("back to back", _durations(found.back_to_back))
+        yield from _histogram(found.back_to_back)
+    if found.at_rate:
+        yield from _at_rate(found.at_rate)
+    if found.verdict is not None:
+        yield from _verdict(found.verdict)
+    if found.error:
+        yield _line("error", found.error)
+
+
+def _parity(found: Parity) -> str:
+    action = found.differences[0]
+    row, joint = action.worst
+    return _line("parity", f"{len(found.rows)} {found.rows.source}: MAE {action.mae:.3g}, "
+                 f"RMSE {action.rmse:.3g}, largest {action.max_abs:.3g} ({joint}, row {row}), "
+                 f"smallest cosine {action.cosine.min():.4g}")
+
+
+def _at_rate(found: AtRate) -> Iterator[str]:
+    paced = found.paced
+    yield _line("at its rate", f"{len(paced.inference)} ticks in {paced.wall_s:.3g} s, "
+                f"{paced.missed} missed")
+    yield _line("  inference", _durations(paced.inference))
+    yield _line("  observation", _durations(paced.preprocessing))
+    for name, one in found.load.series().items():
+        yield _line("device", f"{name} {one.min:g} to {one.max:g}, mean {one.mean:.4g}")
+    for name, used in found.usage.items():
+        share = f"CPU {100 * used.cpu_s / paced.wall_s:.3g} %, " if paced.wall_s > 0 else ""
+        yield _line("process" if name == "this" else name,
+                    f"{share}{used.peak_bytes / 2**20:.0f} MiB at most")
+
+
+def _durations(durations: Durations) -> str:
+    figures = ", ".join(f"{name} {durations.percentile_s(percent) * 1e3:.3g}" for name, percent in
+                        (("p50", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100)))
+    return f"{len(durations)} runs: {figures} ms"
+
+
+def _histogram(durations: Durations) -> Iterator[str]:
+    """Yield a bar for each bin in use, on a scale of powers: one late run in 5000 is seen, too."""
+    edges_s, counts = durations.histogram(_BINS_PER_DECADE)
+    scale = _BAR / log10(1 + max(counts))
+    for edge_s, count in zip(edges_s, counts, strict=False):
+        if count:
+            bar = "#" * ceil(scale * log10(1 + count))
+            yield _line(f"{edge_s * 1e3:11.2g} ms", f"{bar} {count}")
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    for check in verdict.checks:
+        if not check:
+            yield _line("fails", str(check))
+    for text in verdict.missing:
+        yield _line("not judged", text)
+    for text in verdict.left_out:
+        yield _line("left out", text)
+    held = sum(map(bool, verdict.checks))
+    yield _line("verdict", f"{'holds' if verdict else 'fails'}: {held} of {len(verdict.checks)} "
+                "limits hold" + (f", {len(verdict.missing)} not judged" if verdict.missing else ""))
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}} {textwrap.indent(text, ' ' * (_LABEL + 1)).lstrip()}"

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The closed-loop report that a bundle carries: whether this very model was seen to walk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.limits import Check
+from policy_inference.errors import BundleError, Problem
+
+_REFERENCE = "onnx"
+
+
+def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
+    """Return the checks of walking from the report about a model.
+
+    That is `reports/comparison_NAME.json`, as `model_tools compare --closed-loop --record` writes
+    it. Where there is none for this back end, the one of its simulator counts, if both models were
+    compiled in the same order.
+
+    Args:
+        bundle: Carries the report.
+        cls: Class of the back end.
+        name: Of the back end.
+        entry: What it opens.
+
+    Raises:
+        BundleError: There is none, it is about another model, or says nothing about walking.
+    """
+    where, about = name, entry
+    report, twin = bundle.report(f"comparison_{name}"), _simulated(bundle, cls, entry)
+    if report is None and twin is not None and cls.simulated_by is not None:
+        where, about = cls.simulated_by, twin
+        report = bundle.report(f"comparison_{where}")
+    file = f"reports/comparison_{where}.json"
+    remedy = _remedy(bundle, where) + (" on a PC" if where != name else "")
+    if report is None:
+        raise _problem(file, "a report on walking, which judges integers", "none", remedy)
+    one = _about(report, where, about.sha256)
+    if one is None:
+        raise _problem(file, f"a report about the model {about.sha256[:12]}", "one about another",
+                       f"{remedy}, with --force")
+    remedy += ", with --force"
+    checks = one.get("closed_loop_checks")
+    if not one.get("closed_loop") or not checks:
+        raise _problem(file, "walks", "a comparison without --closed-loop", remedy)
+    try:
+        return [_check(check, file) for check in checks]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _problem(file, "checks of walks", "something else", remedy) from None
+
+
+def _remedy(bundle: Bundle, backend: str) -> str:
+    compared = f"{bundle.path} --backends {_REFERENCE},{backend}"
+    if backend == _REFERENCE:  # then the bundle has no other model to be compared with
+        compared = f"FLOAT_BUNDLE {bundle.path}"
+    return f"`model_tools compare {compared} --closed-loop --record` makes one"
+
+
+def _simulated(bundle: Bundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
+    """Return the simulator's model that was compiled in the same order as this one."""
+    twin = bundle.contract.model.artifacts.get(cls.simulated_by or "")
+    if twin is None or dataclasses.replace(twin, file=entry.file, sha256=entry.sha256,
+                                           url=entry.url) != entry:  # fmt: skip
+        return None
+    return twin
+
+
+def _about(report: Mapping[str, Any], backend: str, sha256: str) -> Mapping[str, Any] | None:
+    artifacts: Sequence[Any] = report.get("artifacts") or ()
+    return next((one for one in artifacts if isinstance(one, dict)
+                 and (one.get("backend"), one.get("sha256")) == (backend, sha256)), None)
+
+
+def _check(stated: Mapping[str, Any], file: str) -> Check:
+    """Return a check as it was written; what could not be measured is null there."""
+    value = stated["value"]
+    return Check(what=f"walking: {stated['what']}", value=nan if value is None else float(value),
+                 limit=float(stated["limit"]), at_least=bool(stated.get("at_least")),
+                 where=", ".join(filter(None, (stated.get("where"), file))))  # fmt: skip
+
+
+def _problem(file: str, expected: str, found: str, remedy: str) -> BundleError:
+    return BundleError([Problem(file=file, expected=expected, found=found, remedy=remedy)])

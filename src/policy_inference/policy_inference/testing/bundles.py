@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest bundle: one joint, whose position and velocity go into the model."""
+
+import hashlib
+from pathlib import Path
+
+import yaml
+
+_CONTRACT = """
+schema_version: 1
+kind: joint
+name: tiny
+version: "1.0.0"
+rate_hz: 50
+joints: {names: [hip], default_position: 0, position_min: -1, position_max: 1, velocity_limit: 1,
+         effort_limit: 1, stiffness: 1, damping: 1}
+stand: {position: 0, stiffness: 1, damping: 1, duration_s: 1}
+damp: {damping: 1}
+observations: {obs: {terms: [{term: joint_pos}, {term: joint_vel}]}}
+action: {output: actions, terms: [{joints: [hip], kind: position}]}
+model:
+  inputs: {obs: {shape: [1, 2]}}
+  outputs: {actions: {shape: [1, 1]}}
+safety: {on_fault: damp}
+provenance: {source: a test, licence: Apache-2.0}
+"""
+
+
+def write_contract(file: Path, backend: str, precision: str, target: str | None = None) -> Path:
+    """State a model in the `policy.yaml` beside it; return the folder, which is a bundle now.
+
+    Args:
+        file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
+        backend: Whose file it is; models of others that are stated already stay.
+        precision: As the contract shall state it.
+        target: Chip, as the contract shall state it.
+    """
+    path = file.parent / "policy.yaml"
+    contract = yaml.safe_load(path.read_text("utf-8") if path.exists() else _CONTRACT)
+    artifact = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "precision": precision}  # fmt: skip
+    artifacts = contract["model"].setdefault("artifacts", {})
+    artifacts[backend] = artifact if target is None else {**artifact, "target": target}
+    path.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return file.parent

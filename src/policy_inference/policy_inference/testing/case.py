@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the conformance suite must know of a back end, and what it compares with."""
+
+import sys
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pytest
+
+import policy_inference
+from policy_inference.backends.base import BackendBase
+from policy_inference.interfaces import TensorSpec
+
+OBS = TensorSpec(name="obs", shape=(1, 5))
+ACTIONS = TensorSpec(name="actions", shape=(1, 3))
+H_IN, H_OUT = TensorSpec(name="h_in", shape=(1, 3)), TensorSpec(name="h_out", shape=(1, 3))
+
+Specs = Sequence[TensorSpec]
+Array = npt.NDArray[Any]
+Open = Callable[..., BackendBase]
+"""Compiles an ONNX file and opens it: `open_model(onnx, inputs, outputs, **of the back end)`."""
+Change = Callable[[pytest.MonkeyPatch], object]
+"""Changes the machine for the rest of a test."""
+
+
+def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendCase:
+    """What the suite must know of a back end; it tests what is stated here and nothing less."""
+
+    name: str
+    """Under which the back end is registered (entry point)."""
+    backend: Callable[..., BackendBase]
+    """Class of the back end; or ``partial(ChildBackend, cls)``, as one that `holds_gil` is run."""
+    package: str
+    """Python module of the runtime, which may be absent on a robot."""
+    prepare: Change = _nothing
+    """Put a double in the place of a runtime that is not here; before each test."""
+    compile: Callable[[Path], Path] = lambda onnx: onnx
+    """Make the model file of the back end, beside it, from an ONNX file."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """With which files are opened."""
+    precision: str = "fp32"
+    """Of the files, as a contract states it."""
+    other_precision: str | None = None
+    """One that the files do not have; None where no file tells."""
+    target: str | None = None
+    """Chip that the files are for."""
+    other_target: str | None = None
+    """One that they are not for; None where no file tells."""
+    dtypes: tuple[str, ...] = ("float32",)
+    """Types of inputs that the runtime takes."""
+    dynamic_batch: bool = True
+    """Whether files may leave the batch axis open."""
+    tolerance: float = 0.0
+    """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
+    without_package: Change | None = None
+    """Make the package missing; None: the suite hides it from this Python and from children."""
+    package_remedy: str = "install"
+    """What the error about a missing package tells one to do (regular expression)."""
+    without_device: Mapping[str, Change] = field(default_factory=dict)
+    """What makes the machine one without the device, by what the error then says: cause and remedy
+    (regular expression). Empty where the runtime needs no device."""
+    failing_runs: Mapping[str, Change] = field(default_factory=dict)
+    """Ways in which the runtime fails while it runs, each with what makes it fail from now on."""
+    failing_close: Change | None = None
+    """Make the runtime fail when it is released; None where it cannot."""
+
+
+def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
+    """Return the specs that the arrays have."""
+    return [TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name)
+            for name, array in arrays.items()]  # fmt: skip
+
+
+def held_by_us(backend: BackendBase) -> int:
+    """Return the bytes that this package and the back end's hold; tracemalloc is on."""
+    ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
+    snapshot = tracemalloc.take_snapshot().filter_traces([
+        *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
+        tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
+    ])  # fmt: skip
+    return sum(statistic.size for statistic in snapshot.statistics("filename"))
+
+
+def _sources(module: ModuleType) -> str:
+    """Return the pattern of a module's file, or of all files of a package."""
+    file = Path(module.__file__ or "")
+    return str(file.with_name("*") if file.name == "__init__.py" else file)
+
+
+def reference(onnx: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Return what ONNX Runtime gives for the inputs."""
+    session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def assert_close(
+    actual: Mapping[str, Array], expected: Mapping[str, Array], tolerance: float
+) -> None:
+    """Require the same names, and values that differ by at most the tolerance."""
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(actual[name], array, rtol=0.0, atol=tolerance, err_msg=name)

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every back end must do with a file that is not the one that the contract means."""
+
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BackendError, BundleError
+from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.case import (
+    ACTIONS,
+    H_IN,
+    H_OUT,
+    OBS,
+    BackendCase,
+    Open,
+    Specs,
+    assert_close,
+    reference,
+)
+from policy_inference.testing.fixtures import ConformanceFixtures
+from policy_inference.testing.models import save_linear
+
+
+class FileConformance(ConformanceFixtures):
+    """Tests of files, contracts and options; see `conformance.BackendConformance`."""
+
+    @pytest.mark.parametrize("content", [None, b"", bytes(range(256)) * 4, b"a policy\n"],
+                             ids=["missing", "empty", "junk", "text"])  # fmt: skip
+    def test_file_that_is_no_model_rejected(
+        self, open_file: Open, case: BackendCase, linear: Path, content: bytes | None
+    ) -> None:
+        file = case.compile(linear)
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+
+        with pytest.raises(BackendError) as caught:
+            open_file(file)
+
+        assert str(file) in str(caught.value)
+
+    def test_folder_in_the_place_of_the_file_rejected(
+        self, open_file: Open, case: BackendCase, linear: Path
+    ) -> None:
+        file = case.compile(linear)
+        file.unlink()
+        file.mkdir()
+
+        with pytest.raises(BackendError) as caught:
+            open_file(file)
+
+        assert str(file) in str(caught.value)
+
+    @pytest.mark.parametrize("kept", [8, 0.5, -1], ids=["eight bytes", "half", "all but one byte"])
+    def test_file_that_was_cut_off_rejected(
+        self, open_file: Open, case: BackendCase, linear: Path, kept: float
+    ) -> None:
+        file = case.compile(linear)
+        content = file.read_bytes()
+        end = int(kept * len(content)) if kept == 0.5 else int(kept)
+        file.write_bytes(content[:end])
+
+        with pytest.raises(BackendError) as caught:
+            open_file(file)
+
+        assert str(file) in str(caught.value)
+
+    def test_bundle_opens_by_the_registered_name(
+        self, case: BackendCase, tiny_bundle: tuple[Path, Path]
+    ) -> None:
+        onnx, file = tiny_bundle
+        folder = write_contract(file, case.name, case.precision, case.target)
+
+        backend, reasons = open_backend(load_bundle(folder), [case.name], {case.name: case.options})
+        backend.inputs["obs"][:] = 1.0
+        backend.run()
+        backend.close()
+
+        assert (backend.name, reasons) == (case.name, ())
+        assert_close(backend.outputs, reference(onnx, backend.inputs), case.tolerance)
+
+    def test_file_with_another_hash_than_the_contracts_rejected(
+        self, case: BackendCase, tiny_bundle: tuple[Path, Path]
+    ) -> None:
+        _, file = tiny_bundle
+        folder = write_contract(file, case.name, case.precision, case.target)
+        file.write_bytes(file.read_bytes() + b"\0")
+
+        with pytest.raises(BundleError, match="sha256") as caught:
+            open_backend(load_bundle(folder), [case.name], {case.name: case.options})
+
+        assert str(file) in str(caught.value)
+
+    @pytest.fixture
+    def tiny_bundle(self, case: BackendCase, tmp_path: Path) -> tuple[Path, Path]:
+        """ONNX file of the smallest bundle, and what was compiled from it."""
+        onnx = save_linear(tmp_path / "tiny.onnx", 2, 1)
+        return onnx, case.compile(onnx)
+
+    def test_file_in_another_precision_than_the_contracts_rejected(
+        self, open_model: Open, case: BackendCase, linear: Path
+    ) -> None:
+        if case.other_precision is None:
+            pytest.skip("no file of this runtime tells its precision")
+
+        with pytest.raises(BackendError, match=rf"expected .*, found .*{case.other_precision}|"
+                                               rf"expected {case.other_precision}.*, found "):
+            open_model(linear, precision=case.other_precision)
+
+    def test_file_for_another_target_than_the_contracts_rejected(
+        self, open_model: Open, case: BackendCase, linear: Path
+    ) -> None:
+        if case.other_target is None:
+            pytest.skip("no file of this runtime tells what it was compiled for")
+
+        with pytest.raises(BackendError, match=rf"expected .*{case.other_target}.*, found "):
+            open_model(linear, target=case.other_target)
+
+    def test_unknown_option_rejected(
+        self, open_model: Open, case: BackendCase, linear: Path
+    ) -> None:
+        with pytest.raises(BackendError, match=f"^{case.name}: expected .*options.*, found colour"):
+            open_model(linear, options={**case.options, "colour": "red"})
+
+    @pytest.mark.parametrize(
+        ("inputs", "outputs", "expected", "found"),
+        [
+            ([TensorSpec(name="observation", shape=(1, 5))], [ACTIONS], "observation float32[1, 5]",
+             "obs float32[1, 5]"),
+            ([OBS], [TensorSpec(name="act", shape=(1, 3))], "act float32[1, 3]",
+             "actions float32[1, 3]"),
+            ([], [ACTIONS], "none", "obs float32[1, 5]"),
+            ([OBS], [], "none", "actions float32[1, 3]"),
+            ([OBS, H_IN], [ACTIONS], "obs float32[1, 5], h_in float32[1, 3]", "obs float32[1, 5]"),
+            ([OBS], [ACTIONS, H_OUT], "actions float32[1, 3], h_out float32[1, 3]",
+             "actions float32[1, 3]"),
+            ([TensorSpec(name="obs", shape=(1, 6))], [ACTIONS], "obs float32[1, 6]",
+             "obs float32[1, 5]"),
+            ([TensorSpec(name="obs", shape=(5,))], [ACTIONS], "obs float32[5]",
+             "obs float32[1, 5]"),
+            ([TensorSpec(name="obs", shape=(1, 1, 5))], [ACTIONS], "obs float32[1, 1, 5]",
+             "obs float32[1, 5]"),
+            ([TensorSpec(name="obs", shape=(2, 5))], [ACTIONS], "obs float32[2, 5]",
+             "obs float32[1, 5]"),
+            ([TensorSpec(name="obs", shape=(1, 5), dtype="float16")], [ACTIONS],
+             "obs float16[1, 5]", "obs float32[1, 5]"),
+            ([OBS], [TensorSpec(name="actions", shape=(1, 4))], "actions float32[1, 4]",
+             "actions float32[1, 3]"),
+            ([OBS], [TensorSpec(name="actions", shape=(1, 3), dtype="int64")],
+             "actions int64[1, 3]", "actions float32[1, 3]"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )  # fmt: skip
+    def test_tensors_other_than_the_contracts_rejected(
+        self, open_model: Open, linear: Path, inputs: Specs, outputs: Specs, expected: str,
+        found: str,
+    ) -> None:
+        with pytest.raises(BackendError) as caught:
+            open_model(linear, inputs, outputs)
+
+        message = str(caught.value)
+        assert message.startswith(str(linear.with_suffix("")))
+        assert expected in message.partition("expected ")[2].partition(", found ")[0]
+        assert f"found {found}" in message

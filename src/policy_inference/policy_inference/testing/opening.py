@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every back end must do when it is opened and closed."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError
+from policy_inference.testing.case import (
+    ACTIONS,
+    OBS,
+    BackendCase,
+    Open,
+    assert_close,
+    described,
+    reference,
+)
+from policy_inference.testing.fixtures import ConformanceFixtures
+from policy_inference.testing.models import save_linear
+from policy_inference.testing.process import (
+    children,
+    more_threads_than,
+    open_descriptors,
+    threads,
+)
+
+
+class OpeningConformance(ConformanceFixtures):
+    """Tests of opening and closing; see `conformance.BackendConformance`."""
+
+    def test_arrays_have_the_names_shapes_and_types_of_the_contract(
+        self, open_model: Open, linear: Path
+    ) -> None:
+        backend = open_model(linear)
+
+        assert described(backend.inputs) == [OBS]
+        assert described(backend.outputs) == [ACTIONS]
+        assert all(array.flags.c_contiguous and array.flags.writeable
+                   for array in (*backend.inputs.values(), *backend.outputs.values()))
+
+    def test_inputs_are_zero_before_the_first_run(self, open_model: Open, linear: Path) -> None:
+        backend = open_model(linear)
+
+        assert not backend.inputs["obs"].any()
+
+    def test_details_tell_the_runtime_and_the_device(self, open_model: Open, linear: Path) -> None:
+        backend = open_model(linear)
+        details = dict(backend.details)
+
+        backend.run()
+
+        assert {"runtime", "device"} <= details.keys()
+        assert "" not in details.values()
+        assert json.loads(json.dumps(details)) == backend.details
+
+    def test_open_batch_axis_is_accepted(
+        self, open_model: Open, tmp_path: Path, case: BackendCase
+    ) -> None:
+        if not case.dynamic_batch:
+            pytest.skip("files of this runtime have fixed sizes")
+        file = save_linear(tmp_path / "dynamic.onnx", 5, 3, batch="batch")
+        backend = open_model(file)
+        backend.inputs["obs"][:] = 1.0
+
+        backend.run()
+
+        assert_close(backend.outputs, reference(file, backend.inputs), case.tolerance)
+
+    def test_two_threads_open_at_once(
+        self, open_file: Open, linear: Path, case: BackendCase
+    ) -> None:
+        file, together = case.compile(linear), Barrier(2)
+
+        def opened(value: float) -> BackendBase:
+            together.wait()
+            backend = open_file(file)
+            backend.inputs["obs"][:] = value
+            for _ in range(20):
+                backend.run()
+            return backend
+
+        with ThreadPoolExecutor(2) as pool:
+            backends = list(pool.map(opened, (1.0, -2.0)))
+
+        for backend in backends:
+            assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
+
+    def test_one_thread_opens_and_closes_and_another_runs(
+        self, open_model: Open, linear: Path, case: BackendCase
+    ) -> None:
+        backend = open_model(linear)
+        backend.inputs["obs"][:] = 1.0
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(backend.run).result()
+        backend.close()
+
+        assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
+
+    def test_closing_one_backend_leaves_the_other_open(
+        self, open_model: Open, linear: Path, case: BackendCase
+    ) -> None:
+        one, other = open_model(linear), open_model(linear)
+        one.inputs["obs"][:] = 1.0
+
+        other.close()
+        one.run()
+
+        assert_close(one.outputs, reference(linear, one.inputs), case.tolerance)
+
+    def test_closing_twice_does_nothing(self, open_model: Open, linear: Path) -> None:
+        backend = open_model(linear)
+
+        backend.close()
+        backend.close()
+
+    def test_run_after_close_is_an_error(self, open_model: Open, linear: Path) -> None:
+        backend = open_model(linear)
+        backend.close()
+
+        with pytest.raises(BackendError, match="run after close"):
+            backend.run()
+
+    def test_model_opens_again_after_close(
+        self, open_model: Open, linear: Path, case: BackendCase
+    ) -> None:
+        open_model(linear).close()
+        backend = open_model(linear)
+        backend.inputs["obs"][:] = 1.0
+
+        backend.run()
+
+        assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
+
+    def test_closing_leaves_no_thread_process_or_descriptor(
+        self, linear: Path, case: BackendCase
+    ) -> None:
+        file = case.compile(linear)
+
+        def open_run_close() -> BackendBase:
+            backend = case.backend(file, [OBS], [ACTIONS], precision=case.precision,
+                                   target=case.target, options=case.options)
+            backend.run()
+            backend.close()
+            return backend
+
+        open_run_close()  # what a library takes once and for all is taken now
+        descriptors, processes, running = open_descriptors(), children(), threads()
+        closed = open_run_close()
+
+        assert more_threads_than(running) == 0
+        assert children() <= processes
+        del closed  # shared arrays may be read after closing, and have a descriptor until then
+        assert not open_descriptors() - descriptors

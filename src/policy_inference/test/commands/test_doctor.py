@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `doctor`, on this machine."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.commands.main import main
+from policy_inference.machine.finding import Finding
+
+BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
+WALK = str(BUNDLES / "lite3_walk")
+
+
+@pytest.fixture(autouse=True)
+def on_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Rockchip board, too, `rknn` cannot run here."""
+    missing = [Finding.error("board", "none", "buy one")]
+    monkeypatch.setattr(RknnBackend, "examine", lambda machine, artifact: missing)
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", WALK]) == 0
+    said = capsys.readouterr().out
+
+    assert re.findall(r"^(\S.*)$", said, re.MULTILINE) == ["system", "ROS", "onnx",
+                                                           "can run: onnx"]
+    assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
+    assert re.search(r"ok +onnxruntime +\d+\.\d+.*CPUExecutionProvider", said)
+
+
+def test_one_of_several_back_ends_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
+    assert last_line(capsys) == "can run: onnx"
+
+
+def test_machine_that_can_run_none_of_them_is_told_with_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", "--backend", "rknn"]) == 1
+    said = capsys.readouterr().out
+
+    assert re.search(r"ERROR +board +none\n +-> buy one", said)
+    assert said.splitlines()[-1] == "cannot run: rknn"
+
+
+def test_without_bundle_all_back_ends_are_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    groups = re.findall(r"^\w+$", capsys.readouterr().out, re.MULTILINE)
+
+    assert {"bpu", "onnx", "rknn", "rknn_sim", "tensorrt"} <= set(groups)
+
+
+def test_back_end_for_which_the_bundle_has_nothing_cannot_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", WALK, "--backend", "rknn"]) == 1
+    assert "model_tools compile rknn" in " ".join(capsys.readouterr().out.split())
+
+
+def test_model_file_that_is_not_the_one_meant_cannot_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(WALK, tmp_path / "walk")
+    with (tmp_path / "walk/policy.onnx").open("ab") as file:
+        file.write(b"more")
+
+    assert main(["doctor", str(tmp_path / "walk")]) == 1
+    assert "copy the bundle again" in " ".join(capsys.readouterr().out.split())
+
+
+def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "doctor.json"
+
+    assert main(["doctor", WALK, "--json", str(file)]) == 0
+    found = json.loads(file.read_text("utf-8"))
+    assert found["schema_version"] == 1
+    assert found["can_run"] == ["onnx"]
+    assert found["bundle"]["name"] == "lite3_walk"
+    assert [entry["verdict"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
+
+
+def test_file_does_not_tell_whose_home_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's name is often that of the folder; here Python's own path is below it."""
+    home = Path(sys.executable).parent
+    monkeypatch.setenv("HOME", str(home))
+    file = tmp_path / "doctor.json"
+    main(["doctor", WALK, "--json", str(file)])
+
+    assert str(home) not in file.read_text("utf-8")
+
+
+def test_file_that_is_there_is_replaced_with_force_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "doctor.json"
+    file.write_text("mine")
+
+    assert main(["doctor", WALK, "--json", str(file)]) == 1
+    assert (file.read_text(), "--force" in caplog.text) == ("mine", True)
+    assert not capsys.readouterr().out  # said before anything is looked at
+    assert main(["doctor", WALK, "--json", str(file), "--force"]) == 0
+    assert json.loads(file.read_text("utf-8"))["can_run"] == ["onnx"]
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--backend", "onnx,rkn"], "expected names of installed back ends"),
+    (["--backend", ""], "found nothing"),
+    (["no/such/bundle"], "expected a bundle folder"),
+])
+def test_wrong_arguments_are_named(
+    args: list[str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["doctor", *args]) == 1
+    assert said in caplog.text

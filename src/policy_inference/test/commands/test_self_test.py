@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the self-test: the file that is sent back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policy_inference.commands.main import main
+
+from ..self_test.bundles import make_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of a bundle, in the present folder."""
+    monkeypatch.chdir(tmp_path)
+    make_bundle(tmp_path / "two_joints")
+    return Path("two_joints")
+
+
+def run(bundle: Path, *more: str, backend: str = "onnx") -> int:
+    return main(["self-test", str(bundle), "--backend", backend, "--seconds", "0.2", *more])
+
+
+def read(file: str) -> Any:
+    return json.loads(Path(file).read_text("utf-8"))
+
+
+def test_the_report_is_named_after_bundle_and_back_end(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = run(bundle)
+
+    told = read("self_test_two_joints_onnx.json")
+    assert told["kind"] == "self_test"
+    assert status == (0 if told["holds"] else 1)
+    assert told["error"] is None
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "two_joints 1.2.3 on onnx in fp32"
+    assert shown[-1] == "self_test_two_joints_onnx.json: the report, to be sent back"
+
+
+@pytest.mark.parametrize("backend", ["vendor", "nobody"])
+def test_a_back_end_that_is_not_there_is_told_in_the_report(bundle: Path, backend: str) -> None:
+    assert run(bundle, backend=backend) == 1
+
+    assert "expected names of installed backends" in read(
+        f"self_test_two_joints_{backend}.json")["error"]
+
+
+def test_a_report_is_replaced_by_force_alone(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = Path("mine.json")
+    file.write_text("precious", "utf-8")
+
+    assert run(bundle, "--output", "mine.json") == 1
+    assert file.read_text("utf-8") == "precious"
+    assert "mine.json: expected a file that is not there yet, found one" in caplog.text
+
+    run(bundle, "--output", "mine.json", "--force")
+    assert read("mine.json")["error"] is None
+    assert sorted(path.name for path in Path().iterdir()) == ["mine.json", "two_joints"]
+
+
+def test_a_folder_for_the_report_must_be_there(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(bundle, "--output", "nowhere/mine.json") == 1
+
+    assert "nowhere: expected a folder to write to, found none" in caplog.text
+
+
+def test_options_of_another_back_end_are_refused(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(bundle, "--backend-option", "rknn.core_mask=0") == 1
+
+    assert "expected options of onnx, found options of rknn" in caplog.text
+    assert not list(Path().glob("*.json"))
+
+
+def test_a_bundle_that_is_nowhere_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    assert run(Path("no_such_bundle")) == 1
+
+    assert "expected a bundle folder or one of the installed bundles" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "long"])
+def test_a_time_that_is_none_is_refused(
+    bundle: Path, seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(bundle, "--seconds", seconds)
+
+    assert "expected a number of seconds above 0" in capsys.readouterr().err

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What doctor finds on boards: healthy ones, and one fault at a time."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.bpu.hbm import BpuBackend
+from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.backends.rknn_sim import RknnSimBackend
+from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.backends.tensorrt.sidecar import Fingerprint, Sidecar
+from policy_inference.bundle.contract import Artifact
+from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.machine import Machine
+
+from ..machine_tree import LIBRARY, ORIN, RK3588, S100, X5, Files, Locked, changed, machine
+from ..machine_tree import installed as install
+
+SHA = "0" * 64
+RKNN = Artifact(file="policy.rknn", sha256=SHA, precision="fp16", target="rk3588",
+                tool="rknn-toolkit2 2.5.0")  # fmt: skip
+ONNX = Artifact(file="policy.onnx", sha256=SHA, precision="fp16")
+HBM = Artifact(file="policy.hbm", sha256=SHA, precision="int8", target="nash-e")
+NOTHING: Mapping[str, str | None] = {}
+Packages = Sequence[tuple[str, str, str]]
+RK_PACKAGES: Packages = [("rknnlite", "rknn-toolkit-lite2", "2.5.0")]
+ORIN_PACKAGES: Packages = [("tensorrt", "tensorrt", "10.3.0"), ("cuda", "cuda-python", "12.6.0")]
+S100_PACKAGES: Packages = [("hbm_runtime", "hbm_runtime", "0.1.0")]
+VENDORS = ("cuda", "hbm_runtime", "hobot_dnn", "hobot_dnn_rdkx5", "pycuda", "rknnlite", "tensorrt")
+Examine = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """Let a back end examine a board with packages; return the findings by name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def apply(
+        backend: type[BackendBase], files: Files, packages: Packages = (),
+        artifact: Artifact | None = None, kind: type[Machine] = Machine,
+    ) -> dict[str, Finding]:  # fmt: skip
+        for module, distribution, version in packages:
+            install(tmp_path / "site", module, distribution, version)
+        # Alone, since whoever runs this test may have the real ones.
+        monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+        for module in VENDORS:
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        found = backend.examine(machine(tmp_path / "board", files, kind), artifact)
+        assert len({finding.name for finding in found}) == len(found)
+        return {finding.name: finding for finding in found}
+
+    return apply
+
+
+@pytest.mark.parametrize(("backend", "files", "packages", "artifact"), [
+    (RknnBackend, RK3588, RK_PACKAGES, RKNN),
+    (TensorRtBackend, ORIN, ORIN_PACKAGES, None),
+    (BpuBackend, S100, S100_PACKAGES, HBM),
+], ids=["RK3588", "Orin", "S100"])  # fmt: skip
+def test_healthy_board_has_nothing_to_be_done(
+    backend: type[BackendBase], files: Files, packages: Packages, artifact: Artifact | None,
+    examine: Examine,
+) -> None:  # fmt: skip
+    found = examine(backend, files, packages, artifact)
+
+    assert [finding for finding in found.values() if finding.verdict is not Verdict.OK] == []
+    assert not any(finding.remedy for finding in found.values())
+
+
+RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, str, str]] = {
+    # files that are other; the finding's name, verdict, what it says, what its remedy says
+    "a PC": ({"/proc/device-tree/compatible": None}, "board", Verdict.ERROR,
+             "no Rockchip chip", "rknn_sim"),
+    "a container": ({"/proc/device-tree/compatible": None, "/.dockerenv": ""}, "board",
+                    Verdict.ERROR, "no Rockchip chip", "-v /dev/dri:/dev/dri"),
+    "another chip": ({"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"}, "board",
+                     Verdict.ERROR, "rk3576, and a model for rk3588", "--target rk3576"),
+    "no driver": ({"/sys/module/rknpu/version": None, "/sys/kernel/debug/rknpu/load": None,
+                   **dict.fromkeys(path for path in RK3588 if "devfreq" in path)}, "rknpu driver",
+                  Verdict.ERROR, "not loaded", "dmesg"),
+    "an old driver": ({"/sys/module/rknpu/version": "0.8.2"}, "rknpu driver", Verdict.WARNING,
+                      "0.8.2", "0.8.8"),
+    "no device file": ({"/dev/dri/renderD129": None}, "device file", Verdict.ERROR,
+                       "no /dev/dri/renderD129", "dmesg"),
+    "no library": ({"/usr/lib/librknnrt.so": None}, "librknnrt.so", Verdict.ERROR, "not in",
+                   "sudo cp librknnrt.so /usr/lib/"),
+    "a web page": ({"/usr/lib/librknnrt.so": "<!DOCTYPE html>"}, "librknnrt.so", Verdict.ERROR,
+                   "web page", "download the file itself"),
+    "an old library": ({"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"}, "librknnrt.so",
+                       Verdict.ERROR, "2.3.2, and a model made by rknn-toolkit2 2.5.0",
+                       "the one of RKNN Toolkit2 2.5.0"),
+    "another package": ({"/usr/lib/librknnrt.so": LIBRARY % b"2.6.0"}, "rknn-toolkit-lite2",
+                        Verdict.WARNING, "2.5.0, and librknnrt.so 2.6.0", "one version"),
+    "a slow clock": ({"/sys/class/devfreq/fdab0000.npu/cur_freq": "300000000",
+                      "/sys/class/devfreq/fdab0000.npu/governor": "rknpu_ondemand"}, "NPU clock",
+                     Verdict.WARNING, "300 of 1000 MHz, governor rknpu_ondemand",
+                     "fdab0000.npu/governor"),
+    "a clock that is held down": ({"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
+                                  "NPU clock", Verdict.WARNING, "held below 600 MHz", "echo"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", RKNN_FAULTS)
+def test_fault_of_a_rockchip_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
+    files, name, verdict, said, remedy = RKNN_FAULTS[fault]
+    finding = examine(RknnBackend, changed(RK3588, files), RK_PACKAGES, RKNN)[name]
+
+    assert finding.verdict is verdict
+    assert said in finding.found
+    assert remedy in finding.remedy
+
+
+def test_load_that_only_root_may_read_is_told_and_no_fault(examine: Examine) -> None:
+    files = changed(RK3588, {"/sys/kernel/debug/rknpu/load": None})
+    found = examine(RknnBackend, files, RK_PACKAGES, RKNN)
+
+    assert "only root may read it" in found["NPU load"].found
+    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+
+
+@pytest.mark.parametrize(("backend", "files", "packages", "name"), [
+    (RknnBackend, RK3588, RK_PACKAGES, "device file"),
+    (TensorRtBackend, ORIN, ORIN_PACKAGES, "GPU"),
+    (BpuBackend, S100, S100_PACKAGES, "BPU driver"),
+], ids=["RK3588", "Orin", "S100"])  # fmt: skip
+def test_device_file_that_may_not_be_opened_is_an_error(
+    backend: type[BackendBase], files: Files, packages: Packages, name: str, examine: Examine
+) -> None:
+    finding = examine(backend, files, packages, kind=Locked)[name]
+
+    assert finding.verdict is Verdict.ERROR
+    assert "this user may not open" in finding.found
+
+
+@pytest.mark.parametrize(("backend", "files", "name", "remedy"), [
+    (RknnBackend, RK3588, "rknn-toolkit-lite2", "pip install rknn-toolkit-lite2"),
+    (TensorRtBackend, ORIN, "tensorrt", "python3-libnvinfer"),
+    (TensorRtBackend, ORIN, "CUDA for Python", "cuda-python"),
+    (BpuBackend, S100, "runtime", "hobot-dnn"),
+])  # fmt: skip
+def test_missing_package_is_an_error_that_says_what_to_install(
+    backend: type[BackendBase], files: Files, name: str, remedy: str, examine: Examine
+) -> None:
+    finding = examine(backend, files)[name]
+
+    assert finding.verdict is Verdict.ERROR
+    assert remedy in finding.remedy
+
+
+class TestJetson:
+    def test_release_and_power_mode_are_told(self, examine: Examine) -> None:
+        found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
+
+        assert found["Jetson Linux"].found == "36.4.3 (JetPack 6)"
+        assert found["power mode"].found.startswith("2 (MAXN_SUPER)")
+
+    def test_clock_that_follows_the_load_is_a_warning(self, examine: Examine) -> None:
+        files = changed(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
+        finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
+
+        assert (finding.verdict, "sudo jetson_clocks" in finding.remedy) == (Verdict.WARNING, True)
+
+    def test_cuda_package_of_another_jetpack_is_a_warning(self, examine: Examine) -> None:
+        packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", "13.0.1")]
+        finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
+
+        assert finding.verdict is Verdict.WARNING
+        assert finding.found == "cuda-python 13.0.1, and JetPack 6 has CUDA 12"
+
+    def test_tensorrt_that_is_too_old_is_an_error(self, examine: Examine) -> None:
+        packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
+
+        assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].verdict is Verdict.ERROR
+
+    def test_machine_without_gpu_is_an_error(self, examine: Examine) -> None:
+        finding = examine(TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES)["GPU"]
+
+        assert finding.verdict is Verdict.ERROR
+        assert "--runtime nvidia" in finding.remedy
+
+    def test_driver_of_a_card_is_told(self, examine: Examine) -> None:
+        files = {"/dev/nvidia0": "", "/proc/driver/nvidia/version":
+                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"}
+
+        assert examine(TensorRtBackend, files)["GPU"].found == "/dev/nvidia0, driver 535.104.05"
+
+    @pytest.mark.parametrize(("built_with", "verdict", "said"), [
+        (None, Verdict.WARNING, "none in"),
+        ("10.3.0", Verdict.OK, "in the cache: TensorRT 10.3.0 on Orin"),
+        ("8.6.2", Verdict.WARNING, "built for TensorRT 8.6.2 on Orin only"),
+    ])
+    def test_engine_is_in_the_cache_or_has_to_be_built(
+        self, built_with: str | None, verdict: Verdict, said: str, tmp_path: Path, examine: Examine
+    ) -> None:
+        if built_with:
+            fingerprint = Fingerprint(
+                model_sha256=SHA, precision="fp16", tensorrt=built_with, gpu="Orin",
+                compute_capability="8.7", cuda="12.6", driver="12.6", flags="")
+            told = Sidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
+            folder = tmp_path / "cache/policy_inference/tensorrt"
+            folder.mkdir(parents=True)
+            (folder / "a.plan").touch()
+            (folder / "a.plan.json").write_text(json.dumps(asdict(told)))
+        finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
+
+        assert finding.verdict is verdict
+        assert said in finding.found
+        assert ("tensorrt.build=yes" in finding.remedy) == (verdict is Verdict.WARNING)
+
+
+class TestBpu:
+    @pytest.mark.parametrize(("file", "target"), [
+        ("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)])
+    def test_model_of_another_board_is_an_error(
+        self, file: str, target: str | None, examine: Examine
+    ) -> None:
+        artifact = Artifact(file=file, sha256=SHA, precision="int8", target=target)
+        finding = examine(BpuBackend, S100, S100_PACKAGES, artifact)["model"]
+
+        assert finding.verdict is Verdict.ERROR
+        assert "--target nash-e" in finding.remedy
+
+    def test_older_runtime_serves_an_x5_and_no_s100(self, examine: Examine) -> None:
+        older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
+
+        assert examine(BpuBackend, X5, older)["runtime"].verdict is Verdict.OK
+        assert examine(BpuBackend, S100)["runtime"].verdict is Verdict.ERROR
+
+    def test_board_without_driver_is_an_error(self, examine: Examine) -> None:
+        files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
+        found = examine(BpuBackend, files, S100_PACKAGES)
+
+        assert found["board"].found == "runs models for nash-m"
+        assert found["BPU driver"].verdict is Verdict.ERROR
+
+    def test_other_computer_is_an_error(self, examine: Examine) -> None:
+        files = {"/proc/device-tree/model": "Raspberry Pi 5\0"}
+
+        assert examine(BpuBackend, files)["board"].verdict is Verdict.ERROR
+
+
+class TestSimulator:
+    def test_environment_that_is_missing_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(tmp_path / "python"))
+        (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
+
+        assert finding.verdict is Verdict.ERROR
+        assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
+
+    @pytest.mark.parametrize(("version", "verdict"), [("2.5.0", Verdict.OK),
+                                                      (None, Verdict.WARNING)])
+    def test_toolkit_is_found_by_its_files(
+        self, version: str | None, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        python = tmp_path / "bin/python"
+        python.parent.mkdir()
+        python.touch(0o755)
+        if version:
+            packages = tmp_path / "lib/python3.11/site-packages"
+            (packages / f"rknn_toolkit2-{version}.dist-info").mkdir(parents=True)
+        monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
+        (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
+
+        assert finding.verdict is verdict
+        assert (version or "not found") in finding.found

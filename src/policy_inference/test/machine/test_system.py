@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What doctor finds of the computer and of ROS."""
+
+from pathlib import Path
+
+import pytest
+
+from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.middleware import examine_ros
+from policy_inference.machine.system import examine_system
+
+from ..machine_tree import Files, changed, machine
+
+PC: Files = {
+    "/etc/os-release": 'ID=ubuntu\nPRETTY_NAME="Ubuntu 24.04 LTS"\n',
+    "/proc/sys/kernel/osrelease": "6.8.0-41-generic",
+    "/sys/class/dmi/id/product_name": "NUC11",
+    "/proc/cpuinfo": "processor\t: 0\nmodel name\t: x\n\nprocessor\t: 1\n",
+    "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "performance",
+    "/sys/devices/system/cpu/cpufreq/policy1/scaling_governor": "performance",
+    "/proc/meminfo": "MemTotal: 8192000 kB\nMemFree: 1 kB\nMemAvailable: 4096000 kB",
+}
+DISTRIBUTION = {"ROS_DISTRO": "jazzy"}
+
+
+def found_of(path: Path, files: Files) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine_system(machine(path, files))}
+
+
+def test_healthy_computer_is_described(tmp_path: Path) -> None:
+    found = found_of(tmp_path, PC)
+
+    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+    assert found["system"].found.startswith("Ubuntu 24.04 LTS, Linux 6.8.0-41-generic, ")
+    assert found["board"].found == "NUC11"
+    assert found["processor"].found == "2 cores, governor performance"
+    assert found["memory"].found == "4000 of 8000 MiB available"
+    assert "container" not in found
+
+
+def test_board_is_what_its_device_tree_says(tmp_path: Path) -> None:
+    files = changed(PC, {"/proc/device-tree/model": "Radxa ROCK 5B\0"})
+
+    assert found_of(tmp_path, files)["board"].found == "Radxa ROCK 5B"
+
+
+def test_governor_that_saves_power_is_a_warning(tmp_path: Path) -> None:
+    governor = "/sys/devices/system/cpu/cpufreq/policy1/scaling_governor"
+    finding = found_of(tmp_path, changed(PC, {governor: "powersave"}))["processor"]
+
+    assert finding.verdict is Verdict.WARNING
+    assert finding.found == "2 cores, governor performance, powersave"
+    assert "echo performance" in finding.remedy
+
+
+def test_little_memory_is_a_warning(tmp_path: Path) -> None:
+    files = changed(PC, {"/proc/meminfo": "MemTotal: 1024000 kB\nMemAvailable: 102400 kB"})
+
+    assert found_of(tmp_path, files)["memory"].verdict is Verdict.WARNING
+
+
+@pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
+def test_container_is_told(mark: str, tmp_path: Path) -> None:
+    assert "container" in found_of(tmp_path, changed(PC, {mark: ""}))
+
+
+@pytest.fixture
+def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A shell's folders with rclpy and policy_msgs, whether this shell has them or not."""
+    for module in ("rclpy", "policy_msgs"):
+        (tmp_path / "site" / module).mkdir(parents=True)
+        (tmp_path / "site" / module / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("environment", "name", "verdict", "said"), [
+    ({}, "domain", Verdict.OK, "ROS_DOMAIN_ID 0"),
+    ({"ROS_DOMAIN_ID": "42"}, "domain", Verdict.OK, "42"),
+    ({"ROS_DOMAIN_ID": "102"}, "domain", Verdict.WARNING, "102"),
+    ({"ROS_DOMAIN_ID": "seven"}, "domain", Verdict.WARNING, "seven"),
+    ({}, "discovery", Verdict.OK, "subnet"),
+    ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Verdict.OK, "this computer only"),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Verdict.OK, "this computer only"),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Verdict.WARNING, "LAN"),
+    ({}, "middleware", Verdict.OK, "rmw_fastrtps_cpp (default)"),
+    ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Verdict.ERROR, "not installed"),
+])  # fmt: skip
+def test_ros_environment_is_judged(
+    environment: dict[str, str], name: str, verdict: Verdict, said: str, ros: Path
+) -> None:
+    findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
+    finding = next(finding for finding in findings if finding.name == name)
+
+    assert finding.verdict is verdict
+    assert said in finding.found
+
+
+def test_middleware_that_is_installed_is_fine(ros: Path) -> None:
+    index = ros / "share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / "rmw_other").touch()
+    findings = examine_ros(Machine(ros), {
+        **DISTRIBUTION, "RMW_IMPLEMENTATION": "rmw_other", "AMENT_PREFIX_PATH": f"/nowhere:{ros}"})
+
+    assert {finding.verdict for finding in findings} == {Verdict.OK}
+
+
+def test_shell_without_ros_is_a_warning_and_nothing_more(ros: Path) -> None:
+    (finding,) = examine_ros(Machine(ros), {})
+
+    assert finding.verdict is Verdict.WARNING
+    assert "setup.bash" in finding.remedy

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole bundles with golden rows, for a vendor's back end."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from policy_inference.bundle.load import sha256_of
+from policy_inference.interfaces import F32
+from policy_inference.testing.models import save_linear, save_recurrent, weights
+
+from ..nodes.bundles import CONTRACT
+
+ROWS, INPUTS, OUTPUTS = 20, 15, 2
+
+
+def make_bundle(
+    folder: Path, *, precision: str = "fp32", backend: str = "vendor", recurrent: bool = False,
+    golden: bool = True, **sections: Mapping[str, Any],
+) -> Path:  # fmt: skip
+    """Write a bundle of a robot with two joints.
+
+    Args:
+        folder: Where.
+        precision: That the contract states for the back end.
+        backend: The back end that has an artifact besides onnx.
+        recurrent: Whether the model adds a state to its output.
+        golden: Whether it has golden rows.
+        sections: More sections of the contract.
+    """
+    folder.mkdir(parents=True)
+    contract = copy.deepcopy(dict(CONTRACT)) | sections
+    save = save_recurrent if recurrent else save_linear
+    sha256 = sha256_of(save(folder / "policy.onnx", INPUTS, OUTPUTS))
+    model = contract["model"]
+    model["artifacts"] = {
+        name: {"file": "policy.onnx", "sha256": sha256, "precision": stated}
+        for name, stated in (("onnx", "fp32"), (backend, precision))
+    }  # fmt: skip
+    if recurrent:
+        model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": [1, OUTPUTS]}
+        contract["state"] = [{"input": "h_in", "output": "h_out"}]
+    if golden:
+        np.savez(folder / "golden.npz", allow_pickle=False, **_golden(recurrent))
+        model["golden"] = {"file": "golden.npz", "sha256": sha256_of(folder / "golden.npz")}
+    write_contract(folder, contract)
+    return folder
+
+
+def _golden(recurrent: bool) -> dict[str, F32]:
+    random = np.random.default_rng(1)
+    obs = random.uniform(-1, 1, (ROWS, INPUTS)).astype(np.float32)
+    actions = obs @ weights(INPUTS, OUTPUTS)
+    if not recurrent:
+        return {"obs": obs, "actions": actions}
+    state = random.uniform(-1, 1, (ROWS, OUTPUTS)).astype(np.float32)
+    return {"obs": obs, "h_in": state, "actions": actions + state, "h_out": actions + state}
+
+
+def read_contract(folder: Path) -> dict[str, Any]:
+    contract: dict[str, Any] = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+    return contract
+
+
+def write_contract(folder: Path, contract: Mapping[str, Any]) -> None:
+    (folder / "policy.yaml").write_text(yaml.safe_dump(dict(contract)), "utf-8")
+
+
+def keep_comparison(
+    folder: Path, about: str, changes: Mapping[str, Any] | None = None
+) -> None:
+    """Keep a report on walking about a back end's model, less what is changed in it."""
+    contract = read_contract(folder)
+    check = {"what": "walks cut short", "value": 0.0, "limit": 0.0, "at_least": False,
+             "where": "", "holds": True}
+    entry = {"backend": about, "sha256": contract["model"]["artifacts"][about]["sha256"],
+             "closed_loop": [{"command": [0.8, 0, 0]}], "closed_loop_checks": [check],
+             **(changes or {})}
+    text = json.dumps({"reference": "fp32", "artifacts": [entry]}).encode()
+    file = f"reports/comparison_{about}.json"
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / file).write_bytes(text)
+    contract.setdefault("reports", {})[about] = {
+        "file": file, "sha256": hashlib.sha256(text).hexdigest()}
+    write_contract(folder, contract)

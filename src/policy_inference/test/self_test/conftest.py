@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A vendor's package with a device that the test commands, and a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.registry import GROUP
+from policy_inference.self_test.run import Found, Order, self_test
+
+from .bundles import make_bundle
+from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
+
+Test = Callable[..., Found]
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """The device of the back ends vendor, simulator and simulated; with apart, all installed."""
+    info = tmp_path / "site" / "vendor-1.0.dist-info"
+    info.mkdir(parents=True)
+    lines = [f"{cls.name} = {cls.__module__}:{cls.__name__}"
+             for cls in (Vendor, Simulator, Simulated, Apart)]
+    (info / "METADATA").write_text("Name: vendor\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    device = Device(clock=FakeClock())
+    monkeypatch.setattr(Vendor, "device", device, raising=False)
+    return device
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Folder of a bundle without fault, with an artifact for the vendor in fp32."""
+    return make_bundle(tmp_path / "two_joints")
+
+
+@pytest.fixture
+def test(device: Device) -> Test:
+    """Test a bundle on the device for 10 s of its clock."""
+
+    def apply(folder: Path, backend: str = "vendor", duration_s: float = 10.0) -> Found:
+        order = Order(folder=folder, backend=backend, duration_s=duration_s)
+        return self_test(order, device.clock)
+
+    return apply

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures: durations, what processes take, what the machine is."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.machine.machine import Machine
+from policy_inference.self_test.durations import Durations
+from policy_inference.self_test.load import DeviceLoad, Usage, usage_of
+from policy_inference.self_test.system import describe_system
+
+STATUS = "Name:\tx\nVmHWM:\t    2048 kB\nnonvoluntary_ctxt_switches:\t7\n"
+
+
+def write(root: Path, path: str, text: str) -> None:
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize("per_decade", [5, 10])
+def test_every_run_is_in_the_bin_between_whose_edges_it_is(per_decade: int) -> None:
+    each_ns = (10.0 ** np.random.default_rng(0).uniform(2.5, 9.5, 1000)).astype(int).tolist()
+
+    edges_s, counts = Durations(each_ns).histogram(per_decade)
+
+    each_s = np.array(each_ns) * 1e-9
+    for low_s, high_s, count in zip(edges_s[:-1], edges_s[1:], counts, strict=True):
+        assert count == ((each_s >= low_s) & (each_s < high_s)).sum()
+    assert sum(counts) == 1000
+    assert counts[0] > 0
+    assert counts[-1] > 0
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 10**12])
+def test_a_run_of_any_length_is_in_some_bin(nanoseconds: int) -> None:
+    _, counts = Durations([nanoseconds]).histogram()
+
+    assert counts == [1]
+
+
+def test_halves_are_compared_by_their_medians() -> None:
+    assert Durations([1, 1, 90, 2, 2, 90]).halves_p50_s() == pytest.approx((1e-9, 2e-9))
+
+
+def test_what_a_process_took_is_read_whatever_its_name(tmp_path: Path) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = " ".join(str(number) for number in range(3, 53))
+    write(tmp_path, "/proc/9/stat", f"9 (a) b (c)) {fields}")
+    write(tmp_path, "/proc/9/status", STATUS)
+
+    assert usage_of(Machine(tmp_path), 9) == Usage(
+        cpu_s=(14 + 15) / ticks, peak_bytes=2048 * 1024, preempted=7)
+
+
+def test_the_time_of_this_process_is_what_it_says_of_itself() -> None:
+    before = sum(os.times()[:2])
+
+    usage = usage_of(Machine(), os.getpid())
+
+    assert usage is not None
+    assert before - 0.02 <= usage.cpu_s <= sum(os.times()[:2]) + 0.02
+
+
+@pytest.mark.parametrize(("stat", "status"), [
+    ("", STATUS), ("9 (a) S 1", STATUS), ("9 (a) S " + "1 " * 40, "Name:\tx\n"),
+])  # fmt: skip
+def test_a_process_that_tells_nothing_took_nothing_known(
+    tmp_path: Path, stat: str, status: str
+) -> None:
+    write(tmp_path, "/proc/9/stat", stat)
+    write(tmp_path, "/proc/9/status", status)
+
+    assert usage_of(Machine(tmp_path), 9) is None
+
+
+def test_a_sensor_that_says_words_at_times_is_told_in_words() -> None:
+    told = iter([{"load": "12"}, {"load": "busy"}, {}, {"load": "12"}])
+    load = DeviceLoad(lambda: next(told))
+    for second in range(4):
+        load.sample(second * 10**9)
+
+    assert load.series() == {}
+    assert load.words() == {"load": ["12", "busy"]}
+
+
+def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:
+    write(tmp_path, "/proc/device-tree/model", "Radxa ROCK 5B\0")
+    write(tmp_path, "/etc/os-release", 'NAME="x"\nPRETTY_NAME="Debian 12"\n')
+    write(tmp_path, "/proc/meminfo", "MemTotal:       16000 kB\n")
+
+    system = describe_system(Machine(tmp_path))
+
+    assert (system["board"], system["os"]) == ("Radxa ROCK 5B", "Debian 12")
+    assert system["memory"] == "16000 kB"
+    assert system["cpu"] is None
+
+
+def test_the_machine_s_name_is_not_told() -> None:
+    assert socket.gethostname() not in describe_system(Machine()).values()

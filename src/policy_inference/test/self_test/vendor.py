@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A vendor's back end that computes as ONNX Runtime does, and fails in the way it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.bundle.contract import Artifact
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.machine import Machine
+
+
+class FakeClock:
+    """Time that passes when somebody sleeps, or says so."""
+
+    def __init__(self) -> None:
+        self.time_ns = 0
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        self.time_ns = max(self.time_ns, deadline_ns)
+
+    @property
+    def time_s(self) -> float:
+        return self.time_ns * 1e-9
+
+
+@dataclass(slots=True, kw_only=True)
+class Device:
+    """What the device does.
+
+    Attributes:
+        clock: Runs take their time on it.
+        run_ms: How long the run takes that begins at a time, s.
+        change: Changes the outputs of the run that begins at a time, s.
+        tell: What it tells of its load at a time, s.
+        refuses: Why it does not open.
+        fails_at_s: When it fails.
+        error: With what.
+        opened: How often it was opened.
+    """
+
+    clock: FakeClock
+    run_ms: Callable[[float], float] = lambda time_s: 0.2
+    change: Callable[[float, Tensor], object] = lambda time_s, actions: None
+    tell: Callable[[float], Mapping[str, str]] = lambda time_s: {}
+    refuses: str = ""
+    fails_at_s: float = float("inf")
+    error: Exception = field(default_factory=lambda: BackendError("vendor: the device was lost"))
+    opened: int = 0
+
+
+class Vendor(OnnxBackend):
+    """Runs on the device that the test made; warm-up runs take no time."""
+
+    name = "vendor"
+    device: ClassVar[Device]
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        return cls.device.tell(cls.device.clock.time_s)
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
+        return [Finding(name="driver", found="1.2"),
+                Finding(name="governor", found="powersave", verdict=Verdict.WARNING,
+                        remedy="set performance")]
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self.device.opened += 1
+        if self.device.refuses:
+            raise BackendError(self.device.refuses)
+        self._warm = 0
+        return super()._open(file)
+
+    def _run(self) -> None:
+        super()._run()
+        self._warm += 1
+        if self._warm <= self.warm_up_runs:
+            return
+        device = self.device
+        began_s = device.clock.time_s
+        if began_s >= device.fails_at_s:
+            raise device.error
+        device.clock.time_ns += round(device.run_ms(began_s) * 1e6)
+        device.change(began_s, self.outputs["actions"])
+
+
+class Simulator(Vendor):
+    """Says nothing about speed."""
+
+    name = "simulator"
+    simulates = True
+
+
+class Simulated(Vendor):
+    """Has a simulator."""
+
+    name = "simulated"
+    simulated_by = "simulator"
+
+
+class Apart(OnnxBackend):
+    """Has a process of its own."""
+
+    name = "apart"
+    holds_gil = True

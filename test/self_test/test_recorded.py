@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `model_tools compare --record` keeps in a bundle is what a self-test reads there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from model_tools import cli
+from policy_inference.self_test.run import Found, Order, self_test
+
+OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+
+
+def integers(folder: Path, rows: int = 256) -> Path:
+    """Compile the policy that ships to int8."""
+    assert cli.main(["compile", "onnx", "--bundle", str(OURS), "--precision", "int8",
+                     "--samples", str(OURS / "golden.npz"), "--count", str(rows),
+                     "--output", str(folder)]) == 0
+    return folder
+
+
+def walked(folder: Path) -> int:
+    """Compare it with the reference on short walks, and keep the report."""
+    return cli.main(["compare", str(OURS), str(folder), "--closed-loop", "--seconds", "4",
+                     "--record"])
+
+
+def outcome(folder: Path) -> Found:
+    return self_test(Order(folder=folder, backend="onnx", duration_s=0.2))
+
+
+def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
+    folder = integers(tmp_path / "int8")
+    before = outcome(folder)
+    status = walked(folder)
+
+    after = outcome(folder)
+
+    assert before.verdict is not None
+    assert "reports/comparison_onnx.json: expected a report" in before.verdict.missing[0]
+    assert f"model_tools compare FLOAT_BUNDLE {folder} --cl" in before.verdict.missing[0]
+    assert after.verdict is not None
+    assert not after.verdict.missing
+    walking = [check for check in after.verdict.checks if check.what.startswith("walking: ")]
+    assert len(walking) > 10
+    assert all(walking) is (status == 0)
+
+
+def test_a_walk_of_another_model_does_not(tmp_path: Path) -> None:
+    folder, other = integers(tmp_path / "int8"), integers(tmp_path / "other", rows=64)
+    walked(folder)
+    contract = folder / "policy.yaml"
+    ours, others = (yaml.safe_load((made / "policy.yaml").read_text("utf-8"))
+                    for made in (folder, other))
+    ours["model"]["artifacts"] = others["model"]["artifacts"]
+    contract.write_text(yaml.safe_dump(ours), "utf-8")
+    shutil.copy(other / others["model"]["artifacts"]["onnx"]["file"], folder)
+
+    found = outcome(folder)
+
+    assert found.verdict is not None, found.error
+    assert "found one about another" in found.verdict.missing[0]
