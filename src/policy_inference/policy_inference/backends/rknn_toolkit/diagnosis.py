@@ -20,6 +20,8 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      "compile w8a8"),
     (r"only support in \[", "an algorithm that this precision has",
      "leave quantized_algorithm at normal"),
+    (r"Invalid target_platform '", "a chip that the toolkit knows, such as rk3588 or rk3566",
+     "name the robot's chip"),
     (r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
      "settings that this version of the toolkit knows", _SETUP),
     (r"Unsupport onnx opset", "an opset up to 19", "export the model with --opset 17"),
