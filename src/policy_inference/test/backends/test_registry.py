@@ -154,8 +154,8 @@ def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: In
         "no backend of the list opens:",
         "vendor: vendor: no device; connect one",
         f"npu: {bundle.path / 'policy.yaml'}: no artifact for the backend 'npu'; "
-        "this bundle has onnx, vendor, broken, gone; compile one (`model_tools compile`), or choose "
-        "another back end",
+        "this bundle has onnx, vendor, broken, gone; compile one (`model_tools compile`), or "
+        "choose another back end",
     ]
 
 
