@@ -53,9 +53,11 @@ def run(given: argparse.Namespace) -> int:
     refuse_unwritable(output, given.force)
     found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,
                             options=options.get(given.backend, {})))
-    write_new(output, document(found), given.force)
-    for line in lines(found):
-        show(line)
+    try:
+        write_new(output, document(found), given.force)
+    finally:  # the terminal may be closed, and the disk full; not both
+        for line in lines(found):
+            show(line)
     show(f"{output}: the report, to be sent back")
     return 0 if found else 1
 

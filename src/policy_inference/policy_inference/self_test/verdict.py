@@ -124,7 +124,8 @@ def _enough(bundle: Bundle, rows: Rows) -> Sequence[Check]:
         raise BundleError([Problem(
             file=str(bundle.path / "policy.yaml"), key="model.golden",
             expected=f"at least {FEWEST_ROWS} golden rows that differ", found=str(different),
-            remedy=f"`model_tools complete {bundle.path}` makes a bundle that has them")])
+            remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a bundle that has "
+                   "them")])
     return ()
 
 

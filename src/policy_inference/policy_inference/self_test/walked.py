@@ -48,7 +48,7 @@ def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -
     file = f"reports/comparison_{where}.json"
     remedy = _remedy(bundle, where) + (" on a PC" if where != name else "")
     if report is None:
-        raise _problem(file, "a report on walking, which judges integers", "none", remedy)
+        raise _problem(file, f"a report on walking, which judges {entry.precision}", "none", remedy)
     one = _about(report, where, about.sha256)
     if one is None:
         raise _problem(file, f"a report about the model {about.sha256[:12]}", "one about another",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
 
 from ..self_test.bundles import make_bundle
@@ -87,6 +88,23 @@ def test_name_that_is_too_long_is_refused_before_anything_is_measured(
     assert "File name too long" in caplog.text
     assert not capsys.readouterr().out
     assert not list(Path().glob("*.json"))
+
+
+def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, close = Path("mine.json"), OnnxBackend.close
+
+    def write_and_close(backend: OnnxBackend) -> None:
+        file.write_text("precious", "utf-8")
+        close(backend)
+
+    monkeypatch.setattr(OnnxBackend, "close", write_and_close)
+
+    assert run(bundle, "--output", str(file)) == 1
+
+    assert file.read_text("utf-8") == "precious"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("verdict")
 
 
 def test_terminal_without_the_characters_of_a_message_shows_them_escaped(
