@@ -1,25 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a device tells of its load, read so that a fault of its package disturbs nobody."""
+"""Telemetry as plain text, whoever's package it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
 def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], str]:
-    """Return what a device tells, and what was wrong with it; empty where nothing was.
+    """Read telemetry; whatever goes wrong meanwhile is told, not raised.
 
     Args:
-        read: Such as `BackendBase.telemetry`; what is not text by text is left out.
+        read: Reads values by name, with the unit in the name. It may be of somebody else's package,
+            and return or raise anything.
+
+    Returns:
+        The values whose name and value are text, and what was wrong; empty where nothing was.
     """
     try:
-        told: dict[Any, Any] = dict(read())
-    except Exception as error:  # noqa: BLE001  # of somebody's package; a robot depends on us
-        return {}, f"telemetry: {type(error).__name__}: {error}"
-    found = {name: value for name, value in told.items()
-             if isinstance(name, str) and isinstance(value, str)}
-    strangers = ", ".join(f"{name}: {type(told[name]).__name__}"
-                          for name in told if name not in found)
-    return found, strangers and f"telemetry: expected texts by name, found {strangers}"
+        found = [*dict(read()).items()]
+        plain = {key: value for key, value in found if _is_text(key) and _is_text(value)}
+        odd = ", ".join(f"{key!r}: {value!r}" for key, value in found if key not in plain)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a robot must not depend on it
+        return {}, f"{type(error).__name__}: {error}"
+    return plain, f"expected plain texts, found {odd}" if odd else ""
+
+
+def _is_text(value: object) -> bool:
+    """Return whether it is text that a message can carry: half a surrogate pair cannot."""
+    return type(value) is str and value.isprintable()

@@ -49,7 +49,7 @@ class DeviceLoad:
             self._next_ns = now_ns + SAMPLE_NS
             told, wrong = read_safely(self._read)
             self._samples.append(told)
-            self.unreadable = wrong or self.unreadable
+            self.unreadable = f"telemetry: {wrong}" if wrong else self.unreadable
 
     def __len__(self) -> int:
         """Return how often it was asked."""

@@ -12,7 +12,6 @@ from policy_inference.machine.machine import Machine
 from policy_inference.machine.numbers import number_in
 from policy_inference.machine.packages import version_of
 from policy_inference.machine.sensors import device_clock
-from policy_inference.machine.telemetry import read_safely
 
 ODD = ["", "²", "5²", "1.2.3", "nan", "inf", "9" * 4400, "busy", "0x10"]
 
@@ -48,17 +47,3 @@ def test_steps_of_a_clock_that_are_no_numbers_are_left_out(tmp_path: Path) -> No
 ])  # fmt: skip
 def test_version_is_of_numbers_that_a_version_has(text: str, version: tuple[int, ...]) -> None:
     assert version_of(text) == version
-
-
-@pytest.mark.parametrize(("told", "found", "wrong"), [
-    ({"npu_load_percent": "31"}, {"npu_load_percent": "31"}, ""),
-    ({"a": "1", "b": 31}, {"a": "1"}, "telemetry: expected texts by name, found b: int"),
-    ({"a": None}, {}, "telemetry: expected texts by name, found a: NoneType"),
-    (None, {}, "telemetry: TypeError: "),
-])
-def test_what_a_device_tells_is_text_by_name(
-    told: dict[str, str], found: dict[str, str], wrong: str
-) -> None:
-    assert read_safely(lambda: told)[0] == found
-    assert read_safely(lambda: told)[1].startswith(wrong)
-    assert bool(wrong) == bool(read_safely(lambda: told)[1])
