@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import re
 
-_SETUP = "make its environment again with `make setup-rknn`"
+_SETUP = ("make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no "
+          "other")
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the toolkit's words; what was expected; the remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
