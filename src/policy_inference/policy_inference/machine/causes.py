@@ -49,5 +49,5 @@ def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:
     for key, value in telemetry.items():
         # A back end of somebody else may have words where numbers are meant.
-        if key.endswith(unit) and value.replace(".", "", 1).isdigit():
+        if key.endswith(unit) and value.replace(".", "", 1).isdecimal():
             yield key[: -len(unit)], float(value)
