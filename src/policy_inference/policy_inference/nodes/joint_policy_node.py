@@ -231,7 +231,7 @@ class JointPolicyNode(LifecycleBase):
         self._publish(targets)
         self._latency.add(time.monotonic_ns() - began_ns)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())

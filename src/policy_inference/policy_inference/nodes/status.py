@@ -105,7 +105,8 @@ class StatusReporter:
                 "hangs")
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers, and read no more telemetry."""
+        self._health.close()
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 
