@@ -95,7 +95,9 @@ class JointPolicyNode(LifecycleBase):
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
         options = parse_options(_listed(values["backend_options"]))
         with forwarded_to(self.get_logger()):
-            backend, skipped = open_backend(bundle, _listed(values["backend"]), options)
+            # After that the controller gives up anyway.
+            backend, skipped = open_backend(bundle, _listed(values["backend"]), options,
+                                            run_timeout_s=limits.longest_gap_ns * 1e-9)
         self._closers.callback(backend.close)
         for line in skipped:
             self.get_logger().warning(line)
