@@ -23,6 +23,7 @@ LEAVE_TIMEOUT_S = 2.0
 """For each of: ending when asked, ending by force, and the last words after that."""
 _SAID_BYTES = 4096
 _log = logging.getLogger("policy_inference")
+_folders: set[tempfile.TemporaryDirectory[str]] = set()
 
 
 class ChildProcess:
@@ -62,6 +63,7 @@ class ChildProcess:
         finally:
             os.close(lifeline)
         assert self._process.stdout is not None  # a pipe, as asked for
+        _folders.add(folder)
         self._folder, self._said = folder, bytes(_SAID_BYTES)
         self._reader = threading.Thread(target=self._listen, args=(self._process.stdout,),
                                         name="last words", daemon=True)  # fmt: skip
@@ -103,11 +105,18 @@ class ChildProcess:
         self._reader.join(LEAVE_TIMEOUT_S)
         os.close(self._lifeline)
         self._folder.cleanup()
+        _folders.discard(self._folder)
 
     def _listen(self, output: IO[bytes]) -> None:
         with output:
             while heard := output.read(_SAID_BYTES):
                 self._said = (self._said + heard)[-_SAID_BYTES:]
+
+
+def remove_folders() -> None:
+    """Remove the folders of all children, for a process that ends without closing anything."""
+    for folder in _folders.copy():
+        folder.cleanup()
 
 
 def end_with_parent(lifeline: int) -> None:
