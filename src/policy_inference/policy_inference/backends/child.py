@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import THIS_MACHINE, BackendBase
-from policy_inference.backends.child_process import ChildProcess, end_with_parent
+from policy_inference.backends.child_process import ChildProcess, end_with_parent, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
@@ -180,7 +180,7 @@ class ChildBackend(BackendBase):
             self._process.end()
 
 
-def main(lifeline: int, order: Mapping[str, Any]) -> None:
+def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     """Open the model of an order, and run it whenever the bell rings; end when it is closed."""
     end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
@@ -200,6 +200,7 @@ def main(lifeline: int, order: Mapping[str, Any]) -> None:
         return
     try:
         told.write_text(json.dumps(dict(backend.details)), "utf-8")
+        talk_through(output)
         bell.ring(OK)
         while bell.wait():
             bell.ring(_ran(backend, arrays))
@@ -219,4 +220,4 @@ def _ran(backend: BackendBase, arrays: SharedArrays) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))

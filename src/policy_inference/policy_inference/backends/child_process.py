@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +30,9 @@ _folders: set[tempfile.TemporaryDirectory[str]] = set()
 class ChildProcess:
     """Runs a module with a private folder as its working and its temporary folder.
 
-    A world-writable one would be the first place where Python looks for modules.
+    A world-writable one would be the first place where Python looks for modules. What is printed
+    goes into a file, where `native_output.held_back` reads along, and after `talk_through` into a
+    pipe, of which only the end is kept, since runs may print for ever.
     """
 
     def __init__(
@@ -40,33 +43,37 @@ class ChildProcess:
         Args:
             interpreter: The Python that runs it.
             module: What it runs.
-            arguments: Of the module, after the number of its end of the lifeline.
+            arguments: Of the module; before them it gets the number of its end of the lifeline, for
+                `end_with_parent`, and of the pipe, for `talk_through`.
             fds: File descriptors that it inherits.
 
         Raises:
             OSError: It does not start.
         """
-        folder = tempfile.TemporaryDirectory(  # closed in `end`
-            prefix="policy_inference_", ignore_cleanup_errors=True)
-        lifeline, self._lifeline = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [interpreter, "-m", module, str(lifeline), *arguments], bufsize=0,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                cwd=folder.name, env=_environment(interpreter, folder.name),
-                pass_fds=[*fds, lifeline],
-            )  # fmt: skip
-        except BaseException:
-            os.close(self._lifeline)
-            folder.cleanup()
-            raise
-        finally:
-            os.close(lifeline)
-        assert self._process.stdout is not None  # a pipe, as asked for
-        _folders.add(folder)
-        self._folder, self._said = folder, bytes(_SAID_BYTES)
-        self._reader = threading.Thread(target=self._listen, args=(self._process.stdout,),
-                                        name="last words", daemon=True)  # fmt: skip
+        with ExitStack() as undo:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="policy_inference_", ignore_cleanup_errors=True)
+            _folders.add(self._folder)
+            undo.callback(self._remove_folder)
+            self._printed = undo.enter_context(tempfile.TemporaryFile())
+            lifeline, self._lifeline = os.pipe()
+            undo.callback(os.close, self._lifeline)
+            listening, talking = os.pipe()
+            output = undo.enter_context(os.fdopen(listening, "rb", buffering=0))
+            try:
+                self._process = subprocess.Popen(
+                    [interpreter, "-m", module, str(lifeline), str(talking), *arguments],
+                    stdin=subprocess.DEVNULL, stdout=self._printed, stderr=self._printed,
+                    cwd=self._folder.name, env=_environment(interpreter, self._folder.name),
+                    pass_fds=[*fds, lifeline, talking],
+                )  # fmt: skip
+            finally:
+                os.close(lifeline)
+                os.close(talking)
+            undo.pop_all()
+        self._said = bytes(_SAID_BYTES)
+        self._reader = threading.Thread(target=self._listen, args=(output,), name="last words",
+                                        daemon=True)
         self._reader.start()
 
     @property
@@ -91,7 +98,10 @@ class ChildProcess:
         """Return what it printed last; of one that has ended, wait so long for all of it."""
         if self.status() is not None:
             self._reader.join(within_s)
-        return self._said.lstrip(b"\0").decode("utf-8", "replace").strip()
+        file = self._printed.fileno()
+        first = os.pread(file, _SAID_BYTES, max(0, os.fstat(file).st_size - _SAID_BYTES))
+        said = (first + self._said.lstrip(b"\0"))[-_SAID_BYTES:]
+        return said.decode("utf-8", "replace").strip()
 
     def end(self) -> None:
         """Wait for its end, ask for it, force it; what does not end even then is left behind."""
@@ -104,6 +114,10 @@ class ChildProcess:
             _log.warning("process %d does not end, not even by force; it is left behind", self.pid)
         self._reader.join(LEAVE_TIMEOUT_S)
         os.close(self._lifeline)
+        self._printed.close()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         self._folder.cleanup()
         _folders.discard(self._folder)
 
@@ -130,6 +144,14 @@ def end_with_parent(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([lifeline], [], [], 0)[0]:  # it was gone before
         sys.exit("the process that started this one has gone")
+
+
+def talk_through(pipe: int) -> None:
+    """Let this process print into a pipe from now on."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(pipe, stream.fileno())
+    os.close(pipe)
 
 
 def _environment(interpreter: str, folder: str) -> dict[str, str]:

@@ -33,8 +33,8 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
     the node configures and activates itself; where that fails, or where ROS refuses the arguments
-    or a parameter's type or range, the process ends with status 2. Asked to end while it configures,
-    it does not wait for a model that takes long to open: nothing has been commanded then.
+    or a parameter's type or range, the process ends with status 2. Asked to end while it
+    configures, it does not wait for a model that takes long to open: nothing is commanded yet.
     """
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -178,8 +178,8 @@ def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, v
 
 
 @pytest.mark.parametrize("deed", [
-    "raise OSError('libnpu.so: cannot open')", "raise RuntimeError('boom')", "import sys; sys.exit()",
-    "def f(:", "1 / 0"])  # fmt: skip
+    "raise OSError('libnpu.so: cannot open')", "raise RuntimeError('boom')",
+    "import sys; sys.exit()", "def f(:", "1 / 0"])  # fmt: skip
 @pytest.mark.parametrize("when", ["imported", "opened"])
 def test_whatever_a_package_raises_ends_its_turn_only(
     bundle: Bundle, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str,
