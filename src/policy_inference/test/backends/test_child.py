@@ -213,7 +213,9 @@ def test_a_child_ends_with_its_parent_even_while_it_opens(
         "import signal\n"
         "signal.pause()\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program])
+    # What a process leaves that is killed, goes with the test.
+    parent = subprocess.Popen([sys.executable, "-c", program],
+                              env={**os.environ, "TMPDIR": str(tmp_path)})
     pid = int(pids.read_text())  # once it is opening
     ended = os.pidfd_open(pid)
     try:
