@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.examined import examined
 from policy_inference.backends.registry import artifact_for, available
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.commands.findings_table import table
-from policy_inference.commands.json_file import refuse_existing, write_new
+from policy_inference.commands.json_file import refuse_unwritable, write_new
+from policy_inference.commands.output import show
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.machine.finding import Finding, Verdict
@@ -49,7 +50,7 @@ def run(given: argparse.Namespace) -> int:
         OSError: The file cannot be written.
     """
     if given.json:
-        refuse_existing(given.json, given.force)
+        refuse_unwritable(given.json, given.force)
     bundle = load_bundle(bundle_folder(given.bundle)) if given.bundle else None
     names = _names(given.backend, bundle)
     machine = Machine()
@@ -58,7 +59,7 @@ def run(given: argparse.Namespace) -> int:
               **{name: examine_backend(machine, name, bundle) for name in names}}
     can_run = [name for name in names
                if all(finding.verdict is not Verdict.ERROR for finding in groups[name])]
-    sys.stdout.write(f"{table(groups)}\n{_last_line(names, can_run)}\n")
+    show(f"{table(groups)}\n{_last_line(names, can_run)}")
     if given.json:
         found = {name: _plain(findings) for name, findings in groups.items()}
         write_new(given.json, {"schema_version": SCHEMA_VERSION, "can_run": can_run,
@@ -89,7 +90,7 @@ def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[
             if name in bundle.contract.model.artifacts:
                 remedy = "copy the bundle again"
             findings.append(Finding.error("bundle", str(error), remedy))
-    return [*findings, *cls.examine(machine, artifact)]
+    return [*findings, *examined(cls, machine, artifact)]
 
 
 def _names(asked: str | None, bundle: Bundle | None) -> list[str]:

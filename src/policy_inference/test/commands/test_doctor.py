@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
 from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
 WALK = str(BUNDLES / "lite3_walk")
@@ -77,6 +79,20 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
 
     assert main(["doctor", str(tmp_path / "walk")]) == 1
     assert "copy the bundle again" in " ".join(capsys.readouterr().out.split())
+
+
+def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(machine: Machine, artifact: Artifact | None) -> list[Finding]:
+        raise RuntimeError("of somebody's package")
+
+    monkeypatch.setattr(RknnBackend, "examine", fail)
+
+    assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"ERROR +examination +RuntimeError: of somebody's package", said)
+    assert said.splitlines()[-1] == "can run: onnx"
 
 
 def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
