@@ -43,7 +43,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
         assert mode(shown("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
         inputs = [entry.name for entry in rig.operator.status.inputs]
         lines = [line.split()[0] for line in shown("status").splitlines()]
-        assert lines == ["mode", "reason", "rate", "latency", *inputs, "guard"]
+        assert lines == ["mode", "reason", "runs", "rate", "latency", *inputs, "guard", "machine"]
         assert mode(shown("estop")) == "DAMP, latched until reset"
         assert operate("stand").returncode == 1
         assert mode(shown("reset", "--node", "joint_policy_node")) == "DAMP"

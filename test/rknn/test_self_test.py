@@ -19,7 +19,7 @@ def test_a_simulated_npu_is_judged_on_its_numbers_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    assert main(["self-test", "--backend", "rknn_sim", "--seconds", "0.5", str(OURS)]) == 0
+    assert main(["self-test", "--backend", "rknn_sim", "--seconds", "1", str(OURS)]) == 0
 
     told = json.loads(Path("self_test_lite3_walk_rknn_sim.json").read_text("utf-8"))
     assert told["artifact"]["precision"] == "fp16"

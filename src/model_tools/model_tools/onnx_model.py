@@ -61,9 +61,10 @@ class OnnxModel:
 
     @property
     def precision(self) -> str:
-        """`fp32`, `fp16` or `int8`, by the element types of the weights."""
+        """`fp32`, `fp16` or `int8`, by the element types of the weights and what quantises them."""
         types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
-        if types & {TensorProto.INT8, TensorProto.UINT8}:
+        quantised = any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node)
+        if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:
             return "int8"
         return "fp16" if types == {TensorProto.FLOAT16} else "fp32"
 

@@ -40,8 +40,9 @@ def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
     """
     try:
         return entry.load()
-    except (ImportError, AttributeError) as cause:
-        raise error(f"{_package(entry)} does not load: {cause}; install a version of the package "
+    except (Exception, SystemExit) as cause:  # a module runs whatever its package pleases
+        what = f"{type(cause).__name__}: {cause}"
+        raise error(f"{_package(entry)} does not load: {what}; install a version of the package "
                     "that fits") from cause
 
 

@@ -25,10 +25,12 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("compiler", help="name of an installed compiler: onnx, ...")
+    parser.add_argument("compiler", help="name of an installed compiler: onnx, rknn, tensorrt, bpu")
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--precision", required=True, help="fp16, int8, ...")
-    parser.add_argument("--target", help="chip or GPU, for compilers that have several")
+    parser.add_argument("--precision", required=True,
+                        help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's")
+    parser.add_argument("--target", help="chip, for compilers that have several: rk3588, nash-e, "
+                        "...; one that is none lists them")
     parser.add_argument("--samples", type=Path,
                         help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
                              "rosbag2 recording; not used for precisions without calibration")
@@ -51,5 +53,6 @@ def run(given: argparse.Namespace) -> int:
                                     topics=dict(given.topic), options=dict(given.option)))
     for backend, artifact in bundle.contract.model.artifacts.items():
         if artifact.precision == given.precision:
-            _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made, artifact.tool)
+            _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made or "as it was",
+                      artifact.tool or "tool unknown")
     return 0

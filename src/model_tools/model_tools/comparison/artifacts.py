@@ -98,4 +98,5 @@ def _refuse_same_file(other: Candidate, before: Sequence[Candidate]) -> None:
         if (one.backend, one.entry.sha256) == (other.backend, other.entry.sha256):
             raise ToolError(f"{other.bundle.path}: expected another artifact than that of "
                             f"{one.bundle.path}, found the same file on the same back end "
-                            f"({other.backend}), which proves nothing")
+                            f"({other.backend}), which proves nothing; name another back end "
+                            "with --backends, or a bundle with another model")

@@ -23,7 +23,7 @@ VERDICT = {True: "holds", False: "fails"}
 
 
 def tables(found: Sequence[Compared]) -> list[Table]:
-    """Return the tables of the artifacts, and of how they did on each set of rows."""
+    """Return the tables of the artifacts, of how they did on each set of rows, and of walks."""
     artifacts = _new_table("artifact", "back end", "KiB", "p50 us", "p99 us", "limits")
     rows_table = _new_table("artifact", "on", "MAE", "RMSE", "max", "cosine min", "limits")
     for compared in found:
@@ -34,10 +34,22 @@ def tables(found: Sequence[Compared]) -> list[Table]:
         for rows in compared.on_rows:
             rows_table.add_row(candidate.label, rows.title, *_figures(rows.action),
                                _verdict(rows.checks))
-        if compared.walks:
-            rows_table.add_row(candidate.label, f"{len(compared.walks)} walks", *[""] * 4,
-                               _verdict(compared.walking_checks))
-    return [artifacts, rows_table]
+    return [artifacts, rows_table, *_walks_table(found)]
+
+
+def _walks_table(found: Sequence[Compared]) -> list[Table]:
+    """Return the table of the worst that each artifact did in all its walks, if it walked."""
+    table = _new_table("artifact", "walks", "lasted s", "error", "tilt deg", "torque %", "limits")
+    for compared in found:
+        outcomes = [walk.outcome for walk in compared.walks]
+        if outcomes:
+            worst = (min(one.survived_s for one in outcomes),
+                     max(max(one.error) for one in outcomes),
+                     max(one.tilt_deg for one in outcomes),
+                     100.0 * max(one.torque_limit_share for one in outcomes))
+            table.add_row(compared.candidate.label, str(len(outcomes)), *map(number, worst),
+                          _verdict(compared.walking_checks))
+    return [table] if table.row_count else []
 
 
 def failures(found: Sequence[Compared]) -> list[str]:

@@ -28,7 +28,8 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     for pair in contract.state:
         report.row("state", f"{pair.output} -> {pair.input}")
     for backend, artifact in contract.model.artifacts.items():
-        report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}")
+        target = f" for {artifact.target}" if artifact.target else ""
+        report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}{target}")
     for name, limits in contract.limits.items():
         report.row(f"limits {name}", _bounds(limits) or "none")
     report.row("golden rows", contract.model.golden.file if contract.model.golden else

@@ -325,13 +325,16 @@ def test_the_page_says_which_artifact_fails_and_in_which_joint(
     assert "worst in knee" in page
 
 
-def test_walks_are_in_the_report(tmp_path: Path) -> None:
+def test_walks_are_on_the_terminal_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "report"
 
     status = cli.main(["compare", str(OURS), str(again(OURS, tmp_path / "same")), "--closed-loop",
                        "--seconds", "2.5", "--output", str(output)])  # fmt: skip
 
     assert status == 0
+    assert "lasted" in capsys.readouterr().out
     _, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
     assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5] * 4
     assert "Closed loop: 2.5 s each" in (output / "comparison.html").read_text("utf-8")

@@ -143,6 +143,14 @@ def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> No
     assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
 
 
+def test_quantised_floats_are_integers(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path)
+    model = onnx.load(folder / "policy.onnx")
+    model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["a", "b", "c"], ["d"]))
+    onnx.save(model, folder / "policy.onnx")
+    assert "policy.onnx holds int8 weights" in suspicions(tmp_path)
+
+
 def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
     model = make_bundle(tmp_path) / "policy.onnx"
     model.write_bytes(model.read_bytes()[:-40])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policy_inference.errors import BackendError
+from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
@@ -71,7 +71,8 @@ class BackendBase(ABC):
 
         Raises:
             BackendError: Package, library or device is missing, the file does not load, its
-                tensors are not those of the contract, or an option is unknown.
+                tensors are not those of the contract, an option is unknown, or the runtime raises
+                whatever else.
         """
         self._closed = False
         self._tensors = tuple(inputs), tuple(outputs)
@@ -89,9 +90,13 @@ class BackendBase(ABC):
             self._bind()
             for _ in range(self.warm_up_runs):
                 self.run()
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            if isinstance(error, (PolicyError, KeyboardInterrupt)):
+                raise
+            # Whatever a runtime raises: the next back end of a list may open.
+            _log.debug("%s: while opening %s", self.name, file, exc_info=True)
+            raise BackendError(f"{self.name}: {file}: {type(error).__name__}: {error}") from error
 
     def _check_options(self) -> None:
         unknown = ", ".join(sorted(set(self._given) - set(self.options)))
@@ -164,6 +169,10 @@ class BackendBase(ABC):
     def telemetry(self) -> Mapping[str, str]:
         """Return what the device tells about its load now, with the unit in the key."""
         return self.read_device(THIS_MACHINE)
+
+    def problem(self) -> str:
+        """Return why no run can succeed any more; empty where nothing speaks against one."""
+        return ""
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.

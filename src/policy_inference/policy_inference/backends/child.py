@@ -5,7 +5,7 @@
 For runtimes that keep Python's lock while they run, for those that end the process where a run
 fails, and for those that need another Python. The child opens the model with the same class, on
 arrays that both processes see; a run costs two bytes through pipes. A child that dies or hangs is
-an error of the run, not of this process.
+an error of the run, not of this process; a run waits for an answer, and never for an end.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import importlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import policy_inference
 from policy_inference.backends.base import THIS_MACHINE, BackendBase
+from policy_inference.backends.child_process import ChildProcess, end_with_parent, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
-OPEN_TIMEOUT_S, RUN_TIMEOUT_S, LEAVE_TIMEOUT_S = 600.0, 5.0, 2.0
+OPEN_TIMEOUT_S, RUN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 5.0, 2.0
+_SAID_WITHIN_S = 0.2
 _SAID = 2000
 """Characters of the child's last words that an error repeats."""
+_DETAILS = "details.json"
+"""In the child's folder: what it found when it opened the model."""
 
 
 class ChildBackend(BackendBase):
@@ -41,39 +42,56 @@ class ChildBackend(BackendBase):
     def __init__(
         self, cls: type[BackendBase], file: Path, inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec], *, precision: str = "fp32", target: str | None = None,
-        options: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None, run_timeout_s: float = RUN_TIMEOUT_S,
     ) -> None:  # fmt: skip
         """Start the child and let it open the model; arguments as those of `BackendBase`.
+
+        Args:
+            cls: Class of the backend that the child opens.
+            file: As for `BackendBase`, as are those not named here.
+            inputs: Inputs that the contract states.
+            outputs: Outputs that the contract states.
+            precision: Of the file.
+            target: Chip or GPU that the file was compiled for.
+            options: Values by name.
+            run_timeout_s: After which a run is an error. The child lives on: the next run waits as
+                long for the answer that is owed, drops it, and goes on.
 
         Raises:
             BackendError: What the class raises in the child; or the child does not start, or ends.
         """
         self.name, self.options = cls.name, cls.options
         self._cls, self._tensors = cls, (tuple(inputs), tuple(outputs))
-        self._child: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._bell: Bell | None = None
+        self._owes_answer, self._run_timeout_s = False, RUN_TIMEOUT_S
         self._arrays = SharedArrays([*inputs, *outputs])
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the backend
         super().__init__(file, inputs, outputs, precision=precision, target=target,
                          options=options, place=self._arrays.place)
+        self._run_timeout_s = run_timeout_s
 
     @property
     def pid(self) -> int:
         """Number of the child's process."""
-        assert self._child is not None  # opened
-        return self._child.pid
+        assert self._process is not None  # opened
+        return self._process.pid
 
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        self._child, self._bell = self._start(file)
+        self._process, self._bell = self._start(file)
         answer = self._bell.wait(OPEN_TIMEOUT_S)
+        if answer is None:
+            raise BackendError(f"{self.name}: expected the model to open within "
+                               f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
+                               + self._last_words())
         if answer != OK:
-            raise self._failure(answer, f"opening {file}")
-        details: dict[str, str] = json.loads(self._arrays.text)
-        return *self._tensors, details | {"process": f"child {self._child.pid}"}
+            raise self._failure(answer, f"opening {file}", ENDED_WITHIN_S)
+        found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
+        return *self._tensors, found | {"process": f"child {self.pid}"}
 
-    def _start(self, file: Path) -> tuple[subprocess.Popen[bytes], Bell]:
+    def _start(self, file: Path) -> tuple[ChildProcess, Bell]:
+        interpreter = self._cls.interpreter()
         to_child, from_parent = os.pipe()
         to_parent, from_child = os.pipe()
         bell, fds = Bell(to_parent, from_parent), [self._arrays.fd, to_child, from_child]
@@ -85,14 +103,10 @@ class ChildBackend(BackendBase):
             "fds": fds,
         }  # fmt: skip
         try:
-            return subprocess.Popen(
-                [self._cls.interpreter(), "-m", __name__, json.dumps(order)],
-                stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said,
-                cwd=tempfile.gettempdir(), env=_environment(self._cls.interpreter()), pass_fds=fds,
-            ), bell  # fmt: skip
+            return ChildProcess(interpreter, __name__, [json.dumps(order)], fds), bell
         except OSError as error:
             bell.close()
-            raise BackendError(f"{self.name}: expected to start {self._cls.interpreter()}, found: "
+            raise BackendError(f"{self.name}: expected to start {interpreter}, found: "
                                f"{error}") from error
         finally:
             os.close(to_child)
@@ -109,56 +123,68 @@ class ChildBackend(BackendBase):
         """Return what the device of the runtime tells."""
         return self._cls.read_device(THIS_MACHINE)
 
+    def problem(self) -> str:
+        """Return that the process has ended, with its last words; else nothing."""
+        if self._process is None or self._process.status() is None:
+            return ""
+        return self._ended(within_s=_SAID_WITHIN_S)
+
     def _run(self) -> None:
         assert self._bell is not None
+        if self._owes_answer:
+            self._wait("an earlier run")
         try:
             self._bell.ring(OK)
         except BrokenPipeError:
             raise self._failure(b"", "a run") from None
-        answer = self._bell.wait(RUN_TIMEOUT_S)
+        answer = self._wait("a run")
         if answer != OK:
             raise self._failure(answer, "a run")
 
-    def _failure(self, answer: bytes | None, during: str) -> BackendError:
-        """Return what the child said; one that hangs is killed."""
+    def _wait(self, what: str) -> bytes:
+        """Return the answer of the run that was asked for last; empty where the child ended."""
+        assert self._bell is not None
+        answer = self._bell.wait(self._run_timeout_s)
+        self._owes_answer = answer is None
+        if answer is None:
+            raise BackendError(f"{self.name}: expected the runtime's process to answer {what} "
+                               f"within {self._run_timeout_s:g} s, found no answer")
+        return answer
+
+    def _failure(self, answer: bytes, during: str, within_s: float = 0.0) -> BackendError:
+        """Return what the child said."""
         if answer == FAILED:
             return BackendError(self._arrays.text)
-        assert self._child is not None
-        hung = answer is None
-        if hung:
-            self._child.kill()
-        status = self._child.wait()
-        self._said.seek(0)
-        said = self._said.read().decode("utf-8", "replace").strip()[-_SAID:]
-        what = "hung and was killed" if hung else f"ended with status {status}"
+        return BackendError(self._ended(during, within_s))
+
+    def _ended(self, during: str = "", within_s: float = 0.0) -> str:
+        """Return how the child ended, as far as it is known within that time."""
+        assert self._process is not None
+        status = self._process.status(within_s)
+        # It closes its pipes before it has ended, and a run does not wait for that.
+        what = "ended" if status is None else f"ended with status {status}"
+        return (f"{self.name}: the process of the runtime {what}"
+                + (f" during {during}" if during else "") + self._last_words(within_s))
+
+    def _last_words(self, within_s: float = 0.0) -> str:
+        assert self._process is not None
+        said = self._process.said(within_s)[-_SAID:]
         remedy = self._cls.remedy(said)
-        return BackendError(f"{self.name}: the process of the runtime {what} during {during}"
-                            + (f"; it said: {said}" if said else "")
-                            + (f"; {remedy}" if remedy else ""))
+        return (f"; it said: {said}" if said else "") + (f"; {remedy}" if remedy else "")
 
     def _close(self) -> None:
-        if self._child is not None and self._bell is not None:
+        if self._bell is not None:
             self._bell.close()
-            try:
-                self._child.wait(LEAVE_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
         os.close(self._arrays.fd)
-        self._said.close()
+        if self._process is not None:
+            self._process.end()
 
 
-def _environment(interpreter: str) -> dict[str, str]:
-    """Return the environment; another Python finds this package, and nothing else of ours."""
-    if interpreter == sys.executable:
-        return dict(os.environ)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return kept | {"PYTHONPATH": str(Path(policy_inference.__file__).parents[1])}
-
-
-def main(order: Mapping[str, Any]) -> None:
+def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     """Open the model of an order, and run it whenever the bell rings; end when it is closed."""
+    end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
+    told = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
     inputs, outputs = ([TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in order[k]]
                        for k in ("inputs", "outputs"))
@@ -173,7 +199,8 @@ def main(order: Mapping[str, Any]) -> None:
         bell.ring(FAILED)
         return
     try:
-        arrays.text = json.dumps(dict(backend.details))
+        told.write_text(json.dumps(dict(backend.details)), "utf-8")
+        talk_through(output)
         bell.ring(OK)
         while bell.wait():
             bell.ring(_ran(backend, arrays))
@@ -193,4 +220,4 @@ def _ran(backend: BackendBase, arrays: SharedArrays) -> bytes:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))

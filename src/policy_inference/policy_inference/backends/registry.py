@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.child import ChildBackend
+from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
 from policy_inference.entry_points import loaded, registered
@@ -47,14 +47,16 @@ def parse_options(texts: Iterable[str]) -> Options:
 
 
 def open_backend(
-    bundle: Bundle, names: Sequence[str], options: Options | None = None
-) -> tuple[BackendBase, tuple[str, ...]]:
+    bundle: Bundle, names: Sequence[str], options: Options | None = None, *,
+    run_timeout_s: float = RUN_TIMEOUT_S,
+) -> tuple[BackendBase, tuple[str, ...]]:  # fmt: skip
     """Open the bundle's model with the first backend of the list that works.
 
     Args:
         bundle: Has the models.
         names: Of the backends, the preferred one first.
         options: Values of their options, by backend.
+        run_timeout_s: After which a run in another process is an error.
 
     Returns:
         The backend, and a line for each one before it in the list that says why it did not open.
@@ -70,11 +72,13 @@ def open_backend(
                            f"options of {strangers}")
     for name in names:
         try:
-            return _open(bundle, known[name], options.get(name, {})), tuple(reasons)
+            backend = _open(bundle, known[name], options.get(name, {}), run_timeout_s)
         except BackendError as error:
             if len(names) == 1:
                 raise
             reasons.append(f"{name}: {error}")
+        else:
+            return backend, tuple(reasons)
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
@@ -107,13 +111,15 @@ def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
     return known
 
 
-def _open(bundle: Bundle, entry: EntryPoint, options: Mapping[str, str]) -> BackendBase:
+def _open(
+    bundle: Bundle, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
+) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
     artifact, file = artifact_for(bundle, entry.name)
     model, contract = bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
     cls = cls.for_file(file, options)
     apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
-    opened = partial(ChildBackend, cls) if apart else cls
+    opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
     return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
                   options=options)  # fmt: skip

@@ -10,6 +10,7 @@ which the same model is built again; or the ONNX model, in fp16.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 import zipfile
@@ -23,7 +24,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.rknn_toolkit.build import ToolkitError, build, call, toolkit_version
 from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
-from policy_inference.backends.rknn_toolkit.python import toolkit_python
+from policy_inference.backends.rknn_toolkit.python import VARIABLE, toolkit_python
 from policy_inference.backends.rknn_toolkit.recipe import FLOAT, MODEL, Recipe, unpack
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
@@ -61,18 +62,19 @@ class RknnSimBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return where RKNN Toolkit2 is; the toolkit itself takes seconds to start."""
+        """Return where RKNN Toolkit2 is; it is not imported, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:
             return [Finding.error("rknn-toolkit2", "no environment with it", str(error))]
-        # By its files: to ask that Python would cost more than all of the rest.
-        packages = python.parent.parent.glob("lib/python*/site-packages/rknn_toolkit2-*.dist-info")
-        found = [folder.name.removesuffix(".dist-info").partition("-")[2] for folder in packages]
-        if not found:
-            return [Finding.warning("rknn-toolkit2", f"not found beside {python}",
-                                    f"{python} -m pip install rknn-toolkit2")]
-        return [Finding(name="rknn-toolkit2", found=f"{found[0]} ({python})")]
+        asked = [str(python), "-c", "import importlib.metadata as all; "
+                 "print(all.version('rknn-toolkit2'))"]
+        try:
+            told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+        except (OSError, subprocess.SubprocessError):
+            return [Finding.error("rknn-toolkit2", f"not in {python}", "`make setup-rknn` makes an "
+                                  f"environment with it; unset {VARIABLE} where it is set")]
+        return [Finding(name="rknn-toolkit2", found=f"{told.stdout.strip()} ({python})")]
 
     def _open(
         self, file: Path

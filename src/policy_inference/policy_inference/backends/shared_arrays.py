@@ -15,6 +15,7 @@ import numpy as np
 from policy_inference.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
+_CUT = b" [...]"
 OK, FAILED = b"o", b"f"
 
 
@@ -48,14 +49,17 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The text."""
+        """The text; a longer one is cut."""
         end = self._block.find(b"\0", 0, _TEXT_SIZE)
         return self._block[:end].decode("utf-8", "replace")
 
     @text.setter
     def text(self, text: str) -> None:
-        content = text.encode()[: _TEXT_SIZE - 1] + b"\0"
-        self._block[: len(content)] = content
+        content = text.encode("utf-8", "replace")
+        if len(content) >= _TEXT_SIZE:  # whole characters only
+            head = content[: _TEXT_SIZE - 1 - len(_CUT)].decode("utf-8", "ignore")
+            content = head.encode() + _CUT
+        self._block[: len(content) + 1] = content + b"\0"
 
 
 class Bell:

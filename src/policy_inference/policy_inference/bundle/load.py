@@ -46,7 +46,8 @@ class Bundle:
         if backend not in artifacts:
             raise BackendError(
                 f"{self.path / CONTRACT_FILE}: no artifact for the backend {backend!r}; "
-                f"this bundle has {', '.join(artifacts)}"
+                f"this bundle has {', '.join(artifacts)}; compile one (`model_tools compile`), or "
+                "choose another back end"
             )
         entry = artifacts[backend]
         remedy = f"get it from {entry.url}" if entry.url else ""

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.examined import NOT_EXAMINED, examined
 from policy_inference.backends.registry import artifact_for, available
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.commands.findings_table import table
-from policy_inference.commands.json_file import refuse_existing, write_new
+from policy_inference.commands.json_file import refuse_unwritable, write_new
+from policy_inference.commands.output import show
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.machine.finding import Finding, Verdict
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.middleware import examine_ros
+from policy_inference.machine.packages import installed_version
 from policy_inference.machine.system import examine_system
 
 SCHEMA_VERSION = 1
+CAN_RUN, CANNOT_RUN = "can run", "cannot run"
+RESULTS = (CAN_RUN, CANNOT_RUN, NOT_EXAMINED)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="folder of a bundle, or name "
                         "of an installed one: its files are held against this machine")
     parser.add_argument("--backend", metavar="A,B", help="back ends to look at; without it, those "
-                        "that the bundle has a file for; without a bundle, all")
+                        "that the bundle has a model for; without a bundle, all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to a file")
     parser.add_argument("--force", action="store_true", help="replace that file")
 
@@ -49,22 +55,26 @@ def run(given: argparse.Namespace) -> int:
         OSError: The file cannot be written.
     """
     if given.json:
-        refuse_existing(given.json, given.force)
+        refuse_unwritable(given.json, given.force)
     bundle = load_bundle(bundle_folder(given.bundle)) if given.bundle else None
     names = _names(given.backend, bundle)
     machine = Machine()
     groups = {"system": list(examine_system(machine)),
               "ROS": list(examine_ros(machine, os.environ)),
               **{name: examine_backend(machine, name, bundle) for name in names}}
-    can_run = [name for name in names
-               if all(finding.verdict is not Verdict.ERROR for finding in groups[name])]
-    sys.stdout.write(f"{table(groups)}\n{_last_line(names, can_run)}\n")
+    results = {result: [name for name in names if _result(groups[name]) == result]
+               for result in RESULTS}
+    show(f"{table(groups)}\n{_last_line(results)}")
     if given.json:
-        found = {name: _plain(findings) for name, findings in groups.items()}
-        write_new(given.json, {"schema_version": SCHEMA_VERSION, "can_run": can_run,
-                               "bundle": bundle and _about(bundle), "findings": found},
-                  given.force)  # fmt: skip
-    return 0 if can_run else 1
+        write_new(given.json, {
+            "schema_version": SCHEMA_VERSION, "kind": "doctor",
+            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "policy_inference": installed_version("policy_inference"),
+            "asked": given.backend, **{word.replace(" ", "_"): of for word, of in results.items()},
+            "bundle": bundle and _about(bundle),
+            "findings": {name: _plain(findings) for name, findings in groups.items()},
+        }, given.force)  # fmt: skip
+    return 0 if results[CAN_RUN] else 1
 
 
 def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[Finding]:
@@ -89,7 +99,7 @@ def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[
             if name in bundle.contract.model.artifacts:
                 remedy = "copy the bundle again"
             findings.append(Finding.error("bundle", str(error), remedy))
-    return [*findings, *cls.examine(machine, artifact)]
+    return [*findings, *examined(cls, machine, artifact)]
 
 
 def _names(asked: str | None, bundle: Bundle | None) -> list[str]:
@@ -98,13 +108,24 @@ def _names(asked: str | None, bundle: Bundle | None) -> list[str]:
     if asked is None and bundle is None:
         return list(known)
     if asked is None and bundle is not None:
-        return [name for name in known if name in bundle.contract.model.artifacts]
+        artifacts = bundle.contract.model.artifacts
+        return [name for name, entry in known.items()
+                if name in artifacts or _builds_from(entry) in artifacts]
     names = [name.strip() for name in (asked or "").split(",") if name.strip()]
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
         raise BackendError(f"--backend: expected names of installed back ends ({', '.join(known)}),"
                            f" found {unknown or 'nothing'}")
     return names
+
+
+def _builds_from(entry: EntryPoint) -> str | None:
+    """Return whose artifact a back end builds its own model from; None also if it does not load."""
+    try:
+        cls: type[BackendBase] = loaded(entry, BackendError)
+    except BackendError:
+        return None
+    return cls.builds_from
 
 
 def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
@@ -114,10 +135,16 @@ def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
     return (f"{contract.name} {contract.version}: {file.name}, {artifact.precision}{target}{made}")
 
 
-def _last_line(names: Sequence[str], can_run: Sequence[str]) -> str:
-    if can_run:
-        return f"can run: {', '.join(can_run)}"
-    return f"cannot run: {', '.join(names) or 'no back end is registered for this bundle'}"
+def _result(findings: Sequence[Finding]) -> str:
+    """Return one of `RESULTS`."""
+    if any(finding.verdict is Verdict.ERROR for finding in findings):
+        return CANNOT_RUN
+    return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else CAN_RUN
+
+
+def _last_line(results: Mapping[str, Sequence[str]]) -> str:
+    told = "; ".join(f"{word}: {', '.join(names)}" for word, names in results.items() if names)
+    return told or f"{CANNOT_RUN}: no back end is registered for this bundle"
 
 
 def _about(bundle: Bundle) -> dict[str, str]:

@@ -14,6 +14,9 @@ from typing import Any
 
 from policy_inference.errors import PolicyError
 
+_PREFIX = ".policy_inference."
+"""Of a file that is not whole yet; its own name may be as long as the file system allows."""
+
 
 def write_new(path: Path, data: Any, force: bool) -> None:
     """Write data as JSON under a temporary name, and move it into place.
@@ -24,43 +27,72 @@ def write_new(path: Path, data: Any, force: bool) -> None:
         force: Whether a file that is there may be replaced.
 
     Raises:
-        PolicyError: It is there already, or is a folder.
-        OSError: Its folder cannot be written.
+        PolicyError: It is there already, or is no file.
+        OSError: It cannot be written.
     """
-    refuse_existing(path, force)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    target = _target(path, force)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_without_home(data), file, indent=1, ensure_ascii=False, allow_nan=False)
+            json.dump(_sendable(data), file, indent=1, ensure_ascii=False, allow_nan=False)
             file.write("\n")
         Path(name).chmod(0o644)
-        refuse_existing(path, force)
-        Path(name).replace(path)
+        Path(name).replace(_target(path, force))
     except BaseException:
         with suppress(FileNotFoundError):
             Path(name).unlink()
         raise
 
 
-def refuse_existing(path: Path, force: bool) -> None:
-    """Raise where a file must not be written.
+def refuse_unwritable(path: Path, force: bool) -> None:
+    """Raise where `write_new` would, before there is anything that could be lost.
 
     Raises:
-        PolicyError: It is there already, or is a folder.
+        PolicyError: It is there already, or is no file, or its folder is none that can be written.
+        OSError: The file system refuses such a name.
     """
-    if path.is_dir():
-        raise PolicyError(f"{path}: expected a file to write, found a folder")
-    if path.exists() and not force:
+    folder = _target(path, force).parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=folder):
+            pass
+    except OSError as error:
+        raise PolicyError(f"{folder}: expected a folder to write to, found none that can be "
+                          f"written: {error.strerror}") from error
+
+
+def _target(path: Path, force: bool) -> Path:
+    """Return the file that is written: where `path` is a link to one, the one that it points at.
+
+    Raises:
+        PolicyError: It is there already, or is no file.
+        OSError: The file system refuses such a name.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    target = Path(os.path.realpath(path))
+    if os.path.lexists(target) and not target.is_file():
+        kind = "folder" if target.is_dir() else "device, or something else that is no file"
+        raise PolicyError(f"{path}: expected a file to write, found a {kind}; name another")
+    if not force:
         raise PolicyError(f"{path}: expected a file that is not there yet, found one; name "
                           "another, or replace it with --force")
+    return target
 
 
-def _without_home(value: Any) -> Any:
+def _sendable(value: Any) -> Any:
+    """Return values without the name of the home folder, and in texts that UTF-8 has.
+
+    A path may be no UTF-8, and a value of somebody's package no value of JSON; neither is worth
+    losing a report.
+    """
     if isinstance(value, dict):
-        return {_without_home(name): _without_home(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_home(entry) for entry in value]
-    home = str(Path.home())
-    if isinstance(value, str) and home != "/":
-        return re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", value)
-    return value
+        return {_sendable(name): _sendable(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sendable(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    text, home = text.encode("utf-8", "backslashreplace").decode("utf-8"), str(Path.home())
+    return text if home == "/" else re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -12,9 +12,10 @@ hold, or when something failed, which the file then says. No robot moves.
 from __future__ import annotations
 
 import argparse
-import sys
-from math import inf
 from pathlib import Path
+
+SHORTEST_S, LONGEST_S = 1.0, 3600.0
+"""Time at the policy's rate: 99 of 100 ticks say nothing of a moment; nobody waits for a day."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,9 @@ def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.installed import bundle_folder
-    from policy_inference.commands.json_file import refuse_existing, write_new
-    from policy_inference.errors import BackendError, PolicyError
+    from policy_inference.commands.json_file import refuse_unwritable, write_new
+    from policy_inference.commands.output import show
+    from policy_inference.errors import BackendError
     from policy_inference.self_test.document import document
     from policy_inference.self_test.run import Order, self_test
     from policy_inference.self_test.text import lines
@@ -48,15 +50,15 @@ def run(given: argparse.Namespace) -> int:
                            f"of {strangers}")
     name = f"self_test_{folder.resolve().name}_{given.backend}.json"
     output = Path(name) if given.output is None else given.output
-    refuse_existing(output, given.force)
-    if not output.parent.is_dir():
-        raise PolicyError(f"{output.parent}: expected a folder to write to, found none")
+    refuse_unwritable(output, given.force)
     found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,
                             options=options.get(given.backend, {})))
-    for line in lines(found):
-        sys.stdout.write(f"{line}\n")
-    write_new(output, document(found), given.force)
-    sys.stdout.write(f"{output}: the report, to be sent back\n")
+    try:
+        write_new(output, document(found), given.force)
+    finally:  # the terminal may be closed, and the disk full; not both
+        for line in lines(found):
+            show(line)
+    show(f"{output}: the report, to be sent back")
     return 0 if found else 1
 
 
@@ -65,6 +67,7 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0.0 < value < inf:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    if not SHORTEST_S <= value <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds from {SHORTEST_S:g} to "
+                                         f"{LONGEST_S:g}, found {text!r}")
     return value

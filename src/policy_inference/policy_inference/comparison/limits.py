@@ -19,6 +19,7 @@ DEFAULTS = {
     "fp32": Limits(mae=1e-5), "fp16": Limits(mae=1e-3), "int8": _INT8, "w8a8": _INT8,
     "w16a16i_dfp": Limits(mae=1e-3), "w8a16": _INT8, "w4a16": _INT8,
 }  # fmt: skip
+_LIKE_FLOATS = ("fp32", "fp16", "bf16", "w16a16i_dfp", "int16")
 CLOSED_LOOP = ClosedLoopLimits(velocity_error=0.03, max_tilt_rad=radians(10.0),
                                torque_limit_share=0.02, standing_action_change=0.06)  # fmt: skip
 T = TypeVar("T", Limits, ClosedLoopLimits)
@@ -57,8 +58,11 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return whether figures on rows alone do not decide: those of 8 and fewer bits are coarse."""
-    return DEFAULTS.get(precision) == _INT8
+    """Return whether figures on rows alone do not decide: 8 and fewer bits are coarse.
+
+    That is so of every precision that is not known to be as fine as floats.
+    """
+    return precision.casefold() not in _LIKE_FLOATS
 
 
 def open_loop_limits(contract: JointContract, backend: str, precision: str) -> Limits:
@@ -75,6 +79,18 @@ def open_loop_limits(contract: JointContract, backend: str, precision: str) -> L
             expected=f"limits for the precision {precision}",
             remedy=f"only {', '.join(DEFAULTS)} have limits of their own")])
     return limits
+
+
+def state_limits(contract: JointContract, backend: str, precision: str) -> Limits:
+    """Return the limits on other outputs than the action: recurrent states.
+
+    Those of the precision, since what a bundle states is about the action; that, where nothing is
+    known of the precision.
+
+    Raises:
+        BundleError: As `open_loop_limits`.
+    """
+    return DEFAULTS.get(precision) or open_loop_limits(contract, backend, precision)
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:

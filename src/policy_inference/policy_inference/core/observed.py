@@ -8,7 +8,7 @@ looks like from within; the robot shows it as oscillation.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,8 +20,8 @@ from policy_inference.interfaces import Tensor
 
 _MARGIN = 0.5
 """Of the healthy range, on both sides: pushes and slopes leave it by less."""
-_LEAST_REPORTS, _SHARE = 25, 0.2
-"""So many reports are looked at, and so large a share of them must be outside."""
+_REPORTS, _OUTSIDE = 125, 25
+"""So many reports are looked at, the latest ones, and so many of them must be outside."""
 
 
 class Observed:
@@ -43,26 +43,24 @@ class Observed:
 
     def restart(self) -> None:
         """Forget what was counted; for each activation and each RUN."""
-        self._reports = 0
-        self._outside = Counter[str]()
+        self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
         """Judge the observation that is in the model's inputs now; call it in RUN only."""
-        self._reports += 1
         outside = set[str]()
         for values, low, high, terms in self._watched:
             # Another thread may be writing: a mixture of two ticks is as good for this.
             outside.update(terms[(values < low) | (values > high)].tolist())
-        self._outside.update(outside)
+        self._outside.append(frozenset(outside))
 
     @property
     def problems(self) -> list[str]:
         """What is wrong, a sentence for each term."""
-        if self._reports < _LEAST_REPORTS:
-            return []
+        reports = tuple(self._outside)
+        counts = Counter(term for outside in reports for term in outside)
         return [f"observation term {term} is outside what the policy was trained on in {count} of "
-                f"{self._reports} reports: normalisation, order or units"
-                for term, count in self._outside.items() if count >= _SHARE * self._reports]
+                f"{len(reports)} reports: normalisation, order or units"
+                for term, count in sorted(counts.items()) if count >= _OUTSIDE]
 
 
 def _terms(contract: JointContract, name: str) -> list[str]:

@@ -19,9 +19,10 @@ _FIRST_WINDOWS = 3
 class Slowness:
     """Compares the ticks of each second in RUN with the first seconds since activation.
 
-    A second is slow when its median is above twice that of the fastest of the first three, and
-    above 20 % of the period; or above 80 % of the period, whatever it was at first. It is slow
-    until the median is below 1.5 times that of then, or below 20 % of the period.
+    A second is one of ticks in RUN, which need not follow one another. It is slow when its median
+    is above twice that of the fastest of the first three, and above 20 % of the period; or above
+    80 % of the period, whatever it was at first. It is slow until the median is below 1.5 times
+    that of then, or below 20 % of the period.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -47,9 +48,7 @@ class Slowness:
                 left out, since only in RUN does the model run.
         """
         runs = mode is Mode.RUN
-        if not (runs and self._ran):
-            self._durations_s.clear()
-        else:
+        if runs and self._ran:
             self._durations_s.append(durations_s)
         self._ran = runs
         if sum(map(len, self._durations_s)) >= self._ticks:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from policy_inference.machine.numbers import number_in
+
 _LOW_CLOCK, _BUSY_PERCENT, _HOT_C = 0.9, 90.0, 85.0
 """Of the highest frequency; load; temperature near which the boards lower their clocks.
 
@@ -49,5 +51,5 @@ def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:
     for key, value in telemetry.items():
         # A back end of somebody else may have words where numbers are meant.
-        if key.endswith(unit) and value.replace(".", "", 1).isdigit():
-            yield key[: -len(unit)], float(value)
+        if key.endswith(unit) and (number := number_in(value)) is not None:
+            yield key[: -len(unit)], number

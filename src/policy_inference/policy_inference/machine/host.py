@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.numbers import number_in
 from policy_inference.machine.sensors import temperature_values
 
 _IDLE = 3, 4
@@ -34,7 +35,7 @@ class Host:
     def _count(self) -> tuple[float, float]:
         """Return the time of all processors and the part of it that was idle, both in ticks."""
         first, _, _ = (self._machine.text("/proc/stat") or "").partition("\n")
-        ticks = [float(text) for text in first.split()[1:9]]
+        ticks = [number_in(text) or 0.0 for text in first.split()[1:9]]
         return sum(ticks), sum(ticks[place] for place in _IDLE if place < len(ticks))
 
     def _memory(self) -> dict[str, str]:
@@ -47,6 +48,7 @@ def memory_mib(machine: Machine) -> dict[str, float]:
     found = {}
     for line in (machine.text("/proc/meminfo") or "").splitlines()[:3]:
         name, _, value = line.partition(":")
-        if name in ("MemTotal", "MemAvailable"):
-            found[name] = float(value.split()[0]) / 1024
+        kib = number_in(value.removesuffix("kB"))
+        if name in ("MemTotal", "MemAvailable") and kib is not None:
+            found[name] = kib / 1024
     return found if len(found) == 2 else {}

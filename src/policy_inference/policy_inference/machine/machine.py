@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from policy_inference.machine.numbers import number_in
+
 
 class Machine:
     """The files under one root, which is another folder than `/` only in tests."""
@@ -50,7 +52,4 @@ class Machine:
 
     def number(self, path: str | Path) -> float | None:
         """Return the number that a file holds; None where it holds none."""
-        try:
-            return float(self.text(path) or "")
-        except ValueError:
-            return None
+        return number_in(self.text(path) or "")

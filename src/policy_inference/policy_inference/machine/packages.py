@@ -30,5 +30,5 @@ def version_of(text: str) -> tuple[int, ...]:
 
     Empty where there is none.
     """
-    found = re.search(r"(?<![\w.])v?(\d+(?:\.\d+)+)", text)
+    found = re.search(r"(?<![\w.])v?([0-9]{1,9}(?:\.[0-9]{1,9})+)(?![0-9])", text)
     return tuple(map(int, found[1].split("."))) if found else ()

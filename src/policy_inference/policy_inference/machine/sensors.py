@@ -9,6 +9,7 @@ from pathlib import Path
 
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.numbers import number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 
@@ -47,7 +48,7 @@ def device_clock(machine: Machine, folder: Path) -> DeviceClock | None:
         return None
     allowed = machine.number(folder / "max_freq") or now
     steps = (machine.text(folder / "available_frequencies") or "").split()
-    highest = max([float(step) for step in steps if step.isdigit()], default=allowed)
+    highest = max(filter(None, map(number_in, steps)), default=allowed)
     return DeviceClock(
         frequency_mhz=now * 1e-6, highest_mhz=highest * 1e-6,
         lowest_allowed_mhz=(machine.number(folder / "min_freq") or 0.0) * 1e-6,

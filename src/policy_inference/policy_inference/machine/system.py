@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -81,6 +82,6 @@ def _memory(available_mib: float, total_mib: float) -> Finding:
 def _priority() -> Finding:
     """Return what is permitted; nothing here asks for it by itself."""
     highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
-    unlimited = highest == resource.RLIM_INFINITY
+    unlimited = highest == resource.RLIM_INFINITY or os.geteuid() == 0
     found = "up to 99" if unlimited else f"up to {highest}" if highest else "not permitted"
     return Finding(name="real-time priority", found=f"{found} (optional: chrt -f 50 ...)")

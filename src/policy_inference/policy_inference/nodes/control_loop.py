@@ -18,7 +18,7 @@ class ControlLoop:
     """Runs `tick` whenever the pacer says so, on a thread of its own."""
 
     def __init__(
-        self, pacer: Pacer, tick: Callable[[Tick], None], failed: Callable[[Exception], None]
+        self, pacer: Pacer, tick: Callable[[Tick], None], failed: Callable[[BaseException], None]
     ) -> None:
         """Prepare.
 
@@ -73,7 +73,7 @@ class ControlLoop:
         while not self._stop.is_set():
             try:
                 self._run_once()
-            except Exception as error:  # noqa: BLE001  whatever it is, the robot must be told
+            except BaseException as error:  # noqa: BLE001  whatever it is, the robot must be told
                 self._failed(error)
                 self._stop.wait(_AFTER_FAILURE_S)
 

@@ -17,6 +17,7 @@ from policy_inference.interfaces import Mode
 from policy_inference.machine.causes import likely_causes
 from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
+from policy_inference.nodes.telemetry import TelemetryReader
 
 
 class Health:
@@ -32,11 +33,11 @@ class Health:
         logger: RcutilsLogger,
     ) -> None:  # fmt: skip
         """Tie to what is looked at."""
-        self._backend, self._latency, self._logger = backend, latency, logger
+        self._latency, self._logger = latency, logger
         self._slowness = Slowness(1.0 / contract.rate_hz)
         self._observed = Observed(contract, backend.inputs)
-        self._host = Host(Machine())
-        self._unreadable = ""
+        self._reader = TelemetryReader({
+            "machine": Host(Machine()).read, backend.name: backend.telemetry})
         self.telemetry: Mapping[str, str] = {}
         self.start()
 
@@ -46,6 +47,8 @@ class Health:
         self._observed.restart()
         self._counted, self._late, self._mode = self._latency.count, -1, Mode.DAMP
         self._told: set[str] = set()
+        self._unreadable: list[str] = []
+        self._reader.forget()
         self.problems: list[str] = []
 
     def update(self, snapshot: Snapshot) -> None:
@@ -62,16 +65,16 @@ class Health:
             self._logger.info("ticks are no longer slow")
         self._told, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
 
+    def close(self) -> None:
+        """Read no more telemetry."""
+        self._reader.close()
+
     def _read(self) -> dict[str, str]:
-        found = dict(self._host.read())
-        try:
-            found.update(self._backend.telemetry())
-            self._unreadable = ""
-        except Exception as error:  # noqa: BLE001  # of somebody's package; a robot depends on us
-            text = f"{self._backend.name}: telemetry: {type(error).__name__}: {error}"
-            if text != self._unreadable:
-                self._logger.error(text)
-            self._unreadable = text
+        found, problems = self._reader.look()
+        for text in problems:
+            if text not in self._unreadable:
+                self._logger.warning(text)
+        self._unreadable = problems
         return found
 
     def _slow(self, snapshot: Snapshot) -> str:

@@ -95,7 +95,9 @@ class JointPolicyNode(LifecycleBase):
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
         options = parse_options(_listed(values["backend_options"]))
         with forwarded_to(self.get_logger()):
-            backend, skipped = open_backend(bundle, _listed(values["backend"]), options)
+            # After that the controller gives up anyway.
+            backend, skipped = open_backend(bundle, _listed(values["backend"]), options,
+                                            run_timeout_s=limits.longest_gap_ns * 1e-9)
         self._closers.callback(backend.close)
         for line in skipped:
             self.get_logger().warning(line)
@@ -231,7 +233,7 @@ class JointPolicyNode(LifecycleBase):
         self._publish(targets)
         self._latency.add(time.monotonic_ns() - began_ns)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())

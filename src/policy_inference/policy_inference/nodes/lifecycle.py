@@ -25,6 +25,7 @@ class LifecycleBase(LifecycleNode):
         """Create the node, unconfigured."""
         # So that a name that nobody knows can be told from one that nobody set.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        self.configuring = False
         self.configured = False
         self.running = False
         for service in self.services:
@@ -49,7 +50,11 @@ class LifecycleBase(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Set up; after an error nothing of it is left."""
-        self.configured = self._succeeds(self.set_up)
+        self.configuring = True
+        try:
+            self.configured = self._succeeds(self.set_up)
+        finally:
+            self.configuring = False
         if self.configured:
             return _SUCCESS
         self._succeeds(self.tear_down)

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
+import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -15,12 +16,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from policy_inference.backends.child_process import remove_folders
 from policy_inference.nodes.lifecycle import LifecycleBase
 
 # A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word.
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
+_OPENED_WITHIN_S = 1.0
+"""So long an opening may still take once the process is asked to end."""
 
 
 def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = None) -> int:
@@ -29,7 +33,8 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
     the node configures and activates itself; where that fails, or where ROS refuses the arguments
-    or a parameter's type or range, the process ends with status 2.
+    or a parameter's type or range, the process ends with status 2. Asked to end while it
+    configures, it does not wait for a model that takes long to open: nothing is commanded yet.
     """
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -48,10 +53,7 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.get_parameter("autostart").value and not _autostart(node):
-            return 2
-        _serve(executor, node.halt, asked, asking)
-        return 0
+        return 0 if _serve(executor, node, asked, asking) else 2
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
         node.halt()
@@ -67,30 +69,44 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         asking.close()
 
 
-def _autostart(node: LifecycleBase) -> bool:
-    return all(transition() is TransitionCallbackReturn.SUCCESS
-               for transition in (node.trigger_configure, node.trigger_activate))
-
-
 def _serve(
-    executor: SingleThreadedExecutor, halt: Callable[[], None], asked: socket.socket,
+    executor: SingleThreadedExecutor, node: LifecycleBase, asked: socket.socket,
     asking: socket.socket,
-) -> None:  # fmt: skip
-    """Spin until asked to end, and halt; what a callback raises ends it too and is raised here."""
+) -> bool:  # fmt: skip
+    """Start and spin until asked to end, and halt; return whether it started.
+
+    What a callback raises ends it too and is raised here.
+    """
     ending = threading.Event()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor") as threads:
-        spinning = threads.submit(_spin, executor, ending)
-        spinning.add_done_callback(lambda _: asking.send(b"\0"))
-        asked.recv(1)
-        ending.set()
-        try:
-            halt()
-        finally:
-            # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
-            executor.create_task(lambda: None)
-    spinning.result()
+    # Opening a model may take minutes, and this thread must hear that it is to end.
+    threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor")
+    spinning = threads.submit(_spin, executor, node, ending)
+    threads.shutdown(wait=False)
+    spinning.add_done_callback(lambda _: asking.send(b"\0"))
+    asked.recv(1)
+    ending.set()
+    try:
+        node.halt()
+    finally:
+        # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
+        executor.create_task(lambda: None)
+    while wait([spinning], _OPENED_WITHIN_S).not_done:
+        if node.configuring:
+            node.get_logger().warning("asked to end while the node configures: it ends at once")
+            remove_folders()
+            os._exit(0)  # the thread that opens cannot be ended otherwise
+    return spinning.result()
 
 
-def _spin(executor: SingleThreadedExecutor, ending: threading.Event) -> None:
+def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threading.Event) -> bool:
+    """Start the node, if that is its part, and spin; return whether it started."""
+    if node.get_parameter("autostart").value and not _autostart(node, ending):
+        return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
+    return True
+
+
+def _autostart(node: LifecycleBase, ending: threading.Event) -> bool:
+    return (node.trigger_configure() is TransitionCallbackReturn.SUCCESS and not ending.is_set()
+            and node.trigger_activate() is TransitionCallbackReturn.SUCCESS)

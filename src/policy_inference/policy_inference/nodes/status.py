@@ -89,13 +89,14 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with ticks and publishers, and speaks against any motion."""
+        """Return what of ticks, backend and publishers speaks against any motion."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._reported.sampler.topics.items()
             if name != COMMAND and (count := sampled.publishers()) != 1
         ]
-        return [*filter(None, [self._silence()]), *problems]
+        backend = self._reported.backend.problem()
+        return [*filter(None, [self._silence(), backend]), *problems]
 
     def _silence(self) -> str:
         silent_s = self._reported.loop.silent_s()
@@ -105,7 +106,8 @@ class StatusReporter:
                 "hangs")
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers, and read no more telemetry."""
+        self._health.close()
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 

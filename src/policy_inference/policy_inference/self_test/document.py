@@ -37,13 +37,14 @@ def document(found: Found) -> dict[str, Any]:
         "parity": found.parity and _parity(found.parity),
         "back_to_back": found.back_to_back and _durations(found.back_to_back),
         "at_rate": found.at_rate and _at_rate(found.at_rate),
+        "parity_again": found.parity_again and _parity(found.parity_again),
         "verdict": _verdict(found.verdict),
     }  # fmt: skip
     return {name: plain(entry, DIGITS) for name, entry in whole.items()}
 
 
 def _parity(found: Parity) -> dict[str, Any]:
-    return {"rows": found.rows.source, "count": len(found.rows),
+    return {"rows": found.rows.source, "count": len(found.rows), "after_runs": found.after_runs,
             "outputs": {one.output: difference_figures(one) for one in found.differences}}
 
 
@@ -55,7 +56,7 @@ def _at_rate(found: AtRate) -> dict[str, Any]:
         "inference_halves_p50_s": paced.inference.halves_p50_s(),
         "preprocessing": _durations(paced.preprocessing),
         "device": {
-            "samples": len(load), "words": load.words(),
+            "samples": len(load), "unreadable": load.unreadable or None, "words": load.words(),
             "numbers": {name: dataclasses.asdict(one) for name, one in load.series().items()},
         },
         "processes": {

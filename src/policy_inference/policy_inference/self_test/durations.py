@@ -17,13 +17,17 @@ _LOWEST, _HIGHEST = -7, 2
 class Durations:
     """Durations of single runs, in the order in which they were measured."""
 
-    def __init__(self, durations_ns: Sequence[int]) -> None:
+    def __init__(self, durations_ns: Sequence[int] | F64) -> None:
         """Keep them; there is at least one."""
         self.each_s: F64 = np.asarray(durations_ns, np.float64) * 1e-9
 
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self.each_s)
+
+    def plus(self, other: Durations) -> Durations:
+        """Return the time of both together, run by run; there are as many."""
+        return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
         """Return what this share of the runs did not exceed, s."""

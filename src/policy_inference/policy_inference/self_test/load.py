@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.numbers import number_in
+from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000
 
@@ -29,19 +30,26 @@ class Series:
 
 
 class DeviceLoad:
-    """Asks a device for its load, five times a second at most."""
+    """Asks a device for its load, five times a second at most.
+
+    Attributes:
+        unreadable: What was wrong with the latest answer that was none; empty where all were.
+    """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         """Keep what is asked, such as `BackendBase.telemetry`."""
         self._read = read
         self._samples = list[Mapping[str, str]]()
         self._next_ns: int | None = None
+        self.unreadable = ""
 
     def sample(self, now_ns: int) -> None:
         """Ask, where it is time to."""
         if self._next_ns is None or now_ns >= self._next_ns:
             self._next_ns = now_ns + SAMPLE_NS
-            self._samples.append(self._read())
+            told, wrong = read_safely(self._read)
+            self._samples.append(told)
+            self.unreadable = f"telemetry: {wrong}" if wrong else self.unreadable
 
     def __len__(self) -> int:
         """Return how often it was asked."""
@@ -52,7 +60,7 @@ class DeviceLoad:
         found = dict[str, Series]()
         for name in self._names():
             told = [sample[name] for sample in self._samples if name in sample]
-            values = [value for text in told if (value := _number(text)) is not None]
+            values = [value for text in told if (value := number_in(text)) is not None]
             if len(values) == len(told):
                 middle = len(values) // 2
                 found[name] = Series(
@@ -108,14 +116,6 @@ def usage_of(machine: Machine, pid: int) -> Usage | None:
         )
     except (IndexError, KeyError, ValueError):
         return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _mean(values: list[float]) -> float:

@@ -14,18 +14,31 @@ from policy_inference.interfaces import Backend
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parity:
-    """The model on the golden rows: a difference per output, that of the action first."""
+    """The model on the golden rows.
+
+    Attributes:
+        rows: The rows.
+        differences: One per output, that of the action first.
+        after_runs: How often the model had run before.
+    """
 
     rows: Rows
     differences: tuple[Difference, ...]
+    after_runs: int = 0
+
+    @property
+    def source(self) -> str:
+        """What was played, and when."""
+        return self.rows.source + (f" after {self.after_runs} runs" if self.after_runs else "")
 
 
-def parity(bundle: Bundle, backend: Backend) -> Parity:
+def parity(bundle: Bundle, backend: Backend, after_runs: int = 0) -> Parity:
     """Run all golden rows and measure how far the outputs are from the recorded ones.
 
     Args:
         bundle: Has the golden rows.
         backend: Opened backend; its arrays are overwritten.
+        after_runs: How often it has run before.
 
     Raises:
         BundleError: There are no golden rows.
@@ -33,4 +46,5 @@ def parity(bundle: Bundle, backend: Backend) -> Parity:
     """
     contract, rows = bundle.contract, golden_rows(bundle)
     played = play(backend, rows, contract.state)
-    return Parity(rows=rows, differences=differences(contract, played, rows.outputs))
+    return Parity(rows=rows, differences=differences(contract, played, rows.outputs),
+                  after_runs=after_runs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.examined import examined
 from policy_inference.backends.registry import artifact_for, available, open_backend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle, load_bundle
@@ -23,7 +24,7 @@ from policy_inference.self_test.clock import Clock, SteadyClock
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity, parity
 from policy_inference.self_test.system import describe_system
-from policy_inference.self_test.timing import back_to_back
+from policy_inference.self_test.timing import WARM_UP_TICKS, back_to_back
 from policy_inference.self_test.verdict import Measured, Verdict, judged
 
 _log = logging.getLogger("policy_inference")
@@ -53,6 +54,7 @@ class Found:
         parity: Its outputs on the golden rows.
         back_to_back: Runs without a pause.
         at_rate: Ticks at the policy's rate.
+        parity_again: Its outputs on the golden rows after all that.
         verdict: What they are worth.
         error: Why the test ended early.
         trace: Where, for an error that nobody expected.
@@ -67,6 +69,7 @@ class Found:
     parity: Parity | None = None
     back_to_back: Durations | None = None
     at_rate: AtRate | None = None
+    parity_again: Parity | None = None
     verdict: Verdict | None = None
     error: str = ""
     trace: str = ""
@@ -90,7 +93,7 @@ def self_test(order: Order, clock: Clock | None = None, machine: Machine | None 
         _test(found, clock, machine)
     except (PolicyError, OSError) as error:
         found.error = str(error)
-    except Exception as error:  # noqa: BLE001  # whoever can mend it gets the report
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # who can mend it gets the report
         found.error, found.trace = f"{type(error).__name__}: {error}", traceback.format_exc()
     return found
 
@@ -100,10 +103,10 @@ def _test(found: Found, clock: Clock, machine: Machine) -> None:
     found.bundle = bundle = load_bundle(order.folder)
     found.entry, _ = artifact_for(bundle, name)
     cls: type[BackendBase] = loaded(available()[name], BackendError)
-    found.findings = cls.examine(machine, found.entry)
+    found.findings = examined(cls, machine, found.entry)
     backend, _ = open_backend(bundle, [name], {name: order.options})
     try:
-        found.details = dict(backend.details)
+        found.details = {str(name): str(text) for name, text in backend.details.items()}
         measured = _measured(found, bundle, backend, clock, machine)
     finally:
         backend.close()
@@ -121,4 +124,7 @@ def _measured(
     found.back_to_back = quick = back_to_back(backend, same.rows.inputs, duration_s, clock)
     _log.info("%g s at %g Hz ...", duration_s, bundle.contract.rate_hz)
     found.at_rate = ticks = at_rate(bundle, backend, duration_s, clock, machine)
-    return Measured(parity=same, back_to_back=quick, at_rate=ticks)
+    runs = len(same.rows) + len(quick) + WARM_UP_TICKS + len(ticks.paced.inference)
+    _log.info("golden rows again ...")
+    found.parity_again = again = parity(bundle, backend, after_runs=runs)
+    return Measured(parity=(same, again), back_to_back=quick, at_rate=ticks)

@@ -29,12 +29,14 @@ def lines(found: Found) -> Iterator[str]:
         if finding.verdict is not Speaks.OK:
             yield _line(finding.verdict.value, f"{finding.name}: {finding.found}; {finding.remedy}")
     if found.parity:
-        yield _parity(found.parity)
+        yield _line("parity", _parity(found.parity))
     if found.back_to_back:
         yield _line("back to back", _durations(found.back_to_back))
         yield from _histogram(found.back_to_back)
     if found.at_rate:
         yield from _at_rate(found.at_rate)
+    if found.parity_again:
+        yield _line("parity again", _parity(found.parity_again))
     if found.verdict is not None:
         yield from _verdict(found.verdict)
     if found.error:
@@ -44,9 +46,9 @@ def lines(found: Found) -> Iterator[str]:
 def _parity(found: Parity) -> str:
     action = found.differences[0]
     row, joint = action.worst
-    return _line("parity", f"{len(found.rows)} {found.rows.source}: MAE {action.mae:.3g}, "
-                 f"RMSE {action.rmse:.3g}, largest {action.max_abs:.3g} ({joint}, row {row}), "
-                 f"smallest cosine {action.cosine.min():.4g}")
+    return (f"{len(found.rows)} {found.source}: MAE {action.mae:.3g}, RMSE {action.rmse:.3g}, "
+            f"largest {action.max_abs:.3g} ({joint}, row {row}), "
+            f"smallest cosine {action.cosine.min():.4g}")
 
 
 def _at_rate(found: AtRate) -> Iterator[str]:
@@ -57,6 +59,8 @@ def _at_rate(found: AtRate) -> Iterator[str]:
     yield _line("  observation", _durations(paced.preprocessing))
     for name, one in found.load.series().items():
         yield _line("device", f"{name} {one.min:g} to {one.max:g}, mean {one.mean:.4g}")
+    if found.load.unreadable:
+        yield _line("device", found.load.unreadable)
     for name, used in found.usage.items():
         share = f"CPU {100 * used.cpu_s / paced.wall_s:.3g} %, " if paced.wall_s > 0 else ""
         yield _line("process" if name == "this" else name,

@@ -5,14 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
-from policy_inference.comparison.limits import Check, judged_by_walking, open_loop_limits
+from policy_inference.comparison.limits import (
+    Check,
+    judged_by_walking,
+    open_loop_limits,
+    state_limits,
+)
 from policy_inference.comparison.open_loop import judge
-from policy_inference.errors import BundleError
+from policy_inference.comparison.rows import Rows
+from policy_inference.errors import BundleError, Problem
 from policy_inference.self_test.at_rate import AtRate
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.load import Series
@@ -20,6 +28,7 @@ from policy_inference.self_test.parity import Parity
 from policy_inference.self_test.walked import walked
 
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS, POWER_LIMIT_W = 5.0, 1.0, 10.0
+MISSED_LIMIT, FEWEST_ROWS = 0.01, 8
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
 """Medians below a millisecond jitter by this factor on a healthy machine, and hurt nobody."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
@@ -46,9 +55,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What is judged: outputs on the golden rows, runs without a pause, ticks at the rate."""
+    """What is judged: golden rows before and after, runs without a pause, ticks at the rate."""
 
-    parity: Parity
+    parity: tuple[Parity, Parity]
     back_to_back: Durations
     at_rate: AtRate
 
@@ -67,7 +76,9 @@ def judged(
     """
     checks, missing, left_out = list[Check](), list[str](), list[str]()
     need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
-        "outputs": lambda: _outputs(bundle, name, entry, found.parity),
+        "rows": lambda: _enough(bundle, found.parity[0].rows),
+        "outputs": lambda: [check for one in found.parity
+                            for check in _outputs(bundle, name, entry, one)],
         "walking": lambda: _walking(bundle, cls, name, entry),
     }
     for what, judge_them in need_the_bundle.items():
@@ -81,7 +92,7 @@ def judged(
         left_out.append("latency and power: this back end simulates a device, and says nothing "
                         "about its speed")
     else:
-        checks += _latency(found)
+        checks += _latency(found, bundle.contract.period_ns * 1e-6)
         power = _power(found.at_rate.load.series())
         checks += power
         if not power:
@@ -90,30 +101,62 @@ def judged(
 
 
 def _outputs(bundle: Bundle, name: str, entry: Artifact, found: Parity) -> Sequence[Check]:
-    limits = open_loop_limits(bundle.contract, name, entry.precision)
-    return judge(found.differences[0], found.rows.source, limits)
+    """Return the checks of the action, then of recurrent states."""
+    action, *states = found.differences
+    checks = list(judge(action, found.source,
+                        open_loop_limits(bundle.contract, name, entry.precision)))
+    for state in states:
+        limits = state_limits(bundle.contract, name, entry.precision)
+        checks += [replace(check, what=f"{check.what} of {state.output}")
+                   for check in judge(state, found.source, limits)]
+    return checks
+
+
+def _enough(bundle: Bundle, rows: Rows) -> Sequence[Check]:
+    """Return no check.
+
+    Raises:
+        BundleError: There are too few rows to tell one function from another.
+    """
+    flat = [values.reshape(len(rows), -1) for values in rows.inputs.values()]
+    different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
+    if different < FEWEST_ROWS:
+        raise BundleError([Problem(
+            file=str(bundle.path / "policy.yaml"), key="model.golden",
+            expected=f"at least {FEWEST_ROWS} golden rows that differ", found=str(different),
+            remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a bundle that has "
+                   "them")])
+    return ()
 
 
 def _walking(
     bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact
 ) -> Sequence[Check]:
+    """Return the checks of the report on walking, where the precision needs one."""
     return walked(bundle, cls, name, entry) if judged_by_walking(entry.precision) else ()
 
 
-def _latency(found: Measured) -> list[Check]:
-    """Return the checks of 99 runs of 100, and of the median that must not grow."""
-    paced = found.at_rate.paced
+def _latency(found: Measured, period_ms: float) -> list[Check]:
+    """Return the checks of 99 runs of 100, of ticks missed, and of the median, which must stay."""
+    paced, limit_ms = found.at_rate.paced, min(INFERENCE_LIMIT_MS, period_ms)
+    ticks = len(paced.inference) + paced.missed
     return [
-        _p99("inference, p99, back to back, ms", found.back_to_back, INFERENCE_LIMIT_MS),
-        _p99("inference, p99, at the policy's rate, ms", paced.inference, INFERENCE_LIMIT_MS),
-        _p99("preprocessing, p99, ms", paced.preprocessing, PREPROCESSING_LIMIT_MS),
+        _p99("inference, p99, back to back, ms", found.back_to_back, limit_ms, period_ms),
+        _p99("inference, p99, at the policy's rate, ms", paced.inference, limit_ms, period_ms),
+        _p99("preprocessing, p99, ms", paced.preprocessing, PREPROCESSING_LIMIT_MS, period_ms),
+        _p99("preprocessing and inference, p99, ms", paced.preprocessing.plus(paced.inference),
+             period_ms, period_ms),
+        Check(what="ticks missed, share", value=paced.missed / ticks, limit=MISSED_LIMIT,
+              where=f"{paced.missed} of {ticks} ticks"),
         _drift(found.at_rate),
     ]  # fmt: skip
 
 
-def _p99(what: str, durations: Durations, limit_ms: float) -> Check:
+def _p99(what: str, durations: Durations, limit_ms: float, period_ms: float) -> Check:
+    median_ms = durations.percentile_s(50) * 1e3
+    period = "; the limit is the policy's period" if limit_ms == period_ms else ""
     return Check(what=what, value=durations.percentile_s(99) * 1e3, limit=limit_ms,
-                 where=f"{len(durations)} runs, median {durations.percentile_s(50) * 1e3:.3g} ms")
+                 where=f"{len(durations)} runs, median {median_ms:.3g} ms{period}")
 
 
 def _drift(found: AtRate) -> Check:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.backends import child
+from policy_inference.backends import child_process
 from policy_inference.errors import BackendError
 from policy_inference.testing.case import BackendCase, Open
 from policy_inference.testing.fixtures import ConformanceFixtures
-from policy_inference.testing.process import child_of, children, private_memory_bytes
+from policy_inference.testing.process import (
+    child_of,
+    children,
+    has_ended,
+    private_memory_bytes,
+)
 
 _RUNS = 5000
 
@@ -39,11 +44,15 @@ class ChildConformance(ConformanceFixtures):
         self, open_model: Open, case: BackendCase, linear: Path
     ) -> None:
         backend = open_model(linear)
+        assert backend.problem() == ""
         os.kill(child_of(backend), signal.SIGKILL)
 
-        for _ in range(2):  # whether it has ended already or is about to
-            with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
-                backend.run()
+        with pytest.raises(BackendError, match=f"^{case.name}: .* ended"):
+            backend.run()  # whether it has ended already or is about to
+        has_ended(child_of(backend))
+        with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
+            backend.run()
+        assert "status -9" in backend.problem()
         backend.close()
 
         assert child_of(backend) not in children()
@@ -51,7 +60,7 @@ class ChildConformance(ConformanceFixtures):
     def test_process_that_hangs_is_gone_after_close(
         self, open_model: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(child, "LEAVE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 0.05)
         backend = open_model(linear)
         os.kill(child_of(backend), signal.SIGSTOP)
 

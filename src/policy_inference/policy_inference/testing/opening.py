@@ -11,6 +11,7 @@ import pytest
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.errors import BackendError
+from policy_inference.machine.telemetry import read_safely
 from policy_inference.testing.case import (
     ACTIONS,
     OBS,
@@ -57,6 +58,16 @@ class OpeningConformance(ConformanceFixtures):
         assert {"runtime", "device"} <= details.keys()
         assert "" not in details.values()
         assert json.loads(json.dumps(details)) == backend.details
+
+    def test_telemetry_is_text_and_nothing_speaks_against_running(
+        self, open_model: Open, linear: Path
+    ) -> None:
+        backend = open_model(linear)
+
+        _, wrong = read_safely(backend.telemetry)
+
+        assert wrong == ""
+        assert backend.problem() == ""
 
     def test_open_batch_axis_is_accepted(
         self, open_model: Open, tmp_path: Path, case: BackendCase

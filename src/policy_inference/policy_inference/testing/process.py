@@ -53,6 +53,12 @@ def children() -> set[int]:
     return found
 
 
+def has_ended(process: int) -> None:
+    """Wait until a child has ended; its status is left for whoever started it."""
+    with suppress(ChildProcessError):  # who started it has asked
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+
+
 def open_descriptors() -> Counter[str]:
     """Return what this process has open, and how often; arrays that nobody has are gone first."""
     gc.collect()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends that misbehave in the process that runs them; a child imports them by name."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -17,6 +18,14 @@ from policy_inference.interfaces import TensorSpec
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 2)), TensorSpec(name="actions", shape=(1, 2))
 
 
+LONG = "\u00e9" * 20_000
+
+
+def keep_lock() -> None:
+    """Never return, nor let another thread of Python run."""
+    ctypes.PyDLL(None).pause()
+
+
 class Odd(BackendBase):
     """Does what its file says when it is run with a first input of 1."""
 
@@ -24,7 +33,8 @@ class Odd(BackendBase):
     holds_gil = True
     warm_up_runs = 1
     options: Mapping[str, str] = {"factor": "what inputs are multiplied by",
-                                  "trace": "file that is made when it is closed"}
+                                  "trace": "file that is made when it is closed",
+                                  "pid": "file that its number is written to when it is opened"}
 
     def _open(
         self, file: Path
@@ -34,7 +44,16 @@ class Odd(BackendBase):
             raise BackendError(f"{file}: no device; plug one in")
         if self._deed == "crash":
             raise MemoryError("a bug")
-        return [OBS], [ACTIONS], {"runtime": "odd", "device": "none"}
+        if self._deed == "end":
+            sys.stderr.write("no firmware\n")
+            sys.stderr.flush()
+            os._exit(3)
+        if "pid" in self._given:
+            Path(self._given["pid"]).write_text(str(os.getpid()), "utf-8")
+        if self._deed == "open for ever":
+            keep_lock()
+        runtime = LONG if self._deed == "boast" else "odd"
+        return [OBS], [ACTIONS], {"runtime": runtime, "device": "none"}
 
     def _bind(self) -> None:
         self._factor = float(self._given.get("factor", "2"))
@@ -51,7 +70,15 @@ class Odd(BackendBase):
             sys.stderr.write("segmentation fault in the driver\n")
             os.kill(os.getpid(), signal.SIGKILL)
         if self._deed == "hang":
-            signal.pause()
+            Path(self._given["trace"]).read_bytes()
+        if self._deed == "stay":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            keep_lock()
+        if self._deed == "boast":
+            raise BackendError(f"odd: {LONG}")
+        if self._deed == "talk":
+            sys.stdout.write("x" * 1_000_000 + "the end")
+            sys.stdout.flush()
 
     def _close(self) -> None:
         if "trace" in self._given:

@@ -2,22 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own: the same answers, and nothing of its troubles is ours."""
 
-import gc
 import os
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from policy_inference.backends import child
+from policy_inference.backends import child_process
+from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import ChildBackend
 from policy_inference.errors import BackendError
+from policy_inference.testing.process import has_ended, open_descriptors
 
 Start = Callable[..., ChildBackend]
 HERE = Path(__file__).parent
 MODULE = "odd_backends"
+limits_s = {"hang": 0.05, "stay": 0.05}
 
 
 @pytest.fixture
@@ -32,10 +38,18 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             file = tmp_path / "model"
             file.write_text(deed, "utf-8")
             backend = ChildBackend(module.Odd, file, [module.OBS], [module.ACTIONS],
-                                   options=options)
+                                   options=options, run_timeout_s=limits_s.get(deed, 5.0))
             return stack.enter_context(closing(backend))
 
         yield apply
+
+
+def runs(backend: ChildBackend) -> None:
+    """Run until the child is no longer behind."""
+    for _ in range(200):
+        with suppress(BackendError):
+            return backend.run()
+    raise AssertionError("the child never answered")
 
 
 def test_arrays_are_the_child_s_and_options_reach_it(start: Start) -> None:
@@ -58,10 +72,27 @@ def test_what_the_child_refuses_is_said_as_it_says_it(start: Start, tmp_path: Pa
     assert str(caught.value) == f"{tmp_path / 'model'}: no device; plug one in"
 
 
-def test_a_child_that_crashes_while_opening_is_told_with_its_last_words(start: Start) -> None:
-    with pytest.raises(BackendError, match=r"odd: .* ended with status 1 during opening .*; it "
-                                           r"said: (.|\n)*MemoryError: a bug"):
+def test_whatever_the_child_raises_while_opening_is_told(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(BackendError) as caught:
         start("crash")
+
+    assert str(caught.value) == f"odd: {tmp_path / 'model'}: MemoryError: a bug"
+
+
+def test_a_child_that_ends_while_opening_is_told_with_its_last_words(start: Start) -> None:
+    with pytest.raises(BackendError, match=r"odd: .* ended with status 3 during opening .*; it "
+                                           r"said: (.|\n)*no firmware"):
+        start("end")
+
+
+def test_details_and_errors_of_any_length_arrive(start: Start) -> None:
+    backend = start("boast")
+    backend.inputs["obs"][:] = 1.0
+
+    with pytest.raises(BackendError, match=r"^odd: (\u00e9)+ \[\.\.\.\]$"):
+        backend.run()
+
+    assert backend.details["runtime"] == "\u00e9" * 20_000
 
 
 def test_a_run_that_fails_leaves_the_next_one_possible(start: Start) -> None:
@@ -80,19 +111,119 @@ def test_a_child_that_dies_is_an_error_of_this_run_and_of_every_later_one(start:
     backend = start("die")
     backend.inputs["obs"][:] = 1.0
 
-    with pytest.raises(BackendError, match=r"status -9 during a run; it said: segmentation fault"):
+    with pytest.raises(BackendError, match=r"odd: the process of the runtime ended.* during a run"):
         backend.run()
+    has_ended(backend.pid)
     with pytest.raises(BackendError, match="status -9 during a run"):
         backend.run()
 
 
-def test_a_child_that_hangs_is_killed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "RUN_TIMEOUT_S", 0.05)
-    backend = start("hang")
-    backend.inputs["obs"][:] = 1.0
+def test_a_child_that_has_died_is_known_before_the_next_run(start: Start) -> None:
+    backend = start("work")
+    assert backend.problem() == ""
 
-    with pytest.raises(BackendError, match="hung and was killed during a run"):
+    os.kill(backend.pid, signal.SIGKILL)
+    has_ended(backend.pid)
+
+    assert backend.problem() == "odd: the process of the runtime ended with status -9"
+
+
+def test_an_answer_that_comes_too_late_is_dropped_and_the_next_run_is_right(
+    start: Start, tmp_path: Path
+) -> None:
+    goes_on = tmp_path / "goes_on"
+    os.mkfifo(goes_on)
+    backend = start("hang", trace=str(goes_on))
+    backend.inputs["obs"][:] = 1.0
+    for what in ("a run", "an earlier run"):
+        with pytest.raises(BackendError, match=f"odd: .* answer {what} within 0.05 s"):
+            backend.run()
+
+    goes_on.write_bytes(b"x")  # returns once the child reads it
+    backend.inputs["obs"][:] = 4.0
+    runs(backend)
+
+    np.testing.assert_array_equal(backend.outputs["actions"], [[8.0, 8.0]])
+    assert backend.problem() == ""
+
+
+@pytest.mark.parametrize("deed", ["hang", "stay"])
+def test_closing_ends_a_child_that_hangs(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 0.05)
+    os.mkfifo(tmp_path / "never")
+    backend = start(deed, trace=str(tmp_path / "never"))
+    backend.inputs["obs"][:] = 1.0
+    with pytest.raises(BackendError, match="found no answer"):
         backend.run()
+
+    backend.close()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(backend.pid, 0)
+
+
+def test_a_child_that_talks_much_costs_no_memory_and_does_not_hang(start: Start) -> None:
+    backend = start("talk")
+    backend.inputs["obs"][:] = 1.0
+    backend.run()
+    os.kill(backend.pid, signal.SIGKILL)
+    has_ended(backend.pid)
+
+    assert len(backend.problem()) < 3000
+    assert backend.problem().endswith("the end")
+
+
+def test_a_child_has_a_folder_of_its_own_which_goes_with_it(start: Start) -> None:
+    backend = start("work")
+    folder = Path(f"/proc/{backend.pid}/cwd").readlink()
+    environment = Path(f"/proc/{backend.pid}/environ").read_bytes().split(b"\0")
+    (folder / "litter").touch()
+
+    assert f"TMPDIR={folder}".encode() in environment
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+    backend.close()
+    assert not folder.exists()
+
+
+def test_relative_folders_of_modules_are_found_from_the_child_s_folder(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.environ["PYTHONPATH"].replace(str(HERE), os.path.relpath(HERE))
+    monkeypatch.setenv("PYTHONPATH", path)
+
+    start("work").run()
+
+
+@pytest.mark.parametrize("deed", ["open for ever", "work"])
+def test_a_child_ends_with_its_parent_even_while_it_opens(
+    tmp_path: Path, start: Start, deed: str
+) -> None:
+    (tmp_path / "model").write_text(deed, "utf-8")
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    program = (
+        "from odd_backends import ACTIONS, OBS, Odd\n"
+        "from pathlib import Path\n"
+        "from policy_inference.backends.child import ChildBackend\n"
+        f"backend = ChildBackend(Odd, Path({str(tmp_path / 'model')!r}), [OBS], [ACTIONS], "
+        f"options={{'pid': {str(pids)!r}}})\n"
+        "import signal\n"
+        "signal.pause()\n"
+    )
+    # What a process leaves that is killed, goes with the test.
+    parent = subprocess.Popen([sys.executable, "-c", program],
+                              env={**os.environ, "TMPDIR": str(tmp_path)})
+    pid = int(pids.read_text())  # once it is opening
+    ended = os.pidfd_open(pid)
+    try:
+        parent.kill()
+        parent.wait()
+        assert select.select([ended], [], [], 10.0)[0], "the child has lived on"
+    finally:
+        os.close(ended)
 
 
 def test_closing_lets_the_child_release_its_runtime(start: Start, tmp_path: Path) -> None:
@@ -106,19 +237,31 @@ def test_closing_lets_the_child_release_its_runtime(start: Start, tmp_path: Path
         os.kill(process, 0)
 
 
+def test_a_python_that_is_not_there_leaves_no_descriptor(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(cls: type[BackendBase]) -> str:
+        raise BackendError("no Python for it")
+
+    start("work").close()
+    before = open_descriptors()
+    for interpreter in (missing, lambda cls: "/no/such/python"):
+        monkeypatch.setattr("odd_backends.Odd.interpreter", classmethod(interpreter))
+        with pytest.raises(BackendError, match=r"no Python for it|expected to start /no/such"):
+            start("work")
+
+    assert not open_descriptors() - before
+
+
 def test_an_unknown_option_is_refused_before_a_process_is_started(start: Start) -> None:
-    with pytest.raises(BackendError, match="odd: expected options among factor, trace, found fast"):
+    with pytest.raises(BackendError, match=r"odd: expected options among .*pid, found fast"):
         start("work", fast="yes")
 
 
 def test_no_descriptor_stays_open(start: Start) -> None:
-    def open_descriptors() -> int:
-        gc.collect()  # those of arrays go with the arrays
-        return len(list(Path("/proc/self/fd").iterdir()))
-
     before = open_descriptors()
-    for deed in ("refuse", "crash"):
+    for deed in ("refuse", "crash", "end"):
         with pytest.raises(BackendError):
             start(deed)
 
-    assert open_descriptors() == before
+    assert not open_descriptors() - before

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends by name: the installed ones, a list of them, packages in each other's way."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,8 @@ def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: In
         "no backend of the list opens:",
         "vendor: vendor: no device; connect one",
         f"npu: {bundle.path / 'policy.yaml'}: no artifact for the backend 'npu'; "
-        "this bundle has onnx, vendor, broken, gone",
+        "this bundle has onnx, vendor, broken, gone; compile one (`model_tools compile`), or "
+        "choose another back end",
     ]
 
 
@@ -173,6 +175,30 @@ def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, v
         open_backend(bundle, ["broken"])
 
     assert str(caught.value).startswith(f"broken-backend ({value}) does not load: ")
+
+
+@pytest.mark.parametrize("deed", [
+    "raise OSError('libnpu.so: cannot open')", "raise RuntimeError('boom')",
+    "import sys; sys.exit()", "def f(:", "1 / 0"])  # fmt: skip
+@pytest.mark.parametrize("when", ["imported", "opened"])
+def test_whatever_a_package_raises_ends_its_turn_only(
+    bundle: Bundle, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str,
+    when: str,
+) -> None:  # fmt: skip
+    install("vendor-backend", vendor="vendor_backend:VendorBackend")
+    code = deed if when == "imported" else NO_RUNTIME.replace(
+        'raise BackendError("vendor: no device; connect one")', f"exec({deed!r})")
+    (tmp_path / "site" / "vendor_backend.py").write_text(code, "utf-8")
+    monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
+
+    backend, reasons = open_backend(bundle, ["vendor", "onnx"])
+
+    assert backend.name == "onnx"
+    said = r"vendor: vendor-backend .* does not load" if when == "imported" else (
+        rf"vendor: vendor: {bundle.path}/policy.onnx")
+    assert re.match(rf"{said}: (OSError: libnpu|RuntimeError: boom|SystemExit|SyntaxError|ZeroDiv)",
+                    reasons[0])  # fmt: skip
+    backend.close()
 
 
 def test_two_packages_with_the_same_name_are_an_error_that_names_both(

@@ -238,6 +238,20 @@ def test_a_runtime_that_gives_other_sizes_or_types_is_refused(
         start()
 
 
+@pytest.mark.parametrize("results", [
+    [np.zeros((1, 4), np.float32)], [np.zeros((1, 3), np.int8)], [],
+    [np.zeros((1, 3), np.float32)] * 2,
+])  # fmt: skip
+def test_a_runtime_that_changes_its_results_while_it_runs_is_an_error_of_the_run(
+    start: Start, monkeypatch: pytest.MonkeyPatch, results: list[Array]
+) -> None:
+    backend = start()
+    monkeypatch.setattr(RKNNLite, "inference", lambda *_, **__: results)
+
+    with pytest.raises(BackendError, match="expected outputs of the sizes in the file"):
+        backend.run()
+
+
 def test_results_with_more_axes_of_1_are_taken(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

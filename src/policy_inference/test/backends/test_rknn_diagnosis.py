@@ -30,6 +30,8 @@ RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
      "a precision that this chip has", "choose one"),
     ("config", "ValueError: Invalid quantized_dtype 'foo', expect in ['w8a8']!",
      "settings that this version", "setup-rknn"),
+    ("config", "ValueError: Invalid target_platform 'rk9999'", "a chip that the toolkit knows",
+     "the robot's chip"),
     ("config", " 'foo' is not support! Maybe you mean 'stream_op'?", "settings that this version",
      "setup-rknn"),
     ("config", "ValueError: The quantized_algorithm = 'gdq' only support in ['w4a16']!",

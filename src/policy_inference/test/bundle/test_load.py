@@ -81,7 +81,8 @@ def test_backend_without_artifact_rejected_and_others_listed(bundle_dir: Path) -
         load_bundle(bundle_dir).artifact("rknn")
 
     assert str(caught.value) == (
-        f"{bundle_dir / 'policy.yaml'}: no artifact for the backend 'rknn'; this bundle has onnx"
+        f"{bundle_dir / 'policy.yaml'}: no artifact for the backend 'rknn'; this bundle has onnx; "
+        "compile one (`model_tools compile`), or choose another back end"
     )
 
 

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from policy_inference.backends.rknn.backend import RknnBackend
+from policy_inference.backends.rknn_sim import RknnSimBackend
+from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
 from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
 WALK = str(BUNDLES / "lite3_walk")
@@ -20,9 +24,10 @@ WALK = str(BUNDLES / "lite3_walk")
 
 @pytest.fixture(autouse=True)
 def on_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a Rockchip board, too, `rknn` cannot run here."""
+    """On a board or with a toolkit, too, these cannot run here."""
     missing = [Finding.error("board", "none", "buy one")]
-    monkeypatch.setattr(RknnBackend, "examine", lambda machine, artifact: missing)
+    for cls in (RknnBackend, RknnSimBackend, TensorRtBackend):
+        monkeypatch.setattr(cls, "examine", lambda machine, artifact: missing)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -33,15 +38,16 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["doctor", WALK]) == 0
     said = capsys.readouterr().out
 
-    assert re.findall(r"^(\S.*)$", said, re.MULTILINE) == ["system", "ROS", "onnx",
-                                                           "can run: onnx"]
+    assert re.findall(r"^(\S.*)$", said, re.MULTILINE) == [
+        "system", "ROS", "onnx", "rknn_sim", "tensorrt",
+        "can run: onnx; cannot run: rknn_sim, tensorrt"]
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
     assert re.search(r"ok +onnxruntime +\d+\.\d+.*CPUExecutionProvider", said)
 
 
 def test_one_of_several_back_ends_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
-    assert last_line(capsys) == "can run: onnx"
+    assert last_line(capsys) == "can run: onnx; cannot run: rknn"
 
 
 def test_machine_that_can_run_none_of_them_is_told_with_what_to_do(
@@ -79,6 +85,31 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
     assert "copy the bundle again" in " ".join(capsys.readouterr().out.split())
 
 
+def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(machine: Machine, artifact: Artifact | None) -> list[Finding]:
+        raise RuntimeError("of somebody's package")
+
+    monkeypatch.setattr(RknnBackend, "examine", fail)
+
+    assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"ERROR +examination +RuntimeError: of somebody's package", said)
+    assert said.splitlines()[-1] == "can run: onnx; cannot run: rknn"
+
+
+def test_back_end_that_says_nothing_of_itself_is_not_said_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RknnSimBackend, "examine", lambda machine, artifact: ())
+
+    assert main(["doctor", WALK, "--backend", "rknn_sim"]) == 1
+    said = capsys.readouterr().out
+    assert "self-test --backend rknn_sim" in said
+    assert said.splitlines()[-1] == "not examined: rknn_sim"
+
+
 def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
     file = tmp_path / "doctor.json"
 
@@ -86,6 +117,7 @@ def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
     found = json.loads(file.read_text("utf-8"))
     assert found["schema_version"] == 1
     assert found["can_run"] == ["onnx"]
+    assert found["cannot_run"] == ["rknn_sim", "tensorrt"]
     assert found["bundle"]["name"] == "lite3_walk"
     assert [entry["verdict"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
 

@@ -3,11 +3,12 @@
 """A JSON file that is written whole or not at all."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from policy_inference.commands.json_file import write_new
+from policy_inference.commands.json_file import refuse_unwritable, write_new
 from policy_inference.errors import PolicyError
 
 
@@ -32,6 +33,68 @@ def test_file_that_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
 def test_folder_is_not_replaced_even_with_force(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="found a folder"):
         write_new(tmp_path, {}, force=True)
+
+
+def test_device_is_not_replaced_even_with_force(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(PolicyError, match="no file"):
+            write_new(path, {}, force=True)
+
+    assert pipe.is_fifo()
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing"])
+def test_what_a_link_points_at_is_written_with_force_only(tmp_path: Path, there: bool) -> None:
+    target, link = tmp_path / "other" / "target.json", tmp_path / "link.json"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    link.symlink_to(target)
+    with pytest.raises(PolicyError, match="--force"):
+        write_new(link, {}, force=False)
+    assert target.exists() is there
+    write_new(link, {}, force=True)
+
+    assert link.is_symlink()
+    assert json.loads(target.read_text()) == {}
+
+
+def test_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(PolicyError, match="no file"):
+        write_new(link, {}, force=True)
+
+
+def test_longest_name_is_written_and_a_longer_one_refused_before(tmp_path: Path) -> None:
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+    file = tmp_path / "n".ljust(longest, "n")
+    refuse_unwritable(file, force=False)
+    assert not file.exists()
+    write_new(file, {}, force=False)
+
+    assert json.loads(file.read_text()) == {}
+    with pytest.raises(OSError, match="name too long"):
+        refuse_unwritable(tmp_path / "n".ljust(longest + 1, "n"), force=False)
+
+
+@pytest.mark.parametrize("folder", ["file", "nowhere"])
+def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PolicyError, match="expected a folder to write to"):
+        refuse_unwritable(tmp_path / folder / "a.json", force=False)
+
+
+def test_text_that_is_no_utf_8_and_values_that_are_no_json_are_kept_as_text(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "a.json"
+    write_new(file, {os.fsdecode(b"caf\xe9"): Path("a/b")}, force=False)
+
+    assert json.loads(file.read_text("utf-8")) == {"caf\\udce9": "a/b"}
 
 
 def test_data_that_is_no_json_leaves_what_was_there(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.commands.main import main
 
 from ..self_test.bundles import make_bundle
@@ -24,7 +28,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(bundle: Path, *more: str, backend: str = "onnx") -> int:
-    return main(["self-test", str(bundle), "--backend", backend, "--seconds", "0.2", *more])
+    return main(["self-test", str(bundle), "--backend", backend, "--seconds", "1", *more])
 
 
 def read(file: str) -> Any:
@@ -76,6 +80,45 @@ def test_a_folder_for_the_report_must_be_there(
     assert "nowhere: expected a folder to write to, found none" in caplog.text
 
 
+def test_name_that_is_too_long_is_refused_before_anything_is_measured(
+    bundle: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(bundle, "--output", "n" * 999) == 1
+
+    assert "File name too long" in caplog.text
+    assert not capsys.readouterr().out
+    assert not list(Path().glob("*.json"))
+
+
+def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, close = Path("mine.json"), OnnxBackend.close
+
+    def write_and_close(backend: OnnxBackend) -> None:
+        file.write_text("precious", "utf-8")
+        close(backend)
+
+    monkeypatch.setattr(OnnxBackend, "close", write_and_close)
+
+    assert run(bundle, "--output", str(file)) == 1
+
+    assert file.read_text("utf-8") == "precious"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("verdict")
+
+
+def test_terminal_without_the_characters_of_a_message_shows_them_escaped(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    assert run(bundle, backend=os.fsdecode(b"ven\xe9")) == 1
+
+    terminal.seek(0)
+    assert "two_joints 1.2.3 on ven\\udce9" in terminal.read()
+
+
 def test_options_of_another_back_end_are_refused(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,11 +134,11 @@ def test_a_bundle_that_is_nowhere_is_refused(caplog: pytest.LogCaptureFixture) -
     assert "expected a bundle folder or one of the installed bundles" in caplog.text
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "long"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "0.9", "3601", "nan", "inf", "1e400", "long"])
 def test_a_time_that_is_none_is_refused(
     bundle: Path, seconds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         run(bundle, "--seconds", seconds)
 
-    assert "expected a number of seconds above 0" in capsys.readouterr().err
+    assert "expected a number of seconds from 1 to 3600" in capsys.readouterr().err

@@ -31,12 +31,12 @@ def watched(
 
 def test_term_that_is_often_outside_is_named_with_its_share() -> None:
     observed, inputs = watched()
-    for report in range(REPORTS):
+    for report in range(2 * REPORTS):
         inputs["obs"][0, 4] = 5.0 if report % 2 else 0.0
         observed.look()
 
     assert observed.problems == [
-        "observation term joint_vel is outside what the policy was trained on in 12 of 25 reports: "
+        "observation term joint_vel is outside what the policy was trained on in 25 of 50 reports: "
         "normalisation, order or units"]
 
 
@@ -51,8 +51,23 @@ def test_values_of_a_healthy_run_and_a_little_more_are_no_problem() -> None:
 
 def test_a_push_now_and_then_is_no_problem() -> None:
     observed, inputs = watched()
-    for report in range(4 * REPORTS):
-        inputs["obs"][:] = 9.0 if report % 10 == 0 else 0.0
+    for report in range(40 * REPORTS):
+        inputs["obs"][:] = 9.0 if report % 6 == 0 else 0.0
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_what_goes_wrong_after_an_hour_is_told_as_soon_as_what_is_wrong_at_first() -> None:
+    observed, inputs = watched()
+    for _ in range(3600 * 5):
+        observed.look()
+    inputs["obs"][0, 4] = 5.0
+    for report in range(1, REPORTS + 1):
+        observed.look()
+        assert bool(observed.problems) == (report == REPORTS)
+    inputs["obs"][0, 4] = 0.0
+    for _ in range(5 * REPORTS - REPORTS + 1):
         observed.look()
 
     assert observed.problems == []

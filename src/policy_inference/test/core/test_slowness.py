@@ -69,6 +69,25 @@ def test_ticks_of_other_modes_do_not_count() -> None:
     assert not slowness.text
 
 
+def test_holding_now_and_then_does_not_hide_slow_ticks() -> None:
+    slowness = after([FAST_S])
+    for report in range(40):
+        mode = Mode.HOLD if report % 4 == 0 else Mode.RUN
+        slowness.add(np.full(TICKS // 5, SLOW_S), mode)
+
+    assert slowness.text
+
+
+def test_ticks_of_reports_in_which_another_mode_ended_are_never_counted() -> None:
+    slowness = after([FAST_S])
+    for report in range(40):
+        held = report % 4 == 0
+        # Those of the report after HOLD may be from HOLD.
+        duration_s = SLOW_S if report % 4 < 2 else FAST_S
+        slowness.add(np.full(TICKS // 5, duration_s), Mode.HOLD if held else Mode.RUN)
+        assert not slowness.text
+
+
 def test_reports_that_are_more_frequent_than_a_second_are_put_together() -> None:
     slowness = after([FAST_S])
     for report in range(1, 6):

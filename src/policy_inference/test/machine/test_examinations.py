@@ -95,6 +95,8 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, 
                    "sudo cp librknnrt.so /usr/lib/"),
     "a web page": ({"/usr/lib/librknnrt.so": "<!DOCTYPE html>"}, "librknnrt.so", Verdict.ERROR,
                    "web page", "download the file itself"),
+    "no file": ({"/usr/lib/librknnrt.so": None, "/usr/lib/librknnrt.so/x": ""}, "librknnrt.so",
+                Verdict.ERROR, "cannot be read", "sudo chmod 644"),
     "an old library": ({"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"}, "librknnrt.so",
                        Verdict.ERROR, "2.3.2, and a model made by rknn-toolkit2 2.5.0",
                        "the one of RKNN Toolkit2 2.5.0"),
@@ -169,12 +171,15 @@ class TestJetson:
 
         assert (finding.verdict, "sudo jetson_clocks" in finding.remedy) == (Verdict.WARNING, True)
 
-    def test_cuda_package_of_another_jetpack_is_a_warning(self, examine: Examine) -> None:
-        packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", "13.0.1")]
+    @pytest.mark.parametrize("version", ["13.0.1", "13"])
+    def test_cuda_package_of_another_jetpack_is_a_warning(
+        self, version: str, examine: Examine
+    ) -> None:
+        packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", version)]
         finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
 
         assert finding.verdict is Verdict.WARNING
-        assert finding.found == "cuda-python 13.0.1, and JetPack 6 has CUDA 12"
+        assert finding.found == f"cuda-python {version}, and JetPack 6 has CUDA 12"
 
     def test_tensorrt_that_is_too_old_is_an_error(self, examine: Examine) -> None:
         packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
@@ -215,6 +220,18 @@ class TestJetson:
         assert finding.verdict is verdict
         assert said in finding.found
         assert ("tensorrt.build=yes" in finding.remedy) == (verdict is Verdict.WARNING)
+
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
+    def test_damaged_file_of_the_cache_is_no_engine(
+        self, text: str, tmp_path: Path, examine: Examine
+    ) -> None:
+        folder = tmp_path / "cache/policy_inference/tensorrt"
+        folder.mkdir(parents=True)
+        (folder / "a.plan").touch()
+        (folder / "a.plan.json").write_text(text)
+
+        assert examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"].found.startswith("no")
 
 
 class TestBpu:
@@ -258,19 +275,18 @@ class TestSimulator:
         assert finding.verdict is Verdict.ERROR
         assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
 
-    @pytest.mark.parametrize(("version", "verdict"), [("2.5.0", Verdict.OK),
-                                                      (None, Verdict.WARNING)])
-    def test_toolkit_is_found_by_its_files(
-        self, version: str | None, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        python = tmp_path / "bin/python"
-        python.parent.mkdir()
-        python.touch(0o755)
-        if version:
-            packages = tmp_path / "lib/python3.11/site-packages"
-            (packages / f"rknn_toolkit2-{version}.dist-info").mkdir(parents=True)
+    @pytest.mark.parametrize(("says", "verdict", "found"), [
+        ("echo 2.5.0", Verdict.OK, "2.5.0 ("), ("exit 1", Verdict.ERROR, "not in "),
+    ])  # fmt: skip
+    def test_toolkit_is_asked_for_in_its_own_python(
+        self, says: str, verdict: Verdict, found: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\n{says}\n", "utf-8")
+        python.chmod(0o755)
         monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
         (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
 
         assert finding.verdict is verdict
-        assert (version or "not found") in finding.found
+        assert finding.found.startswith(found)

@@ -2,20 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node says of its device, of slow ticks and of odd observations."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.machine.machine import Machine
+from policy_inference.nodes import telemetry
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import PERIOD_NS, write_bundle
-from .harness import Robot
+from .harness import DEADLINE_S, Robot
 
 pytestmark = pytest.mark.ros
 Active = Callable[..., JointPolicyNode]
@@ -59,6 +62,51 @@ def test_device_that_cannot_be_read_is_logged_once_and_disturbs_nothing(
     robot.until(lambda: robot.tick() and len(robot.statuses) > 3, "statuses")
 
     assert robot.hears("the sensor is gone").count("onnx: telemetry: RuntimeError") == 1
+
+
+def test_values_that_are_no_text_are_left_out_and_logged_once(
+    active: Active, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"npu_load_percent": 31, "npu_governor": None, "npu_temperature_c": "52.1"}
+    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(lambda machine: told))
+    active(use_sim_time=True)
+    robot.is_met()
+    status = robot.reported(lambda s: robot.tick() and s.telemetry, "telemetry")
+    robot.statuses.clear()
+    robot.until(lambda: robot.tick() and len(robot.statuses) > 3, "statuses")
+
+    found = {value.key: value.value for value in status.telemetry}
+    assert found.keys() & told.keys() == {"npu_temperature_c"}
+    assert robot.hears("found 'npu_load_percent': 31, 'npu_governor': None").count("found") == 1
+
+
+def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
+    active: Active, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(machine: Machine) -> Mapping[str, str]:
+        hangs.set()
+        goes_on.wait()
+        return {}
+
+    monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(hang))
+    monkeypatch.setattr(telemetry, "_SILENT_S", 0.1)
+    try:
+        node = active(use_sim_time=True)
+        robot.runs()
+        assert hangs.wait(DEADLINE_S)
+        robot.is_told("estop")
+        robot.hears("telemetry: no answer for more than 0.1 s")
+        robot.statuses.clear()
+        robot.until(lambda: robot.tick() and len(robot.statuses) > 3, "statuses")
+
+        assert not robot.statuses[-1].telemetry
+        assert robot.log.count("no answer") == 1
+        assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
+    finally:
+        goes_on.set()
 
 
 def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(

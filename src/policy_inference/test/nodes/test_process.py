@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `joint_policy_node` as a process: how it ends, and that it does not begin badly."""
 
+import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,11 +12,26 @@ from pathlib import Path
 import pytest
 from lifecycle_msgs.srv import GetState
 
+from policy_inference.backends.registry import GROUP
+
 from .bundles import write_bundle
 from .harness import DEADLINE_S, Robot, is_damp
 
 pytestmark = pytest.mark.ros
 Process = subprocess.Popen[str]
+STUCK = """
+import os
+import time
+from pathlib import Path
+from policy_inference.backends.onnx import OnnxBackend
+
+class Stuck(OnnxBackend):
+    name, builds_from, holds_gil = "stuck", "onnx", {apart}
+
+    def _open(self, file):
+        Path({began!r}).write_text(str(os.getpid()), "utf-8")
+        time.sleep(1e6)
+"""
 
 
 @pytest.fixture
@@ -68,6 +85,38 @@ def test_impatient_second_signal_changes_nothing(
     status, output = ended(process)
     assert status == 0
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "in a child"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_a_model_is_being_opened_ends_the_process(
+    start: Callable[..., Process], bundle: Path, number: signal.Signals, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, apart: bool,
+) -> None:  # fmt: skip
+    site, began, folders = (tmp_path / name for name in ("site", "began", "folders"))
+    info = site / "stuck-1.0.dist-info"
+    info.mkdir(parents=True)
+    folders.mkdir()
+    (info / "METADATA").write_text("Name: stuck\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nstuck = stuck:Stuck\n", "utf-8")
+    (site / "stuck.py").write_text(STUCK.format(apart=apart, began=str(began)), "utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("TMPDIR", str(folders))
+    os.mkfifo(began)
+    process = start(f"bundle:={bundle}", "backend:=stuck")
+    opening = os.pidfd_open(int(began.read_text("utf-8")))
+    try:
+        process.send_signal(number)
+        process.send_signal(number)
+        status, output = ended(process)
+
+        assert status == 0
+        assert len(output.splitlines()) == 1
+        assert "asked to end while the node configures" in output
+        assert select.select([opening], [], [], DEADLINE_S)[0], "what opens has lived on"
+        assert not list(folders.iterdir())
+    finally:
+        os.close(opening)
 
 
 def test_node_without_autostart_waits_for_its_transitions(

@@ -82,6 +82,13 @@ class TestRefusals:
             lockstep.tick()
         assert "found missing: right" in refusal(lockstep, "stand")
 
+    def test_backend_that_can_run_no_more(
+        self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(OnnxBackend, "problem", lambda _: "onnx: its process has ended")
+        assert "onnx: its process has ended" in refusal(lockstep, "stand")
+        assert "onnx: its process has ended" in refusal(lockstep, "run")
+
     def test_tilt(self, lockstep: Robot) -> None:
         lockstep.quat_xyzw = (1.0, 0.0, 0.0, 0.0)
         lockstep.tick()

@@ -158,12 +158,13 @@ class TestClocks:
 
 
 class TestTicks:
+    @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
     def test_error_that_nobody_expected_damps_and_the_node_lives(
         self, active: Callable[..., JointPolicyNode], robot: Robot,
-        monkeypatch: pytest.MonkeyPatch,
+        monkeypatch: pytest.MonkeyPatch, kind: type[BaseException],
     ) -> None:  # fmt: skip
         def break_down(*_: object) -> None:
-            raise ZeroDivisionError("in the middle of a tick")
+            raise kind("in the middle of a tick")
 
         node = active(use_sim_time=True)
         robot.runs()
@@ -174,7 +175,7 @@ class TestTicks:
         monkeypatch.undo()
         assert is_damp(robot.tick())
         status = robot.reported(lambda s: s.latched, "the fault")
-        assert status.reason == "internal: ZeroDivisionError: in the middle of a tick"
+        assert status.reason == f"internal: {kind.__name__}: in the middle of a tick"
         robot.is_told("reset")
         robot.is_told("stand")
         assert robot.tick().mode == Mode.STAND

@@ -21,11 +21,14 @@ from policy_inference.testing.models import save_linear, save_recurrent, weights
 from ..nodes.bundles import CONTRACT
 
 ROWS, INPUTS, OUTPUTS = 20, 15, 2
+AXES = ("vx", "vy", "yaw rate")
+WALKS = {"(0.8, 0, 0)": [0.8, 0, 0], "(0, 0.5, 0)": [0, 0.5, 0], "(0, 0, 0.8)": [0, 0, 0.8],
+         "(0, 0, 0)": [0, 0, 0]}  # fmt: skip
 
 
 def make_bundle(
     folder: Path, *, precision: str = "fp32", backend: str = "vendor", recurrent: bool = False,
-    golden: bool = True, **sections: Mapping[str, Any],
+    golden: bool = True, rows: int = ROWS, different: int = ROWS, **sections: Any,
 ) -> Path:  # fmt: skip
     """Write a bundle of a robot with two joints.
 
@@ -35,7 +38,9 @@ def make_bundle(
         backend: The back end that has an artifact besides onnx.
         recurrent: Whether the model adds a state to its output.
         golden: Whether it has golden rows.
-        sections: More sections of the contract.
+        rows: How many.
+        different: How many of them differ.
+        sections: More sections and values of the contract.
     """
     folder.mkdir(parents=True)
     contract = copy.deepcopy(dict(CONTRACT)) | sections
@@ -50,19 +55,19 @@ def make_bundle(
         model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": [1, OUTPUTS]}
         contract["state"] = [{"input": "h_in", "output": "h_out"}]
     if golden:
-        np.savez(folder / "golden.npz", allow_pickle=False, **_golden(recurrent))
+        np.savez(folder / "golden.npz", allow_pickle=False, **_golden(recurrent, rows, different))
         model["golden"] = {"file": "golden.npz", "sha256": sha256_of(folder / "golden.npz")}
     write_contract(folder, contract)
     return folder
 
 
-def _golden(recurrent: bool) -> dict[str, F32]:
+def _golden(recurrent: bool, rows: int, different: int) -> dict[str, F32]:
     random = np.random.default_rng(1)
-    obs = random.uniform(-1, 1, (ROWS, INPUTS)).astype(np.float32)
+    obs = random.uniform(-1, 1, (rows, INPUTS)).astype(np.float32)[np.arange(rows) % different]
     actions = obs @ weights(INPUTS, OUTPUTS)
     if not recurrent:
         return {"obs": obs, "actions": actions}
-    state = random.uniform(-1, 1, (ROWS, OUTPUTS)).astype(np.float32)
+    state = random.uniform(-1, 1, (rows, OUTPUTS)).astype(np.float32)
     return {"obs": obs, "h_in": state, "actions": actions + state, "h_out": actions + state}
 
 
@@ -75,17 +80,38 @@ def write_contract(folder: Path, contract: Mapping[str, Any]) -> None:
     (folder / "policy.yaml").write_text(yaml.safe_dump(dict(contract)), "utf-8")
 
 
+def walking_checks(*changed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the checks that a comparison makes of walks, all of which hold, less those changed."""
+    found = [("walks cut short", "", 0.0)]
+    found += [(f"error of {axis}", name, 0.15) for name in WALKS for axis in AXES]
+    found += [("largest tilt, degrees", "(0.8, 0, 0)", 10.0),
+              ("share at the torque limit", "(0.8, 0, 0)", 0.02),
+              ("mean |action change|, standing", "(0, 0, 0)", 0.06)]
+    checks = {(what, where if what.startswith("error") else ""):
+              {"what": what, "value": 0.0, "limit": limit, "at_least": False, "where": where,
+               "holds": True} for what, where, limit in found}  # fmt: skip
+    for change in changed:
+        at = change["what"], change["where"] if change["what"].startswith("error") else ""
+        checks[at] = {**checks.get(at, {}), **change}
+    return list(checks.values())
+
+
 def keep_comparison(
-    folder: Path, about: str, changes: Mapping[str, Any] | None = None
-) -> None:
-    """Keep a report on walking about a back end's model, less what is changed in it."""
+    folder: Path, about: str, changes: Mapping[str, Any] | None = None,
+    reference_changes: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Keep a report on walking about a back end's model, less what is changed in it.
+
+    The reference's errors are 0.12 each.
+    """
     contract = read_contract(folder)
-    check = {"what": "walks cut short", "value": 0.0, "limit": 0.0, "at_least": False,
-             "where": "", "holds": True}
+    walks = [{"command": command, "error": [0.12, 0.12, 0.12]} for command in WALKS.values()]
+    reference = {"backend": "onnx", "sha256": "0" * 64, "precision": "fp32", "closed_loop": walks,
+                 **(reference_changes or {})}
     entry = {"backend": about, "sha256": contract["model"]["artifacts"][about]["sha256"],
-             "closed_loop": [{"command": [0.8, 0, 0]}], "closed_loop_checks": [check],
+             "precision": "w8a8", "closed_loop": walks, "closed_loop_checks": walking_checks(),
              **(changes or {})}
-    text = json.dumps({"reference": "fp32", "artifacts": [entry]}).encode()
+    text = json.dumps({"reference": "fp32", "artifacts": [reference, entry]}).encode()
     file = f"reports/comparison_{about}.json"
     (folder / "reports").mkdir(exist_ok=True)
     (folder / file).write_bytes(text)

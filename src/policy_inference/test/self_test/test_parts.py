@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,17 @@ def test_a_sensor_that_says_words_at_times_is_told_in_words() -> None:
 
     assert load.series() == {}
     assert load.words() == {"load": ["12", "busy"]}
+
+
+def test_a_device_that_cannot_be_read_says_why_and_ends_nothing() -> None:
+    def refuse() -> Mapping[str, str]:
+        raise RuntimeError("the sensor is gone")
+
+    load = DeviceLoad(refuse)
+    load.sample(0)
+
+    assert (len(load), load.series(), load.words()) == (1, {}, {})
+    assert load.unreadable == "telemetry: RuntimeError: the sensor is gone"
 
 
 def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None:

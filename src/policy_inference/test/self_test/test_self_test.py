@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.json_file import write_new
 from policy_inference.comparison.limits import Check
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
 from policy_inference.self_test.document import document
 from policy_inference.self_test.run import Found, Order, self_test
 from policy_inference.self_test.text import lines
+from policy_inference.self_test.timing import WARM_UP_TICKS
 
 from .bundles import ROWS, make_bundle
-from .vendor import Device
+from .vendor import Device, Vendor
 
 Test = Callable[..., Found]
 
@@ -74,6 +78,62 @@ def test_states_of_recurrent_models_are_those_of_the_golden_rows(
     assert found.parity is not None, found.error
     assert {one.output for one in found.parity.differences} == {"actions", "h_out"}
     assert max(one.max_abs for one in found.parity.differences) < 1e-5
+    assert found.verdict is not None
+    assert "mean absolute error of h_out" in [check.what for check in found.verdict.checks]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp24"], ids=["known", "unknown"])
+def test_a_state_that_is_another_fails_by_the_limits_of_the_precision(
+    test: Test, tmp_path: Path, device: Device, precision: str
+) -> None:
+    def change(time_s: float, actions: Any) -> None:
+        if time_s < 0.002:  # a few of the golden rows
+            device.outputs["h_out"].fill(10.0)
+
+    device.change = change
+    limits = {"vendor": {"mae": 0.5, "closed_loop": {}}}
+
+    found = test(make_bundle(tmp_path / "recurrent", recurrent=True, precision=precision,
+                             limits=limits))
+
+    check, = (check for check in failed(found) if check.what.startswith("mean absolute error"))
+    assert check.what == "mean absolute error of h_out"
+    assert check.limit == (1e-3 if precision == "fp16" else 0.5)
+
+
+def test_a_model_that_changes_while_it_runs_fails_with_the_count_of_runs(
+    test: Test, bundle: Path, device: Device
+) -> None:
+    def change(time_s: float, actions: Any) -> None:
+        if time_s > 3.0:
+            actions += 0.5
+
+    device.change = change
+
+    found = test(bundle)
+
+    check, = failed(found)
+    runs = ROWS + 5000 + WARM_UP_TICKS + 500
+    assert f"golden rows after {runs} runs" in check.where
+    assert figures(found)["parity"]["outputs"]["actions"]["mae"] < 1e-5
+    assert figures(found)["parity_again"]["after_runs"] == runs
+    assert any(line.startswith("parity again") and f"after {runs} runs" in line
+               for line in lines(found))
+
+
+@pytest.mark.parametrize(("rows", "different", "enough"), [
+    (8, 8, True), (7, 7, False), (20, 1, False), (20, 7, False)])
+def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
+    test: Test, tmp_path: Path, rows: int, different: int, enough: bool
+) -> None:
+    found = test(make_bundle(tmp_path / "few", rows=rows, different=different))
+
+    assert bool(found) is enough, found.error
+    if not enough:
+        assert found.verdict is not None
+        text, = found.verdict.missing
+        assert f"expected at least 8 golden rows that differ, found {different}" in text
+        assert "`model_tools complete" in text
 
 
 def test_a_state_that_grows_without_end_is_told(test: Test, tmp_path: Path, device: Device) -> None:
@@ -94,8 +154,8 @@ def test_another_function_fails_and_the_worst_joint_is_named(
 
     found = test(bundle)
 
-    check, = failed(found)
-    assert check.what == "mean absolute error"
+    check, again = failed(found)
+    assert check.what == again.what == "mean absolute error"
     assert "most in right" in check.where
     assert figures(found)["parity"]["outputs"]["actions"]["worst"]["name"] == "right"
 
@@ -106,7 +166,7 @@ def test_nan_fails_and_is_null_in_the_report(test: Test, bundle: Path, device: D
     found = test(bundle)
 
     assert [check.what for check in failed(found)] == [
-        "mean absolute error", "ticks with NaN or infinite outputs"]
+        "mean absolute error", "mean absolute error", "ticks with NaN or infinite outputs"]
     assert figures(found)["parity"]["outputs"]["actions"]["mae"] is None
 
 
@@ -147,6 +207,44 @@ def test_what_was_measured_before_a_device_failed_is_kept(
     assert told["parity"]["count"] == ROWS
     assert told["back_to_back"]["runs"] == 5000
     assert told["at_rate"] is None
+
+
+def test_a_runtime_that_ends_the_process_does_not_end_the_report(
+    test: Test, bundle: Path, device: Device
+) -> None:
+    device.fails_at_s, device.error = 0.0, SystemExit(0)
+
+    assert figures(test(bundle))["error"] == "SystemExit: 0"
+
+
+def test_an_examination_that_fails_ends_nothing(
+    test: Test, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(machine: Machine, artifact: Artifact | None) -> list[Finding]:
+        raise RuntimeError("of somebody's package")
+
+    monkeypatch.setattr(Vendor, "examine", fail)
+
+    found = test(bundle)
+
+    assert found, found.error
+    assert "of somebody's package" in figures(found)["findings"][0]["found"]
+
+
+def test_a_sensor_that_fails_ends_nothing_and_is_told(
+    test: Test, bundle: Path, device: Device
+) -> None:
+    def tell(time_s: float) -> dict[str, str]:
+        raise RuntimeError("the sensor is gone")
+
+    device.tell = tell
+
+    found = test(bundle)
+
+    assert found, found.error
+    told = "telemetry: RuntimeError: the sensor is gone"
+    assert figures(found)["at_rate"]["device"]["unreadable"] == told
+    assert any(told in line for line in lines(found))
 
 
 def test_an_error_that_nobody_expected_comes_with_its_place(
@@ -196,6 +294,38 @@ def test_runs_that_are_too_long_fail_at_both_paces(
         "inference, p99, back to back, ms", "inference, p99, at the policy's rate, ms"]
     assert found.back_to_back is not None
     assert len(found.back_to_back) < 5000  # the time was over before
+
+
+@pytest.mark.parametrize(("period_ms", "holds"), [(2.5, True), (1.6, False)])
+def test_a_model_must_be_faster_than_the_policy_asks_for_it(
+    test: Test, tmp_path: Path, device: Device, period_ms: float, holds: bool
+) -> None:
+    device.run_ms = lambda time_s: 2.0
+
+    found = test(make_bundle(tmp_path / "quick", rate_hz=round(1e3 / period_ms)), duration_s=1.0)
+
+    assert bool(found) is holds, found.error
+    if not holds:
+        checks = {check.what: check for check in failed(found)}
+        assert {"inference, p99, back to back, ms", "inference, p99, at the policy's rate, ms",
+                "preprocessing and inference, p99, ms", "ticks missed, share"} == set(checks)
+        check = checks["inference, p99, at the policy's rate, ms"]
+        assert check.limit == pytest.approx(period_ms)
+        assert "the limit is the policy's period" in check.where
+
+
+@pytest.mark.parametrize(("late_every_s", "holds"), [(4.0, True), (0.5, False)])
+def test_ticks_that_are_missed_now_and_then_are_counted(
+    test: Test, bundle: Path, device: Device, late_every_s: float, holds: bool
+) -> None:
+    device.run_ms = lambda time_s: 30.0 if time_s % late_every_s < 0.02 and time_s > 2 else 0.2
+
+    found = test(bundle, duration_s=20.0)
+
+    assert bool(found) is holds, found.verdict
+    assert found.at_rate is not None
+    assert found.at_rate.paced.missed > 0
+    assert holds or "ticks missed, share" in [check.what for check in failed(found)]
 
 
 def test_a_single_late_run_in_ten_thousand_is_shown_and_forgiven(
@@ -332,4 +462,4 @@ def test_the_terminal_shows_what_failed_and_the_verdict_last(
     assert any(line.startswith("warning") and "set performance" in line for line in shown)
     assert sum(line.startswith("fails") for line in shown) == 2
     assert shown[-1].startswith("verdict")
-    assert "fails: 4 of 6 limits hold" in shown[-1]
+    assert "fails: 7 of 9 limits hold" in shown[-1]

@@ -13,7 +13,14 @@ import pytest
 
 from policy_inference.self_test.run import Found
 
-from .bundles import keep_comparison, make_bundle, read_contract, write_contract
+from .bundles import (
+    WALKS,
+    keep_comparison,
+    make_bundle,
+    read_contract,
+    walking_checks,
+    write_contract,
+)
 
 Test = Callable[..., Found]
 FELL = {"what": "walks cut short", "value": 1.0, "limit": 0.0, "at_least": False, "where": "fell"}
@@ -57,6 +64,14 @@ def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
     ({"closed_loop": [], "closed_loop_checks": []}, "found a comparison without --closed-loop"),
     ({"closed_loop_checks": [{"what": "tilt"}]}, "expected checks of walks, found something else"),
     ({"closed_loop_checks": "none"}, "expected checks of walks, found something else"),
+    ({"closed_loop_checks": walking_checks()[1:]}, "found none of walks cut short"),
+    ({"closed_loop_checks": walking_checks()[:1]},
+     r"found none of largest tilt, degrees, .*error of yaw rate \(0, 0, 0.8\)"),
+    *[({"closed_loop_checks": walking_checks({**FELL, **wrong})},
+       "expected checks of walks, found something else") for wrong in (
+        {"limit": float("inf")}, {"limit": float("nan")}, {"limit": None}, {"limit": "1"},
+        {"limit": True}, {"value": False}, {"value": float("-inf")}, {"at_least": True},
+        {"at_least": 0}, {"at_least": None}, {"where": 1})],
 ])  # fmt: skip
 def test_a_report_that_says_nothing_about_this_model_is_none(
     test: Test, integers: Path, changes: dict[str, Any], message: str
@@ -79,7 +94,7 @@ def test_a_report_that_was_changed_by_hand_is_none(test: Test, integers: Path) -
 
 @pytest.mark.parametrize("check", [FELL, NOT_MEASURED])
 def test_integers_that_fell_fail(test: Test, integers: Path, check: dict[str, Any]) -> None:
-    keep_comparison(integers, "vendor", {"closed_loop_checks": [check]})
+    keep_comparison(integers, "vendor", {"closed_loop_checks": walking_checks(check)})
 
     found = test(integers)
 
@@ -89,8 +104,73 @@ def test_integers_that_fell_fail(test: Test, integers: Path, check: dict[str, An
     assert fell.where == "fell, reports/comparison_vendor.json"
 
 
-def test_floats_need_no_report(test: Test, tmp_path: Path) -> None:
-    assert test(make_bundle(tmp_path / "half", precision="fp16"))
+@pytest.mark.parametrize(("check", "limits"), [
+    ({**FELL, "limit": 2.0}, {}),
+    ({"what": "largest tilt, degrees", "where": "(0.8, 0, 0)", "value": 9.0},
+     {"max_tilt_rad": 0.1}),
+    ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 0.14}, {"velocity_error": 0.01}),
+    ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 9.0, "limit": 10.0}, {}),
+])  # fmt: skip
+def test_limits_that_are_stricter_now_than_in_the_report_count(
+    test: Test, tmp_path: Path, check: dict[str, Any], limits: dict[str, float]
+) -> None:
+    folder = make_bundle(tmp_path / "integers", precision="w8a8",
+                         limits={"vendor": {"closed_loop": limits}} if limits else {})
+    keep_comparison(folder, "vendor", {"closed_loop_checks": walking_checks(check)})
+
+    found = test(folder)
+
+    assert found.verdict is not None
+    assert not found.verdict.missing
+    (failed,) = (one for one in found.verdict.checks if not one)
+    assert failed.what == f"walking: {check['what']}"
+
+
+def test_limits_that_are_laxer_now_than_in_the_report_do_not_count(
+    test: Test, tmp_path: Path
+) -> None:
+    folder = make_bundle(tmp_path / "integers", precision="w8a8",
+                         limits={"vendor": {"closed_loop": {"max_tilt_rad": 1.0}}})
+    tilted = {"what": "largest tilt, degrees", "where": "(0.8, 0, 0)", "value": 11.0}
+    keep_comparison(folder, "vendor", {"closed_loop_checks": walking_checks(tilted)})
+
+    assert not test(folder)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"precision": "int8"}, "a model in floats, found another one, in int8"),
+    ({"closed_loop": []}, "expected checks of walks, found something else"),
+    ({"closed_loop": [{"command": command, "error": [None] * 3} for command in WALKS.values()]},
+     "expected checks of walks, found something else"),
+    ({"closed_loop": [{"command": [0, 0, 0], "error": [0.1] * 3}]},
+     "expected checks of walks, found something else"),
+])  # fmt: skip
+def test_a_report_whose_reference_did_not_walk_in_floats_is_none(
+    test: Test, integers: Path, changes: dict[str, Any], message: str
+) -> None:
+    keep_comparison(integers, "vendor", reference_changes=changes)
+
+    assert message in missing(test(integers))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int16", "w16a16i_dfp", "FP16"])
+def test_floats_and_what_is_as_fine_need_no_report(
+    test: Test, tmp_path: Path, precision: str
+) -> None:
+    limits = {"vendor": {"mae": 1e-3}}
+
+    assert test(make_bundle(tmp_path / "half", precision=precision, limits=limits))
+
+
+@pytest.mark.parametrize("precision", ["W8A8", "INT8", "int4", "fp8", "w4a16", "mixed"])
+def test_every_other_precision_needs_a_report_however_it_is_spelled(
+    test: Test, tmp_path: Path, precision: str
+) -> None:
+    limits = {"vendor": {"mae": 1e-3}}
+
+    text = missing(test(make_bundle(tmp_path / "few", precision=precision, limits=limits)))
+
+    assert text.startswith("walking: ")
 
 
 @pytest.fixture

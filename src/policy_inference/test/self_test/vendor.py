@@ -47,6 +47,7 @@ class Device:
         fails_at_s: When it fails.
         error: With what.
         opened: How often it was opened.
+        outputs: Of the latest run, by name.
     """
 
     clock: FakeClock
@@ -55,8 +56,10 @@ class Device:
     tell: Callable[[float], Mapping[str, str]] = lambda time_s: {}
     refuses: str = ""
     fails_at_s: float = float("inf")
-    error: Exception = field(default_factory=lambda: BackendError("vendor: the device was lost"))
+    error: BaseException = field(
+        default_factory=lambda: BackendError("vendor: the device was lost"))
     opened: int = 0
+    outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Vendor(OnnxBackend):
@@ -94,6 +97,7 @@ class Vendor(OnnxBackend):
         if began_s >= device.fails_at_s:
             raise device.error
         device.clock.time_ns += round(device.run_ms(began_s) * 1e6)
+        device.outputs = dict(self.outputs)
         device.change(began_s, self.outputs["actions"])
 
 

@@ -7,6 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from policy_msgs.msg import PolicyStatus
 
@@ -57,11 +58,14 @@ def described(status: PolicyStatus) -> str:
     lines = [
         ("mode", f"{MODES[status.mode]}{latched}"),
         ("reason", status.reason),
+        ("runs", f"{Path(status.bundle).name} {status.bundle_version} on {status.backend} "
+                 f"({status.runs_on})"),
         ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
                  f"{status.ticks_missed} of {status.ticks} ticks missed"),
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
         *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
         ("guard", ", ".join(counters) or "has not acted"),
+        ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
     ]  # fmt: skip
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)

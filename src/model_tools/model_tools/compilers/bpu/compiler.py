@@ -35,6 +35,7 @@ from model_tools.files import new_folder
 _GRAPH = "policy"
 _CALIBRATIONS = ("default", "mix", "kl", "max")
 _LAST_LINES = 15
+_BEGINNING = 512
 _log = logging.getLogger("model_tools")
 
 
@@ -154,8 +155,12 @@ def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     """Copy what the compiler made to where it is wanted."""
     made = result(folder, _GRAPH, settings)
     if not made.is_file() or not made.stat().st_size:
-        raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; "
-                        f"see the logs in {folder / _GRAPH}")
+        raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
+                        f"it: {container_command(folder, _image(order, settings))}; where it ran "
+                        f"already, its logs are in {folder / _GRAPH}")
+    if _is_text(made):
+        raise ToolError(f"{made}: expected a compiled model, found a text; copy the file that "
+                        f"{settings.toolchain.tool} made")
     file = order.output.with_suffix(settings.toolchain.suffix)
     shutil.copyfile(made, file)
     assert order.samples is not None
@@ -163,6 +168,13 @@ def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     how = (f"every node {settings.precision}, {settings.optimize_level}, calibration "
            f"{settings.calibration} over {rows} rows")
     return Made(tool=tool, how=how, file=file)
+
+
+def _is_text(file: Path) -> bool:
+    """Whether a file begins as no compiled model does: with text, as an error page or a pointer."""
+    with file.open("rb") as content:
+        beginning = content.read(_BEGINNING)
+    return beginning.isascii() and b"\0" not in beginning
 
 
 def _release(tool: str) -> str:

@@ -22,7 +22,7 @@ from ...tiny_bundle import make_bundle, observations
 
 Compile = Callable[..., Bundle]
 Tool = Callable[..., None]
-ELSEWHERE = "made elsewhere"
+ELSEWHERE = "\0made elsewhere"
 
 
 @pytest.mark.parametrize(("target", "tool", "suffix"), [
@@ -37,7 +37,7 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     entry, file = compiled(target, "int16").artifact("bpu")
 
     assert file.name == f"policy.int16{suffix}"
-    assert file.read_text("utf-8") == f"made by {tool}"
+    assert file.read_text("utf-8") == f"\0made by {tool}"
     assert (entry.precision, entry.target) == ("int16", target)
     assert entry.tool == f"{tool}, version 1.2.3"
     assert entry.made is not None
@@ -104,6 +104,18 @@ def test_what_was_compiled_elsewhere_is_taken(compiled: Compile, tmp_path: Path)
 
     assert (file.name, file.read_text("utf-8")) == ("policy.int8.bin", ELSEWHERE)
     assert entry.tool == "hb_mapper, run elsewhere"
+
+
+def test_text_in_the_place_of_a_compiled_model_is_refused(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder)
+    (folder / "bpu_output" / "policy.hbm").write_text("version https://git-lfs", "utf-8")
+
+    with pytest.raises(ToolError, match=r"policy\.hbm: expected a compiled model, found a text"):
+        compiled(compiled=folder)
 
 
 def test_what_was_not_compiled_yet_is_not_taken(compiled: Compile, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def main(tool: str, arguments: Sequence[str]) -> None:
     model = config["model_parameters"]
     made = Path(model["working_dir"], model["output_model_file_prefix"])
     made.parent.mkdir()
-    made.with_suffix(".bin" if tool == MAPPER else ".hbm").write_text(f"made by {tool}", "utf-8")
+    made.with_suffix(".bin" if tool == MAPPER else ".hbm").write_bytes(f"\0made by {tool}".encode())
     Path(f"{tool}.log").write_text("done", "utf-8")
 
 

@@ -161,20 +161,22 @@ class RknnBackend(BackendBase):
         self._images = [(fed, np.moveaxis(array, 1, -1))
                         for fed, array in zip(self._fed, inputs, strict=True) if fed is not array]
         self._results = [self.outputs[name] for name in self._order[1]]
+        self._kinds = list(map(_kind, self._results))
         known = inspect.signature(self._lite.inference).parameters
         self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
-        self._check_results(self._infer())
 
     def _check_results(self, found: Sequence[Tensor]) -> None:
-        """Raise unless the runtime's own arrays are what the file says; they stay so."""
-        if list(map(_kind, found)) != list(map(_kind, self._results)):
+        """Raise unless the runtime's own arrays are what the file says."""
+        if list(map(_kind, found)) != self._kinds:
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
             raise BackendError(f"{self._file}: expected outputs of the sizes in the file in "
                                f"float32, found {listed}; update librknnrt.so and "
                                "rknn-toolkit-lite2 to one version")
 
     def _run(self) -> None:
-        for place, array in zip(self._results, self._infer(), strict=True):
+        found = self._infer()
+        self._check_results(found)
+        for place, array in zip(self._results, found, strict=True):
             np.copyto(place, array.reshape(place.shape))
 
     def _infer(self) -> list[Tensor]:

@@ -48,7 +48,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     yield _render_node(machine)
     library = _library(machine)
     yield _library_finding(machine, library, artifact)
-    yield _package(library)
+    yield _package(_content(library))
     folder = clock_folder(machine)
     yield from clock_finding("NPU", npu_clock(machine),
                              f"echo performance | sudo tee {folder}/governor")
@@ -106,10 +106,10 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     if file is None:
         return Finding.error(LIBRARY, "not in /usr/lib", _in_container(machine) or "sudo cp "
                              f"{LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board")
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        return Finding.error(LIBRARY, str(error), f"sudo chmod 644 {file}")
+    content = _content(file)
+    if content is None:
+        return Finding.error(LIBRARY, f"{file}, which cannot be read",
+                             f"sudo chmod 644 {file}; where that is no file, copy {LIBRARY} there")
     if not content.startswith(_ELF):
         return Finding.error(LIBRARY, "no library, perhaps a web page saved under its name",
                              "download the file itself, and copy it to /usr/lib")
@@ -123,17 +123,25 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     return Finding(name=LIBRARY, found=found)
 
 
+def _content(file: Path | None) -> bytes | None:
+    """Return what the library's file holds; None where there is none or it cannot be read."""
+    try:
+        return file.read_bytes() if file else None
+    except OSError:
+        return None
+
+
 def _library_version(content: bytes) -> tuple[int, ...]:
     """Return what the library says of itself: "librknnrt version: 2.3.2 (429f97ae6b@2025-...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
     return version_of(found[1].decode()) if found else ()
 
 
-def _package(library: Path | None) -> Finding:
+def _package(library: bytes | None) -> Finding:
     if not module_found("rknnlite"):
         return Finding.error(_PACKAGE, "not installed in this Python", f"pip install {_PACKAGE}")
     version = installed_version(_PACKAGE)
-    theirs = _library_version(library.read_bytes()) if library else ()
+    theirs = _library_version(library) if library else ()
     found = version or "there, without a version"
     if version and theirs and version_of(version)[:2] != theirs[:2]:
         return Finding.warning(_PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}",

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import re
 
-_SETUP = "make its environment again with `make setup-rknn`"
+_SETUP = ("make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no "
+          "other")
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the toolkit's words; what was expected; the remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
@@ -20,6 +21,8 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
      "compile w8a8"),
     (r"only support in \[", "an algorithm that this precision has",
      "leave quantized_algorithm at normal"),
+    (r"Invalid target_platform '", "a chip that the toolkit knows, such as rk3588 or rk3566",
+     "name the robot's chip"),
     (r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
      "settings that this version of the toolkit knows", _SETUP),
     (r"Unsupport onnx opset", "an opset up to 19", "export the model with --opset 17"),

@@ -71,7 +71,7 @@ def _jetson(machine: Machine, release: str) -> Iterator[Finding]:
 
 
 def _jetpack(release: str) -> tuple[int, int] | None:
-    number = re.match(r"# R(\d+)", release)
+    number = re.match(r"# R([0-9]{1,3})\b", release)
     return _JETPACKS.get(int(number[1])) if number else None
 
 
@@ -101,7 +101,8 @@ def _cuda(release: str) -> Finding:
     if not module_found("cuda"):
         return Finding(name="CUDA for Python", found=f"pycuda {installed_version('pycuda') or ''}")
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
-    if version and jetpack and version_of(version)[0] != jetpack[1]:
+    numbers = version_of(f"{version}.0")  # "12" alone is a version, too
+    if numbers and jetpack and numbers[0] != jetpack[1]:
         return Finding.warning("CUDA for Python", f"cuda-python {version}, and JetPack "
                                f"{jetpack[0]} has CUDA {jetpack[1]}", INSTALL_CUDA)
     return Finding(name="CUDA for Python", found=f"cuda-python {version}")

@@ -90,13 +90,16 @@ def read_sidecar(plan: Path) -> Sidecar:
         OSError: There is none.
         ValueError: It is none of ours.
     """
-    content = json.loads(sidecar_of(plan).read_text("utf-8"))
+    text = sidecar_of(plan).read_text("utf-8")
     try:
+        content = json.loads(text)
         told = content["fingerprint"]
         values = {field.name: str(told[field.name]) for field in fields(Fingerprint)}
         return Sidecar(fingerprint=Fingerprint(**values), plan_sha256=str(content["plan_sha256"]),
                        source=str(content["source"]), seconds=float(content["seconds"]))
-    except (KeyError, TypeError) as error:
+    except RecursionError as error:
+        raise ValueError("lists in lists without end") from error
+    except (KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"no or another {error}") from error
 
 

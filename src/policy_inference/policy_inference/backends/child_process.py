@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Another Python that ends with this one, with a folder of its own; its last words are kept."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import policy_inference
+
+LEAVE_TIMEOUT_S = 2.0
+"""For each of: ending when asked, ending by force, and the last words after that."""
+_SAID_BYTES = 4096
+_log = logging.getLogger("policy_inference")
+_folders: set[tempfile.TemporaryDirectory[str]] = set()
+
+
+class ChildProcess:
+    """Runs a module with a private folder as its working and its temporary folder.
+
+    A world-writable one would be the first place where Python looks for modules. What is printed
+    goes into a file, where `native_output.held_back` reads along, and after `talk_through` into a
+    pipe, of which only the end is kept, since runs may print for ever.
+    """
+
+    def __init__(
+        self, interpreter: str, module: str, arguments: Sequence[str], fds: Sequence[int]
+    ) -> None:
+        """Start it.
+
+        Args:
+            interpreter: The Python that runs it.
+            module: What it runs.
+            arguments: Of the module; before them it gets the number of its end of the lifeline, for
+                `end_with_parent`, and of the pipe, for `talk_through`.
+            fds: File descriptors that it inherits.
+
+        Raises:
+            OSError: It does not start.
+        """
+        with ExitStack() as undo:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="policy_inference_", ignore_cleanup_errors=True)
+            _folders.add(self._folder)
+            undo.callback(self._remove_folder)
+            self._printed = undo.enter_context(tempfile.TemporaryFile())
+            lifeline, self._lifeline = os.pipe()
+            undo.callback(os.close, self._lifeline)
+            listening, talking = os.pipe()
+            output = undo.enter_context(os.fdopen(listening, "rb", buffering=0))
+            try:
+                self._process = subprocess.Popen(
+                    [interpreter, "-m", module, str(lifeline), str(talking), *arguments],
+                    stdin=subprocess.DEVNULL, stdout=self._printed, stderr=self._printed,
+                    cwd=self._folder.name, env=_environment(interpreter, self._folder.name),
+                    pass_fds=[*fds, lifeline, talking],
+                )  # fmt: skip
+            finally:
+                os.close(lifeline)
+                os.close(talking)
+            undo.pop_all()
+        self._said = bytes(_SAID_BYTES)
+        self._reader = threading.Thread(target=self._listen, args=(output,), name="last words",
+                                        daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def folder(self) -> Path:
+        """Its private folder."""
+        return Path(self._folder.name)
+
+    def status(self, timeout_s: float = 0.0) -> int | None:
+        """Return its exit status, after that time at most; None while it has not ended."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        return self._process.returncode
+
+    def said(self, within_s: float = 0.0) -> str:
+        """Return what it printed last; of one that has ended, wait so long for all of it."""
+        if self.status() is not None:
+            self._reader.join(within_s)
+        file = self._printed.fileno()
+        first = os.pread(file, _SAID_BYTES, max(0, os.fstat(file).st_size - _SAID_BYTES))
+        said = (first + self._said.lstrip(b"\0"))[-_SAID_BYTES:]
+        return said.decode("utf-8", "replace").strip()
+
+    def end(self) -> None:
+        """Wait for its end, ask for it, force it; what does not end even then is left behind."""
+        for push in (None, self._process.terminate, self._process.kill):
+            if push is not None:
+                push()
+            if self.status(LEAVE_TIMEOUT_S) is not None:
+                break
+        else:
+            _log.warning("process %d does not end, not even by force; it is left behind", self.pid)
+        self._reader.join(LEAVE_TIMEOUT_S)
+        os.close(self._lifeline)
+        self._printed.close()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        self._folder.cleanup()
+        _folders.discard(self._folder)
+
+    def _listen(self, output: IO[bytes]) -> None:
+        with output:
+            while heard := output.read(_SAID_BYTES):
+                self._said = (self._said + heard)[-_SAID_BYTES:]
+
+
+def remove_folders() -> None:
+    """Remove the folders of all children, for a process that ends without closing anything."""
+    for folder in _folders.copy():
+        folder.cleanup()
+
+
+def end_with_parent(lifeline: int) -> None:
+    """Let the kernel end this process as soon as nobody holds the other end of a pipe.
+
+    SIGIO needs nothing of Python, so that it works while a runtime keeps Python's lock. (The
+    signal at a parent's death of prctl(2) comes when the *thread* ends that started the child.)
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it was gone before
+        sys.exit("the process that started this one has gone")
+
+
+def talk_through(pipe: int) -> None:
+    """Let this process print into a pipe from now on."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(pipe, stream.fileno())
+    os.close(pipe)
+
+
+def _environment(interpreter: str, folder: str) -> dict[str, str]:
+    """Return the environment; another Python finds this package, and nothing else of ours."""
+    own = dict(os.environ, TMPDIR=folder)
+    if interpreter != sys.executable:
+        kept = {k: v for k, v in own.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        return kept | {"PYTHONPATH": str(Path(policy_inference.__file__).resolve().parents[1])}
+    if path := own.get("PYTHONPATH"):
+        own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
+    return own
