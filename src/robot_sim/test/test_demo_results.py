@@ -36,9 +36,9 @@ from robot_sim.trace import Trace
 draw(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
 """
 REPORTED = Reported(
-    bundle="some_bundle", backend="onnx", runs_on="a runtime, CPU", ticks=300, ticks_missed=1,
-    latency_ms=(0.5, 1.0, 2.0), guard_events={"stale_command": 2, "effort": 1}, left_run=False,
-    reason="the policy runs",
+    bundle="some_bundle", backend="onnx", runs_on="a runtime, CPU", fallback="",
+    ticks=300, ticks_missed=1, latency_ms=(0.5, 1.0, 2.0),
+    guard_events={"stale_command": 2, "effort": 1}, left_run=False, reason="the policy runs",
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def status(**changes: object) -> SimpleNamespace:
     """What a PolicyStatus tells."""
     counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
     return SimpleNamespace(**{
-        "bundle": "/bundles/some", "backend": "onnx", "runs_on": "CPU", "ticks": 9,
+        "bundle": "/bundles/some", "backend": "onnx", "runs_on": "CPU", "fallback": "", "ticks": 9,
         "ticks_missed": 0, "latency_p50_s": 0.0, "latency_max_s": 0.0, "guard_counters": counters,
         **changes,
     })  # fmt: skip

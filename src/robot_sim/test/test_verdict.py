@@ -17,7 +17,7 @@ GOOD = WalkMetrics(
     max_tilt_deg=8.0, min_height_m=0.29, falls=0, torque_limit_share=0.0, segments=(),
 )  # fmt: skip
 QUIET = Reported(
-    bundle="some", backend="onnx", runs_on="CPU", ticks=1350, ticks_missed=0,
+    bundle="some", backend="onnx", runs_on="CPU", fallback="", ticks=1350, ticks_missed=0,
     latency_ms=(0.2, 0.5, 1.0), guard_events={}, left_run=False, reason="asked for",
 )  # fmt: skip
 CONTRACT = "check joint order, term order and scales of the contract"

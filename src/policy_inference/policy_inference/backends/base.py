@@ -78,7 +78,7 @@ class BackendBase(ABC):
         self._tensors = tuple(inputs), tuple(outputs)
         self._precision, self._target, self._given = precision, target, dict(options or {})
         try:
-            self._check_options()
+            self.check_options(self._given)
             found_inputs, found_outputs, self.details = self._open(file)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
@@ -98,11 +98,22 @@ class BackendBase(ABC):
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
             raise BackendError(f"{self.name}: {file}: {type(error).__name__}: {error}") from error
 
-    def _check_options(self) -> None:
-        unknown = ", ".join(sorted(set(self._given) - set(self.options)))
+    @classmethod
+    def check_options(cls, given: Mapping[str, str]) -> None:
+        """Check what can be known of options without a machine: names, and values where it can.
+
+        What is wrong here is its user's to correct: no other backend takes this one's place.
+
+        Args:
+            given: Values by name.
+
+        Raises:
+            BackendError: An option is unknown, or has none of its values.
+        """
+        unknown = ", ".join(sorted(set(given) - set(cls.options)))
         if unknown:
-            known = f"options among {', '.join(self.options)}" if self.options else "no options"
-            raise BackendError(f"{self.name}: expected {known}, found {unknown}")
+            known = f"options among {', '.join(cls.options)}" if cls.options else "no options"
+            raise BackendError(f"{cls.name}: expected {known}, found {unknown}")
 
     @property
     def pid(self) -> int:

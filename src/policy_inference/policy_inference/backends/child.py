@@ -60,7 +60,7 @@ class ChildBackend(BackendBase):
         Raises:
             BackendError: What the class raises in the child; or the child does not start, or ends.
         """
-        self.name, self.options = cls.name, cls.options
+        self.name = cls.name
         self._cls, self._tensors = cls, (tuple(inputs), tuple(outputs))
         self._process: ChildProcess | None = None
         self._bell: Bell | None = None
@@ -75,6 +75,10 @@ class ChildBackend(BackendBase):
         """Number of the child's process."""
         assert self._process is not None  # opened
         return self._process.pid
+
+    @classmethod
+    def check_options(cls, given: Mapping[str, str]) -> None:
+        """Nothing: the class that the child opens knows its options."""
 
     def _open(
         self, file: Path

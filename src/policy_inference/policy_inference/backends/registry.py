@@ -62,7 +62,7 @@ def open_backend(
         The backend, and a line for each one before it in the list that says why it did not open.
 
     Raises:
-        BackendError: None of them opens; one line for each says why.
+        BackendError: None of them opens; one line for each says why. Or an option is wrong.
         BundleError: A model file is missing or is not the one the contract means.
     """
     known, reasons, options = _known(bundle, names), list[str](), options or {}
@@ -70,6 +70,7 @@ def open_backend(
     if strangers:
         raise BackendError(f"expected options of {', '.join(names)}, which are to be opened, found "
                            f"options of {strangers}")
+    _check_options(known, options)
     for name in names:
         try:
             backend = _open(bundle, known[name], options.get(name, {}), run_timeout_s)
@@ -109,6 +110,16 @@ def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
                            f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
                            f"for {', '.join(bundle.contract.model.artifacts)}")
     return known
+
+
+def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
+    """Check the options of all backends before one is opened: a slip is no reason to fall back."""
+    for name, given in options.items():
+        try:
+            cls: type[BackendBase] = loaded(known[name], BackendError)
+        except BackendError:
+            continue  # said when it is its turn
+        cls.check_options(given)
 
 
 def _open(

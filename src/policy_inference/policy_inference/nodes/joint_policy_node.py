@@ -116,8 +116,8 @@ class JointPolicyNode(LifecycleBase):
         self._latency = LatencyWindow()
         self._loop = ControlLoop(self._pacer, self._tick, self._failed)
         self._reporter = StatusReporter(self, Reported(
-            bundle=bundle, backend=backend, controller=self.controller, sampler=self._sampler,
-            loop=self._loop, pacer=self._pacer, latency=self._latency))
+            bundle=bundle, backend=backend, skipped=skipped, controller=self.controller,
+            sampler=self._sampler, loop=self._loop, pacer=self._pacer, latency=self._latency))
         self._closers.callback(self._reporter.close)
         self._create_requests(values["status_rate_hz"])
         self.get_logger().info(

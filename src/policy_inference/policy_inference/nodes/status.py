@@ -35,6 +35,8 @@ class Reported:
 
     bundle: Bundle
     backend: BackendBase
+    skipped: tuple[str, ...]
+    """Why each backend before this one in the list did not open."""
     controller: Controller
     sampler: Sampler
     loop: ControlLoop
@@ -145,7 +147,7 @@ class StatusReporter:
             reason="; ".join(filter(None, [snapshot.reason, self._silent])),
             bundle=str(bundle.path), bundle_version=bundle.contract.version,
             bundle_sha256=bundle.sha256, backend=backend.name,
-            runs_on=", ".join(backend.details.values()),
+            runs_on=", ".join(backend.details.values()), fallback="\n".join(reported.skipped),
             nominal_known=bundle.contract.nominal is not None,
             rate_hz=bundle.contract.rate_hz,
             rate_reached_hz=0.0 if self._silent else self._rate_hz,
@@ -189,7 +191,7 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        odd = self._health.problems
+        odd = [*self._health.problems, *(f"not on {why}" for why in self._reported.skipped)]
         if bad or odd or self._slow or self._silent:
             reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
@@ -197,7 +199,8 @@ class StatusReporter:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             "mode": Mode(status.mode).name, "reason": status.reason, "backend": status.backend,
-            "runs_on": status.runs_on, "rate_hz": f"{status.rate_hz:g}",
+            "runs_on": status.runs_on, "fallback": status.fallback,
+            "rate_hz": f"{status.rate_hz:g}",
             "rate_reached_hz": f"{status.rate_reached_hz:.1f}",
             "latency_p99_s": f"{status.latency_p99_s:.6f}",
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,

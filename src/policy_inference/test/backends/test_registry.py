@@ -250,6 +250,17 @@ def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(bundle: Bun
         open_backend(bundle, ["onnx"], {"rknn": {"core_mask": "0"}})
 
 
+@pytest.mark.parametrize(("name", "options", "found"), [
+    ("tensorrt", {"bild": "yes"}, "found bild"), ("tensorrt", {"build": "maybe"}, "'maybe'"),
+    ("rknn", {"core_mask": "9"}, "'9'"), ("bpu", {"priority": "high"}, "'high'"),
+])  # fmt: skip
+def test_slip_in_an_option_is_no_reason_to_take_the_next_back_end(
+    bundle: Bundle, name: str, options: dict[str, str], found: str
+) -> None:
+    with pytest.raises(BackendError, match=f"^{name}: .*{found}"):
+        open_backend(bundle, [name, "onnx"], {name: options})
+
+
 def test_options_of_a_back_end_that_has_none_are_an_error(bundle: Bundle) -> None:
     with pytest.raises(BackendError, match="onnx: expected no options, found cores"):
         open_backend(bundle, ["onnx"], {"onnx": {"cores": "2"}})

@@ -134,8 +134,7 @@ def test_core_mask_reaches_the_runtime(
 @pytest.mark.parametrize(("chip", "mask"), [("rk3588", "3"), ("rk3576", "2"), ("rk3576", "0_1_2"),
                                             ("rk3566", "0")])  # fmt: skip
 def test_a_core_that_the_chip_lacks_is_refused(start: Start, chip: str, mask: str) -> None:
-    with pytest.raises(BackendError, match=f"core_mask: expected one of auto.* for {chip}, found "
-                                           f"'{mask}'"):
+    with pytest.raises(BackendError, match=f"core_mask: expected one of auto.*, found '{mask}'"):
         start(target=chip, made_for=chip, core_mask=mask)
 
 

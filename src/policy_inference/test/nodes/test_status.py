@@ -59,6 +59,17 @@ def test_status_says_what_runs(lockstep: Robot, bundle: Path) -> None:
     assert status.nominal_known
 
 
+def test_status_says_why_another_back_end_does_not_run(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    active(use_sim_time=True, backend="rknn,onnx")
+    robot.is_met()
+    status = newest(robot)
+    assert status.backend == "onnx"
+    assert status.fallback.startswith("rknn: ")
+    assert "no artifact for the backend 'rknn'" in status.fallback
+
+
 def test_status_says_how_it_runs(lockstep: Robot) -> None:
     lockstep.runs()
     status = lockstep.reported(

@@ -28,6 +28,7 @@ class Reported:
         bundle: Name of the bundle's folder.
         backend: Name of the backend.
         runs_on: Runtime and device.
+        fallback: Why the backends before it in the list did not open, a line each.
         ticks: Ticks since the node was activated.
         ticks_missed: Deadlines at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
@@ -39,6 +40,7 @@ class Reported:
     bundle: str
     backend: str
     runs_on: str
+    fallback: str
     ticks: int
     ticks_missed: int
     latency_ms: tuple[float, float, float]
@@ -58,6 +60,7 @@ class Reported:
         p50, p99, longest = (1e3 * value for value in latency_s)
         return cls(
             bundle=Path(ended.bundle).name, backend=ended.backend, runs_on=ended.runs_on,
+            fallback=ended.fallback,
             ticks=ended.ticks, ticks_missed=ended.ticks_missed,
             latency_ms=(p50, p99, longest),
             guard_events={entry.name: entry.count for entry in ended.guard_counters
@@ -119,6 +122,7 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
     events = ", ".join(f"{name} {count}" for name, count in reported.guard_events.items())
     lines = [
         ("policy", f"{reported.bundle} on {reported.backend} ({reported.runs_on})"),
+        *(("not on", line) for line in reported.fallback.splitlines()),
         ("walked", f"{metrics.distance_m:.1f} m in {metrics.duration_s:.1f} s"),
         ("mean velocity error", _error(metrics.mean_velocity_error_mps, "m/s")),
         ("mean turn error", _error(metrics.mean_turn_error_radps, "rad/s")),

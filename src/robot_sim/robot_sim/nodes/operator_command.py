@@ -60,6 +60,7 @@ def described(status: PolicyStatus) -> str:
         ("reason", status.reason),
         ("runs", f"{Path(status.bundle).name} {status.bundle_version} on {status.backend} "
                  f"({status.runs_on})"),
+        *(("not on", line) for line in status.fallback.splitlines()),
         ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
                  f"{status.ticks_missed} of {status.ticks} ticks missed"),
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),

@@ -22,7 +22,8 @@ from policy_inference.machine.machine import Machine
 
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 FAMILIES = {".hbm": "nash", ".bin": "bayes"}
-_LAST_CORE, _LAST_PRIORITY = 3, 255
+_NUMBERS = {"core": 3, "priority": 255}
+"""Options that are numbers, and the last of each."""
 _LOOK = "look at what the runtime printed, and at `dmesg`"
 
 
@@ -35,11 +36,18 @@ class BpuRuntime(BackendBase):
         "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and "
                    "takes the file",
         "model": "name of the model, where the file has several",
-        "core": f"number of the BPU core, 0 to {_LAST_CORE}; without it, the runtime chooses",
-        "priority": f"0 to {_LAST_PRIORITY}, the highest; without it, the runtime's default",
+        "core": f"number of the BPU core, 0 to {_NUMBERS['core']}; without it, the runtime chooses",
+        "priority": f"0 to {_NUMBERS['priority']}, the highest; without it, the runtime's default",
     }  # fmt: skip
     package: str
     """Of the runtime, as messages name it."""
+
+    @classmethod
+    def check_options(cls, given: Mapping[str, str]) -> None:
+        """See `BackendBase`; which model a file has is checked when it is opened."""
+        super().check_options(given)
+        for name, last in _NUMBERS.items():
+            _number(given, name, last)
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
@@ -59,7 +67,7 @@ class BpuRuntime(BackendBase):
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
         _check_file(file, self._target)
-        core, priority = self._number("core", _LAST_CORE), self._number("priority", _LAST_PRIORITY)
+        core, priority = (_number(self._given, name, last) for name, last in _NUMBERS.items())
         self._file = file
         with self._failures(f"{file}: expected a model that {self.package} loads"):
             inputs, outputs, details = self._load(file, core, priority)
@@ -105,15 +113,6 @@ class BpuRuntime(BackendBase):
             except Exception as error:  # the runtimes' exceptions share no other base
                 text = words(error, said())
                 raise BackendError(f"{what}, found: {text}; {meaning(text)}") from error
-
-    def _number(self, option: str, last: int) -> int | None:
-        given = self._given.get(option)
-        if given is None:
-            return None
-        if not (given.isascii() and given.isdigit() and int(given) <= last):
-            raise BackendError(f"bpu: option {option}: expected a number from 0 to {last}, found "
-                               f"{given!r}")
-        return int(given)
 
     def _chosen(self, models: Sequence[str]) -> int:
         """Return the place of the model in the file."""
@@ -173,3 +172,13 @@ def _check_file(file: Path, target: str | None) -> None:
     if target is not None and not target.startswith(family):
         raise BackendError(f"{file}: expected a file for {target}, as policy.yaml says, found one "
                            f"for a BPU {family}-*; compile it for the board ({MARCHES})")
+
+
+def _number(given: Mapping[str, str], option: str, last: int) -> int | None:
+    text = given.get(option)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= last):
+        raise BackendError(f"bpu: option {option}: expected a number from 0 to {last}, found "
+                           f"{text!r}")
+    return int(text)

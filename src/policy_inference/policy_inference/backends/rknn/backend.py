@@ -52,6 +52,15 @@ class RknnBackend(BackendBase):
     _said: Said | None = None
 
     @classmethod
+    def check_options(cls, given: Mapping[str, str]) -> None:
+        """See `BackendBase`; which cores a chip has is checked when its model is opened."""
+        super().check_options(given)
+        masks, wanted = _CORES["rk3588"], given.get("core_mask", "auto")
+        if wanted not in masks:
+            raise BackendError(f"rknn: core_mask: expected one of {', '.join(masks)}, found "
+                               f"{wanted!r}")
+
+    @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return load, clock and temperature of the NPU."""
         return read_npu(machine)

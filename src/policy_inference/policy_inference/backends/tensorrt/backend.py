@@ -63,6 +63,12 @@ class TensorRtBackend(BackendBase):
                          options=options, place=place or self._page_locked)
 
     @classmethod
+    def check_options(cls, given: Mapping[str, str]) -> None:
+        """See `BackendBase`."""
+        super().check_options(given)
+        Settings.read(given)
+
+    @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return load, clock and temperature of a Jetson's GPU, and its power."""
         return read_gpu(machine)
