@@ -123,7 +123,7 @@ def test_node_without_autostart_waits_for_its_transitions(
     start: Callable[..., Process], robot: Robot
 ) -> None:
     process = start("autostart:=false")
-    state = robot.call(GetState, "joint_policy_node/get_state").current_state.label
+    state = robot.read(GetState, "joint_policy_node/get_state").current_state.label
     process.send_signal(signal.SIGTERM)
     assert (state, ended(process)[0]) == ("unconfigured", 0)
 
