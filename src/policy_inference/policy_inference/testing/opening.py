@@ -101,14 +101,15 @@ class OpeningConformance(ConformanceFixtures):
         for backend in backends:
             assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
 
-    def test_one_thread_opens_and_closes_and_another_runs(
+    def test_one_thread_opens_another_runs_and_a_third_closes(
         self, open_model: Open, linear: Path, case: BackendCase
     ) -> None:
-        backend = open_model(linear)
+        with ThreadPoolExecutor(1) as opening:  # which ends before the model is run
+            backend = opening.submit(open_model, linear).result()
         backend.inputs["obs"][:] = 1.0
 
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(backend.run).result()
+        with ThreadPoolExecutor(1) as running:
+            running.submit(backend.run).result()
         backend.close()
 
         assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
