@@ -8,6 +8,7 @@ import fcntl
 import importlib.util
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,14 @@ ROOT = Path(__file__).resolve().parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # What tools write in the checkout; see also names that begin with a dot.
 _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
+
+
+def pytest_configure() -> None:
+    """Take signals that a shell ignores for what is in its background: tests send them."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler),
+                            (signal.SIGQUIT, signal.SIG_DFL)):  # fmt: skip
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
