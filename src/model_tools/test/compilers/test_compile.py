@@ -37,13 +37,6 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    file = tmp_path / "rollout.npz"
-    np.savez(file, obs=observations())
-    return file
-
-
-@pytest.fixture
 def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
     def apply(precision: str = "int8", samples: Path | None = rows, **changes: object) -> Bundle:
         given = {"compiler": "onnx", "bundle": source, "target": None, "rows": 512,

@@ -12,6 +12,7 @@ import pytest
 from model_tools.compilers.onnx import OnnxCompiler
 from model_tools.compilers.registry import GROUP, available, find_compiler, remedy
 from model_tools.errors import ToolError
+from policy_inference.testing.distributions import register
 
 Install = Callable[..., None]
 
@@ -22,11 +23,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def apply(distribution: str, **compilers: str) -> None:
-        info = tmp_path / f"{distribution}-1.0.dist-info"
-        info.mkdir()
-        lines = [f"{name} = {value}" for name, value in compilers.items()]
-        (info / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.0\n", "utf-8")
-        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
+        register(tmp_path, distribution, GROUP, compilers)
 
     return apply
 

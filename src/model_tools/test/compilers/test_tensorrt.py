@@ -39,13 +39,6 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    file = tmp_path / "rollout.npz"
-    np.savez(file, obs=observations())
-    return file
-
-
-@pytest.fixture
 def compiled(rows: Path, tmp_path: Path) -> Compile:
     """Compile a small bundle."""
     source = make_bundle(tmp_path / "tiny")

@@ -16,6 +16,7 @@ from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
 from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.distributions import register
 from policy_inference.testing.models import save_linear, weights
 
 ONNX = "policy_inference.backends.onnx:OnnxBackend"
@@ -48,11 +49,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
 
     def apply(distribution: str, **backends: str) -> None:
-        info = tmp_path / "site" / f"{distribution}-1.0.dist-info"
-        info.mkdir(parents=True)
-        lines = [f"{name} = {value}" for name, value in backends.items()]
-        (info / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.0\n", "utf-8")
-        (info / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]), "utf-8")
+        register(tmp_path / "site", distribution, GROUP, backends)
 
     return apply
 

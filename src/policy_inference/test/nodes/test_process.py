@@ -13,6 +13,7 @@ import pytest
 from lifecycle_msgs.srv import GetState
 
 from policy_inference.backends.registry import GROUP
+from policy_inference.testing.distributions import register
 
 from .bundles import write_bundle
 from .harness import DEADLINE_S, Robot, is_damp
@@ -94,11 +95,8 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
     monkeypatch: pytest.MonkeyPatch, apart: bool,
 ) -> None:  # fmt: skip
     site, began, folders = (tmp_path / name for name in ("site", "began", "folders"))
-    info = site / "stuck-1.0.dist-info"
-    info.mkdir(parents=True)
     folders.mkdir()
-    (info / "METADATA").write_text("Name: stuck\nVersion: 1.0\n", "utf-8")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\nstuck = stuck:Stuck\n", "utf-8")
+    register(site, "stuck", GROUP, {"stuck": "stuck:Stuck"})
     (site / "stuck.py").write_text(STUCK.format(apart=apart, began=str(began)), "utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("TMPDIR", str(folders))

@@ -13,6 +13,7 @@ import pytest
 from model_tools.compilers.compiled_bundle import Request, compile_bundle
 from model_tools.compilers.registry import GROUP
 from policy_inference.bundle.load import Bundle
+from policy_inference.testing.distributions import register
 
 from ...tiny_bundle import make_bundle, observations
 
@@ -35,17 +36,15 @@ def put_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 @pytest.fixture(autouse=True)
 def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the compiler as setup.py does; the vendor's tools are not on the PATH."""
-    info = tmp_path / "site" / "boards-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Name: boards\nVersion: 1.0\n", "utf-8")
-    entry = "bpu = model_tools.compilers.bpu.compiler:BpuCompiler"
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n", "utf-8")
+    register(tmp_path / "site", "boards", GROUP,
+             {"bpu": "model_tools.compilers.bpu.compiler:BpuCompiler"})
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
+    """File of fewer rows, since each becomes a file of the workspace."""
     file = tmp_path / "rollout.npz"
     np.savez(file, obs=observations(64))
     return file

@@ -20,6 +20,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
 from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.distributions import register
 from policy_inference.testing.models import save_linear, weights
 
 from .cases import DOUBLES, MODULES, compiled
@@ -101,11 +102,8 @@ def test_with_neither_the_packages_of_every_board_are_named(
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BackendBase]]:
     """Open a bundle with a BPU file by the name `bpu`, registered as setup.py does."""
-    info = tmp_path / "site" / "boards-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Name: boards\nVersion: 1.0\n", "utf-8")
-    entry = "bpu = policy_inference.backends.bpu.hbm:BpuBackend"
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n", "utf-8")
+    register(tmp_path / "site", "boards", GROUP,
+             {"bpu": "policy_inference.backends.bpu.hbm:BpuBackend"})
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     with ExitStack() as stack:
 
