@@ -84,15 +84,24 @@ def open_backend(
 
 
 def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a bundle, verified: its own artifact, or what it builds from.
-
-    In the latter case the precision is that of what it builds.
+    """Return what a back end opens of a bundle, verified, as `artifact_of`.
 
     Raises:
         BackendError: The back end is not installed, or the bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    cls: type[BackendBase] = loaded(_known(bundle, [name])[name], BackendError)
+    return artifact_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
+
+
+def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Artifact, Path]:
+    """Return what a class opens of a bundle, verified: its own artifact, or what it builds from.
+
+    In the latter case the precision is that of what it builds.
+
+    Raises:
+        BackendError: The bundle has nothing for it.
+        BundleError: The file is missing or is not the one the contract means.
+    """
     if name in bundle.contract.model.artifacts or not cls.builds_from:
         return bundle.artifact(name)
     artifact, file = bundle.artifact(cls.builds_from)
@@ -126,7 +135,7 @@ def _open(
     bundle: Bundle, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
 ) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    artifact, file = artifact_for(bundle, entry.name)
+    artifact, file = artifact_of(bundle, entry.name, cls)
     model, contract = bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
     cls = cls.for_file(file, options)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import NOT_EXAMINED, examined
-from policy_inference.backends.registry import artifact_for, available
+from policy_inference.backends.registry import artifact_of, available
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
@@ -57,11 +57,12 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         refuse_unwritable(given.json, given.force)
     bundle = load_bundle(bundle_folder(given.bundle)) if given.bundle else None
-    names = _names(given.backend, bundle)
+    known = available()
+    names = _names(given.backend, bundle, known)
     machine = Machine()
     groups = {"system": list(examine_system(machine)),
               "ROS": list(examine_ros(machine, os.environ)),
-              **{name: examine_backend(machine, name, bundle) for name in names}}
+              **{name: examine_backend(machine, known[name], bundle) for name in names}}
     results = {result: [name for name in names if _result(groups[name]) == result]
                for result in RESULTS}
     show(f"{table(groups)}\n{_last_line(results)}")
@@ -77,34 +78,37 @@ def run(given: argparse.Namespace) -> int:
     return 0 if results[CAN_RUN] else 1
 
 
-def examine_backend(machine: Machine, name: str, bundle: Bundle | None) -> list[Finding]:
+def examine_backend(
+    machine: Machine, entry: EntryPoint, bundle: Bundle | None
+) -> list[Finding]:
     """Return what speaks for and against a back end here.
 
     Args:
         machine: This one.
-        name: A registered back end.
+        entry: A registered back end.
         bundle: What it would run, if that is known.
     """
     try:
-        cls: type[BackendBase] = loaded(available()[name], BackendError)
+        cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError as error:
         return [Finding.error("package", str(error), "see the message")]
     findings, artifact = [], None
     if bundle is not None:
         try:
-            artifact, file = artifact_for(bundle, name)
+            artifact, file = artifact_of(bundle, entry.name, cls)
             findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
         except PolicyError as error:
-            remedy = f"model_tools compile {name} makes a bundle that has one"
-            if name in bundle.contract.model.artifacts:
+            remedy = f"model_tools compile {entry.name} makes a bundle that has one"
+            if entry.name in bundle.contract.model.artifacts:
                 remedy = "copy the bundle again"
             findings.append(Finding.error("bundle", str(error), remedy))
     return [*findings, *examined(cls, machine, artifact)]
 
 
-def _names(asked: str | None, bundle: Bundle | None) -> list[str]:
+def _names(
+    asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]
+) -> list[str]:
     """Return which back ends to look at: those asked for, else the bundle's, else all."""
-    known = available()
     if asked is None and bundle is None:
         return list(known)
     if asked is None and bundle is not None:
