@@ -21,7 +21,7 @@ _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 def examine_system(machine: Machine) -> Iterator[Finding]:
     """Yield what the computer is, and what slows a control loop down."""
-    yield Finding(name="system", found=f"{_release(machine)}, Linux "
+    yield Finding(name="system", found=f"{release(machine) or 'unknown'}, Linux "
                   f"{machine.text('/proc/sys/kernel/osrelease')}, {platform.machine()}")
     yield Finding(name="board", found=board(machine) or "unknown")
     if in_container(machine):
@@ -41,15 +41,16 @@ def board(machine: Machine) -> str | None:
             or machine.text("/sys/class/dmi/id/product_name") or None)
 
 
+def release(machine: Machine) -> str | None:
+    """Return name and release of the operating system."""
+    lines = (machine.text("/etc/os-release") or "").splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    return values.get("PRETTY_NAME", "").strip('"') or None
+
+
 def in_container(machine: Machine) -> bool:
     """Whether this is a container of Docker or Podman."""
     return any(map(machine.exists, _CONTAINERS))
-
-
-def _release(machine: Machine) -> str:
-    lines = (machine.text("/etc/os-release") or "").splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line)
-    return values.get("PRETTY_NAME", "unknown").strip('"')
 
 
 def _python() -> Finding:

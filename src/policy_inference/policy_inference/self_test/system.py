@@ -6,35 +6,27 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 
 from policy_inference.machine.machine import Machine
-
-_BOARDS = ("/proc/device-tree/model", "/sys/class/dmi/id/product_name")
+from policy_inference.machine.packages import installed_version
+from policy_inference.machine.system import board, release
 
 
 def describe_system(machine: Machine) -> dict[str, str | None]:
     """Return versions and hardware by name; None where something cannot be read."""
     return {
-        "policy_inference": _version("policy_inference"),
+        "policy_inference": installed_version("policy_inference"),
         "python": platform.python_version(),
-        "numpy": _version("numpy"),
-        "os": _after(machine, "/etc/os-release", "PRETTY_NAME=").strip('"') or None,
+        "numpy": installed_version("numpy"),
+        "os": release(machine),
         "kernel": platform.release(),
         "architecture": platform.machine(),
-        "board": next(filter(None, map(machine.text, _BOARDS)), None),
+        "board": board(machine),
         "cpu": _after(machine, "/proc/cpuinfo", "model name").lstrip("\t :") or None,
         "cpus": str(os.cpu_count()),
         "memory": _after(machine, "/proc/meminfo", "MemTotal:").strip() or None,
         "ros_distro": os.environ.get("ROS_DISTRO"),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _after(machine: Machine, path: str, key: str) -> str:

@@ -9,7 +9,6 @@ of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from policy_inference.backends.bpu.runtime import PYEASY_DNN, BpuRuntime, vendor
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
+from policy_inference.machine.packages import installed_version
 
 PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"
 _DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
@@ -110,7 +110,5 @@ def _quantisation(
 def _release(package: str) -> str:
     """Return name and version; the one in the board's image carries none."""
     distribution = package.replace("_", "-")
-    try:
-        return f"{distribution} {metadata.version(distribution)}"
-    except metadata.PackageNotFoundError:
-        return f"{package} of the board's system"
+    version = installed_version(distribution)
+    return f"{distribution} {version}" if version else f"{package} of the board's system"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.rknn.device import read_npu
-from policy_inference.backends.rknn.examination import examine_npu
+from policy_inference.backends.rknn.examination import PACKAGE, examine_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.said import Said
 from policy_inference.backends.rknn_file import RknnFile, chip, read_rknn
@@ -29,6 +28,7 @@ from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.packages import installed_version
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """The board says here what it is."""
@@ -157,10 +157,8 @@ class RknnBackend(BackendBase):
 
     def _version(self) -> str:
         """Return the versions of package and library."""
-        try:
-            package = f"rknn-toolkit-lite2 {version('rknn-toolkit-lite2')}"
-        except PackageNotFoundError:  # copied, not installed
-            package = "rknn-toolkit-lite2"
+        version = installed_version(PACKAGE)
+        package = f"{PACKAGE} {version}" if version else PACKAGE  # copied, not installed
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:

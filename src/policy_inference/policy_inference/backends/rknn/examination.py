@@ -24,7 +24,7 @@ from policy_inference.machine.sensors import clock_finding
 from policy_inference.machine.system import in_container
 
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
-_PACKAGE = "rknn-toolkit-lite2"
+PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
 # The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
@@ -75,7 +75,7 @@ def _driver(machine: Machine) -> Finding:
             return Finding(name="rknpu driver", found="there (only root may read its version)")
         return Finding.error("rknpu driver", "not loaded", _in_container(machine) or
                              "a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not")
-    found = ".".join(map(str, version))
+    found = _text(version)
     if version < _OLDEST_DRIVER:
         return Finding.warning("rknpu driver", found, "a newer kernel of the board's vendor, with "
                                f"{_text(_OLDEST_DRIVER)} or later")
@@ -139,14 +139,14 @@ def _library_version(content: bytes) -> tuple[int, ...]:
 
 def _package(library: bytes | None) -> Finding:
     if not module_found("rknnlite"):
-        return Finding.error(_PACKAGE, "not installed in this Python", f"pip install {_PACKAGE}")
-    version = installed_version(_PACKAGE)
+        return Finding.error(PACKAGE, "not installed in this Python", f"pip install {PACKAGE}")
+    version = installed_version(PACKAGE)
     theirs = _library_version(library) if library else ()
     found = version or "there, without a version"
     if version and theirs and version_of(version)[:2] != theirs[:2]:
-        return Finding.warning(_PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}",
+        return Finding.warning(PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}",
                                "bring both to one version")
-    return Finding(name=_PACKAGE, found=found)
+    return Finding(name=PACKAGE, found=found)
 
 
 def _in_container(machine: Machine) -> str:
