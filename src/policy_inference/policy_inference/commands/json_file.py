@@ -8,14 +8,11 @@ import json
 import os
 import re
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from policy_inference.errors import PolicyError
-
-_PREFIX = ".policy_inference."
-"""Of a file that is not whole yet; its own name may be as long as the file system allows."""
+from policy_inference.whole_file import PREFIX, whole_file
 
 
 def write_new(path: Path, data: Any, force: bool) -> None:
@@ -30,18 +27,10 @@ def write_new(path: Path, data: Any, force: bool) -> None:
         PolicyError: It is there already, or is no file.
         OSError: It cannot be written.
     """
-    target = _target(path, force)
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_sendable(data), file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-        Path(name).chmod(0o644)
-        Path(name).replace(_target(path, force))
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+    with whole_file(_target(path, force), 0o644) as file:
+        text = json.dumps(_sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
+        file.write(f"{text}\n".encode())
+        _target(path, force)  # somebody may have made it meanwhile
 
 
 def refuse_unwritable(path: Path, force: bool) -> None:
@@ -53,7 +42,7 @@ def refuse_unwritable(path: Path, force: bool) -> None:
     """
     folder = _target(path, force).parent
     try:
-        with tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=folder):
+        with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder):
             pass
     except OSError as error:
         raise PolicyError(f"{folder}: expected a folder to write to, found none that can be "

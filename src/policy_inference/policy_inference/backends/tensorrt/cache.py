@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from policy_inference.backends.tensorrt.sidecar import (
     sidecar_of,
 )
 from policy_inference.errors import BackendError
+from policy_inference.whole_file import whole_file
 
 _log = logging.getLogger("policy_inference")
 
@@ -101,17 +101,8 @@ class PlanCache:
         """
         with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".new-", dir=self.folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(handle)  # a robot is switched off, not shut down
-                Path(name).replace(path)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    Path(name).unlink()
-                raise
+            with whole_file(path) as file:
+                file.write(content)
 
     @contextmanager
     def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
