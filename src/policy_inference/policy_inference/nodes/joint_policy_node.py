@@ -29,6 +29,7 @@ from std_srvs.srv import Trigger
 from policy_inference.backends.registry import open_backend, parse_options
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.signature import trusted_keys
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.core.latency import LatencyWindow
@@ -50,7 +51,11 @@ from policy_inference.nodes.status import Reported, StatusReporter
 TIMER = "timer"
 PARAMETERS = (
     Spec(name="bundle", type=str, required=True,
-         doc="Folder of the policy bundle, or the name of one that is installed"),
+         doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
+             "NAME@VERSION"),
+    Spec(name="public_key", type=str, default="",
+         doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
+             "what POLICY_INFERENCE_PUBLIC_KEY demands"),
     Spec(name="backend", type=str, default="onnx",
          doc="Backend, or several in order of preference, comma-separated"),
     Spec(name="backend_options", type=str, default="",
@@ -90,7 +95,7 @@ class JointPolicyNode(LifecycleBase):
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self._table.read()
-        bundle = load_bundle(bundle_folder(values["bundle"]))
+        bundle = load_bundle(bundle_folder(values["bundle"]), trusted_keys(values["public_key"]))
         limits = limits_in_force(bundle.contract, Tightening(
             **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
         options = parse_options(_listed(values["backend_options"]))
