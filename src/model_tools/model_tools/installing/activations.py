@@ -21,6 +21,8 @@ FILE = "activations"
 def way_back(model: Path) -> list[str]:
     """Return the installed versions before the one in use, the nearest first."""
     current, there = current_version(model), versions_of(model)
+    if current is None:
+        return []
     recorded = settled(_recorded(model), current)
     before = recorded[:recorded.index(current)] if current in recorded else recorded
     return [version for version in reversed(before) if version in there]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from model_tools.installing.lock import LOCK, is_locked
+from model_tools.installing.lock import LOCK
 from model_tools.installing.record import RECORD_FILE, REMEDY, changed_files, read_record
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, sha256_of
 from policy_inference.bundle.signature import TrustedKeys
@@ -77,7 +77,6 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def leftovers(model: Path) -> list[Path]:
-    """Return what a killed installer left; empty while one is at work."""
-    found = sorted(entry for entry in model.iterdir()
-                   if entry.name.startswith(".") and entry.name != LOCK)  # fmt: skip
-    return [] if found and is_locked(model) else found
+    """Return what killed installers left, and what one that is at work has in the making."""
+    return sorted(entry for entry in model.iterdir()
+                  if entry.name.startswith(".") and entry.name != LOCK)  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.installing.activations import forget, way_back
 from model_tools.installing.durable import hidden, move_folder, remove, writing
-from model_tools.installing.lock import locked
+from model_tools.installing.lock import is_locked, locked
 from model_tools.installing.models import leftovers, model_folder
 from model_tools.installing.record import read_record
 from policy_inference.bundle.store import current_version, versions_of
@@ -46,13 +46,9 @@ def surplus(root: Path, name: str, keep: int) -> Surplus:
         ToolError: It is not installed, or `keep` is below 0.
         PolicyError: `current` is broken.
     """
-    if keep < 0:
-        raise ToolError(f"--keep: expected 0 or more versions, found {keep}")
     model = model_folder(root, name)
-    versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
-    kept = {current_version(model), *way_back(model)[:STEPS_BACK], *versions[len(versions) - keep:]}
-    return Surplus(versions=[model / one for one in versions if one not in kept],
-                   leftovers=leftovers(model))
+    found = _surplus(model, keep)
+    return Surplus(versions=found.versions, leftovers=[]) if is_locked(model) else found
 
 
 def prune(root: Path, name: str, keep: int) -> Surplus:
@@ -66,7 +62,7 @@ def prune(root: Path, name: str, keep: int) -> Surplus:
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
-        found = surplus(root, name, keep)
+        found = _surplus(model, keep)
         forget(model, [folder.name for folder in found.versions])
         for folder in found.versions:
             place = folder.with_name(hidden(folder.name))
@@ -75,6 +71,15 @@ def prune(root: Path, name: str, keep: int) -> Surplus:
         for leftover in found.leftovers:
             remove(leftover)
     return found
+
+
+def _surplus(model: Path, keep: int) -> Surplus:
+    if keep < 0:
+        raise ToolError(f"--keep: expected 0 or more versions, found {keep}")
+    versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
+    kept = {current_version(model), *way_back(model)[:STEPS_BACK], *versions[len(versions) - keep:]}
+    return Surplus(versions=[model / one for one in versions if one not in kept],
+                   leftovers=leftovers(model))
 
 
 def _installed_time(folder: Path) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.installing.activations import missing
+from model_tools.installing.lock import is_locked
 from model_tools.installing.models import (
     check_version,
     leftovers,
@@ -65,8 +66,9 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
 
 
 def _model(model: Path) -> Verified:
+    left = [] if is_locked(model) else leftovers(model)
     notes = [f"{path}: left by an installer that was killed; `model_tools prune {model.name} "
-             "--force` removes it" for path in leftovers(model)]
+             "--force` removes it" for path in left]
     notes += [f"{model.name} {version} was in use, and is not installed any more"
               for version in missing(model)]
     try:
