@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ def locked(model: Path) -> Iterator[None]:
             holder = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
             raise ToolError(f"{model}: expected nobody else at work there, found {holder}; wait "
                             "until it is done") from None
+        if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:  # new, under a stricter umask
+            os.fchmod(handle, FILE_MODE)
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()}\n".encode())
         yield

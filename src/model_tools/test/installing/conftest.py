@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles in several versions, and a root in which three of them were in use one after the other."""
+"""Bundles in several versions, and a root in which three were in use one after the other."""
 
 from __future__ import annotations
 

@@ -51,11 +51,12 @@ def in_child(does: Callable[[], int]) -> int:
     """Do something in a process of its own; return its exit status, below 0 for a signal."""
     pid = os.fork()
     if pid == 0:
-        _end(does)
+        end_with(does)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _end(does: Callable[[], int]) -> NoReturn:
+def end_with(does: Callable[[], int]) -> NoReturn:
+    """Do something, then end this process, whose copy of pytest must not go on."""
     status = 99
     try:
         status = does()
@@ -114,7 +115,8 @@ def before_change(at: int, act: Callable[[], object]) -> None:
 
     real_fdopen = os.fdopen
     os.fdopen = Halving  # type: ignore[assignment]  # in a child that ends with this
-    os.fsync, os.write, os.ftruncate = map(counted, (os.fsync, os.write, os.ftruncate))
+    for name in ("fsync", "write", "ftruncate"):
+        setattr(os, name, counted(getattr(os, name)))
     sys.addaudithook(hook)
 
 

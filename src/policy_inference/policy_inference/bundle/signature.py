@@ -130,8 +130,8 @@ def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        kind = pem.partition(b"\n")[0].strip(b"- \r").decode("ascii", "replace")
-        raise _key_error(file, f"{kind.lower()}: {error}") from error
+        kind = pem.partition(b"-----BEGIN ")[2].partition(b"-----")[0].decode("ascii", "replace")
+        raise _key_error(file, f"a {kind.lower()} that cannot be read as one: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise _key_error(file, "a key of another kind")
     return key
