@@ -17,7 +17,8 @@ from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
 from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import Limits, Tightening, limits_in_force
+from policy_inference.core.limits import Limits, Tightening, effort_limit, limits_in_force
+from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
@@ -130,6 +131,8 @@ def open_replacement(
     limits = limits_in_force(bundle.contract, order.tightening)
     require_replaceable(running.bundle.contract, running.limits, bundle, limits)
     require_expressible(order.output, bundle.contract)
+    running.controller.require_stand_like(
+        Stand(bundle.contract, effort_limit(bundle.contract, limits)))
     require_enough(bundle, golden_rows(bundle))
     opened = _open(order, bundle, limits, clock, logger)
     try:
