@@ -20,6 +20,7 @@ from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, Tightening, effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
+from policy_inference.errors import RefusedError
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.parity import require_enough, require_parity
@@ -60,7 +61,13 @@ class Order:
         """Return the order of another bundle, on other backends unless `backend` is empty.
 
         Options of backends that are not asked for are left out.
+
+        Raises:
+            RefusedError: No bundle is named.
         """
+        if not bundle.strip():
+            raise RefusedError("load refused: bundle: expected a folder or the name of an "
+                               "installed bundle, found nothing")
         backends = _listed(backend) or self.backends
         options = {name: given for name, given in self.options.items() if name in backends}
         return replace(self, bundle=bundle, backends=backends, options=options)

@@ -4,6 +4,7 @@
 
 import hashlib
 import os
+import select
 import signal
 import threading
 from collections import Counter
@@ -319,6 +320,7 @@ class TestRefused:
 
     def test_unknown_bundle_or_back_end(self, ready: Robot, version: Path, bundle: Path) -> None:
         assert "expected a bundle folder or one of the installed" in refusal(ready, "nobody_walks")
+        assert "bundle: expected a folder or the name" in refusal(ready, "")
         assert "found 'magic'" in refusal(ready, version, "magic")
         assert "no artifact for the backend 'rknn'" in refusal(ready, version, "rknn")
         assert_as_before(ready, bundle, Mode.READY)
@@ -365,17 +367,9 @@ class TestRefused:
         active(use_sim_time=True, backend="onnx,stuck", backend_options=f"stuck.pid={told}")
         robot.is_met()
         answer = asked(robot, version, "stuck")
-        reader = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
-        pid = b""
-
-        def is_told() -> bool:
-            nonlocal pid
-            pid += os.read(reader, 100)
-            return bool(pid)
-
-        robot.until(is_told, "the number of the process")
-        os.close(reader)
-        os.kill(int(pid), signal.SIGKILL)
+        with os.fdopen(os.open(told, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as pid:
+            robot.until(lambda: select.select([pid], [], [], 0)[0], "a process that opens")
+            os.kill(int(pid.read()), signal.SIGKILL)
         response = robot.finishes(answer, "the answer")
         assert "stuck: the process of the runtime ended with status -9 during opening" in (
             response.message)
