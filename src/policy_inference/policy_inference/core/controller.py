@@ -125,8 +125,9 @@ class Controller:
             for name, entry in self.inputs.items():
                 entry.continue_from(before.inputs[name])
             self.command.continue_from(before.command)
-            if before.mode is not Mode.DAMP:
-                self._require_calm(unknown)
+            if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
+                # As the tick before judged: since then nobody has looked for messages.
+                self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
             self._continue_from(before)
@@ -152,9 +153,9 @@ class Controller:
         if found:
             raise _refused_load([f"{key} is another" for key in found])
 
-    def _require_calm(self, unknown: Sequence[str]) -> None:
+    def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]
-        if found := found or self._fitness.problems(self._clock()):
+        if found := found or self._fitness.problems(now_ns):
             raise _refused_load(found)
 
     def _continue_from(self, before: Controller) -> None:

@@ -12,7 +12,7 @@ from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode, OnFault
 
 from .contracts import DEFAULT, TERMS_OF_A_WALKER
-from .robots import MS, Robot, assert_safe, silence
+from .robots import MS, STALE_AFTER, Robot, assert_safe, silence
 
 MOVED = (0.1, 0.4, -0.6)
 
@@ -96,6 +96,13 @@ def test_fault_that_the_new_policy_would_see_at_once_is_refused_while_the_robot_
     robot.tick(quat_xyzw=(0.15, 0.0, 0.0, 0.9887))
     assert "tilt 0.30 rad, limit 0.20 rad; ask for damp" in refusal(
         robot, {"safety.max_tilt_rad": 0.2})
+
+
+def test_time_since_the_last_tick_makes_no_input_stale() -> None:
+    robot = Robot().stand()
+    silence(robot, STALE_AFTER)
+    robot.now_ns += 19 * MS
+    assert replaced(robot).is_in(Mode.READY)
 
 
 def test_value_that_was_never_read_is_refused_while_the_robot_stands() -> None:
