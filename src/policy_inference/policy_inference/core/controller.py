@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control path: modes and guard around a policy, one call per tick, no ROS and no clock."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -109,6 +111,46 @@ class Controller:
             if targets is not None:
                 targets.mode = self.mode
             return targets
+
+    def take_over(self, before: Controller) -> None:
+        """Go on where another controller of the same joints, inputs and rate has come to.
+
+        Mode, targets, latched fault, e-stop, counters, ages and what was measured become this
+        one's; `before` must get no tick and no request after that. A robot that stands is
+        commanded as before.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and would not go on standing in the
+                same way; or a tick hangs. `before` is as it was.
+        """
+        with before._between_ticks():
+            if before.mode in (Mode.RUN, Mode.HOLD):
+                raise RefusedError(f"load refused: the mode is {before.mode.name}; ask for damp or "
+                                   "stand first")
+            unknown = self.state.continue_from(before.state)
+            for name, entry in self.inputs.items():
+                entry.continue_from(before.inputs[name])
+            self.command.continue_from(before.command)
+            if before.mode is not Mode.DAMP:
+                self._require_same_stand(before, unknown)
+            self._stand.continue_from(before._stand)
+            self._safe.continue_from(before._safe)
+            self._continue_from(before)
+
+    def _require_same_stand(self, before: Controller, unknown: Sequence[str]) -> None:
+        found = [f"{key} is another" for key in self._stand.differences(before._stand)]
+        found += [f"{field} has not been measured so far" for field in unknown]
+        if found := found or self._fitness.problems(self._clock()):
+            raise RefusedError(f"load refused: the mode is {before.mode.name}, and with the new "
+                               f"policy {'; '.join(found)}; ask for damp first")
+
+    def _continue_from(self, before: Controller) -> None:
+        self._estop, self._estop_noted = before._estop, before._estop_noted
+        self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
+        self.edges, self._counters = before.edges, before._counters
+        self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
+        stands = self.mode is not Mode.DAMP
+        self._current = self._stand.targets if stands else self._safe.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
