@@ -61,17 +61,13 @@ class Order:
     def for_bundle(self, bundle: str, backend: str) -> Order:
         """Return the order of another bundle, on other backends unless `backend` is empty.
 
-        Options of backends that are not asked for are left out.
-
         Raises:
             RefusedError: No bundle is named.
         """
         if not bundle.strip():
             raise RefusedError("load refused: bundle: expected a folder or the name of an "
                                "installed bundle, found nothing")
-        backends = _listed(backend) or self.backends
-        options = {name: given for name, given in self.options.items() if name in backends}
-        return replace(self, bundle=bundle, backends=backends, options=options)
+        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,7 +113,8 @@ def open_policy(order: Order, clock: Callable[[], int], logger: RcutilsLogger) -
         PolicyError: It cannot be used, with the reason.
     """
     bundle = _read(order)
-    return _open(order, bundle, limits_in_force(bundle.contract, order.tightening), clock, logger)
+    limits = limits_in_force(bundle.contract, order.tightening)
+    return _open(order, order.options, bundle, limits, clock, logger)
 
 
 def open_replacement(
@@ -144,7 +141,9 @@ def open_replacement(
     running.controller.require_stand_like(
         Stand(bundle.contract, effort_limit(bundle.contract, limits)))
     require_enough(bundle, golden_rows(bundle))
-    opened = _open(order, bundle, limits, clock, logger)
+    # Those of a backend that is not asked for now are for another time.
+    options = {name: given for name, given in order.options.items() if name in order.backends}
+    opened = _open(order, options, bundle, limits, clock, logger)
     try:
         require_parity(bundle, opened.backend)
     except BaseException:
@@ -158,11 +157,12 @@ def _read(order: Order) -> Bundle:
 
 
 def _open(
-    order: Order, bundle: Bundle, limits: Limits, clock: Callable[[], int], logger: RcutilsLogger
-) -> Opened:
+    order: Order, options: Options, bundle: Bundle, limits: Limits, clock: Callable[[], int],
+    logger: RcutilsLogger,
+) -> Opened:  # fmt: skip
     with forwarded_to(logger):
         # After that the controller gives up anyway.
-        backend, skipped = open_backend(bundle, order.backends, order.options,
+        backend, skipped = open_backend(bundle, order.backends, options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
     tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,
