@@ -103,7 +103,8 @@ def _report(request: Request) -> AbstractContextManager[Path | None]:
 def _provenance(found: Calibrated, request: Request) -> dict[str, Any]:
     contract, verdict = found.bundle.contract, found.verdict
     return {
-        "source": found.name, "bundle": contract.name, "bundle_version": contract.version,
+        "by": "model_tools calibrate", "source": found.name, "bundle": contract.name,
+        "bundle_version": contract.version,
         "bundle_sha256": found.bundle.sha256, "rows": found.coverage.rows,
         "selection": asdict(request.selection),
         "verdict": {"will_do": bool(verdict), "problems": verdict.problems,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +24,21 @@ from policy_inference.interfaces import F64
 BINS = 48
 STILL_RAD_S, PUSHED = 0.25, 0.1
 """All joints below it: the robot stands; share of a trained limit from which a command counts."""
+_SHIFTED, _SMALLEST_STD = 3.0, 0.02
 _WAYS = (("forward", "backward", "m/s"), ("to the left", "to the right", "m/s"),
          ("turning left", "turning right", "rad/s"))
 """Positive and negative, by axis of a velocity command (REP 103)."""
 _AXES = {"velocity_command": ("forward", "left", "turn"), "phase": ("sin", "cos")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Healthy:
+    """What values of a term [size] were in the bundle's nominal run, as the model gets them."""
+
+    lowest: F64
+    highest: F64
+    mean: F64
+    std: F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +50,7 @@ class TermCoverage:
         names: Of its values: joints, axes.
         lowest, highest, mean, std: Of all rows.
         histogram: [size, BINS] numbers of rows, from `floor` to `ceiling`.
-        healthy: Lowest and highest of the bundle's nominal run; None where it has none.
+        healthy: The same of the bundle's nominal run; None where it has none.
     """
 
     input: str
@@ -53,13 +64,22 @@ class TermCoverage:
     floor: F64
     ceiling: F64
     histogram: npt.NDArray[np.int64]
-    healthy: tuple[F64, F64] | None
+    healthy: Healthy | None
 
     @property
     def constant(self) -> tuple[str, ...]:
         """Names of the values that never change."""
         return tuple(name for name, low, high in zip(self.names, self.lowest, self.highest,
                                                      strict=True) if low == high)
+
+    @property
+    def shifted(self) -> dict[str, float]:
+        """By how many deviations of a healthy run each mean is off, where these are many."""
+        if self.healthy is None:
+            return {}
+        off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)
+        return {name: float(value) for name, value in zip(self.names, off, strict=True)
+                if value > _SHIFTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +134,7 @@ class Coverage:
 
 def measure(bundle: Bundle, collection: Collection) -> Coverage:
     """Return what the rows of a collection cover; they are read twice, batch by batch."""
-    state, healthy = _State(bundle), _Healthy(bundle.contract)
+    state, unhealthy = _State(bundle, collection.names("sensed")), _Unhealthy(bundle.contract)
     terms = [_Term(bundle.contract, name, columns) for name in bundle.contract.observations
              for columns in newest_columns(bundle.contract, name)]
     hashes, first_s, last_s, starts = array("Q"), np.inf, -np.inf, 0
@@ -124,7 +144,7 @@ def measure(bundle: Bundle, collection: Collection) -> Coverage:
         last_s = max(last_s, float(rows["time"].max()))
         starts += int(rows["begins"].sum())
         state.add(rows)
-        healthy.add(rows)
+        unhealthy.add(rows)
         for term in terms:
             term.add(rows)
     for rows in collection.batches():
@@ -134,7 +154,7 @@ def measure(bundle: Bundle, collection: Collection) -> Coverage:
         rows=len(collection), different=len(np.unique(np.array(hashes))), starts=starts,
         span_s=last_s - first_s, still=state.share("still"),
         turning_rad_s=state.turning_rad_s, tilted=state.share("tilted"),
-        outside=state.share("outside"), far=healthy.share, far_values=healthy.by_value(terms),
+        outside=state.share("outside"), far=unhealthy.share, far_values=unhealthy.by_value(terms),
         directions=tuple(state.directions()), terms=tuple(term.found() for term in terms),
     )  # fmt: skip
 
@@ -151,8 +171,8 @@ def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
 class _State:
     """Counts what is told by fields of the robot's state."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._fields, self._contract = Fields(bundle), bundle.contract
+    def __init__(self, bundle: Bundle, sensed: Sequence[str]) -> None:
+        self._fields, self._contract = Fields(bundle, sensed), bundle.contract
         joints = bundle.contract.joints
         self._low = per_joint(joints.position_min, joints.names) - JOINT_SLACK_RAD
         self._high = per_joint(joints.position_max, joints.names) + JOINT_SLACK_RAD
@@ -203,11 +223,11 @@ class _State:
                 trained = float(self._trained[way, axis])
                 if trained > 0.0 and "commanded" in self._of:
                     yield Direction(words=words, unit=unit, trained=trained,
-                                    reached=float(self._reached[way, axis]),
-                                    share=self._pushed[way, axis] / self._of["commanded"])
+                                    reached=max(0.0, float(self._reached[way, axis])),
+                                    share=float(self._pushed[way, axis]) / self._of["commanded"])
 
 
-class _Healthy:
+class _Unhealthy:
     """Counts values far outside those of the bundle's nominal run."""
 
     def __init__(self, contract: JointContract) -> None:
@@ -251,8 +271,9 @@ class _Term:
         self._sum, self._squares, self._rows = np.zeros(size), np.zeros(size), 0
         self._histogram = np.zeros((size, BINS), np.int64)
         statistics = contract.nominal.observation.get(name) if contract.nominal else None
-        self._healthy = None if statistics is None else (
-            np.array(statistics.min)[columns.where], np.array(statistics.max)[columns.where])
+        self._healthy = None if statistics is None else Healthy(
+            *(np.array(getattr(statistics, key))[columns.where]
+              for key in ("min", "max", "mean", "std")))
 
     def _values(self, rows: Records) -> F64:
         flat = rows["tensors"][self.input].reshape(len(rows), -1)
@@ -268,8 +289,10 @@ class _Term:
 
     @property
     def _ends(self) -> tuple[F64, F64]:
-        healthy = self._healthy or (self._low, self._high)
-        return np.minimum(self._low, healthy[0]), np.maximum(self._high, healthy[1])
+        if self._healthy is None:
+            return self._low, self._high
+        return (np.minimum(self._low, self._healthy.lowest),
+                np.maximum(self._high, self._healthy.highest))
 
     def count(self, rows: Records) -> None:
         low, high = self._ends

@@ -79,8 +79,8 @@ def _figures(term: TermCoverage) -> str:
     rows = [
         [name, *(f"{values[place]:.4g}" for values in (term.lowest, term.highest, term.mean,
                                                       term.std)),
-         "-" if term.healthy is None else "{:.4g} to {:.4g}".format(
-             *(end[place] for end in term.healthy))]
+         "-" if term.healthy is None else
+         f"{term.healthy.lowest[place]:.4g} to {term.healthy.highest[place]:.4g}"]
         for place, name in enumerate(term.names)
     ]  # fmt: skip
     return table(_COLUMNS, rows, ("",))

@@ -51,8 +51,8 @@ def terms(found: Sequence[TermCoverage], salt: str) -> str:
 def _draw(axes: Axes, term: TermCoverage) -> None:
     places = np.arange(len(term.names))
     if term.healthy is not None:
-        low, high = term.healthy
-        axes.bar(places, high - low, 2.2 * _HALF_WIDTH, low, color=GRID)
+        low = term.healthy.lowest
+        axes.bar(places, term.healthy.highest - low, 2.2 * _HALF_WIDTH, low, color=GRID)
     for place in places.tolist():
         ends = np.linspace(term.floor[place], term.ceiling[place], term.histogram.shape[1] + 1)
         if term.names[place] in term.constant:
@@ -69,12 +69,13 @@ def _draw(axes: Axes, term: TermCoverage) -> None:
     axes.set_xticks(places, term.names, rotation=30 if turned else 0,
                     ha="right" if turned else "center")
     axes.set_title(term.name)
+    axes.use_sticky_edges = False  # of the bars, at which they would end the axis
     axes.grid(visible=False, axis="x")
 
 
 def _within(term: TermCoverage, place: int, values: F64) -> npt.NDArray[np.bool_]:
     if term.healthy is None:
         return np.ones(len(values), bool)
-    low, high = (end[place] for end in term.healthy)
+    low, high = term.healthy.lowest[place], term.healthy.highest[place]
     slack = 0.1 * max(high - low, 0.1)
     return np.asarray((values >= low - slack) & (values <= high + slack))

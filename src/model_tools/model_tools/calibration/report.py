@@ -20,6 +20,7 @@ from policy_inference.comparison.plain_json import plain
 
 JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 DIGITS = 6
+_FIGURES = ("lowest", "highest", "mean", "std")
 _COLOURS = {"will do": "bold green", "will do, with gaps": "bold yellow",
             "will not do": "bold red"}
 
@@ -58,13 +59,15 @@ def facts(found: Coverage) -> Iterator[tuple[str, str]]:
                         ("joints beyond limits", found.outside),
                         ("far from healthy", found.far)):
         if share is not None:
-            yield name, f"{share:.1%} of the rows"
+            yield name, f"{share:.1%} of the rows" if share else "in none of the rows"
     for way in found.directions:
         yield way.words, reach(way)
 
 
 def reach(way: Direction) -> str:
     """Return how far a direction was commanded."""
+    if not way.share:
+        return f"never, of {way.trained:g} {way.unit}"
     return (f"up to {way.reached:.2g} of {way.trained:g} {way.unit}, "
             f"in {way.share:.1%} of the rows")
 
@@ -89,9 +92,10 @@ def write_json(found: Calibrated, file: Path) -> None:
 
 def _term(term: TermCoverage) -> dict[str, Any]:
     def each(place: int) -> dict[str, Any]:
-        healthy = None if term.healthy is None else [float(end[place]) for end in term.healthy]
+        healthy = None if term.healthy is None else {
+            key: float(getattr(term.healthy, key)[place]) for key in _FIGURES}
         return {**{key: float(getattr(term, key)[place])
-                   for key in ("lowest", "highest", "mean", "std")},
+                   for key in _FIGURES},
                 "healthy": healthy,
                 "histogram": {"from": float(term.floor[place]), "to": float(term.ceiling[place]),
                               "counts": term.histogram[place].tolist()}}
