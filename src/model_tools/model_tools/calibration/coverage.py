@@ -24,6 +24,7 @@ from policy_inference.interfaces import F64
 BINS = 48
 STILL_RAD_S, PUSHED = 0.25, 0.1
 """All joints below it: the robot stands; share of a trained limit from which a command counts."""
+MOST_COMMANDS = 100
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 _WAYS = (("forward", "backward", "m/s"), ("to the left", "to the right", "m/s"),
          ("turning left", "turning right", "rad/s"))
@@ -107,13 +108,14 @@ class Coverage:
     Attributes:
         rows, different: Numbers of rows.
         span_s: From the first to the last.
-        starts: How often the policy started clean.
         still: Share in which no joint moves.
         turning_rad_s: RMS of the body's angular velocity while joints move; None if they never do.
         tilted: Share beyond the largest tilt of the contract.
         outside: Share with a joint well outside its limits.
         far: Share with a value far outside those of a healthy run.
         far_values: Share of each such value, by term and name, the largest first.
+        commands: Number of different velocity commands, to two digits behind the point, up to
+            `MOST_COMMANDS`; None where there are none.
         directions: Of the velocity command.
         terms: Of all observations.
     """
@@ -121,13 +123,13 @@ class Coverage:
     rows: int
     different: int
     span_s: float
-    starts: int
     still: float | None
     turning_rad_s: float | None
     tilted: float | None
     outside: float | None
     far: float | None
     far_values: Mapping[str, float]
+    commands: int | None
     directions: tuple[Direction, ...]
     terms: tuple[TermCoverage, ...]
 
@@ -137,12 +139,11 @@ def measure(bundle: Bundle, collection: Collection) -> Coverage:
     state, unhealthy = _State(bundle, collection.names("sensed")), _Unhealthy(bundle.contract)
     terms = [_Term(bundle.contract, name, columns) for name in bundle.contract.observations
              for columns in newest_columns(bundle.contract, name)]
-    hashes, first_s, last_s, starts = array("Q"), np.inf, -np.inf, 0
+    hashes, first_s, last_s = array("Q"), np.inf, -np.inf
     for rows in collection.batches():
         hashes.extend(_hashes(rows, bundle.contract))
         first_s = min(first_s, float(rows["time"].min()))
         last_s = max(last_s, float(rows["time"].max()))
-        starts += int(rows["begins"].sum())
         state.add(rows)
         unhealthy.add(rows)
         for term in terms:
@@ -151,10 +152,11 @@ def measure(bundle: Bundle, collection: Collection) -> Coverage:
         for term in terms:
             term.count(rows)
     return Coverage(
-        rows=len(collection), different=len(np.unique(np.array(hashes))), starts=starts,
+        rows=len(collection), different=len(np.unique(np.array(hashes))),
         span_s=last_s - first_s, still=state.share("still"),
         turning_rad_s=state.turning_rad_s, tilted=state.share("tilted"),
-        outside=state.share("outside"), far=unhealthy.share, far_values=unhealthy.by_value(terms),
+        outside=state.share("outside"), far=unhealthy.share,
+        far_values=unhealthy.by_value(terms), commands=state.commands,
         directions=tuple(state.directions()), terms=tuple(term.found() for term in terms),
     )  # fmt: skip
 
@@ -178,6 +180,7 @@ class _State:
         self._high = per_joint(joints.position_max, joints.names) + JOINT_SLACK_RAD
         self._seen, self._of = dict[str, int](), dict[str, int]()
         self._square, self._moving = 0.0, 0
+        self._commands = set[tuple[float, ...]]()
         trained = bundle.contract.velocity_command
         self._trained = np.zeros((2, 3)) if trained is None else np.array(
             [trained.max, np.negative(trained.min)])
@@ -200,6 +203,8 @@ class _State:
             self._count("tilted", -gravity[:, 2] / length < np.cos(limit_rad))
         if (command := fields.get("velocity_command")) is not None:
             self._count("commanded", np.ones(len(rows), bool))
+            if len(self._commands) < MOST_COMMANDS:
+                self._commands |= set(map(tuple, command.round(2).tolist()))
             for way, signed in enumerate((command, -command)):
                 self._reached[way] = np.maximum(self._reached[way], signed.max(axis=0))
                 self._pushed[way] += (signed > PUSHED * self._trained[way]).sum(axis=0)
@@ -215,6 +220,11 @@ class _State:
     @property
     def turning_rad_s(self) -> float | None:
         return float(np.sqrt(self._square / self._moving)) if self._moving else None
+
+    @property
+    def commands(self) -> int | None:
+        commanded = self._trained.any() and "commanded" in self._of
+        return min(len(self._commands), MOST_COMMANDS) if commanded else None
 
     def directions(self) -> Iterator[Direction]:
         """Yield those that the policy was trained for, where the rows tell the command."""

@@ -17,6 +17,7 @@ _ONLY_STILL, _MOSTLY_STILL = 0.95, 0.5
 _UNHEALTHY, _NOTED = 0.2, 0.001
 """Shares of rows that are not of a robot at work: too many, and worth a word."""
 _REPEATED, _SELDOM, HALFWAY = 0.1, 0.01, 0.5
+_FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
 _ALWAYS_VARY = ("joint_pos", "joint_vel", "ang_vel_body", "lin_vel_body", "last_action")
@@ -91,15 +92,18 @@ def _warnings(found: Coverage) -> Iterator[str]:
         yield (f"stands still in {found.still:.0%} of the rows: cut that with --from and --to, or "
                "record more of its work")
     if never := [way for way in found.directions if _is_missing(way)]:
-        listed = ", ".join(f"{way.words} (trained to {way.trained:g} {way.unit})" for way in never)
-        yield f"never {listed}: record that, too"
+        yield (f"never {', '.join(way.words for way in never)}: the policy was trained for that; "
+               "record it, too")
     for way in found.directions:
         yield from _gap(way)
+    if found.commands is not None and found.commands < _FEW_COMMANDS:
+        yield (f"{found.commands} different velocity commands: record more of them, with --every "
+               "where the episodes of an environment are long")
     for term in found.terms:
         if term.constant and term.field != "velocity_command" and not (
                 term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)):
             yield f"{term.name} never changes in {_listed(term.constant)}"
-        if term.shifted and term.field in _PLACED:
+        if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
             yield (f"{term.name} sits elsewhere than in a healthy run: {_off(term)}; see the order "
                    "and the signs of joints, and how the IMU is mounted")
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
@@ -130,9 +134,9 @@ def _gap(found: Direction) -> Iterator[str]:
     if _is_missing(found):
         return
     if found.reached < HALFWAY * found.trained:
-        yield f"{found.words} only to {found.reached:.2g} {found.unit}; {trained}"
+        yield f"{found.words} only to {found.reached:.2g} {found.unit}: {trained}"
     elif found.share < _SELDOM:
-        yield f"{found.words} in {found.share:.1%} of the rows only; {trained}: record more"
+        yield f"{found.words} in {found.share:.1%} of the rows only: {trained}; record more"
 
 
 def _off(term: TermCoverage) -> str:
