@@ -13,8 +13,8 @@ from typing import Any
 from model_tools.calibration import outputs
 from model_tools.calibration.collect import Progress, Selection, collect
 from model_tools.calibration.collection import Collection
-from model_tools.calibration.coverage import measure
 from model_tools.calibration.html import write_html
+from model_tools.calibration.measure import measure
 from model_tools.calibration.report import HTML_FILE, JSON_FILE, Calibrated, write_json
 from model_tools.calibration.source import Source
 from model_tools.calibration.verdict import judge

@@ -108,5 +108,6 @@ def _term(term: TermCoverage) -> dict[str, Any]:
                 "histogram": {"from": float(term.floor[place]), "to": float(term.ceiling[place]),
                               "counts": term.histogram[place].tolist()}}
 
-    return {"input": term.input, "term": term.name, "constant": list(term.constant),
+    return {"input": term.input, "term": term.name, "span": term.span,
+            "constant": list(term.constant),
             "values": {name: each(place) for place, name in enumerate(term.names)}}

@@ -22,6 +22,8 @@ _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
 _ALWAYS_VARY = ("joint_pos", "joint_vel", "ang_vel_body", "lin_vel_body", "last_action")
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
+_SPANNED = ("joint_pos", "last_action")
+"""Not velocities, whose healthy range is that of rare jolts."""
 _LISTED = 3
 
 
@@ -103,18 +105,21 @@ def _warnings(found: Coverage) -> Iterator[str]:
         if term.constant and term.field != "velocity_command" and not (
                 term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)):
             yield f"{term.name} never changes in {_listed(term.constant)}"
+        if term.field in _SPANNED and term.span is not None and 0.0 < term.span < HALFWAY:
+            yield (f"{term.name} spans {term.span:.0%} of what it does in a healthy run: what is "
+                   "beyond will be cut off; record livelier work")
         if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
             yield (f"{term.name} sits elsewhere than in a healthy run: {_off(term)}; see the order "
                    "and the signs of joints, and how the IMU is mounted")
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
         yield (f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: was the "
                "robot on a stand? Record it on the floor")
-    for share, what in ((found.tilted, "tilted beyond the contract's safety.max_tilt_rad"),
-                        (found.outside, "with joints beyond their limits"),
-                        (found.far, "with values far outside those of the bundle's healthy run")):
+    for share, what in ((found.tilted, "are tilted beyond the contract's safety.max_tilt_rad"),
+                        (found.outside, "have joints beyond their limits"),
+                        (found.far, "have values far outside those of the bundle's healthy run")):
         if share is not None and _NOTED <= share < _UNHEALTHY:
             where = f" ({_worst(found)})" if share is found.far else ""
-            yield f"{share:.1%} of the rows are {what}{where}"
+            yield f"{share:.1%} of the rows {what}{where}"
 
 
 def _notes(found: Coverage) -> Iterator[str]:

@@ -173,7 +173,7 @@ import numpy as np
 from model_tools.calibration import outputs
 from model_tools.calibration.collect import Selection, collect
 from model_tools.calibration.collection import Collection
-from model_tools.calibration.coverage import measure
+from model_tools.calibration.measure import measure
 from model_tools.calibration.source import Row
 from policy_inference.bundle.load import load_bundle
 

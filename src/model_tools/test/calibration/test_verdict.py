@@ -17,7 +17,8 @@ import pytest
 
 from model_tools.calibration.collect import Selection, collect
 from model_tools.calibration.collection import Collection
-from model_tools.calibration.coverage import Coverage, measure
+from model_tools.calibration.coverage import Coverage
+from model_tools.calibration.measure import measure
 from model_tools.calibration.verdict import Verdict, judge
 from model_tools.terms import columns
 from policy_inference.bundle.load import Bundle, load_bundle
@@ -180,6 +181,16 @@ def test_one_encoder_that_is_dead_is_a_gap(judged: Judged) -> None:
     _, verdict = judged(stop)
 
     assert "joint_vel never changes in FR_HipY_joint" in verdict.warnings
+
+
+def test_rows_that_are_too_tame_are_a_gap(judged: Judged) -> None:
+    def tame(terms: dict[str, F32]) -> None:
+        terms["last_action"][:] *= 0.3
+
+    _, verdict = judged(tame)
+
+    assert any(text.startswith("last_action spans 2") and "cut off" in text
+               for text in verdict.warnings)
 
 
 def test_a_joystick_that_only_went_forward_is_a_gap(judged: Judged) -> None:
