@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what rows cover: ranges and histograms by term, duplicates, standing still, directions."""
+"""Measures what rows cover: ranges, histograms, duplicates, standing still, directions."""
 
 from __future__ import annotations
 
