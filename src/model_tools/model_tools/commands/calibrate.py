@@ -79,9 +79,7 @@ def run(given: argparse.Namespace) -> int:
     selection = Selection(samples=given.samples, every=given.every, from_s=given.from_s,
                           to_s=given.to_s, seed=given.seed)
     bundle = load_bundle(given.bundle)
-    sources = list(_sources(given, bundle, selection))
-    if not sources:
-        raise ToolError("expected where rows shall come from, found none of --bag, --rows, --env")
+    _check(given, selection)
     request = Request(selection=selection, batch=given.batch, output=given.output,
                       form=given.format, report=given.report, force=given.force,
                       allow_poor=given.allow_poor)
@@ -98,10 +96,23 @@ def run(given: argparse.Namespace) -> int:
             if given.report is not None:
                 _log.info("report in %s", given.report)
 
-        calibrate(bundle, sources, request,
+        calibrate(bundle, _sources(given, bundle, selection), request,
                   lambda seen, total: bar.update(task, completed=seen, total=total), show)
     _log.info("rows in %s", given.output)
     return 0
+
+
+def _check(given: argparse.Namespace, selection: Selection) -> None:
+    """Raise where arguments do not go together."""
+    if not (given.bag or given.rows or given.env):
+        raise ToolError("expected where rows shall come from, found none of --bag, --rows, --env")
+    if given.env is None and given.policy is not None:
+        raise ToolError("--policy: expected an environment to act in, --env, found none")
+    if given.topic and not given.bag:
+        raise ToolError("--topic: expected a recording, --bag, found none")
+    if given.env is not None and (selection.samples is None or not selection.whole):
+        raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
+                        "environment goes on for as long as one likes")
 
 
 def _sources(
@@ -110,13 +121,8 @@ def _sources(
     """Yield what the arguments name.
 
     Raises:
-        ToolError: Some do not go together.
         PolicyError: One does not fit the bundle.
     """
-    if given.env is None and given.policy is not None:
-        raise ToolError("--policy: expected an environment to act in, --env, found none")
-    if given.topic and not given.bag:
-        raise ToolError("--topic: expected a recording, --bag, found none")
     from model_tools.calibration.recording import RecordingSource
     from model_tools.calibration.rows_file import RowsFileSource
 
@@ -127,9 +133,7 @@ def _sources(
     if given.env is not None:
         from model_tools.calibration.environment import EnvironmentSource
 
-        if selection.samples is None or not selection.whole:
-            raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
-                            "environment goes on for as long as one likes")
+        assert selection.samples is not None  # checked
         yield EnvironmentSource(bundle, given.env, steps=selection.samples * selection.every,
                                 policy=given.policy, seed=given.seed)
 
