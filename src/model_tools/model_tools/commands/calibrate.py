@@ -104,10 +104,10 @@ def run(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
     """Raise where arguments do not go together."""
-    if not (given.bag or given.rows or given.env):
-        raise ToolError("expected where rows shall come from, found none of --bag, --rows, --env")
     if given.env is None and given.policy is not None:
         raise ToolError("--policy: expected an environment to act in, --env, found none")
+    if not (given.bag or given.rows or given.env):
+        raise ToolError("expected where rows shall come from, found none of --bag, --rows, --env")
     if given.topic and not given.bag:
         raise ToolError("--topic: expected a recording, --bag, found none")
     if given.env is not None and (selection.samples is None or not selection.whole):
