@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -145,6 +146,19 @@ def test_a_policy_of_the_user_acts_in_the_models_place(run: Run) -> None:
         np.testing.assert_array_equal(rows["obs"][1:, 4:][follow], np.float32(0.25))
         np.testing.assert_allclose(rows["actions"], forward(rows["obs"], weights()), atol=1e-6)
     assert len(read_rows(Path("calib.npz"), load_bundle(Path("tiny")))) == 200
+
+
+def test_recurrent_states_are_those_that_the_model_carries(run: Run) -> None:
+    shutil.rmtree("tiny")
+    make_bundle(Path("tiny"), recurrent=True)
+    assert run("--env", "our_env:Env", "--samples", 200) == 0
+
+    with np.load("calib.npz") as rows:
+        goes_on = np.diff(rows["episode"]) == 0
+        assert not goes_on.all()
+        np.testing.assert_array_equal(rows["h_in"][1:][goes_on], rows["h_out"][:-1][goes_on])
+        np.testing.assert_array_equal(rows["h_in"][1:][~goes_on], 0.0)
+        assert abs(rows["h_in"]).max() > 0.0
 
 
 def test_a_seed_says_which_rows(run: Run) -> None:
