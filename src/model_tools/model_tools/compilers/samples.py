@@ -41,9 +41,7 @@ def calibration_samples(
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
-    kept = kept_verdict(file)
-    for gap in () if kept is None else (*kept.problems, *kept.warnings):
-        _log.warning("%s: %s", file, gap)
+    _repeat_verdict(file, bundle)
     rows = read_rows(file, bundle, topics)
     chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
@@ -53,6 +51,17 @@ def calibration_samples(
                         f"every second of its {len(rows)}, found {different}; record the policy at "
                         "work, in every gait")
     return samples
+
+
+def _repeat_verdict(file: Path, bundle: Bundle) -> None:
+    """Say again what the file says of its rows, where `calibrate` made it."""
+    kept = kept_verdict(file)
+    if kept is None:
+        return
+    if kept.bundle != bundle.contract.name:
+        _log.warning("%s: rows for %s, not for %s", file, kept.bundle, bundle.contract.name)
+    for gap in (*kept.problems, *kept.warnings):
+        _log.warning("%s: %s", file, gap)
 
 
 def hash_of(samples: Path) -> str:

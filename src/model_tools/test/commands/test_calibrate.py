@@ -220,6 +220,19 @@ def test_inspect_and_compile_repeat_the_verdict(
     assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
                      "calib.npz", "--output", "int8"]) == 0
     assert "calib.npz: 100 different rows" in caplog.text
+    assert "not for" not in caplog.text
+
+
+def test_compile_says_that_rows_were_made_for_another_bundle(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("--env", "our_env:Env", "--samples", 600) == 0
+    contract = Path("tiny/policy.yaml")
+    contract.write_text(contract.read_text("utf-8").replace("name: tiny", "name: other"), "utf-8")
+
+    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
+                     "calib.npz", "--output", "int8"]) == 0
+    assert "calib.npz: rows for tiny, not for other" in caplog.text
 
 
 def test_an_environment_that_stands_still_is_refused(
