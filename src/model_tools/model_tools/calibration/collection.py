@@ -20,8 +20,8 @@ from policy_inference.interfaces import Tensor
 Records = npt.NDArray[np.void]
 """Rows with the fields `number`, `time`, `begins`, and by name those of `tensors`, `sensed`."""
 KINDS = ("tensors", "sensed")
-_READ = 512
-"""Rows that are read at once, where a batch is no more."""
+_READ_BYTES = 1 << 20
+"""What is read at once, where a batch is no more."""
 
 
 class Collection:
@@ -99,8 +99,10 @@ class Collection:
 
     def batches(self) -> Iterator[Records]:
         """Yield the rows, a part at a time."""
+        if not self._count:
+            return
         self._settle()
-        size = max(self._batch, _READ)
+        size = max(self._batch, _READ_BYTES // self.layout.itemsize)
         for first in range(0, self._count, size):
             end = min(first + size, self._count)
             yield self._read(first, end - first) if self._order is None else np.concatenate(

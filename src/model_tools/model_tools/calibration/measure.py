@@ -79,8 +79,11 @@ class _State:
     def __init__(self, bundle: Bundle, sensed: Sequence[str]) -> None:
         self._fields, self._contract = Fields(bundle, sensed), bundle.contract
         joints = bundle.contract.joints
-        self._low = per_joint(joints.position_min, joints.names) - JOINT_SLACK_RAD
-        self._high = per_joint(joints.position_max, joints.names) + JOINT_SLACK_RAD
+        low, high = (per_joint(limit, joints.names)
+                     for limit in (joints.position_min, joints.position_max))
+        wheels = high - low >= 2.0 * np.pi
+        self._low = np.where(wheels, -np.inf, low - JOINT_SLACK_RAD)
+        self._high = np.where(wheels, np.inf, high + JOINT_SLACK_RAD)
         self._seen, self._of = dict[str, int](), dict[str, int]()
         self._square, self._moving = 0.0, 0
         self._commands = set[tuple[float, ...]]()

@@ -60,8 +60,7 @@ def _problems(found: Coverage) -> Iterator[str]:
     if found.different < FEWEST:
         yield (f"{found.different} different rows of {found.rows}, at least {FEWEST} are needed "
                "and 1000 to 4000 usual: record the policy at work, for minutes")
-    constant = [term for term in found.terms if term.field in _ALWAYS_VARY
-                and len(term.constant) == len(term.names)]
+    constant = [term for term in found.terms if _is_lost(term)]
     velocities = all(term.field != "joint_vel" for term in constant)
     if velocities and found.still is not None and found.still >= _ONLY_STILL:
         yield (f"the robot stands still in {found.still:.0%} of the rows: record it while it moves,"
@@ -102,8 +101,7 @@ def _warnings(found: Coverage) -> Iterator[str]:
         yield (f"{found.commands} different velocity commands: record more of them, with --every "
                "where the episodes of an environment are long")
     for term in found.terms:
-        if term.constant and term.field != "velocity_command" and not (
-                term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)):
+        if term.constant and term.field != "velocity_command" and not _is_lost(term):
             yield f"{term.name} never changes in {_listed(term.constant)}"
         if term.field in _SPANNED and term.span is not None and 0.0 < term.span < HALFWAY:
             yield (f"{term.name} spans {term.span:.0%} of what it does in a healthy run: what is "
@@ -128,6 +126,11 @@ def _notes(found: Coverage) -> Iterator[str]:
                " (model_tools complete --simulate, --rollout or --bag)")
     if found.still is None:
         yield "the rows do not tell whether the robot moves"
+
+
+def _is_lost(term: TermCoverage) -> bool:
+    """Return whether nothing of a term changes that changes wherever a robot moves."""
+    return term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)
 
 
 def _is_missing(found: Direction) -> bool:
