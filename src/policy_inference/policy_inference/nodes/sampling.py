@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 from rclpy.callback_groups import CallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 
+from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.nodes import qos
-from policy_inference.nodes.wire import decoder_of
 
 M = TypeVar("M")
 
@@ -51,7 +52,7 @@ class Sampled(Generic[M]):
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
         self._message = message
-        self._decode = decoder_of(message)
+        self._decode = decoder_for(message)
         self._held: M | None = None
         self.subscription = node.create_subscription(
             message, topic, _never_called, qos.SAMPLE, callback_group=group
@@ -105,6 +106,13 @@ class Arrivals:
         self._wait_set.wait(max(0, timeout_ns))
         ready = self._wait_set.get_ready_entities("subscription")
         return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
+
+
+def decoder_for(message: type[Any]) -> Decode | None:
+    """Return what reads messages of a type faster than rclpy; None where nothing does."""
+    package, *_ = message.__module__.partition(".")
+    return decoder_of(f"{package}/msg/{message.__name__}",
+                      lambda data: deserialize_message(data, message))
 
 
 def _never_called(_: object) -> None:

@@ -3,10 +3,11 @@
 """Sensor messages read straight from the wire, with the attributes that readers use.
 
 rclpy makes a Python object of every part of a message: 40 us for a JointState or an Imu with
-warm caches and 250 us with cold ones, longer than the policy takes. On the wire these messages
-are CDR (OMG DDS-RTPS 2.5, clause 10): values in the order of the definition, each aligned to its
-size, counted from behind four bytes that name the encoding. Another encoding than the plain
-little-endian one is left to rclpy.
+warm caches and 250 us with cold ones, longer than the policy takes. On the wire, and in the
+recordings of it, these messages are CDR (OMG DDS-RTPS 2.5, clause 10): values in the order of the
+definition, each aligned to its size, counted from behind four bytes that name the encoding.
+Another encoding than the plain little-endian one is left to whom the caller names: rclpy in a
+node, a reader of bags elsewhere.
 """
 
 import struct
@@ -14,10 +15,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Imu, JointState
 
+from policy_inference.core.messages import ImuReader, JointStateReader
 from policy_inference.interfaces import F64
+
+Decode = Callable[[bytes], Any]
 
 _PLAIN_LITTLE_ENDIAN = b"\x00\x01"
 _START = 4
@@ -76,36 +78,51 @@ class WireJointState(NamedTuple):
     velocity: F64
 
 
-def decoder_of(message: type[Any]) -> Callable[[bytes], Any] | None:
-    """Return what reads this type from the wire, a new one for each stream; None: rclpy does."""
-    if message is Imu:
-        return read_imu
-    return JointStateDecoder() if message is JointState else None
+def decoder_of(message: str, otherwise: Decode) -> Decode | None:
+    """Return what reads messages of a type from the wire, a new one for each stream.
+
+    Args:
+        message: Name of the ROS type.
+        otherwise: Reads messages of this type in other encodings.
+
+    Returns:
+        None where the type is not one of those that are read here.
+    """
+    make = _DECODERS.get(message)
+    return make(otherwise) if make else None
 
 
-def read_imu(data: bytes) -> WireImu | Imu:
-    """Read a sensor_msgs/Imu."""
-    if data[:2] != _PLAIN_LITTLE_ENDIAN:
-        return deserialize_message(data, Imu)
-    at = _aligned(_end_of_string(data, _START + _STAMP.size), 8)
-    *orientation, unknown = _ORIENTATION.unpack_from(data, at)
-    at += 4 * 8 + _COVARIANCE_BYTES
-    return WireImu(_header(data), Rotation(*orientation), (unknown,),
-                   Vector(*_ANGULAR_VELOCITY.unpack_from(data, at)))  # fmt: skip
+class ImuDecoder:
+    """Reads sensor_msgs/Imu."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+
+    def __call__(self, data: bytes) -> WireImu | Any:
+        """Read a message."""
+        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        at = _aligned(_end_of_string(data, _START + _STAMP.size), 8)
+        *orientation, unknown = _ORIENTATION.unpack_from(data, at)
+        at += 4 * 8 + _COVARIANCE_BYTES
+        return WireImu(_header(data), Rotation(*orientation), (unknown,),
+                       Vector(*_ANGULAR_VELOCITY.unpack_from(data, at)))  # fmt: skip
 
 
 class JointStateDecoder:
     """Reads sensor_msgs/JointState; names are read anew only when they change."""
 
-    def __init__(self) -> None:
-        """Begin without names."""
+    def __init__(self, otherwise: Decode) -> None:
+        """Begin without names; leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
         self._head = b"never"
         self._names: list[str] = []
 
-    def __call__(self, data: bytes) -> WireJointState | JointState:
+    def __call__(self, data: bytes) -> WireJointState | Any:
         """Read a message."""
         if data[:2] != _PLAIN_LITTLE_ENDIAN:
-            return deserialize_message(data, JointState)
+            return self._otherwise(data)
         start = _START + _STAMP.size
         if not data.startswith(self._head, start):
             self._names, end = _strings(data, _end_of_string(data, start))
@@ -113,6 +130,12 @@ class JointStateDecoder:
         position, at = _doubles(data, start + len(self._head))
         velocity, _ = _doubles(data, at)
         return WireJointState(_header(data), self._names, position, velocity)
+
+
+_DECODERS: dict[str, Callable[[Decode], Decode]] = {
+    ImuReader.message: ImuDecoder,
+    JointStateReader.message: JointStateDecoder,
+}
 
 
 def _header(data: bytes) -> Header:
