@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration rows from recordings, robots, logs and environments."""
+"""Collects rows to calibrate with, from many sources, and says what they will do."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What calibration rows come from: one protocol, and the row."""
+"""Where rows to calibrate with come from."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from policy_inference.interfaces import F64, Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Row:
-    """One tick of a policy.
+    """What a policy got and gave in one tick.
 
     Attributes:
-        number: Of the tick in the source, from 0.
-        time_s: Since the first tick.
-        begins: Whether the policy started clean here, as after a gap or at an episode's beginning.
-        tensors: Inputs and outputs of the model by name, without batch axis; may be views that
-            live until the next row.
-        sensed: `joint_pos` and `joint_vel` [joints] in contract order, rad and rad/s;
-            `velocity_command` [3] (m/s, m/s, rad/s) if the contract has it; may be views, too.
+        number: Of the tick in its source.
+        time_s: Since the source's first tick.
+        begins: Whether the policy started clean here: a new episode, or the end of a gap.
+        tensors: Inputs and outputs of the model by name, without batch axis; they may be views
+            that hold until the next row.
+        sensed: What was measured, as far as the source knows it, by field of
+            `policy_inference.core.state.RobotState`: joint_pos, joint_vel [joints], and
+            velocity_command [3] if the contract has it.
     """
 
     number: int
@@ -33,18 +34,24 @@ class Row:
 
 
 class Source(Protocol):
-    """Gives rows in the order of time.
+    """Gives rows, once.
 
     Attributes:
-        name: Of file or recording, or "live topics".
-        count: Number of ticks that there will be at most, where that is known beforehand.
+        name: Of a file, of a recording, of an environment, or "live topics".
+        count: Ticks that there will be at most, where that is known beforehand.
     """
 
     name: str
+    count: int | None
 
-    @property
-    def count(self) -> int | None:
-        """See the class."""
+    def rows(self, wanted: Sequence[int] | None) -> Iterator[Row]:
+        """Yield rows in the order of time.
 
-    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield all rows, or those with the sorted numbers `wanted`, where `count` is known."""
+        Args:
+            wanted: Numbers of the ticks to yield, sorted, only where `count` is known; None for
+                all of them.
+
+        Raises:
+            PolicyError: What it reads does not fit the bundle, or the model does not run.
+            OSError: A file cannot be read.
+        """
