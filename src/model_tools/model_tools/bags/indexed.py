@@ -23,6 +23,8 @@ from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 
 from model_tools.bags.blocks import HEAD, Block
 
+Places = npt.NDArray[np.intp]
+
 _CHUNKS_KEPT = 4
 """Topics are read side by side and are rarely more than a chunk apart."""
 _MESSAGE = 0x05
@@ -76,7 +78,7 @@ class IndexedFile:
             content: npt.NDArray[np.uint8] = np.frombuffer(chunk, np.uint8)
             if not (content[at] == _MESSAGE).all():
                 raise ReaderError("the index of a chunk leads to other things than messages")
-            yield Block(log_ns=entries[:, 0].astype(np.int64), data=_Data(chunk, at),
+            yield Block(log_ns=entries[:, 0].astype(np.int64), data=_Data(chunk, content, at),
                         heads=content[at[:, None] + np.arange(_DATA_AT, _DATA_AT + HEAD)])
 
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
@@ -111,12 +113,12 @@ class IndexedFile:
 
 
 class _Data:
-    """Gives the bytes of messages that begin at some places of a chunk."""
+    """Gives the bytes of messages whose records begin at some places of a chunk."""
 
-    def __init__(self, chunk: bytes, at: npt.NDArray[np.intp]) -> None:
-        self._chunk, self._at = chunk, at
+    def __init__(self, chunk: bytes, content: npt.NDArray[np.uint8], at: Places) -> None:
+        lengths = content[at[:, None] + np.arange(_LENGTH_AT, _COUNTED_FROM)].view("<u8")[:, 0]
+        self._chunk, self._begins = chunk, (at + _DATA_AT).tolist()
+        self._ends = (at + _COUNTED_FROM + lengths.astype(np.intp)).tolist()
 
     def __call__(self, number: int) -> bytes:
-        begin = int(self._at[number])
-        length = int.from_bytes(self._chunk[begin + _LENGTH_AT : begin + _COUNTED_FROM], "little")
-        return self._chunk[begin + _DATA_AT : begin + _COUNTED_FROM + length]
+        return self._chunk[self._begins[number] : self._ends[number]]

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from model_tools.bags.bag import Bag
+from model_tools.bags.blocks import Times
 from model_tools.bags.replay import Replay, input_types
-from model_tools.bags.streams import Arrival, in_time
-from model_tools.bags.ticks import Ticks
+from model_tools.bags.streams import Arrival, in_time, newest_times_ns
+from model_tools.bags.ticks import count_ticks
 from model_tools.bags.topics import find_topics
 from model_tools.calibration.source import Row
 from model_tools.errors import ToolError
@@ -51,16 +52,16 @@ class BagSource:
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
         self._heard = _Recording(bundle, Bag(path), topics or {})
-        ticks = Ticks(bundle.contract)
-        self.count: int | None = sum(1 for _ in ticks.times_ns(self._heard.arrivals()))
+        ticks = count_ticks(bundle.contract, self._heard.newest_times_ns())
+        self.count: int | None = ticks.present
         late = ", ".join(f"{self._heard.topics[name]} is too old at {count}"
                          for name, count in ticks.stale.items())
-        if not self.count:
+        if not ticks.present:
             raise ToolError(f"{path}: expected a tick at which each input of the policy is there, "
                             f"found none: {late or 'it is shorter than a period'}")
         if ticks.dropped:
             _log.warning("%s: %d of %d ticks are left out: %s", path, ticks.dropped,
-                         ticks.dropped + self.count, late)
+                         ticks.dropped + ticks.present, late)
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
         """Yield rows in the order of time, of views that live until the next one.
@@ -89,3 +90,6 @@ class _Recording:
 
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self._bag, self.topics, self._period_ns)
+
+    def newest_times_ns(self) -> dict[str, Times]:
+        return newest_times_ns(self._bag, self.topics, self._period_ns)

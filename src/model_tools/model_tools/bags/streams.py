@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from operator import itemgetter
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -45,41 +45,70 @@ def in_time(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[Arr
         ToolError: The recording is broken, stamps begin anew, or are of another clock than the
             log by which messages without stamps are put among them.
     """
+    with _opened(bag, topics, period_ns) as streams:
+        yield from heapq.merge(*(stream.arrivals() for stream in streams))
+
+
+def newest_times_ns(bag: Bag, topics: Mapping[str, str], period_ns: int) -> dict[str, Times]:
+    """Return the times of the messages that `in_time` yields, by input, and read nothing else.
+
+    Raises:
+        ToolError: As `in_time`.
+    """
+    with _opened(bag, topics, period_ns) as streams:
+        return {stream.name: np.concatenate([times[places] for _, times, places in stream.newest()]
+                                            or [np.empty(0, np.int64)])
+                for stream in streams}  # fmt: skip
+
+
+@contextmanager
+def _opened(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[list[_Stream]]:
     by_log = [topic for topic in topics.values() if bag.topics[topic].type in WITHOUT_HEADER]
     with bag.blocks() as blocks_of:
-        streams = [_Stream(bag, name, topic, by_log).newest(blocks_of(topic), period_ns)
-                   for name, topic in topics.items()]  # fmt: skip
-        yield from heapq.merge(*streams, key=itemgetter(0))
+        yield [_Stream(name, blocks_of(topic), period_ns, _Clock(bag, topic, by_log))
+               for name, topic in topics.items()]  # fmt: skip
 
 
 class _Stream:
-    """One topic."""
+    """One input, whose messages `newest` or `arrivals` read once."""
 
-    def __init__(self, bag: Bag, name: str, topic: str, by_log: Sequence[str]) -> None:
-        self._bag, self._name, self._topic, self._by_log = bag, name, topic, by_log
-        self._newest_ns: int | None = None
+    def __init__(
+        self, name: str, blocks: Iterator[Block], period_ns: int, clock: _Clock
+    ) -> None:
+        self.name = name
+        self._blocks, self._period_ns, self._clock = blocks, period_ns, clock
 
-    def newest(self, blocks: Iterator[Block], period_ns: int) -> Iterator[Arrival]:
+    def arrivals(self) -> Iterator[Arrival]:
         """Yield the newest message of each period in which there is a new one."""
-        held, problem, tick = None, None, 0
-        for block in blocks:
-            times, new, problem = self._judged(block)
-            ticks = -(-times[new] // period_ns)
-            last = np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))
-            for place in new[last].tolist():
-                arrival = Arrival(int(times[place]), self._name, block.data(place))
-                before, tick = tick, -(-arrival.time_ns // period_ns)
-                if held and before != tick:
+        held: Arrival | None = None
+        for block, times, places in self.newest():
+            for place in places.tolist():
+                time_ns = int(times[place])
+                # Of a period that goes on in the next block, the newest is there.
+                if held and held.time_ns <= (time_ns - 1) // self._period_ns * self._period_ns:
                     yield held
-                held = arrival
-            if problem:
-                break
+                held = Arrival(time_ns, self.name, block.data(place))
         if held:
             yield held
-        if problem:
-            raise problem
 
-    def _judged(self, block: Block) -> tuple[Times, Times, ToolError | None]:
+    def newest(self) -> Iterator[tuple[Block, Times, Times]]:
+        """Yield blocks, times of their messages, and the places of the newest in each period."""
+        for block in self._blocks:
+            times, new, problem = self._clock.judge(block)
+            ticks = -(-times[new] // self._period_ns)
+            yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
+            if problem:
+                raise problem
+
+
+class _Clock:
+    """The times of one topic's messages: what has no stamp goes by its time in the log."""
+
+    def __init__(self, bag: Bag, topic: str, by_log: Sequence[str]) -> None:
+        self._bag, self._topic, self._by_log = bag, topic, by_log
+        self._newest_ns: int | None = None
+
+    def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
         """Return times of messages, the places of new ones, and what ends the stream."""
         times = self._times(block)
         if self._newest_ns is None:

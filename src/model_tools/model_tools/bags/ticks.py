@@ -5,14 +5,72 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+import numpy as np
+
+from model_tools.bags.blocks import Times
 from model_tools.bags.streams import Arrival
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.freshness import Input
 from policy_inference.core.limits import Tightening, input_timeouts_ns, limits_in_force
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.state import RobotState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickCount:
+    """How many ticks there are.
+
+    Attributes:
+        present: At which every input is fresh.
+        dropped: The others, from the first at which each input is there to the last message.
+        stale: How many of these each input is too old for.
+    """
+
+    present: int
+    dropped: int
+    stale: Mapping[str, int]
+
+
+def count_ticks(contract: JointContract, times_ns: Mapping[str, Times]) -> TickCount:
+    """Count the ticks that `Ticks` yields.
+
+    Args:
+        contract: States the period, and how long an input is fresh.
+        times_ns: Rising times of each input's messages; at least those that are newest at a tick.
+    """
+    period_ns, timeouts_ns = contract.period_ns, _timeouts_ns(contract)
+    begins = {name: -(-times_ns[name] // period_ns) for name in timeouts_ns}
+    if not all(map(len, begins.values())):
+        return TickCount(present=0, dropped=0, stale={})
+    first = max(ticks[0] for ticks in begins.values())
+    end = max(times[-1] for times in times_ns.values() if len(times)) // period_ns + 1
+    # Each message is fresh from one tick to before another: how many inputs are, in between.
+    fresh, places, changes = {}, [], []
+    for name, timeout_ns in timeouts_ns.items():
+        ends = np.append(begins[name][1:], end)
+        if timeout_ns is not None:
+            ends = np.minimum(ends, (times_ns[name] + timeout_ns) // period_ns + 1)
+        spans = np.clip([begins[name], np.maximum(begins[name], ends)], first, max(first, end))
+        fresh[name] = int((spans[1] - spans[0]).sum())
+        places.append(spans)
+        changes.append(np.ones_like(spans) * [[1], [-1]])
+    at, change = np.hstack(places).reshape(-1), np.hstack(changes).reshape(-1)
+    order = np.argsort(at, kind="stable")
+    together = np.cumsum(change[order])[:-1] == len(timeouts_ns)
+    present, total = int(np.diff(at[order])[together].sum()), int(max(0, end - first))
+    return TickCount(present=present, dropped=total - present,
+                     stale={name: total - count for name, count in fresh.items()
+                            if count < total})
+
+
+def _timeouts_ns(contract: JointContract) -> dict[str, int | None]:
+    """Return for how long each input but the command is fresh."""
+    limits, timeouts_ns = limits_in_force(contract, Tightening()), input_timeouts_ns(contract)
+    return {name: timeouts_ns.get(name, limits.state_timeout_ns)
+            for name in RobotState(contract).inputs if name != COMMAND}  # fmt: skip
 
 
 class Ticks:
@@ -27,10 +85,9 @@ class Ticks:
 
     def __init__(self, contract: JointContract) -> None:
         """Begin without messages."""
-        limits, timeouts_ns = limits_in_force(contract, Tightening()), input_timeouts_ns(contract)
         self._period_ns = contract.period_ns
-        self._inputs = {name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns))
-                        for name in RobotState(contract).inputs if name != COMMAND}  # fmt: skip
+        self._inputs = {name: Input(name, timeout_ns)
+                        for name, timeout_ns in _timeouts_ns(contract).items()}  # fmt: skip
         self._next_ns: int | None = None
         self.newest: dict[str, Arrival] = {}
         self.begins = True
@@ -43,19 +100,21 @@ class Ticks:
         """
         time_ns = 0
         for arrival in arrivals:
-            time_ns = arrival.time_ns
-            yield from self._before(time_ns)
-            self.newest[arrival.name] = arrival
-            if arrival.name in self._inputs:
-                self._inputs[arrival.name].accept(time_ns)
-            if self._next_ns is None and not self._waiting(time_ns):
-                self._next_ns = -(-time_ns // self._period_ns) * self._period_ns
+            time_ns, name, _ = arrival
+            if self._next_ns is not None and self._next_ns < time_ns:
+                yield from self._before(time_ns)
+            self.newest[name] = arrival
+            if name in self._inputs:
+                self._inputs[name].accept(time_ns)
+                if self._next_ns is None and not self._waiting(time_ns):
+                    self._next_ns = -(-time_ns // self._period_ns) * self._period_ns
         yield from self._before(time_ns + 1)
 
     def _before(self, end_ns: int) -> Iterator[int]:
         while self._next_ns is not None and self._next_ns < end_ns:
             count, now_ns = 1, self._next_ns
-            if stale := [name for name, e in self._inputs.items() if e.is_stale(now_ns)]:
+            stale = [name for name, entry in self._inputs.items() if entry.is_stale(now_ns)]
+            if stale:
                 # Nothing but a message ends the gap, however long it is.
                 count = -((now_ns - end_ns) // self._period_ns)
                 self.dropped += count

@@ -63,19 +63,29 @@ class Rotation(NamedTuple):
 class WireImu(NamedTuple):
     """What is used of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
 
-    header: Header
+    data: bytes
     orientation: Rotation
     orientation_covariance: tuple[float]
     angular_velocity: Vector
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.data)
 
 
 class WireJointState(NamedTuple):
     """What is used of sensor_msgs/JointState; the arrays are views of the received bytes."""
 
-    header: Header
+    data: bytes
     name: list[str]
     position: F64
     velocity: F64
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.data)
 
 
 def decoder_of(message: str, otherwise: Decode) -> Decode | None:
@@ -106,7 +116,7 @@ class ImuDecoder:
         at = _aligned(_end_of_string(data, _START + _STAMP.size), 8)
         *orientation, unknown = _ORIENTATION.unpack_from(data, at)
         at += 4 * 8 + _COVARIANCE_BYTES
-        return WireImu(_header(data), Rotation(*orientation), (unknown,),
+        return WireImu(data, Rotation(*orientation), (unknown,),
                        Vector(*_ANGULAR_VELOCITY.unpack_from(data, at)))  # fmt: skip
 
 
@@ -129,7 +139,7 @@ class JointStateDecoder:
             self._head = data[start:end]
         position, at = _doubles(data, start + len(self._head))
         velocity, _ = _doubles(data, at)
-        return WireJointState(_header(data), self._names, position, velocity)
+        return WireJointState(data, self._names, position, velocity)
 
 
 _DECODERS: dict[str, Callable[[Decode], Decode]] = {
