@@ -18,7 +18,6 @@ from model_tools.bags.topics import find_topics
 from model_tools.calibration.source import Row
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle
-from policy_inference.core.wire import Decode
 
 _log = logging.getLogger("model_tools")
 
@@ -41,8 +40,9 @@ class BagSource:
             bundle: Its artifact `onnx` is replayed.
             path: Folder of the recording, or its only file.
             topics: Topics by input, where they have other names.
-            from_s, to_s: Rows from then to then since the first tick. What the policy did before
-                is replayed as well where it remembers it: these rows are those of the whole.
+            from_s: Rows from then on, since the first tick. A policy that remembers is replayed on
+                what was before as well: these rows are those of the whole.
+            to_s: Rows until then.
 
         Raises:
             ToolError: The recording is broken, lacks an input, has no tick, or its clock begins

@@ -23,7 +23,7 @@ Decode = Callable[[bytes], Any]
 
 _PLAIN_LITTLE_ENDIAN = b"\x00\x01"
 _START = 4
-_STAMP = struct.Struct("<iI")
+_STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
 _COUNT = struct.Struct("<I")
 _ORIENTATION = struct.Struct("<5d")
 _ANGULAR_VELOCITY = struct.Struct("<3d")
@@ -100,6 +100,12 @@ def decoder_of(message: str, otherwise: Decode) -> Decode | None:
     """
     make = _DECODERS.get(message)
     return make(otherwise) if make else None
+
+
+def peek_stamp_ns(data: bytes) -> int:
+    """Return what a message that begins with a header is stamped with; 0: with nothing."""
+    sec, nanosec = (_STAMP if data[1] & 1 else _BIG_ENDIAN_STAMP).unpack_from(data, _START)
+    return int(sec * 1_000_000_000 + nanosec)
 
 
 class ImuDecoder:
