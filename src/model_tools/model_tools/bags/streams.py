@@ -82,8 +82,7 @@ class _Stream:
         """Yield the newest message of each period in which there is a new one."""
         held: Arrival | None = None
         for block, times, places in self.newest():
-            for place in places.tolist():
-                time_ns = int(times[place])
+            for place, time_ns in zip(places.tolist(), times[places].tolist(), strict=True):
                 # Of a period that goes on in the next block, the newest is there.
                 if held and held.time_ns <= (time_ns - 1) // self._period_ns * self._period_ns:
                     yield held
