@@ -38,8 +38,8 @@ WALKER = "{term: base_ang_vel}, {term: velocity_command}"
 RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 Made = Callable[..., Bundle]
 NO_TIME = QosTime(0, 0)
-QOS = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.VOLATILE, NO_TIME, NO_TIME,
-          QosLiveliness.AUTOMATIC, NO_TIME, False)
+QOS = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.VOLATILE, NO_TIME,
+          NO_TIME, QosLiveliness.AUTOMATIC, NO_TIME, False)
 
 
 @pytest.fixture
