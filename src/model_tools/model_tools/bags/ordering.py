@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
+
+import numpy as np
 
 from model_tools.bags.streams import Arrival
 from policy_inference.core.freshness import RESTART_NS, Input
@@ -40,8 +42,8 @@ class Ordering:
     """Gives messages in the order of their times, as soon as none from before can come any more.
 
     How fast the stamps advance against the clock on the wall does not matter. What has no stamp
-    goes by the newest one that was published before it; where no input has stamps, by when it was
-    published. A stamp that is repeated or earlier is not new.
+    goes by those of the messages that were published before and after it; where no input has
+    stamps, by when it was published. A stamp that is repeated or earlier is not new.
 
     Attributes:
         late: How many messages of each input came too late.
@@ -51,9 +53,9 @@ class Ordering:
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
         """Wait for a message of each needed input before times are given to any."""
         self._missing, self._hold_ns = set(needed), hold_ns
-        self._early: list[Message] = []
+        self._came: list[Message] = []
         self._inputs: dict[str, Input] = {}
-        self._newest_stamp_ns: int | None = None
+        self._anchor: Message | None = None
         self._newest_ns = self._given_ns = -1
         self._waiting: list[Arrival] = []
         self.late, self.restarted = Counter[str](), ""
@@ -65,43 +67,51 @@ class Ordering:
 
     def put(self, messages: Iterable[Message]) -> None:
         """Take what came since the last time."""
-        self._early += messages
-        self._missing.difference_update(message.name for message in self._early)
+        self._came += messages
+        self._missing.difference_update(message.name for message in self._came)
         if self._missing:
-            del self._early[:-_EARLY]
-        if self._missing or self.restarted:
+            del self._came[:-_EARLY]
             return
-        if self._newest_stamp_ns is None:
-            self._newest_stamp_ns = min((message.stamp_ns for message in self._early
-                                         if message.stamp_ns), default=None)
-        for message in sorted(self._early, key=attrgetter("published_ns")):
-            self._put(message)
-        self._early = []
+        self._came.sort(key=attrgetter("published_ns"))
+        anchors = [message for message in (self._anchor, *self._came) if message and
+                   message.stamp_ns]  # fmt: skip
+        # What was published after the last stamp waits for the next one.
+        end = self._came.index(anchors[-1]) + 1 if anchors[1:] else 0 if anchors else None
+        self._put_timed(self._came[:end], anchors)
+        self._came = [] if end is None else self._came[end:]
 
-    def _put(self, message: Message) -> None:
-        name, stamp_ns, published_ns, data = message
-        time_ns = stamp_ns or self._newest_stamp_ns or published_ns
-        entry = self._inputs.setdefault(name, Input(name, None))
-        since_ns = entry.age_ns(time_ns)
-        if not stamp_ns and since_ns is not None:
-            # Several may be published between two stamps.
-            time_ns += max(0, 1 - since_ns)
+    def _put_timed(self, messages: Sequence[Message], anchors: Sequence[Message]) -> None:
+        if not anchors:
+            for message in messages:
+                self._put(message, message.published_ns)
+            return
+        self._anchor, first = anchors[-1], anchors[0]
+        published, stamps = np.array([[message.published_ns - first.published_ns,
+                                       message.stamp_ns - first.stamp_ns]
+                                      for message in anchors], np.float64).T  # fmt: skip
+        for message in messages:
+            since = np.interp(message.published_ns - first.published_ns, published, stamps)
+            self._put(message, message.stamp_ns or first.stamp_ns + int(since))
+
+    def _put(self, message: Message, time_ns: int) -> None:
+        entry = self._inputs.setdefault(message.name, Input(message.name, None))
         if self.restarted or not entry.is_new(time_ns):
             return
-        if since_ns is not None and since_ns < -RESTART_NS:
-            self.restarted = name
+        if (entry.age_ns(time_ns) or 0) < -RESTART_NS:
+            self.restarted = message.name
             return
         entry.accept(time_ns, time_ns, time_ns)
-        if stamp_ns:
-            self._newest_stamp_ns = max(self._newest_stamp_ns or 0, stamp_ns)
         if time_ns <= self._given_ns:
-            self.late[name] += 1
+            self.late[message.name] += 1
             return
         self._newest_ns = max(self._newest_ns, time_ns)
-        heapq.heappush(self._waiting, Arrival(time_ns, name, data))
+        heapq.heappush(self._waiting, Arrival(time_ns, message.name, message.data))
 
     def ready(self, *, rest: bool = False) -> Iterator[Arrival]:
         """Yield those whose time has come; `rest`: all that are left, where no more will come."""
+        if rest and self._anchor and not self._missing:
+            self._put_timed(self._came, [self._anchor])
+            self._came = []
         end_ns = self._newest_ns if rest else self._newest_ns - self._hold_ns
         while self._waiting and self._waiting[0].time_ns <= end_ns:
             self._given_ns = self._waiting[0].time_ns

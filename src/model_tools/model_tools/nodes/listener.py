@@ -58,16 +58,18 @@ class Listener:
         """
         found = self._node.get_publishers_info_by_topic(self.topic)
         if len(found) > max(1, self._publishers):
-            self._complain([f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                            for info in found])  # fmt: skip
+            self._complain(found)
         self._publishers = len(found)
         if found and self._subscription is None:
             self._subscribe(found)
         return self._publishers
 
-    def _complain(self, nodes: Sequence[str]) -> None:
-        text = (f"{self.topic}: expected one publisher, found {len(nodes)}: "
-                f"{', '.join(sorted(nodes))}")
+    def _complain(self, publishers: Sequence[Any]) -> None:
+        # A publisher may be known before its node is.
+        nodes = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in publishers
+                       if "UNKNOWN" not in info.node_name)  # fmt: skip
+        text = (f"{self.topic}: expected one publisher, found {len(publishers)}"
+                f"{': ' if nodes else ''}{', '.join(nodes)}")
         if self._subscription is None and self.name != COMMAND:
             raise ToolError(f"{text}; what they say would be mixed: stop the others")
         _log.warning("%s", text)

@@ -29,9 +29,9 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode
 
-_LOOK_S, _PATIENCE_S, _LEFT_S = 0.1, 5.0, 2.0
+_LOOK_S, _PATIENCE_S, _LEFT_S = 0.1, 5.0, 1.0
 """Time between two looks for publishers; after which an input is called missing; for which there
-must be no publisher of any input until they have left."""
+must be no publisher of what the robot senses until they have left."""
 _log = logging.getLogger("model_tools")
 
 
@@ -173,7 +173,8 @@ class _Topics:
         now_s = time.monotonic()
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + _LOOK_S
-            if sum(each.look() for each in self._listeners):
+            publishers = {each.name: each.look() for each in self._listeners}
+            if any(count for name, count in publishers.items() if name != COMMAND):
                 self._present_s = now_s
             if now_s > self._began_s + _PATIENCE_S and (missing := self.missing()):
                 self._began_s = math.inf

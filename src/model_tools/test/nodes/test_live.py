@@ -110,18 +110,46 @@ def walk(last_ms: int) -> list[Said]:
     return sorted(said, key=lambda entry: entry[1])
 
 
-@pytest.mark.parametrize("options", [(), ("--rate", "5"), ("--rate", "20"), ("--best-effort",)])
+@pytest.mark.parametrize("options", [(), ("--rate", "20"), ("--rate", "3", "--best-effort")])
 def test_rows_are_those_of_the_recording(
     walker: Bundle, tmp_path: Path, options: Sequence[str]
 ) -> None:
-    bag = write_bag(tmp_path / "bag", walk(4000))
+    bag = write_bag(tmp_path / "bag", walk(3500))
 
     with played(bag, *options):
         found = rows_of(LiveSource(walker))
 
     assert_alike(found, rows_of(BagSource(walker, bag)))
-    assert len(found) > 140
+    assert len(found) == 125
     assert np.ptp([row["velocity_command"][0] for row in found]) > 0.5
+
+
+def test_commands_without_stamps_come_between_the_stamps_that_are_published_around_them(
+    walker: Bundle, tmp_path: Path
+) -> None:
+    said = [*joint_states(every(5, 1000, 3000)), *imus(every(5, 1000, 3000)),
+            *(command(ms * MS, ms / 3000) for ms in range(1010, 3000, 100))]
+    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+
+    with played(bag, "--rate", "2"):
+        found = rows_of(LiveSource(walker))
+
+    assert_alike(found, rows_of(BagSource(walker, bag)))
+
+
+def test_a_second_publisher_of_commands_is_reported(
+    walker: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = write_bag(tmp_path / "bag", walk(1500))
+    other = write_bag(tmp_path / "other", [command(1000 * MS, 0.5, stamped=True)])
+    options = ("--unheard", "--stay")
+
+    with played(other, *options), played(other, *options), played(bag):
+        wait_for_publishers("/cmd_vel", 3)
+        rows = rows_of(LiveSource(walker))
+
+    assert len(rows) == 25
+    assert "/cmd_vel: expected one publisher, found 3" in caplog.text
 
 
 def test_the_policy_s_own_memory_and_gaps_are_those_of_the_recording(
