@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from model_tools.bags.bag import Bag
@@ -52,7 +53,8 @@ class BagSource:
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
         self._heard = _Recording(bundle, Bag(path), topics or {})
-        ticks = count_ticks(bundle.contract, self._heard.newest_times_ns())
+        with self._heard.newest_times_ns() as times_ns:
+            ticks = count_ticks(bundle.contract, times_ns)
         self.count: int | None = ticks.present
         late = ", ".join(f"{self._heard.topics[name]} is too old at {count}"
                          for name, count in ticks.stale.items())
@@ -91,5 +93,5 @@ class _Recording:
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self._bag, self.topics, self._period_ns)
 
-    def newest_times_ns(self) -> dict[str, Times]:
+    def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
         return newest_times_ns(self._bag, self.topics, self._period_ns)

@@ -49,16 +49,20 @@ def in_time(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[Arr
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
 
 
-def newest_times_ns(bag: Bag, topics: Mapping[str, str], period_ns: int) -> dict[str, Times]:
-    """Return the times of the messages that `in_time` yields, by input, and read nothing else.
+@contextmanager
+def newest_times_ns(
+    bag: Bag, topics: Mapping[str, str], period_ns: int
+) -> Iterator[dict[str, Iterator[Times]]]:
+    """Give the times of the messages that `in_time` yields, by input, and read nothing else.
+
+    They come in arrays; at the border of two there may be more than the newest of a tick.
 
     Raises:
-        ToolError: As `in_time`.
+        ToolError: As `in_time`, while they are read.
     """
     with _opened(bag, topics, period_ns) as streams:
-        return {stream.name: np.concatenate([times[places] for _, times, places in stream.newest()]
-                                            or [np.empty(0, np.int64)])
-                for stream in streams}  # fmt: skip
+        yield {stream.name: (times[places] for _, times, places in stream.newest())
+               for stream in streams}  # fmt: skip
 
 
 @contextmanager

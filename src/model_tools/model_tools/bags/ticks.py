@@ -18,6 +18,8 @@ from policy_inference.core.limits import Tightening, input_timeouts_ns, limits_i
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.state import RobotState
 
+_FOR_EVER = np.iinfo(np.int64).max // 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCount:
@@ -34,36 +36,54 @@ class TickCount:
     stale: Mapping[str, int]
 
 
-def count_ticks(contract: JointContract, times_ns: Mapping[str, Times]) -> TickCount:
+def count_ticks(
+    contract: JointContract, times_ns: Mapping[str, Iterable[Times]]
+) -> TickCount:
     """Count the ticks that `Ticks` yields.
 
     Args:
         contract: States the period, and how long an input is fresh.
-        times_ns: Rising times of each input's messages; at least those that are newest at a tick.
+        times_ns: Rising times of each input's messages, in arrays; at least those that are newest
+            at a tick.
     """
     period_ns, timeouts_ns = contract.period_ns, _timeouts_ns(contract)
-    begins = {name: -(-times_ns[name] // period_ns) for name in timeouts_ns}
-    if not all(map(len, begins.values())):
+    fresh = {name: _Fresh(times, period_ns, timeouts_ns.get(name))
+             for name, times in times_ns.items()}  # fmt: skip
+    end = max(each.newest_ns for each in fresh.values()) // period_ns + 1
+    runs = {name: fresh[name].runs for name in timeouts_ns if name in fresh}
+    if not all(len(runs.get(name, ())) for name in timeouts_ns):
         return TickCount(present=0, dropped=0, stale={})
-    first = max(ticks[0] for ticks in begins.values())
-    end = max(times[-1] for times in times_ns.values() if len(times)) // period_ns + 1
-    # Each message is fresh from one tick to before another: how many inputs are, in between.
-    fresh, places, changes = {}, [], []
-    for name, timeout_ns in timeouts_ns.items():
-        ends = np.append(begins[name][1:], end)
-        if timeout_ns is not None:
-            ends = np.minimum(ends, (times_ns[name] + timeout_ns) // period_ns + 1)
-        spans = np.clip([begins[name], np.maximum(begins[name], ends)], first, max(first, end))
-        fresh[name] = int((spans[1] - spans[0]).sum())
-        places.append(spans)
-        changes.append(np.ones_like(spans) * [[1], [-1]])
-    at, change = np.hstack(places).reshape(-1), np.hstack(changes).reshape(-1)
+    first = max(int(each[0, 0]) for each in runs.values())
+    runs = {name: each.clip(first, max(first, end)) for name, each in runs.items()}
+    # One input more is fresh from where a run of it begins, one less from where it ends.
+    at = np.concatenate([each.reshape(-1) for each in runs.values()])
     order = np.argsort(at, kind="stable")
-    together = np.cumsum(change[order])[:-1] == len(timeouts_ns)
-    present, total = int(np.diff(at[order])[together].sum()), int(max(0, end - first))
+    together = np.cumsum(np.tile([1, -1], len(at) // 2)[order])[:-1] == len(runs)
+    present, total = int(np.diff(at[order])[together].sum()), max(0, end - first)
+    missing = {name: total - int((each[:, 1] - each[:, 0]).sum()) for name, each in runs.items()}
     return TickCount(present=present, dropped=total - present,
-                     stale={name: total - count for name, count in fresh.items()
-                            if count < total})
+                     stale={name: count for name, count in missing.items() if count})
+
+
+class _Fresh:
+    """Runs of ticks [runs, 2] at which an input is fresh: the first, and the one after the last."""
+
+    def __init__(
+        self, times_ns: Iterable[Times], period_ns: int, timeout_ns: int | None
+    ) -> None:
+        self.newest_ns = 0
+        begins, ends, end = [], [], None
+        for times in filter(len, times_ns):
+            ticks, self.newest_ns = -(-times // period_ns), int(times[-1])
+            until = np.full_like(ticks, _FOR_EVER) if timeout_ns is None else (
+                (times + timeout_ns) // period_ns + 1)
+            before = np.append(ticks[0] - 1 if end is None else end, until[:-1])
+            begins.append(ticks[ticks > before])
+            ends.append(before[ticks > before])
+            end = until[-1]
+        closed = np.concatenate([*ends, [] if end is None else [end]]).astype(np.int64)[1:]
+        opened = np.concatenate([*begins, []]).astype(np.int64)
+        self.runs = np.stack([opened, np.maximum(opened, closed)], axis=1)
 
 
 def _timeouts_ns(contract: JointContract) -> dict[str, int | None]:
