@@ -14,7 +14,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
 from policy_inference.core.limits import Limits, effort_limit, input_timeouts_ns
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
@@ -41,7 +41,8 @@ class Controller:
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with reason and time (ns) for a log, to be popped from the left.
+    mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
+    that latched a fault or began a HOLD last, a new object each time.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Controller:
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
+        self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
         self._current = self._safe.targets
@@ -223,6 +225,7 @@ class Controller:
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns = self.mode, now_ns
+            self.tripped = Trip(rule=rule, reason=reason, latched=False)
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
@@ -239,6 +242,7 @@ class Controller:
         if not self._latched:
             self._count(rule)
             self._latched = True
+            self.tripped = Trip(rule=rule, reason=reason, latched=True)
             self._enter_damp(f"{rule.value}: {reason}")
         return self.safe_targets()
 
@@ -279,6 +283,16 @@ class Controller:
     def estop_pressed(self) -> bool:
         """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
         return self._estop is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the mode is what it is."""
+        return self._reason
+
+    @property
+    def latest_run(self) -> Run:
+        """What the policy did last, for those who look on."""
+        return self._run
 
     def safe_targets(self) -> JointTargets | None:
         """Return what is commanded after a fault; None where that is not known yet."""

@@ -14,6 +14,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import Options, open_backend, parse_options
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.signature import trusted_keys
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
 from policy_inference.core.latency import LatencyWindow
@@ -21,6 +22,7 @@ from policy_inference.core.limits import Limits, Tightening, effort_limit, limit
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
 from policy_inference.errors import RefusedError
+from policy_inference.flight.tap import Tap
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.parity import require_enough, require_parity
@@ -32,6 +34,8 @@ class Order:
 
     Attributes:
         bundle: Folder, or name of an installed one.
+        public_key: Keys of which one must have signed it, beside those of the environment; "" for
+            none.
         backends: Names, the preferred one first.
         options: Of backends.
         tightening: Operating limits.
@@ -39,6 +43,7 @@ class Order:
     """
 
     bundle: str
+    public_key: str
     backends: Sequence[str]
     options: Options
     tightening: Tightening
@@ -52,7 +57,8 @@ class Order:
             BackendError: An option is none.
         """
         return Order(
-            bundle=values["bundle"], backends=_listed(values["backend"]), output=values["output"],
+            bundle=values["bundle"], public_key=values["public_key"],
+            backends=_listed(values["backend"]), output=values["output"],
             options=parse_options(_listed(values["backend_options"])),
             tightening=Tightening(**{field.name: values[f"safety.{field.name}"]
                                      for field in fields(Tightening)}))  # fmt: skip
@@ -79,6 +85,7 @@ class Opened:
         limits: Limits in force.
         backend: The opened model.
         skipped: Why each backend before that one in the list did not open.
+        tap: The same model as the controller runs it, for a flight recorder to look on.
         controller: Nothing was commanded by it yet.
         latency: How long its ticks take.
     """
@@ -88,6 +95,7 @@ class Opened:
     limits: Limits
     backend: BackendBase
     skipped: tuple[str, ...]
+    tap: Tap
     controller: Controller
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
@@ -150,7 +158,7 @@ def open_replacement(
 
 
 def _read(order: Order) -> Bundle:
-    return load_bundle(bundle_folder(order.bundle))
+    return load_bundle(bundle_folder(order.bundle), trusted_keys(order.public_key))
 
 
 def _open(
@@ -161,8 +169,9 @@ def _open(
         # After that the controller gives up anyway.
         backend, skipped = open_backend(bundle, order.backends, options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
+    tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,
-                  controller=Controller(bundle, backend, limits, clock))
+                  tap=tap, controller=Controller(bundle, tap, limits, clock))
 
 
 def _listed(text: str) -> list[str]:

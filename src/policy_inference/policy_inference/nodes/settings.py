@@ -11,7 +11,11 @@ from policy_inference.nodes.parameters import Spec
 TIMER = "timer"
 PARAMETERS = (
     Spec(name="bundle", type=str, required=True,
-         doc="Folder of the policy bundle, or the name of one that is installed"),
+         doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
+             "NAME@VERSION"),
+    Spec(name="public_key", type=str, default="",
+         doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
+             "what POLICY_INFERENCE_PUBLIC_KEY demands"),
     Spec(name="backend", type=str, default="onnx",
          doc="Backend, or several in order of preference, comma-separated"),
     Spec(name="backend_options", type=str, default="",
@@ -28,6 +32,14 @@ PARAMETERS = (
          doc="Rate of ~/status and /diagnostics, Hz"),
     Spec(name="autostart", type=bool, default=True,
          doc="Configure and activate at once; the robot never moves by itself"),
+    Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
+         doc="How much the flight recorder keeps; nothing where 0, s"),
+    Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
+         doc="How much of the time after a fault its recording has, s"),
+    Spec(name="flight.folder", type=str,
+         doc="Where recordings go; unless set, flights below $ROS_HOME or ~/.ros"),
+    Spec(name="flight.min_free_mb", type=float, default=500.0, minimum=0.0,
+         doc="Nothing is recorded where less space is free, MB"),
     *(Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
            doc=f"Tightens {field.name} of the contract; never loosens it")
       for field in fields(Tightening)),
