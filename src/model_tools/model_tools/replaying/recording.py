@@ -1,0 +1,304 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of the flight recorder: what ran, and its ticks with the messages of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.bags.bag import Bag, Topic
+from model_tools.bags.topics import is_named
+from model_tools.errors import ToolError
+from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED, stamp_ns
+from policy_inference.interfaces import F64, Mode, Tensor
+
+TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
+_JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
+JOINT_STATES, IMU, ODOM, FORCES = "joint_states", "imu/data", "odom", "contact_forces"
+_SENSED = {JOINT_STATES: ("sensor_msgs/msg/JointState",), IMU: ("sensor_msgs/msg/Imu",),
+           ODOM: ("nav_msgs/msg/Odometry",), COMMAND: (TWIST, TWIST_STAMPED),
+           FORCES: (_FORCES,)}  # fmt: skip
+_BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+_TICK_FIELDS = {"stamp", "tick", "time_ns", "duration_s", "mode", "reason", "ages_s", "state",
+                "begins", "inputs", "outputs", "target", "blend"}  # fmt: skip
+_INFO_FIELDS = {"reason", "bundle", "bundle_name", "bundle_version", "bundle_sha256", "contract",
+                "backend", "runs_on", "host", "settings", "inputs", "joints", "state_fields",
+                "state_sizes"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What the ticks of a recording are of; the fields of policy_msgs/FlightInfo."""
+
+    reason: str
+    bundle: str
+    bundle_name: str
+    bundle_version: str
+    bundle_sha256: str
+    contract: str
+    backend: str
+    runs_on: str
+    host: str
+    settings: Mapping[str, str]
+    inputs: tuple[str, ...]
+    joints: tuple[str, ...]
+    fields: Mapping[str, slice]
+    """Where each field of the robot's state is in `Tick.state`."""
+
+    @property
+    def policy(self) -> str:
+        """Name and version of the policy."""
+        return f"{self.bundle_name} {self.bundle_version}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tick:
+    """A tick of the policy; see policy_msgs/PolicyTick.
+
+    Attributes:
+        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
+        ages_ns: Age of each input when it was sampled; None for one that never came.
+        state: Fields of the robot's state, by `Info.fields`.
+        inputs, outputs: Tensors of the model; empty where it did not run, or failed.
+        target: [joints]; None where the answer was dropped.
+        messages: What was sampled for this tick, by the name of the input.
+        command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
+    """
+
+    number: int
+    time_ns: int
+    stamp_ns: int
+    duration_s: float
+    mode: Mode
+    reason: str
+    ages_ns: Mapping[str, int | None]
+    state: F64
+    begins: bool
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    target: F64 | None
+    blend: float
+    messages: Mapping[str, Any]
+    command: F64 | None
+
+    @property
+    def ran(self) -> bool:
+        """Whether the model was run in it."""
+        return bool(self.inputs)
+
+
+class FlightRecording:
+    """A recording, read tick by tick.
+
+    Attributes:
+        path: Its folder, or its only file.
+        info: What its first ticks are of.
+        names: Name of the input by topic, for what was sensed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find its topics and read what ran; no tick is read yet.
+
+        Raises:
+            ToolError: It is no recording of the flight recorder, one of another version, of
+                several robots, broken, or without ticks.
+            OSError: It cannot be read.
+        """
+        if not path.exists():
+            raise ToolError(f"{path}: expected a flight recording, found nothing")
+        self.path, self._bag = path, Bag(path)
+        self._tick_topic = self._only(TICK)
+        self._info_topic = self._only(INFO)
+        for topic, wanted in ((self._tick_topic, _TICK_FIELDS), (self._info_topic, _INFO_FIELDS)):
+            if missing := sorted(wanted - self._bag.fields(topic)):
+                raise ToolError(f"{path}: {topic}: expected messages as this version records them, "
+                                f"found some without {', '.join(missing)}; replay it with the "
+                                "version that recorded it")
+        if not self._bag.topics[self._tick_topic].count:
+            raise ToolError(f"{path}: expected ticks of a policy, found an empty recording")
+        first = next((message for _, message in self._bag.messages(self._info_topic)), None)
+        if first is None:
+            raise ToolError(f"{path}: expected a message on {self._info_topic}, which says what "
+                            "ran, found none")
+        self.info = self._info(first)
+        self.names = self._sensed_topics()
+
+    @property
+    def count(self) -> int:
+        """Number of ticks."""
+        return self._bag.topics[self._tick_topic].count
+
+    @property
+    def start_ns(self) -> int:
+        """First time in the log, ns."""
+        return int(self._bag.start_ns)
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first message to the last."""
+        return float(self._bag.duration_ns) * 1e-9
+
+    def ticks(self) -> Iterator[Tick]:
+        """Yield the ticks in their order, up to where another bundle or back end was loaded.
+
+        Raises:
+            ToolError: The recording is broken, or its ticks are not in order.
+        """
+        before = -1
+        for group in self._groups():
+            for message in group.ticks:
+                if message.tick <= before:
+                    raise ToolError(
+                        f"{self.path}: expected ticks in their order, found {message.tick} after "
+                        f"{before}; the clock of the recording went back there")
+                before = message.tick
+                yield self._tick(message, group)
+            for message in group.infos:
+                if self._what_ran(self._info(message)) != self._what_ran(self.info):
+                    return
+
+    def _groups(self) -> Iterator[_Group]:
+        """Yield messages of the same time in the log, which is that of the tick."""
+        topics = [self._tick_topic, self._info_topic, *self.names]
+        commands = self._named("joint_command", (_JOINT_COMMAND,))
+        group, time_ns = _Group(), None
+        for log_ns, topic, message in self._bag.all_messages([*topics, *commands]):
+            if log_ns != time_ns and time_ns is not None:
+                yield group
+                group = _Group()
+            time_ns = log_ns
+            if topic == self._tick_topic:
+                group.ticks.append(message)
+            elif topic == self._info_topic:
+                group.infos.append(message)
+            elif topic in self.names:
+                group.messages[self.names[topic]] = message
+            else:
+                group.commands.append(message)
+        yield group
+
+    def _tick(self, message: Any, group: _Group) -> Tick:
+        info, stamp = self.info, _time_ns(message.stamp)
+        if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
+            raise self._problem(message, "a state of the fields that flight_info names",
+                                f"{len(message.state)} values")
+        ages = [None if math.isinf(age_s) else round(age_s * 1e9) for age_s in message.ages_s]
+        command = next((each for each in group.commands if stamp_ns_of(each) == stamp), None)
+        return Tick(
+            number=int(message.tick), time_ns=int(message.time_ns), stamp_ns=stamp,
+            duration_s=float(message.duration_s), mode=self._mode(message),
+            reason=message.reason, begins=bool(message.begins), blend=float(message.blend),
+            ages_ns=dict(zip(info.inputs, ages, strict=False)),
+            state=np.array(message.state, np.float64),
+            inputs=self._tensors(message, message.inputs),
+            outputs=self._tensors(message, message.outputs),
+            target=np.array(message.target, np.float64) if len(message.target) else None,
+            messages=dict(group.messages), command=self._command(message, command),
+        )  # fmt: skip
+
+    def _mode(self, message: Any) -> Mode:
+        try:
+            return Mode(message.mode)
+        except ValueError as error:
+            raise self._problem(message, "one of the modes 0 to 4", str(message.mode)) from error
+
+    def _tensors(self, tick: Any, entries: Any) -> dict[str, Tensor]:
+        found = {}
+        for entry in entries:
+            try:
+                array = np.frombuffer(bytes(entry.data), np.dtype(entry.dtype).newbyteorder("<"))
+                found[entry.name] = array.reshape(entry.shape)
+            except (TypeError, ValueError) as error:
+                raise self._problem(tick, f"a tensor {entry.name} of {entry.dtype}"
+                                    f"{list(entry.shape)}", str(error)) from error
+        return found
+
+    def _command(self, tick: Any, message: Any) -> F64 | None:
+        """Return the command [6, joints] in the order of the policy's joints."""
+        if message is None:
+            return None
+        names = list(message.names)
+        if sorted(names) != sorted(self.info.joints):
+            raise self._problem(tick, f"a command to {', '.join(self.info.joints)}",
+                                f"one to {', '.join(names)}")
+        order = [names.index(name) for name in self.info.joints]
+        return np.stack([np.asarray(getattr(message, row), np.float64)[order] for row in _BLOCK])
+
+    def _problem(self, tick: Any, expected: str, found: str) -> ToolError:
+        return ToolError(f"{self.path}: tick {tick.tick}: expected {expected}, found {found}")
+
+    def _only(self, kind: str) -> str:
+        """Return the topic of a type."""
+        topics = [name for name, topic in self._bag.topics.items() if topic.type == kind]
+        if len(topics) == 1:
+            return topics[0]
+        if topics:
+            raise ToolError(f"{self.path}: expected one topic of {kind}, as of one policy, found "
+                            f"{', '.join(topics)}")
+        raise ToolError(f"{self.path}: expected a recording of the flight recorder, with {kind}, "
+                        f"found {', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes "
+                        "one after a fault or when asked (~/record)")
+
+    def _named(self, name: str, types: tuple[str, ...]) -> list[str]:
+        def fits(topic: str, entry: Topic) -> bool:
+            return is_named(topic, name) and entry.type in types and entry.count > 0
+
+        found = [topic for topic, entry in self._bag.topics.items() if fits(topic, entry)]
+        if len(found) > 1:
+            raise ToolError(f"{self.path}: expected one topic {name}, found {', '.join(found)}")
+        return found
+
+    def _sensed_topics(self) -> dict[str, str]:
+        types = dict(_SENSED)
+        for name in self.info.inputs:
+            types.setdefault(name, ("std_msgs/msg/Float32MultiArray",))
+        return {topic: name for name, kinds in types.items() for topic in self._named(name, kinds)}
+
+    def _info(self, message: Any) -> Info:
+        ends = np.cumsum(message.state_sizes).astype(int).tolist()
+        if len(ends) != len(message.state_fields):
+            raise ToolError(f"{self.path}: {self._info_topic}: expected a size for each of "
+                            f"{len(message.state_fields)} fields, found {len(ends)}")
+        starts = [0, *ends[:-1]] if ends else []
+        return Info(
+            settings={entry.key: entry.value for entry in message.settings},
+            inputs=tuple(message.inputs), joints=tuple(message.joints),
+            fields={name: slice(start, end) for name, start, end in
+                    zip(message.state_fields, starts, ends, strict=True)},
+            **{name: getattr(message, name) for name in (
+                "reason", "bundle", "bundle_name", "bundle_version", "bundle_sha256", "contract",
+                "backend", "runs_on", "host")},
+        )  # fmt: skip
+
+    @staticmethod
+    def _what_ran(info: Info) -> tuple[object, ...]:
+        return info.bundle_sha256, info.backend, info.joints, tuple(info.fields), info.inputs
+
+
+@dataclass(slots=True)
+class _Group:
+    """Messages of one time in the log."""
+
+    messages: dict[str, Any] = field(default_factory=dict)
+    commands: list[Any] = field(default_factory=list)
+    ticks: list[Any] = field(default_factory=list)
+    infos: list[Any] = field(default_factory=list)
+
+
+def stamp_ns_of(command: Any) -> int:
+    """Return the stamp of a JointCommand, ns."""
+    return _time_ns(command.stamp)
+
+
+def _time_ns(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+__all__ = ["FORCES", "IMU", "INFO", "JOINT_STATES", "ODOM", "TICK", "FlightRecording", "Info",
+           "Tick", "stamp_ns"]  # fmt: skip
