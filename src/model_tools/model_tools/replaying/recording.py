@@ -15,8 +15,8 @@ import numpy as np
 from model_tools.bags.bag import Bag, Topic
 from model_tools.bags.topics import is_named
 from model_tools.errors import ToolError
-from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED, stamp_ns
-from policy_inference.interfaces import F64, Mode, Tensor
+from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED
+from policy_inference.interfaces import FAULT_MODES, F64, Mode, OnFault, Tensor
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
@@ -25,6 +25,8 @@ _SENSED = {JOINT_STATES: ("sensor_msgs/msg/JointState",), IMU: ("sensor_msgs/msg
            ODOM: ("nav_msgs/msg/Odometry",), COMMAND: (TWIST, TWIST_STAMPED),
            FORCES: (_FORCES,)}  # fmt: skip
 _BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+# What stands in the place of DAMP: see policy_msgs/JointCommand.
+_MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
 _TICK_FIELDS = {"stamp", "tick", "time_ns", "duration_s", "mode", "reason", "ages_s", "state",
                 "begins", "inputs", "outputs", "target", "blend"}  # fmt: skip
 _INFO_FIELDS = {"reason", "bundle", "bundle_name", "bundle_version", "bundle_sha256", "contract",
@@ -68,6 +70,7 @@ class Tick:
         inputs, outputs: Tensors of the model; empty where it did not run, or failed.
         target: [joints]; None where the answer was dropped.
         messages: What was sampled for this tick, by the name of the input.
+        alone: Whether no other tick has its time, whose messages could not be told apart.
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
     """
 
@@ -85,6 +88,7 @@ class Tick:
     target: F64 | None
     blend: float
     messages: Mapping[str, Any]
+    alone: bool
     command: F64 | None
 
     @property
@@ -152,13 +156,13 @@ class FlightRecording:
         """
         before = -1
         for group in self._groups():
-            for message in group.ticks:
+            for place, message in enumerate(group.ticks):
                 if message.tick <= before:
                     raise ToolError(
                         f"{self.path}: expected ticks in their order, found {message.tick} after "
                         f"{before}; the clock of the recording went back there")
                 before = message.tick
-                yield self._tick(message, group)
+                yield self._tick(message, group, place)
             for message in group.infos:
                 if self._what_ran(self._info(message)) != self._what_ran(self.info):
                     return
@@ -183,13 +187,13 @@ class FlightRecording:
                 group.commands.append(message)
         yield group
 
-    def _tick(self, message: Any, group: _Group) -> Tick:
+    def _tick(self, message: Any, group: _Group, place: int) -> Tick:
         info, stamp = self.info, _time_ns(message.stamp)
         if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
             raise self._problem(message, "a state of the fields that flight_info names",
                                 f"{len(message.state)} values")
         ages = [None if math.isinf(age_s) else round(age_s * 1e9) for age_s in message.ages_s]
-        command = next((each for each in group.commands if stamp_ns_of(each) == stamp), None)
+        command = group.commands[place] if len(group.commands) == len(group.ticks) else None
         return Tick(
             number=int(message.tick), time_ns=int(message.time_ns), stamp_ns=stamp,
             duration_s=float(message.duration_s), mode=self._mode(message),
@@ -199,14 +203,15 @@ class FlightRecording:
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),
             target=np.array(message.target, np.float64) if len(message.target) else None,
-            messages=dict(group.messages), command=self._command(message, command),
+            messages=dict(group.messages), alone=len(group.ticks) == 1,
+            command=self._command(message, command),
         )  # fmt: skip
 
     def _mode(self, message: Any) -> Mode:
         try:
-            return Mode(message.mode)
+            return _MODES[message.mode] if message.mode in _MODES else Mode(message.mode)
         except ValueError as error:
-            raise self._problem(message, "one of the modes 0 to 4", str(message.mode)) from error
+            raise self._problem(message, "one of the modes 0 to 6", str(message.mode)) from error
 
     def _tensors(self, tick: Any, entries: Any) -> dict[str, Tensor]:
         found = {}
@@ -291,14 +296,5 @@ class _Group:
     infos: list[Any] = field(default_factory=list)
 
 
-def stamp_ns_of(command: Any) -> int:
-    """Return the stamp of a JointCommand, ns."""
-    return _time_ns(command.stamp)
-
-
 def _time_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
-__all__ = ["FORCES", "IMU", "INFO", "JOINT_STATES", "ODOM", "TICK", "FlightRecording", "Info",
-           "Tick", "stamp_ns"]  # fmt: skip

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded ticks through the robot's own code: sensors, observation, model, action, guard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.replaying.names import command_names, input_names, state_names
+from model_tools.replaying.recording import Info, Tick
+from model_tools.replaying.seeded import SeededBackend
+from model_tools.replaying.sensed import SensedState
+from model_tools.replaying.stages import (
+    COMMAND,
+    INPUTS,
+    OUTPUTS,
+    STAGES,
+    STATE,
+    TARGET,
+    Course,
+    Stage,
+)
+from model_tools.replaying.verdicts import Verdicts
+from model_tools.terms import frames
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.limits import Limits
+from policy_inference.core.motions import SafeTargets, Stand
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.run import Run
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64, Backend, JointTargets, Mode
+
+_PER_JOINT = ("joint_pos", "joint_vel")
+
+
+class Replayer:
+    """Replays one recording; call `step` with its ticks in their order.
+
+    Each tick begins with the state that was recorded, so a difference does not grow from tick to
+    tick; history, recurrent state and the bounds of a step go on from tick to tick as on the robot.
+    Where ticks are missing before one, these are taken from what was recorded, as far as they are
+    known from there, and the stages that need the rest are not judged.
+
+    Attributes:
+        stages: What was found, by stage.
+        outputs, targets: What was judged of each output of the model, and of the targets.
+        rules: How often each rule of the guard changed a target or took the policy's place.
+        lost: Ticks that are missing between others.
+        dropped: Ticks whose answer was not followed, by cause.
+    """
+
+    def __init__(
+        self, bundle: Bundle, backend: Backend, info: Info, limits: Limits,
+        tolerances: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        """Tie the robot's parts together.
+
+        Raises:
+            ToolError: The bundle is for other joints, or needs what was not recorded.
+        """
+        contract, names = bundle.contract, bundle.contract.joints.names
+        if sorted(info.joints) != sorted(names):
+            raise ToolError(f"{bundle.path}: expected a policy for the joints of the recording "
+                            f"({', '.join(info.joints)}), found one for {', '.join(names)}")
+        self._contract, self._info = contract, info
+        self._order = [info.joints.index(name) for name in names]
+        self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
+        self._fields = self._recorded_fields(bundle)
+        self._sensed = SensedState(contract, self._state, limits)
+        effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
+        self._stand, self._safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)
+        self._backend = SeededBackend(backend)
+        self._policy = JointPolicy(bundle, self._backend, self._state)
+        self._run = Run(contract, self._policy, self._state, self._stand, limits, effort_limit)
+        self._verdicts = Verdicts(contract, self._state, limits)
+        self._recurrent = {pair.input for pair in contract.state}
+        self._frames = max(frames(each) for each in contract.observations.values())
+        self._names = {STATE: state_names(contract, self._state.slices),
+                       TARGET: list(names), COMMAND: command_names(names)}  # fmt: skip
+        self._input_names = {name: input_names(contract, name) for name in backend.inputs}
+        self.stages = {name: Stage(name=name, tolerance=tolerances.get(name, 0.0))
+                       for name in STAGES}  # fmt: skip
+        self.outputs = {name: Course() for name in backend.outputs}
+        self.targets = Course()
+        self.rules = Counter[str]()
+        self.dropped = Counter[str]()
+        self.lost = 0
+        self._before: Tick | None = None
+        self._began_ns = 0
+        self._forget()
+
+    def _recorded_fields(self, bundle: Bundle) -> dict[str, slice]:
+        """Return which of the state's fields were recorded, and where.
+
+        A field that was not may be the policy's own, or come from a message.
+        """
+        recorded = {name: part for name, part in self._info.fields.items()
+                    if name in self._state.slices}  # fmt: skip
+        for name, part in recorded.items():
+            if (found := self._state[name].size) != (size := part.stop - part.start):
+                raise ToolError(f"{bundle.path}: {name}: expected {size} values, as recorded, "
+                                f"found {found}; it is a policy for other joints or sensors")
+        return recorded
+
+    def _forget(self) -> None:
+        """Know nothing of what was before."""
+        self._missing_frames = self._frames - 1
+        self._carried = self._target_known = self._own_known = self._counted = False
+        self._stand_known = False
+
+    def step(self, tick: Tick) -> None:
+        """Replay a tick and compare all of it with what was recorded.
+
+        Raises:
+            BackendError: The model does not run.
+            ToolError: The bundle needs what was not recorded.
+        """
+        before = self._before
+        if before is None:
+            self._began_ns = tick.time_ns
+        elif tick.number != before.number + 1:
+            self.lost += tick.number - before.number - 1
+            self._forget()
+            self._sensed.forget()
+            before = None
+        time_s = (tick.time_ns - self._began_ns) * 1e-9
+        if tick.begins:
+            self._run.begin(tick.time_ns)
+            self._missing_frames = 0
+            self._carried = self._target_known = self._own_known = self._counted = True
+        if not tick.alone:
+            self._sensed.forget()
+        self._sensed.take(tick)
+        self._judge_state(tick, time_s)
+        for field, part in self._fields.items():
+            values = tick.state[part]
+            self._state[field][:] = values[self._order] if field in _PER_JOINT else values
+        finite = self._infer(tick, time_s) if tick.ran else True
+        self._follow(tick, before, time_s)
+        self._verdicts.judge(tick, before, finite=finite, stage=self.stages["guard"],
+                             time_s=time_s, clipped=self._run.clipped_ticks if self._counted else 0)
+        self._before = tick
+
+    def _judge_state(self, tick: Tick, time_s: float) -> None:
+        """Compare what the sensors' messages and the policy's own past make of the state."""
+        expected, known = self._state.flat.copy(), np.zeros(self._state.flat.size, bool)
+        sources = self._sensed.known(tick)
+        for field, part in self._fields.items():
+            values, where = tick.state[part], self._state.slices[field]
+            expected[where] = values[self._order] if field in _PER_JOINT else values
+            if field == "last_action":
+                known[where] = tick.ran and self._own_known
+            elif field == "tick" or field.startswith("phase:"):
+                known[where] = tick.ran and self._counted
+            else:
+                known[where] = tick.alone and field in sources
+        if known.any():
+            self.stages[STATE].compare(tick.number, time_s, self._names[STATE], expected,
+                                       self._state.flat, known)  # fmt: skip
+        else:
+            self.stages[STATE].skip()
+
+    def _infer(self, tick: Tick, time_s: float) -> bool:
+        """Run the model; return whether its result is finite."""
+        self._require_known_state(tick)
+        fits = all(tick.inputs[name].shape == array.shape if name in tick.inputs else False
+                   for name, array in self._backend.inputs.items())  # fmt: skip
+        seeds = {}
+        if fits and self._missing_frames:
+            seeds = {name: tick.inputs[name] for name in self._contract.observations}
+        if fits and not self._carried:
+            seeds |= {name: tick.inputs[name] for name in self._recurrent}
+        self._backend.given = seeds
+        finite = self._run.infer()
+        known = not self._missing_frames and (self._carried or not self._recurrent)
+        if fits and self._missing_frames < self._frames:
+            self._judge_inputs(tick, time_s)
+        if not (known or fits):
+            self.stages[OUTPUTS].skip()
+            return finite
+        for name, found in self._backend.outputs.items():
+            expected = tick.outputs.get(name)
+            if expected is not None and expected.shape == found.shape:
+                self.stages[OUTPUTS].compare(tick.number, time_s, self._output_names(name, found),
+                                             expected, found)
+                self.outputs[name].add(tick.number, expected, found)
+        return finite
+
+    def _judge_inputs(self, tick: Tick, time_s: float) -> None:
+        """Compare what the model is given, as far as its past is known."""
+        judged = [name for name in self._backend.inputs
+                  if (self._carried if name in self._recurrent else not self._missing_frames)]
+        if not judged:
+            self.stages[INPUTS].skip()
+            return
+        self.stages[INPUTS].compare(
+            tick.number, time_s, [each for name in judged for each in self._input_names[name]],
+            np.concatenate([tick.inputs[name].reshape(-1) for name in judged]),
+            np.concatenate([self._backend.built[name].reshape(-1) for name in judged]))
+
+    def _output_names(self, name: str, found: np.ndarray) -> Sequence[str]:  # type: ignore[type-arg]
+        return [f"{name}[{i}]" for i in range(found.size)]
+
+    def _require_known_state(self, tick: Tick) -> None:
+        """Raise where the observation needs a sensor that was not recorded."""
+        unknown = [name for name in self._state.not_finite() if name not in self._fields]
+        if unknown:
+            raise ToolError(f"{self._contract.name}: tick {tick.number}: expected a recording of "
+                            f"what the policy observes, found nothing of {', '.join(unknown)}")
+
+    def _follow(self, tick: Tick, before: Tick | None, time_s: float) -> None:
+        """Make the tick's command: the policy's, or that of its mode."""
+        if tick.target is not None:
+            self._act(tick, tick.target[self._order], time_s)
+            return
+        if tick.ran:
+            self.dropped[_cause(tick)] += 1
+        if tick.command is None:
+            return
+        if tick.mode is Mode.HOLD:
+            if before is not None and before.command is not None:
+                self._judge_command(tick, before.command[:, self._order], time_s)
+        elif tick.mode is not Mode.RUN:
+            self._stand_in(tick, time_s)
+
+    def _act(self, tick: Tick, expected: F64, time_s: float) -> None:
+        """Follow the model's answer: bounds, then the share that the policy has."""
+        judged = self._target_known
+        if not judged:
+            self._run.resume(expected)
+        rules = self._run.take_over(tick.blend)
+        self.rules.update(rule.value for rule in rules)
+        target = self._policy.action.command
+        if judged:
+            self.stages[TARGET].compare(tick.number, time_s, self._names[TARGET], expected, target)
+            self.targets.add(tick.number, expected, target)
+        else:
+            self.stages[TARGET].skip()
+            self._run.resume(expected)
+        if judged and (self._stand_known or tick.blend >= 1.0) and tick.command is not None:
+            self._judge_command(tick, self._run.targets.block, time_s)
+        else:
+            self.stages[COMMAND].skip()
+        self._missing_frames = max(0, self._missing_frames - 1)
+        self._carried = self._target_known = self._own_known = True
+
+    def _stand_in(self, tick: Tick, time_s: float) -> None:
+        """Compare gains and limits of a command that is not the policy's.
+
+        Where a motion began is not known; its positions are taken as they are.
+        """
+        assert tick.command is not None
+        targets: JointTargets = (self._safe if tick.mode is Mode.DAMP else self._stand).targets
+        targets.position[:] = tick.command[0][self._order]
+        self._stand_known = self._stand_known or tick.mode is not Mode.DAMP
+        self._judge_command(tick, targets.block, time_s)
+
+    def _judge_command(self, tick: Tick, found: F64, time_s: float) -> None:
+        assert tick.command is not None
+        self.stages[COMMAND].compare(tick.number, time_s, self._names[COMMAND],
+                                     tick.command[:, self._order], found)  # fmt: skip
+
+
+def _cause(tick: Tick) -> str:
+    """Return why the model's answer was not followed."""
+    if not tick.outputs:
+        return "inference_error"
+    finite = all(np.isfinite(np.asarray(each, np.float64)).all() for each in tick.outputs.values())
+    if not finite:
+        return "not_finite"
+    return "inference_late" if tick.mode is Mode.HOLD else tick.reason.partition(":")[0] or "fault"
