@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,24 @@ class OnnxCompiler:
             OSError: The output cannot be written.
             BackendError: What was made does not open, or has other tensors.
         """
-        try:
+        with refusals_named(order):
             how = write_fp16(order.model, order.output) if order.samples is None else quantise(
                 order.model, order.output, order.samples)
-        except OSError:
-            raise
-        except Exception as error:  # the runtime's exceptions share no other base
-            raise ToolError(f"{order.model}: expected a model that ONNX Runtime "
-                            f"{onnxruntime.__version__} turns into {order.precision}, found: "
-                            f"{error}") from error
         OnnxBackend(order.output, order.inputs, order.outputs).close()
         return Made(tool=f"onnxruntime {onnxruntime.__version__}", how=how)
+
+
+@contextmanager
+def refusals_named(order: Order) -> Iterator[None]:
+    """Let what ONNX Runtime raises where it cannot make a precision name model and precision."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # the runtime's exceptions share no other base
+        raise ToolError(f"{order.model}: expected a model that ONNX Runtime "
+                        f"{onnxruntime.__version__} turns into {order.precision}, found: "
+                        f"{error}") from error
 
 
 def quantise(

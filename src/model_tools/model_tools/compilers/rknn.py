@@ -27,7 +27,7 @@ from model_tools.compilers.rknn_toolkit.settings import (
 )
 from model_tools.compilers.samples import FEWEST
 from model_tools.errors import ToolError
-from policy_inference.backends.rknn_file import RknnFile, read_rknn
+from policy_inference.backends.rknn_file import STORED_AS, RknnFile, read_rknn
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
 from policy_inference.bundle.load import sha256_of
@@ -36,7 +36,6 @@ from policy_inference.interfaces import Tensor
 
 _ENOUGH = 300
 """With fewer the largest error is several times that with 500."""
-_STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
 _log = logging.getLogger("model_tools")
 
 
@@ -128,8 +127,8 @@ def _check_made(order: Order, recipe: Recipe, made: RknnFile) -> None:
             raise ToolError(f"{order.model}: expected the {kind} {_listed(wanted)} in the file "
                             f"that the toolkit made, found {_listed(got)}; it drops outputs that "
                             "are the same value as another: export the model without them")
-    stored = {tensor.precision for tensor in (*made.inputs.values(), *made.outputs.values())}
-    wanted_type = _STORED_AS.get(order.precision, "float16")
+    stored = made.precisions
+    wanted_type = STORED_AS.get(order.precision, "float16")
     # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.
     if stored - {wanted_type, "float16"}:
         raise ToolError(f"{order.model}: expected tensors in {wanted_type}, found "

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import onnxruntime
 
 from model_tools.compilers.base import MORE_SAMPLES, Made, Order
-from model_tools.compilers.onnx import quantise, write_fp16
+from model_tools.compilers.onnx import quantise, refusals_named, write_fp16
 from model_tools.errors import ToolError
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
@@ -58,19 +58,13 @@ class TensorRtCompiler:
 
 def _written(order: Order) -> str:
     """Write the model; return how it was made."""
-    try:
+    with refusals_named(order):
         if order.samples is not None:
             # TensorRT's parser takes no biases in int32, and up to 8.x no weights in int8.
             return quantise(order.model, order.output, order.samples, float_constants=True)
         if order.precision == "fp16":
             return write_fp16(order.model, order.output)
         shutil.copyfile(order.model, order.output)
-    except OSError:
-        raise
-    except Exception as error:  # the runtime's exceptions share no other base
-        raise ToolError(f"{order.model}: expected a model that ONNX Runtime "
-                        f"{onnxruntime.__version__} turns into {order.precision}, found: "
-                        f"{error}") from error
     return "the reference model as it is"
 
 

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 from policy_inference.errors import BackendError
 
 MAGIC = b"RKNN"
+STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
+"""Type of the tensors by precision; float16 for the others."""
 _POINTER = b"version https://git-lfs"
 _FAMILIES = {"rk3588s": "rk3588", "rk3588s2": "rk3588", "rk3566": "rk3568"}
 _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
@@ -48,6 +50,12 @@ class RknnFile:
     targets: tuple[str, ...]
     inputs: dict[str, RknnTensor]
     outputs: dict[str, RknnTensor]
+
+    @property
+    def precisions(self) -> frozenset[str]:
+        """Those of all inputs and outputs; of a quantised model some may be float16."""
+        return frozenset(tensor.precision for tensor in (*self.inputs.values(),
+                                                         *self.outputs.values()))
 
 
 def read_rknn(path: Path) -> RknnFile:

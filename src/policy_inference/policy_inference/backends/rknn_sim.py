@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.rknn_file import MAGIC
 from policy_inference.backends.rknn_toolkit.build import ToolkitError, build, call, toolkit_version
 from policy_inference.backends.rknn_toolkit.diagnosis import explain
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
@@ -35,8 +36,6 @@ if TYPE_CHECKING:  # the toolkit's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
 _TARGET, _SUFFIX = "rk3588", ".zip"
-_FINISHED = b"RKNN"
-"""How a `.rknn` file begins."""
 
 
 class RknnSimBackend(BackendBase):
@@ -96,7 +95,7 @@ class RknnSimBackend(BackendBase):
 
     def _refuse_finished(self, file: Path) -> None:
         with file.open("rb") as content:
-            if content.read(len(_FINISHED)) == _FINISHED:
+            if content.read(len(MAGIC)) == MAGIC:
                 raise BackendError(f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
                                    " writes beside the .rknn, found the .rknn, which the toolkit "
                                    "cannot simulate; name the other in policy.yaml")

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control path: modes and guard around a policy, one call per tick, no ROS and no clock."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
 from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
@@ -40,7 +42,8 @@ class Controller:
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with reason and time (ns) for a log, to be popped from the left.
+    mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
+    that latched a fault or began a HOLD last, a new object each time.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Controller:
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
+        self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
         self._current = self._safe.targets
@@ -107,6 +111,46 @@ class Controller:
             if targets is not None:
                 targets.mode = self.mode
             return targets
+
+    def take_over(self, before: Controller) -> None:
+        """Go on where another controller of the same joints, inputs and rate has come to.
+
+        Mode, targets, latched fault, e-stop, counters, ages and what was measured become this
+        one's; `before` must get no tick and no request after that. A robot that stands is
+        commanded as before.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and would not go on standing in the
+                same way; or a tick hangs. `before` is as it was.
+        """
+        with before._between_ticks():
+            if before.mode in (Mode.RUN, Mode.HOLD):
+                raise RefusedError(f"load refused: the mode is {before.mode.name}; ask for damp or "
+                                   "stand first")
+            unknown = self.state.continue_from(before.state)
+            for name, entry in self.inputs.items():
+                entry.continue_from(before.inputs[name])
+            self.command.continue_from(before.command)
+            if before.mode is not Mode.DAMP:
+                self._require_same_stand(before, unknown)
+            self._stand.continue_from(before._stand)
+            self._safe.continue_from(before._safe)
+            self._continue_from(before)
+
+    def _require_same_stand(self, before: Controller, unknown: Sequence[str]) -> None:
+        found = [f"{key} is another" for key in self._stand.differences(before._stand)]
+        found += [f"{field} has not been measured so far" for field in unknown]
+        if found := found or self._fitness.problems(self._clock()):
+            raise RefusedError(f"load refused: the mode is {before.mode.name}, and with the new "
+                               f"policy {'; '.join(found)}; ask for damp first")
+
+    def _continue_from(self, before: Controller) -> None:
+        self._estop, self._estop_noted = before._estop, before._estop_noted
+        self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
+        self.edges, self._counters = before.edges, before._counters
+        self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
+        stands = self.mode is not Mode.DAMP
+        self._current = self._stand.targets if stands else self._safe.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
@@ -165,6 +209,7 @@ class Controller:
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns = self.mode, now_ns
+            self.tripped = Trip(rule=rule, reason=reason, latched=False)
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
@@ -181,6 +226,7 @@ class Controller:
         if not self._latched:
             self._count(rule)
             self._latched = True
+            self.tripped = Trip(rule=rule, reason=reason, latched=True)
             self._enter_damp(f"{rule.value}: {reason}")
         return self.safe_targets()
 
@@ -221,6 +267,16 @@ class Controller:
     def estop_pressed(self) -> bool:
         """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
         return self._estop is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the mode is what it is."""
+        return self._reason
+
+    @property
+    def latest_run(self) -> Run:
+        """What the policy did last, for those who look on."""
+        return self._run
 
     def safe_targets(self) -> JointTargets | None:
         """Return what is commanded after a fault; None where that is not known yet."""

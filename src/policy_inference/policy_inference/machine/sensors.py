@@ -38,13 +38,13 @@ class DeviceClock:
         return fixed and self.highest_allowed_mhz >= self.highest_mhz
 
 
-def device_clock(machine: Machine, folder: Path) -> DeviceClock | None:
-    """Return the clock of a folder of devfreq; None where it tells none.
+def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
+    """Return the clock of a folder of devfreq; None where there is none, or it tells none.
 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
     """
-    now = machine.number(folder / "cur_freq")
-    if now is None:
+    now = machine.number(folder / "cur_freq") if folder else None
+    if folder is None or now is None:
         return None
     allowed = machine.number(folder / "max_freq") or now
     steps = (machine.text(folder / "available_frequencies") or "").split()

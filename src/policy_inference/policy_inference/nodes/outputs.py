@@ -49,7 +49,7 @@ class Output:
         Raises:
             PolicyError: This kind of message cannot express what the contract asks for.
         """
-        _check_expressible(kind, contract)
+        require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
             raise PolicyError(f"parameter command_valid_for_s: expected at least two periods "
                               f"({2.0 / contract.rate_hz:g} s at {contract.rate_hz:g} Hz), found "
@@ -68,7 +68,12 @@ class Output:
         self.publisher.publish(self._build(targets, stamp_ns))
 
 
-def _check_expressible(kind: str, contract: JointContract) -> None:
+def require_expressible(kind: str, contract: JointContract) -> None:
+    """Return if a kind of message can carry what a contract commands, also after a fault.
+
+    Raises:
+        PolicyError: It cannot.
+    """
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault

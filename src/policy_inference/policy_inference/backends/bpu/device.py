@@ -44,8 +44,7 @@ def clock_folder(machine: Machine) -> Path | None:
 
 def bpu_clock(machine: Machine) -> DeviceClock | None:
     """Return the BPU's clock."""
-    folder = clock_folder(machine)
-    return device_clock(machine, folder) if folder else None
+    return device_clock(machine, clock_folder(machine))
 
 
 def board_march(machine: Machine) -> str | None:

@@ -22,7 +22,7 @@ from policy_inference.backends.rknn.device import read_npu
 from policy_inference.backends.rknn.examination import PACKAGE, examine_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.said import Said
-from policy_inference.backends.rknn_file import RknnFile, chip, read_rknn
+from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_rknn
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
@@ -37,7 +37,6 @@ _CORES: Mapping[str, tuple[str, ...]] = {
     "rk3576": ("auto", "0", "1", "0_1", "all"),
 }
 _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
-_STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
 
 
 class RknnBackend(BackendBase):
@@ -105,9 +104,8 @@ class RknnBackend(BackendBase):
             raise BackendError(f"{self._file}: expected a model for this board ({', '.join(board)})"
                                f", found one for {targets}; compile it with --target "
                                f"{chip(board[0])}")
-        stored = {t.precision for t in (*described.inputs.values(), *described.outputs.values())}
-        # Of a quantised model, some layers may have stayed in float16.
-        if stored - {_STORED_AS.get(self._precision, "float16"), "float16"}:
+        stored = described.precisions
+        if stored - {STORED_AS.get(self._precision, "float16"), "float16"}:
             raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
                                f"tensors in {', '.join(sorted(stored))}; compile the bundle again")
 

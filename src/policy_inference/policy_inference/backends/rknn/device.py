@@ -43,5 +43,4 @@ def clock_folder(machine: Machine) -> Path | None:
 
 def npu_clock(machine: Machine) -> DeviceClock | None:
     """Return the NPU's clock."""
-    folder = clock_folder(machine)
-    return device_clock(machine, folder) if folder else None
+    return device_clock(machine, clock_folder(machine))

@@ -40,8 +40,7 @@ def clock_folder(machine: Machine) -> Path | None:
 
 def gpu_clock(machine: Machine) -> DeviceClock | None:
     """Return the GPU's clock."""
-    folder = clock_folder(machine)
-    return device_clock(machine, folder) if folder else None
+    return device_clock(machine, clock_folder(machine))
 
 
 def _load(machine: Machine) -> dict[str, str]:

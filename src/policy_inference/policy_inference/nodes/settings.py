@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the joint policy node."""
+
+from dataclasses import fields
+
+from policy_inference.core.limits import Tightening
+from policy_inference.nodes.outputs import OUTPUTS
+from policy_inference.nodes.parameters import Spec
+
+TIMER = "timer"
+PARAMETERS = (
+    Spec(name="bundle", type=str, required=True,
+         doc="Folder of the policy bundle, or the name of one that is installed"),
+    Spec(name="backend", type=str, default="onnx",
+         doc="Backend, or several in order of preference, comma-separated"),
+    Spec(name="backend_options", type=str, default="",
+         doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes"),
+    Spec(name="output", type=str, default="joint_command", choices=tuple(OUTPUTS),
+         doc="Kind of message that is published"),
+    Spec(name="trigger", type=str, default=TIMER,
+         doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)"),
+    Spec(name="stamped_command", type=bool, default=False,
+         doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
+    Spec(name="command_valid_for_s", type=float, default=0.1, minimum=0.001, maximum=10.0,
+         doc="How long a JointCommand may be followed after its receipt, s"),
+    Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
+         doc="Rate of ~/status and /diagnostics, Hz"),
+    Spec(name="autostart", type=bool, default=True,
+         doc="Configure and activate at once; the robot never moves by itself"),
+    *(Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
+           doc=f"Tightens {field.name} of the contract; never loosens it")
+      for field in fields(Tightening)),
+)  # fmt: skip
