@@ -242,7 +242,11 @@ class Replayer:
         else:
             self.stages[TARGET].skip()
             self._run.resume(expected)
-        if judged and (self._stand_known or tick.blend >= 1.0) and tick.command is not None:
+        if tick.command is None:
+            pass
+        elif tick.mode is not Mode.RUN:  # a fault was latched once the policy had run
+            self._stand_in(tick, time_s)
+        elif judged and (self._stand_known or tick.blend >= 1.0):
             self._judge_command(tick, self._run.targets.block, time_s)
         else:
             self.stages[COMMAND].skip()
