@@ -7,7 +7,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from model_tools.commands import compare, compile, complete, export, import_policy, inspect, run
+from model_tools.commands import (
+    compare,
+    compile,
+    complete,
+    export,
+    import_policy,
+    inspect,
+    replay,
+    run,
+)
 from policy_inference.command_line import Verb, run_command
 
 COMMANDS: dict[str, Verb] = {
@@ -18,6 +27,7 @@ COMMANDS: dict[str, Verb] = {
     "compile": compile,
     "compare": compare,
     "run": run,
+    "replay": replay,
 }
 
 
