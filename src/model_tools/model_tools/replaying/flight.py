@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,14 @@ class Flight:
     ages_s: dict[str, F64]
     duration_s: F64
     joints: tuple[str, ...]
+
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> Flight:
+        """Return the chosen ticks [ticks]; what is not by tick stays whole."""
+        kept = ("edges", "effort_limit", "feet", "ages_s", "joints")
+        arrays = {field.name: getattr(self, field.name)[chosen]
+                  for field in dataclasses.fields(self) if field.name not in kept}
+        ages_s = {name: ages[chosen] for name, ages in self.ages_s.items()}
+        return dataclasses.replace(self, **arrays, ages_s=ages_s)
 
     @property
     def trip(self) -> Edge | None:
@@ -148,7 +157,8 @@ class FlightLog:
             return
         began_ns = self._times_ns[0] if self._times_ns else tick.time_ns
         fault = tick.mode is Mode.DAMP and rule_of(tick.reason) is not None
-        trip = before is not None and (fault or (tick.mode is Mode.HOLD and before is not tick.mode))
+        held = tick.mode is Mode.HOLD and before is not Mode.HOLD
+        trip = before is not None and (fault or held)
         self._edges.append(Edge(tick=tick.number, time_s=(tick.time_ns - began_ns) * 1e-9,
                                 mode=tick.mode, reason=tick.reason, trip=trip))  # fmt: skip
 

@@ -51,7 +51,8 @@ def _headline(found: Replayed) -> str:
 def _what_ran(found: Replayed) -> str:
     info = found.recording.info
     return _card("what ran", "", "good", {
-        "policy": info.policy, "bundle": info.bundle, "policy.yaml": f"{info.bundle_sha256[:16]}...",
+        "policy": info.policy, "bundle": info.bundle,
+        "policy.yaml": f"SHA-256 {info.bundle_sha256[:16]}...",
         "back end": info.backend, "on": info.runs_on, "host": info.host,
     })  # fmt: skip
 

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from model_tools.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from model_tools.replaying.flight import Flight
@@ -19,25 +20,45 @@ _MODE_COLOURS = {Mode.DAMP: "#e8b4b0", Mode.STAND: "#dfe7f1", Mode.READY: "#c9d8
                  Mode.RUN: "#cfe9d9", Mode.HOLD: "#f6dba8"}  # fmt: skip
 _MANY = 3000
 """Ticks up to which each is drawn; beyond, the least and the largest of each span are."""
+_CLOSE_UP_S = 1.5
 _AXES = ("vx, m/s", "vy, m/s", "yaw rate, rad/s")
 
 
 def overview(flight: Flight) -> str:
-    """Return modes, tilt and torque in one drawing: what happened."""
+    """Return modes, attitude and torque in one drawing, and the moment that matters beside it."""
+    share = np.abs(flight.joint_effort) / flight.effort_limit
+    known = np.isfinite(share).any(axis=1)
+    largest = np.full(len(share), np.nan)
+    largest[known] = 100.0 * np.nanmax(share[known], axis=1)
     with mpl.rc_context(STYLE):
-        drawn, axes = figure(3, 1, row_in=1.5)
-        _modes(axes[0], flight)
-        for i, name in enumerate(("roll", "pitch")):
-            _line(axes[1], flight, np.degrees(flight.rpy_rad[:, i]), COLOURS[i], name)
-        axes[1].set_title("attitude, degrees")
-        share = np.abs(flight.joint_effort) / flight.effort_limit
-        known = np.isfinite(share).any(axis=1)
-        largest = np.full(len(share), np.nan)
-        largest[known] = np.nanmax(share[known], axis=1)
-        _line(axes[2], flight, 100.0 * largest, COLOURS[2], "")
-        axes[2].axhline(100.0, color=GREY, linewidth=0.8, linestyle="--")
-        axes[2].set_title("largest torque of a joint, % of its limit")
-        return _finished(drawn, axes, flight, "overview", legend=axes[1])
+        drawn, axes = figure(3, 2, row_in=1.6)
+        near = np.abs(flight.time_s - moment_s(flight)) <= _CLOSE_UP_S
+        for column in range(2):
+            part = flight if column == 0 else flight.rows(near)
+            modes, attitude, torque = axes[column::2]
+            _modes(modes, part)
+            for i, name in enumerate(("roll", "pitch")):
+                _line(attitude, part, np.degrees(part.rpy_rad[:, i]), COLOURS[i], name)
+            attitude.set_title("attitude, degrees")
+            _line(torque, part, largest if column == 0 else largest[near], COLOURS[2], "")
+            torque.axhline(100.0, color=GREY, linewidth=0.8, linestyle="--")
+            torque.set_title("largest torque of a joint, % of its limit")
+            _mark(axes[column::2], part)
+            torque.set_xlabel("s")
+        axes[0].set_title("mode")
+        axes[1].set_title(f"mode, about the {'fault' if flight.trip else 'largest tilt'}")
+        if flight.trip:
+            axes[1].text(flight.trip.time_s, 0.08, f" {flight.trip.reason}", color=_BAD,
+                         fontsize=8.0, ha="center", va="bottom")
+        return svg(drawn, [axes[2], *axes], "overview")
+
+
+def moment_s(flight: Flight) -> float:
+    """Return when the guard took over; else when the body was tilted most."""
+    if flight.trip:
+        return flight.trip.time_s
+    tilt = np.nan_to_num(np.cos(flight.rpy_rad[:, 0]) * np.cos(flight.rpy_rad[:, 1]), nan=1.0)
+    return float(flight.time_s[int(np.argmin(tilt))])
 
 
 def imu(flight: Flight) -> str:
@@ -101,13 +122,14 @@ def times(flight: Flight) -> str:
         for i, (name, ages) in enumerate(flight.ages_s.items()):
             _line(axes[0], flight, 1e3 * ages, COLOURS[i % len(COLOURS)], name)
         axes[0].set_title("age of the inputs at the tick, ms")
+        for each in axes:
+            each.set_ylim(bottom=0.0)
         _line(axes[1], flight, 1e3 * flight.duration_s, COLOURS[0], "")
         axes[1].set_title("from the sampling to the command, ms")
         return _finished(drawn, axes, flight, "times")
 
 
-def _by_joint(flight: Flight, draw: object, name: str, unit: str) -> str:
-    assert callable(draw)
+def _by_joint(flight: Flight, draw: Callable[[Axes, int], None], name: str, unit: str) -> str:
     columns = 3 if len(flight.joints) > 2 else 1
     rows = -(-len(flight.joints) // columns)
     with mpl.rc_context(STYLE):
@@ -125,7 +147,7 @@ def _modes(axes: Axes, flight: Flight) -> None:
     changes = np.flatnonzero(np.diff(flight.mode)) + 1
     starts = [0, *changes.tolist()]
     ends = [*flight.time_s[changes].tolist(), flight.time_s[-1]]
-    span_s = max(float(flight.time_s[-1]), 1e-9)
+    span_s = max(float(flight.time_s[-1] - flight.time_s[0]), 1e-9)
     for start, end_s in zip(starts, ends, strict=True):
         mode, start_s = Mode(int(flight.mode[start])), float(flight.time_s[start])
         axes.axvspan(start_s, end_s, color=_MODE_COLOURS[mode], linewidth=0)
@@ -133,7 +155,6 @@ def _modes(axes: Axes, flight: Flight) -> None:
             axes.text((start_s + end_s) / 2, 0.5, mode.name, ha="center", va="center")
     axes.set(ylim=(0.0, 1.0), yticks=[])
     axes.grid(visible=False)
-    axes.set_title("mode")
 
 
 def _line(axes: Axes, flight: Flight, values: F64, colour: str, label: str) -> None:
@@ -151,17 +172,19 @@ def _line(axes: Axes, flight: Flight, values: F64, colour: str, label: str) -> N
     axes.plot(time_s, drawn, color=colour, linewidth=0.9, label=label or None)
 
 
-def _finished(
-    drawn: object, axes: Sequence[Axes], flight: Flight, salt: str, legend: Axes | None = None
-) -> str:
+def _finished(drawn: Figure, axes: Sequence[Axes], flight: Flight, salt: str) -> str:
     """Mark the trips and draw."""
+    _mark(axes, flight)
+    axes[-1].set_xlabel("s")
+    return svg(drawn, axes, salt)
+
+
+def _mark(axes: Sequence[Axes], flight: Flight) -> None:
+    """Mark where the guard took over, in drawings from the first tick to the last."""
+    first_s, last_s = float(flight.time_s[0]), float(flight.time_s[-1])
     for each in axes:
         for edge in flight.edges:
-            if edge.trip:
+            if edge.trip and first_s <= edge.time_s <= last_s:
                 each.axvline(edge.time_s, color=_BAD, linewidth=1.4 if edge is flight.trip else 0.7)
-        if len(flight.time_s) > 1:
-            each.set_xlim(float(flight.time_s[0]), float(flight.time_s[-1]))
-    axes[-1].set_xlabel("s")
-    # The legend of a page is that of the first axes.
-    first = [legend, *axes] if legend is not None else axes
-    return svg(drawn, first, salt)  # type: ignore[arg-type]  # a figure of `drawing.figure`
+        if last_s > first_s:
+            each.set_xlim(first_s, last_s)

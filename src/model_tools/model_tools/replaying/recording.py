@@ -16,7 +16,7 @@ from model_tools.bags.bag import Bag, Topic
 from model_tools.bags.topics import is_named
 from model_tools.errors import ToolError
 from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED
-from policy_inference.interfaces import FAULT_MODES, F64, Mode, OnFault, Tensor
+from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"

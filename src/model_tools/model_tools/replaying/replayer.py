@@ -203,7 +203,7 @@ class Replayer:
             np.concatenate([tick.inputs[name].reshape(-1) for name in judged]),
             np.concatenate([self._backend.built[name].reshape(-1) for name in judged]))
 
-    def _output_names(self, name: str, found: np.ndarray) -> Sequence[str]:  # type: ignore[type-arg]
+    def _output_names(self, name: str, found: np.ndarray) -> Sequence[str]:
         return [f"{name}[{i}]" for i in range(found.size)]
 
     def _require_known_state(self, tick: Tick) -> None:

@@ -88,7 +88,7 @@ def table(found: Replayed) -> Table:
 def document(found: Replayed) -> dict[str, Any]:
     """Return all figures in the types of JSON."""
     info, flight, replayer = found.recording.info, found.flight, found.replayer
-    return plain({
+    shown: dict[str, Any] = plain({
         "recording": str(found.recording.path), "reason": info.reason, "policy": info.bundle_name,
         "version": info.bundle_version, "bundle_sha256": info.bundle_sha256,
         "backend": info.backend, "runs_on": info.runs_on, "host": info.host,
@@ -106,6 +106,7 @@ def document(found: Replayed) -> dict[str, Any]:
         "guard": dict(replayer.rules), "dropped": dict(replayer.dropped),
         "lost_ticks": replayer.lost, "figures": figures(found),
     }, DIGITS)  # fmt: skip
+    return shown
 
 
 def figures(found: Replayed) -> dict[str, Any]:
