@@ -45,6 +45,13 @@ def input_names(contract: JointContract, name: str) -> list[str]:
     return found
 
 
+def output_names(contract: JointContract, name: str, size: int) -> list[str]:
+    """Return a name for each value of a model output: its joint, or place."""
+    if name == contract.action.output:
+        return [f"{name}: {joint}" for joint in joints(contract)]
+    return [f"{name}[{i}]" for i in range(size)]
+
+
 def command_names(names: tuple[str, ...]) -> list[str]:
     """Return a name for each value of a command, row by row."""
     return [f"{row}[{name}]" for row in COMMAND_ROWS for name in names]

@@ -20,7 +20,7 @@ _MODE_COLOURS = {Mode.DAMP: "#e8b4b0", Mode.STAND: "#dfe7f1", Mode.READY: "#c9d8
                  Mode.RUN: "#cfe9d9", Mode.HOLD: "#f6dba8"}  # fmt: skip
 _MANY = 3000
 """Ticks up to which each is drawn; beyond, the least and the largest of each span are."""
-_CLOSE_UP_S = 1.5
+_CLOSE_UP_S, _LONGEST = 1.5, 70
 _AXES = ("vx, m/s", "vy, m/s", "yaw rate, rad/s")
 
 
@@ -46,11 +46,14 @@ def overview(flight: Flight) -> str:
             _mark(axes[column::2], part)
             torque.set_xlabel("s")
         axes[0].set_title("mode")
-        axes[1].set_title(f"mode, about the {'fault' if flight.trip else 'largest tilt'}")
-        if flight.trip:
-            axes[1].text(flight.trip.time_s, 0.08, f" {flight.trip.reason}", color=_BAD,
-                         fontsize=8.0, ha="center", va="bottom")
+        trip = flight.trip
+        axes[1].set_title("about the largest tilt" if trip is None else _brief(trip.reason),
+                          color=INK if trip is None else _BAD)  # fmt: skip
         return svg(drawn, [axes[2], *axes], "overview")
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
 
 
 def moment_s(flight: Flight) -> float:

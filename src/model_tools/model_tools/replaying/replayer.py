@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.replaying.names import command_names, input_names, state_names
+from model_tools.replaying.names import command_names, input_names, output_names, state_names
 from model_tools.replaying.recording import Info, Tick
 from model_tools.replaying.seeded import SeededBackend
 from model_tools.replaying.sensed import SensedState
@@ -83,6 +83,8 @@ class Replayer:
         self._names = {STATE: state_names(contract, self._state.slices),
                        TARGET: list(names), COMMAND: command_names(names)}  # fmt: skip
         self._input_names = {name: input_names(contract, name) for name in backend.inputs}
+        self._output_names = {name: output_names(contract, name, array.size)
+                              for name, array in backend.outputs.items()}  # fmt: skip
         self.stages = {name: Stage(name=name, tolerance=tolerances.get(name, 0.0))
                        for name in STAGES}  # fmt: skip
         self.outputs = {name: Course() for name in backend.outputs}
@@ -183,13 +185,22 @@ class Replayer:
         if not (known or fits):
             self.stages[OUTPUTS].skip()
             return finite
-        for name, found in self._backend.outputs.items():
-            expected = tick.outputs.get(name)
-            if expected is not None and expected.shape == found.shape:
-                self.stages[OUTPUTS].compare(tick.number, time_s, self._output_names(name, found),
-                                             expected, found)
-                self.outputs[name].add(tick.number, expected, found)
+        self._judge_outputs(tick, time_s)
         return finite
+
+    def _judge_outputs(self, tick: Tick, time_s: float) -> None:
+        """Compare what the model answers, as far as it has the same outputs."""
+        found = {name: array for name, array in self._backend.outputs.items()
+                 if name in tick.outputs and tick.outputs[name].shape == array.shape}  # fmt: skip
+        if not found:
+            self.stages[OUTPUTS].skip()
+            return
+        self.stages[OUTPUTS].compare(
+            tick.number, time_s, [each for name in found for each in self._output_names[name]],
+            *(np.concatenate([arrays[name].reshape(-1) for name in found])
+              for arrays in (tick.outputs, found)))  # fmt: skip
+        for name, array in found.items():
+            self.outputs[name].add(tick.number, tick.outputs[name], array)
 
     def _judge_inputs(self, tick: Tick, time_s: float) -> None:
         """Compare what the model is given, as far as its past is known."""
@@ -202,9 +213,6 @@ class Replayer:
             tick.number, time_s, [each for name in judged for each in self._input_names[name]],
             np.concatenate([tick.inputs[name].reshape(-1) for name in judged]),
             np.concatenate([self._backend.built[name].reshape(-1) for name in judged]))
-
-    def _output_names(self, name: str, found: np.ndarray) -> Sequence[str]:
-        return [f"{name}[{i}]" for i in range(found.size)]
 
     def _require_known_state(self, tick: Tick) -> None:
         """Raise where the observation needs a sensor that was not recorded."""
