@@ -21,6 +21,7 @@ from ..tiny_bundle import make_bundle, sha256
 from .small_flights import SmallFlight, rewritten
 
 PLAIN = "{terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}"
+RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
 HISTORY = ("{{terms: [{{term: joint_pos}}], history: "
            "{{length: 3, layout: {layout}, order: {order}, init: {init}}}}}")
 SEEING = {
@@ -37,7 +38,7 @@ def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> Bundle:
     make_bundle(folder, **options)
     edit(folder, PLAIN, observation)
     if "velocity_command" in observation:
-        edit(folder, "safety: {", "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}\nsafety: {")
+        edit(folder, "safety: {", f"{RANGE}\nsafety: {{")
     return load_bundle(folder)
 
 
