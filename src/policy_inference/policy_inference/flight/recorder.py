@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from policy_inference.core.guard import Trip
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
 from policy_inference.flight.ring import Ring, Wire
-from policy_inference.flight.scribe import Cause, Scribe
+from policy_inference.flight.scribe import Cause, News, Scribe
 from policy_inference.flight.shelf import Shelf
 from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import JointTargets
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _SPARE_S = 2.0
 """Room in the ring for what comes while older ticks are copied."""
+_NEWS = 100
 _NS_PER_S = 1_000_000_000
 
 
@@ -59,7 +59,7 @@ class FlightRecorder:
 
     def __init__(
         self, controller: Controller, tap: Tap, flight: Flight, types: Typestore,
-        options: FlightOptions,
+        options: FlightOptions, news: News | None = None,
     ) -> None:  # fmt: skip
         """Make the ring, and show the controller's runs to it.
 
@@ -69,6 +69,7 @@ class FlightRecorder:
             flight: What its ticks are of.
             types: Of `message_types`.
             options: What is kept, and where it goes.
+            news: Takes what is worth a line in a log; one of its own where None.
         """
         rate_hz = flight.bundle.contract.rate_hz
         self._before = max(1, round(options.duration_s * rate_hz))
@@ -78,9 +79,10 @@ class FlightRecorder:
         self._shelf = Shelf(options.folder, options.min_free_mb, types, flight)
         self.ring = Ring(controller, tap, self._before + spare)
         tap.show(self.ring)
-        self.news: deque[tuple[bool, str]] = deque(maxlen=100)
+        self.news = News(maxlen=_NEWS) if news is None else news
         self._scribe = Scribe(self.ring, self._shelf, self.news)
-        self._scribe.problem = self._shelf.problem()
+        if problem := self._shelf.problem():
+            self._scribe.problem = f"flight recorder: {problem}"
         self._thread: threading.Thread | None = None
         self._seen, self._held_until, self._run_place = controller.tripped, 0, Path()
 
@@ -104,7 +106,6 @@ class FlightRecorder:
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
         self._scribe.start()
-        self._scribe.problem = self._shelf.problem()
         self._thread = threading.Thread(target=self._scribe.work, name="flight recorder",
                                         daemon=True)  # fmt: skip
         self._thread.start()
@@ -119,6 +120,16 @@ class FlightRecorder:
         if thread.is_alive():
             self._scribe.fail(f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
                               "there is lies in a hidden folder there")
+
+    def abandon(self) -> None:
+        """Write what is due, wait for nothing."""
+        self._thread = None
+        self._scribe.end()
+
+    @property
+    def recording_run(self) -> bool:
+        """Whether a whole run is being recorded."""
+        return self._scribe.recording_run
 
     def record(
         self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,

@@ -16,6 +16,8 @@ from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.shelf import Shelf
 
+News = deque[tuple[bool, str]]
+"""Lines for a log, and whether they are errors."""
 _LOOK_S = 0.05
 """How often the thread looks at the ring while something is due; at rest it sleeps."""
 _STILL_S = 2.0
@@ -54,8 +56,8 @@ class Scribe:
         recording_run: Whether a whole run is being recorded.
     """
 
-    def __init__(self, ring: Ring, shelf: Shelf, news: deque[tuple[bool, str]]) -> None:
-        """Tie the parts together; `news` takes lines for a log, and whether they are errors."""
+    def __init__(self, ring: Ring, shelf: Shelf, news: News) -> None:
+        """Tie the parts together; `news` takes what is worth a line in a log."""
         self._ring, self._shelf, self._news = ring, shelf, news
         self.last: Path | None = None
         self.start()
@@ -94,6 +96,8 @@ class Scribe:
 
     def work(self) -> None:
         """Do what is ordered until the end is."""
+        if problem := self._shelf.problem():
+            self.problem = f"flight recorder: {problem}"
         while (order := self._next()) is not None:
             self._safely(order)
         self._safely(self._write_pending)

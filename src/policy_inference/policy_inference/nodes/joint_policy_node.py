@@ -9,7 +9,7 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle).
+(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
 import sys
@@ -32,6 +32,7 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opening import Opened, Order, open_policy, open_replacement
@@ -85,8 +86,11 @@ class JointPolicyNode(LifecycleBase):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values["trigger"], contract.period_ns, group)
         self._loop = ControlLoop(self._pacer, self._tick, self._failed)
+        self._flight = NodeRecorder(self, group, self._topics, policy, values)
+        self._closers.callback(self._flight.close)
         self._reporter = StatusReporter(self, Reported(
-            policy=policy, topics=self._topics, loop=self._loop, pacer=self._pacer))
+            policy=policy, topics=self._topics, loop=self._loop, pacer=self._pacer,
+            flight=self._flight))
         self._closers.callback(self._reporter.close)
         self._create_requests(values["status_rate_hz"])
         self._tell(policy)
@@ -195,13 +199,13 @@ class JointPolicyNode(LifecycleBase):
             raise opened
         try:
             self._require_rest()
-            self._switch(opened)
+            end_recording = self._switch(opened)
         except BaseException:
             self._loading.close(opened.backend.close)
             raise
         look_away = self._reporter.follow(opened)
         # A runtime that hangs when it is closed must not hang the node.
-        self._loading.close(look_away, before.backend.close)
+        self._loading.close(end_recording, look_away, before.backend.close)
         self._table.follow(bundle=bundle, backend=",".join(order.backends))
         self._tell(opened)
         return opened
@@ -215,11 +219,13 @@ class JointPolicyNode(LifecycleBase):
             raise RefusedError(f"load refused: the mode is {self.controller.mode.name}; ask for "
                                "damp or stand first")
 
-    def _switch(self, opened: Opened) -> None:
-        sampler = self._sampler_of(opened)
+    def _switch(self, opened: Opened) -> Callable[[], None]:
+        """Let another policy take over; return what writes the recordings of the one before."""
+        sampler, recorder = self._sampler_of(opened), self._flight.prepared(opened)
         with self._loop.between_ticks():
             opened.controller.take_over(self.controller)
             self._policy, self.controller, self._sampler = opened, opened.controller, sampler
+            return self._flight.follow(opened, recorder)
 
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
@@ -249,12 +255,14 @@ class JointPolicyNode(LifecycleBase):
     def _report(self) -> None:
         if self.running:
             self._reporter.report()
+            self._flight.log()
 
     def start(self) -> None:
         """Start the control loop, in DAMP."""
         self.controller.start()
         self._output.start()
         self._reporter.start()
+        self._flight.start()
         self._loop.start()
 
     def _tick(self, tick: Tick) -> None:
@@ -268,25 +276,33 @@ class JointPolicyNode(LifecycleBase):
                 self.controller.fault(Rule.CLOCK, "simulated time ran backwards")
         self._sampler.sample(tick)
         targets = self.controller.tick(tick.now_ns, tick.next_deadline_ns)
-        self._publish(targets)
-        self._policy.latency.add(time.monotonic_ns() - began_ns)
+        sent, sequence = self._publish(targets)
+        duration_ns = time.monotonic_ns() - began_ns
+        self._policy.latency.add(duration_ns)
+        self._flight.record(tick, duration_ns, sent, sequence)
 
     def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
+            self._flight.watch(self._pacer.clock())
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
         self.get_logger().error("".join(traceback.format_exception(error)),
                                 throttle_duration_sec=1.0)
 
-    def _publish(self, targets: JointTargets | None) -> None:
-        """Publish, from any thread; after an e-stop nothing but the fault command goes out."""
+    def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
+        """Publish, from any thread; after an e-stop nothing but the fault command goes out.
+
+        Returns:
+            What was sent, and the number of the command.
+        """
         with self._publishing:
             if self.controller.estop_pressed:
                 targets = self.controller.safe_targets()
-            if targets is not None:
-                self._output.publish(targets, self._stamp_ns)
+            if targets is None:
+                return None, None
+            return targets, self._output.publish(targets, self._stamp_ns)
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
@@ -301,6 +317,7 @@ class JointPolicyNode(LifecycleBase):
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         self._reporter.log_edges()
+        self._flight.stop()
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""

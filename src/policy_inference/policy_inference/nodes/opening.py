@@ -19,6 +19,7 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, Tightening, limits_in_force
 from policy_inference.core.replacing import require_replaceable
+from policy_inference.flight.tap import Tap
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.parity import require_enough, require_parity
@@ -75,6 +76,7 @@ class Opened:
         limits: Limits in force.
         backend: The opened model.
         skipped: Why each backend before that one in the list did not open.
+        tap: The same model as the controller runs it, for a flight recorder to look on.
         controller: Nothing was commanded by it yet.
         latency: How long its ticks take.
     """
@@ -84,6 +86,7 @@ class Opened:
     limits: Limits
     backend: BackendBase
     skipped: tuple[str, ...]
+    tap: Tap
     controller: Controller
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
@@ -151,8 +154,9 @@ def _open(
         # After that the controller gives up anyway.
         backend, skipped = open_backend(bundle, order.backends, order.options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
+    tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,
-                  controller=Controller(bundle, backend, limits, clock))
+                  tap=tap, controller=Controller(bundle, tap, limits, clock))
 
 
 def _listed(text: str) -> list[str]:

@@ -19,16 +19,11 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
+from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.nodes import qos
 
 Builder = Callable[[JointTargets, int], Any]
 
-_FAULT_MODES = {
-    OnFault.DAMP: JointCommand.MODE_DAMP,
-    OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
-    OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
-}
 
 
 class Output:
@@ -62,10 +57,16 @@ class Output:
     def start(self) -> None:
         """Number the commands from 0 on."""
         self._build: Builder = self._make(count())
+        self._sent = count()
 
-    def publish(self, targets: JointTargets, stamp_ns: int) -> None:
-        """Publish the targets of a tick; `stamp_ns` is when its sensors were sampled."""
+    def publish(self, targets: JointTargets, stamp_ns: int) -> int:
+        """Publish the targets of a tick, whose sensors were sampled at `stamp_ns`.
+
+        Returns:
+            The number of the command, which a JointCommand carries as its sequence.
+        """
         self.publisher.publish(self._build(targets, stamp_ns))
+        return next(self._sent)
 
 
 def require_expressible(kind: str, contract: JointContract) -> None:
@@ -95,7 +96,7 @@ def _joint_command(
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
         setattr(message, field, _zeros(names))
         rows.append(_view(getattr(message, field)))
-    fault_mode = _FAULT_MODES[OnFault(contract.safety.on_fault)]
+    fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
         for row, values in zip(rows, targets.block, strict=True):

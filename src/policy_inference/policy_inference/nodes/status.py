@@ -17,6 +17,7 @@ from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.opening import Opened
 from policy_inference.nodes.pacing import Pacer
@@ -37,6 +38,7 @@ class Reported:
     """Subscription of each input."""
     loop: ControlLoop
     pacer: Pacer
+    flight: NodeRecorder
 
 
 class StatusReporter:
@@ -162,8 +164,11 @@ class StatusReporter:
             ticks=loop.ticks, ticks_missed=loop.missed,
             guard_counters=[GuardCounter(name=name, count=count)
                             for name, count in snapshot.counters.items()],
-            inputs=self._inputs(), telemetry=_key_values(self._health.telemetry),
+            inputs=self._inputs(), telemetry=_key_values(self._telemetry()),
         )  # fmt: skip
+
+    def _telemetry(self) -> dict[str, str]:
+        return {**self._health.telemetry, **self._reported.flight.telemetry()}
 
     def _inputs(self) -> list[InputStatus]:
         now_ns, found = self._reported.pacer.clock(), []
@@ -199,7 +204,8 @@ class StatusReporter:
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
         skipped = self._reported.policy.skipped
-        odd = [*self._health.problems, *(f"not on {why}" for why in skipped)]
+        odd = [*self._health.problems, *(f"not on {why}" for why in skipped),
+               *filter(None, [self._reported.flight.problem])]
         if bad or odd or self._slow or self._silent:
             reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
@@ -214,7 +220,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
-            **self._health.telemetry,
+            **self._telemetry(),
         }  # fmt: skip
         return DiagnosticArray(
             header=_header(status),
