@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from model_tools.commands import (
+    calibrate,
     compare,
     compile,
     complete,
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Verb] = {
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,
+    "calibrate": calibrate,
     "compile": compile,
     "compare": compare,
     "run": run,
