@@ -104,6 +104,7 @@ class FlightRecording:
         path: Its folder, or its only file.
         info: What its first ticks are of.
         names: Name of the input by topic, for what was sensed.
+        ended_by: Why `ticks` ended before the recording does; empty where it did not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,7 +117,7 @@ class FlightRecording:
         """
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
-        self.path, self._bag = path, Bag(path)
+        self.path, self._bag, self.ended_by = path, Bag(path), ""
         self._tick_topic = self._only(TICK)
         self._info_topic = self._only(INFO)
         for topic, wanted in ((self._tick_topic, _TICK_FIELDS), (self._info_topic, _INFO_FIELDS)):
@@ -156,6 +157,9 @@ class FlightRecording:
         """
         before = -1
         for group in self._groups():
+            if any(_what_ran(self._info(each)) != _what_ran(self.info) for each in group.infos):
+                self.ended_by = "another bundle or back end was loaded; the rest is not replayed"
+                return
             for place, message in enumerate(group.ticks):
                 if message.tick <= before:
                     raise ToolError(
@@ -163,9 +167,6 @@ class FlightRecording:
                         f"{before}; the clock of the recording went back there")
                 before = message.tick
                 yield self._tick(message, group, place)
-            for message in group.infos:
-                if self._what_ran(self._info(message)) != self._what_ran(self.info):
-                    return
 
     def _groups(self) -> Iterator[_Group]:
         """Yield messages of the same time in the log, which is that of the tick."""
@@ -192,7 +193,7 @@ class FlightRecording:
         if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
             raise self._problem(message, "a state of the fields that flight_info names",
                                 f"{len(message.state)} values")
-        ages = [None if math.isinf(age_s) else round(age_s * 1e9) for age_s in message.ages_s]
+        ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         command = group.commands[place] if len(group.commands) == len(group.ticks) else None
         return Tick(
             number=int(message.tick), time_ns=int(message.time_ns), stamp_ns=stamp,
@@ -221,7 +222,7 @@ class FlightRecording:
                 found[entry.name] = array.reshape(entry.shape)
             except (TypeError, ValueError) as error:
                 raise self._problem(tick, f"a tensor {entry.name} of {entry.dtype}"
-                                    f"{list(entry.shape)}", str(error)) from error
+                                    f"{[int(size) for size in entry.shape]}", str(error)) from error
         return found
 
     def _command(self, tick: Any, message: Any) -> F64 | None:
@@ -281,10 +282,6 @@ class FlightRecording:
                 "backend", "runs_on", "host")},
         )  # fmt: skip
 
-    @staticmethod
-    def _what_ran(info: Info) -> tuple[object, ...]:
-        return info.bundle_sha256, info.backend, info.joints, tuple(info.fields), info.inputs
-
 
 @dataclass(slots=True)
 class _Group:
@@ -298,3 +295,7 @@ class _Group:
 
 def _time_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _what_ran(info: Info) -> tuple[object, ...]:
+    return info.bundle_sha256, info.backend, info.joints, tuple(info.fields), info.inputs

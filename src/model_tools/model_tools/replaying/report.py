@@ -57,6 +57,8 @@ def lines(found: Replayed) -> list[str]:
         *(f"{edge.time_s:9.3f} s  {edge.mode.name:5}  {edge.reason}"
           f"{'   <-- here' if edge is flight.trip else ''}" for edge in flight.edges),
     ]  # fmt: skip
+    if found.recording.ended_by:
+        text.append(f"after that, {found.recording.ended_by}")
     if counts := counted(replayer.rules, replayer.dropped, replayer.lost):
         text.append(counts)
     if found.first and (found.judgement is not Judgement.EXACT or found):

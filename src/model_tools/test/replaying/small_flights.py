@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
@@ -119,7 +121,7 @@ class SmallFlight:
 
 def rewritten(
     recording: Path, place: Path, edit: Callable[[str, Any], Any],
-    definitions: Mapping[str, str] | None = None,
+    definitions: Mapping[str, str] | None = None, loads_at: int | None = None,
 ) -> Path:  # fmt: skip
     """Write a recording anew.
 
@@ -128,19 +130,28 @@ def rewritten(
         place: The folder to be.
         edit: Gets relative topic and message, and returns the message or None to leave it out.
         definitions: Text of messages that differ from the present ones.
+        loads_at: Tick before which another bundle is loaded.
     """
     types = message_types()
     for name, text in (definitions or {}).items():
-        from rosbags.typesys import get_types_from_msg
         types.fielddefs.pop(name)
         types.register(get_types_from_msg(text, name))
     with AnyReader([recording]) as reader, Writer(place, version=9,
                                                   storage_plugin=StoragePlugin.MCAP) as writer:
         known = {each.topic: writer.add_connection(each.topic, each.msgtype, typestore=types)
                  for each in reader.connections}
+        info = None
         for connection, log_ns, data in reader.messages():
-            message = edit(connection.topic.lstrip("/"),
-                           reader.deserialize(bytearray(data), connection.msgtype))
+            topic = connection.topic.lstrip("/")
+            writable: Any = bytearray(data)  # arrays of the message are views of it
+            message = edit(topic, reader.deserialize(writable, connection.msgtype))
+            if topic == "flight_info":
+                info = connection, message
+            if topic == "policy_tick" and message is not None and message.tick == loads_at:
+                assert info is not None
+                other = dataclasses.replace(info[1], bundle_sha256="0" * 64)
+                writer.write(known[info[0].topic], log_ns,
+                             types.serialize_cdr(other, info[0].msgtype))
             if message is not None:
                 writer.write(known[connection.topic], log_ns,
                              types.serialize_cdr(message, connection.msgtype))
