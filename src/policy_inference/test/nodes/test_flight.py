@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from policy_msgs.msg import JointCommand
 from rosbags.highlevel import AnyReader
-from std_srvs.srv import SetBool
 
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import PERIOD_NS, STAND, write_bundle
-from .harness import NAN, Robot, Stage, ns
+from .bundles import PERIOD_NS
+from .harness import NAN, Robot, ns
 
 pytestmark = pytest.mark.ros
 
