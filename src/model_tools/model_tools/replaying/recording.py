@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,15 @@ class Tick:
         return bool(self.inputs)
 
 
+class Moded(NamedTuple):
+    """Number and time of a tick, its mode, and why that is so where it has changed."""
+
+    number: int
+    time_ns: int
+    mode: Mode
+    reason: str
+
+
 class FlightRecording:
     """A recording, read tick by tick.
 
@@ -148,6 +157,16 @@ class FlightRecording:
     def duration_s(self) -> float:
         """Time from the first message to the last."""
         return float(self._bag.duration_ns) * 1e-9
+
+    def modes(self) -> Iterator[Moded]:
+        """Yield the mode of each tick, without all else.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        for _, message in self._bag.messages(self._tick_topic):
+            yield Moded(number=int(message.tick), time_ns=int(message.time_ns),
+                        mode=self._mode(message), reason=message.reason)
 
     def ticks(self) -> Iterator[Tick]:
         """Yield the ticks in their order, up to where another bundle or back end was loaded.
