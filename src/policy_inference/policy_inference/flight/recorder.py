@@ -81,8 +81,7 @@ class FlightRecorder:
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
         self._scribe = Scribe(self.ring, self._shelf, self.news)
-        if problem := self._shelf.problem():
-            self._scribe.problem = f"flight recorder: {problem}"
+        self._scribe.examine()
         self._thread: threading.Thread | None = None
         self._seen, self._held_until, self._run_place = controller.tripped, 0, Path()
 
@@ -153,7 +152,7 @@ class FlightRecorder:
             # A robot whose sensors stutter must not fill its disk.
             self._held_until = self.ring.end + self._before
         self._scribe.put(Cause(word=trip.rule.value, text=_text(trip), first=self._first(),
-                               due_ns=now_ns + self._after_ns))  # fmt: skip
+                               at_ns=now_ns, due_ns=now_ns + self._after_ns))  # fmt: skip
 
     def request(self, who: str = "by hand") -> Path:
         """Have the ring written; return where it will be.

@@ -32,7 +32,8 @@ class Cause:
         word: For the name of the recording.
         text: For a person.
         first, end: Numbers of its ticks; `end` None: up to the newest when it is due.
-        due_ns: When it is due, on the clock of the ticks; at once where None.
+        at_ns, due_ns: When it came and when it is due, on the clock of the ticks; at once where
+            None.
         place: Where it will be, if that was promised.
     """
 
@@ -40,6 +41,7 @@ class Cause:
     text: str
     first: int
     end: int | None = None
+    at_ns: int = 0
     due_ns: int | None = None
     place: Path | None = None
 
@@ -60,11 +62,12 @@ class Scribe:
         """Tie the parts together; `news` takes what is worth a line in a log."""
         self._ring, self._shelf, self._news = ring, shelf, news
         self.last: Path | None = None
+        self.problem = ""
         self.start()
 
     def start(self) -> None:
         """Forget what was ordered, before the thread starts."""
-        self.problem, self.dropped, self.recording_run = "", 0, False
+        self.dropped, self.recording_run = 0, False
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._pending: Cause | None = None
         self._run: Recording | None = None
@@ -94,10 +97,14 @@ class Scribe:
         self.problem = f"flight recorder: {text}"
         self._news.append((True, self.problem))
 
+    def examine(self) -> None:
+        """Find out whether a recording could be written now."""
+        problem = self._shelf.problem()
+        self.problem = problem and f"flight recorder: {problem}"
+
     def work(self) -> None:
         """Do what is ordered until the end is."""
-        if problem := self._shelf.problem():
-            self.problem = f"flight recorder: {problem}"
+        self.examine()
         while (order := self._next()) is not None:
             self._safely(order)
         self._safely(self._write_pending)
@@ -125,12 +132,14 @@ class Scribe:
     def _take(self, cause: Cause) -> None:
         if cause.due_ns is None:
             self._write(cause)
-        elif self._pending is None:
-            self._pending, self._came_s = cause, time.monotonic()
-        else:
+            return
+        before = self._pending
+        if before is not None and before.due_ns is not None and before.due_ns >= cause.at_ns:
             # What follows from a fault is part of its recording.
-            self._pending = dataclasses.replace(self._pending,
-                                                text=f"{self._pending.text}; {cause.text}")
+            self._pending = dataclasses.replace(before, text=f"{before.text}; {cause.text}")
+            return
+        self._write_pending()
+        self._pending, self._came_s = cause, time.monotonic()
 
     def _look(self) -> None:
         if self._run is not None:

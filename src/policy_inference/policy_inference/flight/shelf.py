@@ -42,7 +42,7 @@ class Shelf:
             free_mb = shutil.disk_usage(folder).free * 1e-6
         except OSError as error:
             return f"{folder}: cannot be written ({error.strerror}); set flight.folder"
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return (f"{folder}: expected a folder that this user may write to, found another's; "
                     "set flight.folder")
         if free_mb < self._min_free_mb:

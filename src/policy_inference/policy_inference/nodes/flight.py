@@ -96,15 +96,15 @@ class NodeRecorder:
         """Why nothing can be recorded, or was not when it should have been; or empty."""
         return self._problem or (self._recorder.problem if self._recorder else "")
 
-    def telemetry(self) -> dict[str, str]:
+    def told(self) -> dict[str, str]:
         """Return what it has done so far."""
         recorder = self._recorder
         if recorder is None:
-            return {"flight_recorder": "off" if not self._wanted else "does not work"}
+            return {"flight.recorder": "off" if not self._wanted else "does not work"}
         state = "records a run" if recorder.recording_run else "ready"
-        return {"flight_recorder": "does not work" if recorder.problem else state,
-                "flight_last": str(recorder.last or ""),
-                "flight_ticks_dropped": str(recorder.dropped)}
+        return {"flight.recorder": "does not work" if recorder.problem else state,
+                "flight.last": str(recorder.last or ""),
+                "flight.ticks_dropped": str(recorder.dropped)}
 
     def prepared(self, policy: Opened) -> FlightRecorder | None:
         """Return a recorder for another policy, which `follow` puts to work."""

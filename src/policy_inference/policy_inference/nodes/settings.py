@@ -29,7 +29,7 @@ PARAMETERS = (
     Spec(name="autostart", type=bool, default=True,
          doc="Configure and activate at once; the robot never moves by itself"),
     Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
-         doc="How much the flight recorder keeps, s; 0: nothing"),
+         doc="How much the flight recorder keeps; nothing where 0, s"),
     Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
          doc="How much of the time after a fault its recording has, s"),
     Spec(name="flight.folder", type=str,

@@ -164,11 +164,8 @@ class StatusReporter:
             ticks=loop.ticks, ticks_missed=loop.missed,
             guard_counters=[GuardCounter(name=name, count=count)
                             for name, count in snapshot.counters.items()],
-            inputs=self._inputs(), telemetry=_key_values(self._telemetry()),
+            inputs=self._inputs(), telemetry=_key_values(self._health.telemetry),
         )  # fmt: skip
-
-    def _telemetry(self) -> dict[str, str]:
-        return {**self._health.telemetry, **self._reported.flight.telemetry()}
 
     def _inputs(self) -> list[InputStatus]:
         now_ns, found = self._reported.pacer.clock(), []
@@ -220,7 +217,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
-            **self._telemetry(),
+            **self._health.telemetry, **self._reported.flight.told(),
         }  # fmt: skip
         return DiagnosticArray(
             header=_header(status),

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_msgs.msg import JointCommand
+from geometry_msgs.msg import Vector3
+from policy_msgs.msg import ContactForces, JointCommand
+from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import Imu, JointState
+from std_srvs.srv import SetBool
 
+from policy_inference.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import PERIOD_NS
-from .harness import NAN, Robot, ns
+from .bundles import PERIOD_NS, STAND, write_bundle
+from .harness import NAN, Robot, Stage, ns
 
 pytestmark = pytest.mark.ros
 
@@ -98,3 +103,166 @@ def test_commands_are_those_that_were_sent(runner: Robot, folder: Path) -> None:
         for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
             assert getattr(message, field).tolist() == getattr(command, field).tolist()
         assert message.valid_for.nanosec == command.valid_for.nanosec
+
+
+def test_messages_are_recorded_with_the_bytes_that_came(runner: Robot, folder: Path) -> None:
+    heard: dict[str, dict[int, bytes]] = {"joint_states": {}, "imu/data": {}}
+    for message, topic in ((JointState, "joint_states"), (Imu, "imu/data")):
+        into = heard[topic]
+
+        def keep(data: bytes, into: dict[int, bytes] = into, kind: type[Any] = message) -> None:
+            into[ns(deserialize_message(data, kind).header.stamp)] = data
+
+        runner.node.create_subscription(message, topic, keep, 100, raw=True)
+    for _ in range(20):
+        runner.tick()
+    now_ns = runner.now_ns
+    runner.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
+    runner.is_told("record")
+    found = recorded(runner, folder)
+    for topic, sent in heard.items():
+        kept = {log_ns: data for log_ns, _, data in found[f"/{topic}"]}
+        common = kept.keys() & sent.keys()
+        assert len(common) >= 10
+        assert all(kept[time_ns] == sent[time_ns] for time_ns in common)
+
+
+def test_contact_forces_are_recorded_and_never_needed(runner: Robot, folder: Path) -> None:
+    feet = runner.node.create_publisher(ContactForces, "contact_forces", 1)
+    runner.until(lambda: feet.get_subscription_count() == 1, "the recorder's subscription")
+
+    def is_recorded() -> bool:
+        feet.publish(ContactForces(names=["left"], forces=[Vector3(z=12.0)]))
+        runner.tick()
+        runner.is_told("record")
+        runner.until(lambda: recordings(folder), "a recording")
+        return "/contact_forces" in read(recordings(folder)[-1])
+
+    runner.until(is_recorded, "contact forces in a recording")
+    _, message, _ = read(recordings(folder)[-1])["/contact_forces"][-1]
+    assert (message.names, message.forces[0].z) == (["left"], 12.0)
+
+
+def test_request_names_the_recording_of_the_last_seconds(runner: Robot, folder: Path) -> None:
+    response = runner.ask("record")
+    assert response.success
+    place = Path(response.message.removeprefix("writes "))
+    runner.until(place.is_dir, "the recording")
+    (_, info, _), = read(place)["/flight_info"]
+    assert info.reason == "asked for by service"
+    settings = {entry.key: entry.value for entry in info.settings}
+    assert settings["parameter.flight.after_s"] == str(AFTER_S)
+    assert settings["limits.max_tilt_rad"] == "1.0"
+    assert runner.hears(f"ticks recorded: {place}")
+
+
+def test_run_is_recorded_until_it_is_ended(runner: Robot, folder: Path) -> None:
+    def ask(on: bool) -> SetBool.Response:
+        request = SetBool.Request(data=on)
+        response: SetBool.Response = runner.call(SetBool, "joint_policy_node/record_run", request)
+        return response
+
+    assert ask(False).message == "no run is recorded"
+    begun = ask(True)
+    place = Path(begun.message.removeprefix("writes "))
+    assert not ask(True).success
+    for _ in range(60):
+        runner.tick()
+    last_ns = runner.now_ns
+    assert ask(False).success
+    runner.until(place.is_dir, "the recording")
+    times_ns = [log_ns for log_ns, _, _ in read(place)["/policy_tick"]]
+    assert set(np.diff(times_ns)) == {PERIOD_NS}
+    assert times_ns[-1] >= last_ns
+
+
+def test_deactivation_writes_what_is_due(
+    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
+) -> None:
+    node = start(flight__after_s=30.0)
+    robot.runs().velocity = (NAN, 0.0)
+    robot.tick()
+    assert recordings(folder) == []
+    node.trigger_deactivate()
+    (path,) = recordings(folder)
+    assert path.name.endswith("not_finite")
+
+
+def test_diagnostics_tell_of_the_recorder(runner: Robot, folder: Path) -> None:
+    def told() -> dict[str, str]:
+        return {entry.key: entry.value for entry in runner.diagnostics[-1].status[0].values}
+
+    runner.until(lambda: runner.diagnostics and told()["flight.recorder"] == "ready", "diagnostics")
+    assert told()["flight.ticks_dropped"] == "0"
+    runner.is_told("record")
+    runner.until(lambda: told()["flight.last"] == str(recordings(folder)[0])
+                 if recordings(folder) else False, "the recording in the diagnostics")  # fmt: skip
+
+
+def test_folder_that_cannot_be_written_is_told_and_the_policy_runs(
+    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
+) -> None:
+    folder.write_text("a file", "utf-8")
+    start()
+    robot.hears(f"flight recorder: {folder}: cannot be written")
+    robot.runs()
+    robot.until(lambda: robot.diagnostics and "cannot be written"
+                in robot.diagnostics[-1].status[0].message, "a warning")  # fmt: skip
+    refused = robot.ask("record")
+    assert not refused.success
+    assert "cannot be written" in refused.message
+
+
+def test_missing_definitions_are_told_and_the_policy_runs(
+    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
+        start()
+    robot.hears("flight recorder: AMENT_PREFIX_PATH: expected a prefix")
+    robot.runs()
+    assert "AMENT_PREFIX_PATH" in robot.ask("record").message
+
+
+def test_recorder_that_is_off_says_so(
+    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
+) -> None:
+    node = start(flight__duration_s=0.0)
+    robot.runs()
+    assert robot.ask("record").message == "the flight recorder is off: flight.duration_s is 0"
+    assert "/contact_forces" not in [s.topic_name for s in node.subscriptions]
+    node.trigger_deactivate()
+    assert not folder.exists()
+
+
+def test_inactive_node_records_nothing(
+    stage: Stage, bundle: Path, folder: Path
+) -> None:
+    stage.node(bundle=str(bundle), flight__folder=str(folder)).trigger_configure()
+    assert "activate the node first" in stage.robot.ask("record").message
+
+
+def test_other_outputs_are_recorded_as_joint_commands(
+    start: Callable[..., JointPolicyNode], robot: Robot, folder: Path, tmp_path: Path
+) -> None:
+    arm = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
+    start(bundle=str(arm), output="joint_state", use_sim_time=False)
+
+    def inputs_are_fresh() -> bool:
+        robot.now_ns = robot.node.get_clock().now().nanoseconds
+        robot.send()
+        return bool(robot.statuses) and all(
+            entry.ok for entry in robot.statuses[-1].inputs if entry.name != "cmd_vel")
+
+    robot.until(inputs_are_fresh, "fresh inputs")
+    robot.is_told("record")
+    robot.until(lambda: recordings(folder), "a recording")
+    _, message, _ = read(recordings(folder)[-1])["/joint_command"][-1]
+    assert message.mode == JointCommand.MODE_HOLD_MEASURED
+    np.testing.assert_allclose(message.position, STAND)
+
+
+def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
+    assert FAULT_MODES == {OnFault.DAMP: JointCommand.MODE_DAMP,
+                           OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
+                           OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF}  # fmt: skip
