@@ -44,6 +44,7 @@ class Flight:
     Attributes:
         time_s: Since the first tick.
         mode: Modes, by number.
+        because: Why it was recorded.
         edges: What happened, in order; the first is how it began.
         rpy_rad: Roll, pitch and yaw.
         ang_vel_body, lin_acc_body: rad/s and m/s^2.
@@ -59,6 +60,7 @@ class Flight:
 
     time_s: F64
     mode: npt.NDArray[np.int64]
+    because: str
     edges: tuple[Edge, ...]
     rpy_rad: F64
     ang_vel_body: F64
@@ -78,7 +80,7 @@ class Flight:
 
     def rows(self, chosen: npt.NDArray[np.bool_]) -> Flight:
         """Return the chosen ticks [ticks]; what is not by tick stays whole."""
-        kept = ("edges", "effort_limit", "feet", "ages_s", "joints")
+        kept = ("because", "edges", "effort_limit", "feet", "ages_s", "joints")
         arrays = {field.name: getattr(self, field.name)[chosen]
                   for field in dataclasses.fields(self) if field.name not in kept}
         ages_s = {name: ages[chosen] for name, ages in self.ages_s.items()}
@@ -86,9 +88,13 @@ class Flight:
 
     @property
     def trip(self) -> Edge | None:
-        """The first latched fault; else the first HOLD."""
+        """The fault for which this was recorded, where it says so; else the last, if any.
+
+        One that was latched comes before a HOLD, which may have been its beginning.
+        """
         trips = [edge for edge in self.edges if edge.trip]
-        return next((edge for edge in trips if edge.mode is Mode.DAMP), next(iter(trips), None))
+        meant = [edge for edge in trips if edge.reason and edge.reason in self.because] or trips
+        return max(meant, key=lambda edge: (edge.mode is Mode.DAMP, edge.time_s), default=None)
 
     @property
     def seconds_by_mode(self) -> dict[str, float]:
@@ -144,7 +150,7 @@ class FlightLog:
         times = np.array(self._times_ns, np.int64)
         return Flight(
             time_s=(times - times[0]) * 1e-9, mode=np.array(self._modes, np.int64),
-            edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
+            because=self._info.reason, edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
             joint_pos=pos, joint_vel=vel, joint_effort=effort, target=target,
             effort_limit=self._limit, velocity_command=command, velocity=velocity, forces=forces,
             feet=self._feet, duration_s=duration[:, 0], joints=self._joints,

@@ -18,7 +18,7 @@ from policy_inference.interfaces import F64, Mode
 _BAD = "#b3261e"
 _MODE_COLOURS = {Mode.DAMP: "#e8b4b0", Mode.STAND: "#dfe7f1", Mode.READY: "#c9d8ec",
                  Mode.RUN: "#cfe9d9", Mode.HOLD: "#f6dba8"}  # fmt: skip
-_MANY = 3000
+_MANY = 1500
 """Ticks up to which each is drawn; beyond, the least and the largest of each span are."""
 _CLOSE_UP_S, _LONGEST = 1.5, 70
 _AXES = ("vx, m/s", "vy, m/s", "yaw rate, rad/s")
