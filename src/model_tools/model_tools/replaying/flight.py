@@ -42,6 +42,7 @@ class Flight:
     """Ticks as arrays [ticks, ...]; what is not known is NaN.
 
     Attributes:
+        tick: Their numbers.
         time_s: Since the first tick.
         mode: Modes, by number.
         because: Why it was recorded.
@@ -58,6 +59,7 @@ class Flight:
         joints: Their names.
     """
 
+    tick: npt.NDArray[np.int64]
     time_s: F64
     mode: npt.NDArray[np.int64]
     because: str
@@ -112,6 +114,7 @@ class FlightLog:
         self._info, self._joints = info, info.joints
         self._limit = per_joint(contract.joints.effort_limit, contract.joints.names)
         self._rows: list[tuple[F64, ...]] = []
+        self._numbers: list[int] = []
         self._times_ns: list[int] = []
         self._modes: list[Mode] = []
         self._edges: list[Edge] = []
@@ -125,6 +128,7 @@ class FlightLog:
         for name, message in tick.messages.items():
             self._take(name, message)
         self._note_edge(tick)
+        self._numbers.append(tick.number)
         self._times_ns.append(tick.time_ns)
         self._modes.append(tick.mode)
         joints, unknown = len(self._joints), np.nan
@@ -149,8 +153,8 @@ class FlightLog:
          duration) = (np.array(column) for column in zip(*rows, strict=True))
         times = np.array(self._times_ns, np.int64)
         return Flight(
-            time_s=(times - times[0]) * 1e-9, mode=np.array(self._modes, np.int64),
-            because=self._info.reason, edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
+            tick=np.array(self._numbers, np.int64), time_s=(times - times[0]) * 1e-9,
+            mode=np.array(self._modes, np.int64), because=self._info.reason, edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
             joint_pos=pos, joint_vel=vel, joint_effort=effort, target=target,
             effort_limit=self._limit, velocity_command=command, velocity=velocity, forces=forces,
             feet=self._feet, duration_s=duration[:, 0], joints=self._joints,

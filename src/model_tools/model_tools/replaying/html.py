@@ -15,6 +15,7 @@ from model_tools.replaying import plots
 from model_tools.replaying.flight import Edge
 from model_tools.replaying.replay import Judgement, Replayed
 from model_tools.replaying.report import WHAT, counted, figures, verdict
+from model_tools.replaying.stages import TARGET
 from policy_inference.comparison.limits import Check
 
 _WORDS = ("mode", "reason", "stage", "computed again", "first difference", "figure", "where",
@@ -37,6 +38,7 @@ def write_html(found: Replayed, file: Path) -> None:
         "<h2>Computed again</h2>",
         f"<p>{escape(found.judgement.value)}: {escape(found.because)}.</p>",
         panel(_stages(found)),
+        *_targets(found),
         *_checks(found.checks),
         "<h2>Settings</h2>",
         panel(table(["setting", "value"], [[k, v] for k, v in info.settings.items()], _WORDS)),
@@ -114,7 +116,9 @@ def _course(found: Replayed) -> Iterable[str]:
         yield "<h2>Joint torques</h2>" + panel(plots.torques(flight))
     if flight.feet:
         yield "<h2>Foot forces</h2>" + panel(plots.forces(flight))
-    yield "<h2>Joint positions</h2>" + panel(plots.positions(flight))
+    part = plots.close_up(flight)
+    span = "" if part is flight else f", {part.time_s[0]:.1f} to {part.time_s[-1]:.1f} s"
+    yield f"<h2>Joint positions{span}</h2>" + panel(plots.positions(part))
     yield "<h2>Ages and latency</h2>" + panel(plots.times(flight))
 
 
@@ -127,6 +131,13 @@ def _stages(found: Replayed) -> str:
     head = ["stage", "computed again", "judged", "not judged", "differ", "largest",
             "first difference"]  # fmt: skip
     return table(head, rows, _WORDS)
+
+
+def _targets(found: Replayed) -> Iterable[str]:
+    """Yield both targets of each joint, where they are not the same."""
+    if found.replayer.stages[TARGET].differing:
+        yield "<p>Targets of the policy, recorded and computed again:</p>"
+        yield panel(plots.targets(found.flight, found.replayer.targets))
 
 
 def _checks(checks: tuple[Check, ...]) -> Iterable[str]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from model_tools.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from model_tools.replaying.flight import Flight
+from model_tools.replaying.stages import Course
 from policy_inference.interfaces import F64, Mode
 
 _BAD = "#b3261e"
@@ -20,7 +21,7 @@ _MODE_COLOURS = {Mode.DAMP: "#e8b4b0", Mode.STAND: "#dfe7f1", Mode.READY: "#c9d8
                  Mode.RUN: "#cfe9d9", Mode.HOLD: "#f6dba8"}  # fmt: skip
 _MANY = 1500
 """Ticks up to which each is drawn; beyond, the least and the largest of each span are."""
-_CLOSE_UP_S, _LONGEST = 1.5, 70
+_CLOSE_UP_S, _LONG_S, _LONGEST = 1.5, 30.0, 70
 _AXES = ("vx, m/s", "vy, m/s", "yaw rate, rad/s")
 
 
@@ -54,6 +55,13 @@ def overview(flight: Flight) -> str:
 
 def _brief(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+
+
+def close_up(flight: Flight) -> Flight:
+    """Return the ticks about the moment that matters; all where that would be most of them."""
+    if flight.time_s[-1] - flight.time_s[0] <= _LONG_S:
+        return flight
+    return flight.rows(np.abs(flight.time_s - moment_s(flight)) <= _CLOSE_UP_S)
 
 
 def moment_s(flight: Flight) -> float:
@@ -106,6 +114,21 @@ def positions(flight: Flight) -> str:
         _line(axes, flight, flight.joint_pos[:, joint], COLOURS[0], "measured")
 
     return _by_joint(flight, draw, "position", "rad")
+
+
+def targets(flight: Flight, course: Course) -> str:
+    """Return the targets that were recorded, and those that were computed again."""
+    ticks, expected, found = course.rows()
+    again = np.full(flight.target.shape, np.nan)
+    recorded = again.copy()
+    rows = np.searchsorted(flight.tick, ticks)
+    again[rows], recorded[rows] = found, expected
+
+    def draw(axes: Axes, joint: int) -> None:
+        _line(axes, flight, recorded[:, joint], INK, "recorded")
+        _line(axes, flight, again[:, joint], COLOURS[4], "computed again")
+
+    return _by_joint(flight, draw, "target", "target")
 
 
 def forces(flight: Flight) -> str:

@@ -175,8 +175,8 @@ def _checks(replayer: Replayer, bundle: Bundle, backend: Backend) -> tuple[Check
     if len(ticks):
         scale = max(float(np.abs(per_joint(term.scale, term.joints)).max())
                     for term in contract.action.terms)  # fmt: skip
-        found += judge(measured("target", contract.joints.names, values, expected, ticks),
-                       "target", _scaled(open_loop_limits(contract, backend.name, precision),
+        found += judge(measured("target", replayer.joints, values, expected, ticks), "target",
+                       _scaled(open_loop_limits(contract, backend.name, precision),
                                          scale))  # fmt: skip
     return tuple(found)
 

@@ -41,14 +41,17 @@ _PER_JOINT = ("joint_pos", "joint_vel")
 class Replayer:
     """Replays one recording; call `step` with its ticks in their order.
 
-    Each tick begins with the state that was recorded, so a difference does not grow from tick to
-    tick; history, recurrent state and the bounds of a step go on from tick to tick as on the robot.
-    Where ticks are missing before one, these are taken from what was recorded, as far as they are
-    known from there, and the stages that need the rest are not judged.
+    Each tick begins with what was recorded, the robot's state with the last action, and the model's
+    own, so a difference does not grow from tick to tick; history and the bounds of a step go on
+    from tick to tick as on the robot. Where ticks are missing before one, these are taken from what
+    was recorded, as far as they are known from there, and the stages that need the rest are not
+    judged.
 
     Attributes:
+        joints: The recording's joints.
         stages: What was found, by stage.
-        outputs, targets: What was judged of each output of the model, and of the targets.
+        outputs, targets: What was judged of each output of the model, and of the targets; these
+            in the order of the recording's joints.
         rules: How often each rule of the guard changed a target or took the policy's place.
         lost: Ticks that are missing between others.
         dropped: Ticks whose answer was not followed, by cause.
@@ -67,8 +70,9 @@ class Replayer:
         if sorted(info.joints) != sorted(names):
             raise ToolError(f"{bundle.path}: expected a policy for the joints of the recording "
                             f"({', '.join(info.joints)}), found one for {', '.join(names)}")
-        self._contract, self._info = contract, info
+        self._contract, self._info, self.joints = contract, info, info.joints
         self._order = [info.joints.index(name) for name in names]
+        self._back = [names.index(name) for name in info.joints]
         self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
         self._fields = self._recorded_fields(bundle)
         self._sensed = SensedState(contract, self._state, limits)
@@ -175,12 +179,12 @@ class Replayer:
         seeds = {}
         if fits and self._missing_frames:
             seeds = {name: tick.inputs[name] for name in self._contract.observations}
-        if fits and not self._carried:
+        if fits:
             seeds |= {name: tick.inputs[name] for name in self._recurrent}
         self._backend.given = seeds
         finite = self._run.infer()
         known = not self._missing_frames and (self._carried or not self._recurrent)
-        if fits and self._missing_frames < self._frames:
+        if fits:
             self._judge_inputs(tick, time_s)
         if not (known or fits):
             self.stages[OUTPUTS].skip()
@@ -204,8 +208,10 @@ class Replayer:
 
     def _judge_inputs(self, tick: Tick, time_s: float) -> None:
         """Compare what the model is given, as far as its past is known."""
+        # A model that answers otherwise has another state, too: its outputs say so already.
+        carried = self._carried and self.stages[INPUTS].tolerance == 0.0
         judged = [name for name in self._backend.inputs
-                  if (self._carried if name in self._recurrent else not self._missing_frames)]
+                  if (carried if name in self._recurrent else not self._missing_frames)]
         if not judged:
             self.stages[INPUTS].skip()
             return
@@ -246,7 +252,8 @@ class Replayer:
         target = self._policy.action.command
         if judged:
             self.stages[TARGET].compare(tick.number, time_s, self._names[TARGET], expected, target)
-            self.targets.add(tick.number, expected, target)
+            assert tick.target is not None
+            self.targets.add(tick.number, tick.target, target[self._back])
         else:
             self.stages[TARGET].skip()
             self._run.resume(expected)
@@ -258,6 +265,10 @@ class Replayer:
             self._judge_command(tick, self._run.targets.block, time_s)
         else:
             self.stages[COMMAND].skip()
+        answer = tick.outputs.get(self._contract.action.output)
+        if answer is not None and answer.size == self._state["last_action"].size:
+            # What the next tick began with on the robot.
+            self._state["last_action"][:] = answer.reshape(-1)
         self._missing_frames = max(0, self._missing_frames - 1)
         self._carried = self._target_known = self._own_known = True
 

@@ -139,7 +139,9 @@ def test_holding_and_late_answers_are_computed_again(tmp_path: Path, bundle: Bun
     modes = [edge.mode.name for edge in found.flight.edges]
     assert modes == ["DAMP", "STAND", "READY", "RUN", "HOLD", "RUN", "HOLD", "RUN"]
     assert found.flight.trip is not None
-    assert found.flight.trip.reason.startswith("joint_states: 60 ms old")
+    assert found.flight.trip.reason == "0.0 ms late"
+    assert [edge.reason for edge in found.flight.edges if edge.trip][0].startswith(
+        "joint_states: 60 ms old")
 
 
 @pytest.mark.parametrize(
@@ -314,6 +316,23 @@ def test_a_changed_value_is_found_where_it_is(
     assert not found
     assert found.first is not None
     assert (found.first.tick, found.first.stage, found.first.name) == (75, stage, name)
+
+
+def test_a_changed_recurrent_state_is_found(tmp_path: Path) -> None:
+    flight = SmallFlight(seeing(tmp_path / "tiny", recurrent=True))
+    flight.stand_and_run(30)
+
+    def change(topic: str, message: Any) -> Any:
+        if topic == "policy_tick" and message.tick == 75:
+            (state,) = (tensor for tensor in message.inputs if tensor.name == "h_in")
+            state.data.view(np.float32)[1] += np.float32(0.25)
+        return message
+
+    path = rewritten(flight.save(tmp_path / "flown"), tmp_path / "spoiled", change)
+    found = replay(path, None, "", {})
+    assert not found
+    assert found.first is not None
+    assert (found.first.tick, found.first.stage, found.first.name) == (75, "inputs", "h_in[1]")
 
 
 def test_a_changed_command_is_found(tmp_path: Path, flown: Path) -> None:
