@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_tools.replaying.recording import FORCES, IMU, JOINT_STATES, ODOM, Info, Tick
+from model_tools.replaying.recording import FORCES, IMU, JOINT_STATES, ODOM
+from model_tools.replaying.ticks import Info, Tick
 from model_tools.replaying.verdicts import rule_of
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.joint_values import per_joint
@@ -154,7 +155,8 @@ class FlightLog:
         times = np.array(self._times_ns, np.int64)
         return Flight(
             tick=np.array(self._numbers, np.int64), time_s=(times - times[0]) * 1e-9,
-            mode=np.array(self._modes, np.int64), because=self._info.reason, edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
+            mode=np.array(self._modes, np.int64), because=self._info.reason,
+            edges=tuple(self._edges), rpy_rad=rpy, ang_vel_body=ang_vel, lin_acc_body=lin_acc,
             joint_pos=pos, joint_vel=vel, joint_effort=effort, target=target,
             effort_limit=self._limit, velocity_command=command, velocity=velocity, forces=forces,
             feet=self._feet, duration_s=duration[:, 0], joints=self._joints,

@@ -11,7 +11,6 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.replaying.names import command_names, input_names, output_names, state_names
-from model_tools.replaying.recording import Info, Tick
 from model_tools.replaying.seeded import SeededBackend
 from model_tools.replaying.sensed import SensedState
 from model_tools.replaying.stages import (
@@ -24,6 +23,7 @@ from model_tools.replaying.stages import (
     Course,
     Stage,
 )
+from model_tools.replaying.ticks import Info, Tick
 from model_tools.replaying.verdicts import Verdicts
 from model_tools.terms import frames
 from policy_inference.bundle.joint_values import per_joint

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_tools.replaying.recording import Tick
+from model_tools.replaying.ticks import Tick
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.command import CommandFader
 from policy_inference.core.freshness import Input

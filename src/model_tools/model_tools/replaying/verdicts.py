@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from model_tools.replaying.recording import Tick
 from model_tools.replaying.stages import GUARD, Departure, Stage
+from model_tools.replaying.ticks import Tick
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule

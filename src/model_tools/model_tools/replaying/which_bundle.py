@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,12 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
 
 
 def _places(recording: FlightRecording) -> list[Path]:
-    """Return where the bundle may be."""
+    """Return where the bundle may be: where it was, or installed."""
     info = recording.info
     places = [Path(info.bundle)]
-    try:
-        places.append(bundle_folder(info.bundle_name))
-    except PolicyError:
-        return places  # it is not installed
+    for name in (f"{info.bundle_name}@{info.bundle_version}", info.bundle_name):
+        with suppress(PolicyError):  # it is not installed
+            places.append(bundle_folder(name))
     return places
 
 

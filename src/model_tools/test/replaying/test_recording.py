@@ -19,7 +19,7 @@ from policy_inference.errors import PolicyError
 
 from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import make_bundle
-from .small_flights import SmallFlight, rewritten
+from .small_flights import rewritten
 
 OLD_TICK = """
 builtin_interfaces/Time stamp
@@ -27,19 +27,6 @@ uint64 tick
 int64 time_ns
 uint8 mode
 """
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return load_bundle(make_bundle(tmp_path / "tiny"))
-
-
-@pytest.fixture
-def flown(tmp_path: Path, bundle: Bundle) -> Path:
-    flight = SmallFlight(bundle)
-    flight.stand_and_run(10)
-    return flight.save(tmp_path / "flown")
 
 
 def refusal(path: Path, given: Path | None = None) -> str:
