@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
-from policy_inference.core.limits import Limits, input_timeouts_ns
+from policy_inference.core.limits import Limits, effort_limit, input_timeouts_ns
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
@@ -66,12 +65,11 @@ class Controller:
                        for name in self.state.inputs}  # fmt: skip
         velocity = self.state.get("velocity_command")
         self.command = CommandFader(velocity, contract.velocity_command, limits)
-        joints = contract.joints
-        effort_limit = limits.effort_scale * per_joint(joints.effort_limit, joints.names)
-        self._stand = Stand(contract, effort_limit)
-        self._safe = SafeTargets(contract, effort_limit)
+        efforts = effort_limit(contract, limits)
+        self._stand = Stand(contract, efforts)
+        self._safe = SafeTargets(contract, efforts)
         policy = JointPolicy(bundle, backend, self.state)
-        self._run = Run(contract, policy, self.state, self._stand, limits, effort_limit)
+        self._run = Run(contract, policy, self.state, self._stand, limits, efforts)
         self._joint_pos = self.state["joint_pos"]
         self._fitness = Fitness(contract, self.state, self.inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
@@ -124,25 +122,43 @@ class Controller:
                 same way; or a tick hangs. `before` is as it was.
         """
         with before._between_ticks():
-            if before.mode in (Mode.RUN, Mode.HOLD):
-                raise RefusedError(f"load refused: the mode is {before.mode.name}; ask for damp or "
-                                   "stand first")
+            before.require_stand_like(self._stand)
             unknown = self.state.continue_from(before.state)
             for name, entry in self.inputs.items():
                 entry.continue_from(before.inputs[name])
             self.command.continue_from(before.command)
-            if before.mode is not Mode.DAMP:
-                self._require_same_stand(before, unknown)
+            if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
+                # As the tick before judged: since then nobody has looked for messages.
+                self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
             self._continue_from(before)
 
-    def _require_same_stand(self, before: Controller, unknown: Sequence[str]) -> None:
-        found = [f"{key} is another" for key in self._stand.differences(before._stand)]
-        found += [f"{field} has not been measured so far" for field in unknown]
-        if found := found or self._fitness.problems(self._clock()):
-            raise RefusedError(f"load refused: the mode is {before.mode.name}, and with the new "
-                               f"policy {'; '.join(found)}; ask for damp first")
+    def require_rest(self) -> None:
+        """Return if no policy commands the robot.
+
+        Raises:
+            RefusedError: One does.
+        """
+        if self.mode in (Mode.RUN, Mode.HOLD):
+            raise RefusedError(f"load refused: the mode is {self.mode.name}; ask for damp or stand "
+                               "first")
+
+    def require_stand_like(self, wanted: Stand) -> None:
+        """Return if another policy may take over in this mode, as far as its stand says.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and not in the same way.
+        """
+        self.require_rest()
+        found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
+        if found:
+            raise _refused_load([f"{key} is another" for key in found])
+
+    def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
+        found = [f"{field} has not been measured so far" for field in unknown]
+        if found := found or self._fitness.problems(now_ns):
+            raise _refused_load(found)
 
     def _continue_from(self, before: Controller) -> None:
         self._estop, self._estop_noted = before._estop, before._estop_noted
@@ -380,3 +396,8 @@ class Controller:
             return Snapshot(mode=Mode.DAMP, reason=reason, latched=True, counters=counters)
         return Snapshot(mode=self.mode, reason=self._reason, latched=self._latched,
                         counters=counters)
+
+
+def _refused_load(found: Sequence[str]) -> RefusedError:
+    return RefusedError(f"load refused: the robot stands, and with the new policy "
+                        f"{'; '.join(found)}; ask for damp first")

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.core.controller import Controller
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
@@ -80,15 +81,16 @@ class Ring:
             size: Number of ticks that are kept.
         """
         self._controller, self._run = controller, controller.latest_run
-        self._inputs = tuple(controller.inputs.values())
-        self._flat = controller.state.flat
-        target = self._run.target
+        self._ages = [entry.age_ns for entry in controller.inputs.values()]
+        # Both keep their address.
+        self._flat, self._asked_for = controller.state.flat, self._run.target
+        target = self._asked_for
         self._moments: list[Moment | None] = [None] * size
-        self._state: F64 = np.zeros((size, self._flat.size))
-        self._target: F64 = np.zeros((size, target.size))
-        self._command: F64 = np.zeros((size, 6, target.size))
+        self._state: F64 = _touched((size, self._flat.size))
+        self._target: F64 = _touched((size, target.size))
+        self._command: F64 = _touched((size, 6, target.size))
         self._given, self._answers = (
-            [(name, array, np.zeros((size, *array.shape), array.dtype))
+            [(name, array, _touched((size, *array.shape), array.dtype))
              for name, array in arrays.items()]
             for arrays in (backend.inputs, backend.outputs)
         )
@@ -139,12 +141,12 @@ class Ring:
             self._state[slot] = self._flat
         taken = answered and run.taken
         if taken:
-            self._target[slot] = run.target
+            self._target[slot] = self._asked_for
         if sent is not None:
             self._command[slot] = sent.block
         moment = Moment(
             number, number - self.begin, stamp_ns, now_ns, duration_ns, controller.mode,
-            controller.reason, tuple([entry.age_ns(now_ns) for entry in self._inputs]), wire,
+            controller.reason, tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
             asked, answered, taken, asked and run.begins, run.blend if taken else 0.0, sequence,
             controller.mode if sent is None else sent.mode,
         )  # fmt: skip
@@ -184,6 +186,11 @@ class Ring:
             command=self._command[slot].copy() if moment.sequence is not None else None,
         )  # fmt: skip
         return tick if self._moments[slot] is moment else None
+
+
+def _touched(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """Return an array whose memory is there: a tick must not wait for the kernel to find it."""
+    return np.full(shape, 0, dtype)
 
 
 def _copied(blocks: Sequence[tuple[str, Tensor, Tensor]], slot: int) -> dict[str, Tensor]:

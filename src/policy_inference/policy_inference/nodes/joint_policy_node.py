@@ -215,9 +215,7 @@ class JointPolicyNode(LifecycleBase):
         if not self.running:
             raise RefusedError("the node is not active; activate it first, or configure it with "
                                "the other bundle")
-        if self.controller.mode in (Mode.RUN, Mode.HOLD):
-            raise RefusedError(f"load refused: the mode is {self.controller.mode.name}; ask for "
-                               "damp or stand first")
+        self.controller.require_rest()
 
     def _switch(self, opened: Opened) -> Callable[[], None]:
         """Let another policy take over; return what writes the recordings of the one before."""

@@ -17,8 +17,10 @@ from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
 from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import Limits, Tightening, limits_in_force
+from policy_inference.core.limits import Limits, Tightening, effort_limit, limits_in_force
+from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
+from policy_inference.errors import RefusedError
 from policy_inference.flight.tap import Tap
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
@@ -60,7 +62,13 @@ class Order:
         """Return the order of another bundle, on other backends unless `backend` is empty.
 
         Options of backends that are not asked for are left out.
+
+        Raises:
+            RefusedError: No bundle is named.
         """
+        if not bundle.strip():
+            raise RefusedError("load refused: bundle: expected a folder or the name of an "
+                               "installed bundle, found nothing")
         backends = _listed(backend) or self.backends
         options = {name: given for name, given in self.options.items() if name in backends}
         return replace(self, bundle=bundle, backends=backends, options=options)
@@ -133,6 +141,8 @@ def open_replacement(
     limits = limits_in_force(bundle.contract, order.tightening)
     require_replaceable(running.bundle.contract, running.limits, bundle, limits)
     require_expressible(order.output, bundle.contract)
+    running.controller.require_stand_like(
+        Stand(bundle.contract, effort_limit(bundle.contract, limits)))
     require_enough(bundle, golden_rows(bundle))
     opened = _open(order, bundle, limits, clock, logger)
     try:
