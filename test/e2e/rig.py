@@ -35,7 +35,7 @@ class Rig:
         sim: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """Start both processes; `sim` holds further parameters of the sim node."""
-        self.trace_file, self.flights = folder / "trace.npz", folder / "flights"
+        self.trace_file = folder / "trace.npz"
         self.commands: list[JointCommand] = []
         self._odometry = Odometry()
         with ExitStack() as opened:
@@ -47,8 +47,7 @@ class Rig:
             )
             self.policy = nodes.start(
                 "joint_policy_node",
-                {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0,
-                 "flight.folder": str(self.flights)},
+                {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
                 folder / "joint_policy_node.log",
             )
             operator = Operator(use_sim_time=lockstep, watch=nodes.check)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,16 @@ from .rig import Rig
 pytestmark = pytest.mark.ros
 
 
-def recordings(rig: Rig) -> set[Path]:
+def recordings() -> set[Path]:
     """Return what is there and whole."""
-    return {path for path in rig.flights.glob("*") if not path.name.startswith(".")}
+    folder = Path(os.environ["ROS_HOME"], "flights")
+    return {path for path in folder.glob("*") if not path.name.startswith(".")}
 
 
 def replayed(rig: Rig, before: set[Path]) -> Replayed:
     """Wait for a new recording and replay it."""
-    rig.wait_until(lambda: recordings(rig) - before, "a recording")
-    (path,) = recordings(rig) - before
+    rig.wait_until(lambda: recordings() - before, "a recording")
+    (path,) = recordings() - before
     found = replay(path, None, "", {})
     assert found, found.first
     assert found.judgement is Judgement.EXACT
@@ -38,7 +40,7 @@ def replayed(rig: Rig, before: set[Path]) -> Replayed:
     [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
 )  # fmt: skip
 def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
-    before = recordings(walker)
+    before = recordings()
     walker.fail(fault)
     walker.wait_for_latched_damp()
     found = replayed(walker, before)
@@ -51,7 +53,7 @@ def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> 
 
 
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
-    before = recordings(walker)
+    before = recordings()
     walker.operator.wait(2.0)
     client = walker.operator.node.create_client(Trigger, "joint_policy_node/record")
     walker.wait_until(client.service_is_ready, "the service")
