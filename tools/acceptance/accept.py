@@ -22,6 +22,7 @@ from model_tools.replaying.replay import Replayed, replay
 from model_tools.replaying.report import write_json
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import REPORT_FOLDER, Bundle, load_bundle
+from policy_inference.flight.message_types import message_types
 from policy_inference.interfaces import Backend
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
@@ -37,10 +38,13 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
     """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`.
 
     Raises:
-        PolicyError: The bundle cannot be loaded, or does not fit the robot.
+        PolicyError: The bundle cannot be loaded, or does not fit the robot; or the messages'
+            definitions, which a recording needs, are not installed.
         BrokenProcessPool: A process was killed.
     """
-    load_bundle(bundle)  # what is wrong with it is said here, once
+    # What is wrong with the bundle or missing for the recording is said here, once.
+    load_bundle(bundle)
+    message_types()
     cases, outcomes = all_cases(), dict[str, Outcome]()
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)

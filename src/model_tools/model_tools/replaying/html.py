@@ -91,13 +91,14 @@ def _replayed(found: Replayed) -> str:
             "judged": found.judgement.value,
             **{name: f"{stage.differing} of {stage.judged} ticks differ"
                for name, stage in stages.items()}}  # fmt: skip
-    card = _card("computed again", word, "bad" if not found else "good" if judged else "warn", rows)
-    return card.replace("</div>", f"<p><small>{escape(verdict(found))}</small></p></div>")
+    kind = "bad" if not found else "good" if judged else "warn"
+    return _card("computed again", word, kind, rows, note=verdict(found))
 
 
-def _card(title: str, word: str, kind: str, rows: dict[str, str]) -> str:
+def _card(title: str, word: str, kind: str, rows: dict[str, str], note: str = "") -> str:
     mark = f" {tag(word, kind)}" if word else ""
-    return f'<div class="card {kind}"><b>{escape(title)}</b>{mark}{facts(rows.items())}</div>'
+    text = f"<p><small>{escape(note)}</small></p>" if note else ""
+    return f'<div class="card {kind}"><b>{escape(title)}</b>{mark}{facts(rows.items())}{text}</div>'
 
 
 def _edge(edge: Edge) -> list[str]:

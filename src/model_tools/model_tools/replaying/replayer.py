@@ -53,6 +53,7 @@ class Replayer:
         outputs, targets: What was judged of each output of the model, and of the targets; these
             in the order of the recording's joints.
         rules: How often each rule of the guard changed a target or took the policy's place.
+        ran: Ticks in which the model ran.
         lost: Ticks that are missing between others.
         dropped: Ticks whose answer was not followed, by cause.
     """
@@ -95,7 +96,7 @@ class Replayer:
         self.targets = Course()
         self.rules = Counter[str]()
         self.dropped = Counter[str]()
-        self.lost = 0
+        self.ran = self.lost = 0
         self._before: Tick | None = None
         self._began_ns = 0
         self._forget()
@@ -173,6 +174,7 @@ class Replayer:
 
     def _infer(self, tick: Tick, time_s: float) -> bool:
         """Run the model; return whether its result is finite."""
+        self.ran += 1
         self._require_known_state(tick)
         fits = all(tick.inputs[name].shape == array.shape if name in tick.inputs else False
                    for name, array in self._backend.inputs.items())  # fmt: skip

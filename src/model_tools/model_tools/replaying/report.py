@@ -30,13 +30,14 @@ def verdict(found: Replayed) -> str:
     if found.judgement is Judgement.WHAT_IF:
         apart = found.replayer.stages["command"].differing
         return f"another function: the command differs in {apart} of {ticks(found)} ticks"
+    if found and not found.replayer.ran:
+        return "as recorded; the policy did not run in it"
     if found:
         again = ("bit for bit" if found.judgement is Judgement.EXACT
                  else "within the limits of its precision")
         return f"the same commands again, {again}"
-    first = found.first
-    beyond = next((str(check) for check in found.checks if not check), "")
-    return f"not the same commands: {beyond or first}"
+    beyond = next((str(check) for check in found.checks if not check), str(found.first))
+    return f"not the same commands: {beyond}"
 
 
 def ticks(found: Replayed) -> int:
@@ -61,8 +62,9 @@ def lines(found: Replayed) -> list[str]:
         text.append(f"after that, {found.recording.ended_by}")
     if counts := counted(replayer.rules, replayer.dropped, replayer.lost):
         text.append(counts)
-    if found.first and (found.judgement is not Judgement.EXACT or found):
-        text.append(f"first difference: {found.first}")
+    if found.first:
+        within = " (within the limits)" if found.judgement is Judgement.LIMITS and found else ""
+        text.append(f"first difference{within}: {found.first}")
     return text
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from model_tools.replaying.replay import Judgement, replay
+from model_tools.replaying.report import verdict
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.core.limits import Tightening
 
@@ -116,6 +117,17 @@ def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str
     assert not hushed
     assert hushed.replayer.stages["guard"].first is not None
     assert reason[:8] in hushed.replayer.stages["guard"].first.found
+
+
+def test_a_recording_in_which_the_policy_did_not_run_says_so(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.go_on(5)
+    found = replay(flight.save(tmp_path / "flown"), None, "", {})
+    assert found
+    assert judged(found)["command"] == (5, 0)
+    assert verdict(found) == "as recorded; the policy did not run in it"
 
 
 def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle: Bundle) -> None:
