@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.core.controller import Controller
-from policy_inference.core.guard import Trip
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
 from policy_inference.flight.ring import Ring, Wire
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _SPARE_S = 2.0
 """Room in the ring for what comes while older ticks are copied."""
 _NEWS = 100
-_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +71,8 @@ class FlightRecorder:
         """
         rate_hz = flight.bundle.contract.rate_hz
         self._before = max(1, round(options.duration_s * rate_hz))
-        spare = round((options.after_s + _SPARE_S) * rate_hz)
-        self._after_ns = round(options.after_s * _NS_PER_S)
+        self._after = round(options.after_s * rate_hz)
+        spare = self._after + round(_SPARE_S * rate_hz)
         self._controller = controller
         self._shelf = Shelf(options.folder, options.min_free_mb, types, flight)
         self.ring = Ring(controller, tap, self._before + spare)
@@ -104,7 +102,8 @@ class FlightRecorder:
         """Begin anew, with an empty ring; for each activation, before the first tick."""
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
-        self._scribe.start()
+        before, self._scribe = self._scribe, Scribe(self.ring, self._shelf, self.news)
+        self._scribe.last, self._scribe.problem = before.last, before.problem
         self._thread = threading.Thread(target=self._scribe.work, name="flight recorder",
                                         daemon=True)  # fmt: skip
         self._thread.start()
@@ -138,10 +137,10 @@ class FlightRecorder:
         self.ring.record(now_ns=now_ns, stamp_ns=stamp_ns, duration_ns=duration_ns, wire=wire,
                          sent=sent, sequence=sequence)  # fmt: skip
         if self._controller.tripped is not self._seen:
-            self.watch(now_ns)
+            self.watch()
 
-    def watch(self, now_ns: int) -> None:
-        """Have a recording written if a rule has tripped; `now_ns` is the controller's clock."""
+    def watch(self) -> None:
+        """Have a recording written if a rule has tripped."""
         trip = self._controller.tripped
         if trip is self._seen or trip is None:
             return
@@ -151,8 +150,10 @@ class FlightRecorder:
                 return
             # A robot whose sensors stutter must not fill its disk.
             self._held_until = self.ring.end + self._before
-        self._scribe.put(Cause(word=trip.rule.value, text=_text(trip), first=self._first(),
-                               at_ns=now_ns, due_ns=now_ns + self._after_ns))  # fmt: skip
+        # By ticks, since simulated time may begin anew.
+        at = self.ring.end - 1
+        self._scribe.put(Cause(word=trip.rule.value, text=f"{trip.rule.value}: {trip.reason}",
+                               first=self._first(), at=at, due=at + self._after))  # fmt: skip
 
     def request(self, who: str = "by hand") -> Path:
         """Have the ring written; return where it will be.
@@ -207,6 +208,3 @@ class FlightRecorder:
     def _first(self) -> int:
         return max(self.ring.begin, self.ring.end - self._before)
 
-
-def _text(trip: Trip) -> str:
-    return f"{trip.rule.value}: {trip.reason}"

@@ -32,8 +32,8 @@ class Cause:
         word: For the name of the recording.
         text: For a person.
         first, end: Numbers of its ticks; `end` None: up to the newest when it is due.
-        at_ns, due_ns: When it came and when it is due, on the clock of the ticks; at once where
-            None.
+        at, due: Numbers of the tick at which it came, and of that at which it is due; `due` None:
+            at once.
         place: Where it will be, if that was promised.
     """
 
@@ -41,15 +41,16 @@ class Cause:
     text: str
     first: int
     end: int | None = None
-    at_ns: int = 0
-    due_ns: int | None = None
+    at: int = 0
+    due: int | None = None
     place: Path | None = None
 
 
 class Scribe:
     """Writes recordings of a ring's ticks.
 
-    `work` is the thread's; the others may be called from any thread and wait for nothing.
+    `work` is the thread's; the others may be called from any thread and wait for nothing. Each
+    thread has a scribe of its own: one that hangs in the disk must not meet the next.
 
     Attributes:
         problem: Why the last recording was not written; empty where it was.
@@ -62,12 +63,7 @@ class Scribe:
         """Tie the parts together; `news` takes what is worth a line in a log."""
         self._ring, self._shelf, self._news = ring, shelf, news
         self.last: Path | None = None
-        self.problem = ""
-        self.start()
-
-    def start(self) -> None:
-        """Forget what was ordered, before the thread starts."""
-        self.dropped, self.recording_run = 0, False
+        self.problem, self.dropped, self.recording_run = "", 0, False
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._pending: Cause | None = None
         self._run: Recording | None = None
@@ -130,11 +126,11 @@ class Scribe:
             self.fail(f"{type(error).__name__}: {error}")
 
     def _take(self, cause: Cause) -> None:
-        if cause.due_ns is None:
+        if cause.due is None:
             self._write(cause)
             return
         before = self._pending
-        if before is not None and before.due_ns is not None and before.due_ns >= cause.at_ns:
+        if before is not None and before.due is not None and before.due >= cause.at:
             # What follows from a fault is part of its recording.
             self._pending = dataclasses.replace(before, text=f"{before.text}; {cause.text}")
             return
@@ -150,7 +146,7 @@ class Scribe:
         if newest is not None and newest.number != self._newest:
             self._newest, self._came_s = newest.number, time.monotonic()
         stands_still = time.monotonic() - self._came_s > _STILL_S
-        came = newest is not None and cause.due_ns is not None and newest.time_ns >= cause.due_ns
+        came = newest is not None and cause.due is not None and newest.number >= cause.due
         if stands_still or came:
             self._write_pending()
 

@@ -164,10 +164,10 @@ class NodeRecorder:
         except Exception:  # noqa: BLE001  a robot must not fall over its recorder
             self._give_up(traceback.format_exc())
 
-    def watch(self, now_ns: int) -> None:
+    def watch(self) -> None:
         """Have a recording written if a rule has tripped outside `record`; control thread."""
         if self._recorder is not None:
-            self._recorder.watch(now_ns)
+            self._recorder.watch()
 
     def log(self) -> None:
         """Log what happened since the last call."""

@@ -283,7 +283,7 @@ class JointPolicyNode(LifecycleBase):
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
-            self._flight.watch(self._pacer.clock())
+            self._flight.watch()
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
         self.get_logger().error("".join(traceback.format_exception(error)),

@@ -183,7 +183,7 @@ def test_emergency_stop_is_recorded(recorded: Recorded) -> None:
 
 def test_fault_that_no_tick_ends_is_recorded(recorded: Recorded) -> None:
     recorded.controller.fault(Rule.INTERNAL, "ValueError: a test")
-    recorded.recorder.watch(recorded.now_ns)
+    recorded.recorder.watch()
     (path,) = recorded.recordings()
     assert words([path]) == ["internal"]
 

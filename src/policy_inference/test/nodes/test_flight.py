@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Vector3
 from policy_msgs.msg import ContactForces, JointCommand
+from policy_msgs.srv import LoadBundle
 from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import SetBool
 
+from policy_inference.flight.recorder import FlightRecorder
 from policy_inference.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.nodes.sampler import Sampler
 
-from .bundles import PERIOD_NS, STAND, write_bundle
+from .bundles import PERIOD_NS, STAND, write_bundle, write_version
 from .harness import NAN, Robot, Stage, ns
 
 pytestmark = pytest.mark.ros
@@ -260,6 +263,57 @@ def test_other_outputs_are_recorded_as_joint_commands(
     _, message, _ = read(recordings(folder)[-1])["/joint_command"][-1]
     assert message.mode == JointCommand.MODE_HOLD_MEASURED
     np.testing.assert_allclose(message.position, STAND)
+
+
+def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
+    runner: Robot, folder: Path, tmp_path: Path
+) -> None:
+    runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
+    runner.is_told("damp")
+    before_ns = runner.now_ns
+    answer = runner.call(LoadBundle, "joint_policy_node/load", LoadBundle.Request(
+        bundle=str(write_version(tmp_path / "other", "2.0.0"))))
+    assert answer.success, answer.message
+    runner.until(lambda: len(recordings(folder)) == 1, "the run of the one before")
+    runner.runs().is_told("record")
+    runner.until(lambda: len(recordings(folder)) == 2, "a recording of the other")
+    by_cause = {path.name.rpartition("-")[2]: read(path) for path in recordings(folder)}
+    old, new = by_cause["run"], by_cause["request"]
+    assert old["/flight_info"][0][1].bundle_version == "1.2.3"
+    assert new["/flight_info"][0][1].bundle_version == "2.0.0"
+    assert new["/flight_info"][0][1].bundle == str(tmp_path / "other")
+    assert new["/policy_tick"][0][0] > before_ns
+    assert old["/policy_tick"][-1][0] < new["/policy_tick"][0][0]
+    assert new["/policy_tick"][0][1].tick == 0
+
+
+def test_error_in_a_tick_is_recorded(
+    runner: Robot, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of our own code ends the tick before it is recorded; its file comes all the same."""
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sampler, "sample", fail)
+        runner.show_time()
+        runner.hears("ZeroDivisionError: a test")
+    found = recorded(runner, folder)
+    assert found["/flight_info"][0][1].reason == "internal: ZeroDivisionError: a test"
+
+
+def test_error_in_the_recorder_is_no_fault_of_the_robot(
+    runner: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a test")
+
+    monkeypatch.setattr(FlightRecorder, "record", fail)
+    for _ in range(3):
+        assert runner.tick().mode == JointCommand.MODE_RUN
+    runner.hears("ZeroDivisionError: a test")
+    assert runner.ask("record").message == "flight recorder: gave up; the log has the reason"
+    assert runner.tick().mode == JointCommand.MODE_RUN
 
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
