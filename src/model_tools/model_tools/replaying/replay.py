@@ -114,7 +114,7 @@ def replay(
         tolerances = ({STATE: _TOLERANCE, INPUTS: _TOLERANCE} if judgement is Judgement.LIMITS
                       else {})  # fmt: skip
         replayer = Replayer(bundle, backend, info, limits_of(recording, bundle.contract),
-                            tolerances)
+                            tolerances, seeded=judgement is not Judgement.WHAT_IF)
         log = FlightLog(contract, info)
         for tick in recording.ticks():
             replayer.step(tick)

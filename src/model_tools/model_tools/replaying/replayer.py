@@ -11,6 +11,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.replaying.names import command_names, input_names, output_names, state_names
+from model_tools.replaying.recorded import Recorded
 from model_tools.replaying.seeded import SeededBackend
 from model_tools.replaying.sensed import SensedState
 from model_tools.replaying.stages import (
@@ -35,8 +36,6 @@ from policy_inference.core.run import Run
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode
 
-_PER_JOINT = ("joint_pos", "joint_vel")
-
 
 class Replayer:
     """Replays one recording; call `step` with its ticks in their order.
@@ -60,22 +59,27 @@ class Replayer:
 
     def __init__(
         self, bundle: Bundle, backend: Backend, info: Info, limits: Limits,
-        tolerances: Mapping[str, float],
+        tolerances: Mapping[str, float], *, seeded: bool,
     ) -> None:  # fmt: skip
         """Tie the robot's parts together.
+
+        Args:
+            bundle: What is replayed.
+            backend: Opened backend of it; stays the caller's to close.
+            info: What was recorded.
+            limits: Those that were in force.
+            tolerances: By stage, see `Stage`; 0 where absent.
+            seeded: Whether the model means by its inputs what the recorded one does, so that it may
+                be given recorded ones.
 
         Raises:
             ToolError: The bundle is for other joints, or needs what was not recorded.
         """
         contract, names = bundle.contract, bundle.contract.joints.names
-        if sorted(info.joints) != sorted(names):
-            raise ToolError(f"{bundle.path}: expected a policy for the joints of the recording "
-                            f"({', '.join(info.joints)}), found one for {', '.join(names)}")
         self._contract, self._info, self.joints = contract, info, info.joints
-        self._order = [info.joints.index(name) for name in names]
-        self._back = [names.index(name) for name in info.joints]
+        self._seeded = seeded
         self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
-        self._fields = self._recorded_fields(bundle)
+        self._recorded = Recorded(bundle, info, self._state)
         self._sensed = SensedState(contract, self._state, limits)
         effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
         self._stand, self._safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)
@@ -101,24 +105,11 @@ class Replayer:
         self._began_ns = 0
         self._forget()
 
-    def _recorded_fields(self, bundle: Bundle) -> dict[str, slice]:
-        """Return which of the state's fields were recorded, and where.
-
-        A field that was not may be the policy's own, or come from a message.
-        """
-        recorded = {name: part for name, part in self._info.fields.items()
-                    if name in self._state.slices}  # fmt: skip
-        for name, part in recorded.items():
-            if (found := self._state[name].size) != (size := part.stop - part.start):
-                raise ToolError(f"{bundle.path}: {name}: expected {size} values, as recorded, "
-                                f"found {found}; it is a policy for other joints or sensors")
-        return recorded
-
     def _forget(self) -> None:
         """Know nothing of what was before."""
         self._missing_frames = self._frames - 1
         self._carried = self._target_known = self._own_known = self._counted = False
-        self._stand_known = False
+        self._stand_known = self._answer_known = False
 
     def step(self, tick: Tick) -> None:
         """Replay a tick and compare all of it with what was recorded.
@@ -144,9 +135,7 @@ class Replayer:
             self._sensed.forget()
         self._sensed.take(tick)
         self._judge_state(tick, time_s)
-        for field, part in self._fields.items():
-            values = tick.state[part]
-            self._state[field][:] = values[self._order] if field in _PER_JOINT else values
+        self._recorded.write(tick, self._state.flat)
         finite = self._infer(tick, time_s) if tick.ran else True
         self._follow(tick, before, time_s)
         self._verdicts.judge(tick, before, finite=finite, stage=self.stages["guard"],
@@ -156,10 +145,10 @@ class Replayer:
     def _judge_state(self, tick: Tick, time_s: float) -> None:
         """Compare what the sensors' messages and the policy's own past make of the state."""
         expected, known = self._state.flat.copy(), np.zeros(self._state.flat.size, bool)
+        self._recorded.write(tick, expected)
         sources = self._sensed.known(tick)
-        for field, part in self._fields.items():
-            values, where = tick.state[part], self._state.slices[field]
-            expected[where] = values[self._order] if field in _PER_JOINT else values
+        for field in self._recorded.fields:
+            where = self._state.slices[field]
             if field == "last_action":
                 known[where] = tick.ran and self._own_known
             elif field == "tick" or field.startswith("phase:"):
@@ -178,20 +167,20 @@ class Replayer:
         self._require_known_state(tick)
         fits = all(tick.inputs[name].shape == array.shape if name in tick.inputs else False
                    for name, array in self._backend.inputs.items())  # fmt: skip
-        seeds = {}
-        if fits and self._missing_frames:
-            seeds = {name: tick.inputs[name] for name in self._contract.observations}
-        if fits:
-            seeds |= {name: tick.inputs[name] for name in self._recurrent}
-        self._backend.given = seeds
+        seeded = fits and self._seeded
+        names = {*self._recurrent, *(self._contract.observations if self._missing_frames else ())}
+        self._backend.given = {name: tick.inputs[name] for name in names} if seeded else {}
         finite = self._run.infer()
-        known = not self._missing_frames and (self._carried or not self._recurrent)
         if fits:
             self._judge_inputs(tick, time_s)
-        if not (known or fits):
+        else:
+            self.stages[INPUTS].skip()
+        own = not self._missing_frames and (self._carried or not self._recurrent)
+        self._answer_known = seeded or own
+        if self._answer_known:
+            self._judge_outputs(tick, time_s)
+        else:
             self.stages[OUTPUTS].skip()
-            return finite
-        self._judge_outputs(tick, time_s)
         return finite
 
     def _judge_outputs(self, tick: Tick, time_s: float) -> None:
@@ -224,7 +213,7 @@ class Replayer:
 
     def _require_known_state(self, tick: Tick) -> None:
         """Raise where the observation needs a sensor that was not recorded."""
-        unknown = [name for name in self._state.not_finite() if name not in self._fields]
+        unknown = [name for name in self._state.not_finite() if name not in self._recorded.fields]
         if unknown:
             raise ToolError(f"{self._contract.name}: tick {tick.number}: expected a recording of "
                             f"what the policy observes, found nothing of {', '.join(unknown)}")
@@ -232,21 +221,22 @@ class Replayer:
     def _follow(self, tick: Tick, before: Tick | None, time_s: float) -> None:
         """Make the tick's command: the policy's, or that of its mode."""
         if tick.target is not None:
-            self._act(tick, tick.target[self._order], time_s)
+            self._act(tick, tick.target[self._recorded.joints], time_s)
             return
         if tick.ran:
-            self.dropped[_cause(tick)] += 1
+            self.dropped[tick.dropped_by] += 1
         if tick.command is None:
             return
         if tick.mode is Mode.HOLD:
-            if before is not None and before.command is not None:
-                self._judge_command(tick, before.command[:, self._order], time_s)
+            held = None if before is None else self._recorded.command(before)
+            if held is not None:
+                self._judge_command(tick, held, time_s)
         elif tick.mode is not Mode.RUN:
             self._stand_in(tick, time_s)
 
     def _act(self, tick: Tick, expected: F64, time_s: float) -> None:
         """Follow the model's answer: bounds, then the share that the policy has."""
-        judged = self._target_known
+        judged = self._target_known and self._answer_known
         if not judged:
             self._run.resume(expected)
         rules = self._run.take_over(tick.blend)
@@ -255,7 +245,7 @@ class Replayer:
         if judged:
             self.stages[TARGET].compare(tick.number, time_s, self._names[TARGET], expected, target)
             assert tick.target is not None
-            self.targets.add(tick.number, tick.target, target[self._back])
+            self.targets.add(tick.number, tick.target, target[self._recorded.back])
         else:
             self.stages[TARGET].skip()
             self._run.resume(expected)
@@ -279,23 +269,14 @@ class Replayer:
 
         Where a motion began is not known; its positions are taken as they are.
         """
-        assert tick.command is not None
+        commanded = self._recorded.command(tick)
+        assert commanded is not None
         targets: JointTargets = (self._safe if tick.mode is Mode.DAMP else self._stand).targets
-        targets.position[:] = tick.command[0][self._order]
+        targets.position[:] = commanded[0]
         self._stand_known = self._stand_known or tick.mode is not Mode.DAMP
         self._judge_command(tick, targets.block, time_s)
 
     def _judge_command(self, tick: Tick, found: F64, time_s: float) -> None:
-        assert tick.command is not None
-        self.stages[COMMAND].compare(tick.number, time_s, self._names[COMMAND],
-                                     tick.command[:, self._order], found)  # fmt: skip
-
-
-def _cause(tick: Tick) -> str:
-    """Return why the model's answer was not followed."""
-    if not tick.outputs:
-        return "inference_error"
-    finite = all(np.isfinite(np.asarray(each, np.float64)).all() for each in tick.outputs.values())
-    if not finite:
-        return "not_finite"
-    return "inference_late" if tick.mode is Mode.HOLD else tick.reason.partition(":")[0] or "fault"
+        commanded = self._recorded.command(tick)
+        assert commanded is not None
+        self.stages[COMMAND].compare(tick.number, time_s, self._names[COMMAND], commanded, found)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from policy_inference.core.guard import Rule
 from policy_inference.interfaces import F64, Mode, Tensor
 
 
@@ -72,6 +75,18 @@ class Tick:
     def ran(self) -> bool:
         """Whether the model was run in it."""
         return bool(self.inputs)
+
+    @property
+    def dropped_by(self) -> str:
+        """Why the model's answer was not followed, where it was not: a rule of the guard."""
+        if not self.outputs:
+            return Rule.INFERENCE_ERROR.value
+        if not all(np.isfinite(np.asarray(each, np.float64)).all()
+                   for each in self.outputs.values()):  # fmt: skip
+            return Rule.NOT_FINITE.value
+        if self.mode is Mode.HOLD:
+            return Rule.INFERENCE_LATE.value
+        return self.reason.partition(":")[0] or "fault"
 
 
 class Moded(NamedTuple):

@@ -18,7 +18,7 @@ from policy_inference.bundle.load import Bundle
 
 from ..tiny_bundle import make_bundle, sha256
 from .small_flights import SmallFlight, rewritten
-from .small_policies import differing, edit, seeing
+from .small_policies import SEEING, differing, edit, judged, seeing
 
 
 def heavier(weights: dict[str, Any]) -> None:
@@ -45,6 +45,18 @@ def test_a_bundle_of_another_function_is_a_what_if_that_names_the_stage(
     assert found.first is not None
     assert found.first.stage == stage
     assert found.replayer.stages["command"].differing > 0
+
+
+def test_a_bundle_that_sees_other_things_begins_cold_in_the_middle(tmp_path: Path) -> None:
+    flight = SmallFlight(seeing(tmp_path / "tiny"))
+    flight.stand_and_run(30)
+    other = seeing(tmp_path / "other", SEEING["history"])
+    found = replay(flight.save(tmp_path / "flown", flight.ticks - 10), other.path, "", {})
+    assert found.judgement is Judgement.WHAT_IF
+    assert "observations.obs.terms[1]" in found.because
+    expected = {"state": (10, 0), "inputs": (8, 2), "outputs": (8, 2), "target": (8, 2),
+                "command": (8, 2), "guard": (9, 1)}  # fmt: skip
+    assert judged(found) == expected
 
 
 def test_other_weights_are_the_same_function_with_other_results(
