@@ -16,6 +16,7 @@ from model_tools.replaying.seeded import SeededBackend
 from model_tools.replaying.sensed import SensedState
 from model_tools.replaying.stages import (
     COMMAND,
+    GUARD,
     INPUTS,
     OUTPUTS,
     STAGES,
@@ -109,7 +110,7 @@ class Replayer:
         """Know nothing of what was before."""
         self._missing_frames = self._frames - 1
         self._carried = self._target_known = self._own_known = self._counted = False
-        self._stand_known = self._answer_known = False
+        self._stand_known = self._answer_known = self._clips_known = False
 
     def step(self, tick: Tick) -> None:
         """Replay a tick and compare all of it with what was recorded.
@@ -131,6 +132,7 @@ class Replayer:
             self._run.begin(tick.time_ns)
             self._missing_frames = 0
             self._carried = self._target_known = self._own_known = self._counted = True
+            self._clips_known = True
         if not tick.alone:
             self._sensed.forget()
         self._sensed.take(tick)
@@ -138,8 +140,9 @@ class Replayer:
         self._recorded.write(tick, self._state.flat)
         finite = self._infer(tick, time_s) if tick.ran else True
         self._follow(tick, before, time_s)
-        self._verdicts.judge(tick, before, finite=finite, stage=self.stages["guard"],
-                             time_s=time_s, clipped=self._run.clipped_ticks if self._counted else 0)
+        clipped = self._run.clipped_ticks if self._clips_known else None
+        self._verdicts.judge(tick, before, finite=finite, clipped=clipped,
+                             stage=self.stages[GUARD], time_s=time_s)  # fmt: skip
         self._before = tick
 
     def _judge_state(self, tick: Tick, time_s: float) -> None:
@@ -243,6 +246,7 @@ class Replayer:
         self.rules.update(rule.value for rule in rules)
         target = self._policy.action.command
         if judged:
+            self._clips_known = self._clips_known or self._run.clipped_ticks == 0
             self.stages[TARGET].compare(tick.number, time_s, self._names[TARGET], expected, target)
             assert tick.target is not None
             self.targets.add(tick.number, tick.target, target[self._recorded.back])

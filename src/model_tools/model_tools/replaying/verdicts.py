@@ -33,10 +33,19 @@ class Verdicts:
                              for name in state.inputs}  # fmt: skip
 
     def judge(
-        self, tick: Tick, before: Tick | None, *, finite: bool, clipped: int, stage: Stage,
-        time_s: float,
+        self, tick: Tick, before: Tick | None, *, finite: bool, clipped: int | None,
+        stage: Stage, time_s: float,
     ) -> None:  # fmt: skip
-        """Compare a tick that did not begin in DAMP; `clipped` are the ticks in a row so far."""
+        """Compare a tick that did not begin in DAMP.
+
+        Args:
+            tick: It.
+            before: The tick before it; None where that is not known.
+            finite: Whether the model's answer is, computed again.
+            clipped: Ticks in a row that the bounds have clipped; None where that is not known.
+            stage: Takes what is found.
+            time_s: Time of the tick.
+        """
         if before is None or before.mode is Mode.DAMP:
             stage.skip()
             return
@@ -44,7 +53,10 @@ class Verdicts:
         if said is not None and said not in _JUDGED and said is not Rule.HELD_TOO_LONG:
             stage.skip()  # an e-stop, a clock that jumped: not of the state
             return
-        rule, why = self._rule(tick, finite=finite, clipped=clipped)
+        if said is Rule.CLIPPED_TOO_LONG and clipped is None:
+            stage.skip()
+            return
+        rule, why = self._rule(tick, finite=finite, clipped=clipped or 0)
         stopped = tick.mode is Mode.DAMP
         if rule is None:
             agreed = not (stopped and said in _JUDGED)

@@ -14,6 +14,7 @@ from model_tools.replaying.replay import Judgement, replay
 from model_tools.replaying.report import verdict
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.core.limits import Tightening
+from policy_inference.interfaces import Mode
 
 from ..tiny_bundle import make_bundle
 from .small_flights import SmallFlight, rewritten
@@ -117,6 +118,29 @@ def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str
     assert not hushed
     assert hushed.replayer.stages["guard"].first is not None
     assert reason[:8] in hushed.replayer.stages["guard"].first.found
+
+
+@pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])
+@pytest.mark.parametrize("kind", ["position", "velocity", "effort"])
+def test_bounds_that_act_and_every_kind_of_command_are_computed_again(
+    tmp_path: Path, kind: str, on_fault: str
+) -> None:
+    folder = make_bundle(tmp_path / "tiny")
+    edit(folder, "kind: position", f"kind: {kind}, clip: [-0.35, 0.35]")
+    edit(folder, "on_fault: damp", f"on_fault: {on_fault}")
+    edit(folder, "safety:", "nominal: {source: a test, ticks: 1, target_step: 0.02, "
+                            "effort_demand: 5.0}\nsafety:")  # fmt: skip
+    flight = SmallFlight(load_bundle(folder))
+    flight.stand_and_run(8)
+    whole = replay(flight.save(tmp_path / "whole"), None, "", {})
+    assert whole.replayer.rules["target_step"] > 1
+    flight.go_on(40)  # clipped for too long on the way
+    assert flight.controller.mode is Mode.DAMP
+    for found in (whole, replay(flight.save(tmp_path / "both"), None, "", {}),
+                  replay(flight.save(tmp_path / "middle", 57), None, "", {})):  # fmt: skip
+        assert found, found.first
+        assert not differing(found)
+        assert found.replayer.stages["command"].judged > 0
 
 
 def test_a_recording_in_which_the_policy_did_not_run_says_so(
