@@ -52,7 +52,7 @@ class Replayer:
         stages: What was found, by stage.
         outputs, targets: What was judged of each output of the model, and of the targets; these
             in the order of the recording's joints.
-        rules: How often each rule of the guard changed a target or took the policy's place.
+        rules: How often each rule of the guard changed a target.
         ran: Ticks in which the model ran.
         lost: Ticks that are missing between others.
         dropped: Ticks whose answer was not followed, by cause.
@@ -77,7 +77,7 @@ class Replayer:
             ToolError: The bundle is for other joints, or needs what was not recorded.
         """
         contract, names = bundle.contract, bundle.contract.joints.names
-        self._contract, self._info, self.joints = contract, info, info.joints
+        self._contract, self.joints = contract, info.joints
         self._seeded = seeded
         self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
         self._recorded = Recorded(bundle, info, self._state)

@@ -29,11 +29,13 @@ def limits_of(recording: FlightRecording, contract: JointContract) -> Limits:
     values: dict[str, float | int | None] = {}
     for field in dataclasses.fields(Limits):
         text = stated.get(field.name)
+        if text is None:
+            # One that is off is not recorded; only that of the tilt may be.
+            off = field.name == "max_tilt_rad"
+            values[field.name] = None if off else getattr(known, field.name)
+            continue
         try:
-            # A limit that is off was not recorded; only the tilt may be.
-            values[field.name] = (getattr(known, field.name) if field.name != "max_tilt_rad"
-                                  else None) if text is None else (
-                int(text) if field.name.endswith("_ns") else float(text))  # fmt: skip
+            values[field.name] = int(text) if field.name.endswith("_ns") else float(text)
         except ValueError as error:
             raise ToolError(f"{recording.path}: flight_info: settings: {_PREFIX}{field.name}: "
                             f"expected a number, found {text!r}") from error
