@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `model_tools`: one verb per step from a training run to a proven bundle."""
+"""The command `model_tools`: one verb per step from a training run to a bundle on a robot."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from model_tools.commands import (
+    activate,
     calibrate,
     compare,
     compile,
@@ -15,8 +16,14 @@ from model_tools.commands import (
     export,
     import_policy,
     inspect,
+    install,
+    list,
+    prune,
     replay,
+    rollback,
     run,
+    sign,
+    verify,
 )
 from policy_inference.command_line import Verb, run_command
 
@@ -30,6 +37,13 @@ COMMANDS: dict[str, Verb] = {
     "compare": compare,
     "run": run,
     "replay": replay,
+    "sign": sign,
+    "install": install,
+    "list": list,
+    "activate": activate,
+    "rollback": rollback,
+    "verify": verify,
+    "prune": prune,
 }
 
 

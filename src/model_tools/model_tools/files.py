@@ -15,8 +15,9 @@ from pathlib import Path, PurePath
 from model_tools.errors import ToolError
 from policy_inference.errors import BundleError, PolicyError
 
-BUNDLE_FILES = ("policy.yaml", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim.zip", "*.layers.txt",
-                "*.engine", "*.plan", "*.engine.json", "*.plan.json", "*.bin", "*.hbm", "reports/*")
+BUNDLE_FILES = ("policy.yaml", "policy.yaml.sig", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim.zip",
+                "*.layers.txt", "*.engine", "*.plan", "*.engine.json", "*.plan.json", "*.bin",
+                "*.hbm", "reports/*")
 """Patterns of what is in a bundle, and may be replaced with it."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -75,7 +76,7 @@ def new_folder(
             _refuse_foreign(path, marker, owned, kept)
 
     refuse()
-    with _scratch(path) as scratch, _named(scratch / path.name, path):
+    with _scratch(path) as scratch, named_as(scratch / path.name, path):
         growing = scratch / path.name
         growing.mkdir()
         yield growing
@@ -84,8 +85,8 @@ def new_folder(
 
 
 @contextmanager
-def _named(growing: Path, path: Path) -> Iterator[None]:
-    """Let errors about what is in the making name the place where it shall be."""
+def named_as(growing: Path, path: Path) -> Iterator[None]:
+    """Let errors about what is in the making name another place: where it shall be, or is from."""
     try:
         yield
     except BundleError as error:

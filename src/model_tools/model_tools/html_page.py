@@ -21,6 +21,7 @@ p { margin: 4px 0 12px; color: var(--soft); overflow-wrap: anywhere; }
 .card, .panel { background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 .card { padding: 14px 16px; border-top: 4px solid var(--good); }
 .card.bad { border-top-color: var(--bad); } .card.warn { border-top-color: var(--warn); }
+.card.plain { border-top-color: var(--line); }
 .card b { font-size: 16px; } .card dl { margin: 10px 0 0; display: grid; gap: 2px 10px;
   grid-template-columns: auto 1fr; font-size: 13px; } dt { color: var(--soft); }
 dd { margin: 0; text-align: right; overflow-wrap: anywhere; }

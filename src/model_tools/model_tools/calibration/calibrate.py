@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any
 from model_tools.calibration import outputs
 from model_tools.calibration.collect import Progress, Selection, collect
 from model_tools.calibration.collection import Collection
-from model_tools.calibration.coverage import measure
 from model_tools.calibration.html import write_html
+from model_tools.calibration.measure import measure
 from model_tools.calibration.report import HTML_FILE, JSON_FILE, Calibrated, write_json
 from model_tools.calibration.source import Source
 from model_tools.calibration.verdict import judge
@@ -47,14 +47,14 @@ class Request:
 
 
 def calibrate(
-    bundle: Bundle, sources: Sequence[Source], request: Request, progress: Progress,
+    bundle: Bundle, sources: Iterable[Source], request: Request, progress: Progress,
     show: Callable[[Calibrated], object],
 ) -> None:  # fmt: skip
     """Collect rows, report on them, and write them if they will do.
 
     Args:
         bundle: Of the policy.
-        sources: Of rows, one after another.
+        sources: Of rows, one after another; opened after the outputs, since that may take long.
         request: What is asked for.
         progress: Is told how many rows were seen.
         show: Gets what was found, before rows that will not do are refused.
@@ -66,10 +66,11 @@ def calibrate(
         OSError: A file cannot be read or written.
     """
     form = outputs.format_of(request.output, request.form, bundle.contract)
-    name = ", ".join(source.name for source in sources)
     with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
         with _report(request) as folder:
-            collect(sources, request.selection, rows, progress)
+            opened = list(sources)
+            name = ", ".join(source.name for source in opened)
+            collect(opened, request.selection, rows, progress)
             if not len(rows):
                 raise ToolError(f"{name}: expected rows to calibrate with, found none; see --from, "
                                 "--to and --every")
@@ -103,7 +104,8 @@ def _report(request: Request) -> AbstractContextManager[Path | None]:
 def _provenance(found: Calibrated, request: Request) -> dict[str, Any]:
     contract, verdict = found.bundle.contract, found.verdict
     return {
-        "source": found.name, "bundle": contract.name, "bundle_version": contract.version,
+        "by": "model_tools calibrate", "source": found.name, "bundle": contract.name,
+        "bundle_version": contract.version,
         "bundle_sha256": found.bundle.sha256, "rows": found.coverage.rows,
         "selection": asdict(request.selection),
         "verdict": {"will_do": bool(verdict), "problems": verdict.problems,

@@ -78,13 +78,15 @@ def _in_a_row(
     sources: Sequence[Source], wanted: Selection, random: np.random.Generator, progress: Progress
 ) -> Iterator[Row]:
     """Yield what may be drawn, numbers and times counted on from source to source."""
-    total = _sum([source.count for source in sources])
+    numbers = _drawn(sources, wanted, random)
+    total = _sum([source.count if drawn is None else len(drawn)
+                  for source, drawn in zip(sources, numbers, strict=True)])
     seen, number, time_s = 0, 0, 0.0
-    for source, drawn in zip(sources, _drawn(sources, wanted, random), strict=True):
+    for source, drawn in zip(sources, numbers, strict=True):
         last, last_s = -1, 0.0
         for row in source.rows(drawn):
             seen, last, last_s = seen + 1, row.number, row.time_s
-            progress(seen, total if drawn is None else wanted.samples)
+            progress(seen, total)
             if wanted.takes(row):
                 yield replace(row, number=number + last, time_s=time_s + last_s)
         number, time_s = number + last + 1, time_s + last_s + _APART_S

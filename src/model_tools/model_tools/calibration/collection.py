@@ -20,8 +20,8 @@ from policy_inference.interfaces import Tensor
 Records = npt.NDArray[np.void]
 """Rows with the fields `number`, `time`, `begins`, and by name those of `tensors`, `sensed`."""
 KINDS = ("tensors", "sensed")
-_READ = 512
-"""Rows that are read at once, where a batch is no more."""
+_READ_BYTES = 1 << 20
+"""What is read at once, where a batch is no more."""
 
 
 class Collection:
@@ -38,7 +38,7 @@ class Collection:
             OSError: The folder cannot be written.
         """
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
-        self._batch, self._count = batch, 0
+        self._batch, self._count, self._written = batch, 0, 0
         self._filling: _Filling | None = None
         self._order: npt.NDArray[np.intp] | None = None
 
@@ -63,11 +63,16 @@ class Collection:
         assert self._filling is not None
         return self._filling.records.dtype
 
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the arrays of a kind that every row has."""
+        lacked = self._filling.lacked if self._filling is not None else ()
+        return tuple(name for name in self.layout[kind].names or () if name not in lacked)
+
     def add(self, row: Row) -> None:
-        """Append a copy of a row.
+        """Append a copy of a row; what was sensed counts only where every row has it.
 
         Raises:
-            ToolError: It holds other arrays than the first, or values that are not finite.
+            ToolError: It holds other tensors than the first, or values that are not finite.
             OSError: The disk is full.
         """
         if self._filling is None:
@@ -75,34 +80,41 @@ class Collection:
         self._filling.put(self._count % self._batch, row)
         self._count += 1
         if self._count % self._batch == 0:
-            self._write(self._count - self._batch, self._filling.records)
+            self._settle()
 
     def replace(self, place: int, row: Row) -> None:
-        """Put a copy of a row into the place of another; raises as `add`."""
+        """Put a copy of a row into the place of another, after the last was added.
+
+        It raises as `add`.
+        """
         self._settle()
-        one = _Filling(row, 1)
-        one.put(0, row)
-        self._write(place, one.records)
+        assert self._filling is not None
+        self._filling.put(0, row)
+        self._write(place, self._filling.records[:1])
 
     def sort(self) -> None:
         """Put the rows into the order of their numbers."""
-        numbers = [batch["number"] for batch in self.batches()]
+        numbers = [rows["number"].copy() for rows in self.batches()]
         self._order = np.argsort(np.concatenate(numbers), kind="stable")
 
     def batches(self) -> Iterator[Records]:
         """Yield the rows, a part at a time."""
+        if not self._count:
+            return
         self._settle()
-        size = max(self._batch, _READ)
+        size = max(self._batch, _READ_BYTES // self.layout.itemsize)
         for first in range(0, self._count, size):
             end = min(first + size, self._count)
             yield self._read(first, end - first) if self._order is None else np.concatenate(
                 [self._read(place, 1) for place in self._order[first:end].tolist()])
 
     def _settle(self) -> None:
-        """Write what is in memory alone."""
-        behind = self._count % self._batch
-        if self._filling is not None and behind:
-            self._write(self._count - behind, self._filling.records[:behind])
+        """Write what is in memory alone; once, since it may be replaced on the disk later."""
+        if self._filling is None or self._written == self._count:
+            return
+        first = (self._count - 1) // self._batch * self._batch
+        self._write(first, self._filling.records[: self._count - first])
+        self._written = self._count
 
     def _read(self, place: int, count: int) -> Records:
         size = self.layout.itemsize
@@ -125,16 +137,20 @@ class _Filling:
             *((kind, _fields(getattr(row, kind))) for kind in KINDS)]))
         self._into = {kind: {name: self.records[kind][name]
                              for name in self.records.dtype[kind].names or ()} for kind in KINDS}
+        self.lacked = set[str]()
 
     def put(self, place: int, row: Row) -> None:
         record = self.records[place]
         record["number"], record["time"], record["begins"] = row.number, row.time_s, row.begins
         for kind, into in self._into.items():
             arrays: Mapping[str, Tensor] = getattr(row, kind)
-            if arrays.keys() != into.keys():
-                raise ToolError(f"row {row.number}: expected {', '.join(into) or 'no array'} as in "
-                                f"the first, found {', '.join(arrays) or 'none'}")
-            for name, array in arrays.items():
+            if kind == "sensed":
+                self.lacked |= into.keys() - arrays.keys()
+            elif arrays.keys() != into.keys():
+                raise ToolError(f"row {row.number}: expected {', '.join(into)} as in the first, "
+                                f"found {', '.join(arrays) or 'none'}")
+            for name in into.keys() & arrays.keys():
+                array = arrays[name]
                 if array.shape != into[name].shape[1:]:
                     raise ToolError(f"row {row.number}: {name}: expected an array "
                                     f"{list(into[name].shape[1:])} as in the first, found "

@@ -1,33 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rows cover: ranges and histograms by term, duplicates, standing still, directions."""
+"""What rows cover, in figures."""
 
 from __future__ import annotations
 
-import hashlib
-from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from model_tools.calibration.collection import Collection, Records
-from model_tools.calibration.fields import Fields
-from model_tools.local_loop.agreement import JOINT_SLACK_RAD, far_bounds
-from model_tools.terms import TermColumns, newest_columns
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import F64
 
-BINS = 48
-STILL_RAD_S, PUSHED = 0.25, 0.1
-"""All joints below it: the robot stands; share of a trained limit from which a command counts."""
-_WAYS = (("forward", "backward", "m/s"), ("to the left", "to the right", "m/s"),
-         ("turning left", "turning right", "rad/s"))
-"""Positive and negative, by axis of a velocity command (REP 103)."""
-_AXES = {"velocity_command": ("forward", "left", "turn"), "phase": ("sin", "cos")}
+PUSHED = 0.1
+"""Share of a trained limit from which a command counts."""
+MOST_COMMANDS = 100
+_SHIFTED, _SMALLEST_STD = 3.0, 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Healthy:
+    """What values of a term [size] were in the bundle's nominal run, as the model gets them."""
+
+    lowest: F64
+    highest: F64
+    mean: F64
+    std: F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,8 +36,8 @@ class TermCoverage:
         input, name, field: Model input, term, and the field of the robot's state.
         names: Of its values: joints, axes.
         lowest, highest, mean, std: Of all rows.
-        histogram: [size, BINS] numbers of rows, from `floor` to `ceiling`.
-        healthy: Lowest and highest of the bundle's nominal run; None where it has none.
+        histogram: [size, bins] numbers of rows, from `floor` to `ceiling`.
+        healthy: The same of the bundle's nominal run; None where it has none.
     """
 
     input: str
@@ -53,13 +51,31 @@ class TermCoverage:
     floor: F64
     ceiling: F64
     histogram: npt.NDArray[np.int64]
-    healthy: tuple[F64, F64] | None
+    healthy: Healthy | None
 
     @property
     def constant(self) -> tuple[str, ...]:
         """Names of the values that never change."""
         return tuple(name for name, low, high in zip(self.names, self.lowest, self.highest,
                                                      strict=True) if low == high)
+
+    @property
+    def span(self) -> float | None:
+        """Share that the range has of that in a healthy run, the median of those that vary."""
+        if self.healthy is None:
+            return None
+        whole = self.healthy.highest - self.healthy.lowest
+        parts = (self.highest - self.lowest)[whole > 0.0] / whole[whole > 0.0]
+        return float(np.median(parts)) if len(parts) else None
+
+    @property
+    def shifted(self) -> dict[str, float]:
+        """By how many deviations of a healthy run each mean is off, where these are many."""
+        if self.healthy is None:
+            return {}
+        off = np.abs(self.mean - self.healthy.mean) / np.maximum(self.healthy.std, _SMALLEST_STD)
+        return {name: float(value) for name, value in zip(self.names, off, strict=True)
+                if value > _SHIFTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +103,14 @@ class Coverage:
     Attributes:
         rows, different: Numbers of rows.
         span_s: From the first to the last.
-        starts: How often the policy started clean.
         still: Share in which no joint moves.
         turning_rad_s: RMS of the body's angular velocity while joints move; None if they never do.
         tilted: Share beyond the largest tilt of the contract.
         outside: Share with a joint well outside its limits.
         far: Share with a value far outside those of a healthy run.
         far_values: Share of each such value, by term and name, the largest first.
+        commands: Number of different velocity commands, to two digits behind the point, up to
+            `MOST_COMMANDS`; None where there are none.
         directions: Of the velocity command.
         terms: Of all observations.
     """
@@ -101,190 +118,12 @@ class Coverage:
     rows: int
     different: int
     span_s: float
-    starts: int
     still: float | None
     turning_rad_s: float | None
     tilted: float | None
     outside: float | None
     far: float | None
     far_values: Mapping[str, float]
+    commands: int | None
     directions: tuple[Direction, ...]
     terms: tuple[TermCoverage, ...]
-
-
-def measure(bundle: Bundle, collection: Collection) -> Coverage:
-    """Return what the rows of a collection cover; they are read twice, batch by batch."""
-    state, healthy = _State(bundle), _Healthy(bundle.contract)
-    terms = [_Term(bundle.contract, name, columns) for name in bundle.contract.observations
-             for columns in newest_columns(bundle.contract, name)]
-    hashes, first_s, last_s, starts = array("Q"), np.inf, -np.inf, 0
-    for rows in collection.batches():
-        hashes.extend(_hashes(rows, bundle.contract))
-        first_s = min(first_s, float(rows["time"].min()))
-        last_s = max(last_s, float(rows["time"].max()))
-        starts += int(rows["begins"].sum())
-        state.add(rows)
-        healthy.add(rows)
-        for term in terms:
-            term.add(rows)
-    for rows in collection.batches():
-        for term in terms:
-            term.count(rows)
-    return Coverage(
-        rows=len(collection), different=len(np.unique(np.array(hashes))), starts=starts,
-        span_s=last_s - first_s, still=state.share("still"),
-        turning_rad_s=state.turning_rad_s, tilted=state.share("tilted"),
-        outside=state.share("outside"), far=healthy.share, far_values=healthy.by_value(terms),
-        directions=tuple(state.directions()), terms=tuple(term.found() for term in terms),
-    )  # fmt: skip
-
-
-def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
-    """Yield 64 bits of each row's inputs."""
-    inputs = [np.ascontiguousarray(rows["tensors"][name]).reshape(len(rows), -1)
-              for name in contract.model.inputs]
-    for row in range(len(rows)):
-        content = b"".join(part[row].tobytes() for part in inputs)
-        yield int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-class _State:
-    """Counts what is told by fields of the robot's state."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._fields, self._contract = Fields(bundle), bundle.contract
-        joints = bundle.contract.joints
-        self._low = per_joint(joints.position_min, joints.names) - JOINT_SLACK_RAD
-        self._high = per_joint(joints.position_max, joints.names) + JOINT_SLACK_RAD
-        self._seen, self._of = dict[str, int](), dict[str, int]()
-        self._square, self._moving = 0.0, 0
-        trained = bundle.contract.velocity_command
-        self._trained = np.zeros((2, 3)) if trained is None else np.array(
-            [trained.max, np.negative(trained.min)])
-        self._reached, self._pushed = np.zeros((2, 3)), np.zeros((2, 3), np.int64)
-
-    def add(self, rows: Records) -> None:
-        fields = self._fields.of(rows)
-        if (joint_vel := fields.get("joint_vel")) is not None:
-            still = (np.abs(joint_vel) < STILL_RAD_S).all(axis=1)
-            self._count("still", still)
-            if (turning := fields.get("ang_vel_body")) is not None:
-                self._square += float(np.square(turning[~still]).sum())
-                self._moving += int((~still).sum())
-        if (joint_pos := fields.get("joint_pos")) is not None:
-            outside = (joint_pos < self._low) | (joint_pos > self._high)
-            self._count("outside", outside.any(axis=1))
-        limit_rad, gravity = self._contract.safety.max_tilt_rad, fields.get("gravity_body")
-        if gravity is not None and limit_rad is not None:
-            length = np.maximum(np.linalg.norm(gravity, axis=1), np.finfo(np.float64).tiny)
-            self._count("tilted", -gravity[:, 2] / length < np.cos(limit_rad))
-        if (command := fields.get("velocity_command")) is not None:
-            self._count("commanded", np.ones(len(rows), bool))
-            for way, signed in enumerate((command, -command)):
-                self._reached[way] = np.maximum(self._reached[way], signed.max(axis=0))
-                self._pushed[way] += (signed > PUSHED * self._trained[way]).sum(axis=0)
-
-    def _count(self, name: str, found: npt.ArrayLike) -> None:
-        rows = np.asarray(found)
-        self._seen[name] = self._seen.get(name, 0) + int(rows.sum())
-        self._of[name] = self._of.get(name, 0) + len(rows)
-
-    def share(self, name: str) -> float | None:
-        return self._seen[name] / self._of[name] if name in self._of else None
-
-    @property
-    def turning_rad_s(self) -> float | None:
-        return float(np.sqrt(self._square / self._moving)) if self._moving else None
-
-    def directions(self) -> Iterator[Direction]:
-        """Yield those that the policy was trained for, where the rows tell the command."""
-        for axis, (*ways, unit) in enumerate(_WAYS):
-            for way, words in enumerate(ways):
-                trained = float(self._trained[way, axis])
-                if trained > 0.0 and "commanded" in self._of:
-                    yield Direction(words=words, unit=unit, trained=trained,
-                                    reached=float(self._reached[way, axis]),
-                                    share=self._pushed[way, axis] / self._of["commanded"])
-
-
-class _Healthy:
-    """Counts values far outside those of the bundle's nominal run."""
-
-    def __init__(self, contract: JointContract) -> None:
-        healthy = contract.nominal.observation if contract.nominal else {}
-        self._bounds = {name: far_bounds(statistics) for name, statistics in healthy.items()}
-        self._beyond = {name: np.zeros(len(low), np.int64)
-                        for name, (low, _) in self._bounds.items()}
-        self._rows, self._of = 0, 0
-
-    def add(self, rows: Records) -> None:
-        beyond = np.zeros(len(rows), bool)
-        for name, (low, high) in self._bounds.items():
-            flat = rows["tensors"][name].reshape(len(rows), -1)
-            far = (flat < low) | (flat > high)
-            self._beyond[name] += far.sum(axis=0)
-            beyond |= far.any(axis=1)
-        self._rows, self._of = self._rows + int(beyond.sum()), self._of + len(rows)
-
-    @property
-    def share(self) -> float | None:
-        return self._rows / self._of if self._bounds else None
-
-    def by_value(self, terms: list[_Term]) -> dict[str, float]:
-        found = {f"{term.columns.name} {name}": count / self._of for term in terms
-                 if term.input in self._beyond
-                 for name, count in zip(term.names, self._beyond[term.input][term.columns.where],
-                                        strict=True) if count}
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-class _Term:
-    """Ranges of a term, then histograms."""
-
-    def __init__(self, contract: JointContract, name: str, columns: TermColumns) -> None:
-        self.input, self.columns = name, columns
-        size = len(columns.names)
-        axes = _AXES.get(columns.term.term, ("x", "y", "z", "w"))
-        self.names = columns.names if columns.spec.size in ("joints", "actions") else tuple(
-            map(str, range(size))) if size > len(axes) else axes[:size]
-        self._low, self._high = np.full(size, np.inf), np.full(size, -np.inf)
-        self._sum, self._squares, self._rows = np.zeros(size), np.zeros(size), 0
-        self._histogram = np.zeros((size, BINS), np.int64)
-        statistics = contract.nominal.observation.get(name) if contract.nominal else None
-        self._healthy = None if statistics is None else (
-            np.array(statistics.min)[columns.where], np.array(statistics.max)[columns.where])
-
-    def _values(self, rows: Records) -> F64:
-        flat = rows["tensors"][self.input].reshape(len(rows), -1)
-        return np.asarray(flat[:, self.columns.where], np.float64)
-
-    def add(self, rows: Records) -> None:
-        values = self._values(rows)
-        self._low = np.minimum(self._low, values.min(axis=0))
-        self._high = np.maximum(self._high, values.max(axis=0))
-        self._sum += values.sum(axis=0)
-        self._squares += np.square(values).sum(axis=0)
-        self._rows += len(rows)
-
-    @property
-    def _ends(self) -> tuple[F64, F64]:
-        healthy = self._healthy or (self._low, self._high)
-        return np.minimum(self._low, healthy[0]), np.maximum(self._high, healthy[1])
-
-    def count(self, rows: Records) -> None:
-        low, high = self._ends
-        values = self._values(rows)
-        places = (values - low) / np.where(high > low, high - low, 1.0) * BINS
-        places = np.minimum(places.astype(np.int64), BINS - 1)
-        for column, histogram in enumerate(self._histogram):
-            histogram += np.bincount(places[:, column], minlength=BINS)
-
-    def found(self) -> TermCoverage:
-        mean = self._sum / self._rows
-        floor, ceiling = self._ends
-        return TermCoverage(
-            input=self.input, name=self.columns.name, field=self.columns.spec.field,
-            names=self.names, lowest=self._low, highest=self._high, mean=mean,
-            std=np.sqrt(np.maximum(self._squares / self._rows - np.square(mean), 0.0)),
-            floor=floor, ceiling=ceiling, histogram=self._histogram, healthy=self._healthy,
-        )  # fmt: skip

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from model_tools.calibration.collection import Records
@@ -18,8 +20,9 @@ FIELDS = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body", "velocity_co
 class Fields:
     """Finds fields of `policy_inference.core.state.RobotState` in rows."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Find the terms that show them."""
+    def __init__(self, bundle: Bundle, sensed: Collection[str]) -> None:
+        """Find the terms that show them; `sensed` are those that every row has by itself."""
+        self._sensed = [name for name in FIELDS if name in sensed]
         contract = bundle.contract
         self._statistics = bundle.statistics
         self._default = per_joint(contract.joints.default_position, contract.joints.names)
@@ -33,8 +36,7 @@ class Fields:
 
     def of(self, rows: Records) -> dict[str, F64]:
         """Return the fields that the rows tell [rows, size], in SI units, as far as clips let."""
-        sensed = rows.dtype["sensed"].names or ()
-        found = {name: rows["sensed"][name].astype(np.float64) for name in FIELDS if name in sensed}
+        found = {name: rows["sensed"][name].astype(np.float64) for name in self._sensed}
         for field, (name, columns) in self._shown.items():
             if field not in found:
                 found[field] = self._physical(name, columns, rows["tensors"][name])

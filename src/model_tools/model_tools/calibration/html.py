@@ -35,7 +35,7 @@ def write_html(found: Calibrated, file: Path) -> None:
 def _verdict(found: Calibrated) -> str:
     verdict = found.verdict
     kind = _KINDS[verdict.words]
-    lines = [f"<li>{tag(name, colour)} {escape(line)}</li>"
+    lines = [f"<li>{tag(name, colour)} {_stressed(line)}</li>"
              for name, colour, kept in (("problem", "bad", verdict.problems),
                                         ("gap", "warn", verdict.warnings),
                                         ("note", "", verdict.notes)) for line in kept]
@@ -43,10 +43,16 @@ def _verdict(found: Calibrated) -> str:
             f'<ul>{"".join(lines) or "<li>nothing is missing</li>"}</ul></div>')
 
 
+def _stressed(line: str) -> str:
+    """Return what was found in bold, and what to do about it."""
+    found, colon, remedy = line.partition(": ")
+    return f"<strong>{escape(found)}</strong>{escape(colon + remedy)}"
+
+
 def _facts(found: Calibrated) -> str:
     directions = {way.words for way in found.coverage.directions}
     shown = [fact for fact in facts(found.coverage) if fact[0] not in directions]
-    return f'<div class="card"><b>What was counted</b>{listed(shown)}</div>'
+    return f'<div class="card plain"><b>What was counted</b>{listed(shown)}</div>'
 
 
 def _commands(found: Calibrated) -> Iterator[str]:
@@ -79,8 +85,8 @@ def _figures(term: TermCoverage) -> str:
     rows = [
         [name, *(f"{values[place]:.4g}" for values in (term.lowest, term.highest, term.mean,
                                                       term.std)),
-         "-" if term.healthy is None else "{:.4g} to {:.4g}".format(
-             *(end[place] for end in term.healthy))]
+         "-" if term.healthy is None else
+         f"{term.healthy.lowest[place]:.4g} to {term.healthy.highest[place]:.4g}"]
         for place, name in enumerate(term.names)
     ]  # fmt: skip
     return table(_COLUMNS, rows, ("",))

@@ -85,8 +85,7 @@ def write(
 def _write_npz(
     collection: Collection, contract: JointContract, file: Path, provenance: str
 ) -> None:
-    names = {name: kind for kind in reversed(KINDS)
-             for name in collection.layout[kind].names or ()}
+    names = {name: kind for kind in reversed(KINDS) for name in collection.names(kind)}
     with zipfile.ZipFile(file, "w") as archive:
         def member(name: str, dtype: np.dtype[Any], shape: tuple[int, ...],
                    parts: Iterator[Tensor]) -> None:  # fmt: skip

@@ -6,27 +6,55 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from policy_inference.interfaces import Tensor
 
 PROVENANCE = "calibration"
 """Name of the array of text in an `.npz`; of the file, with .json, in a folder."""
 
 
-def kept_verdict(file: Path) -> dict[str, list[str]]:
-    """Return the problems and warnings that an `.npz` of `calibrate` keeps, else nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The verdict on a file's rows, where these are from, and for which bundle they were made."""
+
+    source: str
+    bundle: str
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The verdict in a line."""
+        return in_words(self.problems, self.warnings)
+
+
+def in_words(problems: Sequence[str], warnings: Sequence[str]) -> str:
+    """Return a verdict in a line."""
+    if problems:
+        return "will not do"
+    return "will do, with gaps" if warnings else "will do"
+
+
+def kept_verdict(file: Path) -> Kept | None:
+    """Return what an `.npz` of `calibrate` keeps; None for any other file or folder."""
     if not zipfile.is_zipfile(file):
-        return {}
+        return None
     with np.load(file) as arrays:
-        return verdict_in(arrays[PROVENANCE]) if PROVENANCE in arrays.files else {}
+        return kept_in(arrays[PROVENANCE]) if PROVENANCE in arrays.files else None
 
 
-def verdict_in(kept: np.ndarray[Any, Any]) -> dict[str, list[str]]:
-    """Return the problems and warnings in the array of that name; nothing if it holds none."""
+def kept_in(array: Tensor) -> Kept | None:
+    """Return what stands in the array of that name; None if it is somebody else's."""
     try:
-        verdict = json.loads(str(kept))["verdict"]
-        return {name: list(map(str, verdict[name])) for name in ("problems", "warnings")}
+        document = json.loads(str(array))
+        verdict = document["verdict"]
+        return Kept(source=str(document["source"]), bundle=str(document["bundle"]),
+                    problems=tuple(map(str, verdict["problems"])),
+                    warnings=tuple(map(str, verdict["warnings"])))
     except (KeyError, TypeError, ValueError):
-        return {}  # an array of somebody else
+        return None

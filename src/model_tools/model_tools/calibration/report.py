@@ -13,13 +13,19 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from model_tools.calibration.coverage import Coverage, Direction, TermCoverage
+from model_tools.calibration.coverage import (
+    MOST_COMMANDS,
+    Coverage,
+    Direction,
+    TermCoverage,
+)
 from model_tools.calibration.verdict import Verdict
 from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.plain_json import plain
 
 JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 DIGITS = 6
+_FIGURES = ("lowest", "highest", "mean", "std")
 _COLOURS = {"will do": "bold green", "will do, with gaps": "bold yellow",
             "will not do": "bold red"}
 
@@ -53,18 +59,23 @@ def table(found: Calibrated) -> Table:
 def facts(found: Coverage) -> Iterator[tuple[str, str]]:
     """Yield what is counted, in words."""
     yield "rows", f"{found.rows}, {found.different} different"
-    yield "time", f"{found.span_s:.1f} s, the policy started clean {found.starts} times"
+    yield "from first to last", f"{found.span_s:.1f} s"
     for name, share in (("stands still", found.still), ("tilted too far", found.tilted),
                         ("joints beyond limits", found.outside),
                         ("far from healthy", found.far)):
         if share is not None:
-            yield name, f"{share:.1%} of the rows"
+            yield name, f"{share:.1%} of the rows" if share else "in none of the rows"
+    if found.commands is not None:
+        least = "or more " if found.commands == MOST_COMMANDS else ""
+        yield "commands", f"{found.commands} {least}different"
     for way in found.directions:
         yield way.words, reach(way)
 
 
 def reach(way: Direction) -> str:
     """Return how far a direction was commanded."""
+    if not way.share:
+        return f"never, of {way.trained:g} {way.unit}"
     return (f"up to {way.reached:.2g} of {way.trained:g} {way.unit}, "
             f"in {way.share:.1%} of the rows")
 
@@ -77,7 +88,7 @@ def write_json(found: Calibrated, file: Path) -> None:
         "bundle_sha256": found.bundle.sha256,
         "verdict": {"will_do": bool(verdict), **asdict(verdict)},
         "rows": coverage.rows, "different": coverage.different, "span_s": coverage.span_s,
-        "starts": coverage.starts, "still_share": coverage.still,
+        "different_commands": coverage.commands, "still_share": coverage.still,
         "turning_rad_s": coverage.turning_rad_s, "tilted_share": coverage.tilted,
         "outside_limits_share": coverage.outside, "far_share": coverage.far,
         "far_values": dict(coverage.far_values),
@@ -89,12 +100,14 @@ def write_json(found: Calibrated, file: Path) -> None:
 
 def _term(term: TermCoverage) -> dict[str, Any]:
     def each(place: int) -> dict[str, Any]:
-        healthy = None if term.healthy is None else [float(end[place]) for end in term.healthy]
+        healthy = None if term.healthy is None else {
+            key: float(getattr(term.healthy, key)[place]) for key in _FIGURES}
         return {**{key: float(getattr(term, key)[place])
-                   for key in ("lowest", "highest", "mean", "std")},
+                   for key in _FIGURES},
                 "healthy": healthy,
                 "histogram": {"from": float(term.floor[place]), "to": float(term.ceiling[place]),
                               "counts": term.histogram[place].tolist()}}
 
-    return {"input": term.input, "term": term.name, "constant": list(term.constant),
+    return {"input": term.input, "term": term.name, "span": term.span,
+            "constant": list(term.constant),
             "values": {name: each(place) for place, name in enumerate(term.names)}}

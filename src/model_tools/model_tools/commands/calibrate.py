@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--bag", type=Path, action="append", default=[],
                         help="rosbag2 recording of the robot; may be given several times")
+    parser.add_argument("--live", action="store_true",
+                        help="topics, while a robot, a simulation or `ros2 bag play` runs; needs a "
+                             "sourced ROS 2")
+    parser.add_argument("--duration", type=float, metavar="SECONDS",
+                        help="of --live, on the clock of the stamps; without it until Ctrl-C, or "
+                             "until the publishers have left")
     add_topics(parser)
     parser.add_argument("--rows", type=Path, action="append", default=[], metavar="FILE",
                         help="log or recorded rollout, .npz or .npy; may be given several times")
@@ -79,9 +86,7 @@ def run(given: argparse.Namespace) -> int:
     selection = Selection(samples=given.samples, every=given.every, from_s=given.from_s,
                           to_s=given.to_s, seed=given.seed)
     bundle = load_bundle(given.bundle)
-    sources = list(_sources(given, bundle, selection))
-    if not sources:
-        raise ToolError("expected where rows shall come from, found none of --bag, --rows, --env")
+    _check(given, selection)
     request = Request(selection=selection, batch=given.batch, output=given.output,
                       form=given.format, report=given.report, force=given.force,
                       allow_poor=given.allow_poor)
@@ -98,10 +103,28 @@ def run(given: argparse.Namespace) -> int:
             if given.report is not None:
                 _log.info("report in %s", given.report)
 
-        calibrate(bundle, sources, request,
+        calibrate(bundle, _sources(given, bundle, selection), request,
                   lambda seen, total: bar.update(task, completed=seen, total=total), show)
     _log.info("rows in %s", given.output)
     return 0
+
+
+def _check(given: argparse.Namespace, selection: Selection) -> None:
+    """Raise where arguments do not go together."""
+    if given.env is None and given.policy is not None:
+        raise ToolError("--policy: expected an environment to act in, --env, found none")
+    if not (given.bag or given.live or given.rows or given.env):
+        raise ToolError("expected where rows shall come from, found none of --bag, --live, --rows, "
+                        "--env")
+    if given.topic and not (given.bag or given.live):
+        raise ToolError("--topic: expected a recording, --bag, or --live, found neither")
+    if given.duration is not None and not given.live:
+        raise ToolError("--duration: expected --live, found none")
+    if given.duration is not None and not given.duration > 0:
+        raise ToolError(f"--duration: expected a number above 0, s, found {given.duration:g}")
+    if given.env is not None and (selection.samples is None or not selection.whole):
+        raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
+                        "environment goes on for as long as one likes")
 
 
 def _sources(
@@ -110,28 +133,33 @@ def _sources(
     """Yield what the arguments name.
 
     Raises:
-        ToolError: Some do not go together.
         PolicyError: One does not fit the bundle.
     """
-    if given.env is None and given.policy is not None:
-        raise ToolError("--policy: expected an environment to act in, --env, found none")
-    if given.topic and not given.bag:
-        raise ToolError("--topic: expected a recording, --bag, found none")
-    from model_tools.calibration.recording import RecordingSource
+    from model_tools.bags.source import BagSource
     from model_tools.calibration.rows_file import RowsFileSource
 
     for path in given.bag:
-        yield RecordingSource(bundle, path, dict(given.topic))
+        yield BagSource(bundle, path, dict(given.topic), from_s=given.from_s,
+                        to_s=math.inf if given.to_s is None else given.to_s)
     for file in given.rows:
         yield RowsFileSource(bundle, file)
+    if given.live:
+        yield _live(bundle, dict(given.topic), given.duration)
     if given.env is not None:
         from model_tools.calibration.environment import EnvironmentSource
 
-        if selection.samples is None or not selection.whole:
-            raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
-                            "environment goes on for as long as one likes")
+        assert selection.samples is not None  # checked
         yield EnvironmentSource(bundle, given.env, steps=selection.samples * selection.every,
                                 policy=given.policy, seed=given.seed)
+
+
+def _live(bundle: Bundle, topics: Mapping[str, str], duration_s: float | None) -> Source:
+    try:
+        from model_tools.nodes.live import LiveSource
+    except ImportError as error:
+        raise ToolError(f"--live: expected a sourced ROS 2, found no {error.name}; source its "
+                        "setup.bash, or calibrate from a recording") from error
+    return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
 
 
 def _count(text: str) -> int:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 _AGREEMENT_NS = (-50_000_000, 500_000_000)
-_RESTART_NS = 1_000_000_000
+RESTART_NS = 1_000_000_000
 
 
 class Input:
@@ -35,7 +35,7 @@ class Input:
         """Return whether a message with this header stamp (None: no header) is a new one."""
         if stamp_ns is None or self._stamp_ns is None or stamp_ns > self._stamp_ns:
             return True
-        return stamp_ns < self._stamp_ns - _RESTART_NS
+        return stamp_ns < self._stamp_ns - RESTART_NS
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
         """Note a new, usable message.

@@ -45,6 +45,7 @@ from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import PARAMETERS, TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
 
+_STOPS = "the node stops"
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 
@@ -71,8 +72,6 @@ class JointPolicyNode(LifecycleBase):
         policy = open_policy(Order.of(values), self._now_ns, self.get_logger())
         self._closers.callback(lambda: self._policy.backend.close())
         self._policy, self.controller = policy, policy.controller
-        for line in policy.skipped:
-            self.get_logger().warning(line)
         if self._estop_pressed:
             self.controller.estop("pressed before the node was configured anew")
         self._closers.callback(self._remember_estop)
@@ -96,7 +95,9 @@ class JointPolicyNode(LifecycleBase):
         self._tell(policy)
 
     def _tell(self, policy: Opened) -> None:
-        """Log what runs."""
+        """Log what runs, and what would have been preferred."""
+        for line in policy.skipped:
+            self.get_logger().warning(line)
         self.get_logger().info(str(policy))
         if policy.bundle.contract.nominal is None:
             self.get_logger().warning("the bundle has no `nominal`: steps and torques are not "
@@ -193,8 +194,11 @@ class JointPolicyNode(LifecycleBase):
         before, logger = self._policy, self.get_logger()
         order = before.order.for_bundle(bundle, backend)
         logger.info(f"load: {bundle}, on {', '.join(order.backends)}")
-        opened: Opened | PolicyError = await self._loading.begin(
+        opening = self._loading.begin(
             lambda: open_replacement(order, before, self._now_ns, logger), self.executor)
+        if not self.running:  # another thread may have stopped the node just before that
+            self._loading.abandon(_STOPS)
+        opened: Opened | PolicyError = await opening
         if isinstance(opened, PolicyError):
             raise opened
         try:
@@ -304,11 +308,11 @@ class JointPolicyNode(LifecycleBase):
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
-        self._loading.abandon("the node stops")
+        self._loading.abandon(_STOPS)
         if self._loop.stop():
-            self.controller.damp("the node stops")
+            self.controller.damp(_STOPS)
         else:
-            self.controller.estop("the node stops")
+            self.controller.estop(_STOPS)
             self.get_logger().error("a tick hangs in the backend; its thread is left behind")
         for _ in range(_LEAVING_TIMES):
             self._publish(self.controller.safe_targets())

@@ -14,6 +14,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import Options, open_backend, parse_options
 from policy_inference.bundle.installed import bundle_folder
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.signature import trusted_keys
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
 from policy_inference.core.latency import LatencyWindow
@@ -33,6 +34,8 @@ class Order:
 
     Attributes:
         bundle: Folder, or name of an installed one.
+        public_key: Keys of which one must have signed it, beside those of the environment; "" for
+            none.
         backends: Names, the preferred one first.
         options: Of backends.
         tightening: Operating limits.
@@ -40,6 +43,7 @@ class Order:
     """
 
     bundle: str
+    public_key: str
     backends: Sequence[str]
     options: Options
     tightening: Tightening
@@ -53,7 +57,8 @@ class Order:
             BackendError: An option is none.
         """
         return Order(
-            bundle=values["bundle"], backends=_listed(values["backend"]), output=values["output"],
+            bundle=values["bundle"], public_key=values["public_key"],
+            backends=_listed(values["backend"]), output=values["output"],
             options=parse_options(_listed(values["backend_options"])),
             tightening=Tightening(**{field.name: values[f"safety.{field.name}"]
                                      for field in fields(Tightening)}))  # fmt: skip
@@ -61,17 +66,13 @@ class Order:
     def for_bundle(self, bundle: str, backend: str) -> Order:
         """Return the order of another bundle, on other backends unless `backend` is empty.
 
-        Options of backends that are not asked for are left out.
-
         Raises:
             RefusedError: No bundle is named.
         """
         if not bundle.strip():
             raise RefusedError("load refused: bundle: expected a folder or the name of an "
                                "installed bundle, found nothing")
-        backends = _listed(backend) or self.backends
-        options = {name: given for name, given in self.options.items() if name in backends}
-        return replace(self, bundle=bundle, backends=backends, options=options)
+        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,7 +118,8 @@ def open_policy(order: Order, clock: Callable[[], int], logger: RcutilsLogger) -
         PolicyError: It cannot be used, with the reason.
     """
     bundle = _read(order)
-    return _open(order, bundle, limits_in_force(bundle.contract, order.tightening), clock, logger)
+    limits = limits_in_force(bundle.contract, order.tightening)
+    return _open(order, order.options, bundle, limits, clock, logger)
 
 
 def open_replacement(
@@ -144,7 +146,9 @@ def open_replacement(
     running.controller.require_stand_like(
         Stand(bundle.contract, effort_limit(bundle.contract, limits)))
     require_enough(bundle, golden_rows(bundle))
-    opened = _open(order, bundle, limits, clock, logger)
+    # Those of a backend that is not asked for now are for another time.
+    options = {name: given for name, given in order.options.items() if name in order.backends}
+    opened = _open(order, options, bundle, limits, clock, logger)
     try:
         require_parity(bundle, opened.backend)
     except BaseException:
@@ -154,15 +158,16 @@ def open_replacement(
 
 
 def _read(order: Order) -> Bundle:
-    return load_bundle(bundle_folder(order.bundle))
+    return load_bundle(bundle_folder(order.bundle), trusted_keys(order.public_key))
 
 
 def _open(
-    order: Order, bundle: Bundle, limits: Limits, clock: Callable[[], int], logger: RcutilsLogger
-) -> Opened:
+    order: Order, options: Options, bundle: Bundle, limits: Limits, clock: Callable[[], int],
+    logger: RcutilsLogger,
+) -> Opened:  # fmt: skip
     with forwarded_to(logger):
         # After that the controller gives up anyway.
-        backend, skipped = open_backend(bundle, order.backends, order.options,
+        backend, skipped = open_backend(bundle, order.backends, options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
     tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,

@@ -15,8 +15,8 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 
+from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.nodes import qos
-from policy_inference.nodes.wire import decoder_of
 
 M = TypeVar("M")
 
@@ -58,10 +58,9 @@ class Sampled(Generic[M]):
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
         self._message = message
-        self.type_name = f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+        self.type_name = _type_name(message)
         self.wire: bytes | None = None
-        self._decode: Callable[[bytes], M] = (
-            decoder_of(message) or partial(deserialize_message, message_type=message))
+        self._decode: Callable[[bytes], M] = decoder_for(message)
         self._held: tuple[bytes, M] | None = None
         self.subscription = node.create_subscription(
             message, topic, _never_called, qos.SAMPLE, callback_group=group
@@ -123,6 +122,17 @@ class Arrivals:
         self._wait_set.wait(max(0, timeout_ns))
         ready = self._wait_set.get_ready_entities("subscription")
         return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
+
+
+def decoder_for(message: type[Any]) -> Decode:
+    """Return what reads messages of a type: faster than rclpy where that can be had."""
+    by_rclpy = partial(deserialize_message, message_type=message)
+    return decoder_of(_type_name(message), by_rclpy) or by_rclpy
+
+
+def _type_name(message: type[Any]) -> str:
+    package, *_ = message.__module__.partition(".")
+    return f"{package}/msg/{message.__name__}"
 
 
 def _never_called(_: object) -> None:

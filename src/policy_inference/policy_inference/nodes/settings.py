@@ -11,7 +11,11 @@ from policy_inference.nodes.parameters import Spec
 TIMER = "timer"
 PARAMETERS = (
     Spec(name="bundle", type=str, required=True,
-         doc="Folder of the policy bundle, or the name of one that is installed"),
+         doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
+             "NAME@VERSION"),
+    Spec(name="public_key", type=str, default="",
+         doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
+             "what POLICY_INFERENCE_PUBLIC_KEY demands"),
     Spec(name="backend", type=str, default="onnx",
          doc="Backend, or several in order of preference, comma-separated"),
     Spec(name="backend_options", type=str, default="",

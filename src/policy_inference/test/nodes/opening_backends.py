@@ -44,12 +44,33 @@ class Clinging(OnnxBackend):
         super()._close()
 
 
+class Counted(OnnxBackend):
+    """Counts how many are open."""
+
+    name = "counted"
+    builds_from = "onnx"
+    open_now = 0
+
+    def _open(self, file: Path) -> Found:
+        Counted.open_now += 1
+        return super()._open(file)
+
+    def _close(self) -> None:
+        super()._close()
+        Counted.open_now -= 1
+
+
 class Apart(OnnxBackend):
     """Runs in a process of its own."""
 
     name = "apart"
     builds_from = "onnx"
     holds_gil = True
+    options: Mapping[str, str] = {"gain": "what it tells that it was given"}
+
+    def _open(self, file: Path) -> Found:
+        inputs, outputs, details = super()._open(file)
+        return inputs, outputs, {**details, "gain": f"gain {self._given.get('gain')}"}
 
 
 class Stuck(Apart):
