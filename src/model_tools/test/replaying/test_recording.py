@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_tools import cli
 from model_tools.replaying.replay import Judgement, replay
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.store import ROOT_VARIABLE
 from policy_inference.errors import PolicyError
 
 from ..small_bag import every, joint_states, write_bag
@@ -97,6 +99,18 @@ def test_a_bundle_that_is_gone_has_to_be_given(tmp_path: Path, bundle: Bundle, f
     moved = shutil.move(bundle.path, tmp_path / "moved")
     assert f"{bundle.path}: no bundle" in refusal(flown)
     assert replay(flown, Path(moved), "", {})
+
+
+def test_an_installed_version_is_found_where_the_folder_that_ran_is_gone(
+    tmp_path: Path, bundle: Bundle, flown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "models"))
+    assert cli.main(["install", str(bundle.path)]) == 0
+    shutil.rmtree(bundle.path)
+    found = replay(flown, None, "", {})
+    assert found
+    assert found.judgement is Judgement.EXACT
+    assert found.bundle.path == tmp_path / "models" / "tiny" / "1.0.0"
 
 
 def test_a_policy_for_other_joints_is_refused(tmp_path: Path, flown: Path) -> None:
