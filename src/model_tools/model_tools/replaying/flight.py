@@ -114,7 +114,9 @@ class FlightLog:
         """Begin; `contract` and `info` are those of the recording."""
         self._info, self._joints = info, info.joints
         self._limit = per_joint(contract.joints.effort_limit, contract.joints.names)
-        self._rows: list[tuple[F64, ...]] = []
+        self._rows: list[F64] = []
+        self._widths: list[int] = []
+        self._force_rows: list[F64] = []
         self._numbers: list[int] = []
         self._times_ns: list[int] = []
         self._modes: list[Mode] = []
@@ -136,22 +138,26 @@ class FlightLog:
         quat = self._field(tick, "quat_xyzw", self._imu[:4])
         target = np.full(joints, unknown) if tick.command is None else tick.command[0]
         ages = [unknown if age is None else age * 1e-9 for age in tick.ages_ns.values()]
-        self._rows.append((
-            rpy_rad(quat), self._field(tick, "ang_vel_body", self._imu[4:7]), self._imu[7:].copy(),
+        parts = (
+            rpy_rad(quat), self._field(tick, "ang_vel_body", self._imu[4:7]), self._imu[7:],
             self._field(tick, "joint_pos", np.full(joints, unknown)),
-            self._field(tick, "joint_vel", np.full(joints, unknown)), self._effort.copy(), target,
-            self._field(tick, "velocity_command", self._command), self._velocity.copy(),
-            self._forces.copy(), np.array(ages), np.array([tick.duration_s]),
-        ))  # fmt: skip
+            self._field(tick, "joint_vel", np.full(joints, unknown)), self._effort, target,
+            self._field(tick, "velocity_command", self._command), self._velocity,
+            np.array(ages), np.array([tick.duration_s]),
+        )  # fmt: skip
+        self._widths = [part.size for part in parts]
+        # One array per tick: of an hour, twelve each would be mostly their heads.
+        self._rows.append(np.concatenate(parts))
+        self._force_rows.append(self._forces)
 
     def flight(self) -> Flight:
         """Return all ticks so far as arrays."""
         feet = len(self._feet)
         # Forces that began to come in the middle: NaN before.
-        rows = [(*row[:9], row[9] if row[9].size == feet else np.full(feet, np.nan), *row[10:])
-                for row in self._rows]  # fmt: skip
-        (rpy, ang_vel, lin_acc, pos, vel, effort, target, command, velocity, forces, ages,
-         duration) = (np.array(column) for column in zip(*rows, strict=True))
+        forces = np.array([row if row.size == feet else np.full(feet, np.nan)
+                           for row in self._force_rows])  # fmt: skip
+        (rpy, ang_vel, lin_acc, pos, vel, effort, target, command, velocity, ages, duration) = (
+            np.split(np.array(self._rows), np.cumsum(self._widths)[:-1], axis=1))
         times = np.array(self._times_ns, np.int64)
         return Flight(
             tick=np.array(self._numbers, np.int64), time_s=(times - times[0]) * 1e-9,
@@ -195,7 +201,7 @@ class FlightLog:
     def _field(self, tick: Tick, name: str, otherwise: F64) -> F64:
         """Return a field of the recorded state, where it has it."""
         part = self._info.fields.get(name)
-        return otherwise.copy() if part is None else tick.state[part]
+        return otherwise if part is None else tick.state[part]
 
 
 def rpy_rad(quat_xyzw: Sequence[float] | F64) -> F64:
