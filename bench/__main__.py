@@ -25,7 +25,7 @@ def main() -> int:
         return 1
     _keep_to_this_machine()
     # Only now: the modules below need ROS.
-    from bench import child, nodes, tick
+    from bench import calibrate, child, nodes, tick
 
     described, figures = machine(), list[Figure]()
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
@@ -34,6 +34,7 @@ def main() -> int:
         ("start", lambda: [nodes.start()]),
         ("round trip", lambda: [nodes.roundtrip()]),
         ("processor time and jitter", nodes.load),
+        ("rows from a recording of an hour", calibrate.measure),
     ]
     for what, measure in parts:
         _log.info("measuring %s ...", what)

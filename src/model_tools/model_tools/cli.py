@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from model_tools.commands import (
     activate,
+    calibrate,
     compare,
     compile,
     complete,
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Verb] = {
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,
+    "calibrate": calibrate,
     "compile": compile,
     "compare": compare,
     "run": run,

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from model_tools.array_files import (
+    EPISODE,
     OBSERVATION,
+    TIME,
     check_rows,
     checked,
     first_of,
@@ -19,8 +20,8 @@ from model_tools.array_files import (
     sensed,
     write_arrays,
 )
-from model_tools.bags.bag import Bag, is_bag
-from model_tools.bags.replay import Replay
+from model_tools.bags.bag import is_bag
+from model_tools.bags.source import BagSource
 from model_tools.errors import ToolError
 from model_tools.observed import check_observations
 from policy_inference.bundle.contract import JointContract, Model
@@ -28,9 +29,8 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import Tensor
 
-_log = logging.getLogger("model_tools")
 _RECORDED_ACTIONS = ("actions", "action")
-_EPISODE, _TIME = "episode", "time"
+_SENSED = ("joint_pos", "joint_vel")
 _LATE = 0.3
 """Share of a period by which a row may be late or early."""
 
@@ -54,31 +54,24 @@ def read_rows(path: Path, bundle: Bundle, topics: Mapping[str, str] | None = Non
         OSError: The file cannot be read.
     """
     if is_bag(path):
-        return _replayed(Replay(bundle, Bag(path), topics or {}), path, bundle.contract.model)
+        return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
     return check_observations(_recorded(path, bundle), bundle)
 
 
-def _replayed(replay: Replay, path: Path, model: Model) -> Rows:
-    ticks = list(replay.ticks())
-    if not ticks:
-        raise ToolError(f"{path}: expected a tick at which each input of the policy is there, "
-                        f"found none: {_ages(replay) or 'it is shorter than a period'}")
-    if replay.dropped:
-        _log.warning("%s: %d of %d ticks are left out: %s", path, replay.dropped,
-                     replay.dropped + len(ticks), _ages(replay))
+def _replayed(source: BagSource, model: Model) -> Rows:
+    tensors, sensed, breaks = [], [], []
+    for row in source.rows():
+        tensors.append({name: array.copy() for name, array in row.tensors.items()})
+        sensed.append({name: row.sensed[name].copy() for name in _SENSED})
+        if row.begins and row.number:
+            breaks.append(row.number)
     return Rows(
-        source=path.name,
-        inputs={name: np.stack([tick.tensors[name] for tick in ticks]) for name in model.inputs},
-        outputs={name: np.stack([tick.tensors[name] for tick in ticks]) for name in model.outputs},
-        sensed={"joint_pos": np.stack([tick.joint_pos for tick in ticks]),
-                "joint_vel": np.stack([tick.joint_vel for tick in ticks])},
-        breaks=tuple(row for row, tick in enumerate(ticks) if row and tick.begins),
+        source=source.name,
+        inputs={name: np.stack([each[name] for each in tensors]) for name in model.inputs},
+        outputs={name: np.stack([each[name] for each in tensors]) for name in model.outputs},
+        sensed={name: np.stack([each[name] for each in sensed]) for name in _SENSED},
+        breaks=tuple(breaks),
     )
-
-
-def _ages(replay: Replay) -> str:
-    return ", ".join(f"{replay.topics[name]} is too old at {count}"
-                     for name, count in replay.stale.items())
 
 
 def _recorded(file: Path, bundle: Bundle) -> Rows:
@@ -113,7 +106,7 @@ def _breaks(
 ) -> tuple[int, ...]:
     """Return the rows that begin an episode, or are not a period after the row before."""
     broken = np.zeros(count - 1, bool)
-    for name, usual, slack in ((_EPISODE, 0.0, 0.0), (_TIME, period_s, _LATE * period_s)):
+    for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
             check_rows(file, name, arrays[name], (count,))
             broken |= np.abs(np.diff(arrays[name].astype(np.float64)) - usual) > slack
@@ -126,5 +119,5 @@ def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None
     arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     for name in set.intersection(*(set(rows.sensed) for rows in sets)):
         arrays[name] = np.concatenate([rows.sensed[name] for rows in sets])
-    arrays[_EPISODE] = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+    arrays[EPISODE] = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
     write_arrays(file, {**arrays, "joint_names": np.array(contract.joints.names)})

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
+from model_tools.bags.blocks import Block, read_blocks
+from model_tools.bags.indexed import indexed_files
 from model_tools.errors import ToolError
+from policy_inference.core.wire import Decode, decoder_of
 
 METADATA = "metadata.yaml"
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
@@ -64,6 +69,7 @@ class Bag:
         self.path = path
         with self._opened() as reader:
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
+            self._types = reader.typestore
             self.topics = {
                 name: Topic(type=topic.msgtype or "several types", count=topic.msgcount)
                 for name, topic in reader.topics.items()
@@ -83,6 +89,45 @@ class Bag:
             chosen = [each for each in reader.connections if each.topic == topic]
             for connection, log_ns, data in reader.messages(connections=chosen):
                 yield log_ns, reader.deserialize(data, connection.msgtype)
+
+    @contextmanager
+    def blocks(self) -> Iterator[Callable[[str], Iterator[Block]]]:
+        """Give what yields the messages of a topic, as long as the context is open.
+
+        Several topics may be read side by side.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            files = indexed_files(reader)
+
+            def of_topic(topic: str) -> Iterator[Block]:
+                if files and all(file.in_order(topic) for file in files):
+                    return chain.from_iterable(file.blocks(topic) for file in files)
+                return self._blocks_in_turn(topic)
+
+            yield of_topic
+
+    def _blocks_in_turn(self, topic: str) -> Iterator[Block]:
+        # A reader of its own: one that looks at each message in turn has one place in the file.
+        with self._opened() as reader:
+            yield from read_blocks(reader, topic)
+
+    def decoder(self, topic: str) -> Decode:
+        """Return what reads the messages of a topic, all of one type, from their bytes.
+
+        It raises a ValueError or a struct.error for bytes that are not such a message.
+        """
+        kind = self.topics[topic].type
+
+        def with_rosbags(data: bytes) -> Any:
+            try:
+                return self._types.deserialize_cdr(data, kind)
+            except SerdeError as error:
+                raise ValueError(str(error)) from error
+
+        return decoder_of(kind, with_rosbags) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
         """Return the error about something at a time."""

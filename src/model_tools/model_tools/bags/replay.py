@@ -1,22 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy on recorded sensors: what it would have seen and said at each tick."""
+"""A policy on sensors that were heard: what it would have seen and said at each tick."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from model_tools.bags.bag import Bag
-from model_tools.bags.streams import in_time
-from model_tools.bags.topics import find_topics
+from model_tools.bags.streams import Arrival
+from model_tools.bags.ticks import Ticks
+from model_tools.calibration.source import Row
+from model_tools.errors import ToolError
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.terms import TERMS
 from policy_inference.core.command import CommandFader
-from policy_inference.core.freshness import Input
-from policy_inference.core.limits import Tightening, input_timeouts_ns, limits_in_force
+from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.core.messages import (
     COMMAND,
     TWIST,
@@ -26,135 +27,147 @@ from policy_inference.core.messages import (
 )
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
+from policy_inference.core.wire import Decode
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64, Backend, Tensor
+
+_OWN_FIELDS = ("last_action", "phase", "tick")
+"""What a policy remembers from tick to tick, beside histories and recurrent state."""
+_SENSED = ("joint_pos", "joint_vel", "velocity_command")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tick:
-    """One tick: copies of what was measured, and of the model's tensors without batch axis.
+class Heard(Protocol):
+    """What a robot said, from a recording or while it says it.
 
     Attributes:
-        time_ns: On the clock of the stamps, a multiple of the period.
-        joint_pos, joint_vel: [joints] in contract order, rad and rad/s.
-        tensors: Inputs and outputs of the model by name.
-        begins: Whether the policy started clean with it.
+        topics: Where each input comes from.
     """
 
-    time_ns: int
-    joint_pos: F64
-    joint_vel: F64
-    tensors: Mapping[str, Tensor]
-    begins: bool
+    topics: Mapping[str, str]
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield messages in the order of their times; at least those that are newest at a tick.
+
+        Raises:
+            ToolError: The recording is broken, or its clock begins anew.
+        """
+
+    def decoder(self, topic: str) -> Decode:
+        """Return what reads the messages of a topic from their bytes."""
+
+    def problem(self, what: str, time_ns: int, text: object) -> ToolError:
+        """Return the error about something at a time."""
+
+
+def input_types(contract: JointContract) -> dict[str, list[str]]:
+    """Return the message types that each input of a policy may have."""
+    state, names = RobotState(contract), contract.joints.names
+    return {name: [TWIST, TWIST_STAMPED] if name == COMMAND
+            else [state_reader(name, names, state).message] for name in state.inputs}  # fmt: skip
+
+
+def remembers(contract: JointContract) -> bool:
+    """Return whether what a policy sees at a tick depends on the ticks before."""
+    observations = contract.observations.values()
+    terms = [(term, observation) for observation in observations for term in observation.terms]
+    return bool(contract.state) or any(
+        TERMS[term.term].field in _OWN_FIELDS
+        or (term.history_length or observation.history.length) > 1
+        for term, observation in terms
+    )
 
 
 class Replay:
-    """Feeds a bundle's reference model with a recording, as the robot's own loop would.
+    """Feeds a bundle's reference model with what was heard, as the robot's own loop would.
 
     The newest message of each input counts, by header stamp, or by time in the log where it has
     none. `last_action`, history and recurrent state are those of the policy itself. Ticks at
     which an input is older than its time-out are left out, and the policy starts clean after them.
 
     Attributes:
-        topics: Where each input comes from.
-        dropped: Number of ticks left out so far.
-        stale: How many of them each input was too old for.
+        ticks: Which there were so far.
     """
 
-    def __init__(self, bundle: Bundle, bag: Bag, given: Mapping[str, str]) -> None:
-        """Find the inputs in the recording; `given` are topics by input that the user named.
-
-        Raises:
-            ToolError: The recording lacks an input.
-        """
+    def __init__(self, bundle: Bundle, heard: Heard) -> None:
+        """Prepare what does not need the model."""
         contract = bundle.contract
-        limits, timeouts_ns = limits_in_force(contract, Tightening()), input_timeouts_ns(contract)
-        self._bundle, self._bag = bundle, bag
+        self._bundle, self._heard = bundle, heard
         self._state = RobotState(contract)
         self._readers = {name: state_reader(name, contract.joints.names, self._state)
                          for name in self._state.inputs if name != COMMAND}  # fmt: skip
-        self._inputs = {name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns))
-                        for name in self._readers}  # fmt: skip
+        self._decoders: dict[str, Decode] = {}
         self._command = CommandFader(self._state.get("velocity_command"),
-                                     contract.velocity_command, limits)
-        types = {name: [TWIST, TWIST_STAMPED] if name == COMMAND else [self._readers[name].message]
-                 for name in self._state.inputs}  # fmt: skip
-        self.topics = find_topics(bag, types, given)
-        self.dropped, self.stale = 0, Counter[str]()
-        self._next_ns: int | None = None
-        self._clean = False
+                                     contract.velocity_command,
+                                     limits_in_force(contract, Tightening()))
+        self._sensed = {name: self._state[name] for name in _SENSED if name in self._state.slices}
+        self._remembers = remembers(contract)
+        self.ticks = Ticks(contract)
 
-    def ticks(self) -> Iterator[Tick]:
-        """Yield ticks from the first at which each input is there to the last message; once.
+    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
+        """Yield rows of views, numbered by the ticks that are not left out; once.
+
+        Args:
+            wanted: Sorted numbers of those to yield; None for all. A policy that remembers nothing
+                is spared the others.
 
         Raises:
             PolicyError: The recording is broken, a message does not fit, a value is not finite,
                 or the model does not run.
         """
+        if wanted is not None and not len(wanted):
+            return
+        chosen = None if wanted is None else frozenset(wanted)
         backend, _ = open_backend(self._bundle, ["onnx"])
         try:
             policy = JointPolicy(self._bundle, backend, self._state)
-            for now_ns in self._times():
-                begins = not self._clean
-                if begins:
-                    policy.reset()
-                    self._clean = True
-                yield self._step(policy, backend, now_ns, begins)
+            tensors = {name: array[0] for name, array in (*backend.inputs.items(),
+                                                          *backend.outputs.items())}  # fmt: skip
+            first_ns = 0
+            for number, now_ns in enumerate(self.ticks.times_ns(self._heard.arrivals())):
+                first_ns = first_ns if number else now_ns
+                is_wanted = chosen is None or number in chosen
+                if not (is_wanted or self._remembers):
+                    continue
+                self._tick(policy, now_ns)
+                if is_wanted:
+                    yield Row(number=number, time_s=(now_ns - first_ns) * 1e-9,
+                              begins=self.ticks.begins, tensors=tensors, sensed=self._sensed)
+                if wanted is not None and number == wanted[-1]:
+                    return
                 policy.commit()
         finally:
             backend.close()
 
-    def _times(self) -> Iterator[int]:
-        """Yield the times of the ticks, each when the newest messages of its time are taken."""
-        period_ns = self._bundle.contract.period_ns
-        time_ns = 0
-        for time_ns, name, message in in_time(self._bag, self.topics):
-            yield from self._times_before(time_ns)
-            self._take(name, message, time_ns)
-            if self._next_ns is None and not self._waiting(time_ns):
-                self._next_ns = -(-time_ns // period_ns) * period_ns
-        yield from self._times_before(time_ns + 1)
-
-    def _times_before(self, end_ns: int) -> Iterator[int]:
-        period_ns = self._bundle.contract.period_ns
-        while self._next_ns is not None and self._next_ns < end_ns:
-            count = 1
-            if stale := [name for name, e in self._inputs.items() if e.is_stale(self._next_ns)]:
-                # Nothing but a message ends the gap, however long it is.
-                count = -((self._next_ns - end_ns) // period_ns)
-                self.dropped += count
-                self.stale.update(dict.fromkeys(stale, count))
-                self._clean = False
-            else:
-                yield self._next_ns
-            self._next_ns += count * period_ns
-
-    def _waiting(self, now_ns: int) -> bool:
-        return any(entry.age_ns(now_ns) is None for entry in self._inputs.values())
-
-    def _take(self, name: str, message: Any, time_ns: int) -> None:
-        if name == COMMAND:
-            # One that is not finite is not taken, as on the robot.
-            self._command.set(velocity_of(message), time_ns)
-            return
-        try:
-            self._readers[name].read(message)
-        except RobotError as error:
-            raise self._bag.problem(self.topics[name], time_ns, error) from error
-        self._inputs[name].accept(time_ns)
-
-    def _step(self, policy: JointPolicy, backend: Backend, now_ns: int, begins: bool) -> Tick:
-        state = self._state
+    def _tick(self, policy: JointPolicy, now_ns: int) -> None:
+        if self.ticks.begins:
+            policy.reset()
+        for arrival in self.ticks.newest.values():
+            self._take(arrival)
+        self.ticks.newest.clear()
         self._command.update(now_ns)
-        state.derive()
-        if names := state.not_finite():
-            raise self._bag.problem("the sensors", now_ns, "expected finite values, found others "
-                                    f"in {', '.join(names)}")
+        self._state.derive()
+        if not self._state.is_finite() and (names := self._state.not_finite()):
+            raise self._heard.problem("the sensors", now_ns, "expected finite values, found others "
+                                      f"in {', '.join(names)}")
         if not policy.infer():
-            raise self._bag.problem("the model", now_ns, "expected finite outputs, found others; "
-                                    "most likely the recording is not of this policy, or the "
-                                    "observation is not as it was trained")
-        tensors = {**backend.inputs, **backend.outputs}
-        return Tick(time_ns=now_ns, begins=begins, joint_pos=state["joint_pos"].copy(),
-                    joint_vel=state["joint_vel"].copy(),
-                    tensors={name: array[0].copy() for name, array in tensors.items()})
+            raise self._heard.problem("the model", now_ns, "expected finite outputs, found others; "
+                                      "most likely the recording is not of this policy, or the "
+                                      "observation is not as it was trained")
+
+    def _take(self, arrival: Arrival) -> None:
+        time_ns, name, data = arrival
+        try:
+            message = self._decoder(name)(data)
+            if name != COMMAND:
+                self._readers[name].read(message)
+                return
+        except (RobotError, struct.error, ValueError) as error:
+            text = error if isinstance(error, RobotError) else f"expected a whole message ({error})"
+            raise self._heard.problem(self._heard.topics[name], time_ns, text) from error
+        # One that is not finite is not taken, as on the robot.
+        self._command.set(velocity_of(message), time_ns)
+
+    def _decoder(self, name: str) -> Decode:
+        """Return that of an input; its type may not be known before the first message."""
+        if name not in self._decoders:
+            self._decoders[name] = self._heard.decoder(self._heard.topics[name])
+        return self._decoders[name]

@@ -1,59 +1,143 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of several topics in the order of their stamps."""
+"""Messages of several topics in the order of their stamps, as far as a policy looks at them."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
-from operator import itemgetter
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
 
 from model_tools.bags.bag import Bag
-from policy_inference.core.freshness import Input
-from policy_inference.core.messages import TWIST, VectorReader, stamp_ns
+from model_tools.bags.blocks import Block, Times, stamps_ns
+from model_tools.errors import ToolError
+from policy_inference.core.freshness import RESTART_NS
+from policy_inference.core.messages import TWIST, VectorReader
 
-_WITHOUT_HEADER = (TWIST, VectorReader.message)
+WITHOUT_HEADER = (TWIST, VectorReader.message)
 _CLOCKS_AGREE_NS = 1_000_000_000
 
 
-def in_time(bag: Bag, topics: Mapping[str, str]) -> Iterator[tuple[int, str, Any]]:
-    """Yield time (ns), name and message of each input, by header stamp.
+class Arrival(NamedTuple):
+    """A message, and the time from which on it counts."""
 
-    What has no header or no stamp goes by its time in the log; a stamp that is repeated or
-    earlier is not new.
+    time_ns: int
+    name: str
+    """Of the input."""
+    data: bytes
+
+
+def in_time(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[Arrival]:
+    """Yield of each input the messages that are the newest ones at a tick, by header stamp.
+
+    Ticks are at multiples of the period. What has no header or no stamp goes by its time in the
+    log; a stamp that is repeated or earlier is not new.
 
     Args:
         bag: The recording.
         topics: Topics by name of the input.
+        period_ns: Of the ticks.
 
     Raises:
         ToolError: The recording is broken, stamps begin anew, or are of another clock than the
             log by which messages without stamps are put among them.
     """
-    by_log = [topic for topic in topics.values() if bag.topics[topic].type in _WITHOUT_HEADER]
-    streams = [_stream(bag, name, topic, by_log) for name, topic in topics.items()]
-    return heapq.merge(*streams, key=itemgetter(0))
+    with _opened(bag, topics, period_ns) as streams:
+        yield from heapq.merge(*(stream.arrivals() for stream in streams))
 
 
-def _stream(
-    bag: Bag, name: str, topic: str, by_log: list[str]
-) -> Iterator[tuple[int, str, Any]]:
-    newest = Input(name, None)
-    for log_ns, message in bag.messages(topic):
-        stamp = stamp_ns(message)
-        time_ns = log_ns if stamp is None else stamp
-        if not newest.is_new(time_ns):
-            continue
-        since_ns = newest.age_ns(time_ns)
-        if since_ns is None and by_log and abs(log_ns - time_ns) > _CLOCKS_AGREE_NS:
-            raise bag.problem(topic, time_ns, "expected stamps on the clock of the log, by which "
-                              f"{', '.join(by_log)} is put among them, found the log at "
-                              f"{log_ns * 1e-9:.3f} s; record with the clock of the stamps "
-                              "(--use-sim-time in a simulation)")
-        if since_ns is not None and since_ns < 0:
-            raise bag.problem(topic, time_ns, "expected stamps that go on, found one "
-                              f"{since_ns * -1e-9:.3f} s before the last; the clock began anew: "
-                              "cut the recording there")
-        newest.accept(time_ns, time_ns, time_ns)
-        yield time_ns, name, message
+@contextmanager
+def newest_times_ns(
+    bag: Bag, topics: Mapping[str, str], period_ns: int
+) -> Iterator[dict[str, Iterator[Times]]]:
+    """Give the times of the messages that `in_time` yields, by input, and read nothing else.
+
+    They come in arrays; at the border of two there may be more than the newest of a tick.
+
+    Raises:
+        ToolError: As `in_time`, while they are read.
+    """
+    with _opened(bag, topics, period_ns) as streams:
+        yield {stream.name: (times[places] for _, times, places in stream.newest())
+               for stream in streams}  # fmt: skip
+
+
+@contextmanager
+def _opened(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[list[_Stream]]:
+    by_log = [topic for topic in topics.values() if bag.topics[topic].type in WITHOUT_HEADER]
+    with bag.blocks() as blocks_of:
+        yield [_Stream(name, blocks_of(topic), period_ns, _Clock(bag, topic, by_log))
+               for name, topic in topics.items()]  # fmt: skip
+
+
+class _Stream:
+    """One input, whose messages `newest` or `arrivals` read once."""
+
+    def __init__(
+        self, name: str, blocks: Iterator[Block], period_ns: int, clock: _Clock
+    ) -> None:
+        self.name = name
+        self._blocks, self._period_ns, self._clock = blocks, period_ns, clock
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield the newest message of each period in which there is a new one."""
+        held: Arrival | None = None
+        for block, times, places in self.newest():
+            for place, time_ns in zip(places.tolist(), times[places].tolist(), strict=True):
+                # Of a period that goes on in the next block, the newest is there.
+                if held and held.time_ns <= (time_ns - 1) // self._period_ns * self._period_ns:
+                    yield held
+                held = Arrival(time_ns, self.name, block.data(place))
+        if held:
+            yield held
+
+    def newest(self) -> Iterator[tuple[Block, Times, Times]]:
+        """Yield blocks, times of their messages, and the places of the newest in each period."""
+        for block in self._blocks:
+            times, new, problem = self._clock.judge(block)
+            ticks = -(-times[new] // self._period_ns)
+            yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
+            if problem:
+                raise problem
+
+
+class _Clock:
+    """The times of one topic's messages: what has no stamp goes by its time in the log."""
+
+    def __init__(self, bag: Bag, topic: str, by_log: Sequence[str]) -> None:
+        self._bag, self._topic, self._by_log = bag, topic, by_log
+        self._newest_ns: int | None = None
+
+    def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
+        """Return times of messages, the places of new ones, and what ends the stream."""
+        times = self._times(block)
+        if self._newest_ns is None:
+            self._check_clock(int(times[0]), int(block.log_ns[0]))
+            self._newest_ns = int(times[0]) - 1
+        newest = np.maximum.accumulate(np.append(self._newest_ns, times))
+        since, end, problem = times - newest[:-1], len(times), None
+        if (anew := np.flatnonzero(since < -RESTART_NS)).size:
+            end = int(anew[0])
+            problem = self._bag.problem(
+                self._topic, int(times[end]), "expected stamps that go on, found one "
+                f"{since[end] * -1e-9:.3f} s before the last; the clock began anew: cut the "
+                "recording there")
+        self._newest_ns = int(newest[end])
+        return times, np.flatnonzero(since[:end] > 0), problem
+
+    def _times(self, block: Block) -> Times:
+        if self._bag.topics[self._topic].type in WITHOUT_HEADER:
+            return block.log_ns
+        stamps = stamps_ns(block.heads)
+        return np.where(stamps == 0, block.log_ns, stamps)
+
+    def _check_clock(self, time_ns: int, log_ns: int) -> None:
+        if self._by_log and abs(log_ns - time_ns) > _CLOCKS_AGREE_NS:
+            raise self._bag.problem(
+                self._topic, time_ns, "expected stamps on the clock of the log, by which "
+                f"{', '.join(self._by_log)} is put among them, found the log at "
+                f"{log_ns * 1e-9:.3f} s; record with the clock of the stamps (--use-sim-time in a "
+                "simulation)")

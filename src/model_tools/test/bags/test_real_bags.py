@@ -9,19 +9,25 @@ those of the recording after a few ticks, as soon as the policy has forgotten.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from model_tools.inspect.registry import inspect_path
 from model_tools.row_files import read_rows
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.comparison.rows import Rows, play
+
+from ..small_bag import TYPES
 
 CONTRACT = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_deeprobotics"
 FIRST, LAST = 100, 1100
@@ -101,6 +107,73 @@ def test_every_storage_gives_the_same_rows(
         assert ours.keys() == theirs.keys()
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     assert np.array_equal(found.sensed["joint_pos"], rows.sensed["joint_pos"])
+
+
+@pytest.fixture(scope="module")
+def said(lite3: Path) -> list[tuple[str, str, int, bytes]]:
+    """Topic, type, time in the log and bytes of each recorded message."""
+    with AnyReader([lite3 / "bag_mcap"]) as reader:
+        return [(connection.topic, connection.msgtype, log_ns, bytes(data))
+                for connection, log_ns, data in reader.messages()]  # fmt: skip
+
+
+def copied(
+    folder: Path, said: Sequence[tuple[str, str, int, bytes]], storage: StoragePlugin,
+    compression: CompressionMode,
+) -> Path:  # fmt: skip
+    writer = Writer(folder, version=9, storage_plugin=storage)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
+        known: dict[str, Connection] = {}
+        for topic, kind, log_ns, data in said:
+            if topic not in known:
+                known[topic] = writer.add_connection(topic, kind, typestore=TYPES)
+            writer.write(known[topic], log_ns, data)
+    return folder
+
+
+@pytest.mark.parametrize(("storage", "compression"), [
+    (StoragePlugin.MCAP, CompressionMode.STORAGE),
+    (StoragePlugin.MCAP, CompressionMode.FILE),
+    (StoragePlugin.MCAP, CompressionMode.MESSAGE),
+    (StoragePlugin.SQLITE3, CompressionMode.FILE),
+    (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+])  # fmt: skip
+def test_compressed_copies_give_the_recorded_rollout(
+    said: Sequence[tuple[str, str, int, bytes]], rollout: Arrays, bundle: Bundle, tmp_path: Path,
+    storage: StoragePlugin, compression: CompressionMode,
+) -> None:  # fmt: skip
+    found = read_rows(copied(tmp_path / "copy", said, storage, compression), bundle)
+
+    assert_recorded(found, rollout)
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_copy_in_several_files_gives_the_recorded_rollout(
+    said: Sequence[tuple[str, str, int, bytes]], rollout: Arrays, bundle: Bundle, tmp_path: Path,
+    storage: StoragePlugin,
+) -> None:  # fmt: skip
+    ends = [0, len(said) // 3, len(said) // 2, len(said)]
+    whole = copied(tmp_path / "copy", said, storage, CompressionMode.NONE)
+    (single,) = (file for file in whole.iterdir() if file.suffix != ".yaml")
+    single.unlink()
+    names = [f"copy_{part}{single.suffix}" for part in range(3)]
+    for name, begin, end in zip(names, ends, ends[1:], strict=False):
+        part = copied(tmp_path / name, said[begin:end], storage, CompressionMode.NONE)
+        (part / f"{name}{single.suffix}").rename(whole / name)
+    file = whole / "metadata.yaml"
+    content = yaml.safe_load(file.read_text("utf-8"))
+    content["rosbag2_bagfile_information"]["relative_file_paths"] = names
+    file.write_text(yaml.safe_dump(content), "utf-8")
+
+    assert_recorded(read_rows(whole, bundle), rollout)
+
+
+def assert_recorded(rows: Rows, rollout: Arrays) -> None:
+    """Whatever was sensed is what was recorded at the same tick; so is soon the last action."""
+    obs = rows.inputs["obs"].astype(np.float32)
+    np.testing.assert_allclose(obs[:, SENSED], rollout["obs"][:, SENSED], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(obs[FORGOTTEN:], rollout["obs"][FORGOTTEN:], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("bag", ["bag_mcap", "bag_sqlite3"])

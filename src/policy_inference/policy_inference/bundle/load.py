@@ -87,7 +87,9 @@ class Bundle:
         golden = self.contract.model.golden
         if golden is None:
             problem = Problem(file=str(self.path / CONTRACT_FILE), key="model.golden",
-                              expected="a file of golden vectors", found="nothing")
+                              expected="a file of golden vectors", found="nothing",
+                              remedy=f"`model_tools complete {self.path} --output FOLDER` makes a "
+                                     "bundle that has them")
             raise BundleError([problem])
         file, model = _verified(self.path, golden.file, golden.sha256), self.contract.model
         return _rows(file, {**model.inputs, **model.outputs})

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How old each input is, and why it may not be used."""
 
+from __future__ import annotations
+
 _AGREEMENT_NS = (-50_000_000, 500_000_000)
-_RESTART_NS = 1_000_000_000
+RESTART_NS = 1_000_000_000
 
 
 class Input:
@@ -33,7 +35,7 @@ class Input:
         """Return whether a message with this header stamp (None: no header) is a new one."""
         if stamp_ns is None or self._stamp_ns is None or stamp_ns > self._stamp_ns:
             return True
-        return stamp_ns < self._stamp_ns - _RESTART_NS
+        return stamp_ns < self._stamp_ns - RESTART_NS
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
         """Note a new, usable message.
@@ -59,6 +61,11 @@ class Input:
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
         self.problem = problem
+
+    def continue_from(self, before: Input) -> None:
+        """Take over what came to the same input of another controller; the time-out stays."""
+        self.problem, self.clocks_agree = before.problem, before.clocks_agree
+        self._born_ns, self._stamp_ns = before._born_ns, before._stamp_ns
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

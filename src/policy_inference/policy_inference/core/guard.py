@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guard's rules: what they are called, how often they acted, and the bounds of a target."""
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -31,6 +32,15 @@ class Rule(str, Enum):
     EFFORT = "effort"
     CLIPPED_TOO_LONG = "clipped_too_long"
     POSITION_LIMIT = "position_limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trip:
+    """A rule that latched a fault, or began a HOLD."""
+
+    rule: Rule
+    reason: str
+    latched: bool
 
 
 CLIPPED_TICKS_LIMIT = 10

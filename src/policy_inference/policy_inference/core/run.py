@@ -31,6 +31,20 @@ class Run:
         self._began_ns = 0
         self.clipped_ticks = 0
         """Ticks in a row in which step or effort were beyond their bounds."""
+        self.taken = False
+        """Whether the last `infer` was followed by an `update`: its answer was not dropped."""
+        self.blend = 0.0
+        """Share of the policy in `targets`, 0 to 1."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether the policy was clean at the last `infer`."""
+        return self._policy.begins
+
+    @property
+    def target(self) -> F64:
+        """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
+        return self._policy.action.command
 
     def begin(self, now_ns: int) -> None:
         """Start clean, from the stand pose."""
@@ -48,6 +62,7 @@ class Run:
         Raises:
             BackendError: The runtime failed.
         """
+        self.taken = False
         return self._policy.infer()
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
@@ -57,10 +72,11 @@ class Run:
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         action.fill(self.targets)
-        elapsed_ns = now_ns - self._began_ns
+        elapsed_ns, self.taken, self.blend = now_ns - self._began_ns, True, 1.0
         if elapsed_ns < self._blend_ns:
             # A request may carry a time a little after that of the tick it comes before.
-            self._blend(max(0, elapsed_ns) / self._blend_ns)
+            self.blend = max(0, elapsed_ns) / self._blend_ns
+            self._blend(self.blend)
         return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
 
     def _blend(self, share: float) -> None:

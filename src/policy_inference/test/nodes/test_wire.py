@@ -13,7 +13,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Header, Int32
 
-from policy_inference.nodes.wire import JointStateDecoder, decoder_of, read_imu
+from policy_inference.core.wire import Decode
+from policy_inference.nodes.sampling import decoder_for
 
 pytestmark = pytest.mark.ros
 # All lengths modulo 8, since what follows a string is aligned.
@@ -32,8 +33,8 @@ def joint_state(names: Sequence[str], frame: str = "base", sizes: int | None = N
                       effort=array("d", np.arange(size) * 1e9))  # fmt: skip
 
 
-def assert_alike(decoder: JointStateDecoder, message: JointState) -> None:
-    found = decoder(serialize_message(message))
+def assert_alike(decode: Decode, message: JointState) -> None:
+    found = decode(serialize_message(message))
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
     assert found.name == message.name
     assert list(found.position) == list(message.position)
@@ -43,19 +44,19 @@ def assert_alike(decoder: JointStateDecoder, message: JointState) -> None:
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("names", [[], ["a"], ["ab", "c"], ["FL_HipX_joint", "", "gelenk_ö"]])
 def test_joint_state_is_read_as_rclpy_reads_it(frame: str, names: list[str]) -> None:
-    assert_alike(JointStateDecoder(), joint_state(names, frame))
+    assert_alike(decoder_for(JointState), joint_state(names, frame))
 
 
 def test_joint_state_without_values_has_none() -> None:
-    assert_alike(JointStateDecoder(), joint_state(["a", "b"], sizes=0))
+    assert_alike(decoder_for(JointState), joint_state(["a", "b"], sizes=0))
 
 
 def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
-    decoder = JointStateDecoder()
+    decode = decoder_for(JointState)
     for names in ("ab", "ab", "ba", "a", "abc"):
-        assert_alike(decoder, joint_state(list(names), "base"))
+        assert_alike(decode, joint_state(list(names), "base"))
     for frame in ("base", "longer", ""):
-        assert_alike(decoder, joint_state(["a", "b"], frame))
+        assert_alike(decode, joint_state(["a", "b"], frame))
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -66,7 +67,7 @@ def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
         orientation_covariance=covariance, angular_velocity=Vector3(x=1.0, y=2.0, z=np.nan),
         angular_velocity_covariance=covariance + 9.0,
         linear_acceleration=Vector3(x=7.0, y=8.0, z=9.0))  # fmt: skip
-    found = read_imu(serialize_message(message))
+    found = decoder_for(Imu)(serialize_message(message))
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
     q, rate = found.orientation, found.angular_velocity
     assert (q.x, q.y, q.z, q.w) == (0.1, 0.2, 0.3, 0.4)
@@ -83,9 +84,9 @@ def big_endian_imu() -> bytes:
 
 
 def test_other_encodings_are_left_to_rclpy() -> None:
-    found = read_imu(big_endian_imu())
+    found = decoder_for(Imu)(big_endian_imu())
     assert (found.header.stamp.sec, found.angular_velocity.x) == (7, 2.5)
 
 
 def test_other_messages_are_left_to_rclpy() -> None:
-    assert decoder_of(Int32) is None
+    assert decoder_for(Int32)(serialize_message(Int32(data=7))) == Int32(data=7)

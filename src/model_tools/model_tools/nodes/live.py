@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows from live topics: of a robot, a simulation, or a recording that is played."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import rclpy
+from rclpy.context import Context
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from model_tools.bags.ordering import Ordering
+from model_tools.bags.replay import Replay, input_types
+from model_tools.bags.streams import Arrival
+from model_tools.calibration.source import Row
+from model_tools.errors import ToolError
+from model_tools.nodes.listener import Listener
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.messages import COMMAND
+from policy_inference.core.wire import Decode
+
+_LOOK_S, _PATIENCE_S, _LEFT_S = 0.1, 5.0, 1.0
+"""Time between two looks for publishers; after which an input is called missing; for which there
+must be no publisher of what the robot senses until they have left."""
+_log = logging.getLogger("model_tools")
+
+
+class LiveSource:
+    """Rows of a policy that is replayed on what a robot says.
+
+    Time is that of the headers' stamps, at whatever speed it goes. It ends after `duration_s`, on
+    SIGINT or `stop`, when all publishers have left, or when stamps begin anew, and gives what came
+    until then.
+
+    Attributes:
+        name: "live topics".
+        count: None, not known.
+    """
+
+    def __init__(
+        self, bundle: Bundle, topics: Mapping[str, str] | None = None, *,
+        duration_s: float = math.inf,
+    ) -> None:  # fmt: skip
+        """Prepare; nothing is subscribed to yet.
+
+        Args:
+            bundle: Its artifact `onnx` is replayed.
+            topics: Topics by input, where they have other names.
+            duration_s: Time from the first row to the last, on the clock of the stamps.
+
+        Raises:
+            ToolError: A topic is named for what is no input of the policy.
+        """
+        self.name = "live topics"
+        self.count: int | None = None
+        self._bundle, self._topics, self._duration_s = bundle, dict(topics or {}), duration_s
+        self._types = input_types(bundle.contract)
+        self._stop = threading.Event()
+        if unknown := self._topics.keys() - self._types.keys():
+            raise ToolError(f"{self.name}: expected topics for inputs of the policy "
+                            f"({', '.join(self._types)}), found one for {', '.join(unknown)}")
+
+    def stop(self) -> None:
+        """End soon, from whatever thread or signal handler."""
+        self._stop.set()
+
+    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
+        """Yield rows in the order of time, of views that live until the next one.
+
+        Args:
+            wanted: None; numbers are not known beforehand.
+
+        Raises:
+            PolicyError: An input is of another type, or has several publishers; there was no row;
+                a message does not fit, a value is not finite, or the model does not run.
+        """
+        if wanted is not None:
+            raise ValueError("live topics have no numbers of ticks that are known beforehand")
+        with _node() as node, self._until_interrupted():
+            heard = _Topics(node, {name: self._topics.get(name, name) for name in self._types},
+                            self._types, self._stop)
+            replay, number = Replay(self._bundle, heard), -1
+            for row in replay.rows():
+                if row.time_s > self._duration_s:
+                    break
+                number = row.number
+                yield row
+            heard.report()
+            late = ", ".join(f"{heard.topics[name]} is too old at {count}"
+                             for name, count in replay.ticks.stale.items())
+            if number < 0:
+                raise ToolError(f"{self.name}: expected a tick at which each input of the policy "
+                                f"is there, found none: {heard.missing() or late or 'too short'}")
+            if replay.ticks.dropped:
+                _log.warning("%s: %d of %d ticks are left out: %s", self.name,
+                             replay.ticks.dropped, replay.ticks.dropped + number + 1, late)
+
+    @contextmanager
+    def _until_interrupted(self) -> Iterator[None]:
+        """Let the first SIGINT stop, where Python lets us; the next one does what it did before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, before)
+            self.stop()
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _node() -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = Node("model_tools_calibrate", context=context, enable_rosout=False,
+                    start_parameter_services=False)  # fmt: skip
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+class _Topics:
+    """What is said on topics, as a replay hears it."""
+
+    def __init__(
+        self, node: Node, topics: Mapping[str, str], types: Mapping[str, Sequence[str]],
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        self._node, self._stop = node, stop
+        self._listeners = [Listener(node, name, topic, types[name])
+                           for name, topic in topics.items()]  # fmt: skip
+        self.topics: Mapping[str, str] = {each.name: each.topic for each in self._listeners}
+        self._ordering = Ordering([name for name in topics if name != COMMAND])
+        self._look_at_s = self._present_s = self._began_s = time.monotonic()
+        self._wait_set = rclpy_implementation.WaitSet(
+            len(topics), 0, 0, 0, 0, 0, node.context.handle)
+
+    def arrivals(self) -> Iterator[Arrival]:
+        while self._goes_on():
+            self._wait()
+            self._take()
+            yield from self._ordering.ready()
+        self._take()
+        if self._ordering.restarted:
+            _log.warning("%s: the stamps of %s began anew; the rows end there", "live topics",
+                         self.topics[self._ordering.restarted])
+        yield from self._ordering.ready(rest=True)
+
+    def _take(self) -> None:
+        self._ordering.put(message for each in self._listeners for message in each.take())
+
+    def _goes_on(self) -> bool:
+        """Look for publishers, if it is time; return whether more may come."""
+        now_s = time.monotonic()
+        if now_s >= self._look_at_s:
+            self._look_at_s = now_s + _LOOK_S
+            publishers = {each.name: each.look() for each in self._listeners}
+            if any(count for name, count in publishers.items() if name != COMMAND):
+                self._present_s = now_s
+            if now_s > self._began_s + _PATIENCE_S and (missing := self.missing()):
+                self._began_s = math.inf
+                _log.warning("live topics: %s", missing)
+        left = not self._ordering.missing and now_s > self._present_s + _LEFT_S
+        return not (left or self._stop.is_set() or self._ordering.restarted)
+
+    def _wait(self) -> None:
+        """Wait for messages, until it is time to look for publishers."""
+        rest_s = max(0.0, self._look_at_s - time.monotonic())
+        handles = [each.handle for each in self._listeners if each.handle]
+        if not handles:
+            self._stop.wait(rest_s)
+            return
+        self._wait_set.clear_entities()
+        for handle in handles:
+            with handle:
+                self._wait_set.add_subscription(handle)
+        self._wait_set.wait(int(rest_s * 1e9))
+
+    def missing(self) -> str:
+        """Say which inputs nothing came of, and what there is; empty where there are none."""
+        names = self._ordering.missing
+        if not names:
+            return ""
+        present = sorted(f"{topic} ({', '.join(types)})"
+                         for topic, types in self._node.get_topic_names_and_types()
+                         if self._node.count_publishers(topic))
+        return (f"no messages on {', '.join(self.topics[name] for name in names)}; there are "
+                f"{', '.join(present) or 'no topics'}; name it with --topic {names[0]}=/name, or "
+                "look at ROS_DOMAIN_ID")
+
+    def report(self) -> None:
+        """Warn of what did not come as it was published."""
+        for each in self._listeners:
+            if each.lost:
+                _log.warning("%s: %d messages were lost on the way", each.topic, each.lost)
+            if late := self._ordering.late[each.name]:
+                _log.warning("%s: %d messages came too late", each.topic, late)
+
+    def decoder(self, topic: str) -> Decode:
+        return next(each for each in self._listeners if each.topic == topic).decoder()
+
+    def problem(self, what: str, time_ns: int, text: object) -> ToolError:
+        return ToolError(f"live topics: {what} at {time_ns * 1e-9:.3f} s: {text}")

@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is heard live gives the rows that its recording gives, at whatever speed it is played."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
+from model_tools.bags.source import BagSource
+from model_tools.calibration.source import Source
+from model_tools.errors import ToolError
+from model_tools.nodes.live import LiveSource
+from policy_inference.bundle.load import Bundle, load_bundle
+
+from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag
+from ..tiny_bundle import make_bundle
+
+pytestmark = pytest.mark.ros
+PLAYER = Path(__file__).with_name("player.py")
+PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
+WALKER = "{term: base_ang_vel}, {term: velocity_command}"
+RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
+Rows = list[dict[str, np.ndarray[Any, np.dtype[Any]]]]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A policy that sees its joints and its last action."""
+    return load_bundle(make_bundle(tmp_path / "tiny"))
+
+
+@pytest.fixture
+def walker(tmp_path: Path) -> Bundle:
+    """A policy that sees the IMU and the velocity command."""
+    folder = make_bundle(tmp_path / "walker", limits=RANGE)
+    file = folder / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace(PLAIN, WALKER), "utf-8")
+    return load_bundle(folder)
+
+
+@contextmanager
+def played(bag: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    player = subprocess.Popen([sys.executable, str(PLAYER), str(bag), *options],
+                              stdin=subprocess.PIPE)
+    try:
+        yield player
+    finally:
+        assert player.stdin
+        player.stdin.close()
+        assert player.wait(30) == 0
+
+
+def wait_for_publishers(topic: str, count: int) -> None:
+    context = Context()
+    rclpy.init(context=context)
+    node, give_up_s = Node("looks", context=context), time.monotonic() + 20.0
+    while node.count_publishers(topic) < count:
+        assert time.monotonic() < give_up_s
+        time.sleep(0.01)
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@contextmanager
+def on_log(act: Callable[[str], None]) -> Iterator[None]:
+    """Act on each message of the tools' log."""
+    handler, log = logging.Handler(), logging.getLogger("model_tools")
+    handler.emit = lambda record: act(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def rows_of(source: Source) -> Rows:
+    return [{"number": np.array(row.number), "time": np.array(row.time_s),
+             "begins": np.array(row.begins),
+             **{name: array.copy() for name, array in (*row.tensors.items(), *row.sensed.items())}}
+            for row in source.rows(None)]  # fmt: skip
+
+
+def assert_alike(found: Rows, expected: Rows) -> None:
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            np.testing.assert_allclose(ours[name], value, rtol=0, atol=1e-6, err_msg=name)
+
+
+def walk(last_ms: int) -> list[Said]:
+    """Joints at 200 Hz, the IMU at 200 Hz, stamped commands at 20 Hz, each logged a bit late."""
+    said = [*joint_states(every(5, 1000, last_ms), log_ns=MS), *imus(every(5, 1002, last_ms)),
+            *(command(ms * MS, ms / last_ms, stamped=True) for ms in range(1004, last_ms, 50))]
+    return sorted(said, key=lambda entry: entry[1])
+
+
+@pytest.mark.parametrize("options", [(), ("--rate", "20"), ("--rate", "3", "--best-effort")])
+def test_rows_are_those_of_the_recording(
+    walker: Bundle, tmp_path: Path, options: Sequence[str]
+) -> None:
+    bag = write_bag(tmp_path / "bag", walk(3500))
+
+    with played(bag, *options):
+        found = rows_of(LiveSource(walker))
+
+    assert_alike(found, rows_of(BagSource(walker, bag)))
+    assert len(found) == 125
+    assert np.ptp([row["velocity_command"][0] for row in found]) > 0.5
+
+
+def test_commands_without_stamps_come_between_the_stamps_that_are_published_around_them(
+    walker: Bundle, tmp_path: Path
+) -> None:
+    said = [*joint_states(every(5, 1000, 3000)), *imus(every(5, 1000, 3000)),
+            *(command(ms * MS, ms / 3000) for ms in range(1010, 3000, 100))]
+    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+
+    with played(bag, "--rate", "2"):
+        found = rows_of(LiveSource(walker))
+
+    assert_alike(found, rows_of(BagSource(walker, bag)))
+
+
+def test_a_second_publisher_of_commands_is_reported(
+    walker: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = write_bag(tmp_path / "bag", walk(1500))
+    other = write_bag(tmp_path / "other", [command(1000 * MS, 0.5, stamped=True)])
+    options = ("--unheard", "--stay")
+
+    with played(other, *options), played(other, *options), played(bag):
+        wait_for_publishers("/cmd_vel", 3)
+        rows = rows_of(LiveSource(walker))
+
+    assert len(rows) == 25
+    assert "/cmd_vel: expected one publisher, found 3" in caplog.text
+
+
+def test_the_policy_s_own_memory_and_gaps_are_those_of_the_recording(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    said = joint_states([*every(5, 1000, 2000), *every(5, 2500, 4500)])
+    bag = write_bag(tmp_path / "bag", said)
+
+    with played(bag, "--rate", "3"):
+        found = rows_of(LiveSource(bundle))
+
+    assert_alike(found, rows_of(BagSource(bundle, bag)))
+    assert sum(row["begins"] for row in found) == 2
+
+
+def test_topics_may_have_other_names(bundle: Bundle, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1500), "/robot/joints"))
+    topics = {"joint_states": "/robot/joints"}
+
+    with played(bag):
+        found = rows_of(LiveSource(bundle, topics))
+
+    assert_alike(found, rows_of(BagSource(bundle, bag, topics)))
+
+
+def test_the_duration_is_one_of_recorded_time(bundle: Bundle, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 9000)))
+
+    with played(bag, "--rate", "4"):
+        found = rows_of(LiveSource(bundle, duration_s=1.0))
+
+    assert_alike(found, rows_of(BagSource(bundle, bag))[:51])
+
+
+def test_an_interrupt_keeps_what_came(bundle: Bundle, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
+    seen: Rows = []
+
+    with played(bag, "--stay"):
+        for row in LiveSource(bundle).rows():
+            seen.append({"number": np.array(row.number)})
+            if row.number == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    assert [int(row["number"]) for row in seen] == list(range(len(seen)))
+    assert len(seen) > 100  # What waited for its order is not lost: two seconds of it.
+
+
+def test_a_player_that_starts_over_ends_the_rows(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    once = joint_states(every(5, 5000, 8000))
+    again = [(topic, log_ns + 3_010 * MS, message) for topic, log_ns, message in once]
+    bag = write_bag(tmp_path / "bag", [*once, *again])
+
+    with played(bag, "--rate", "4"):
+        found = rows_of(LiveSource(bundle))
+
+    assert_alike(found, rows_of(BagSource(bundle, write_bag(tmp_path / "once", once))))
+    assert "the stamps of /joint_states began anew" in caplog.text
+
+
+def test_a_topic_of_another_type_is_refused(walker: Bundle, tmp_path: Path) -> None:
+    said = [*joint_states(every(5, 1000, 1100)), *imus(every(5, 1000, 1100), "/cmd_vel")]
+    bag = write_bag(tmp_path / "bag", said)
+
+    with played(bag, "--unheard", "--stay"), pytest.raises(
+        ToolError, match=r"/cmd_vel: expected geometry_msgs/msg/Twist or .*, found sensor_msgs"
+    ):
+        rows_of(LiveSource(walker))
+
+
+def test_two_publishers_of_a_robot_s_state_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
+
+    options = ("--unheard", "--stay")
+    with played(bag, *options), played(bag, *options):
+        wait_for_publishers("/joint_states", 2)
+        with pytest.raises(ToolError, match=r"/joint_states: expected one publisher, found 2"):
+            rows_of(LiveSource(bundle))
+
+
+def test_what_is_missing_is_named_with_what_there_is(
+    walker: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
+    source = LiveSource(walker)
+
+    def stop_when_told(message: str) -> None:
+        if "no messages" in message:
+            source.stop()
+
+    with played(bag, "--stay"), on_log(stop_when_told), pytest.raises(
+        ToolError, match=r"found none: no messages on /imu/data; there are .*/joint_states"
+    ):
+        rows_of(source)
+
+    assert "--topic imu/data=/name" in caplog.text
+
+
+def test_a_topic_for_no_input_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ToolError, match=r"\(joint_states\), found one for imu/data"):
+        LiveSource(bundle, {"imu/data": "/imu"})
