@@ -29,14 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Verify; return the exit status."""
     from model_tools.installing.verify import verify
-    from policy_inference.bundle.store import versions_of
 
     root = root_of(given)
     found = verify(root, given.name, given.version, keys_of(given))
     for one in found:
         if one.problem:
             _log.error("%s", one.problem)
-        elif not versions_of(one.folder):
+        elif one.version:
             _log.info("%s: whole%s", one.folder,
                       f", signed by {one.signed_by}" if one.signed_by else "")
         for note in one.notes:

@@ -28,12 +28,14 @@ class Verified:
 
     Attributes:
         folder: Which.
+        version: Which; "" where it is the folder of all.
         problem: What is wrong; "" where nothing is.
         notes: What should be known, and does no harm.
         signed_by: Fingerprint of the key, where signatures are asked for.
     """
 
     folder: Path
+    version: str = ""
     problem: str = ""
     notes: Sequence[str] = ()
     signed_by: str | None = None
@@ -47,7 +49,7 @@ def verify(
 
     Raises:
         ToolError: What was named is not installed.
-        OSError: A file cannot be read.
+        OSError: A folder cannot be read.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
     found = list[Verified]()
@@ -60,9 +62,13 @@ def verify(
 
 def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
     try:
-        return Verified(folder=folder, signed_by=check_version(folder, trusted).signed_by)
+        signed_by, problem = check_version(folder, trusted).signed_by, ""
     except PolicyError as error:
-        return Verified(folder=folder, problem=str(error))
+        signed_by, problem = None, str(error)
+    except OSError as error:
+        signed_by = None
+        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
+    return Verified(folder=folder, version=folder.name, problem=problem, signed_by=signed_by)
 
 
 def _model(model: Path) -> Verified:

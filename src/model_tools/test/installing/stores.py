@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import builtins
+import io
 import os
 import signal
 import sys
@@ -88,10 +90,10 @@ def before_change(at: int, act: Callable[[], object]) -> None:
     class Halving:
         """A file of which each write is cut in two."""
 
-        def __init__(self, *args: Any) -> None:
-            self._file = real_fdopen(*args)
+        def __init__(self, file: Any) -> None:
+            self._file = file
 
-        def write(self, data: bytes) -> None:
+        def write(self, data: Any) -> None:
             self._file.write(data[: len(data) // 2])
             self._file.flush()
             count()
@@ -113,8 +115,15 @@ def before_change(at: int, act: Callable[[], object]) -> None:
 
         return call
 
-    real_fdopen = os.fdopen
-    os.fdopen = Halving  # type: ignore[assignment]  # in a child that ends with this
+    def halving(real: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
+            found = real(file, mode, *args, **named)
+            return found if mode in ("r", "rb", "rt") else Halving(found)
+
+        return opened
+
+    for module, name in ((os, "fdopen"), (io, "open"), (builtins, "open")):
+        setattr(module, name, halving(getattr(module, name)))
     for name in ("fsync", "write", "ftruncate"):
         setattr(os, name, counted(getattr(os, name)))
     sys.addaudithook(hook)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from model_tools.installing.activations import missing
+
 from .conftest import Bundles
 from .stores import NAME, hidden_names, in_use, killed, problems, run, versions
 
@@ -125,6 +127,7 @@ def test_prune(tmp_path: Path, three: Path, bundles: Bundles) -> None:
         assert run("prune", NAME, "--keep", 0, "--force", "--root", root) == 0
         assert versions(root) == ["1.1.0", "1.2.0", "1.3.0"]
         assert in_use(root) == ("1.3.0", back[:2])
+        assert missing(root / NAME) == []
         assert hidden_names(root) == []
         if not was_killed:
             assert at > FEWEST_CHANGES

@@ -269,6 +269,30 @@ def test_what_is_not_there_is_named(
     assert expected in said(caplog)
 
 
+def test_verify_says_what_is_whole_and_leaves_out_what_is_somebody_elses(
+    root: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    caplog.set_level("INFO")
+    bundle = bundles("1.3.0")
+    (bundle / "reports").mkdir()
+    (bundle / "reports/walk.csv").touch()
+    assert run("install", bundle, "--root", root) == 0
+    (root / "old/layout").mkdir(parents=True)
+    (root / NAME / "notes").mkdir()
+    caplog.clear()
+    assert run("verify", "--root", root) == 0
+    assert caplog.messages == [f"{root / NAME / one}: whole" for one in (*VERSIONS, "1.3.0")]
+
+
+def test_file_that_cannot_be_read_does_not_hide_the_rest(root: Path, caplog: Caplog) -> None:
+    (root / NAME / "1.0.0/policy.onnx").unlink()
+    (root / NAME / "1.0.0/policy.onnx").symlink_to("nothing")
+    (root / NAME / "1.2.0/golden.npz").unlink()
+    assert run("verify", "--root", root) == 1
+    assert "1.0.0/policy.onnx: expected a file that can be read, found: No such" in caplog.text
+    assert "1.2.0/golden.npz: expected" in caplog.text
+
+
 def alter(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
 

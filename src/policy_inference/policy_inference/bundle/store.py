@@ -9,6 +9,7 @@ it is there, and the link `ROOT/NAME/current` is switched from one to the other.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePath
 
 from policy_inference.errors import PolicyError
@@ -17,6 +18,8 @@ ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
 """Environment variable: the root, where it is not the default one."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+].*)?")
+"""Folders with other names are somebody else's."""
 
 
 def store_root() -> Path:
@@ -33,7 +36,7 @@ def versions_of(model: Path) -> list[str]:
     if not model.is_dir():
         return []
     names = [entry.name for entry in model.iterdir()
-             if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")]
+             if _VERSION.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()]
     return sorted(names, key=_numbers)
 
 
