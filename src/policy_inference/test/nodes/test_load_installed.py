@@ -10,8 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from policy_inference.bundle.load import CONTRACT_FILE
-from policy_inference.bundle.signature import signature_file
+from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
@@ -60,7 +59,8 @@ def test_bundle_that_nobody_trusted_signed_is_refused(
 
     def sign(version: str) -> None:
         contract = store / version / CONTRACT_FILE
-        signature_file(contract).write_bytes(base64.b64encode(key.sign(contract.read_bytes())))
+        signature = base64.b64encode(key.sign(contract.read_bytes()))
+        contract.with_name(SIGNATURE_FILE).write_bytes(signature)
 
     sign("1.2.4")
     active(bundle="two_joints", public_key=str(public), use_sim_time=True)
