@@ -60,7 +60,7 @@ def test_bundle_that_nobody_trusted_signed_is_refused(
     def sign(version: str) -> None:
         contract = store / version / CONTRACT_FILE
         signature = base64.b64encode(key.sign(contract.read_bytes()))
-        (store / version / SIGNATURE_FILE).write_bytes(signature)
+        contract.with_name(SIGNATURE_FILE).write_bytes(signature)
 
     sign("1.2.4")
     active(bundle="two_joints", public_key=str(public), use_sim_time=True)
