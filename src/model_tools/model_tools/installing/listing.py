@@ -10,8 +10,7 @@ from typing import Any
 from model_tools.installing.activations import way_back
 from model_tools.installing.models import models_in
 from model_tools.installing.record import read_record
-from policy_inference.bundle.load import CONTRACT_FILE
-from policy_inference.bundle.signature import signature_file
+from policy_inference.bundle.load import SIGNATURE_FILE
 from policy_inference.bundle.store import current_version, versions_of
 from policy_inference.errors import BundleError, PolicyError
 
@@ -41,7 +40,7 @@ def _version(folder: Path) -> dict[str, Any]:
         "version": folder.name,
         "folder": str(folder),
         "size_bytes": size,
-        "is_signed": signature_file(folder / CONTRACT_FILE).is_file(),
+        "is_signed": (folder / SIGNATURE_FILE).is_file(),
         "signed_by": record.get("signed_by"),
         "installed_time": record.get("installed_time"),
         "installed_from": record.get("installed_from"),

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model_tools.errors import ToolError
 from model_tools.files import new_file
-from policy_inference.bundle.load import CONTRACT_FILE, load_bundle
-from policy_inference.bundle.signature import TrustedKeys, fingerprint, signature_file
+from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE, load_bundle
+from policy_inference.bundle.signature import TrustedKeys, fingerprint
 
 
 def sign(
@@ -38,7 +38,7 @@ def sign(
     file = bundle / CONTRACT_FILE
     content = file.read_bytes() if file.is_file() else b""
     load_bundle(bundle).verify()
-    with new_file(signature_file(file), force=force) as growing:
+    with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
         growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)

@@ -15,8 +15,7 @@ from typing import IO, Protocol
 
 from model_tools.errors import ToolError
 from model_tools.installing.record import RECORD_FILE
-from policy_inference.bundle.load import CONTRACT_FILE
-from policy_inference.bundle.signature import SIGNATURE_SUFFIX
+from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
 
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
@@ -102,7 +101,7 @@ def _require_contract(path: Path, is_there: bool) -> None:
 def _bundle_names(names: set[str]) -> list[str]:
     shown = {name for name in names if not any(part.startswith(".") for part in name.split("/"))}
     # The contract first: an archive is read from its beginning.
-    first = [CONTRACT_FILE, f"{CONTRACT_FILE}{SIGNATURE_SUFFIX}"]
+    first = [CONTRACT_FILE, SIGNATURE_FILE]
     return sorted(shown - {RECORD_FILE}, key=lambda name: (name not in first, name))
 
 

@@ -270,9 +270,11 @@ def test_a_policy_that_does_not_fit_is_one_clear_error(
 
 
 @pytest.mark.parametrize(("args", "found"), [
-    ((), "expected where rows shall come from, found none of --bag"),
+    ((), "expected where rows shall come from, found none of --bag, --live, --rows, --env"),
     (("--policy", "our_env:Users"), "--policy: expected an environment to act in"),
-    (("--rows", "log.npz", "--topic", "a=/b"), "--topic: expected a recording, --bag, found none"),
+    (("--rows", "log.npz", "--topic", "a=/b"), "--topic: expected a recording, --bag, or --live"),
+    (("--rows", "log.npz", "--duration", "3"), "--duration: expected --live, found none"),
+    (("--live", "--duration", "nan"), "--duration: expected a number above 0, s, found nan"),
     (("--env", "our_env:Env", "--samples", "all"), "--env: expected a number of --samples"),
     (("--env", "our_env:Env", "--to", "3"), "--env: expected a number of --samples"),
     (("--rows", "missing.npz"), "missing.npz: expected one that can be read or written, found: No"),

@@ -160,7 +160,8 @@ def test_key_given_beside_the_environments_only_adds_to_the_demand(
 
 @pytest.mark.parametrize(("content", "found"), [
     (None, "found No such file"), (b"", "found none"), (b"ssh-ed25519 AAAA me", "found none"),
-    ("private", "found a private key that cannot be read as one"), ("other kind", "found a key of another kind"),
+    ("private", "found a private key that cannot be read as one"),
+    ("other kind", "found a key of another kind"),
 ])  # fmt: skip
 def test_what_is_no_public_key_is_never_taken_for_none_configured(
     tmp_path: Path, keys: Keys, bundles: Bundles, caplog: Caplog, content: bytes | str | None,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # only one who has keys needs the library that checks signatu
     from policy_inference.bundle.signature import TrustedKeys
 
 CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
+SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
+"""Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

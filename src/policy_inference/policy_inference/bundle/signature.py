@@ -26,11 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from policy_inference.bundle.load import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
 
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 """Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
-SIGNATURE_SUFFIX = ".sig"
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 
@@ -44,16 +44,16 @@ class TrustedKeys:
     """Where they were configured, for messages."""
 
     def signer(self, file: Path, content: bytes) -> str:
-        """Return the fingerprint of the key that signed a file.
+        """Return the fingerprint of the key that signed a contract.
 
         Args:
-            file: The file; its signature lies beside it.
+            file: The `policy.yaml`; its signature lies beside it.
             content: The bytes of the file that will be used: not read again here.
 
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
         """
-        place = signature_file(file)
+        place = file.with_name(SIGNATURE_FILE)
         signature = _signature(place, self.source)
         for fingerprint, key in self.keys.items():
             try:
@@ -67,11 +67,6 @@ class TrustedKeys:
             f"{self.source} ({known})", found="one that does not fit",
             remedy="the file was altered or another key signed it: get the bundle again from its "
             "source, or have it signed (`model_tools sign`)")])
-
-
-def signature_file(file: Path) -> Path:
-    """Return where the signature of a file lies."""
-    return file.with_name(f"{file.name}{SIGNATURE_SUFFIX}")
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:
