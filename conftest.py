@@ -73,6 +73,14 @@ def _listed() -> set[Path]:
     return {path for path in found if not (path.name in _OWN or path.name.startswith("."))}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_ros_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what nodes record away from the user's own recordings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_HOME", str(tmp_path_factory.mktemp("ros_home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_ros_domain(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -18,22 +18,30 @@ from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.flight.ring import Ring
+from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import Mode
 
+_PERIOD_S, _RING_TICKS = 0.02, 1150
+_WIRE = (b"joint_states", b"imu/data", None)
 _BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _PACED_CALLS = 10, 40, 500, 50
 
 
 class WholeTick:
     """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
 
-    def __init__(self) -> None:
-        """Open the bundle and let it stand up."""
+    def __init__(self, *, recorded: bool = False) -> None:
+        """Open the bundle and let it stand up; `recorded`: under the flight recorder's ring."""
         bundle = load_bundle(BUNDLE)
         contract = bundle.contract
         backend, _ = open_backend(bundle, ["onnx"])
+        tap = Tap(backend)
         self._now_ns, self._period_ns = 0, contract.period_ns
-        self._controller = Controller(bundle, backend, limits_in_force(contract, Tightening()),
+        self._controller = Controller(bundle, tap if recorded else backend,
+                                      limits_in_force(contract, Tightening()),
                                       lambda: self._now_ns)  # fmt: skip
+        self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
+        tap.show(self._ring)
         names, state = contract.joints.names, self._controller.state
         self._sensors = [
             (state["joint_pos"], per_joint(contract.stand.position, names)),
@@ -69,6 +77,9 @@ class WholeTick:
         targets = self._controller.tick(now_ns, now_ns + self._period_ns)
         assert targets is not None
         self._command[:] = targets.block
+        if self._ring is not None:
+            self._ring.record(now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE,
+                              sent=targets, sequence=0)  # fmt: skip
 
     def check(self) -> None:
         """Raise BenchError if the policy does not run any more."""
@@ -103,13 +114,17 @@ class BareCall:
 
 def measure() -> list[Figure]:
     """Measure back to back and at 50 Hz, in blocks that alternate with the baseline's."""
-    tick, bare = WholeTick(), BareCall()
+    tick, recorded, bare = WholeTick(), WholeTick(recorded=True), BareCall()
     figures = [
         _protocol(bare),
         _compare("tick_hot_ratio", 4.0, tick, bare, calls=_HOT_CALLS, period_s=0.0),
-        _compare("tick_paced_ratio", 3.0, tick, bare, calls=_PACED_CALLS, period_s=0.02),
+        _compare("tick_paced_ratio", 3.0, tick, bare, calls=_PACED_CALLS, period_s=_PERIOD_S),
+        _flight("flight_added_hot_us", 5.0, tick, recorded, calls=_HOT_CALLS, period_s=0.0),
+        _flight("flight_added_paced_us", 25.0, tick, recorded, calls=_PACED_CALLS,
+                period_s=_PERIOD_S),
     ]
     tick.check()
+    recorded.check()
     return figures
 
 
@@ -123,6 +138,17 @@ def _protocol(bare: BareCall) -> Figure:
     backend.close()
     return Figure(name="protocol_added_us", unit="us", ours=ours, baseline=baseline, wanted=2.0,
                   added=True)
+
+
+def _flight(
+    name: str, wanted: float, tick: WholeTick, recorded: WholeTick, *, calls: int, period_s: float
+) -> Figure:
+    """What the flight recorder's ring adds to a tick, in blocks that alternate with one without."""
+    ours, baseline = [], []
+    for _ in range(_BLOCKS):
+        baseline.append(summarise(timed_us(calls, period_s, tick)))
+        ours.append(summarise(timed_us(calls, period_s, recorded)))
+    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=wanted, added=True)
 
 
 def _compare(

@@ -14,7 +14,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument(
             "bundle",
-            description="Policy bundle: a folder, or the name of an installed one"),
+            description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
         DeclareLaunchArgument(
             "backend", default_value="tensorrt",
             description="What runs the model; several in order of preference: tensorrt,onnx"),

@@ -20,7 +20,10 @@ BOOLEANS = ["true", "false"]
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", description="Policy bundle: a folder, or the name of an installed one"),
+        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
+    DeclareLaunchArgument(
+        "public_key", default_value="",
+        description="PEM file or folder of keys, one of which must have signed the bundle"),
     DeclareLaunchArgument(
         "backend", default_value="onnx",
         description="What runs the model; several in order of preference: tensorrt,onnx"),
@@ -69,6 +72,7 @@ def generate_launch_description() -> LaunchDescription:
         arguments=ros_arguments,
         parameters=[{
             "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+            "public_key": ParameterValue(LaunchConfiguration("public_key"), value_type=str),
             "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
             "backend_options": ParameterValue(
                 LaunchConfiguration("backend_options"), value_type=str),

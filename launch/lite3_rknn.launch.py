@@ -14,7 +14,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument(
             "bundle", default_value="lite3_walk",
-            description="Policy bundle: a folder, or the name of an installed one"),
+            description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
         DeclareLaunchArgument(
             "backend", default_value="rknn",
             description="What runs the model; several in order of preference: rknn,onnx"),

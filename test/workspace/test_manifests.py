@@ -18,6 +18,7 @@ TESTING = "testing"
 """Part of a package that only tests import, which may need what they need."""
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "cryptography": "python3-cryptography",
     "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",

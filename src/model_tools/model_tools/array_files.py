@@ -7,8 +7,9 @@ from __future__ import annotations
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from policy_inference.interfaces import F64, Tensor
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
+EPISODE, TIME = "episode", "time"
+"""Which run a row belongs to, and when it was, s: what tells whether rows follow one another."""
 _PER_JOINT = ("joint_pos", "joint_vel")
 _XYZ = [0, 1, 2]
 _VECTORS = {
@@ -64,6 +67,27 @@ def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
     with file.open("wb") as stream:
         # numpy's annotations take any of the arrays for its own keyword.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+
+def write_parts(
+    stream: IO[bytes], dtype: np.dtype[Any], shape: Sequence[int], parts: Iterable[Tensor]
+) -> None:
+    """Write the content of an `.npy`, part by part.
+
+    Args:
+        stream: A file, or a member of an `.npz`.
+        dtype: Of the array.
+        shape: Of the array.
+        parts: Rows of it, one part after another.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    np.lib.format.write_array_header_1_0(stream, {
+        "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False,
+        "shape": tuple(shape)})
+    for part in parts:
+        stream.write(part.astype(dtype, copy=False).tobytes())
 
 
 def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:

@@ -1,13 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `model_tools`: one verb per step from a training run to a proven bundle."""
+"""The command `model_tools`: one verb per step from a training run to a bundle on a robot."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from model_tools.commands import compare, compile, complete, export, import_policy, inspect, run
+from model_tools.commands import (
+    activate,
+    calibrate,
+    compare,
+    compile,
+    complete,
+    export,
+    import_policy,
+    inspect,
+    install,
+    list,
+    prune,
+    replay,
+    rollback,
+    run,
+    sign,
+    verify,
+)
 from policy_inference.command_line import Verb, run_command
 
 COMMANDS: dict[str, Verb] = {
@@ -15,9 +32,18 @@ COMMANDS: dict[str, Verb] = {
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,
+    "calibrate": calibrate,
     "compile": compile,
     "compare": compare,
     "run": run,
+    "replay": replay,
+    "sign": sign,
+    "install": install,
+    "list": list,
+    "activate": activate,
+    "rollback": rollback,
+    "verify": verify,
+    "prune": prune,
 }
 
 

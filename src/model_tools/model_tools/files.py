@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError
 
-BUNDLE_FILES = ("policy.yaml", "*.onnx", "*.npz", "*.rknn", "*.rknn_sim.zip", "*.layers.txt",
-                "*.engine", "*.plan", "*.engine.json", "*.plan.json", "*.bin", "*.hbm", "reports/*")
+BUNDLE_FILES = (CONTRACT_FILE, SIGNATURE_FILE, "*.onnx", "*.npz", "*.rknn", "*.rknn_sim.zip",
+                "*.layers.txt", "*.engine", "*.plan", "*.engine.json", "*.plan.json", "*.bin",
+                "*.hbm", "reports/*")
 """Patterns of what is in a bundle, and may be replaced with it."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -75,7 +77,7 @@ def new_folder(
             _refuse_foreign(path, marker, owned, kept)
 
     refuse()
-    with _scratch(path) as scratch, _named(scratch / path.name, path):
+    with _scratch(path) as scratch, named_as(scratch / path.name, path):
         growing = scratch / path.name
         growing.mkdir()
         yield growing
@@ -84,8 +86,8 @@ def new_folder(
 
 
 @contextmanager
-def _named(growing: Path, path: Path) -> Iterator[None]:
-    """Let errors about what is in the making name the place where it shall be."""
+def named_as(growing: Path, path: Path) -> Iterator[None]:
+    """Let errors about what is in the making name another place: where it shall be, or is from."""
     try:
         yield
     except BundleError as error:
@@ -102,7 +104,8 @@ def _named(growing: Path, path: Path) -> Iterator[None]:
 def copy_folder(source: Path, target: Path) -> None:
     """Copy all files below a folder, their contents only: a read-only file becomes a usual one.
 
-    Links to files are followed, those to folders are not.
+    Links to files are followed, those to folders are not. The signature of a bundle stays behind:
+    what is made from a bundle is another one.
 
     Raises:
         ToolError: The target lies inside the source.
@@ -111,7 +114,8 @@ def copy_folder(source: Path, target: Path) -> None:
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(f"{source}: expected an output outside this folder, since its files are "
                         "copied there, found one inside; name another --output")
-    for file in (file for file in source.rglob("*") if file.is_file()):
+    signature = source / SIGNATURE_FILE
+    for file in (file for file in source.rglob("*") if file.is_file() and file != signature):
         place = target / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)

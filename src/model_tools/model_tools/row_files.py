@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.array_files import (
+    EPISODE,
     OBSERVATION,
+    TIME,
     check_rows,
     checked,
     first_of,
@@ -29,7 +31,6 @@ from policy_inference.interfaces import Tensor
 
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
-_EPISODE, _TIME = "episode", "time"
 _LATE = 0.3
 """Share of a period by which a row may be late or early."""
 
@@ -105,7 +106,7 @@ def _breaks(
 ) -> tuple[int, ...]:
     """Return the rows that begin an episode, or are not a period after the row before."""
     broken = np.zeros(count - 1, bool)
-    for name, usual, slack in ((_EPISODE, 0.0, 0.0), (_TIME, period_s, _LATE * period_s)):
+    for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
             check_rows(file, name, arrays[name], (count,))
             broken |= np.abs(np.diff(arrays[name].astype(np.float64)) - usual) > slack
@@ -118,5 +119,5 @@ def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None
     arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     for name in set.intersection(*(set(rows.sensed) for rows in sets)):
         arrays[name] = np.concatenate([rows.sensed[name] for rows in sets])
-    arrays[_EPISODE] = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+    arrays[EPISODE] = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
     write_arrays(file, {**arrays, "joint_names": np.array(contract.joints.names)})

@@ -53,18 +53,26 @@ def columns(contract: JointContract, input_name: str) -> dict[str, slice]:
 
 def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
     """Yield the terms of a model input without frames of the past, in their order."""
-    observation, start = contract.observations[input_name], 0
-    if frames(observation) > 1:
-        return
+    if frames(contract.observations[input_name]) == 1:
+        yield from newest_columns(contract, input_name)
+
+
+def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
+    """Yield the terms of a model input in their order, each with the columns of its last frame."""
+    observation = contract.observations[input_name]
+    history = observation.history
     listed = [term.term for term in observation.terms]
-    for place, term in enumerate(observation.terms):
-        spec = TERMS[term.term]
-        names = tuple(term_names(term, spec, contract))
+    named = [tuple(term_names(term, TERMS[term.term], contract)) for term in observation.terms]
+    per_frame, last = history.layout == "per_frame", history.order == "oldest_first"
+    start = (history.length - 1) * sum(map(len, named)) if per_frame and last else 0
+    for place, (term, names) in enumerate(zip(observation.terms, named, strict=True)):
         name = term.term if listed.count(term.term) == 1 else f"{term.term}[{place}]"
-        yield TermColumns(name=name, term=term, spec=spec, names=names,
-                          where=slice(start, start + len(names)),
+        length = 1 if per_frame else term.history_length or history.length
+        first = start + (length - 1) * len(names) * last
+        yield TermColumns(name=name, term=term, spec=TERMS[term.term], names=names,
+                          where=slice(first, first + len(names)),
                           scale=per_joint(term.scale, names))  # fmt: skip
-        start += len(names)
+        start += length * len(names)
 
 
 def frames(observation: Observation) -> int:

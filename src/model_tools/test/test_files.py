@@ -156,6 +156,7 @@ def test_a_copy_has_all_files_follows_no_loop_and_is_writable(tmp_path: Path) ->
     (source / "reports").mkdir()
     (source / "reports" / "a.json").write_text("a")
     (source / "loop").symlink_to(source)
+    (source / "policy.yaml.sig").write_text("of what the copy will not be any more")
     (source / MARKER).chmod(0o444)
     copy_folder(source, tmp_path / "copy")
     assert sorted(names(tmp_path / "copy")) == [MARKER, "reports"]

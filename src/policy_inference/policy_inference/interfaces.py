@@ -74,6 +74,10 @@ class OnFault(str, Enum):
     TORQUE_OFF = "torque_off"
 
 
+FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
+"""What policy_msgs/JointCommand calls Mode.DAMP, by what stands in its place."""
+
+
 class Kind(str, Enum):
     """What an action term commands: rad, rad/s or N·m."""
 

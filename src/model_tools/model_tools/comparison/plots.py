@@ -4,44 +4,27 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from model_tools.comparison.closed_loop import AXES, Walked
+from model_tools.drawing import COLOURS, GREY, INK, STYLE, figure, svg
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.interfaces import F64
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 
-_INK, _GREY, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
-_COLOURS = ("#2563a8", "#d9730d", "#2f8f5b", "#8a4fbf", "#c2334d", "#5b7083")
-_WIDTH_IN, _ROW_IN = 10.0, 2.6
 _SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
-_STYLE: Any = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.0,
-    "text.color": _INK, "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "axes.titlesize": 10.0,
-    "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": _GRID,
-    "xtick.color": _INK, "ytick.color": _INK, "legend.frameon": False, "lines.linewidth": 1.2,
-}  # fmt: skip
-# What refers to other sites, and would make a browser ask whether it may.
-_OUTSIDE = re.compile(
-    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>| xmlns(:\w+)?=\"[^\"]*\"", re.DOTALL
-)
 Named = Sequence[tuple[str, Difference]]
 
 
 def error_by_value(found: Named) -> str:
     """Return bars of the RMSE by joint, a group for each artifact, with the largest error above."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(1, 1)
+    with mpl.rc_context(STYLE):
+        drawn, axes = figure(1, 1)
         names = found[0][1].names
         width = 0.8 / len(found)
         for i, (label, difference) in enumerate(found):
@@ -55,52 +38,52 @@ def error_by_value(found: Named) -> str:
             axes[0].set_yscale("log")  # precisions are decades apart
         axes[0].set_title("error by joint: RMSE (bar), largest (line)")
         axes[0].grid(visible=False, axis="x")
-        return _svg(figure, axes, "error")
+        return svg(drawn, axes, "error")
 
 
 def cosine_by_row(found: Named) -> str:
     """Return the cosine of each row, where an artifact leaves the reference's direction."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(1, 1)
+    with mpl.rc_context(STYLE):
+        drawn, axes = figure(1, 1)
         for i, (label, difference) in enumerate(found):
             axes[0].plot(difference.rows, difference.cosine, color=_colour(i + 1), label=label,
                          linewidth=0.8)
         axes[0].set_title("cosine of found and expected output, by row")
         axes[0].set_xlabel("row")
-        return _svg(figure, axes, "cosine")
+        return svg(drawn, axes, "cosine")
 
 
 def worst_row(label: str, found: Difference) -> str:
     """Return the row with the largest error: expected and found, by joint."""
     row, _ = found.worst_place
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(1, 1)
+    with mpl.rc_context(STYLE):
+        drawn, axes = figure(1, 1)
         places = np.arange(len(found.names))
-        axes[0].bar(places - 0.2, _finite(found.expected[row]), 0.36, color=_GREY, label="expected")
+        axes[0].bar(places - 0.2, _finite(found.expected[row]), 0.36, color=GREY, label="expected")
         axes[0].bar(places + 0.2, _finite(found.found[row]), 0.36, color=_colour(1), label=label)
         axes[0].set_xticks(places, found.names, rotation=30, ha="right")
-        axes[0].axhline(0.0, color=_INK, linewidth=0.8)
+        axes[0].axhline(0.0, color=INK, linewidth=0.8)
         axes[0].set_title(f"worst row, {found.rows[row]}")
         axes[0].grid(visible=False, axis="x")
-        return _svg(figure, axes, f"worst {label}")
+        return svg(drawn, axes, f"worst {label}")
 
 
 def walks(found: Sequence[tuple[str, Sequence[Walked]]]) -> str:
     """Return velocity and tilt over time, a column for each command."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         commands = [walk.command for walk in found[0][1]]
-        figure, axes = _figure(2, len(commands))
+        drawn, axes = figure(2, len(commands))
         for column, command in enumerate(commands):
             axis = int(np.argmax(np.abs(command)))
             velocity, tilt = axes[column], axes[len(commands) + column]
             velocity.set_title("({:g}, {:g}, {:g})".format(*command))
-            velocity.axhline(command[axis], color=_GREY, linewidth=1.0, linestyle="--")
+            velocity.axhline(command[axis], color=GREY, linewidth=1.0, linestyle="--")
             velocity.set_ylabel(f"{AXES[axis]}, {'rad/s' if axis == 2 else 'm/s'}")
             tilt.set(ylabel="tilt, degrees", xlabel="s")
             for i, (label, artifact) in enumerate(found):
                 _draw(velocity, tilt, artifact[column], axis, _colour(i), label)
             tilt.set_ylim(bottom=0.0)
-        return _svg(figure, axes, "walks")
+        return svg(drawn, axes, "walks")
 
 
 def _draw(velocity: Axes, tilt: Axes, walk: Walked, axis: int, colour: str, label: str) -> None:
@@ -125,21 +108,4 @@ def _finite(values: F64) -> F64:
 
 def _colour(index: int) -> str:
     """Return the colour of an artifact; the reference, 0, is ink."""
-    return _INK if index == 0 else _COLOURS[(index - 1) % len(_COLOURS)]
-
-
-def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(_WIDTH_IN, _ROW_IN * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex="col")
-    return figure, list(axes.ravel())
-
-
-def _svg(figure: Figure, axes: Sequence[Axes], salt: str) -> str:
-    """Draw; the salt keeps the ids of several drawings in one page apart."""
-    handles, labels = axes[0].get_legend_handles_labels()
-    if labels:
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return _OUTSIDE.sub("", text.getvalue()).strip()
+    return INK if index == 0 else COLOURS[(index - 1) % len(COLOURS)]

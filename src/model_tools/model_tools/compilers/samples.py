@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from model_tools.calibration.provenance import kept_verdict
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows
 from policy_inference.backends.registry import open_backend
@@ -17,6 +19,7 @@ from policy_inference.bundle.load import Bundle, sha256_of
 from policy_inference.comparison.rows import Rows, evenly, play
 from policy_inference.interfaces import Tensor
 
+_log = logging.getLogger("model_tools")
 FEWEST = 32
 """With fewer the largest errors of a walking policy grow severalfold."""
 
@@ -38,6 +41,7 @@ def calibration_samples(
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} rows to calibrate with, found {count}")
+    _repeat_verdict(file, bundle)
     rows = read_rows(file, bundle, topics)
     chosen = evenly(len(rows), min(count, len(rows) // 2))
     samples = {name: array[chosen] for name, array in _with_states(bundle, rows).items()}
@@ -47,6 +51,17 @@ def calibration_samples(
                         f"every second of its {len(rows)}, found {different}; record the policy at "
                         "work, in every gait")
     return samples
+
+
+def _repeat_verdict(file: Path, bundle: Bundle) -> None:
+    """Say again what the file says of its rows, where `calibrate` made it."""
+    kept = kept_verdict(file)
+    if kept is None:
+        return
+    if kept.bundle != bundle.contract.name:
+        _log.warning("%s: rows for %s, not for %s", file, kept.bundle, bundle.contract.name)
+    for gap in (*kept.problems, *kept.warnings):
+        _log.warning("%s: %s", file, gap)
 
 
 def hash_of(samples: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.array_files import read_arrays
+from model_tools.calibration.provenance import PROVENANCE, kept_in
 from model_tools.inspect.array_checks import suspect_rows, suspect_statistics, suspect_values
 from model_tools.inspect.report import Report
 from model_tools.inspect.safetensors_file import read_tensors
@@ -37,8 +38,10 @@ def inspect(path: Path) -> Report:
     report = Report(kind=KIND, path=path)
     report.row("sha256", sha256_of(path))
     report.row("looks like", _looks_like(arrays))
+    _add_verdict(arrays, report)
     for name, array in arrays.items():
-        report.row(name, _words(array))
+        if name != PROVENANCE:
+            report.row(name, _words(array))
         suspect_values(name, array, report)
     if {"mean", "std"} <= set(arrays):
         suspect_statistics(arrays["mean"], arrays["std"], report)
@@ -48,8 +51,24 @@ def inspect(path: Path) -> Report:
     return report
 
 
+def _add_verdict(arrays: Mapping[str, Tensor], report: Report) -> None:
+    """Add what the file says of its rows, where `calibrate` made it."""
+    if PROVENANCE not in arrays:
+        return
+    kept = kept_in(arrays[PROVENANCE])
+    if kept is None:
+        report.suspect(f"{PROVENANCE} is not what calibrate writes there")
+        return
+    report.row("rows of", f"{kept.source}, for {kept.bundle}")
+    report.row("verdict", kept.words)
+    for text in (*kept.problems, *kept.warnings):
+        report.suspect(text)
+
+
 def _looks_like(arrays: Mapping[str, Tensor]) -> str:
     names = set(arrays)
+    if PROVENANCE in names:
+        return "rows to calibrate with"
     if {"mean", "std"} <= names:
         return "statistics of observations (obs_stats)"
     if "obs" not in names:

@@ -16,10 +16,11 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.terms import TermColumns, term_columns
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.expected import Statistics
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.interfaces import F32, F64, Tensor
 
-_SAME_ACTION, _GRAVITY, _JOINT_RAD = 1e-3, 0.2, 0.5
+_SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
 """Slack: relative to the largest action, of a length that is 1, and beyond the joints' limits."""
 _FAR = 1.0
 """How often the whole healthy range a value may lie outside of it."""
@@ -92,8 +93,15 @@ class Agreement:
         for joint, value in zip(columns.names, values, strict=True):
             position = value + self._default[joint] * columns.spec.minus_default
             low, high = self._low[joint], self._high[joint]
-            if not low - _JOINT_RAD <= position <= high + _JOINT_RAD:
+            if not low - JOINT_SLACK_RAD <= position <= high + JOINT_SLACK_RAD:
                 yield (f"expected {joint} within {low:g} to {high:g} rad, found {position:.4g}")
+
+
+def far_bounds(healthy: Statistics) -> tuple[F64, F64]:
+    """Return the values [size] below and above which no healthy robot comes near."""
+    lowest, highest = np.array(healthy.min), np.array(healthy.max)
+    slack = _FAR * np.maximum(highest - lowest, _SMALLEST_RANGE)
+    return lowest - slack, highest + slack
 
 
 def warn_of_unusual(
@@ -103,10 +111,10 @@ def warn_of_unusual(
     healthy = contract.nominal.observation if contract.nominal else {}
     for name, statistics in healthy.items():
         lowest, highest = np.array(statistics.min), np.array(statistics.max)
-        slack = _FAR * np.maximum(highest - lowest, _SMALLEST_RANGE)
+        too_low, too_high = far_bounds(statistics)
         flat = rows[name].reshape(len(rows[name]), -1)
         least, most = flat.min(axis=0), flat.max(axis=0)
-        far = np.flatnonzero((least < lowest - slack) | (most > highest + slack))
+        far = np.flatnonzero((least < too_low) | (most > too_high))
         for column in far[:_SHOWN].tolist():
             _log.warning("%s: %s, column %d%s: %.4g to %.4g, where a healthy run has %.4g to %.4g",
                          environment, name, column, _term_at(contract, name, column),

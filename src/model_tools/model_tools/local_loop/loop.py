@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,57 +78,91 @@ def roll_out(
 
     Raises:
         ToolError: The environment does not fit, its observation is not that of the contract, or
-            the model's output is not finite.
+            an output of a model is not finite.
         BackendError: A runtime failed.
     """
-    feed, pairs, asked = _Feed(bundle, model), bundle.contract.state, RecordingBackend(reference)
-    state, its_state = RecurrentState(pairs, model), RecurrentState(pairs, reference)
-    output = model.outputs[bundle.contract.action.output]
-    acted, reward, ended = list[F32](), list[float](), list[bool]()
-    agreement = Agreement(bundle.contract, environment.name)
-    nothing = np.zeros(output.size, np.float32)
-    observations, last = environment.reset(seed), nothing
-    for step, _ in enumerate(steps):
-        if ended and ended[-1]:
-            state.reset()
-            its_state.reset()
-            observations, last = environment.reset(), nothing
+    asked = RecordingBackend(reference)
+    acting, judging = Fed(bundle, model), Fed(bundle, asked)
+
+    def act(_: Observations, inputs: Observations, begins: bool) -> F32:
+        judging.run(inputs, begins)
+        return acting.run(inputs, begins)
+
+    moments = in_turn(environment, bundle, act, seed)
+    taken = [next(moments) for _ in steps]
+    return Rollout(tensors=asked.recorded(), acted=np.stack([moment.action for moment in taken]),
+                   reward=np.array([moment.reward for moment in taken]),
+                   ended=np.array([moment.ended for moment in taken]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moment:
+    """A step: what acted [actions], its reward, whether it began an episode or ended one."""
+
+    action: F32
+    reward: float
+    begins: bool
+    ended: bool
+
+
+Act = Callable[[Observations, Observations, bool], F32]
+"""From what the environment showed, by model input, and the same as the model gets it (bounded and
+normalised), and whether an episode begins, to an action [actions]."""
+
+
+def in_turn(
+    environment: Environment, bundle: Bundle, act: Act, seed: int | None = None
+) -> Iterator[Moment]:
+    """Observe and act in turn, without end.
+
+    Raises:
+        ToolError: The environment does not fit, or its observation is not that of the contract.
+    """
+    contract = bundle.contract
+    agreement = Agreement(contract, environment.name)
+    normalisers = {name: Normaliser(observation, bundle.statistics.get(name))
+                   for name, observation in contract.observations.items()}
+    nothing = np.zeros(math.prod(contract.model.outputs[contract.action.output].shape), np.float32)
+    begins, last = True, nothing
+    observations = environment.reset(seed)
+    for step in itertools.count():
         agreement.check(observations, last, step)
-        feed.write(observations)
-        model.run()
-        if not (np.isfinite(output).all() and state.is_finite()):
-            raise ToolError(f"{bundle.path}: {model.name}: expected finite outputs, found others "
-                            f"at step {step}")
-        feed.copy(reference)
-        asked.run()
-        last = output.astype(np.float32).reshape(-1)
-        acted.append(last)
+        inputs = {name: observations[name].copy() for name in normalisers}
+        for name, normaliser in normalisers.items():
+            normaliser.apply(inputs[name])
+        last = act(observations, inputs, begins)
         taken = environment.step(last.copy())
-        state.advance()
-        its_state.advance()
-        observations = taken.observations
-        reward.append(taken.reward)
-        ended.append(taken.ended)
-    return Rollout(tensors=asked.recorded(), acted=np.stack(acted),
-                   reward=np.array(reward), ended=np.array(ended))
+        yield Moment(action=last, reward=taken.reward, begins=begins, ended=taken.ended)
+        begins = taken.ended
+        observations, last = (environment.reset(), nothing) if begins else (
+            taken.observations, last)
 
 
-class _Feed:
-    """Writes observations into the model's inputs, normalised as on the robot."""
+class Fed:
+    """A model that is fed step by step, with a recurrent state of its own."""
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
-        self._inputs = {
-            name: (Normaliser(observation, bundle.statistics.get(name)),
-                   backend.inputs[name].reshape(-1))
-            for name, observation in bundle.contract.observations.items()
-        }  # fmt: skip
+        """Wrap an opened backend of the bundle, whose arrays will be overwritten."""
+        self._backend, self._path, self._steps = backend, bundle.path, 0
+        self._state = RecurrentState(bundle.contract.state, backend)
+        self._output = backend.outputs[bundle.contract.action.output]
 
-    def write(self, observations: Observations) -> None:
-        for name, (normaliser, into) in self._inputs.items():
-            normaliser.apply(observations[name])
-            into[:] = observations[name]
+    def run(self, inputs: Mapping[str, F64], begins: bool) -> F32:
+        """Return a copy of the action [actions] for inputs as the model gets them.
 
-    def copy(self, backend: Backend) -> None:
-        """Give another backend what was written last."""
-        for name, (_, array) in self._inputs.items():
-            backend.inputs[name].reshape(-1)[:] = array
+        Raises:
+            ToolError: An output is not finite.
+            BackendError: The runtime failed.
+        """
+        if begins:
+            self._state.reset()
+        elif self._steps:
+            self._state.advance()
+        for name, values in inputs.items():
+            self._backend.inputs[name].reshape(-1)[:] = values
+        self._backend.run()
+        if not (np.isfinite(self._output).all() and self._state.is_finite()):
+            raise ToolError(f"{self._path}: {self._backend.name}: expected finite outputs, found "
+                            f"others at step {self._steps}")
+        self._steps += 1
+        return self._output.astype(np.float32).reshape(-1)

@@ -19,8 +19,8 @@ _log = logging.getLogger("model_tools")
 _OURS = ("model_tools", "importlib")
 
 
-def load_function(name: str) -> Callable[[], object]:
-    """Import `module:function` from the current folder or the installed packages.
+def load_function(name: str) -> Callable[..., object]:
+    """Import `module:function` or a class from the current folder or the installed packages.
 
     The current folder becomes the first to import from, as with `python -m`.
 

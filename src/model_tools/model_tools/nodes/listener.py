@@ -11,7 +11,6 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 
 from model_tools.bags.ordering import Message
 from model_tools.bags.streams import WITHOUT_HEADER
@@ -118,8 +117,7 @@ class Listener:
     def decoder(self) -> Decode:
         """Return what reads the messages from their bytes; there must have been one."""
         assert self._message is not None
-        message = self._message
-        return decoder_for(message) or (lambda data: deserialize_message(data, message))
+        return decoder_for(self._message)
 
 
 def _never_called(_: object) -> None:

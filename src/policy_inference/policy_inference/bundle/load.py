@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open a bundle folder: read and check `policy.yaml`, verify hashes, load its arrays."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
@@ -10,18 +12,23 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policy_inference.bundle.contract import Artifact, File, JointContract, Normalisation
 from policy_inference.bundle.contract import Tensor as TensorEntry
-from policy_inference.bundle.schema import Found, Reader, load_yaml
+from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
 
+if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
+    from policy_inference.bundle.signature import TrustedKeys
+
 CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
+SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
+"""Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +41,8 @@ class Bundle:
     """SHA-256 of `policy.yaml`, which holds the hashes of all other files."""
     statistics: Mapping[str, tuple[F64, F64]]
     """Mean and divisor [input size] for each model input that is normalised."""
+    signed_by: str | None = None
+    """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
         """Return the entry and the verified file of a backend's model.
@@ -50,8 +59,23 @@ class Bundle:
                 "choose another back end"
             )
         entry = artifacts[backend]
-        remedy = f"get it from {entry.url}" if entry.url else ""
-        return entry, _verified(self.path, entry.file, entry.sha256, remedy)
+        return entry, _verified(self.path, entry.file, entry.sha256, _source(entry.url))
+
+    def verify(self) -> None:
+        """Verify every file that the contract names: all back ends' models, golden rows, reports.
+
+        Raises:
+            BundleError: With every file that is missing or is not the one the contract means.
+        """
+        problems = list[Problem]()
+        urls = {entry.file: entry.url for entry in self.contract.model.artifacts.values()}
+        for name, sha256 in stated_hashes(self.contract).items():
+            try:
+                _verified(self.path, name, sha256, _source(urls.get(name)))
+            except BundleError as error:
+                problems += error.problems
+        if problems:
+            raise BundleError(problems)
 
     def golden(self) -> dict[str, Tensor]:
         """Return the golden rows of every model input and output, [rows, *shape without batch].
@@ -63,7 +87,9 @@ class Bundle:
         golden = self.contract.model.golden
         if golden is None:
             problem = Problem(file=str(self.path / CONTRACT_FILE), key="model.golden",
-                              expected="a file of golden vectors", found="nothing")
+                              expected="a file of golden vectors", found="nothing",
+                              remedy=f"`model_tools complete {self.path} --output FOLDER` makes a "
+                                     "bundle that has them")
             raise BundleError([problem])
         file, model = _verified(self.path, golden.file, golden.sha256), self.contract.model
         return _rows(file, {**model.inputs, **model.outputs})
@@ -89,23 +115,31 @@ class Bundle:
         return content
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
     """Read and check a bundle folder; model files are verified when a backend asks for them.
 
+    Args:
+        path: The folder.
+        trusted: The keys of which one must have signed `policy.yaml`; None needs no signature.
+            What is parsed is what was checked: the file is read once.
+
     Raises:
-        BundleError: With everything that is wrong.
+        BundleError: With everything that is wrong, or that there is no such signature.
     """
     file = path / CONTRACT_FILE
     if not path.is_dir():
         raise BundleError([Problem(file=str(path), expected="a bundle folder", found="nothing"
                                    if not path.exists() else "a file")])
-    contract = read_contract(file)
+    content = read_bytes(file)
+    signed_by = None if trusted is None else trusted.signer(file, content)
+    contract = parse_contract(content, file)
     statistics = {
         key: _statistics(path, observation.normalisation, contract.model.inputs[key].shape)
         for key, observation in contract.observations.items()
         if observation.normalisation
     }
-    return Bundle(path=path, contract=contract, sha256=sha256_of(file), statistics=statistics)
+    return Bundle(path=path, contract=contract, sha256=hashlib.sha256(content).hexdigest(),
+                  statistics=statistics, signed_by=signed_by)
 
 
 def read_contract(file: Path) -> JointContract:
@@ -114,13 +148,30 @@ def read_contract(file: Path) -> JointContract:
     Raises:
         BundleError: With everything that is wrong.
     """
+    return parse_contract(read_bytes(file), file)
+
+
+def parse_contract(content: bytes, file: object) -> JointContract:
+    """Check the content of a `policy.yaml` that was read already; `file` is for messages.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
     reader = Reader(str(file))
-    contract = reader.section(JointContract, load_yaml(file))
+    contract = reader.section(JointContract, parse_yaml(content, file))
     if contract is not None:
         validate(contract, reader)
     if reader.problems:
         raise BundleError(reader.problems)
     return contract  # type: ignore[no-any-return]  # a section without problems is a contract
+
+
+def stated_hashes(contract: JointContract) -> dict[str, str]:
+    """Return the SHA-256 of every file that a contract names, by the file's name."""
+    normalised = (one.normalisation for one in contract.observations.values())
+    files = (*contract.model.artifacts.values(), contract.model.golden,
+             *contract.reports.values(), *normalised)  # fmt: skip
+    return {file.file: file.sha256 for file in files if file is not None}
 
 
 def sha256_of(file: Path) -> str:
@@ -135,6 +186,10 @@ def sha256_of(file: Path) -> str:
 def file_entry(file: Path, folder: Path) -> File:
     """Return the contract's entry for a file that lies in the bundle folder."""
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
+
+
+def _source(url: str | None) -> str:
+    return f"get it from {url}" if url else ""
 
 
 def _verified(folder: Path, name: str, sha256: str, remedy: str = "") -> Path:

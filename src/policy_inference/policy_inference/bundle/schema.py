@@ -47,13 +47,32 @@ def load_yaml(path: Path) -> object:
     Raises:
         BundleError: The file is missing, not readable, or not YAML.
     """
+    return parse_yaml(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        BundleError: The file is missing or not readable.
+    """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)
+        return path.read_bytes()
     except FileNotFoundError:
         raise BundleError([Problem(file=str(path), expected="a file", found="nothing")]) from None
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise BundleError([Problem(file=str(path), expected="a file", found=found)]) from error
+
+
+def parse_yaml(content: bytes, path: object) -> object:
+    """Parse the content of a YAML file, which was read already, as `load_yaml` does.
+
+    Raises:
+        BundleError: It is not YAML; names `path`.
+    """
+    try:
+        return yaml.load(content.decode("utf-8"), Loader=StrictLoader)
     # PyYAML lets a ValueError out for a date like 2026-13-45, and nests as deep as the file does.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         found = _fault(error)

@@ -48,7 +48,8 @@ def run(given: argparse.Namespace) -> int:
     if strangers:
         raise BackendError(f"--backend-option: expected options of {given.backend}, found options "
                            f"of {strangers}")
-    name = f"self_test_{folder.resolve().name}_{given.backend}.json"
+    called = Path(given.bundle).expanduser().resolve().name  # the folder of a version is a number
+    name = f"self_test_{called}_{given.backend}.json"
     output = Path(name) if given.output is None else given.output
     refuse_unwritable(output, given.force)
     found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The velocity command: clipped to the trained range, faded out when it is too old."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -41,6 +43,12 @@ class CommandFader:
         for i, value in enumerate(velocity):
             self._wanted[i] = min(max(value, self._low[i]), self._high[i])
         return True
+
+    def continue_from(self, before: CommandFader) -> None:
+        """Go on with the command of another policy, clipped to what this one was trained for."""
+        if before._born_ns is not None:
+            self.set(tuple(before._wanted.tolist()), before._born_ns)
+        self.fading = before.fading
 
     def update(self, now_ns: int) -> bool:
         """Write the command of this tick; return True in the tick in which it begins to fade."""

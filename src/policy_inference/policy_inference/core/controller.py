@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control path: modes and guard around a policy, one call per tick, no ROS and no clock."""
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
-from policy_inference.core.limits import Limits, input_timeouts_ns
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
+from policy_inference.core.limits import Limits, effort_limit, input_timeouts_ns
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
@@ -40,7 +41,8 @@ class Controller:
 
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
-    mode with reason and time (ns) for a log, to be popped from the left.
+    mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
+    that latched a fault or began a HOLD last, a new object each time.
     """
 
     def __init__(
@@ -63,12 +65,11 @@ class Controller:
                        for name in self.state.inputs}  # fmt: skip
         velocity = self.state.get("velocity_command")
         self.command = CommandFader(velocity, contract.velocity_command, limits)
-        joints = contract.joints
-        effort_limit = limits.effort_scale * per_joint(joints.effort_limit, joints.names)
-        self._stand = Stand(contract, effort_limit)
-        self._safe = SafeTargets(contract, effort_limit)
+        efforts = effort_limit(contract, limits)
+        self._stand = Stand(contract, efforts)
+        self._safe = SafeTargets(contract, efforts)
         policy = JointPolicy(bundle, backend, self.state)
-        self._run = Run(contract, policy, self.state, self._stand, limits, effort_limit)
+        self._run = Run(contract, policy, self.state, self._stand, limits, efforts)
         self._joint_pos = self.state["joint_pos"]
         self._fitness = Fitness(contract, self.state, self.inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
@@ -80,6 +81,7 @@ class Controller:
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
+        self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
         self._current = self._safe.targets
@@ -107,6 +109,64 @@ class Controller:
             if targets is not None:
                 targets.mode = self.mode
             return targets
+
+    def take_over(self, before: Controller) -> None:
+        """Go on where another controller of the same joints, inputs and rate has come to.
+
+        Mode, targets, latched fault, e-stop, counters, ages and what was measured become this
+        one's; `before` must get no tick and no request after that. A robot that stands is
+        commanded as before.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and would not go on standing in the
+                same way; or a tick hangs. `before` is as it was.
+        """
+        with before._between_ticks():
+            before.require_stand_like(self._stand)
+            unknown = self.state.continue_from(before.state)
+            for name, entry in self.inputs.items():
+                entry.continue_from(before.inputs[name])
+            self.command.continue_from(before.command)
+            if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
+                # As the tick before judged: since then nobody has looked for messages.
+                self._require_calm(unknown, before._last_tick_ns)
+            self._stand.continue_from(before._stand)
+            self._safe.continue_from(before._safe)
+            self._continue_from(before)
+
+    def require_rest(self) -> None:
+        """Return if no policy commands the robot.
+
+        Raises:
+            RefusedError: One does.
+        """
+        if self.mode in (Mode.RUN, Mode.HOLD):
+            raise RefusedError(f"load refused: the mode is {self.mode.name}; ask for damp or stand "
+                               "first")
+
+    def require_stand_like(self, wanted: Stand) -> None:
+        """Return if another policy may take over in this mode, as far as its stand says.
+
+        Raises:
+            RefusedError: The policy runs; or the robot stands, and not in the same way.
+        """
+        self.require_rest()
+        found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
+        if found:
+            raise _refused_load([f"{key} is another" for key in found])
+
+    def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
+        found = [f"{field} has not been measured so far" for field in unknown]
+        if found := found or self._fitness.problems(now_ns):
+            raise _refused_load(found)
+
+    def _continue_from(self, before: Controller) -> None:
+        self._estop, self._estop_noted = before._estop, before._estop_noted
+        self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
+        self.edges, self._counters = before.edges, before._counters
+        self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
+        stands = self.mode is not Mode.DAMP
+        self._current = self._stand.targets if stands else self._safe.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
@@ -165,6 +225,7 @@ class Controller:
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns = self.mode, now_ns
+            self.tripped = Trip(rule=rule, reason=reason, latched=False)
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
@@ -181,6 +242,7 @@ class Controller:
         if not self._latched:
             self._count(rule)
             self._latched = True
+            self.tripped = Trip(rule=rule, reason=reason, latched=True)
             self._enter_damp(f"{rule.value}: {reason}")
         return self.safe_targets()
 
@@ -221,6 +283,16 @@ class Controller:
     def estop_pressed(self) -> bool:
         """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
         return self._estop is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the mode is what it is."""
+        return self._reason
+
+    @property
+    def latest_run(self) -> Run:
+        """What the policy did last, for those who look on."""
+        return self._run
 
     def safe_targets(self) -> JointTargets | None:
         """Return what is commanded after a fault; None where that is not known yet."""
@@ -324,3 +396,8 @@ class Controller:
             return Snapshot(mode=Mode.DAMP, reason=reason, latched=True, counters=counters)
         return Snapshot(mode=self.mode, reason=self._reason, latched=self._latched,
                         counters=counters)
+
+
+def _refused_load(found: Sequence[str]) -> RefusedError:
+    return RefusedError(f"load refused: the robot stands, and with the new policy "
+                        f"{'; '.join(found)}; ask for damp first")

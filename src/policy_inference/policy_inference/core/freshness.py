@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How old each input is, and why it may not be used."""
 
+from __future__ import annotations
+
 _AGREEMENT_NS = (-50_000_000, 500_000_000)
 RESTART_NS = 1_000_000_000
 
@@ -59,6 +61,11 @@ class Input:
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
         self.problem = problem
+
+    def continue_from(self, before: Input) -> None:
+        """Take over what came to the same input of another controller; the time-out stays."""
+        self.problem, self.clocks_agree = before.problem, before.clocks_agree
+        self._born_ns, self._stamp_ns = before._born_ns, before._stamp_ns
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

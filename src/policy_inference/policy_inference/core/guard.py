@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guard's rules: what they are called, how often they acted, and the bounds of a target."""
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -31,6 +32,15 @@ class Rule(str, Enum):
     EFFORT = "effort"
     CLIPPED_TOO_LONG = "clipped_too_long"
     POSITION_LIMIT = "position_limit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trip:
+    """A rule that latched a fault, or began a HOLD."""
+
+    rule: Rule
+    reason: str
+    latched: bool
 
 
 CLIPPED_TICKS_LIMIT = 10
@@ -75,6 +85,10 @@ class TargetBounds:
     def reset(self, pose: F64) -> None:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._centre[0])
+
+    def resume(self, command: F64) -> None:
+        """Count steps from this command [joints], in the units of its kinds."""
+        self._centre[0] = command
 
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
         """Clip `command` in place; return the rules that changed it.

@@ -5,7 +5,9 @@
 from dataclasses import dataclass, fields
 
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.joint_values import per_joint
 from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,12 @@ def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
         effort_scale=ours["effort_scale"] or 1.0,
         blend_ns=_ns(safety.blend_s),
     )
+
+
+def effort_limit(contract: JointContract, limits: Limits) -> F64:
+    """Return what the drives may use [joints], N·m."""
+    joints = contract.joints
+    return limits.effort_scale * per_joint(joints.effort_limit, joints.names)
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:

@@ -135,6 +135,13 @@ def velocity_of(message: Any) -> tuple[float, float, float]:
     return (twist.linear.x, twist.linear.y, twist.angular.z)
 
 
+def message_type(name: str) -> str:
+    """Return the ROS type of an input that is robot state."""
+    known = {"joint_states": JointStateReader.message, "imu/data": ImuReader.message,
+             "odom": OdometryReader.message}  # fmt: skip
+    return known.get(name, VectorReader.message)
+
+
 def state_reader(name: str, names: Sequence[str], state: RobotState) -> MessageReader:
     """Return the reader of an input that is robot state; `names` are the contract's joints."""
     if name == "joint_states":

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets that do not come from the policy: standing up, and what stands in after a fault."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from policy_inference.bundle.contract import JointContract
@@ -42,6 +44,23 @@ class Stand:
         self.targets.position[:] = self._start + smooth * (self.pose - self._start)
         return share >= 1.0
 
+    def continue_from(self, before: Stand) -> None:
+        """Go on with the motion of another, to the same pose."""
+        self._start[:], self._began_ns = before._start, before._began_ns
+        self.targets.block[:] = before.targets.block
+
+    def differences(self, before: Stand) -> list[str]:
+        """Return what this one commands otherwise."""
+        mine, theirs = self.targets, before.targets
+        same = {
+            "stand.position": np.array_equal(self.pose, before.pose),
+            "stand.stiffness": np.array_equal(mine.stiffness, theirs.stiffness),
+            "stand.damping": np.array_equal(mine.damping, theirs.damping),
+            "stand.duration_s": self._duration_ns == before._duration_ns,
+            "joints.effort_limit": np.array_equal(mine.effort_limit, theirs.effort_limit),
+        }
+        return [key for key, is_same in same.items() if not is_same]
+
     def far_off(self, joint_pos: F64) -> list[str]:
         """Return the joints that are further from the stand pose than RUN may start from."""
         far = np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance)
@@ -74,6 +93,10 @@ class SafeTargets:
         """Hold this measured pose [joints] from now on, where that is the fault behaviour."""
         if self.on_fault is OnFault.HOLD_MEASURED and np.isfinite(joint_pos).all():
             self.targets.position[:] = joint_pos
+
+    def continue_from(self, before: SafeTargets) -> None:
+        """Hold the pose that another one of the same `on_fault` holds."""
+        self.targets.position[:] = before.targets.position
 
     @property
     def known(self) -> bool:

@@ -31,6 +31,8 @@ class JointPolicy:
         self._recurrent = RecurrentState(contract.state, backend)
         self._last_action = state["last_action"]
         self._tick = 0
+        self.begins = True
+        """Whether history, last action and recurrent state were clean at the last `infer`."""
 
     def reset(self) -> None:
         """Start clean: history, last action, recurrent state, phase."""
@@ -46,6 +48,7 @@ class JointPolicy:
         Raises:
             BackendError: The runtime failed.
         """
+        self.begins = self._tick == 0
         for observation in self._observations:
             observation.write()
         self._backend.run()

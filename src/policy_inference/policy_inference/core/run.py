@@ -31,12 +31,30 @@ class Run:
         self._began_ns = 0
         self.clipped_ticks = 0
         """Ticks in a row in which step or effort were beyond their bounds."""
+        self.taken = False
+        """Whether the last `infer` was followed by an `update`: its answer was not dropped."""
+        self.blend = 0.0
+        """Share of the policy in `targets`, 0 to 1."""
+
+    @property
+    def begins(self) -> bool:
+        """Whether the policy was clean at the last `infer`."""
+        return self._policy.begins
+
+    @property
+    def target(self) -> F64:
+        """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
+        return self._policy.action.command
 
     def begin(self, now_ns: int) -> None:
         """Start clean, from the stand pose."""
         self._policy.reset()
         self._bounds.reset(self._stand.pose)
         self._began_ns, self.clipped_ticks = now_ns, 0
+
+    def resume(self, command: F64) -> None:
+        """Go on after this command [joints] of the policy, as one does in the middle of a run."""
+        self._bounds.resume(command)
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
@@ -48,19 +66,26 @@ class Run:
         Raises:
             BackendError: The runtime failed.
         """
+        self.taken = False
         return self._policy.infer()
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
         """Turn the result into `targets`; return the rules that changed them."""
+        elapsed_ns = now_ns - self._began_ns
+        # A request may carry a time a little after that of the tick it comes before.
+        share = max(0, elapsed_ns) / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
+        return self.take_over(share)
+
+    def take_over(self, share: float) -> tuple[Rule, ...]:
+        """Do as `update` does, with a `share` of the policy in the targets, 0 to 1."""
         command, action = self._policy.commit(), self._policy.action
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         action.fill(self.targets)
-        elapsed_ns = now_ns - self._began_ns
-        if elapsed_ns < self._blend_ns:
-            # A request may carry a time a little after that of the tick it comes before.
-            self._blend(max(0, elapsed_ns) / self._blend_ns)
+        self.taken, self.blend = True, share
+        if share < 1.0:
+            self._blend(share)
         return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
 
     def _blend(self, share: float) -> None:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The robot's state as one vector with named fields, so that an observation is one gather."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 
@@ -92,6 +94,17 @@ class RobotState:
         if self._orientation:
             gravity_body(self._quat, self._gravity)
 
+    def continue_from(self, before: RobotState) -> list[str]:
+        """Take over what was measured; return the fields that have not been measured so far."""
+        unknown = []
+        for name, mine in ((name, self[name]) for name in self.slices if _is_measured(name)):
+            theirs = before.get(name)
+            if theirs is None or theirs.size != mine.size:
+                unknown.append(name)
+            else:
+                mine[:] = theirs
+        return unknown
+
     def is_finite(self) -> bool:
         """Return whether every field is finite; one product finds a NaN faster than isfinite."""
         return math.isfinite(self.flat.dot(self.flat))
@@ -99,6 +112,10 @@ class RobotState:
     def not_finite(self) -> list[str]:
         """Return the fields that hold NaN or infinite values."""
         return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
+
+
+def _is_measured(field: str) -> bool:
+    return field in _SOURCES or field.startswith("external:")
 
 
 def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:

@@ -5,11 +5,13 @@
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import Pacer, Tick
 
+_TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Keeps a failure that comes at once, again and again, from taking a whole core."""
 
@@ -31,6 +33,7 @@ class ControlLoop:
         self._pacer, self._tick, self._failed = pacer, tick, failed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._at_work = threading.Lock()
         self.ticks = 0
         self.missed = 0
         self._ticked_ns = 0
@@ -62,6 +65,20 @@ class ControlLoop:
         gc.unfreeze()
         return not self._thread.is_alive()
 
+    @contextmanager
+    def between_ticks(self) -> Iterator[None]:
+        """Keep the next tick waiting, for microseconds.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
+        if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
+            raise RefusedError("a tick has not returned; the backend hangs")
+        try:
+            yield
+        finally:
+            self._at_work.release()
+
     def silent_s(self) -> float:
         """Return the time since the last tick on the steady clock, s.
 
@@ -74,7 +91,8 @@ class ControlLoop:
             try:
                 self._run_once()
             except BaseException as error:  # noqa: BLE001  whatever it is, the robot must be told
-                self._failed(error)
+                with self._at_work:
+                    self._failed(error)
                 self._stop.wait(_AFTER_FAILURE_S)
 
     def _run_once(self) -> None:
@@ -82,5 +100,6 @@ class ControlLoop:
         if tick is not None:
             self.ticks += not tick.repeated
             self.missed += tick.missed
-            self._tick(tick)
+            with self._at_work:
+                self._tick(tick)
             self._ticked_ns = time.monotonic_ns()

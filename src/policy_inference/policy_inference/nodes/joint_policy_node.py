@@ -8,7 +8,8 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 (std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
-Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
 import sys
@@ -17,60 +18,34 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from policy_msgs.srv import LoadBundle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from policy_inference.backends.registry import open_backend, parse_options
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import Bundle, load_bundle
-from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
-from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
-from policy_inference.nodes.forwarding import forwarded_to
+from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.nodes.outputs import OUTPUTS, Output
+from policy_inference.nodes.loading import Loading
+from policy_inference.nodes.opening import Opened, Order, open_policy, open_replacement
+from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
-from policy_inference.nodes.parameters import ParameterTable, Spec
+from policy_inference.nodes.parameters import ParameterTable
 from policy_inference.nodes.process import run_node
-from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+from policy_inference.nodes.settings import PARAMETERS, TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
 
-TIMER = "timer"
-PARAMETERS = (
-    Spec(name="bundle", type=str, required=True,
-         doc="Folder of the policy bundle, or the name of one that is installed"),
-    Spec(name="backend", type=str, default="onnx",
-         doc="Backend, or several in order of preference, comma-separated"),
-    Spec(name="backend_options", type=str, default="",
-         doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes"),
-    Spec(name="output", type=str, default="joint_command", choices=tuple(OUTPUTS),
-         doc="Kind of message that is published"),
-    Spec(name="trigger", type=str, default=TIMER,
-         doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)"),
-    Spec(name="stamped_command", type=bool, default=False,
-         doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
-    Spec(name="command_valid_for_s", type=float, default=0.1, minimum=0.001, maximum=10.0,
-         doc="How long a JointCommand may be followed after its receipt, s"),
-    Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
-         doc="Rate of ~/status and /diagnostics, Hz"),
-    Spec(name="autostart", type=bool, default=True,
-         doc="Configure and activate at once; the robot never moves by itself"),
-    *(Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
-           doc=f"Tightens {field.name} of the contract; never loosens it")
-      for field in fields(Tightening)),
-)  # fmt: skip
+_STOPS = "the node stops"
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 
@@ -79,63 +54,69 @@ class JointPolicyNode(LifecycleBase):
     """Thin adapter: sample, tick the controller, publish, report."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
+        """Declare the parameters and `~/load`; nothing else exists before configure."""
         super().__init__("joint_policy_node")
         self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self._closers = ExitStack()
         self._publishing = threading.Lock()
         self._estop_pressed = False
         self._stamp_ns = 0
+        self._loading = Loading(self.get_logger())
+        # Never destroyed while an answer is owed; and a second request is answered meanwhile.
+        self.create_service(LoadBundle, "~/load", self._load,
+                            callback_group=ReentrantCallbackGroup())
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self._table.read()
-        bundle = load_bundle(bundle_folder(values["bundle"]))
-        limits = limits_in_force(bundle.contract, Tightening(
-            **{field.name: values[f"safety.{field.name}"] for field in fields(Tightening)}))
-        options = parse_options(_listed(values["backend_options"]))
-        with forwarded_to(self.get_logger()):
-            # After that the controller gives up anyway.
-            backend, skipped = open_backend(bundle, _listed(values["backend"]), options,
-                                            run_timeout_s=limits.longest_gap_ns * 1e-9)
-        self._closers.callback(backend.close)
-        for line in skipped:
-            self.get_logger().warning(line)
-        self.controller = Controller(bundle, backend, limits, lambda: self._pacer.clock())
+        policy = open_policy(Order.of(values), self._now_ns, self.get_logger())
+        self._closers.callback(lambda: self._policy.backend.close())
+        self._policy, self.controller = policy, policy.controller
         if self._estop_pressed:
             self.controller.estop("pressed before the node was configured anew")
         self._closers.callback(self._remember_estop)
-        group = SampleGroup()
-        self._sampler = Sampler(self, group, self.controller, bundle.contract.joints.names,
-                                stamped_command=values["stamped_command"])
-        self._closers.callback(self._sampler.close)
-        self._output = Output(self, values["output"], bundle.contract,
-                              values["command_valid_for_s"])
+        contract, group = policy.bundle.contract, SampleGroup()
+        self._topics = subscribe(self, group, self.controller.inputs,
+                                 stamped_command=values["stamped_command"])
+        for sampled in self._topics.values():
+            self._closers.callback(sampled.close)
+        self._sampler = self._sampler_of(policy)
+        self._output = Output(self, values["output"], contract, values["command_valid_for_s"])
         self._closers.callback(self.destroy_publisher, self._output.publisher)
-        self._pacer = self._make_pacer(values["trigger"], bundle, group)
-        self._latency = LatencyWindow()
+        self._pacer = self._make_pacer(values["trigger"], contract.period_ns, group)
         self._loop = ControlLoop(self._pacer, self._tick, self._failed)
+        self._flight = NodeRecorder(self, group, self._topics, policy, values)
+        self._closers.callback(self._flight.close)
         self._reporter = StatusReporter(self, Reported(
-            bundle=bundle, backend=backend, skipped=skipped, controller=self.controller,
-            sampler=self._sampler, loop=self._loop, pacer=self._pacer, latency=self._latency))
+            policy=policy, topics=self._topics, loop=self._loop, pacer=self._pacer,
+            flight=self._flight))
         self._closers.callback(self._reporter.close)
         self._create_requests(values["status_rate_hz"])
-        self.get_logger().info(
-            f"{bundle.contract.name} {bundle.contract.version} ({bundle.path}) on {backend.name}: "
-            f"{', '.join(backend.details.values())}; {bundle.contract.rate_hz:g} Hz")
-        if bundle.contract.nominal is None:
+        self._tell(policy)
+
+    def _tell(self, policy: Opened) -> None:
+        """Log what runs, and what would have been preferred."""
+        for line in policy.skipped:
+            self.get_logger().warning(line)
+        self.get_logger().info(str(policy))
+        if policy.bundle.contract.nominal is None:
             self.get_logger().warning("the bundle has no `nominal`: steps and torques are not "
                                       "bounded, only the contract's limits guard")
 
-    def _make_pacer(self, trigger: str, bundle: Bundle, group: SampleGroup) -> Pacer:
-        period_ns = bundle.contract.period_ns
+    def _now_ns(self) -> int:
+        return self._pacer.clock()
+
+    def _sampler_of(self, policy: Opened) -> Sampler:
+        return Sampler(self._topics, policy.controller, policy.bundle.contract.joints.names)
+
+    def _make_pacer(self, trigger: str, period_ns: int, group: SampleGroup) -> Pacer:
         if self.get_parameter("use_sim_time").value:
             clock: Sampled[ClockMessage] = Sampled(self, group, ClockMessage, "/clock")
             self._closers.callback(clock.close)
             return SimulatedPacer(period_ns, clock, Arrivals(self, [clock]))
         if trigger == TIMER:
             return TimerPacer(period_ns)
-        topics = self._sampler.topics
+        topics = self._topics
         if trigger not in topics:
             raise PolicyError(f"parameter trigger: expected {TIMER} or an input of the contract "
                               f"({', '.join(topics)}), found {trigger!r}")
@@ -183,6 +164,76 @@ class JointPolicyNode(LifecycleBase):
 
         return handle
 
+    async def _load(
+        self, request: LoadBundle.Request, response: LoadBundle.Response
+    ) -> LoadBundle.Response:
+        """Answer when the new policy has taken over, or cannot; other requests go on meanwhile."""
+        self.answering += 1
+        try:
+            response.message = str(await self._replaced(request.bundle, request.backend))
+            response.success = True
+        except PolicyError as error:
+            response.message = str(error)
+        except Exception as error:  # noqa: BLE001  it would end the executor
+            self.get_logger().error(traceback.format_exc())
+            response.message = f"load failed: {type(error).__name__}: {error}"
+        finally:
+            self.answering -= 1
+        if not response.success:
+            self.get_logger().error(response.message)
+        self._report()
+        return response
+
+    async def _replaced(self, bundle: str, backend: str) -> Opened:
+        """Open another policy, and let it take over; return it.
+
+        Raises:
+            PolicyError: It cannot, and the one in use goes on as if nothing had happened.
+        """
+        self._require_rest()
+        before, logger = self._policy, self.get_logger()
+        order = before.order.for_bundle(bundle, backend)
+        logger.info(f"load: {bundle}, on {', '.join(order.backends)}")
+        opening = self._loading.begin(
+            lambda: open_replacement(order, before, self._now_ns, logger), self.executor)
+        if not self.running:  # another thread may have stopped the node just before that
+            self._loading.abandon(_STOPS)
+        opened: Opened | PolicyError = await opening
+        if isinstance(opened, PolicyError):
+            raise opened
+        try:
+            self._require_rest()
+            end_recording = self._switch(opened)
+        except BaseException:
+            self._loading.close(opened.backend.close)
+            raise
+        look_away = self._reporter.follow(opened)
+        # A runtime that hangs when it is closed must not hang the node.
+        self._loading.close(end_recording, look_away, before.backend.close)
+        self._table.follow(bundle=bundle, backend=",".join(order.backends))
+        self._tell(opened)
+        return opened
+
+    def _require_rest(self) -> None:
+        """Return if a policy may be replaced now; what else speaks against it is found later."""
+        if not self.running:
+            raise RefusedError("the node is not active; activate it first, or configure it with "
+                               "the other bundle")
+        self.controller.require_rest()
+
+    def _switch(self, opened: Opened) -> Callable[[], None]:
+        """Let another policy take over; return what writes the recordings of the one before."""
+        sampler, recorder = self._sampler_of(opened), self._flight.prepared(opened)
+        try:
+            with self._loop.between_ticks():
+                opened.controller.take_over(self.controller)
+                self._policy, self.controller, self._sampler = opened, opened.controller, sampler
+                return self._flight.follow(opened, recorder)
+        except PolicyError:
+            if recorder is not None:
+                recorder.abandon()
+            raise
+
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
         problems = self._reporter.problems()
@@ -211,12 +262,14 @@ class JointPolicyNode(LifecycleBase):
     def _report(self) -> None:
         if self.running:
             self._reporter.report()
+            self._flight.log()
 
     def start(self) -> None:
         """Start the control loop, in DAMP."""
         self.controller.start()
         self._output.start()
         self._reporter.start()
+        self._flight.start()
         self._loop.start()
 
     def _tick(self, tick: Tick) -> None:
@@ -230,47 +283,58 @@ class JointPolicyNode(LifecycleBase):
                 self.controller.fault(Rule.CLOCK, "simulated time ran backwards")
         self._sampler.sample(tick)
         targets = self.controller.tick(tick.now_ns, tick.next_deadline_ns)
-        self._publish(targets)
-        self._latency.add(time.monotonic_ns() - began_ns)
+        sent, sequence = self._publish(targets)
+        duration_ns = time.monotonic_ns() - began_ns
+        self._policy.latency.add(duration_ns)
+        self._flight.record(tick, duration_ns, sent, sequence)
 
     def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
+            self._flight.watch()
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
         self.get_logger().error("".join(traceback.format_exception(error)),
                                 throttle_duration_sec=1.0)
 
-    def _publish(self, targets: JointTargets | None) -> None:
-        """Publish, from any thread; after an e-stop nothing but the fault command goes out."""
+    def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
+        """Publish, from any thread; after an e-stop nothing but the fault command goes out.
+
+        Returns:
+            What was sent, and the number of the command.
+        """
         with self._publishing:
             if self.controller.estop_pressed:
                 targets = self.controller.safe_targets()
-            if targets is not None:
-                self._output.publish(targets, self._stamp_ns)
+            if targets is None:
+                return None, None
+            return targets, self._output.publish(targets, self._stamp_ns)
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
+        self._loading.abandon(_STOPS)
         if self._loop.stop():
-            self.controller.damp("the node stops")
+            self.controller.damp(_STOPS)
         else:
-            self.controller.estop("the node stops")
+            self.controller.estop(_STOPS)
             self.get_logger().error("a tick hangs in the backend; its thread is left behind")
         for _ in range(_LEAVING_TIMES):
             self._publish(self.controller.safe_targets())
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         self._reporter.log_edges()
+        self._flight.stop()
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
         self._closers.close()
+        self._loading.end()
 
-
-def _listed(text: str) -> list[str]:
-    """Return the entries of a comma-separated text."""
-    return [entry for part in text.split(",") if (entry := part.strip())]
+    @property
+    def left_behind(self) -> bool:
+        """Whether a model is still being opened or closed, on a thread that cannot be ended."""
+        return self._loading.left_behind
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -28,6 +28,8 @@ class LifecycleBase(LifecycleNode):
         self.configuring = False
         self.configured = False
         self.running = False
+        self.answering = 0
+        """Requests whose answers are still owed."""
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = partial(self._change_state, service.callback)
@@ -89,6 +91,11 @@ class LifecycleBase(LifecycleNode):
         if self.running:
             self.running = False
             self.stop()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread is still at work that cannot be ended."""
+        return False
 
     def leave(self) -> None:
         """Stop and tear down, from whatever state; no executor may be at work on the node."""

@@ -19,16 +19,11 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.errors import PolicyError
-from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
+from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.nodes import qos
 
 Builder = Callable[[JointTargets, int], Any]
 
-_FAULT_MODES = {
-    OnFault.DAMP: JointCommand.MODE_DAMP,
-    OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
-    OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
-}
 
 
 class Output:
@@ -49,7 +44,7 @@ class Output:
         Raises:
             PolicyError: This kind of message cannot express what the contract asks for.
         """
-        _check_expressible(kind, contract)
+        require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
             raise PolicyError(f"parameter command_valid_for_s: expected at least two periods "
                               f"({2.0 / contract.rate_hz:g} s at {contract.rate_hz:g} Hz), found "
@@ -62,13 +57,24 @@ class Output:
     def start(self) -> None:
         """Number the commands from 0 on."""
         self._build: Builder = self._make(count())
+        self._sent = count()
 
-    def publish(self, targets: JointTargets, stamp_ns: int) -> None:
-        """Publish the targets of a tick; `stamp_ns` is when its sensors were sampled."""
+    def publish(self, targets: JointTargets, stamp_ns: int) -> int:
+        """Publish the targets of a tick, whose sensors were sampled at `stamp_ns`.
+
+        Returns:
+            The number of the command, which a JointCommand carries as its sequence.
+        """
         self.publisher.publish(self._build(targets, stamp_ns))
+        return next(self._sent)
 
 
-def _check_expressible(kind: str, contract: JointContract) -> None:
+def require_expressible(kind: str, contract: JointContract) -> None:
+    """Return if a kind of message can carry what a contract commands, also after a fault.
+
+    Raises:
+        PolicyError: It cannot.
+    """
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault
@@ -90,7 +96,7 @@ def _joint_command(
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
         setattr(message, field, _zeros(names))
         rows.append(_view(getattr(message, field)))
-    fault_mode = _FAULT_MODES[OnFault(contract.safety.on_fault)]
+    fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
         for row, values in zip(rows, targets.block, strict=True):

@@ -23,6 +23,7 @@ from policy_inference.nodes.lifecycle import LifecycleBase
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
+_SLICE_S = 0.05
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
 
@@ -52,8 +53,9 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         signal.signal(number, lambda *_: None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    status = 2
     try:
-        return 0 if _serve(executor, node, asked, asking) else 2
+        status = 0 if _serve(executor, node, asked, asking) else 2
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
         node.halt()
@@ -67,6 +69,10 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         signal.set_wakeup_fd(-1)
         asked.close()
         asking.close()
+    if node.left_behind:
+        remove_folders()
+        os._exit(status)
+    return status
 
 
 def _serve(
@@ -104,6 +110,9 @@ def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threadi
         return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
+    # Halting gives them their answers; whoever asked should get them.
+    while node.answering:
+        executor.spin_once(timeout_sec=_SLICE_S)
     return True
 
 

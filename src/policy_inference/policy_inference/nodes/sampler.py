@@ -3,6 +3,7 @@
 """All inputs of a contract: subscribe, and bring the newest messages into the controller."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
@@ -18,6 +19,7 @@ from policy_inference.core.messages import (
     TWIST,
     TWIST_STAMPED,
     MessageReader,
+    message_type,
     stamp_ns,
     state_reader,
     velocity_of,
@@ -36,37 +38,44 @@ _TYPES = {
 }
 
 
-class Sampler:
-    """The subscriptions of a contract's inputs, sampled at each tick.
+def subscribe(
+    node: Node, group: SampleGroup, names: Iterable[str], *, stamped_command: bool
+) -> dict[str, Sampled[Any]]:
+    """Subscribe to inputs, best effort, depth 1; return the subscriptions by name of the input.
 
-    Topics: `joint_states`, `imu/data`, `odom`, `cmd_vel` and external vectors, as far as the
-    contract needs them; best effort, depth 1.
+    Args:
+        node: Node that subscribes.
+        group: Keeps the executor from them.
+        names: `joint_states`, `imu/data`, `odom`, `cmd_vel`; all others are external vectors.
+        stamped_command: Whether `cmd_vel` is a TwistStamped.
     """
+    types = {COMMAND: TWIST_STAMPED if stamped_command else TWIST}
+    return {name: Sampled(node, group, _TYPES[types.get(name) or message_type(name)], name)
+            for name in names}
+
+
+class Sampler:
+    """Brings the newest messages of all inputs into one controller, at each tick."""
 
     def __init__(
-        self, node: Node, group: SampleGroup, controller: Controller, names: tuple[str, ...],
-        *, stamped_command: bool,
-    ) -> None:  # fmt: skip
-        """Subscribe to what the contract needs; `names` are its joints."""
+        self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
+    ) -> None:
+        """Prepare the readers.
+
+        Args:
+            topics: Subscription of each input of the controller.
+            controller: Whose state is written.
+            names: Joints of its contract.
+        """
         self._controller = controller
-        command_type = _TYPES[TWIST_STAMPED if stamped_command else TWIST]
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
         self._command: tuple[Input, Sampled[Any]] | None = None
         for name, entry in controller.inputs.items():
             if name == COMMAND:
-                self._command = entry, Sampled(node, group, command_type, name)
+                self._command = entry, topics[name]
             else:
                 reader = state_reader(name, names, controller.state)
-                sampled = Sampled(node, group, _TYPES[reader.message], name)
-                self._states.append((entry, sampled, reader))
-
-    @property
-    def topics(self) -> dict[str, Sampled[Any]]:
-        """Return the subscriptions by name of the input."""
-        found = {entry.name: sampled for entry, sampled, _ in self._states}
-        if self._command:
-            found[COMMAND] = self._command[1]
-        return found
+                self._states.append((entry, topics[name], reader))
 
     def sample(self, tick: Tick) -> None:
         """Take the newest message of each input into the controller's state."""
@@ -106,8 +115,3 @@ class Sampler:
         """Forget ages and stamps, after the clock began anew."""
         for entry in self._controller.inputs.values():
             entry.reset()
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        for sampled in self.topics.values():
-            sampled.close()

@@ -6,7 +6,8 @@ At 500 Hz JointState and 200 Hz Imu, callbacks cost 14.5 % of a core, taking the
 at each tick of a 50 Hz loop 3 %.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
@@ -43,7 +44,12 @@ class SampleGroup(CallbackGroup):
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    What is taken has the attributes of the message that are used, see `wire`.
+    What is taken has the attributes of the message that are used, see `core.wire`.
+
+    Attributes:
+        topic, resolved_topic: As it was given, and its full name.
+        type_name: Of the message: `sensor_msgs/msg/Imu`.
+        wire: The bytes of what the last `take` returned; None where that was nothing.
     """
 
     def __init__(self, node: Node, group: SampleGroup, message: type[M], topic: str) -> None:
@@ -52,8 +58,10 @@ class Sampled(Generic[M]):
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
         self._message = message
-        self._decode = decoder_for(message)
-        self._held: M | None = None
+        self.type_name = _type_name(message)
+        self.wire: bytes | None = None
+        self._decode: Callable[[bytes], M] = decoder_for(message)
+        self._held: tuple[bytes, M] | None = None
         self.subscription = node.create_subscription(
             message, topic, _never_called, qos.SAMPLE, callback_group=group
         )
@@ -62,21 +70,29 @@ class Sampled(Generic[M]):
         """Return the newest message that was not taken yet."""
         newest, held = self._take_now(), self._held
         self._held = None
-        return held if newest is None else newest
+        taken = newest or held
+        if taken is None:
+            self.wire = None
+            return None
+        self.wire, content = taken
+        return content
+
+    def take_wire(self) -> None:
+        """Take the newest message as bytes alone, into `wire`."""
+        self.wire = self._take_bytes()
 
     def hold(self) -> None:
         """Clear the queue for the next arrival; what was in it is not lost to `take`."""
-        newest = self._take_now()
-        if newest is not None:
-            self._held = newest
+        self._held = self._take_now() or self._held
 
-    def _take_now(self) -> M | None:
+    def _take_now(self) -> tuple[bytes, M] | None:
+        data = self._take_bytes()
+        return None if data is None else (data, self._decode(data))
+
+    def _take_bytes(self) -> bytes | None:
         with self.subscription.handle:
-            taken = self.subscription.handle.take_message(self._message, self._decode is not None)
-        if taken is None:
-            return None
-        content: M = taken[0] if self._decode is None else self._decode(taken[0])
-        return content
+            taken = self.subscription.handle.take_message(self._message, True)
+        return None if taken is None else taken[0]
 
     def publishers(self) -> int:
         """Return how many publishers there are on the topic."""
@@ -108,11 +124,15 @@ class Arrivals:
         return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
 
 
-def decoder_for(message: type[Any]) -> Decode | None:
-    """Return what reads messages of a type faster than rclpy; None where nothing does."""
+def decoder_for(message: type[Any]) -> Decode:
+    """Return what reads messages of a type: faster than rclpy where that can be had."""
+    by_rclpy = partial(deserialize_message, message_type=message)
+    return decoder_of(_type_name(message), by_rclpy) or by_rclpy
+
+
+def _type_name(message: type[Any]) -> str:
     package, *_ = message.__module__.partition(".")
-    return decoder_of(f"{package}/msg/{message.__name__}",
-                      lambda data: deserialize_message(data, message))
+    return f"{package}/msg/{message.__name__}"
 
 
 def _never_called(_: object) -> None:

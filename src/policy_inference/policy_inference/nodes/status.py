@@ -3,25 +3,25 @@
 """What a joint policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.load import Bundle
-from policy_inference.core.controller import Controller, Snapshot
-from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.controller import Snapshot
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.health import Health
+from policy_inference.nodes.opening import Opened
 from policy_inference.nodes.pacing import Pacer
-from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampling import Sampled
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -33,15 +33,12 @@ _SLOW_SHARE = 0.95
 class Reported:
     """Everything that the status is put together from."""
 
-    bundle: Bundle
-    backend: BackendBase
-    skipped: tuple[str, ...]
-    """Why each backend before this one in the list did not open."""
-    controller: Controller
-    sampler: Sampler
+    policy: Opened
+    topics: Mapping[str, Sampled[Any]]
+    """Subscription of each input."""
     loop: ControlLoop
     pacer: Pacer
-    latency: LatencyWindow
+    flight: NodeRecorder
 
 
 class StatusReporter:
@@ -53,9 +50,21 @@ class StatusReporter:
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
-        self._health = Health(reported.bundle.contract, reported.backend, reported.latency,
-                              node.get_logger())
+        self._health = self._health_of(reported.policy)
         self.start()
+
+    def _health_of(self, policy: Opened) -> Health:
+        return Health(policy.bundle.contract, policy.backend, policy.latency,
+                      self._node.get_logger())
+
+    def follow(self, policy: Opened) -> Callable[[], None]:
+        """Report on another policy from now on; return what ends the look at the one before.
+
+        That may take a moment, where a driver hangs.
+        """
+        before, self._health = self._health, self._health_of(policy)
+        self._reported = replace(self._reported, policy=policy)
+        return before.close
 
     def start(self) -> None:
         """Measure the rate from now on; call it before the loop starts."""
@@ -67,7 +76,7 @@ class StatusReporter:
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
-        snapshot = self._reported.controller.snapshot()
+        snapshot = self._reported.policy.controller.snapshot()
         self._silent = self._silence()
         self._measure_rate()
         self._health.update(snapshot)
@@ -78,7 +87,7 @@ class StatusReporter:
 
     def log_edges(self) -> None:
         """Log the changes of mode since the last call."""
-        edges = self._reported.controller.edges
+        edges = self._reported.policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
             # What a line says happened before it is written, since no tick waits for the log.
@@ -94,10 +103,10 @@ class StatusReporter:
         """Return what of ticks, backend and publishers speaks against any motion."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
-            for name, sampled in self._reported.sampler.topics.items()
+            for name, sampled in self._reported.topics.items()
             if name != COMMAND and (count := sampled.publishers()) != 1
         ]
-        backend = self._reported.backend.problem()
+        backend = self._reported.policy.backend.problem()
         return [*filter(None, [self._silence(), backend]), *problems]
 
     def _silence(self) -> str:
@@ -120,7 +129,7 @@ class StatusReporter:
             self._counted = (now_ns, ticks) if ticks else None
             return
         then_ns, ticks_then = self._counted
-        asked_hz = self._reported.bundle.contract.rate_hz
+        asked_hz = self._reported.policy.bundle.contract.rate_hz
         elapsed_s = (now_ns - then_ns) * 1e-9
         if 0.0 <= elapsed_s < 1.0:
             return
@@ -139,20 +148,20 @@ class StatusReporter:
         self._slow = slow
 
     def _compose(self, snapshot: Snapshot) -> PolicyStatus:
-        reported, latency = self._reported, self._reported.latency.summary()
-        bundle, backend = reported.bundle, reported.backend
+        policy, loop = self._reported.policy, self._reported.loop
+        bundle, backend, latency = policy.bundle, policy.backend, policy.latency.summary()
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode), latched=snapshot.latched,
             reason="; ".join(filter(None, [snapshot.reason, self._silent])),
             bundle=str(bundle.path), bundle_version=bundle.contract.version,
             bundle_sha256=bundle.sha256, backend=backend.name,
-            runs_on=", ".join(backend.details.values()), fallback="\n".join(reported.skipped),
+            runs_on=", ".join(backend.details.values()), fallback="\n".join(policy.skipped),
             nominal_known=bundle.contract.nominal is not None,
             rate_hz=bundle.contract.rate_hz,
             rate_reached_hz=0.0 if self._silent else self._rate_hz,
             latency_p50_s=latency.p50_s, latency_p99_s=latency.p99_s, latency_max_s=latency.max_s,
-            ticks=reported.loop.ticks, ticks_missed=reported.loop.missed,
+            ticks=loop.ticks, ticks_missed=loop.missed,
             guard_counters=[GuardCounter(name=name, count=count)
                             for name, count in snapshot.counters.items()],
             inputs=self._inputs(), telemetry=_key_values(self._health.telemetry),
@@ -160,8 +169,8 @@ class StatusReporter:
 
     def _inputs(self) -> list[InputStatus]:
         now_ns, found = self._reported.pacer.clock(), []
-        for name, sampled in self._reported.sampler.topics.items():
-            entry = self._reported.controller.inputs[name]
+        for name, sampled in self._reported.topics.items():
+            entry = self._reported.policy.controller.inputs[name]
             age_ns, publishers = entry.age_ns(now_ns), sampled.publishers()
             text = entry.describe(now_ns) if entry.is_stale(now_ns) else entry.problem
             if publishers > 1 or (publishers == 0 and name != COMMAND):
@@ -191,7 +200,9 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        odd = [*self._health.problems, *(f"not on {why}" for why in self._reported.skipped)]
+        skipped = self._reported.policy.skipped
+        odd = [*self._health.problems, *(f"not on {why}" for why in skipped),
+               *filter(None, [self._reported.flight.problem])]
         if bad or odd or self._slow or self._silent:
             reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
@@ -206,7 +217,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
-            **self._health.telemetry,
+            **self._health.telemetry, **self._reported.flight.told(),
         }  # fmt: skip
         return DiagnosticArray(
             header=_header(status),

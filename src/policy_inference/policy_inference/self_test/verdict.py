@@ -5,30 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
-from policy_inference.comparison.limits import (
-    Check,
-    judged_by_walking,
-    open_loop_limits,
-    state_limits,
-)
-from policy_inference.comparison.open_loop import judge
+from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
-from policy_inference.errors import BundleError, Problem
+from policy_inference.errors import BundleError
 from policy_inference.self_test.at_rate import AtRate
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.load import Series
-from policy_inference.self_test.parity import Parity
+from policy_inference.self_test.parity import Parity, output_checks, require_enough
 from policy_inference.self_test.walked import walked
 
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS, POWER_LIMIT_W = 5.0, 1.0, 10.0
-MISSED_LIMIT, FEWEST_ROWS = 0.01, 8
+MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
 """Medians below a millisecond jitter by this factor on a healthy machine, and hurt nobody."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
@@ -78,7 +70,7 @@ def judged(
     need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
         "rows": lambda: _enough(bundle, found.parity[0].rows),
         "outputs": lambda: [check for one in found.parity
-                            for check in _outputs(bundle, name, entry, one)],
+                            for check in output_checks(bundle, name, entry, one)],
         "walking": lambda: _walking(bundle, cls, name, entry),
     }
     for what, judge_them in need_the_bundle.items():
@@ -100,32 +92,9 @@ def judged(
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 
-def _outputs(bundle: Bundle, name: str, entry: Artifact, found: Parity) -> Sequence[Check]:
-    """Return the checks of the action, then of recurrent states."""
-    action, *states = found.differences
-    checks = list(judge(action, found.source,
-                        open_loop_limits(bundle.contract, name, entry.precision)))
-    for state in states:
-        limits = state_limits(bundle.contract, name, entry.precision)
-        checks += [replace(check, what=f"{check.what} of {state.output}")
-                   for check in judge(state, found.source, limits)]
-    return checks
-
-
 def _enough(bundle: Bundle, rows: Rows) -> Sequence[Check]:
-    """Return no check.
-
-    Raises:
-        BundleError: There are too few rows to tell one function from another.
-    """
-    flat = [values.reshape(len(rows), -1) for values in rows.inputs.values()]
-    different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
-    if different < FEWEST_ROWS:
-        raise BundleError([Problem(
-            file=str(bundle.path / "policy.yaml"), key="model.golden",
-            expected=f"at least {FEWEST_ROWS} golden rows that differ", found=str(different),
-            remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a bundle that has "
-                   "them")])
+    """Return no check, or raise what `require_enough` does."""
+    require_enough(bundle, rows)
     return ()
 
 

@@ -19,6 +19,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
     MODEL,
     Recipe,
     pack,
+    read_samples,
     unpack,
     write_dataset,
     write_recipe,
@@ -88,7 +89,7 @@ def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Pat
     samples = {"obs": obs_rows(), "h_in": obs_rows()[:, :3]}
     write_recipe(recipe, tmp_path, samples)
 
-    dataset = write_dataset(tmp_path, 2)
+    dataset = write_dataset(tmp_path, read_samples(tmp_path, 2))
 
     lines = dataset.read_text("utf-8").splitlines()
     assert len(lines) == 40

@@ -224,7 +224,8 @@ def test_bundle_without_golden_rows_says_so(bundle_dir: Path, edit: Edit) -> Non
         load_bundle(bundle_dir).golden()
 
     assert str(caught.value) == (
-        f"{file}: model.golden: expected a file of golden vectors, found nothing"
+        f"{file}: model.golden: expected a file of golden vectors, found nothing; `model_tools "
+        f"complete {file.parent} --output FOLDER` makes a bundle that has them"
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 LAUNCH_FILES = ["joint_policy.launch.py", "lite3_rknn.launch.py", "isaac_tensorrt.launch.py"]
 ARGUMENTS = {
     "backend", "backend_options", "bundle", "robot", "params_file", "namespace", "use_sim_time",
-    "log_level",
+    "log_level", "public_key",
 }  # fmt: skip
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
 

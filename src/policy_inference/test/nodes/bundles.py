@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from policy_inference.testing.models import save_linear
+from policy_inference.testing.models import save_linear, weights
 
 JOINTS = ("left", "right")
 STAND = (0.2, -0.2)
@@ -64,7 +65,7 @@ def write_bundle(folder: Path, changes: Mapping[str, object] | None = None) -> P
             del section[last]
         else:
             section[last] = copy.deepcopy(value)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (_, inputs), (_, outputs) = (
         next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
     )
@@ -84,3 +85,19 @@ def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> P
         "velocity_command": MISSING,
         "safety": {"on_fault": "damp"},
     })  # fmt: skip
+
+
+def write_version(
+    folder: Path, version: str, changes: Mapping[str, object] | None = None, *,
+    wrong_by: float = 0.0,
+) -> Path:  # fmt: skip
+    """Write a bundle as `write_bundle`, with golden rows, whose outputs may be wrong."""
+    folder.mkdir(parents=True)
+    (_, inputs), (_, outputs) = (
+        next(iter({**CONTRACT, **(changes or {})}.get(f"model.{kind}", CONTRACT["model"][kind])
+                  .values()))["shape"] for kind in ("inputs", "outputs"))
+    obs = np.random.default_rng(1).uniform(-1, 1, (20, inputs)).astype(np.float32)
+    file = folder / "golden.npz"
+    np.savez(file, obs=obs, actions=obs @ weights(inputs, outputs) + np.float32(wrong_by))
+    golden = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return write_bundle(folder, {"version": version, "model.golden": golden, **(changes or {})})

@@ -11,8 +11,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_inference.errors import PolicyError
-from policy_inference.nodes.joint_policy_node import PARAMETERS
 from policy_inference.nodes.parameters import ParameterTable, Spec
+from policy_inference.nodes.settings import PARAMETERS
 
 from .harness import Robot
 

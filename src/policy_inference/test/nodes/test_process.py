@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from lifecycle_msgs.srv import GetState
+from policy_msgs.srv import LoadBundle
 
 from policy_inference.backends.registry import GROUP
+from policy_inference.interfaces import Mode
 from policy_inference.testing.distributions import register
 
-from .bundles import write_bundle
+from .bundles import write_bundle, write_version
 from .harness import DEADLINE_S, Robot, is_damp
 
 pytestmark = pytest.mark.ros
 Process = subprocess.Popen[str]
+Stuck = Callable[..., tuple[Path, Path]]
 STUCK = """
 import os
 import time
@@ -52,6 +55,33 @@ def start() -> Iterator[Callable[..., Process]]:
     for process in running:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stuck:
+    """Register a backend that never opens.
+
+    It writes the number of its process into a pipe; that and the temporary folder are returned.
+    """
+
+    def install(*, apart: bool) -> tuple[Path, Path]:
+        site, began, folders = (tmp_path / name for name in ("site", "began", "folders"))
+        folders.mkdir()
+        register(site, "stuck", GROUP, {"stuck": "stuck:Stuck"})
+        (site / "stuck.py").write_text(STUCK.format(apart=apart, began=str(began)), "utf-8")
+        monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        monkeypatch.setenv("TMPDIR", str(folders))
+        os.mkfifo(began)
+        return began, folders
+
+    return install
+
+
+def is_opening(robot: Robot, began: Path) -> int:
+    """Spin until the backend opens; return a descriptor of the process that does."""
+    with os.fdopen(os.open(began, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as told:
+        robot.until(lambda: select.select([told], [], [], 0)[0], "a backend that opens")
+        return os.pidfd_open(int(told.read()))
 
 
 def ended(process: Process) -> tuple[int, str]:
@@ -91,16 +121,10 @@ def test_impatient_second_signal_changes_nothing(
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in a child"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_while_a_model_is_being_opened_ends_the_process(
-    start: Callable[..., Process], bundle: Path, number: signal.Signals, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, apart: bool,
+    start: Callable[..., Process], bundle: Path, number: signal.Signals, stuck: Stuck,
+    apart: bool,
 ) -> None:  # fmt: skip
-    site, began, folders = (tmp_path / name for name in ("site", "began", "folders"))
-    folders.mkdir()
-    register(site, "stuck", GROUP, {"stuck": "stuck:Stuck"})
-    (site / "stuck.py").write_text(STUCK.format(apart=apart, began=str(began)), "utf-8")
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setenv("TMPDIR", str(folders))
-    os.mkfifo(began)
+    began, folders = stuck(apart=apart)
     process = start(f"bundle:={bundle}", "backend:=stuck")
     opening = os.pidfd_open(int(began.read_text("utf-8")))
     try:
@@ -113,6 +137,38 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         assert "asked to end while the node configures" in output
         assert select.select([opening], [], [], DEADLINE_S)[0], "what opens has lived on"
         assert not list(folders.iterdir())
+    finally:
+        os.close(opening)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "in a child"])
+def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
+    start: Callable[..., Process], robot: Robot, bundle: Path, tmp_path: Path, stuck: Stuck,
+    apart: bool,
+) -> None:  # fmt: skip
+    began, folders = stuck(apart=apart)
+    other = write_version(tmp_path / "other", "1.3.0")
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.is_met()
+    loads = robot.node.create_client(LoadBundle, "joint_policy_node/load")
+    robot.until(loads.service_is_ready, "the service load")
+    answer = loads.call_async(LoadBundle.Request(bundle=str(other), backend="stuck"))
+    opening = is_opening(robot, began)
+    try:
+        robot.is_told("stand")
+        assert robot.tick().mode == Mode.STAND
+        last = robot.commands[-1].sequence
+        process.send_signal(signal.SIGTERM)
+        response = robot.finishes(answer, "the answer")
+        status, output = ended(process)
+
+        assert response.message == "load abandoned: the node stops"
+        robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+        assert is_damp(robot.commands[-1])
+        assert status == 0
+        assert "Traceback" not in output
+        assert select.select([opening], [], [], DEADLINE_S)[0], "what opens has lived on"
+        assert not list(folders.glob("policy_inference_*"))
     finally:
         os.close(opening)
 

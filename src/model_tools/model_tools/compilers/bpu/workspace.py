@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from model_tools.compilers.bpu.graph import Graph, four_axes, write_prepared
+from model_tools.compilers.bpu.sample_files import sample_folders, write_samples
 from model_tools.compilers.bpu.toolchain import CONFIG, MARCHES, Toolchain
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import sha256_of
@@ -105,14 +105,8 @@ def _write_graph(folder: Path, graph: Graph, settings: Settings) -> None:
     toolchain = settings.toolchain
     folder.mkdir()
     write_prepared(graph, toolchain.last_opset, folder / f"{graph.name}.onnx")
-    for name, place in _sample_folders(graph).items():
-        (folder / place).mkdir(parents=True)
-        for row, sample in enumerate(graph.rows(name)):
-            file = folder / place / f"{row:06d}{toolchain.sample_suffix}"
-            if toolchain.sample_suffix == ".npy":
-                np.save(file, sample[np.newaxis], allow_pickle=False)
-            else:
-                sample.tofile(file)
+    for spec, place in zip(graph.inputs, _sample_folders(graph), strict=True):
+        write_samples(folder / place, [graph.rows(spec.name)], toolchain.sample_suffix)
     text = yaml.safe_dump(_config(graph, settings), sort_keys=False, width=1000)
     (folder / CONFIG).write_text(text, "utf-8")
     made = f"{_WORKING}/{graph.name}{toolchain.suffix}"
@@ -125,7 +119,7 @@ def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
         return ";".join([text] * len(graph.inputs))
 
     toolchain = settings.toolchain
-    calibration: dict[str, object] = {"cal_data_dir": ";".join(_sample_folders(graph).values())}
+    calibration: dict[str, object] = {"cal_data_dir": ";".join(_sample_folders(graph))}
     if toolchain.sample_suffix == ".bin":  # says nothing of itself
         calibration["cal_data_type"] = each("float32")
     calibration["calibration_type"] = settings.calibration
@@ -153,10 +147,9 @@ def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
     }  # fmt: skip
 
 
-def _sample_folders(graph: Graph) -> dict[str, str]:
-    """Return the folder of each input's samples; names may have characters that folders may not."""
-    return {spec.name: f"{_CALIBRATION}/{place}_{re.sub(r'[^A-Za-z0-9_-]', '_', spec.name)}"
-            for place, spec in enumerate(graph.inputs)}  # fmt: skip
+def _sample_folders(graph: Graph) -> list[str]:
+    return [f"{_CALIBRATION}/{place}" for place in sample_folders(
+        [spec.name for spec in graph.inputs])]
 
 
 def _hash_of_samples(graph: Graph) -> str:

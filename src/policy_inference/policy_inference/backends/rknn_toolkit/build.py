@@ -15,7 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, write_dataset
+from policy_inference.backends.rknn_toolkit.recipe import (
+    MODEL,
+    Recipe,
+    read_samples,
+    write_dataset,
+)
 from policy_inference.errors import BackendError
 
 _DECODER_RULES = ["fuse_matmul_softmax_matmul_to_sdpa",
@@ -56,7 +61,9 @@ def build(folder: Path, recipe: Recipe) -> Any:
     Raises:
         ToolkitError: The toolkit is not there, or refuses the model.
     """
-    dataset = write_dataset(folder, len(recipe.inputs)) if recipe.quantised else None
+    dataset = None
+    if recipe.quantised:
+        dataset = write_dataset(folder, read_samples(folder, len(recipe.inputs)))
     try:
         return _built(folder, recipe, dataset, [])
     except ToolkitError as error:

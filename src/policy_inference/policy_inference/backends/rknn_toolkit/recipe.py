@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,24 +112,28 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
     place.write_bytes(archive.read(name))
 
 
-def write_dataset(folder: Path, inputs: int) -> Path:
+def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the samples of a folder, for each row an array per input, without batch axis."""
+    return zip(*(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)),
+               strict=True)
+
+
+def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
     """Write the calibration list of the toolkit: one file per input and sample, batch axis first.
 
     Args:
-        folder: Has the samples.
-        inputs: Of the model.
+        folder: Gets the list and the folder `calibration`.
+        rows: For each sample an array per input of the model, without batch axis.
 
     Returns:
         The list; a line for each sample, whose paths are relative to the list.
     """
-    parts = [np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)]
     (folder / "calibration").mkdir()
-    lines = list[str]()
-    for row in range(len(parts[0])):
-        names = [f"calibration/{row:05d}.{place}.npy" for place in range(inputs)]
-        for name, part in zip(names, parts, strict=True):
-            np.save(folder / name, part[np.newaxis, row])
-        lines.append(" ".join(names))
     dataset = folder / DATASET
-    dataset.write_text("\n".join(lines) + "\n", "utf-8")
+    with dataset.open("w", encoding="utf-8") as lines:
+        for number, row in enumerate(rows):
+            names = [f"calibration/{number:05d}.{place}.npy" for place in range(len(row))]
+            for name, values in zip(names, row, strict=True):
+                np.save(folder / name, values[np.newaxis])
+            lines.write(" ".join(names) + "\n")
     return dataset

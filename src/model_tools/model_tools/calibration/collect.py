@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows of a source are taken: all, or as many as wanted, drawn by a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model_tools.calibration.collection import Collection
+from model_tools.calibration.source import Row, Source
+
+_APART_S = 60.0
+"""Between sources on one axis of time: whoever reads the rows sees that they do not follow."""
+Progress = Callable[[int, int | None], None]
+"""Gets how many rows were seen, and of how many at most where that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is asked for.
+
+    Attributes:
+        samples: Rows to draw; None for all.
+        every: Only ticks whose number is a multiple of it.
+        from_s, to_s: Only ticks from then to then, since the first; None where there is no end.
+        seed: Of the draw: the same rows of the same source with the same seed.
+    """
+
+    samples: int | None = 2048
+    every: int = 1
+    from_s: float = 0.0
+    to_s: float | None = None
+    seed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it leaves no time out."""
+        return self.from_s <= 0.0 and self.to_s is None
+
+    def takes(self, row: Row) -> bool:
+        """Return whether a row may be drawn."""
+        return (row.number % self.every == 0 and row.time_s >= self.from_s
+                and (self.to_s is None or row.time_s <= self.to_s))
+
+
+def collect(
+    sources: Sequence[Source], wanted: Selection, into: Collection, progress: Progress
+) -> None:
+    """Draw rows from sources, one after another, into an empty collection.
+
+    Where the source knows how many ticks it has, the numbers are drawn beforehand, so that it need
+    not make the others; else each row has the same chance when it comes (reservoir sampling,
+    Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
+
+    Raises:
+        PolicyError: As `Source.rows` and `Collection.add`.
+        OSError: A file cannot be read, or the disk is full.
+    """
+    random = np.random.default_rng(wanted.seed)
+    rows = _in_a_row(sources, wanted, random, progress)
+    if wanted.samples is None:
+        for row in rows:
+            into.add(row)
+        return
+    for seen, row in enumerate(rows):
+        if seen < wanted.samples:
+            into.add(row)
+        elif (place := int(random.integers(seen + 1))) < wanted.samples:
+            into.replace(place, row)
+    if len(into):
+        into.sort()
+
+
+def _in_a_row(
+    sources: Sequence[Source], wanted: Selection, random: np.random.Generator, progress: Progress
+) -> Iterator[Row]:
+    """Yield what may be drawn, numbers and times counted on from source to source."""
+    numbers = _drawn(sources, wanted, random)
+    total = _sum([source.count if drawn is None else len(drawn)
+                  for source, drawn in zip(sources, numbers, strict=True)])
+    seen, number, time_s = 0, 0, 0.0
+    for source, drawn in zip(sources, numbers, strict=True):
+        last, last_s = -1, 0.0
+        for row in source.rows(drawn):
+            seen, last, last_s = seen + 1, row.number, row.time_s
+            progress(seen, total)
+            if wanted.takes(row):
+                yield replace(row, number=number + last, time_s=time_s + last_s)
+        number, time_s = number + last + 1, time_s + last_s + _APART_S
+
+
+def _drawn(
+    sources: Sequence[Source], wanted: Selection, random: np.random.Generator
+) -> list[Sequence[int] | None]:
+    """Return for each source the numbers of the ticks to make, where they can be drawn now."""
+    total = _sum([source.count for source in sources])
+    if total is None or wanted.samples is None or not wanted.whole:
+        return [None] * len(sources)
+    numbers = [np.arange(0, source.count or 0, wanted.every) for source in sources]
+    ends = np.cumsum([len(part) for part in numbers])
+    chosen = np.arange(ends[-1])
+    if len(chosen) > wanted.samples:
+        chosen = np.sort(random.choice(chosen, wanted.samples, replace=False))
+    return [part[own - begin].tolist()
+            for part, begin, own in zip(numbers, [0, *ends[:-1].tolist()],
+                                        np.split(chosen, np.searchsorted(chosen, ends[:-1])),
+                                        strict=True)]
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+r"""Collect rows to calibrate with, say what they cover, and refuse those that will not do.
+
+    model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
+
+Rows are drawn by a seed from recordings, live topics, files with rows (logs, recorded rollouts), or
+an environment in which the bundle's own model acts, or --policy. Several recordings and files go
+into one collection. The output is an .npz or an .npy, or with --format a folder with the list that
+a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.commands.arguments import add_topics
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:
+    from model_tools.calibration.collect import Selection
+    from model_tools.calibration.source import Source
+    from policy_inference.bundle.load import Bundle
+
+_ALL = "all"
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--bag", type=Path, action="append", default=[],
+                        help="rosbag2 recording of the robot; may be given several times")
+    parser.add_argument("--live", action="store_true",
+                        help="topics, while a robot, a simulation or `ros2 bag play` runs; needs a "
+                             "sourced ROS 2")
+    parser.add_argument("--duration", type=float, metavar="SECONDS",
+                        help="of --live, on the clock of the stamps; without it until Ctrl-C, or "
+                             "until the publishers have left")
+    add_topics(parser)
+    parser.add_argument("--rows", type=Path, action="append", default=[], metavar="FILE",
+                        help="log or recorded rollout, .npz or .npy; may be given several times")
+    parser.add_argument("--env", metavar="MODULE:FUNCTION",
+                        help="makes an environment, from the current folder or installed")
+    parser.add_argument("--policy", metavar="MODULE:CLASS",
+                        help="acts in the environment instead of the bundle's model: is made with "
+                             "obs_dim and act_dim, and has act(obs)")
+    parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
+                        help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
+    parser.add_argument("--batch", type=_count, default=32,
+                        help="rows that are held in memory and written at once (default 32)")
+    parser.add_argument("--every", type=_count, default=1,
+                        help="only every so many ticks (default 1)")
+    parser.add_argument("--from", type=float, default=0.0, dest="from_s", metavar="SECONDS",
+                        help="only from then on, s since the first tick of each source")
+    parser.add_argument("--to", type=float, dest="to_s", metavar="SECONDS",
+                        help="only until then, s since the first tick of each source")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of the draw, and of an environment's first episode (default 0)")
+    parser.add_argument("--output", type=Path, required=True,
+                        help="file, .npz or .npy, or folder for a --format")
+    parser.add_argument("--format", choices=("npz", "npy", "rknn", "bpu_bin", "bpu_npy"),
+                        help="what is written: a folder for RKNN Toolkit2, or for the D-Robotics "
+                             "compilers of RDK X5 and Ultra (bpu_bin), S100 and S600 (bpu_npy)")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="folder for the report")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--allow-poor", action="store_true",
+                        help="write rows that will not do, too; the file keeps the verdict")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Collect; return the exit status."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from model_tools.calibration.calibrate import Request, calibrate
+    from model_tools.calibration.collect import Selection
+    from model_tools.calibration.report import Calibrated, table
+    from policy_inference.bundle.load import load_bundle
+
+    selection = Selection(samples=given.samples, every=given.every, from_s=given.from_s,
+                          to_s=given.to_s, seed=given.seed)
+    bundle = load_bundle(given.bundle)
+    _check(given, selection)
+    request = Request(selection=selection, batch=given.batch, output=given.output,
+                      form=given.format, report=given.report, force=given.force,
+                      allow_poor=given.allow_poor)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        task = bar.add_task("rows", total=None)
+
+        def show(found: Calibrated) -> None:
+            bar.stop()
+            wide = Console()
+            # Of any width where nobody looks, so that a log keeps whole lines.
+            Console(width=None if wide.is_terminal else 200).print(table(found), highlight=False)
+            if given.report is not None:
+                _log.info("report in %s", given.report)
+
+        calibrate(bundle, _sources(given, bundle, selection), request,
+                  lambda seen, total: bar.update(task, completed=seen, total=total), show)
+    _log.info("rows in %s", given.output)
+    return 0
+
+
+def _check(given: argparse.Namespace, selection: Selection) -> None:
+    """Raise where arguments do not go together."""
+    if given.env is None and given.policy is not None:
+        raise ToolError("--policy: expected an environment to act in, --env, found none")
+    if not (given.bag or given.live or given.rows or given.env):
+        raise ToolError("expected where rows shall come from, found none of --bag, --live, --rows, "
+                        "--env")
+    if given.topic and not (given.bag or given.live):
+        raise ToolError("--topic: expected a recording, --bag, or --live, found neither")
+    if given.duration is not None and not given.live:
+        raise ToolError("--duration: expected --live, found none")
+    if given.duration is not None and not given.duration > 0:
+        raise ToolError(f"--duration: expected a number above 0, s, found {given.duration:g}")
+    if given.env is not None and (selection.samples is None or not selection.whole):
+        raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
+                        "environment goes on for as long as one likes")
+
+
+def _sources(
+    given: argparse.Namespace, bundle: Bundle, selection: Selection
+) -> Iterator[Source]:
+    """Yield what the arguments name.
+
+    Raises:
+        PolicyError: One does not fit the bundle.
+    """
+    from model_tools.bags.source import BagSource
+    from model_tools.calibration.rows_file import RowsFileSource
+
+    for path in given.bag:
+        yield BagSource(bundle, path, dict(given.topic), from_s=given.from_s,
+                        to_s=math.inf if given.to_s is None else given.to_s)
+    for file in given.rows:
+        yield RowsFileSource(bundle, file)
+    if given.live:
+        yield _live(bundle, dict(given.topic), given.duration)
+    if given.env is not None:
+        from model_tools.calibration.environment import EnvironmentSource
+
+        assert selection.samples is not None  # checked
+        yield EnvironmentSource(bundle, given.env, steps=selection.samples * selection.every,
+                                policy=given.policy, seed=given.seed)
+
+
+def _live(bundle: Bundle, topics: Mapping[str, str], duration_s: float | None) -> Source:
+    try:
+        from model_tools.nodes.live import LiveSource
+    except ImportError as error:
+        raise ToolError(f"--live: expected a sourced ROS 2, found no {error.name}; source its "
+                        "setup.bash, or calibrate from a recording") from error
+    return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def _count_or_all(text: str) -> int | None:
+    return None if text == _ALL else _count(text)

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install a version of a bundle, verified, beside those that are there.
+
+    model_tools install my_bundle --activate
+
+The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
+ROOT/NAME/VERSION, as its policy.yaml says; a version that is there never changes. Without
+--activate, what runs stays what it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from model_tools.commands.store_arguments import add_public_key, add_root, keys_of, root_of
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("source", type=Path, help="folder of a bundle, or an archive of one")
+    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_root(parser)
+    add_public_key(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Install; return the exit status."""
+    from model_tools.installing.activate import activate
+    from model_tools.installing.install import install
+
+    root, trusted = root_of(given), keys_of(given)
+    done = install(given.source, root, trusted)
+    contract = done.bundle.contract
+    signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
+    _log.info("%s: %s%s", done.folder,
+              "installed" if done.is_new else "was installed before, with the same content", signed)
+    if given.activate:
+        activate(root, contract.name, contract.version, trusted)
+        _log.info("%s %s is in use", contract.name, contract.version)
+    return 0

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sign a bundle, so that robots take it that have the public key.
+
+    openssl genpkey -algorithm ed25519 -out private.pem
+    openssl pkey -in private.pem -pubout -out public.pem
+    model_tools sign my_bundle --key private.pem
+
+The signature, policy.yaml.sig, is over policy.yaml, which holds the hashes of all files that are
+used. The password of an encrypted key is asked for, or taken from POLICY_INFERENCE_KEY_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+PASSWORD_VARIABLE = "POLICY_INFERENCE_KEY_PASSWORD"
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("--key", type=Path, required=True, metavar="PEM",
+                        help="the private key, Ed25519")
+    parser.add_argument("--force", action="store_true", help="replace a signature that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Sign; return the exit status."""
+    from model_tools.installing.sign import sign
+
+    name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
+    _log.info("%s: signed by %s", given.bundle, name)
+    return 0
+
+
+def _password(key: Path) -> bytes:
+    from getpass import getpass
+
+    stated = os.environ.get(PASSWORD_VARIABLE)
+    return (getpass(f"Password of {key}: ") if stated is None else stated).encode()

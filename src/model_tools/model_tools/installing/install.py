@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install a version of a bundle: copied, verified, then given its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files import named_as
+from model_tools.installing.durable import (
+    copy_synced,
+    hidden,
+    make_folders,
+    move_folder,
+    remove,
+    sync_folder,
+    write_text,
+    writing,
+)
+from model_tools.installing.lock import locked
+from model_tools.installing.models import hashes_of
+from model_tools.installing.record import RECORD_FILE, record_of
+from model_tools.installing.source import Source, opened
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, parse_contract
+from policy_inference.bundle.signature import TrustedKeys
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What came of an installation.
+
+    Attributes:
+        folder: Of the version.
+        bundle: As it was verified.
+        is_new: Whether it was not there before.
+    """
+
+    folder: Path
+    bundle: Bundle
+    is_new: bool
+
+
+def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Installed:
+    """Install the bundle in a folder or an archive below a root; it is not in use yet.
+
+    Every hash that the contract states is verified on the copy. A version that is there already is
+    left as it is.
+
+    Args:
+        path: The folder, or the archive.
+        root: Folder of all installed bundles; made where it is missing.
+        trusted: Keys of which one must have signed it; None needs no signature.
+
+    Raises:
+        ToolError: It is no bundle; another installer is at work; the version is there with other
+            content; the root cannot be written or is full.
+        BundleError: The bundle is not whole, not valid, or not signed.
+    """
+    with opened(path) as source:
+        with source.open(CONTRACT_FILE) as stream:
+            contract = parse_contract(stream.read(), path / CONTRACT_FILE)
+        model = root / contract.name
+        with writing(root):
+            make_folders(model)
+            with locked(model), _growing(model) as growing, named_as(growing, path):
+                bundle, hashes = _copied(source, growing, trusted)
+                if bundle.contract != contract:
+                    raise ToolError(f"{path}: expected a bundle that stays as it is meanwhile, "
+                                    "found another contract in it; begin again")
+                folder = model / contract.version
+                is_new = not folder.exists()
+                if is_new:
+                    model_file = next(iter(contract.model.artifacts.values())).file
+                    record = record_of(bundle, hashes, source=path,
+                                       modified_s=source.modified_s(model_file))
+                    write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+                    move_folder(growing, folder)
+                else:
+                    _require_same(folder, hashes, path)
+        return Installed(folder=folder, bundle=load_bundle(folder, trusted), is_new=is_new)
+
+
+@contextmanager
+def _growing(model: Path) -> Iterator[Path]:
+    """Give a hidden folder, which is gone at the end unless it was moved."""
+    growing = model / hidden("installing")
+    try:
+        make_folders(growing)
+        yield growing
+    finally:
+        if growing.exists():
+            remove(growing)
+
+
+def _copied(
+    source: Source, growing: Path, trusted: TrustedKeys | None
+) -> tuple[Bundle, dict[str, str]]:
+    """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
+    hashes = dict[str, str]()
+    for name in source.names:
+        file = growing / name
+        make_folders(file.parent)
+        with source.open(name) as stream:
+            hashes[name] = copy_synced(stream, file)
+    for folder in {(growing / name).parent for name in hashes}:
+        sync_folder(folder)
+    bundle = load_bundle(growing, trusted)
+    bundle.verify()
+    return bundle, hashes
+
+
+def _require_same(folder: Path, hashes: dict[str, str], path: Path) -> None:
+    there = hashes_of(folder)
+    other = sorted(name for name in there.keys() | hashes.keys()
+                   if there.get(name) != hashes.get(name))  # fmt: skip
+    if other:
+        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+        raise ToolError(f"{folder}: expected the content of {path}, since an installed version "
+                        f"never changes, found another {', '.join(other[:_SHOWN])}{more}; give the "
+                        f"bundle another version in its {CONTRACT_FILE}")

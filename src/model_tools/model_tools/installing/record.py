@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`model_version.json`: what was installed, from where, and of which hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.errors import BundleError, Problem
+from policy_inference.machine.packages import installed_version
+
+RECORD_FILE = "model_version.json"
+REMEDY = "activate or install another version, and remove this one"
+_ALGORITHM = "sha256:"
+
+
+def record_of(
+    bundle: Bundle, files: Mapping[str, str], *, source: Path, modified_s: float
+) -> dict[str, Any]:
+    """Return the record of a bundle that is installed now.
+
+    Args:
+        bundle: The bundle.
+        files: SHA-256 of each of its files, by name.
+        source: What it is installed from.
+        modified_s: When its model was changed last, in seconds since 1970; counts where the
+            contract does not say when it was exported.
+    """
+    contract = bundle.contract
+    artifacts = contract.model.artifacts
+    stated = {f"{name}_hash": _ALGORITHM + entry.sha256 for name, entry in artifacts.items()}
+    calibrated = [entry.calibration for entry in artifacts.values() if entry.calibration]
+    return {
+        "model": contract.name,
+        "version": contract.version,
+        "onnx_hash": None,
+        "rknn_hash": None,
+        **stated,
+        "quant_dataset": calibrated[0].source if calibrated else None,
+        "export_time": _export_time(contract, modified_s),
+        "policy_hash": _ALGORITHM + bundle.sha256,
+        "files": {name: _ALGORITHM + sha256 for name, sha256 in sorted(files.items())},
+        "installed_time": _utc(datetime.now(timezone.utc)),
+        "installed_from": str(source.resolve()),
+        "tool": f"model_tools {installed_version('model_tools') or 'of a checkout'}",
+        "signed_by": bundle.signed_by,
+    }
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of an installed version.
+
+    Raises:
+        BundleError: There is none, or it is none of ours.
+    """
+    file = folder / RECORD_FILE
+    found = ""
+    try:
+        record = json.loads(file.read_bytes())
+        if not isinstance(record["files"], dict) or not isinstance(record["installed_time"], str):
+            found = "another one"
+    except FileNotFoundError:
+        found = "nothing"
+    except OSError as error:
+        found = error.strerror or str(error)
+    except (ValueError, TypeError, KeyError):
+        found = "other content"
+    if found:
+        raise BundleError([Problem(file=str(file), expected="the record of its installation",
+                                   found=found, remedy=REMEDY)])
+    return dict(record)
+
+
+def changed_files(
+    folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
+) -> list[Problem]:
+    """Return what differs between the record and the files that are there.
+
+    Args:
+        folder: Of the version.
+        record: Its record.
+        hashes: SHA-256 of each file that is there, by name, less the record's own.
+    """
+    stated = {**record["files"], CONTRACT_FILE: record.get("policy_hash")}
+    found = {name: _ALGORITHM + sha256 for name, sha256 in hashes.items()}
+    return [
+        Problem(file=str(folder / name), found=found.get(name, "nothing"), remedy=REMEDY,
+                expected=stated.get(name, "nothing, since it was not installed"))
+        for name in sorted(stated.keys() | found.keys()) if stated.get(name) != found.get(name)
+    ]  # fmt: skip
+
+
+def _export_time(contract: JointContract, modified_s: float) -> str:
+    """Return ISO 8601 in UTC; a date without a time of day stays a date."""
+    stated = contract.provenance.date
+    if stated is None:
+        return _utc(datetime.fromtimestamp(modified_s, timezone.utc))
+    if "T" not in stated:
+        return stated
+    try:
+        time = datetime.fromisoformat(stated.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    except ValueError:
+        return stated
+    return _utc(time if time.tzinfo else time.replace(tzinfo=timezone.utc))
+
+
+def _utc(time: datetime) -> str:
+    return time.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

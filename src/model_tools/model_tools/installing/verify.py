@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Verify installed versions again: hashes, signatures, the link, what killed installers left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.installing.activations import missing
+from model_tools.installing.lock import is_locked
+from model_tools.installing.models import (
+    check_version,
+    leftovers,
+    model_folder,
+    models_in,
+    version_folder,
+)
+from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.store import current_version, versions_of
+from policy_inference.errors import PolicyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found of a version, or of the folder of all versions of a bundle.
+
+    Attributes:
+        folder: Which.
+        version: Which; "" where it is the folder of all.
+        problem: What is wrong; "" where nothing is.
+        notes: What should be known, and does no harm.
+        signed_by: Fingerprint of the key, where signatures are asked for.
+    """
+
+    folder: Path
+    version: str = ""
+    problem: str = ""
+    notes: Sequence[str] = ()
+    signed_by: str | None = None
+
+
+def verify(
+    root: Path, name: str | None = None, version: str | None = None,
+    trusted: TrustedKeys | None = None,
+) -> list[Verified]:  # fmt: skip
+    """Verify one version, all of a bundle, or all that are installed.
+
+    Raises:
+        ToolError: What was named is not installed.
+        OSError: A folder cannot be read.
+    """
+    models = models_in(root) if name is None else [model_folder(root, name)]
+    found = list[Verified]()
+    for model in models:
+        versions = versions_of(model) if version is None else [version_folder(model, version).name]
+        found += [_version(model / one, trusted) for one in versions]
+        found.append(_model(model))
+    return found
+
+
+def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
+    try:
+        signed_by, problem = check_version(folder, trusted).signed_by, ""
+    except PolicyError as error:
+        signed_by, problem = None, str(error)
+    except OSError as error:
+        signed_by = None
+        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
+    return Verified(folder=folder, version=folder.name, problem=problem, signed_by=signed_by)
+
+
+def _model(model: Path) -> Verified:
+    left = [] if is_locked(model) else leftovers(model)
+    notes = [f"{path}: left by an installer that was killed; `model_tools prune {model.name} "
+             "--force` removes it" for path in left]
+    notes += [f"{model.name} {version} was in use, and is not installed any more"
+              for version in missing(model)]
+    try:
+        current_version(model)
+    except PolicyError as error:
+        return Verified(folder=model, problem=str(error), notes=notes)
+    return Verified(folder=model, notes=notes)

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ticks are of: the head of a recording (policy_msgs/FlightInfo)."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.core.controller import Controller
+from policy_inference.core.limits import Limits
+from policy_inference.interfaces import Backend
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.packages import installed_version
+from policy_inference.machine.system import board, release
+
+
+class Topic(NamedTuple):
+    """A topic whose messages are recorded as they came: relative name, and ROS type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Flight:
+    """What ran, and what the arrays of its ticks mean.
+
+    Attributes:
+        bundle: What ran.
+        contract_text: Its policy.yaml.
+        backend, runs_on: Registered name of the back end, and what it found when it was opened.
+        settings: Limits, parameters, versions: texts by name.
+        topics: What comes in, in the order of `Moment.wire`.
+        inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
+        state_sizes: Fields of the state, one after another in `FlightTick.state`.
+        namespace: Of the topics in the recording.
+        valid_for_s: How long a command may be followed.
+    """
+
+    bundle: Bundle
+    contract_text: str
+    backend: str
+    runs_on: str
+    settings: Mapping[str, str]
+    topics: tuple[Topic, ...]
+    inputs: tuple[str, ...]
+    state_sizes: Mapping[str, int]
+    namespace: str
+    valid_for_s: float
+
+
+def flight_of(
+    bundle: Bundle, backend: Backend, controller: Controller, topics: Sequence[Topic], *,
+    settings: Mapping[str, str], namespace: str = "/", valid_for_s: float = 0.1,
+) -> Flight:  # fmt: skip
+    """Return what a controller's ticks are of.
+
+    Args:
+        bundle: What runs.
+        backend: What it runs on.
+        controller: What ticks.
+        topics: What comes in.
+        settings: Limits, parameters, versions: texts by name.
+        namespace: Of the topics in the recording.
+        valid_for_s: How long a command may be followed.
+    """
+    return Flight(
+        bundle=bundle, contract_text=(bundle.path / CONTRACT_FILE).read_text("utf-8"),
+        backend=backend.name, runs_on=", ".join(backend.details.values()), settings=settings,
+        topics=tuple(topics), inputs=tuple(controller.inputs),
+        state_sizes={name: part.stop - part.start
+                     for name, part in controller.state.slices.items()},
+        namespace=namespace, valid_for_s=valid_for_s,
+    )  # fmt: skip
+
+
+def settings_of(limits: Limits, backend: Backend, machine: Machine | None = None) -> dict[str, str]:
+    """Return limits in force, versions and machine as texts by name, the unit in the name."""
+    machine = machine or Machine()
+    versions = {name: installed_version(name.replace("_", "-"), name)
+                for name in ("policy_inference", "numpy", "rosbags")}  # fmt: skip
+    system = {
+        "system.python": platform.python_version(),
+        "system.release": release(machine),
+        "system.kernel": machine.text("/proc/sys/kernel/osrelease"),
+        "system.architecture": platform.machine(),
+        "system.board": board(machine),
+    }
+    found = {
+        **{f"limits.{name}": value for name, value in dataclasses.asdict(limits).items()},
+        **{f"version.{name}": version for name, version in versions.items()},
+        **{f"backend.{name}": value for name, value in backend.details.items()},
+        **system,
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}

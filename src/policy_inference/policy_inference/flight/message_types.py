@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Message types without ROS: rosbags' own, and those of policy_msgs where ROS has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from policy_inference.errors import PolicyError
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+_PREFIXES = "AMENT_PREFIX_PATH"
+_PACKAGE = "policy_msgs"
+
+
+def message_types() -> Typestore:
+    """Return the types of common messages, as in Humble and since, and of policy_msgs.
+
+    Raises:
+        PolicyError: The definitions of policy_msgs are not installed, or too old.
+    """
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    for file in sorted(_definitions().glob("*.msg")):
+        types.register(get_types_from_msg(file.read_text("utf-8"), f"{_PACKAGE}/msg/{file.stem}"))
+    for needed in ("PolicyTick", "FlightInfo", "Tensor"):
+        if f"{_PACKAGE}/msg/{needed}" not in types.types:
+            raise PolicyError(f"{_definitions()}: expected {needed}.msg, found none; build the "
+                              f"package {_PACKAGE} anew")
+    return types
+
+
+def _definitions() -> Path:
+    """Return the folder with the definitions of policy_msgs."""
+    prefixes = [prefix for prefix in os.environ.get(_PREFIXES, "").split(os.pathsep) if prefix]
+    for prefix in prefixes:
+        folder = Path(prefix, "share", _PACKAGE, "msg")
+        if folder.is_dir():
+            return folder
+    raise PolicyError(f"{_PREFIXES}: expected a prefix with share/{_PACKAGE}/msg, found "
+                      f"{os.pathsep.join(prefixes) or 'nothing'}; build {_PACKAGE} and source "
+                      "install/setup.bash")

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The flight recorder: a ring that the control thread fills, and a thread that writes files."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_inference.core.controller import Controller
+from policy_inference.errors import RefusedError
+from policy_inference.flight.description import Flight
+from policy_inference.flight.ring import Ring, Wire
+from policy_inference.flight.scribe import Cause, News, Scribe
+from policy_inference.flight.shelf import Shelf
+from policy_inference.flight.tap import Tap
+from policy_inference.interfaces import JointTargets
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+_SPARE_S = 2.0
+"""Room in the ring for what comes while older ticks are copied."""
+_NEWS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlightOptions:
+    """What is kept, and where it goes.
+
+    Attributes:
+        duration_s: How much of the time before its cause a recording has.
+        after_s: And of the time after a fault.
+        folder: Where recordings go.
+        min_free_mb: Nothing is written where less is free, MB.
+    """
+
+    duration_s: float = 20.0
+    after_s: float = 1.0
+    folder: Path
+    min_free_mb: float = 500.0
+
+
+class FlightRecorder:
+    """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
+
+    `record` and `watch` belong to the control thread, everything else to another one. Files are
+    written by a thread of their own, between `start` and `stop`.
+
+    Attributes:
+        ring: The last ticks.
+        news: What is worth a line in a log, and whether it is an error, oldest first; to be popped
+            from the left.
+    """
+
+    def __init__(
+        self, controller: Controller, tap: Tap, flight: Flight, types: Typestore,
+        options: FlightOptions, news: News | None = None,
+    ) -> None:  # fmt: skip
+        """Make the ring, and show the controller's runs to it.
+
+        Args:
+            controller: What ticks.
+            tap: Its backend.
+            flight: What its ticks are of.
+            types: Of `message_types`.
+            options: What is kept, and where it goes.
+            news: Takes what is worth a line in a log; one of its own where None.
+        """
+        rate_hz = flight.bundle.contract.rate_hz
+        self._before = max(1, round(options.duration_s * rate_hz))
+        self._after = round(options.after_s * rate_hz)
+        spare = self._after + round(_SPARE_S * rate_hz)
+        self._controller = controller
+        self._shelf = Shelf(options.folder, options.min_free_mb, types, flight)
+        self.ring = Ring(controller, tap, self._before + spare)
+        tap.show(self.ring)
+        self.news = News(maxlen=_NEWS) if news is None else news
+        self._scribe = Scribe(self.ring, self._shelf, self.news)
+        self._scribe.examine()
+        self._thread: threading.Thread | None = None
+        self._seen, self._held_until, self._run_place = controller.tripped, 0, Path()
+
+    @property
+    def problem(self) -> str:
+        """Why the last recording was not written, or the next one will not be; or empty."""
+        return self._scribe.problem
+
+    @property
+    def last(self) -> Path | None:
+        """The last recording that was written."""
+        return self._scribe.last
+
+    @property
+    def dropped(self) -> int:
+        """How many ticks are missing in recordings because the disk was too slow."""
+        return self._scribe.dropped
+
+    def start(self) -> None:
+        """Begin anew, with an empty ring; for each activation, before the first tick."""
+        self.ring.restart()
+        self._seen, self._held_until = self._controller.tripped, self.ring.begin
+        before, self._scribe = self._scribe, Scribe(self.ring, self._shelf, self.news)
+        self._scribe.last, self._scribe.problem = before.last, before.problem
+        self._thread = threading.Thread(target=self._scribe.work, name="flight recorder",
+                                        daemon=True)  # fmt: skip
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Write what is due, at most this long; for each deactivation, after the last tick."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._scribe.end()
+        thread.join(timeout_s)
+        if thread.is_alive():
+            self._scribe.fail(f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
+                              "there is lies in a hidden folder there")
+
+    def abandon(self) -> None:
+        """Write what is due, wait for nothing."""
+        self._thread = None
+        self._scribe.end()
+
+    @property
+    def recording_run(self) -> bool:
+        """Whether a whole run is being recorded."""
+        return self._scribe.recording_run
+
+    def record(
+        self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,
+        sent: JointTargets | None, sequence: int | None,
+    ) -> None:  # fmt: skip
+        """End a tick: see `Ring.record`."""
+        self.ring.record(now_ns=now_ns, stamp_ns=stamp_ns, duration_ns=duration_ns, wire=wire,
+                         sent=sent, sequence=sequence)  # fmt: skip
+        if self._controller.tripped is not self._seen:
+            self.watch()
+
+    def watch(self) -> None:
+        """Have a recording written if a rule has tripped."""
+        trip = self._controller.tripped
+        if trip is self._seen or trip is None:
+            return
+        self._seen = trip
+        if not trip.latched:
+            if self.ring.end < self._held_until:
+                return
+            # A robot whose sensors stutter must not fill its disk.
+            self._held_until = self.ring.end + self._before
+        # By ticks, since simulated time may begin anew.
+        at = self.ring.end - 1
+        self._scribe.put(Cause(word=trip.rule.value, text=f"{trip.rule.value}: {trip.reason}",
+                               first=self._first(), at=at, due=at + self._after))  # fmt: skip
+
+    def request(self, who: str = "by hand") -> Path:
+        """Have the ring written; return where it will be.
+
+        Args:
+            who: Who asks, for a person.
+
+        Raises:
+            RefusedError: The recorder does not work, or there is nothing to write.
+        """
+        self._require_work()
+        place = self._shelf.place("request")
+        self._scribe.put(Cause(word="request", text=f"asked for {who}", first=self._first(),
+                               end=self.ring.end, place=place))  # fmt: skip
+        return place
+
+    def begin_run(self, who: str = "by hand") -> Path:
+        """Record everything from now on, the present ring first; return where it will be.
+
+        Args:
+            who: Who asks, for a person.
+
+        Raises:
+            RefusedError: The recorder does not work, or does so already.
+        """
+        self._require_work()
+        if self._scribe.recording_run:
+            raise RefusedError(f"a run is recorded already ({self._run_place}); end it first")
+        self._run_place = self._shelf.place("run")
+        self._scribe.begin_run(self._run_place, f"a whole run, asked for {who}", self._first())
+        return self._run_place
+
+    def end_run(self) -> Path:
+        """End the recording of a run; return where it will be.
+
+        Raises:
+            RefusedError: None is recorded.
+        """
+        if self._thread is None or not self._scribe.recording_run:
+            raise RefusedError("no run is recorded")
+        self._scribe.end_run()
+        return self._run_place
+
+    def _require_work(self) -> None:
+        if self._thread is None:
+            raise RefusedError("the flight recorder rests; activate the node first")
+        if problem := self._shelf.problem():
+            raise RefusedError(problem)
+        if self.ring.newest() is None:
+            raise RefusedError("there is no tick to record yet")
+
+    def _first(self) -> int:
+        return max(self.ring.begin, self.ring.end - self._before)
+

@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording on disk: a rosbag2 folder with one mcap file, there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from policy_inference.flight.description import Flight
+from policy_inference.flight.ring import FlightTick
+from policy_inference.flight.tick_messages import Entry, TickMessages
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+    from rosbags.typesys.store import Typestore
+
+UNFINISHED = ".unfinished-"
+"""Begins the name of the folder in which a recording grows."""
+
+
+def recording_name(bundle_name: str, cause: str) -> str:
+    """Return what a recording that begins now is called: bundle, time (UTC), cause."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
+
+
+def free_place(folder: Path, name: str, taken: Iterable[Path] = ()) -> Path:
+    """Return a path of that name where nothing is, with a number behind it where need be."""
+    taken = set(taken)
+    places = (folder / (name if i == 1 else f"{name}-{i}") for i in count(1))
+    return next(place for place in places if place not in taken and not os.path.lexists(place))
+
+
+class Recording:
+    """A recording that grows in a hidden folder beside its place, and is moved there at its end.
+
+    Used as a context it ends so, or is discarded where something was raised.
+    """
+
+    def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:
+        """Begin a recording.
+
+        Args:
+            place: The folder to be; the one above it is made where it is missing.
+            types: Of `message_types`.
+            flight: What its ticks are of.
+            reason: Why it is written, for a person.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self.place = place
+        """Where it will be; where it is, once it is finished."""
+        self._types, self._namespace = types, flight.namespace.rstrip("/")
+        self._messages, self._reason = TickMessages(types, flight), reason
+        self._growing = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-",
+                                              dir=place.parent))  # fmt: skip
+        self._connections: dict[str, Connection] = {}
+        self.ticks = 0
+        """Number of ticks in it."""
+        try:
+            self._writer = Writer(self._growing / place.name, version=Writer.VERSION_LATEST,
+                                  storage_plugin=StoragePlugin.MCAP)  # fmt: skip
+            # By the chunk: `ros2 bag` and Foxglove read that without unpacking a file first.
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+        except BaseException:
+            shutil.rmtree(self._growing, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Recording:
+        """Return the recording itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Finish, or discard after an error."""
+        if error is None:
+            self.finish()
+        else:
+            self.discard()
+
+    def add(self, ticks: Iterable[FlightTick]) -> None:
+        """Write ticks that follow those of before.
+
+        Raises:
+            OSError: The disk is full, or fails.
+        """
+        for tick in ticks:
+            log_ns = tick.moment.stamp_ns
+            if not self.ticks:
+                self._write(self._messages.info(self._reason), log_ns)
+            for entry in self._messages.of(tick):
+                self._write(entry, log_ns)
+            self.ticks += 1
+
+    def finish(self) -> Path:
+        """End the recording and move it to its place; return where that is.
+
+        Something that came to be at the place meanwhile stays: a number is put behind the name.
+
+        Raises:
+            OSError: The disk is full, or fails; nothing is left of the recording then.
+        """
+        try:
+            self._writer.close()
+            _sync(*self._writer.path.iterdir(), self._writer.path)
+            self.place = self._move()
+        except BaseException:
+            self.discard()
+            raise
+        self._growing.rmdir()
+        _sync(self.place.parent)
+        return self.place
+
+    def _move(self) -> Path:
+        while True:
+            place = free_place(self.place.parent, self.place.name)
+            try:
+                # Never replaces what is there: a folder with files in it makes it fail.
+                return self._writer.path.rename(place)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        self._writer.abort()
+        shutil.rmtree(self._growing, ignore_errors=True)
+
+    def _write(self, entry: Entry, log_ns: int) -> None:
+        connection = self._connections.get(entry.topic)
+        if connection is None:
+            connection = self._writer.add_connection(
+                f"{self._namespace}/{entry.topic}", entry.type, typestore=self._types)
+            self._connections[entry.topic] = connection
+        self._writer.write(connection, log_ns, entry.data)
+
+
+def _sync(*paths: Path) -> None:
+    """See that files and folders are on the disk: a robot is switched off, not shut down."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The latest ticks of a controller, in memory that is made once.
+
+One thread writes, others copy; nobody waits. A slot's moment is taken away before its arrays
+change and given back, as a new object, when they are whole: a copy that finds the same object
+before and after is whole too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.core.controller import Controller
+from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
+
+Wire = tuple[bytes | None, ...]
+"""The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
+
+
+class Moment(NamedTuple):
+    """What of a tick are not arrays.
+
+    `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
+    of the command that was sent, None where none was. Times in ns.
+    """
+
+    number: int
+    tick: int
+    stamp_ns: int
+    time_ns: int
+    duration_ns: int
+    mode: Mode
+    reason: str
+    ages_ns: tuple[int | None, ...]
+    wire: Wire
+    asked: bool
+    answered: bool
+    taken: bool
+    begins: bool
+    blend: float
+    sequence: int | None
+    command_mode: Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FlightTick:
+    """A tick as a copy.
+
+    Attributes:
+        moment: Times, mode, messages.
+        state: As `RobotState.flat`, before the policy acted on it.
+        inputs, outputs: Of the model by name; empty where it did not run, or did not answer.
+        target: What the policy asks for after the guard's bounds [joints]; None where it did not
+            run, or its answer was dropped.
+        command: As `JointTargets.block` [6, joints]; None where none was sent.
+    """
+
+    moment: Moment
+    state: F64
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    target: F64 | None
+    command: F64 | None
+
+
+class Ring:
+    """Keeps the latest ticks of a controller whose backend is a `Tap` that shows to this ring."""
+
+    def __init__(self, controller: Controller, backend: Backend, size: int) -> None:
+        """Make all memory.
+
+        Args:
+            controller: What ticks.
+            backend: Its backend.
+            size: Number of ticks that are kept.
+        """
+        self._controller, self._run = controller, controller.latest_run
+        self._ages = [entry.age_ns for entry in controller.inputs.values()]
+        # Both keep their address.
+        self._flat, self._asked_for = controller.state.flat, self._run.target
+        target = self._asked_for
+        self._moments: list[Moment | None] = [None] * size
+        self._state: F64 = _touched((size, self._flat.size))
+        self._target: F64 = _touched((size, target.size))
+        self._command: F64 = _touched((size, 6, target.size))
+        self._given, self._answers = (
+            [(name, array, _touched((size, *array.shape), array.dtype))
+             for name, array in arrays.items()]
+            for arrays in (backend.inputs, backend.outputs)
+        )
+        self.size = size
+        self.end = 0
+        """Number of the tick to come: those before it are there, as far back as `size`."""
+        self.begin = 0
+        """Number of the first tick since the last `restart`."""
+        self._slot, self._asked, self._answered = 0, False, False
+
+    def restart(self) -> None:
+        """Number the ticks from 0 on; those of before are not given any more."""
+        self.begin = self.end
+        self._asked = self._answered = False
+
+    def take_inputs(self) -> None:
+        """Note what the model is given in this tick, and the state that it was made from."""
+        self._moments[self._slot] = None
+        self._state[self._slot] = self._flat
+        for _, array, block in self._given:
+            block[self._slot] = array
+        self._asked, self._answered = True, False
+
+    def take_outputs(self) -> None:
+        """Note what the model has answered."""
+        for _, array, block in self._answers:
+            block[self._slot] = array
+        self._answered = True
+
+    def record(
+        self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,
+        sent: JointTargets | None, sequence: int | None,
+    ) -> Moment:  # fmt: skip
+        """End a tick.
+
+        Args:
+            now_ns: The clock of the controller.
+            stamp_ns: The clock of stamps and logs.
+            duration_ns: From the sampling of the inputs to the command.
+            wire: Messages that came.
+            sent: What was commanded; None where nothing was.
+            sequence: Number of that command; None where nothing was sent.
+        """
+        slot, number, run, controller = self._slot, self.end, self._run, self._controller
+        self._moments[slot] = None
+        asked, answered = self._asked, self._answered
+        if not asked:
+            self._state[slot] = self._flat
+        taken = answered and run.taken
+        if taken:
+            self._target[slot] = self._asked_for
+        if sent is not None:
+            self._command[slot] = sent.block
+        moment = Moment(
+            number, number - self.begin, stamp_ns, now_ns, duration_ns, controller.mode,
+            controller.reason, tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
+            asked, answered, taken, asked and run.begins, run.blend if taken else 0.0, sequence,
+            controller.mode if sent is None else sent.mode,
+        )  # fmt: skip
+        self._moments[slot] = moment
+        self._slot = (slot + 1) % self.size
+        self._asked = self._answered = False
+        self.end = number + 1
+        return moment
+
+    def newest(self) -> Moment | None:
+        """Return the moment of the newest tick since the last `restart`; None: there is none."""
+        end = self.end
+        if end == self.begin:
+            return None
+        return self._moments[(end - 1) % self.size]
+
+    def copies(self, first: int, end: int) -> tuple[list[FlightTick], int]:
+        """Return the ticks from number `first` to before `end` that are still there, oldest first.
+
+        Returns:
+            The ticks, and how many were overwritten before they could be copied.
+        """
+        found = [self._copy(number) for number in range(max(first, end - self.size), end)]
+        ticks = [tick for tick in found if tick is not None]
+        return ticks, end - first - len(ticks)
+
+    def _copy(self, number: int) -> FlightTick | None:
+        slot = number % self.size
+        moment = self._moments[slot]
+        if moment is None or moment.number != number:
+            return None
+        tick = FlightTick(
+            moment=moment, state=self._state[slot].copy(),
+            inputs=_copied(self._given, slot) if moment.asked else {},
+            outputs=_copied(self._answers, slot) if moment.answered else {},
+            target=self._target[slot].copy() if moment.taken else None,
+            command=self._command[slot].copy() if moment.sequence is not None else None,
+        )  # fmt: skip
+        return tick if self._moments[slot] is moment else None
+
+
+def _touched(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """Return an array whose memory is there: a tick must not wait for the kernel to find it."""
+    return np.full(shape, 0, dtype)
+
+
+def _copied(blocks: Sequence[tuple[str, Tensor, Tensor]], slot: int) -> dict[str, Tensor]:
+    return {name: block[slot].copy() for name, _, block in blocks}

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sensor values as the messages that a robot would have sent, for runs without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from policy_inference.flight.description import Topic
+from policy_inference.interfaces import F64
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+JOINT_STATES = Topic("joint_states", "sensor_msgs/msg/JointState")
+IMU = Topic("imu/data", "sensor_msgs/msg/Imu")
+ODOMETRY = Topic("odom", "nav_msgs/msg/Odometry")
+TWIST = Topic("cmd_vel", "geometry_msgs/msg/Twist")
+CONTACT_FORCES = Topic("contact_forces", "policy_msgs/msg/ContactForces")
+
+_NS_PER_S = 1_000_000_000
+
+
+class SensorMessages:
+    """Makes the bytes (CDR) of messages from values; stamps in ns, SI units."""
+
+    def __init__(self, types: Typestore) -> None:
+        """Keep the types, those of `message_types`."""
+        self._types = types
+
+    def joint_states(
+        self, stamp_ns: int, names: Sequence[str], position: F64, velocity: F64, effort: F64
+    ) -> bytes:
+        """Return a JointState: rad, rad/s and N·m of each joint."""
+        return self._bytes(JOINT_STATES, header=self._header(stamp_ns, ""), name=list(names),
+                           position=position, velocity=velocity, effort=effort)  # fmt: skip
+
+    def imu(self, stamp_ns: int, quat_xyzw: F64, ang_vel_body: F64, lin_acc_body: F64) -> bytes:
+        """Return an Imu: rotation body to world, rad/s, and m/s^2 with gravity's reaction."""
+        unknown = np.zeros(9)
+        return self._bytes(
+            IMU, header=self._header(stamp_ns, "imu_link"),
+            orientation=self._make("geometry_msgs/msg/Quaternion", **_named("xyzw", quat_xyzw)),
+            orientation_covariance=unknown,
+            angular_velocity=self._vector(ang_vel_body), angular_velocity_covariance=unknown,
+            linear_acceleration=self._vector(lin_acc_body), linear_acceleration_covariance=unknown,
+        )  # fmt: skip
+
+    def odometry(
+        self, stamp_ns: int, pos_world: F64, quat_xyzw: F64, lin_vel_body: F64, ang_vel_body: F64
+    ) -> bytes:
+        """Return an Odometry: pose in `odom` (m), velocities in `base_link` (m/s, rad/s)."""
+        pose = self._make(
+            "geometry_msgs/msg/Pose",
+            position=self._make("geometry_msgs/msg/Point", **_named("xyz", pos_world)),
+            orientation=self._make("geometry_msgs/msg/Quaternion", **_named("xyzw", quat_xyzw)),
+        )
+        twist = self._twist(lin_vel_body, ang_vel_body)
+        unknown = np.zeros(36)
+        return self._bytes(
+            ODOMETRY, header=self._header(stamp_ns, "odom"), child_frame_id="base_link",
+            pose=self._make("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=unknown),
+            twist=self._make("geometry_msgs/msg/TwistWithCovariance", twist=twist,
+                             covariance=unknown),
+        )  # fmt: skip
+
+    def twist(self, velocity: Sequence[float]) -> bytes:
+        """Return a Twist of vx, vy (m/s) and yaw rate (rad/s)."""
+        vx, vy, yaw_rate = velocity
+        message = self._twist(np.array([vx, vy, 0.0]), np.array([0.0, 0.0, yaw_rate]))
+        return bytes(self._types.serialize_cdr(message, TWIST.type))
+
+    def contact_forces(self, stamp_ns: int, names: Sequence[str], forces_world: F64) -> bytes:
+        """Return ContactForces [contacts, 3], N, in the world's frame."""
+        forces = [self._vector(force) for force in forces_world]
+        return self._bytes(CONTACT_FORCES, header=self._header(stamp_ns, "world"),
+                           names=list(names), forces=forces)  # fmt: skip
+
+    def _twist(self, linear: F64, angular: F64) -> Any:
+        return self._make("geometry_msgs/msg/Twist", linear=self._vector(linear),
+                          angular=self._vector(angular))  # fmt: skip
+
+    def _vector(self, values: F64) -> Any:
+        return self._make("geometry_msgs/msg/Vector3", **_named("xyz", values))
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        sec, nanosec = divmod(stamp_ns, _NS_PER_S)
+        stamp = self._make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+        return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+    def _make(self, name: str, /, **fields: Any) -> Any:
+        return self._types.types[name](**fields)
+
+    def _bytes(self, topic: Topic, /, **fields: Any) -> bytes:
+        return bytes(self._types.serialize_cdr(self._make(topic.type, **fields), topic.type))
+
+
+def _named(axes: str, values: F64) -> dict[str, float]:
+    return dict(zip(axes, values.tolist(), strict=True))

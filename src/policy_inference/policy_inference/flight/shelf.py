@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where recordings go: a folder that has room, and names that nothing else has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from policy_inference.flight.description import Flight
+from policy_inference.flight.recording import Recording, free_place, recording_name
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+
+class Shelf:
+    """A folder for the recordings of one flight."""
+
+    def __init__(
+        self, folder: Path, min_free_mb: float, types: Typestore, flight: Flight
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            folder: Where recordings go; made where it is missing.
+            min_free_mb: Nothing is begun where less is free, MB.
+            types: Of `message_types`.
+            flight: What ticks are of.
+        """
+        self.folder = folder
+        self._min_free_mb, self._types, self._flight = min_free_mb, types, flight
+        self._promised: set[Path] = set()
+
+    def problem(self) -> str:
+        """Return why no recording can be written now; empty where nothing speaks against one."""
+        folder = self.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free_mb = shutil.disk_usage(folder).free * 1e-6
+        except OSError as error:
+            return f"{folder}: cannot be written ({error.strerror}); set flight.folder"
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return (f"{folder}: expected a folder that this user may write to, found another's; "
+                    "set flight.folder")
+        if free_mb < self._min_free_mb:
+            return (f"{folder}: expected {self._min_free_mb:g} MB of free space, found "
+                    f"{free_mb:.0f}; move recordings away, or set flight.folder or "
+                    "flight.min_free_mb")
+        return ""
+
+    def place(self, cause: str) -> Path:
+        """Return where a recording that begins now will be; cause: a word for its name."""
+        name = recording_name(self._flight.bundle.contract.name, cause)
+        place = free_place(self.folder, name, self._promised)
+        self._promised.add(place)
+        return place
+
+    def open(self, place: Path, reason: str) -> Recording:
+        """Begin a recording.
+
+        Args:
+            place: Where it will be.
+            reason: Why, for a person.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        return Recording(place, self._types, self._flight, reason)

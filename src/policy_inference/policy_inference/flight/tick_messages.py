@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ticks as messages, in the form in which they go over the wire (CDR)."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from policy_inference.flight.description import Flight
+from policy_inference.flight.ring import FlightTick
+from policy_inference.interfaces import FAULT_MODES, Mode, OnFault, Tensor
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+COMMAND = "policy_msgs/msg/JointCommand"
+INFO = "policy_msgs/msg/FlightInfo"
+TICK = "policy_msgs/msg/PolicyTick"
+_TENSOR = "policy_msgs/msg/Tensor"
+_NS_PER_S = 1_000_000_000
+
+
+class Entry(NamedTuple):
+    """A message of a recording: relative name of its topic, type, and bytes."""
+
+    topic: str
+    type: str
+    data: bytes | memoryview
+
+
+class TickMessages:
+    """Makes the messages of one recording's ticks, in their order."""
+
+    def __init__(self, types: Typestore, flight: Flight) -> None:
+        """Begin a recording: the first tick gives its reason, the others where it changes."""
+        self._types, self._flight = types, flight
+        contract = flight.bundle.contract
+        self._joints = list(contract.joints.names)
+        self._fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
+        self._valid_for = self._make("builtin_interfaces/msg/Duration",
+                                     **_time(round(flight.valid_for_s * _NS_PER_S)))  # fmt: skip
+        self._said: tuple[Mode, str] | None = None
+
+    def info(self, reason: str) -> Entry:
+        """Return the head of the recording."""
+        flight, contract = self._flight, self._flight.bundle.contract
+        settings = [self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
+                    for key, value in flight.settings.items()]  # fmt: skip
+        return self._entry(
+            "flight_info", INFO, reason=reason, bundle=str(flight.bundle.path.resolve()),
+            bundle_name=contract.name, bundle_version=contract.version,
+            bundle_sha256=flight.bundle.sha256, contract=flight.contract_text,
+            backend=flight.backend, runs_on=flight.runs_on, host=platform.node(), settings=settings,
+            inputs=list(flight.inputs), joints=self._joints,
+            state_fields=[*flight.state_sizes],
+            state_sizes=np.array([*flight.state_sizes.values()], np.uint32),
+        )  # fmt: skip
+
+    def of(self, tick: FlightTick) -> Iterator[Entry]:
+        """Yield the messages that came, the tick, and the command that was sent."""
+        for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):
+            if data is not None:
+                yield Entry(topic.name, topic.type, data)
+        yield self._tick(tick)
+        if tick.command is not None:
+            yield self._command(tick)
+
+    def _tick(self, tick: FlightTick) -> Entry:
+        moment, said = tick.moment, self._said
+        self._said = moment.mode, moment.reason
+        ages_s = [math.inf if age is None else age / _NS_PER_S for age in moment.ages_ns]
+        return self._entry(
+            "policy_tick", TICK, stamp=self._stamp(moment.stamp_ns), tick=moment.tick,
+            time_ns=moment.time_ns, duration_s=moment.duration_ns / _NS_PER_S,
+            mode=self._mode(moment.mode), reason="" if said == self._said else moment.reason,
+            ages_s=np.array(ages_s), state=tick.state, begins=moment.begins,
+            inputs=self._tensors(tick.inputs), outputs=self._tensors(tick.outputs),
+            target=np.empty(0) if tick.target is None else tick.target, blend=moment.blend,
+        )  # fmt: skip
+
+    def _command(self, tick: FlightTick) -> Entry:
+        moment = tick.moment
+        names = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+        assert tick.command is not None
+        rows = dict(zip(names, tick.command, strict=True))
+        return self._entry(
+            "joint_command", COMMAND, stamp=self._stamp(moment.stamp_ns),
+            sequence=moment.sequence, valid_for=self._valid_for,
+            mode=self._mode(moment.command_mode), names=self._joints, **rows,
+        )  # fmt: skip
+
+    def _mode(self, mode: Mode) -> int:
+        return self._fault_mode if mode is Mode.DAMP else int(mode)
+
+    def _tensors(self, tensors: Mapping[str, Tensor]) -> list[Any]:
+        return [
+            self._make(_TENSOR, name=name, dtype=array.dtype.name,
+                       shape=np.array(array.shape, np.int64),
+                       data=array.reshape(-1).view(np.uint8))
+            for name, array in tensors.items()
+        ]  # fmt: skip
+
+    def _stamp(self, ns: int) -> Any:
+        return self._make("builtin_interfaces/msg/Time", **_time(ns))
+
+    def _make(self, name: str, /, **fields: Any) -> Any:
+        return self._types.types[name](**fields)
+
+    def _entry(self, topic: str, name: str, /, **fields: Any) -> Entry:
+        return Entry(topic, name, self._types.serialize_cdr(self._make(name, **fields), name))
+
+
+def _time(ns: int) -> dict[str, int]:
+    sec, nanosec = divmod(ns, _NS_PER_S)
+    return {"sec": sec, "nanosec": nanosec}
+
+

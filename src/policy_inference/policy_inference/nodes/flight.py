@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The flight recorder of a node: its topics, its services, and what is told of it.
+
+Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is recorded
+and never read.
+Serves: `~/record` (std_srvs/Trigger), the last seconds; `~/record_run` (std_srvs/SetBool),
+everything from now on until `false`.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from policy_msgs.msg import ContactForces
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.flight.description import Topic, flight_of, settings_of
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recorder import FlightOptions, FlightRecorder
+from policy_inference.flight.scribe import News
+from policy_inference.interfaces import JointTargets
+from policy_inference.nodes.opening import Opened
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.sampling import Sampled, SampleGroup
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
+R = TypeVar("R", Trigger.Response, SetBool.Response)
+_OFF = "the flight recorder is off: flight.duration_s is 0"
+
+
+class NodeRecorder:
+    """Records the ticks of a node, which goes on in the same way where that is not possible."""
+
+    def __init__(
+        self, node: Node, group: SampleGroup, topics: Mapping[str, Sampled[Any]], policy: Opened,
+        values: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Make the recorder, unless it is off, and the services.
+
+        Args:
+            node: Whose ticks these are.
+            group: Keeps the executor from subscriptions.
+            topics: Subscription of each input.
+            policy: What ticks.
+            values: Parameters of the node.
+        """
+        self._node, self._topics, self._values = node, topics, values
+        self._types: Typestore | None = None
+        self._recorder: FlightRecorder | None = None
+        self._wanted, self._problem = values["flight.duration_s"] > 0.0, ""
+        self._news = News(maxlen=100)
+        self._contacts: Sampled[ContactForces] | None = None
+        if self._wanted:
+            self._contacts = Sampled(node, group, ContactForces, "contact_forces")
+        self._sampled = self._sampled_by(policy)
+        self._services = [node.create_service(Trigger, "~/record", self._on_record),
+                          node.create_service(SetBool, "~/record_run", self._on_record_run)]
+        if self._wanted:
+            self._recorder = self._recorder_of(policy)
+        if self.problem:
+            node.get_logger().warning(self.problem)
+
+    def _sampled_by(self, policy: Opened) -> tuple[Sampled[Any], ...]:
+        """Return the subscriptions whose messages are recorded."""
+        inputs = [self._topics[name] for name in policy.controller.inputs]
+        return (*inputs, *filter(None, [self._contacts]))
+
+    def _recorder_of(self, policy: Opened) -> FlightRecorder | None:
+        """Return a recorder; None, and a problem, where there can be none."""
+        try:
+            return self._made_for(policy)
+        except (PolicyError, OSError) as error:
+            self._problem = f"flight recorder: {error}"
+            return None
+
+    def _made_for(self, policy: Opened) -> FlightRecorder:
+        if self._types is None:
+            self._types = message_types()
+        values = {**self._values, "bundle": policy.order.bundle,
+                  "backend": ",".join(policy.order.backends)}
+        flight = flight_of(
+            policy.bundle, policy.backend, policy.controller,
+            [Topic(sampled.topic, sampled.type_name) for sampled in self._sampled_by(policy)],
+            settings={**settings_of(policy.limits, policy.backend),
+                      **{f"parameter.{name}": str(value) for name, value in values.items()
+                         if value is not None}},
+            namespace=self._node.get_namespace(), valid_for_s=values["command_valid_for_s"],
+        )  # fmt: skip
+        options = FlightOptions(
+            duration_s=values["flight.duration_s"], after_s=values["flight.after_s"],
+            folder=_folder(values["flight.folder"]), min_free_mb=values["flight.min_free_mb"])
+        return FlightRecorder(policy.controller, policy.tap, flight, self._types, options,
+                              self._news)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be recorded, or was not when it should have been; or empty."""
+        return self._problem or (self._recorder.problem if self._recorder else "")
+
+    def told(self) -> dict[str, str]:
+        """Return what it has done so far."""
+        recorder = self._recorder
+        if recorder is None:
+            return {"flight.recorder": "off" if not self._wanted else "does not work"}
+        state = "records a run" if recorder.recording_run else "ready"
+        return {"flight.recorder": "does not work" if recorder.problem else state,
+                "flight.last": str(recorder.last or ""),
+                "flight.ticks_dropped": str(recorder.dropped)}
+
+    def prepared(self, policy: Opened) -> FlightRecorder | None:
+        """Return a recorder at work for another policy, for `follow`."""
+        recorder = None if self._recorder is None else self._recorder_of(policy)
+        if recorder is not None:
+            recorder.start()
+        return recorder
+
+    def follow(self, policy: Opened, recorder: FlightRecorder | None) -> Callable[[], None]:
+        """Record another policy from now on; return what writes the rest of the one before.
+
+        Args:
+            policy: What ticks from now on; no tick may be at work.
+            recorder: Its own, from `prepared`.
+        """
+        before, self._recorder = self._recorder, recorder
+        self._sampled = self._sampled_by(policy)
+        return before.stop if before is not None else _nothing
+
+    def start(self) -> None:
+        """Begin anew; before the first tick."""
+        if self._recorder is not None:
+            self._recorder.start()
+
+    def stop(self) -> None:
+        """Write what is due, within a bounded time; after the last tick."""
+        if self._recorder is not None:
+            self._recorder.stop()
+        self.log()
+
+    def close(self) -> None:
+        """Destroy what was created."""
+        for service in self._services:
+            self._node.destroy_service(service)
+        if self._contacts is not None:
+            self._contacts.close()
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """End a tick, on the control thread.
+
+        Args:
+            tick: It.
+            duration_ns: From the sampling of the inputs to the command.
+            sent: What was commanded; None where nothing was.
+            sequence: Number of that command.
+        """
+        recorder, contacts = self._recorder, self._contacts
+        if recorder is None or contacts is None:
+            return
+        try:
+            contacts.take_wire()
+            recorder.record(
+                now_ns=tick.now_ns, stamp_ns=tick.ros_now_ns, duration_ns=duration_ns,
+                wire=tuple([sampled.wire for sampled in self._sampled]), sent=sent,
+                sequence=sequence)
+        except Exception:  # noqa: BLE001  a robot must not fall over its recorder
+            self._give_up(traceback.format_exc())
+
+    def watch(self) -> None:
+        """Have a recording written if a rule has tripped outside `record`; control thread."""
+        if self._recorder is not None:
+            self._recorder.watch()
+
+    def log(self) -> None:
+        """Log what happened since the last call."""
+        logger = self._node.get_logger()
+        while self._news:
+            is_error, text = self._news.popleft()
+            # rclpy refuses two severities from one line of code.
+            if is_error:
+                logger.error(text)
+            else:
+                logger.info(text)
+
+    def _give_up(self, why: str) -> None:
+        self._recorder, recorder = None, self._recorder
+        self._problem = "flight recorder: gave up; the log has the reason"
+        self._node.get_logger().error(why)
+        if recorder is not None:
+            recorder.abandon()
+
+    def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, lambda it: f"writes {it.request('by service')}")
+
+    def _on_record_run(self, request: SetBool.Request, response: SetBool.Response
+                       ) -> SetBool.Response:
+        if request.data:
+            return self._answer(response, lambda it: f"writes {it.begin_run('by service')}")
+        return self._answer(response, lambda it: f"ends {it.end_run()}")
+
+    def _answer(self, response: R, act: Callable[[FlightRecorder], str]) -> R:
+        """Do what was asked for, and say where; what is written is whole a moment later."""
+        try:
+            if self._recorder is None:
+                raise RefusedError(self._problem or _OFF)
+            response.message, response.success = act(self._recorder), True
+        except RefusedError as error:
+            response.message = str(error)
+        return response
+
+
+def _folder(given: str | None) -> Path:
+    """Return where recordings go: below where ROS has its own logs, unless it was given."""
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser() / "flights"
+
+
+def _nothing() -> None:
+    """There was no recorder."""

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the joint policy node."""
+
+from dataclasses import fields
+
+from policy_inference.core.limits import Tightening
+from policy_inference.nodes.outputs import OUTPUTS
+from policy_inference.nodes.parameters import Spec
+
+TIMER = "timer"
+PARAMETERS = (
+    Spec(name="bundle", type=str, required=True,
+         doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
+             "NAME@VERSION"),
+    Spec(name="public_key", type=str, default="",
+         doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
+             "what POLICY_INFERENCE_PUBLIC_KEY demands"),
+    Spec(name="backend", type=str, default="onnx",
+         doc="Backend, or several in order of preference, comma-separated"),
+    Spec(name="backend_options", type=str, default="",
+         doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes"),
+    Spec(name="output", type=str, default="joint_command", choices=tuple(OUTPUTS),
+         doc="Kind of message that is published"),
+    Spec(name="trigger", type=str, default=TIMER,
+         doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)"),
+    Spec(name="stamped_command", type=bool, default=False,
+         doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
+    Spec(name="command_valid_for_s", type=float, default=0.1, minimum=0.001, maximum=10.0,
+         doc="How long a JointCommand may be followed after its receipt, s"),
+    Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
+         doc="Rate of ~/status and /diagnostics, Hz"),
+    Spec(name="autostart", type=bool, default=True,
+         doc="Configure and activate at once; the robot never moves by itself"),
+    Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
+         doc="How much the flight recorder keeps; nothing where 0, s"),
+    Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
+         doc="How much of the time after a fault its recording has, s"),
+    Spec(name="flight.folder", type=str,
+         doc="Where recordings go; unless set, flights below $ROS_HOME or ~/.ros"),
+    Spec(name="flight.min_free_mb", type=float, default=500.0, minimum=0.0,
+         doc="Nothing is recorded where less space is free, MB"),
+    *(Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
+           doc=f"Tightens {field.name} of the contract; never loosens it")
+      for field in fields(Tightening)),
+)  # fmt: skip

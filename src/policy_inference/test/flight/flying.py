@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot whose ticks are recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+
+from policy_inference.core.controller import Controller
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.flight.description import Flight, flight_of, settings_of
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recorder import FlightOptions, FlightRecorder
+from policy_inference.flight.ring import FlightTick, Ring
+from policy_inference.flight.sensors import IMU, JOINT_STATES
+from policy_inference.flight.tap import Tap
+
+from ..core.contracts import bundle_of
+from ..core.robots import Fields, Robot, Targets
+
+TOPICS = (JOINT_STATES, IMU)
+TYPES = message_types()
+STAMP_OFFSET_NS = 7_000_000_000
+"""The clock of stamps is not that of the controller."""
+RING_SIZE = 30
+
+
+class Flyer(Robot):
+    """A robot with a ring; each tick has a message of its own on each topic."""
+
+    def __init__(self, changes: Mapping[str, object] | None = None, size: int = RING_SIZE) -> None:
+        super().__init__(changes)
+        self.limits = limits_in_force(self.contract, Tightening())
+        self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)
+        self.controller = Controller(self.bundle, self.tap, self.limits, lambda: self.now_ns)
+        self.ring = Ring(self.controller, self.tap, size)
+        self.tap.show(self.ring)
+        self.sent = 0
+
+    def tick(
+        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        **fields: Sequence[float],
+    ) -> Targets | None:  # fmt: skip
+        targets = super().tick(sensed, silent=silent, **fields)
+        self.record()
+        return targets
+
+    def record(self) -> None:
+        """End the tick in the ring."""
+        self.ring.record(**self.recorded())
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a recorder is told of this tick."""
+        self.sent += 1
+        return {
+            "now_ns": self.now_ns, "stamp_ns": self.now_ns + STAMP_OFFSET_NS,
+            "duration_ns": 1_500_000, "wire": self.wire(), "sequence": self.sent,
+            "sent": self.controller.safe_targets(),
+        }  # fmt: skip
+
+    def wire(self) -> tuple[bytes | None, ...]:
+        """Return messages that tell one tick from another."""
+        return tuple(f"{topic.name} {self.now_ns}".encode() for topic in TOPICS)
+
+    def newest(self) -> FlightTick:
+        """Return the latest tick."""
+        ticks, lost = self.ring.copies(self.ring.end - 1, self.ring.end)
+        assert not lost
+        return ticks[0]
+
+    def flight(self, folder: Path) -> Flight:
+        """Return what the ticks are of; `folder` becomes the bundle's."""
+        folder.mkdir(exist_ok=True)
+        (folder / "policy.yaml").write_text("name: walker\n", "utf-8")
+        bundle = dataclasses.replace(self.bundle, path=folder)
+        return flight_of(bundle, self.backend, self.controller, TOPICS,
+                         settings=settings_of(self.limits, self.backend))
+
+
+class Recorded(Flyer):
+    """A robot with a flight recorder that works."""
+
+    def __init__(self, tmp_path: Path, **options: Any) -> None:
+        super().__init__()
+        self.folder = tmp_path / "flights"
+        given = {"duration_s": 1.0, "after_s": 0.2, "min_free_mb": 0.0, "folder": self.folder}
+        self.recorder = FlightRecorder(
+            self.controller, self.tap, self.flight(tmp_path / "bundle"), TYPES,
+            FlightOptions(**{**given, **options}))
+        self.ring = self.recorder.ring
+        self.recorder.start()
+
+    def record(self) -> None:
+        self.recorder.record(**self.recorded())
+
+    def recordings(self) -> list[Path]:
+        """Stop the recorder; return what it has written, by name."""
+        self.recorder.stop()
+        return visible(self.folder)
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what is in a folder and not hidden, by name."""
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+
+
+def hidden(folder: Path) -> list[Path]:
+    """Return what is hidden in a folder."""
+    return sorted(folder.glob(".*"))
+
+
+def read(path: Path) -> dict[str, list[tuple[int, Any, bytes]]]:
+    """Return log time, message and bytes by topic; messages of our own types are decoded."""
+    found: dict[str, list[tuple[int, Any, bytes]]] = {}
+    with AnyReader([path]) as reader:
+        for connection, log_ns, data in reader.messages():
+            ours = connection.msgtype.startswith("policy_msgs")
+            message = reader.deserialize(data, connection.msgtype) if ours else None
+            found.setdefault(connection.topic, []).append((log_ns, message, bytes(data)))
+    return found

@@ -1,0 +1,402 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder: what makes it write, what a recording has, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.core.guard import Rule
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recorder import FlightRecorder
+from policy_inference.flight.recording import Recording, free_place, recording_name
+from policy_inference.flight.scribe import News, Scribe
+from policy_inference.flight.shelf import Shelf
+from policy_inference.interfaces import Mode
+
+from ..core.robots import BOTH, PERIOD_NS
+from .flying import (
+    RING_SIZE,
+    STAMP_OFFSET_NS,
+    TYPES,
+    Flyer,
+    Recorded,
+    hidden,
+    read,
+    visible,
+)
+
+NAN = (float("nan"), 0.0, 0.0)
+STILL = (0.0, 0.0, 0.0)
+BEFORE, AFTER = 50, 10
+"""Ticks of `Recorded` before and after a cause."""
+NOBODY = 65534
+
+ENDLESS = """
+import pathlib, signal, sys
+from policy_inference.flight.recording import Recording
+from types import SimpleNamespace as Any
+
+contract = Any(joints=Any(names=("hip",)), safety=Any(on_fault="damp"))
+flight = Any(namespace="/", bundle=Any(contract=contract), valid_for_s=0.1)
+from policy_inference.flight.message_types import message_types
+recording = Recording(pathlib.Path(sys.argv[1], "place"), message_types(), flight, "a test")
+print("writes", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Recorded]:
+    """A robot in RUN whose recorder works."""
+    robot = Recorded(tmp_path)
+    robot.run(60)
+    yield robot
+    robot.recorder.stop()
+
+
+def words(paths: list[Path]) -> list[str]:
+    return [path.name.split("Z-")[1] for path in paths]
+
+
+def stamps(path: Path) -> list[int]:
+    return [log_ns for log_ns, _, _ in read(path)["/policy_tick"]]
+
+
+def test_fault_is_recorded_with_ticks_before_and_after(recorded: Recorded) -> None:
+    recorded.tick(joint_vel=NAN)
+    fault_ns = recorded.now_ns + STAMP_OFFSET_NS
+    for _ in range(AFTER):
+        recorded.tick(joint_vel=STILL)
+    (path,) = recorded.recordings()
+    assert words([path]) == ["not_finite"]
+    assert stamps(path) == [*range(fault_ns - (BEFORE - 1) * PERIOD_NS,
+                                   fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)]  # fmt: skip
+
+
+def test_head_says_what_ran_and_why_it_is_written(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.tick(joint_vel=NAN)
+    (path,) = recorded.recordings()
+    ((_, info, _),) = read(path)["/flight_info"]
+    assert info.reason == "not_finite: joint_vel"
+    assert (info.bundle_name, info.bundle_version, info.backend) == ("walker", "1.0.0", "scripted")
+    assert info.bundle == str(tmp_path / "bundle")
+    assert info.contract == "name: walker\n"
+    settings = {entry.key: entry.value for entry in info.settings}
+    assert settings["limits.max_tilt_rad"] == "1.0"
+    assert settings["system.kernel"] == os.uname().release
+    state = recorded.controller.state
+    assert info.inputs == [*recorded.controller.inputs]
+    assert info.joints == [*recorded.contract.joints.names]
+    assert dict(zip(info.state_fields, info.state_sizes.tolist(), strict=True)) == {
+        name: part.stop - part.start for name, part in state.slices.items()}
+
+
+def test_nothing_of_the_ring_is_missing_in_the_file(recorded: Recorded) -> None:
+    recorded.recorder.request()
+    ticks, lost = recorded.ring.copies(recorded.ring.end - BEFORE, recorded.ring.end)
+    (path,) = recorded.recordings()
+    assert not lost
+    found = read(path)
+    for topic, place in (("/joint_states", 0), ("/imu/data", 1)):
+        assert [(log_ns, data) for log_ns, _, data in found[topic]] == [
+            (tick.moment.stamp_ns, tick.moment.wire[place]) for tick in ticks]
+    for (_, message, _), tick in zip(found["/policy_tick"], ticks, strict=True):
+        assert (message.tick, message.time_ns) == (tick.moment.tick, tick.moment.time_ns)
+        assert message.mode == tick.moment.mode
+        np.testing.assert_array_equal(message.state, tick.state)
+        ((given,), (answer,)) = message.inputs, message.outputs
+        for tensor, array in ((given, tick.inputs["obs"]), (answer, tick.outputs["actions"])):
+            values = np.frombuffer(tensor.data.tobytes(), tensor.dtype).reshape(tensor.shape)
+            np.testing.assert_array_equal(values, array)
+        np.testing.assert_array_equal(message.target, tick.target)
+        assert message.ages_s.tolist() == [0.0, 0.0, np.inf]
+    for (_, message, _), tick in zip(found["/joint_command"], ticks, strict=True):
+        assert message.sequence == tick.moment.sequence
+        assert tick.command is not None
+        np.testing.assert_array_equal(message.stiffness, tick.command[3])
+
+
+def test_reason_is_given_where_it_changes(recorded: Recorded) -> None:
+    recorded.controller.damp("tired")
+    recorded.tick()
+    recorded.tick()
+    recorded.recorder.request()
+    (path,) = recorded.recordings()
+    reasons = [tick.reason for _, tick, _ in read(path)["/policy_tick"]]
+    assert [reason for reason in reasons if reason] == ["the policy runs", "tired"]
+    assert reasons[0] == "the policy runs"
+
+
+def test_hold_that_ends_in_damp_is_one_recording_with_both_reasons(recorded: Recorded) -> None:
+    for _ in range(15):
+        recorded.tick(silent=BOTH)
+    assert recorded.controller.mode is Mode.DAMP
+    (path,) = recorded.recordings()
+    assert words([path]) == ["stale_state"]
+    ((_, info, _),) = read(path)["/flight_info"]
+    assert info.reason.startswith("stale_state: joint_states: ")
+    assert "; held_too_long: " in info.reason
+
+
+def test_sensor_that_stutters_is_recorded_once_per_length_of_the_ring(recorded: Recorded) -> None:
+    for _ in range(2 * BEFORE // 10):
+        for _ in range(4):
+            recorded.tick(silent=BOTH)
+        for _ in range(6):
+            recorded.tick()
+    holds = [reason for mode, reason, _ in recorded.controller.edges if mode is Mode.HOLD]
+    assert len(holds) == 10
+    assert [word[:11] for word in words(recorded.recordings())] == ["stale_state"] * 2
+
+
+def test_emergency_stop_is_recorded(recorded: Recorded) -> None:
+    recorded.controller.estop("pressed by a test")
+    recorded.tick()
+    (path,) = recorded.recordings()
+    assert words([path]) == ["estop"]
+
+
+def test_fault_that_no_tick_ends_is_recorded(recorded: Recorded) -> None:
+    recorded.controller.fault(Rule.INTERNAL, "ValueError: a test")
+    recorded.recorder.watch()
+    (path,) = recorded.recordings()
+    assert words([path]) == ["internal"]
+
+
+def test_fault_of_before_the_start_is_not_recorded(recorded: Recorded) -> None:
+    recorded.recorder.stop()
+    recorded.controller.estop("pressed while nobody looked")
+    recorded.controller.tick(recorded.now_ns, recorded.now_ns + PERIOD_NS)
+    recorded.recorder.start()
+    recorded.tick()
+    assert recorded.recordings() == []
+
+
+def test_whole_run_has_the_present_ring_and_everything_since(recorded: Recorded) -> None:
+    first_ns = recorded.now_ns + STAMP_OFFSET_NS - (BEFORE - 1) * PERIOD_NS
+    place = recorded.recorder.begin_run("by a test")
+    for _ in range(30):
+        recorded.tick()
+    assert recorded.recorder.end_run() == place
+    last_ns = recorded.now_ns + STAMP_OFFSET_NS
+    recorded.tick()
+    assert recorded.recordings() == [place]
+    assert stamps(place)[0] == first_ns
+    assert last_ns in stamps(place)
+    assert set(np.diff(stamps(place))) == {PERIOD_NS}
+    ((_, info, _),) = read(place)["/flight_info"]
+    assert info.reason == "a whole run, asked for by a test"
+
+
+def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> None:
+    place = recorded.recorder.begin_run()
+    recorded.tick()
+    assert recorded.recordings() == [place]
+    assert stamps(place)[-1] == recorded.now_ns + STAMP_OFFSET_NS
+
+
+def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
+    flyer, folder, news = Flyer(), tmp_path / "flights", News()
+    flyer.run(40)
+    shelf = Shelf(folder, 0.0, TYPES, flyer.flight(tmp_path / "bundle"))
+    scribe = Scribe(flyer.ring, shelf, news)
+    place = shelf.place("run")
+    scribe.begin_run(place, "a test", flyer.ring.end - 10)
+    for _ in range(RING_SIZE):
+        flyer.tick()
+    # No thread has had the time to look until now.
+    scribe.end()
+    scribe.work()
+    assert scribe.dropped == 10
+    assert len(stamps(place)) == RING_SIZE
+    assert news[-1] == (True, f"{RING_SIZE} ticks recorded, 10 were lost: {place} (a test)")
+
+
+def test_standing_clock_does_not_keep_a_fault_from_being_recorded(recorded: Recorded) -> None:
+    """Simulated time may stand still after a fault; the steady clock goes on."""
+    recorded.tick(joint_vel=NAN)
+    ends_s = time.monotonic() + 15.0
+    while not visible(recorded.folder) and time.monotonic() < ends_s:
+        threading.Event().wait(0.05)
+    assert words(visible(recorded.folder)) == ["not_finite"]
+
+
+def test_two_requests_at_once_get_places_of_their_own(recorded: Recorded) -> None:
+    first, second = recorded.recorder.request(), recorded.recorder.request()
+    assert recorded.recordings() == sorted([first, second])
+    assert stamps(first) == stamps(second)
+
+
+@pytest.mark.parametrize(
+    ("act", "why"),
+    [(lambda recorder: recorder.end_run(), "no run is recorded"),
+     (lambda recorder: (recorder.begin_run(), recorder.begin_run()), "recorded already"),
+     (lambda recorder: (recorder.stop(), recorder.request()), "activate"),
+     (lambda recorder: (recorder.stop(), recorder.start(), recorder.request()), "no tick")],
+)  # fmt: skip
+def test_request_that_makes_no_sense_is_refused(
+    recorded: Recorded, act: Callable[[FlightRecorder], object], why: str
+) -> None:
+    with pytest.raises(RefusedError, match=why):
+        act(recorded.recorder)
+
+
+class TestTrouble:
+    def test_too_little_free_space_refuses_and_says_how_much(self, tmp_path: Path) -> None:
+        robot = Recorded(tmp_path, min_free_mb=1e12)
+        assert "expected 1e+12 MB of free space, found " in robot.recorder.problem
+        robot.run(10)
+        with pytest.raises(RefusedError, match="of free space"):
+            robot.recorder.request()
+        robot.tick(joint_vel=NAN)
+        assert robot.recordings() == []
+        is_error, text = robot.recorder.news[-1]
+        assert is_error
+        assert text.endswith("not recorded: not_finite: joint_vel")
+        assert "of free space" in robot.recorder.problem
+
+    def test_full_disk_leaves_nothing_and_is_told(self, tmp_path: Path, small_disk: Path) -> None:
+        class Talker(Recorded):
+            def wire(self) -> tuple[bytes | None, ...]:
+                return os.urandom(200_000), None
+
+        robot = Talker(tmp_path, folder=small_disk)
+        robot.run(50)
+        robot.tick(joint_vel=NAN)
+        robot.recorder.stop()
+        assert [*small_disk.iterdir()] == []
+        assert "No space left" in robot.recorder.problem
+        assert (True, robot.recorder.problem) in robot.recorder.news
+
+    def test_run_ends_whole_before_the_disk_is_full(self, tmp_path: Path, small_disk: Path) -> None:
+        class Talker(Recorded):
+            def wire(self) -> tuple[bytes | None, ...]:
+                return os.urandom(20_000), None
+
+        robot = Talker(tmp_path, folder=small_disk, min_free_mb=2.0)
+        robot.run(5)
+        place = robot.recorder.begin_run()
+        ends_s = time.monotonic() + 15.0
+        while robot.recorder.recording_run and time.monotonic() < ends_s:
+            robot.tick()
+            threading.Event().wait(0.005)
+        robot.recorder.stop()
+        assert "of free space" in robot.recorder.problem
+        assert f"ends here: {place}" in robot.recorder.problem
+        assert len(stamps(place)) > 5
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+    def test_folder_of_another_user_is_told_before_a_fault(self, tmp_path: Path) -> None:
+        flyer = Flyer()
+        flight = flyer.flight(tmp_path / "bundle")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            for wanted, said in ((folder, "may write to"), (folder / "new", "Permission denied")):
+                os.seteuid(NOBODY)
+                try:
+                    problem = Shelf(wanted, 0.0, TYPES, flight).problem()
+                finally:
+                    os.seteuid(0)
+                assert problem.startswith(f"{wanted}: ")
+                assert said in problem
+                assert "set flight.folder" in problem
+
+    def test_folder_that_is_a_file_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.write_text("mine", "utf-8")
+        robot = Recorded(tmp_path, folder=file)
+        assert f"{file}: cannot be written" in robot.recorder.problem
+        robot.recorder.stop()
+        assert file.read_text("utf-8") == "mine"
+
+    def test_recording_after_trouble_clears_it(self, tmp_path: Path) -> None:
+        folder = tmp_path / "file"
+        folder.write_text("in the way", "utf-8")
+        robot = Recorded(tmp_path, folder=folder)
+        robot.run(3)
+        folder.unlink()
+        place = robot.recorder.request()
+        robot.recorder.stop()
+        assert robot.recorder.problem == ""
+        assert robot.recorder.last == place
+
+    def test_definitions_that_are_not_there(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+        with pytest.raises(PolicyError, match=f"share/policy_msgs/msg, found {tmp_path}; build"):
+            message_types()
+
+
+class TestFiles:
+    def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
+        flyer, place = Flyer(), tmp_path / "there"
+        flyer.run(3)
+        place.mkdir()
+        (place / "mine").write_text("mine", "utf-8")
+        with Recording(place, TYPES, flyer.flight(tmp_path / "bundle"), "a test") as recording:
+            recording.add(flyer.ring.copies(0, 3)[0])
+        assert recording.place == tmp_path / "there-2"
+        assert len(stamps(recording.place)) == 3
+        assert [path.name for path in place.iterdir()] == ["mine"]
+        assert free_place(tmp_path, "there") == tmp_path / "there-3"
+
+    def test_recording_that_grows_is_hidden_and_gone_after_an_error(self, tmp_path: Path) -> None:
+        flyer = Flyer()
+        flyer.run(3)
+        flight, folder = flyer.flight(tmp_path / "bundle"), tmp_path / "flights"
+
+        def write() -> None:
+            with Recording(folder / "place", TYPES, flight, "a test") as recording:
+                recording.add(flyer.ring.copies(0, 3)[0])
+                assert visible(folder) == []
+                (growing,) = hidden(folder)
+                assert growing.name.startswith(".unfinished-place-")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            write()
+        assert [*folder.iterdir()] == []
+
+    def test_names_of_bundles_are_no_paths(self, tmp_path: Path) -> None:
+        assert "/" not in recording_name("../../etc/passwd", "estop")
+        assert not recording_name(".hidden", "estop").startswith(".")
+
+    def test_killed_process_leaves_only_what_is_hidden_and_named(self, tmp_path: Path) -> None:
+        script = tmp_path / "endless.py"
+        script.write_text(ENDLESS, "utf-8")
+        process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "flights")],
+                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        assert process.stdout is not None
+        with process:
+            assert process.stdout.readline() == "writes\n"
+            process.send_signal(signal.SIGKILL)
+        assert visible(tmp_path / "flights") == []
+        (left,) = hidden(tmp_path / "flights")
+        assert left.name.startswith(".unfinished-place-")

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages made from a simulation's values are those that a robot's readers understand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.core.messages import has_orientation, stamp_ns, state_reader, velocity_of
+from policy_inference.core.state import RobotState
+from policy_inference.flight.description import Topic
+from policy_inference.flight.recording import Recording
+from policy_inference.flight.sensors import (
+    CONTACT_FORCES,
+    IMU,
+    JOINT_STATES,
+    ODOMETRY,
+    TWIST,
+    SensorMessages,
+)
+
+from ..core.contracts import contract_of
+from ..core.robots import UPRIGHT
+from .flying import TYPES, Flyer, read
+
+STAMP_NS = 12_000_000_034
+NAMES = ("ankle", "hip", "knee")
+MESSAGES = SensorMessages(TYPES)
+
+
+def decoded(topic: Topic, data: bytes) -> Any:
+    return TYPES.deserialize_cdr(data, topic.type)
+
+
+@pytest.fixture
+def state() -> RobotState:
+    terms = [{"term": term} for term in
+             ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")]
+    return RobotState(contract_of({"observations": {"obs": {"terms": terms}}}))
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "fields"),
+    [
+        (JOINT_STATES, MESSAGES.joint_states(STAMP_NS, NAMES, np.array([1.0, 2.0, 3.0]),
+                                             np.array([4.0, 5.0, 6.0]), np.zeros(3)),
+         {"joint_pos": [2.0, 3.0, 1.0], "joint_vel": [5.0, 6.0, 4.0]}),
+        (IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)),
+         {"quat_xyzw": UPRIGHT, "ang_vel_body": [1.0, 2.0, 3.0]}),
+        (ODOMETRY, MESSAGES.odometry(STAMP_NS, np.zeros(3), np.array(UPRIGHT),
+                                     np.array([1.0, 2.0, 3.0]), np.zeros(3)),
+         {"lin_vel_body": [1.0, 2.0, 3.0]}),
+    ],
+)  # fmt: skip
+def test_reader_of_a_robots_messages_reads_these(
+    state: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
+) -> None:
+    message = decoded(topic, data)
+    assert stamp_ns(message) == STAMP_NS
+    reader = state_reader(topic.name, ("hip", "knee", "ankle"), state)
+    assert reader.message == topic.type
+    reader.read(message)
+    for field, values in fields.items():
+        np.testing.assert_array_equal(state[field], np.array(values))
+
+
+def test_values_that_no_policy_reads_are_there_too() -> None:
+    joints = decoded(JOINT_STATES, MESSAGES.joint_states(
+        STAMP_NS, NAMES, np.zeros(3), np.zeros(3), np.array([7.0, 8.0, 9.0])))
+    assert joints.effort.tolist() == [7.0, 8.0, 9.0]
+    imu = decoded(IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.zeros(3),
+                                    np.array([0.0, 0.5, 9.81])))
+    assert has_orientation(imu)
+    assert (imu.linear_acceleration.y, imu.linear_acceleration.z) == (0.5, 9.81)
+    feet = decoded(CONTACT_FORCES, MESSAGES.contact_forces(
+        STAMP_NS, ["left", "right"], np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])))
+    assert feet.names == ["left", "right"]
+    assert [force.z for force in feet.forces] == [3.0, 6.0]
+    assert feet.header.frame_id == "world"
+    assert velocity_of(decoded(TWIST, MESSAGES.twist((0.5, -0.1, 0.2)))) == (0.5, -0.1, 0.2)
+
+
+def test_run_in_lockstep_is_recorded_tick_by_tick_with_a_small_ring(tmp_path: Path) -> None:
+    class Streaming(Flyer):
+        recording: Recording
+
+        def record(self) -> None:
+            super().record()
+            self.recording.add([self.newest()])
+
+    flyer = Streaming(size=2)
+    flight = flyer.flight(tmp_path / "bundle")
+    with Recording(tmp_path / "walk", TYPES, flight, "a walk in simulation") as recording:
+        flyer.recording = recording
+        flyer.run(100)
+    found = read(recording.place)
+    assert [tick.tick for _, tick, _ in found["/policy_tick"]] == [*range(recording.ticks)]
+    assert recording.ticks == flyer.ring.end == 112

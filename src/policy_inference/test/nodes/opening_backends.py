@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Backends that open when they are told to; a test registers them."""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.machine import Machine
+
+PATIENCE_S = 30.0
+Found = tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]
+
+
+class Slow(OnnxBackend):
+    """Opens after `goes_on`; tells that it `began` and that it was `closed`."""
+
+    name = "slow"
+    builds_from = "onnx"
+    began, goes_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def _open(self, file: Path) -> Found:
+        self.began.set()
+        assert self.goes_on.wait(PATIENCE_S)
+        return super()._open(file)
+
+    def _close(self) -> None:
+        super()._close()
+        self.closed.set()
+
+
+class Clinging(OnnxBackend):
+    """Does not return from being closed before `lets_go`."""
+
+    name = "clinging"
+    builds_from = "onnx"
+    closing, lets_go = threading.Event(), threading.Event()
+
+    def _close(self) -> None:
+        self.closing.set()
+        assert self.lets_go.wait(PATIENCE_S)
+        super()._close()
+
+
+class Counted(OnnxBackend):
+    """Counts how many are open."""
+
+    name = "counted"
+    builds_from = "onnx"
+    open_now = 0
+
+    @classmethod
+    def read_device(cls, machine: Machine) -> Mapping[str, str]:
+        return {"device_load_percent": "42"}
+
+    def _open(self, file: Path) -> Found:
+        Counted.open_now += 1
+        return super()._open(file)
+
+    def _close(self) -> None:
+        super()._close()
+        Counted.open_now -= 1
+
+
+class Apart(OnnxBackend):
+    """Runs in a process of its own."""
+
+    name = "apart"
+    builds_from = "onnx"
+    holds_gil = True
+    options: Mapping[str, str] = {"gain": "what it tells that it was given"}
+
+    def _open(self, file: Path) -> Found:
+        inputs, outputs, details = super()._open(file)
+        return inputs, outputs, {**details, "gain": f"gain {self._given.get('gain')}"}
+
+
+class Stuck(Apart):
+    """Says its process's number in a file, and never opens."""
+
+    name = "stuck"
+    options: Mapping[str, str] = {"pid": "file that its number is written to"}
+
+    def _open(self, file: Path) -> Found:
+        Path(self._given["pid"]).write_text(str(os.getpid()), "utf-8")
+        threading.Event().wait()
+        raise AssertionError("nobody sets it")
