@@ -13,10 +13,11 @@ from model_tools.closed_loop.case import Case, Limits, steady
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.completion.complete import Completion, make_bundle
 from model_tools.completion.simulated import simulated
+from model_tools.replaying.replay import Judgement
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
-from tools.acceptance.accept import REPORT, accept
+from tools.acceptance.accept import PAGE, REPORT, accept, replay_recording
 from tools.acceptance.cases import all_cases, push_cases, steady_cases
 from tools.acceptance.figures import read_figures
 from tools.acceptance.tables import gates_table
@@ -81,8 +82,11 @@ def test_our_policy_is_accepted() -> None:
     results.mkdir(parents=True, exist_ok=True)
     outcomes = accept(OURS, results)
     assert [outcome for outcome in outcomes if outcome.passed is False] == []
-    assert (results / "ten_minutes.json").stat().st_size > 1_000_000
-    assert (results / "ten_minutes.png").is_file()
+    replayed = replay_recording(OURS, results)
+    assert replayed, replayed.first
+    assert replayed.judgement is Judgement.EXACT
+    assert replayed.flight.seconds_by_mode["RUN"] == pytest.approx(600.0, abs=0.1)
+    assert (results / PAGE).stat().st_size > 100_000
 
 
 @pytest.mark.acceptance

@@ -17,6 +17,7 @@ import pytest
 from model_tools.closed_loop.case import Case, Limits, mixed, steady
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.contract_text import set_section
+from model_tools.replaying.replay import Judgement
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import PolicyError
@@ -24,10 +25,16 @@ from policy_inference.interfaces import Backend, Tensor
 from robot_sim.faults import Fault
 from robot_sim.ground import Ground
 from tools.acceptance.__main__ import main
-from tools.acceptance.accept import REPORT, record
+from tools.acceptance.accept import (
+    PAGE,
+    RECORDING,
+    REPORT,
+    record,
+    replay_recording,
+    try_recorded,
+)
 from tools.acceptance.cases import all_cases, mixed_cases, push_cases
 from tools.acceptance.figures import read_figures, write_figures
-from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import cases_table, gates_table, verdict
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -221,18 +228,25 @@ def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_policy_has_a_column_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def accepted(folder: Path, output: Path, **_: int) -> list[Outcome]:
+        """Walk for a short time only."""
+        try_recorded(load_bundle(folder), backend, SHORT, output / RECORDING)
+        return outcomes()
+
     caplog.set_level("INFO")
     folders = [shutil.copytree(OURS, tmp_path / name / "bundle") for name in ("a", "b", "c")]
     for folder in folders:
         record(folder, outcomes())
-    monkeypatch.setattr("tools.acceptance.__main__.accept", lambda *_, **__: outcomes())
+    monkeypatch.setattr("tools.acceptance.__main__.accept", accepted)
     arguments = ["--bundle", str(folders[0]), "--output", str(tmp_path / "out"), "--beside"]
     assert main([*arguments, *map(str, folders[1:])]) == 1
     head = (tmp_path / "out" / "gates.md").read_text("utf-8").splitlines()[0]
     assert all(str(folder) in head for folder in folders)
     assert "not accepted: 1 of 23 cases failed: pushed from front at 0 m/s" in caplog.text
+    assert "the ten minutes, replayed: the same commands again, bit for bit" in caplog.text
     assert verdict([]) == "accepted: all 0 cases held"
 
 
@@ -258,21 +272,37 @@ def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     assert read_figures(folder / REPORT) == outcomes()
 
 
-def test_a_recording_has_imu_torques_and_forces_of_every_tick(
+def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_again(
     bundle: Bundle, backend: Backend, tmp_path: Path
 ) -> None:
-    _, trace = try_case(bundle, backend, SHORT)
-    write_recording(trace, tmp_path)
-    recording = json.loads((tmp_path / "ten_minutes.json").read_text("utf-8"))
-    ticks = len(trace.time_s)
-    assert recording["rate_hz"] == 50.0
-    for name, width in {"orientation": 4, "ang_vel_body": 3, "lin_acc_body": 3,
-                        "joint_effort": 12}.items():  # fmt: skip
-        assert np.shape(recording[name]) == (ticks, width)
-    assert np.shape(recording["foot_force_world"]) == (ticks, 4, 3)
-    assert recording["joint_names"] == list(bundle.contract.joints.names)
-    for picture in ("ten_minutes.png", "largest_tilt.png"):
-        assert (tmp_path / picture).stat().st_size > 50_000
+    plain, _ = try_case(bundle, backend, SHORT)
+    assert try_recorded(bundle, backend, SHORT, tmp_path / RECORDING) == plain
+    assert try_recorded(bundle, backend, SHORT, tmp_path / RECORDING) == plain
+    assert [place.name for place in tmp_path.iterdir()] == [RECORDING]
+    found = replay_recording(OURS, tmp_path)
+    assert found
+    assert found.judgement is Judgement.EXACT
+    assert found.replayer.stages["command"].judged == len(found.flight.time_s)
+    assert found.flight.trip is None
+    for name, width in {"rpy_rad": 3, "ang_vel_body": 3, "lin_acc_body": 3, "joint_effort": 12,
+                        "forces": 4, "velocity": 3}.items():  # fmt: skip
+        values = getattr(found.flight, name)
+        assert values.shape == (len(found.flight.time_s), width)
+        assert np.isfinite(values).all()
+    page = (tmp_path / PAGE).read_text("utf-8")
+    assert "the same commands again, bit for bit" in page
+    assert "Foot forces" in page
+    assert "http" not in page
+
+
+def test_a_recording_does_not_replace_what_is_none(
+    bundle: Bundle, backend: Backend, tmp_path: Path
+) -> None:
+    (tmp_path / RECORDING).mkdir()
+    (tmp_path / RECORDING / "mine.txt").write_text("mine", "utf-8")
+    with pytest.raises(PolicyError, match=r"expected a folder with metadata\.yaml to replace"):
+        try_recorded(bundle, backend, SHORT, tmp_path / RECORDING)
+    assert (tmp_path / RECORDING / "mine.txt").is_file()
 
 
 def test_a_bundle_that_is_none_is_refused(

@@ -4,8 +4,9 @@
 
     python -m tools.acceptance --bundle config/bundles/lite3_walk --output out/acceptance
 
-Writes `gates.md`, `cases.md`, `figures.json`, and of the ten minutes `ten_minutes.json` and
-pictures. The exit status is 1 when a gate does not hold.
+Writes `gates.md`, `cases.md`, `figures.json`, and of the ten minutes a flight recording,
+`ten_minutes`, which is replayed through the bundle: `report.html` shows both, `replay.json` has the
+figures. The exit status is 1 when a gate does not hold, or the replay gives other commands.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from model_tools.replaying.report import verdict as replay_verdict
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
-from tools.acceptance.accept import REPORT, accept, record
+from tools.acceptance.accept import PAGE, REPORT, accept, record, replay_recording
 from tools.acceptance.figures import read_figures, write_figures
 from tools.acceptance.tables import cases_table, gates_table, verdict
 from tools.arguments import positive_count
@@ -52,11 +54,13 @@ def _accept(given: argparse.Namespace) -> int:
     write_figures(outcomes, contract, output / "figures.json")
     (output / "gates.md").write_text(gates + "\n", "utf-8")
     (output / "cases.md").write_text(cases_table(outcomes) + "\n", "utf-8")
+    replayed = replay_recording(given.bundle, output)
     if given.record:
         record(given.bundle, outcomes)
-    _log.info("\n%s\n\n%s\n%s has every case; the pictures show the ten minutes", gates,
-              verdict(outcomes), output / "cases.md")  # fmt: skip
-    return 0 if all(outcome.passed is not False for outcome in outcomes) else 1
+    _log.info("\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s has every case, %s the ten minutes",
+              gates, verdict(outcomes), replay_verdict(replayed), output / "cases.md",
+              output / PAGE)  # fmt: skip
+    return 0 if replayed and all(outcome.passed is not False for outcome in outcomes) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,29 +12,39 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from model_tools.bags.bag import METADATA
 from model_tools.bundle_reports import keep_report
 from model_tools.closed_loop.case import Case
 from model_tools.closed_loop.trial import Outcome, try_case
+from model_tools.files import new_file, new_folder
+from model_tools.replaying.html import write_html
+from model_tools.replaying.replay import Replayed, replay
+from model_tools.replaying.report import write_json
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import REPORT_FOLDER, load_bundle
+from policy_inference.bundle.load import REPORT_FOLDER, Bundle, load_bundle
+from policy_inference.flight.message_types import message_types
+from policy_inference.interfaces import Backend
 from tools.acceptance.cases import all_cases
 from tools.acceptance.figures import write_figures
-from tools.acceptance.recording import write_recording
 from tools.acceptance.tables import case_row
 
+RECORDING, PAGE, REPLAYED = "ten_minutes", "report.html", "replay.json"
 REPORT = Path(REPORT_FOLDER, "acceptance.json")
 """Where a bundle has its figures."""
 _log = logging.getLogger("acceptance")
 
 
 def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcome]:
-    """Try all cases in parallel; write the recording of the ten minutes to `recordings`.
+    """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`.
 
     Raises:
-        PolicyError: The bundle cannot be loaded, or does not fit the robot.
+        PolicyError: The bundle cannot be loaded, or does not fit the robot; or the messages'
+            definitions, which a recording needs, are not installed.
         BrokenProcessPool: A process was killed.
     """
-    load_bundle(bundle)  # what is wrong with it is said here, once
+    # What is wrong with the bundle or missing for the recording is said here, once.
+    load_bundle(bundle)
+    message_types()
     cases, outcomes = all_cases(), dict[str, Outcome]()
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)
@@ -50,6 +60,22 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [outcomes[case.name] for case in cases]
+
+
+def replay_recording(bundle: Path, folder: Path) -> Replayed:
+    """Compute the recorded ten minutes again; write the report on them beside the recording.
+
+    Returns:
+        What came of it; true where the commands are the same.
+
+    Raises:
+        PolicyError: The recording or the bundle cannot be used.
+    """
+    found = replay(folder / RECORDING, bundle, "", {})
+    for name, write in ((REPLAYED, write_json), (PAGE, write_html)):
+        with new_file(folder / name, force=True) as growing:
+            write(found, growing)
+    return found
 
 
 def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
@@ -68,9 +94,20 @@ def _try(folder: Path, recordings: Path, case: Case) -> Outcome:
     bundle = load_bundle(folder)
     backend, _ = open_backend(bundle, ["onnx"])
     try:
-        outcome, trace = try_case(bundle, backend, case)
+        if case.group == "long":
+            return try_recorded(bundle, backend, case, recordings / RECORDING)
+        return try_case(bundle, backend, case)[0]
     finally:
         backend.close()
-    if case.group == "long":
-        write_recording(trace, recordings)
-    return outcome
+
+
+def try_recorded(bundle: Bundle, backend: Backend, case: Case, place: Path) -> Outcome:
+    """Try a case and record it; the recording replaces one of before.
+
+    Raises:
+        PolicyError: What is at the place is no recording, or as `try_case`.
+        OSError: The recording cannot be written.
+    """
+    with new_folder(place, marker=METADATA, owned=(METADATA, "*.mcap"), force=True) as growing:
+        growing.rmdir()  # the recording makes its folder itself
+        return try_case(bundle, backend, case, growing)[0]

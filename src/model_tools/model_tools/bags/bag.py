@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -89,6 +89,22 @@ class Bag:
             chosen = [each for each in reader.connections if each.topic == topic]
             for connection, log_ns, data in reader.messages(connections=chosen):
                 yield log_ns, reader.deserialize(data, connection.msgtype)
+
+    def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
+        """Yield time in the log (ns), topic and message of several topics, in one pass by time.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            chosen = [each for each in reader.connections if each.topic in topics]
+            for connection, log_ns, data in reader.messages(connections=chosen):
+                yield log_ns, connection.topic, reader.deserialize(data, connection.msgtype)
+
+    def fields(self, topic: str) -> set[str]:
+        """Return the names of the fields of a topic's messages, as the recording defines them."""
+        _, fields = self._types.fielddefs[self.topics[topic].type]
+        return {name for name, _ in fields}
 
     @contextmanager
     def blocks(self) -> Iterator[Callable[[str], Iterator[Block]]]:

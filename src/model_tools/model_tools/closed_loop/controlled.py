@@ -35,6 +35,7 @@ class ControlledPolicy:
 
     Attributes:
         controller: What ticks.
+        targets: What it commanded last.
         altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
         refusal: Why it was not allowed to run when it last asked; empty where it was.
     """
@@ -66,6 +67,7 @@ class ControlledPolicy:
         self._names, self._period_ns = contract.joints.names, contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
         self._asked_to_stand, self.refusal = False, ""
+        self.targets: JointTargets | None = None
         self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
@@ -89,7 +91,7 @@ class ControlledPolicy:
         for entry in self.controller.inputs.values():
             entry.accept(now_ns, now_ns or None, now_ns)
         self._operate()
-        targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        self.targets = targets = self.controller.tick(now_ns, now_ns + self._period_ns)
         self._count_alterations()
         if targets is None:
             raise PolicyError("the controller has no targets yet: its fault behaviour needs a pose")

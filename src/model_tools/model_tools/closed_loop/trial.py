@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from model_tools.closed_loop.case import Case, Limits
 from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
+from model_tools.closed_loop.recorded import RecordedPolicy
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import Backend, Mode, Tensor
 from robot_sim.faults import FaultPlan
@@ -59,19 +61,37 @@ class Outcome:
         return self.survived_s >= self.duration_s
 
 
-def try_case(bundle: Bundle, backend: Backend, case: Case) -> tuple[Outcome, Trace]:
+def try_case(
+    bundle: Bundle, backend: Backend, case: Case, recording: Path | None = None
+) -> tuple[Outcome, Trace]:
     """Let the robot stand up, then walk the case from the moment in which the policy takes over.
+
+    Args:
+        bundle: Bundle whose contract holds.
+        backend: Opened backend of the bundle; stays the caller's to close.
+        case: What to walk.
+        recording: Folder to be, with a flight recording of all of it.
 
     Returns:
         What came of it, and the walk; that of standing up where the robot did not get further.
 
     Raises:
         PolicyError: The bundle does not fit the robot, or the robot may not stand up where it lies.
+        OSError: The recording cannot be written.
     """
+    recorder = RecordingBackend(backend)
+    if recording is None:
+        return _try(bundle, recorder, ControlledPolicy(bundle, recorder), case)
+    with RecordedPolicy(bundle, recorder, recording, f"acceptance: {case.name}") as policy:
+        return _try(bundle, recorder, policy, case)
+
+
+def _try(
+    bundle: Bundle, recorder: RecordingBackend, policy: ControlledPolicy, case: Case
+) -> tuple[Outcome, Trace]:
     world = World(friction=case.friction, ground=case.ground, payload_kg=case.payload_kg)
     world.latency_ns = case.latency_ms * 1_000_000
-    recorder, contract = RecordingBackend(backend), bundle.contract
-    policy = ControlledPolicy(bundle, recorder)
+    contract = bundle.contract
     stood = walk(world, policy, [], duration_s=contract.stand.duration_s + GET_UP_S,
                  rate_hz=contract.rate_hz, until=lambda _: policy.controller.mode is Mode.RUN)
     if policy.controller.mode is not Mode.RUN:

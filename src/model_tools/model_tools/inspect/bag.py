@@ -10,6 +10,7 @@ from pathlib import Path
 from model_tools.bags.bag import Bag, is_bag, storage_files
 from model_tools.bags.topics import is_named
 from model_tools.inspect.bag_stream import CHECKS, INPUTS, Stream, read_stream
+from model_tools.inspect.flight import describe
 from model_tools.inspect.report import Report
 
 KIND = "rosbag2 recording"
@@ -37,6 +38,7 @@ def inspect(path: Path) -> Report:
     report.row("storage", f"{bag.storage}, {size_mb:.1f} MB in "
                f"{', '.join(file.name for file in files)}")
     report.row("recorded", f"{bag.duration_ns * 1e-9:.3f} s from {_time(bag.start_ns * 1e-9)}")
+    describe(path, bag, report)
     for name, topic in sorted(bag.topics.items()):
         rate_hz = max(0, topic.count - 1) / max(bag.duration_ns * 1e-9, 1e-9)
         report.row(name, f"{topic.type}, {topic.count} messages, {rate_hz:.1f} Hz")

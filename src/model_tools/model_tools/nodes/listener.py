@@ -30,12 +30,13 @@ class Listener:
     Attributes:
         name, topic: The input, and the full name of its topic.
         lost: Messages that were published and did not come, where the middleware numbers them.
+        mixed: What is wrong where a robot's state has several publishers; else empty.
     """
 
     def __init__(self, node: Node, name: str, topic: str, types: Sequence[str]) -> None:
         """Wait for a publisher; `types` are those that the input may have."""
         self.name, self.topic = name, node.resolve_topic_name(topic)
-        self.lost = 0
+        self.lost, self.mixed = 0, ""
         self._node, self._types = node, types
         self._message: type[Any] | None = None
         self._subscription: Any = None
@@ -52,8 +53,7 @@ class Listener:
         """Subscribe if that is possible by now; return how many publishers there are.
 
         Raises:
-            ToolError: The topic is of another type, or has several publishers, so that a robot's
-                state would be a mixture.
+            ToolError: The topic is of another type.
         """
         found = self._node.get_publishers_info_by_topic(self.topic)
         if len(found) > max(1, self._publishers):
@@ -69,9 +69,10 @@ class Listener:
                        if "UNKNOWN" not in info.node_name)  # fmt: skip
         text = (f"{self.topic}: expected one publisher, found {len(publishers)}"
                 f"{': ' if nodes else ''}{', '.join(nodes)}")
-        if self._subscription is None and self.name != COMMAND:
-            raise ToolError(f"{text}; what they say would be mixed: stop the others")
-        _log.warning("%s", text)
+        if self.name == COMMAND:
+            _log.warning("%s", text)
+        else:
+            self.mixed = f"{text}; what they say is mixed: stop the others"
 
     def _subscribe(self, publishers: Sequence[Any]) -> None:
         types = sorted({info.topic_type for info in publishers})

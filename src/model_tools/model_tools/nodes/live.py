@@ -39,8 +39,8 @@ class LiveSource:
     """Rows of a policy that is replayed on what a robot says.
 
     Time is that of the headers' stamps, at whatever speed it goes. It ends after `duration_s`, on
-    SIGINT or `stop`, when all publishers have left, or when stamps begin anew, and gives what came
-    until then.
+    SIGINT or `stop`, when all publishers have left, when there is a second one of a robot's state,
+    or when stamps begin anew, and gives what came until then.
 
     Attributes:
         name: "live topics".
@@ -81,8 +81,8 @@ class LiveSource:
             wanted: None; numbers are not known beforehand.
 
         Raises:
-            PolicyError: An input is of another type, or has several publishers; there was no row;
-                a message does not fit, a value is not finite, or the model does not run.
+            PolicyError: An input is of another type; there was no row; a message does not fit, a
+                value is not finite, or the model does not run.
         """
         if wanted is not None:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")
@@ -99,8 +99,9 @@ class LiveSource:
             late = ", ".join(f"{heard.topics[name]} is too old at {count}"
                              for name, count in replay.ticks.stale.items())
             if number < 0:
+                why = heard.mixed() or heard.missing() or late or "they ended too soon"
                 raise ToolError(f"{self.name}: expected a tick at which each input of the policy "
-                                f"is there, found none: {heard.missing() or late or 'too short'}")
+                                f"is there, found none: {why}")
             if replay.ticks.dropped:
                 _log.warning("%s: %d of %d ticks are left out: %s", self.name,
                              replay.ticks.dropped, replay.ticks.dropped + number + 1, late)
@@ -160,9 +161,8 @@ class _Topics:
             self._take()
             yield from self._ordering.ready()
         self._take()
-        if self._ordering.restarted:
-            _log.warning("%s: the stamps of %s began anew; the rows end there", "live topics",
-                         self.topics[self._ordering.restarted])
+        if reason := self.mixed() or self._restarted():
+            _log.warning("live topics: the rows end: %s", reason)
         yield from self._ordering.ready(rest=True)
 
     def _take(self) -> None:
@@ -180,7 +180,15 @@ class _Topics:
                 self._began_s = math.inf
                 _log.warning("live topics: %s", missing)
         left = not self._ordering.missing and now_s > self._present_s + _LEFT_S
-        return not (left or self._stop.is_set() or self._ordering.restarted)
+        return not (left or self._stop.is_set() or self.mixed() or self._restarted())
+
+    def mixed(self) -> str:
+        """Say which topic has several publishers; empty where none has that must not."""
+        return "; ".join(each.mixed for each in self._listeners if each.mixed)
+
+    def _restarted(self) -> str:
+        name = self._ordering.restarted
+        return f"the stamps of {self.topics[name]} began anew" if name else ""
 
     def _wait(self) -> None:
         """Wait for messages, until it is time to look for publishers."""

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,15 @@ def on_log(act: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _ends() -> Iterator[None]:
+    """Interrupt a test that would hear nothing for ever."""
+    timer = threading.Timer(90.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    yield
+    timer.cancel()
 
 
 def rows_of(source: Source) -> Rows:
@@ -228,7 +238,9 @@ def test_two_publishers_of_a_robot_s_state_are_refused(bundle: Bundle, tmp_path:
     options = ("--unheard", "--stay")
     with played(bag, *options), played(bag, *options):
         wait_for_publishers("/joint_states", 2)
-        with pytest.raises(ToolError, match=r"/joint_states: expected one publisher, found 2"):
+        with pytest.raises(
+            ToolError, match=r"found none: /joint_states: expected one publisher, found 2"
+        ):
             rows_of(LiveSource(bundle))
 
 

@@ -86,6 +86,10 @@ class TargetBounds:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._centre[0])
 
+    def resume(self, command: F64) -> None:
+        """Count steps from this command [joints], in the units of its kinds."""
+        self._centre[0] = command
+
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
         """Clip `command` in place; return the rules that changed it.
 

@@ -52,6 +52,10 @@ class Run:
         self._bounds.reset(self._stand.pose)
         self._began_ns, self.clipped_ticks = now_ns, 0
 
+    def resume(self, command: F64) -> None:
+        """Go on after this command [joints] of the policy, as one does in the middle of a run."""
+        self._bounds.resume(command)
+
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
         self._began_ns += duration_ns
@@ -67,16 +71,21 @@ class Run:
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
         """Turn the result into `targets`; return the rules that changed them."""
+        elapsed_ns = now_ns - self._began_ns
+        # A request may carry a time a little after that of the tick it comes before.
+        share = max(0, elapsed_ns) / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
+        return self.take_over(share)
+
+    def take_over(self, share: float) -> tuple[Rule, ...]:
+        """Do as `update` does, with a `share` of the policy in the targets, 0 to 1."""
         command, action = self._policy.commit(), self._policy.action
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         action.fill(self.targets)
-        elapsed_ns, self.taken, self.blend = now_ns - self._began_ns, True, 1.0
-        if elapsed_ns < self._blend_ns:
-            # A request may carry a time a little after that of the tick it comes before.
-            self.blend = max(0, elapsed_ns) / self._blend_ns
-            self._blend(self.blend)
+        self.taken, self.blend = True, share
+        if share < 1.0:
+            self._blend(share)
         return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
 
     def _blend(self, share: float) -> None:

@@ -52,7 +52,7 @@ class TickMessages:
         settings = [self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
                     for key, value in flight.settings.items()]  # fmt: skip
         return self._entry(
-            "flight_info", INFO, reason=reason, bundle=str(flight.bundle.path),
+            "flight_info", INFO, reason=reason, bundle=str(flight.bundle.path.resolve()),
             bundle_name=contract.name, bundle_version=contract.version,
             bundle_sha256=flight.bundle.sha256, contract=flight.contract_text,
             backend=flight.backend, runs_on=flight.runs_on, host=platform.node(), settings=settings,

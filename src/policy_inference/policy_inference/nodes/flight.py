@@ -14,7 +14,7 @@ import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -29,6 +29,9 @@ from policy_inference.interfaces import JointTargets
 from policy_inference.nodes.opening import Opened
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
@@ -51,6 +54,7 @@ class NodeRecorder:
             values: Parameters of the node.
         """
         self._node, self._topics, self._values = node, topics, values
+        self._types: Typestore | None = None
         self._recorder: FlightRecorder | None = None
         self._wanted, self._problem = values["flight.duration_s"] > 0.0, ""
         self._news = News(maxlen=100)
@@ -61,11 +65,7 @@ class NodeRecorder:
         self._services = [node.create_service(Trigger, "~/record", self._on_record),
                           node.create_service(SetBool, "~/record_run", self._on_record_run)]
         if self._wanted:
-            try:
-                self._types = message_types()
-                self._recorder = self._recorder_of(policy)
-            except (PolicyError, OSError) as error:
-                self._problem = f"flight recorder: {error}"
+            self._recorder = self._recorder_of(policy)
         if self.problem:
             node.get_logger().warning(self.problem)
 
@@ -74,7 +74,17 @@ class NodeRecorder:
         inputs = [self._topics[name] for name in policy.controller.inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
-    def _recorder_of(self, policy: Opened) -> FlightRecorder:
+    def _recorder_of(self, policy: Opened) -> FlightRecorder | None:
+        """Return a recorder; None, and a problem, where there can be none."""
+        try:
+            return self._made_for(policy)
+        except (PolicyError, OSError) as error:
+            self._problem = f"flight recorder: {error}"
+            return None
+
+    def _made_for(self, policy: Opened) -> FlightRecorder:
+        if self._types is None:
+            self._types = message_types()
         values = {**self._values, "bundle": policy.order.bundle,
                   "backend": ",".join(policy.order.backends)}
         flight = flight_of(
@@ -107,8 +117,11 @@ class NodeRecorder:
                 "flight.ticks_dropped": str(recorder.dropped)}
 
     def prepared(self, policy: Opened) -> FlightRecorder | None:
-        """Return a recorder for another policy, which `follow` puts to work."""
-        return None if self._recorder is None else self._recorder_of(policy)
+        """Return a recorder at work for another policy, for `follow`."""
+        recorder = None if self._recorder is None else self._recorder_of(policy)
+        if recorder is not None:
+            recorder.start()
+        return recorder
 
     def follow(self, policy: Opened, recorder: FlightRecorder | None) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
@@ -119,8 +132,6 @@ class NodeRecorder:
         """
         before, self._recorder = self._recorder, recorder
         self._sampled = self._sampled_by(policy)
-        if recorder is not None:
-            recorder.start()
         return before.stop if before is not None else _nothing
 
     def start(self) -> None:

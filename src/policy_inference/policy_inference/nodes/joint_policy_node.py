@@ -224,10 +224,15 @@ class JointPolicyNode(LifecycleBase):
     def _switch(self, opened: Opened) -> Callable[[], None]:
         """Let another policy take over; return what writes the recordings of the one before."""
         sampler, recorder = self._sampler_of(opened), self._flight.prepared(opened)
-        with self._loop.between_ticks():
-            opened.controller.take_over(self.controller)
-            self._policy, self.controller, self._sampler = opened, opened.controller, sampler
-            return self._flight.follow(opened, recorder)
+        try:
+            with self._loop.between_ticks():
+                opened.controller.take_over(self.controller)
+                self._policy, self.controller, self._sampler = opened, opened.controller, sampler
+                return self._flight.follow(opened, recorder)
+        except PolicyError:
+            if recorder is not None:
+                recorder.abandon()
+            raise
 
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""

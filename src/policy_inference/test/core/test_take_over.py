@@ -12,7 +12,7 @@ from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode, OnFault
 
 from .contracts import DEFAULT, TERMS_OF_A_WALKER
-from .robots import MS, STALE_AFTER, Robot, assert_safe, silence
+from .robots import BOTH, MS, STALE_AFTER, Robot, assert_safe, silence
 
 MOVED = (0.1, 0.4, -0.6)
 
@@ -166,7 +166,18 @@ def test_pose_that_is_held_stays() -> None:
     arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
     robot = Robot(arm)
     held = robot.commanded(joint_pos=MOVED)
+    robot.tick(joint_pos=DEFAULT)
     np.testing.assert_array_equal(replaced(robot, arm).commanded().position, held.position)
+
+
+def test_outage_right_after_it_is_held_over_like_before() -> None:
+    robot = Robot().stand()
+    standing = silence(robot, STALE_AFTER)
+    other = replaced(robot)
+    held = other.commanded(silent=BOTH)
+    assert other.is_in(Mode.HOLD)
+    for name, values in vars(standing).items():
+        np.testing.assert_array_equal(getattr(held, name), values, name)
 
 
 def test_time_between_ticks_goes_on_being_watched() -> None:

@@ -133,6 +133,27 @@ class TestLoad:
         assert node.get_parameter("backend").value == "onnx"
         robot.hears("two_joints 1.3.0")
 
+    def test_status_tells_of_the_new_device_and_of_those_that_do_not_open(
+        self, lockstep: Robot, version: Path
+    ) -> None:
+        loaded(lockstep, version, "rknn,counted")
+        status = lockstep.reported(
+            lambda status: {"device_load_percent"} & {entry.key for entry in status.telemetry},
+            "telemetry of the new device")
+        assert status.fallback.startswith("rknn: ")
+        lockstep.hears("no artifact for the backend 'rknn'")
+
+    @pytest.mark.parametrize("trigger", ["timer", "joint_states"])
+    def test_in_real_time(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, version: Path, trigger: str
+    ) -> None:
+        active(trigger=trigger)
+        robot.until(lambda: robot.commands, "a command")
+        loaded(robot, version)
+        sequence = robot.commands[-1].sequence
+        robot.until(lambda: robot.commands[-1].sequence > sequence, "another command")
+        assert robot.reported(lambda status: status.bundle == str(version), "it").ticks > 0
+
     def test_while_the_robot_stands_the_command_does_not_change(
         self, ready: Robot, version: Path
     ) -> None:

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a recording of the flight recorder through its bundle again: are the commands the same?
+
+    model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
+
+Sensors, observation, model, bounds and guard are computed again, each from what was recorded of
+the one before, and compared: bit for bit on the same machine and back end, else by the limits of
+the model's precision. The first tick and value that differ are named. With a bundle of another
+function, differences are shown and not judged. The exit status is 1 where the same function gives
+other commands. The output folder gets report.html, which shows what happened, and replay.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+
+from model_tools.commands.arguments import add_backend_options
+
+JSON_FILE, HTML_FILE = "replay.json", "report.html"
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("recording", type=Path, help="folder of the recording, or its .mcap file")
+    parser.add_argument("--bundle", type=Path,
+                        help="folder of a bundle (default: the one that ran, where it is still)")
+    parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
+    add_backend_options(parser)
+    parser.add_argument("--output", type=Path, help="folder for the report")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Replay; return the exit status."""
+    from rich.console import Console
+
+    from model_tools.files import new_folder
+    from model_tools.replaying import report
+    from model_tools.replaying.html import write_html
+    from model_tools.replaying.replay import replay
+    from policy_inference.backends.registry import parse_options
+
+    # Opened first: an output that cannot be written is found before the work, not after.
+    output = nullcontext() if given.output is None else new_folder(
+        given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force)
+    with output as folder:
+        found = replay(given.recording, given.bundle, given.backend,
+                       parse_options(given.backend_option))
+        console = Console()
+        if given.json:
+            console.print_json(json.dumps(report.document(found), allow_nan=False))
+        else:
+            console.print(*report.lines(found), sep="\n", markup=False, highlight=False,
+                          soft_wrap=True)
+            console.print(report.table(found))
+        if folder is not None:
+            report.write_json(found, folder / JSON_FILE)
+            write_html(found, folder / HTML_FILE)
+    if given.output is not None:
+        _log.info("report in %s", given.output)
+    (_log.info if found else _log.error)("%s", report.verdict(found))
+    return 0 if found else 1

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A flight recording, run through a bundle again."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.replaying.flight import Flight, FlightLog
+from model_tools.replaying.recording import FlightRecording
+from model_tools.replaying.replayer import Replayer
+from model_tools.replaying.settings import limits_of
+from model_tools.replaying.stages import INPUTS, OUTPUTS, STATE, Departure
+from model_tools.replaying.which_bundle import difference, recorded_bundle, recorded_contract
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
+from policy_inference.comparison.open_loop import difference as measured
+from policy_inference.comparison.open_loop import joints, judge
+from policy_inference.interfaces import Backend
+
+_TOLERANCE = 1e-6
+"""Of the state and the observation on another machine: sine and square root may round there
+in another way, and both end as float32."""
+
+
+class Judgement(Enum):
+    """How results are held against the recorded ones."""
+
+    EXACT = "bit for bit"
+    LIMITS = "by the limits of the model's precision"
+    WHAT_IF = "shown, not judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replayed:
+    """What came of a replay; its truth value says whether it is what was recorded.
+
+    Attributes:
+        recording: What was replayed.
+        bundle: With which bundle.
+        backend, runs_on: On which back end, and what that found when it was opened.
+        judgement: How the results were judged.
+        because: Why so, in words.
+        replayer: Stages, courses and counts.
+        checks: Limits on outputs and targets, where these judge.
+        flight: What the recording shows.
+    """
+
+    recording: FlightRecording
+    bundle: Bundle
+    backend: str
+    runs_on: str
+    judgement: Judgement
+    because: str
+    replayer: Replayer
+    checks: tuple[Check, ...]
+    flight: Flight
+
+    def __bool__(self) -> bool:
+        """Return whether nothing differs that is judged."""
+        return self.judgement is Judgement.WHAT_IF or (
+            not any(self.replayer.stages[name].differing for name in self.judged_stages)
+            and all(self.checks))
+
+    @property
+    def judged_stages(self) -> tuple[str, ...]:
+        """Stages in which no value may differ beyond its tolerance."""
+        stages = tuple(self.replayer.stages)
+        return {Judgement.EXACT: stages, Judgement.WHAT_IF: ()}.get(
+            self.judgement, (STATE, INPUTS, "guard"))
+
+    @property
+    def first(self) -> Departure | None:
+        """The first tick and stage that are not as recorded."""
+        found = [(stage.first.tick, place, stage.first)
+                 for place, stage in enumerate(self.replayer.stages.values()) if stage.first]
+        return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def replay(
+    path: Path, given: Path | None, backends: str, options: Mapping[str, Mapping[str, str]],
+) -> Replayed:  # fmt: skip
+    """Run a recording through the bundle that it names, or a given one.
+
+    Args:
+        path: Folder or file of the recording.
+        given: Another bundle.
+        backends: Back ends in order of preference, comma-separated; empty for the recorded one.
+        options: Options of back ends, by name.
+
+    Raises:
+        PolicyError: The recording or the bundle cannot be used.
+        OSError: A file cannot be read.
+    """
+    recording = FlightRecording(path)
+    info = recording.info
+    bundle = load_bundle(given) if given else recorded_bundle(recording)
+    wanted = [name for name in (backends or info.backend).split(",") if name]
+    backend, _ = open_backend(bundle, wanted, options)
+    try:
+        contract = recorded_contract(recording)
+        judgement, because = _judgement(recording, contract, bundle, backend)
+        tolerances = ({STATE: _TOLERANCE, INPUTS: _TOLERANCE} if judgement is Judgement.LIMITS
+                      else {})  # fmt: skip
+        replayer = Replayer(bundle, backend, info, limits_of(recording, bundle.contract),
+                            tolerances, seeded=judgement is not Judgement.WHAT_IF)
+        log = FlightLog(contract, info)
+        for tick in recording.ticks():
+            replayer.step(tick)
+            log.add(tick)
+    finally:
+        backend.close()
+    checks = _checks(replayer, bundle, backend) if judgement is Judgement.LIMITS else ()
+    return Replayed(
+        recording=recording, bundle=bundle, backend=backend.name, runs_on=_runs_on(backend),
+        judgement=judgement, because=because, replayer=replayer, checks=checks,
+        flight=log.flight(),
+    )  # fmt: skip
+
+
+def _runs_on(backend: Backend) -> str:
+    return ", ".join(backend.details.values())
+
+
+def _judgement(
+    recording: FlightRecording, contract: JointContract, bundle: Bundle, backend: Backend
+) -> tuple[Judgement, str]:
+    """Return how results can be judged, and why."""
+    info = recording.info
+    if bundle.sha256 != info.bundle_sha256 and (other := difference(contract, bundle)):
+        return Judgement.WHAT_IF, other
+    others = []
+    if platform.node() != info.host:
+        others.append(f"the machine is {platform.node()}, and was {info.host}")
+    if backend.name != info.backend:
+        others.append(f"the back end is {backend.name}, and was {info.backend}")
+    elif _runs_on(backend) != info.runs_on:
+        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+    recorded, ours = (one.model.artifacts.get(backend.name) for one in (contract, bundle.contract))
+    if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
+        others.append("the model is another file of the same function")
+    if others:
+        return Judgement.LIMITS, "; ".join(others)
+    return Judgement.EXACT, "the same machine, back end and model"
+
+
+def _checks(replayer: Replayer, bundle: Bundle, backend: Backend) -> tuple[Check, ...]:
+    """Hold outputs and targets against the limits of the model's precision."""
+    contract = bundle.contract
+    entry = contract.model.artifacts.get(backend.name)
+    precision = entry.precision if entry else backend.details.get("precision", "fp32")
+    action, found = contract.action.output, list[Check]()
+    for name, course in replayer.outputs.items():
+        ticks, expected, values = course.rows()
+        if not len(ticks):
+            continue
+        limits = (open_loop_limits if name == action else state_limits)(
+            contract, backend.name, precision)
+        names = joints(contract) if name == action else [f"{name}[{i}]"
+                                                          for i in range(values.shape[1])]
+        found += judge(measured(name, names, values, expected, ticks), f"{OUTPUTS}: {name}",
+                       limits)  # fmt: skip
+    ticks, expected, values = replayer.targets.rows()
+    if len(ticks):
+        scale = max(float(np.abs(per_joint(term.scale, term.joints)).max())
+                    for term in contract.action.terms)  # fmt: skip
+        found += judge(measured("target", replayer.joints, values, expected, ticks), "target",
+                       _scaled(open_loop_limits(contract, backend.name, precision),
+                                         scale))  # fmt: skip
+    return tuple(found)
+
+
+def _scaled(limits: Limits, scale: float) -> Limits:
+    """Return limits on targets that limits on the action make."""
+    def scaled(limit: float | None) -> float | None:
+        return None if limit is None else limit * scale
+
+    return dataclasses.replace(limits, mae=scaled(limits.mae), rmse=scaled(limits.rmse),
+                               max_abs=scaled(limits.max_abs), cosine_min=None)  # fmt: skip
+

@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded ticks through the robot's own code: sensors, observation, model, action, guard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.replaying.names import command_names, input_names, output_names, state_names
+from model_tools.replaying.recorded import Recorded
+from model_tools.replaying.seeded import SeededBackend
+from model_tools.replaying.sensed import SensedState
+from model_tools.replaying.stages import (
+    COMMAND,
+    GUARD,
+    INPUTS,
+    OUTPUTS,
+    STAGES,
+    STATE,
+    TARGET,
+    Course,
+    Stage,
+)
+from model_tools.replaying.ticks import Info, Tick
+from model_tools.replaying.verdicts import Verdicts
+from model_tools.terms import frames
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.limits import Limits
+from policy_inference.core.motions import SafeTargets, Stand
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.run import Run
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64, Backend, JointTargets, Mode
+
+
+class Replayer:
+    """Replays one recording; call `step` with its ticks in their order.
+
+    Each tick begins with what was recorded, the robot's state with the last action, and the model's
+    own, so a difference does not grow from tick to tick; history and the bounds of a step go on
+    from tick to tick as on the robot. Where ticks are missing before one, these are taken from what
+    was recorded, as far as they are known from there, and the stages that need the rest are not
+    judged.
+
+    Attributes:
+        joints: The recording's joints.
+        stages: What was found, by stage.
+        outputs, targets: What was judged of each output of the model, and of the targets; these
+            in the order of the recording's joints.
+        rules: How often each rule of the guard changed a target.
+        ran: Ticks in which the model ran.
+        lost: Ticks that are missing between others.
+        dropped: Ticks whose answer was not followed, by cause.
+    """
+
+    def __init__(
+        self, bundle: Bundle, backend: Backend, info: Info, limits: Limits,
+        tolerances: Mapping[str, float], *, seeded: bool,
+    ) -> None:  # fmt: skip
+        """Tie the robot's parts together.
+
+        Args:
+            bundle: What is replayed.
+            backend: Opened backend of it; stays the caller's to close.
+            info: What was recorded.
+            limits: Those that were in force.
+            tolerances: By stage, see `Stage`; 0 where absent.
+            seeded: Whether the model means by its inputs what the recorded one does, so that it may
+                be given recorded ones.
+
+        Raises:
+            ToolError: The bundle is for other joints, or needs what was not recorded.
+        """
+        contract, names = bundle.contract, bundle.contract.joints.names
+        self._contract, self.joints = contract, info.joints
+        self._seeded = seeded
+        self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
+        self._recorded = Recorded(bundle, info, self._state)
+        self._sensed = SensedState(contract, self._state, limits)
+        effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
+        self._stand, self._safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)
+        self._backend = SeededBackend(backend)
+        self._policy = JointPolicy(bundle, self._backend, self._state)
+        self._run = Run(contract, self._policy, self._state, self._stand, limits, effort_limit)
+        self._verdicts = Verdicts(contract, self._state, limits)
+        self._recurrent = {pair.input for pair in contract.state}
+        self._frames = max(frames(each) for each in contract.observations.values())
+        self._names = {STATE: state_names(contract, self._state.slices),
+                       TARGET: list(names), COMMAND: command_names(names)}  # fmt: skip
+        self._input_names = {name: input_names(contract, name) for name in backend.inputs}
+        self._output_names = {name: output_names(contract, name, array.size)
+                              for name, array in backend.outputs.items()}  # fmt: skip
+        self.stages = {name: Stage(name=name, tolerance=tolerances.get(name, 0.0))
+                       for name in STAGES}  # fmt: skip
+        self.outputs = {name: Course() for name in backend.outputs}
+        self.targets = Course()
+        self.rules = Counter[str]()
+        self.dropped = Counter[str]()
+        self.ran = self.lost = 0
+        self._before: Tick | None = None
+        self._began_ns = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of what was before."""
+        self._missing_frames = self._frames - 1
+        self._carried = self._target_known = self._own_known = self._counted = False
+        self._stand_known = self._answer_known = self._clips_known = False
+
+    def step(self, tick: Tick) -> None:
+        """Replay a tick and compare all of it with what was recorded.
+
+        Raises:
+            BackendError: The model does not run.
+            ToolError: The bundle needs what was not recorded.
+        """
+        before = self._before
+        if before is None:
+            self._began_ns = tick.time_ns
+        elif tick.number != before.number + 1:
+            self.lost += tick.number - before.number - 1
+            self._forget()
+            self._sensed.forget()
+            before = None
+        time_s = (tick.time_ns - self._began_ns) * 1e-9
+        if tick.begins:
+            self._run.begin(tick.time_ns)
+            self._missing_frames = 0
+            self._carried = self._target_known = self._own_known = self._counted = True
+            self._clips_known = True
+        if not tick.alone:
+            self._sensed.forget()
+        self._sensed.take(tick)
+        self._judge_state(tick, time_s)
+        self._recorded.write(tick, self._state.flat)
+        finite = self._infer(tick, time_s) if tick.ran else True
+        self._follow(tick, before, time_s)
+        clipped = self._run.clipped_ticks if self._clips_known else None
+        self._verdicts.judge(tick, before, finite=finite, clipped=clipped,
+                             stage=self.stages[GUARD], time_s=time_s)  # fmt: skip
+        self._before = tick
+
+    def _judge_state(self, tick: Tick, time_s: float) -> None:
+        """Compare what the sensors' messages and the policy's own past make of the state."""
+        expected, known = self._state.flat.copy(), np.zeros(self._state.flat.size, bool)
+        self._recorded.write(tick, expected)
+        sources = self._sensed.known(tick)
+        for field in self._recorded.fields:
+            where = self._state.slices[field]
+            if field == "last_action":
+                known[where] = tick.ran and self._own_known
+            elif field == "tick" or field.startswith("phase:"):
+                known[where] = tick.ran and self._counted
+            else:
+                known[where] = tick.alone and field in sources
+        if known.any():
+            self.stages[STATE].compare(tick.number, time_s, self._names[STATE], expected,
+                                       self._state.flat, known)  # fmt: skip
+        else:
+            self.stages[STATE].skip()
+
+    def _infer(self, tick: Tick, time_s: float) -> bool:
+        """Run the model; return whether its result is finite."""
+        self.ran += 1
+        self._require_known_state(tick)
+        fits = all(tick.inputs[name].shape == array.shape if name in tick.inputs else False
+                   for name, array in self._backend.inputs.items())  # fmt: skip
+        seeded = fits and self._seeded
+        names = {*self._recurrent, *(self._contract.observations if self._missing_frames else ())}
+        self._backend.given = {name: tick.inputs[name] for name in names} if seeded else {}
+        finite = self._run.infer()
+        if fits:
+            self._judge_inputs(tick, time_s)
+        else:
+            self.stages[INPUTS].skip()
+        own = not self._missing_frames and (self._carried or not self._recurrent)
+        self._answer_known = seeded or own
+        if self._answer_known:
+            self._judge_outputs(tick, time_s)
+        else:
+            self.stages[OUTPUTS].skip()
+        return finite
+
+    def _judge_outputs(self, tick: Tick, time_s: float) -> None:
+        """Compare what the model answers, as far as it has the same outputs."""
+        found = {name: array for name, array in self._backend.outputs.items()
+                 if name in tick.outputs and tick.outputs[name].shape == array.shape}  # fmt: skip
+        if not found:
+            self.stages[OUTPUTS].skip()
+            return
+        self.stages[OUTPUTS].compare(
+            tick.number, time_s, [each for name in found for each in self._output_names[name]],
+            *(np.concatenate([arrays[name].reshape(-1) for name in found])
+              for arrays in (tick.outputs, found)))  # fmt: skip
+        for name, array in found.items():
+            self.outputs[name].add(tick.number, tick.outputs[name], array)
+
+    def _judge_inputs(self, tick: Tick, time_s: float) -> None:
+        """Compare what the model is given, as far as its past is known."""
+        # A model that answers otherwise has another state, too: its outputs say so already.
+        carried = self._carried and self.stages[INPUTS].tolerance == 0.0
+        judged = [name for name in self._backend.inputs
+                  if (carried if name in self._recurrent else not self._missing_frames)]
+        if not judged:
+            self.stages[INPUTS].skip()
+            return
+        self.stages[INPUTS].compare(
+            tick.number, time_s, [each for name in judged for each in self._input_names[name]],
+            np.concatenate([tick.inputs[name].reshape(-1) for name in judged]),
+            np.concatenate([self._backend.built[name].reshape(-1) for name in judged]))
+
+    def _require_known_state(self, tick: Tick) -> None:
+        """Raise where the observation needs a sensor that was not recorded."""
+        unknown = [name for name in self._state.not_finite() if name not in self._recorded.fields]
+        if unknown:
+            raise ToolError(f"{self._contract.name}: tick {tick.number}: expected a recording of "
+                            f"what the policy observes, found nothing of {', '.join(unknown)}")
+
+    def _follow(self, tick: Tick, before: Tick | None, time_s: float) -> None:
+        """Make the tick's command: the policy's, or that of its mode."""
+        if tick.target is not None:
+            self._act(tick, tick.target[self._recorded.joints], time_s)
+            return
+        if tick.ran:
+            self.dropped[tick.dropped_by] += 1
+        if tick.command is None:
+            return
+        if tick.mode is Mode.HOLD:
+            held = None if before is None else self._recorded.command(before)
+            if held is not None:
+                self._judge_command(tick, held, time_s)
+        elif tick.mode is not Mode.RUN:
+            self._stand_in(tick, time_s)
+
+    def _act(self, tick: Tick, expected: F64, time_s: float) -> None:
+        """Follow the model's answer: bounds, then the share that the policy has."""
+        judged = self._target_known and self._answer_known
+        if not judged:
+            self._run.resume(expected)
+        rules = self._run.take_over(tick.blend)
+        self.rules.update(rule.value for rule in rules)
+        target = self._policy.action.command
+        if judged:
+            self._clips_known = self._clips_known or self._run.clipped_ticks == 0
+            self.stages[TARGET].compare(tick.number, time_s, self._names[TARGET], expected, target)
+            assert tick.target is not None
+            self.targets.add(tick.number, tick.target, target[self._recorded.back])
+        else:
+            self.stages[TARGET].skip()
+            self._run.resume(expected)
+        if tick.command is None:
+            pass
+        elif tick.mode is not Mode.RUN:  # a fault was latched once the policy had run
+            self._stand_in(tick, time_s)
+        elif judged and (self._stand_known or tick.blend >= 1.0):
+            self._judge_command(tick, self._run.targets.block, time_s)
+        else:
+            self.stages[COMMAND].skip()
+        answer = tick.outputs.get(self._contract.action.output)
+        if answer is not None and answer.size == self._state["last_action"].size:
+            # What the next tick began with on the robot.
+            self._state["last_action"][:] = answer.reshape(-1)
+        self._missing_frames = max(0, self._missing_frames - 1)
+        self._carried = self._target_known = self._own_known = True
+
+    def _stand_in(self, tick: Tick, time_s: float) -> None:
+        """Compare gains and limits of a command that is not the policy's.
+
+        Where a motion began is not known; its positions are taken as they are.
+        """
+        commanded = self._recorded.command(tick)
+        assert commanded is not None
+        targets: JointTargets = (self._safe if tick.mode is Mode.DAMP else self._stand).targets
+        targets.position[:] = commanded[0]
+        self._stand_known = self._stand_known or tick.mode is not Mode.DAMP
+        self._judge_command(tick, targets.block, time_s)
+
+    def _judge_command(self, tick: Tick, found: F64, time_s: float) -> None:
+        commanded = self._recorded.command(tick)
+        assert commanded is not None
+        self.stages[COMMAND].compare(tick.number, time_s, self._names[COMMAND], commanded, found)

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a flight recording holds: what ran, and its ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from policy_inference.core.guard import Rule
+from policy_inference.interfaces import F64, Mode, Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What the ticks of a recording are of; the fields of policy_msgs/FlightInfo."""
+
+    reason: str
+    bundle: str
+    bundle_name: str
+    bundle_version: str
+    bundle_sha256: str
+    contract: str
+    backend: str
+    runs_on: str
+    host: str
+    settings: Mapping[str, str]
+    inputs: tuple[str, ...]
+    joints: tuple[str, ...]
+    fields: Mapping[str, slice]
+    """Where each field of the robot's state is in `Tick.state`."""
+
+    @property
+    def policy(self) -> str:
+        """Name and version of the policy."""
+        return f"{self.bundle_name} {self.bundle_version}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tick:
+    """A tick of the policy; see policy_msgs/PolicyTick.
+
+    Attributes:
+        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
+        ages_ns: Age of each input when it was sampled; None for one that never came.
+        state: Fields of the robot's state, by `Info.fields`.
+        inputs, outputs: Tensors of the model; empty where it did not run, or failed.
+        target: [joints]; None where the answer was dropped.
+        messages: What was sampled for this tick, by the name of the input.
+        alone: Whether no other tick has its time, whose messages could not be told apart.
+        command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
+    """
+
+    number: int
+    time_ns: int
+    stamp_ns: int
+    duration_s: float
+    mode: Mode
+    reason: str
+    ages_ns: Mapping[str, int | None]
+    state: F64
+    begins: bool
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    target: F64 | None
+    blend: float
+    messages: Mapping[str, Any]
+    alone: bool
+    command: F64 | None
+
+    @property
+    def ran(self) -> bool:
+        """Whether the model was run in it."""
+        return bool(self.inputs)
+
+    @property
+    def dropped_by(self) -> str:
+        """Why the model's answer was not followed, where it was not: a rule of the guard."""
+        if not self.outputs:
+            return Rule.INFERENCE_ERROR.value
+        if not all(np.isfinite(np.asarray(each, np.float64)).all()
+                   for each in self.outputs.values()):  # fmt: skip
+            return Rule.NOT_FINITE.value
+        if self.mode is Mode.HOLD:
+            return Rule.INFERENCE_LATE.value
+        return self.reason.partition(":")[0] or "fault"
+
+
+class Moded(NamedTuple):
+    """Number and time of a tick, its mode, and why that is so where it has changed."""
+
+    number: int
+    time_ns: int
+    mode: Mode
+    reason: str

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `model_tools replay`, and what `inspect` says of a flight: a fall on the screen."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from model_tools import cli
+from model_tools.closed_loop.recorded import RecordedPolicy
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from robot_sim.faults import Fault, FaultPlan
+from robot_sim.walk import walk
+from robot_sim.world import World
+
+from ..tiny_bundle import make_bundle
+
+WALKER = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+
+
+@pytest.fixture(scope="module")
+def fall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the recording of a simulated robot that is pushed over while it walks."""
+    bundle, place = load_bundle(WALKER), tmp_path_factory.mktemp("flights") / "fall"
+    backend, _ = open_backend(bundle, ["onnx"])
+    push = Fault(kind="push", target="left", start_s=3.0, duration_s=0.1, value=900.0)
+    with RecordedPolicy(bundle, backend, place, "attitude: a test") as policy:
+        walk(World(), policy, [(0.0, (0.5, 0.0, 0.3))], duration_s=4.0, faults=FaultPlan([push]),
+             until=None)  # fmt: skip
+    backend.close()
+    return policy.place
+
+
+def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
+    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO", "model_tools")
+    output = tmp_path / "report"
+    assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
+    assert re.search(r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here",
+                     capsys.readouterr().out)
+    assert "the same commands again, bit for bit" in caplog.text
+    figures = json.loads((output / "replay.json").read_text("utf-8"))
+    assert figures["replayed"]["same"] is True
+    assert figures["timeline"][-1]["trip"] is True
+    assert figures["timeline"][-1]["reason"].startswith("attitude")
+    assert figures["figures"]["largest_roll_deg"] > 60.0
+    page = (output / "report.html").read_text("utf-8")
+    headline = re.search("<h1>(.*?)</h1>", page)
+    assert headline is not None
+    assert re.match(r"lite3_walk 0\.\S+: DAMP at 3\.\d\d s of 4\.0 s - attitude: tilt",
+                    headline.group(1))
+    for section in ("IMU", "Velocity", "Joint torques", "Foot forces", "Joint positions",
+                    "Ages and latency", "Computed again", "Settings"):  # fmt: skip
+        assert f"<h2>{section}</h2>" in page
+    assert page.count("<svg") == 7
+    assert not re.search(r"https?://|<link|<script|src=", page)
+
+
+def test_an_output_that_exists_is_replaced_only_if_asked(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["replay", str(fall), "--output", str(tmp_path / "report")]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "replay.json").write_text("{}", "utf-8")
+    assert cli.main(arguments) == 1
+    assert "--force" in caplog.text
+    assert cli.main([*arguments, "--force"]) == 0
+    assert "timeline" in (tmp_path / "report" / "replay.json").read_text("utf-8")
+
+
+def test_figures_are_printed_as_json(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["replay", str(fall), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ticks"] == 200
+
+
+def test_another_robots_policy_is_an_error(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = make_bundle(tmp_path / "tiny")
+    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 1
+    assert "expected a policy for the joints of the recording" in caplog.text
+
+
+def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["inspect", str(fall)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "lite3_walk" in shown
+    assert "attitude: a test" in shown
+    assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 75, READY 1, RUN \d+", shown)
+    assert "DAMP: attitude: tilt" in shown

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is no recording, or of another policy, is refused with what was expected and found."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools import cli
+from model_tools.replaying.replay import Judgement, replay
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.store import ROOT_VARIABLE
+from policy_inference.errors import PolicyError
+
+from ..small_bag import every, joint_states, write_bag
+from ..tiny_bundle import make_bundle
+from .small_flights import rewritten
+
+OLD_TICK = """
+builtin_interfaces/Time stamp
+uint64 tick
+int64 time_ns
+uint8 mode
+"""
+
+
+def refusal(path: Path, given: Path | None = None) -> str:
+    """Return why it is refused."""
+    with pytest.raises(PolicyError) as refused:
+        replay(path, given, "", {})
+    return str(refused.value)
+
+
+def changed(flown: Path, topic: str, edit: Callable[[Any], Any], **more: Any) -> Path:
+    """Change the messages of a topic."""
+    return rewritten(flown, flown.parent / "changed",
+                     lambda name, message: edit(message) if name == topic else message, **more)
+
+
+def test_the_file_alone_is_a_recording_too(flown: Path) -> None:
+    (file,) = flown.glob("*.mcap")
+    assert replay(file, None, "", {})
+
+
+def test_nothing_and_a_bag_without_ticks_are_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none").endswith("none: expected a flight recording, found nothing")
+    bag = write_bag(tmp_path / "bag", joint_states(every(20, 1000, 1100)))
+    assert ("expected a recording of the flight recorder, with policy_msgs/msg/PolicyTick, found "
+            "/joint_states") in refusal(bag)
+
+
+def test_a_truncated_file_is_refused(flown: Path) -> None:
+    (file,) = flown.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert "expected a whole rosbag2 recording, found a broken one" in refusal(flown)
+
+
+def test_a_recording_without_ticks_is_refused(flown: Path) -> None:
+    assert "expected ticks of a policy, found an empty recording" in refusal(
+        changed(flown, "policy_tick", lambda _: None))
+
+
+def test_a_recording_that_does_not_say_what_ran_is_refused(flown: Path) -> None:
+    assert "expected a message on /flight_info, which says what ran, found none" in refusal(
+        changed(flown, "flight_info", lambda _: None))
+
+
+def test_ticks_of_another_version_are_refused(flown: Path) -> None:
+    def old(message: Any) -> Any:
+        return message
+
+    path = changed(flown, "policy_tick", old, definitions={"policy_msgs/msg/PolicyTick": OLD_TICK})
+    assert "expected messages as this version records them, found some without ages_s" in refusal(
+        path)
+
+
+def test_a_bundle_that_was_changed_since_is_not_taken_for_the_one_that_ran(
+    bundle: Bundle, flown: Path
+) -> None:
+    file = bundle.path / "policy.yaml"
+    file.write_text(file.read_text("utf-8") + "\n# changed\n", "utf-8")
+    text = refusal(flown)
+    assert f"has the sha256 {bundle.sha256}, found {bundle.path}: " in text
+    assert load_bundle(bundle.path).sha256 in text
+    assert text.endswith("with --bundle")
+    again = replay(flown, bundle.path, "", {})
+    assert again
+    assert again.judgement is Judgement.EXACT
+
+
+def test_a_bundle_that_is_gone_has_to_be_given(tmp_path: Path, bundle: Bundle, flown: Path) -> None:
+    moved = shutil.move(bundle.path, tmp_path / "moved")
+    assert f"{bundle.path}: no bundle" in refusal(flown)
+    assert replay(flown, Path(moved), "", {})
+
+
+def test_an_installed_version_is_found_where_the_folder_that_ran_is_gone(
+    tmp_path: Path, bundle: Bundle, flown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "models"))
+    assert cli.main(["install", str(bundle.path)]) == 0
+    shutil.rmtree(bundle.path)
+    found = replay(flown, None, "", {})
+    assert found
+    assert found.judgement is Judgement.EXACT
+    assert found.bundle.path == tmp_path / "models" / "tiny" / "1.0.0"
+
+
+def test_a_policy_for_other_joints_is_refused(tmp_path: Path, flown: Path) -> None:
+    other = make_bundle(tmp_path / "other")
+    file = other / "policy.yaml"
+    file.write_text(file.read_text("utf-8").replace("knee", "ankle"), "utf-8")
+    assert ("expected a policy for the joints of the recording (hip, knee), found one for hip, "
+            "ankle") in refusal(flown, other)
+
+
+def test_a_policy_that_sees_what_was_not_recorded_is_refused(tmp_path: Path, flown: Path) -> None:
+    other = make_bundle(tmp_path / "other", last="{term: external, topic: scan, size: 2}")
+    assert "found nothing of external:scan" in refusal(flown, other)
+
+
+def test_a_contract_that_is_none_is_refused(flown: Path) -> None:
+    path = changed(flown, "flight_info", lambda m: dataclasses.replace(m, contract="kind: x"))
+    assert "flight_info: contract: expected the policy.yaml that ran, found" in refusal(path)
+
+
+def test_ticks_that_go_back_are_refused(flown: Path) -> None:
+    path = changed(flown, "policy_tick", lambda m: dataclasses.replace(m, tick=100 - m.tick))
+    assert "expected ticks in their order, found 99 after 100" in refusal(path)
+
+
+def test_a_state_of_another_size_and_a_broken_tensor_are_refused(
+    tmp_path: Path, flown: Path
+) -> None:
+    path = changed(flown, "policy_tick", lambda m: dataclasses.replace(m, state=m.state[:-1]))
+    assert "tick 0: expected a state of the fields that flight_info names, found 5 val" in refusal(
+        path)
+    shutil.rmtree(path)
+
+    def cut(message: Any) -> Any:
+        for tensor in message.inputs:
+            tensor.data = tensor.data[:-1]
+        return message
+
+    assert "expected a tensor obs of float32[1, 6], found" in refusal(
+        changed(flown, "policy_tick", cut))
+
+
+def test_limits_that_are_no_numbers_are_refused(flown: Path) -> None:
+    def spoil(message: Any) -> Any:
+        for entry in message.settings:
+            if entry.key == "limits.margin":
+                entry.value = "much"
+        return message
+
+    assert "limits.margin: expected a number, found 'much'" in refusal(
+        changed(flown, "flight_info", spoil))
+
+
+def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:
+    def spoil(message: Any) -> Any:
+        for name in ("state", "target", "ages_s"):
+            getattr(message, name)[:] = np.nan
+        for tensor in (*message.inputs, *message.outputs):
+            tensor.data.view(np.float32)[:] = np.nan
+        return message
+
+    found = replay(changed(flown, "policy_tick", spoil), None, "", {})
+    assert not found
+    assert found.replayer.stages["state"].first is not None
+
+
+def test_the_replay_ends_where_another_bundle_was_loaded(tmp_path: Path, flown: Path) -> None:
+    path = rewritten(flown, tmp_path / "changed", lambda _, message: message, loads_at=60)
+    found = replay(path, None, "", {})
+    assert found
+    assert len(found.flight.time_s) == 60
+    assert "another bundle or back end was loaded" in found.recording.ended_by

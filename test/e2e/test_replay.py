@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node recorded while a simulated robot walked gives the same commands when replayed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from std_srvs.srv import Trigger
+
+from model_tools.replaying.replay import Judgement, Replayed, replay
+
+from .rig import Rig
+
+pytestmark = pytest.mark.ros
+
+
+def recordings() -> set[Path]:
+    """Return what is there and whole."""
+    folder = Path(os.environ["ROS_HOME"], "flights")
+    return {path for path in folder.glob("*") if not path.name.startswith(".")}
+
+
+def replayed(rig: Rig, before: set[Path]) -> Replayed:
+    """Wait for a new recording and replay it."""
+    rig.wait_until(lambda: recordings() - before, "a recording")
+    (path,) = recordings() - before
+    found = replay(path, None, "", {})
+    assert found, found.first
+    assert found.judgement is Judgement.EXACT
+    assert not [name for name, stage in found.replayer.stages.items() if stage.differing]
+    assert found.replayer.lost == 0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
+)  # fmt: skip
+def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
+    before = recordings()
+    walker.fail(fault)
+    walker.wait_for_latched_damp()
+    found = replayed(walker, before)
+    assert found.flight.trip is not None
+    assert reason in found.flight.trip.reason
+    assert found.flight.trip is [edge for edge in found.flight.edges if edge.trip][-1]
+    stages = found.replayer.stages
+    assert stages["target"].judged > 50
+    assert stages["state"].judged > 50
+
+
+def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
+    before = recordings()
+    walker.operator.wait(2.0)
+    client = walker.operator.node.create_client(Trigger, "joint_policy_node/record")
+    walker.wait_until(client.service_is_ready, "the service")
+    future = client.call_async(Trigger.Request())
+    walker.wait_until(future.done, "an answer")
+    assert future.result().success
+    found = replayed(walker, before)
+    assert found.recording.info.reason.startswith("asked for")
+    assert found.replayer.stages["command"].judged > 100
