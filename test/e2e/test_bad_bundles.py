@@ -1,24 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle that cannot be used: one clear line, status 2, and never a command."""
+"""A bundle that cannot or must not be used: one clear line, status 2, and never a command."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rclpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from policy_msgs.msg import JointCommand
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from model_tools.cli import main as model_tools
 from robot_sim.demo.processes import NodeProcess
 
 pytestmark = pytest.mark.ros
@@ -99,3 +108,35 @@ def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
     assert any(expected in line for line in problems)
     assert "Traceback" not in node.output()
     assert not commands
+
+
+def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
+    tmp_path: Path, commands: list[JointCommand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, root = Ed25519PrivateKey.generate(), tmp_path / "models"
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    public.write_bytes(key.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert model_tools(["install", str(WHOLE), "--activate", "--root", str(root)]) == 0
+    monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(root))
+    monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(public))
+    node = NodeProcess("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "node.log")
+    assert node.wait() == 2
+    assert f"{root}/lite3_walk/0.2.1/policy.yaml.sig: expected a signature" in node.output()
+    assert not commands
+
+    signed = shutil.copytree(WHOLE, tmp_path / "signed")
+    replace('version: "0.2.1"', 'version: "0.2.2"')(signed)
+    assert model_tools(["sign", str(signed), "--key", str(private)]) == 0
+    assert model_tools(["install", str(signed), "--activate", "--root", str(root)]) == 0
+    node = NodeProcess("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "second.log")
+    ends_s = time.monotonic() + 60.0
+    try:
+        while not commands:
+            node.check()  # it ends by itself where it is refused
+            assert time.monotonic() < ends_s, node.output()
+            threading.Event().wait(0.05)
+    finally:
+        node.end()
+    assert f"lite3_walk 0.2.2 ({root}/lite3_walk/0.2.2) on onnx" in node.output()
