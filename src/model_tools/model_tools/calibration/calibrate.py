@@ -13,7 +13,6 @@ from typing import Any
 from model_tools.calibration import outputs
 from model_tools.calibration.collect import Progress, Selection, collect
 from model_tools.calibration.collection import Collection
-from model_tools.calibration.html import write_html
 from model_tools.calibration.measure import measure
 from model_tools.calibration.report import HTML_FILE, JSON_FILE, Calibrated, write_json
 from model_tools.calibration.source import Source
@@ -77,6 +76,9 @@ def calibrate(
             coverage = measure(bundle, rows)
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
+                # Takes as long to import as a thousand rows take to make.
+                from model_tools.calibration.html import write_html
+
                 write_json(found, folder / JSON_FILE)
                 write_html(found, folder / HTML_FILE)
         show(found)

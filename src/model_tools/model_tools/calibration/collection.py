@@ -105,8 +105,9 @@ class Collection:
         size = max(self._batch, _READ_BYTES // self.layout.itemsize)
         for first in range(0, self._count, size):
             end = min(first + size, self._count)
-            yield self._read(first, end - first) if self._order is None else np.concatenate(
-                [self._read(place, 1) for place in self._order[first:end].tolist()])
+            content = self._read(first, end - first) if self._order is None else b"".join(
+                self._read(place, 1) for place in self._order[first:end].tolist())
+            yield np.frombuffer(content, self.layout)
 
     def _settle(self) -> None:
         """Write what is in memory alone; once, since it may be replaced on the disk later."""
@@ -116,10 +117,10 @@ class Collection:
         self._write(first, self._filling.records[: self._count - first])
         self._written = self._count
 
-    def _read(self, place: int, count: int) -> Records:
+    def _read(self, place: int, count: int) -> bytes:
         size = self.layout.itemsize
         self._stream.seek(place * size)
-        return np.frombuffer(self._stream.read(count * size), self.layout)
+        return self._stream.read(count * size)
 
     def _write(self, place: int, records: Records) -> None:
         _require_finite(records)
