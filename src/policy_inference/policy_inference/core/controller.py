@@ -42,7 +42,8 @@ class Controller:
     `tick` and the writers of `state`, `inputs` and `command` belong to the control thread; the
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
     mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
-    that latched a fault or began a HOLD last, a new object each time.
+    that latched a fault or began a HOLD last, a new object each time; `ticked` are mode and reason
+    at the end of the last tick, whatever was asked for since.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Controller:
         self.mode = Mode.DAMP
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
+        self.ticked = self.mode, self._reason
         self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns = Mode.DAMP, 0
@@ -108,6 +110,7 @@ class Controller:
                 targets = self.safe_targets()
             if targets is not None:
                 targets.mode = self.mode
+            self.ticked = self.mode, self._reason
             return targets
 
     def take_over(self, before: Controller) -> None:
@@ -283,11 +286,6 @@ class Controller:
     def estop_pressed(self) -> bool:
         """Whether the e-stop was pressed and not reset: nothing but safe targets may be sent."""
         return self._estop is not None
-
-    @property
-    def reason(self) -> str:
-        """Why the mode is what it is."""
-        return self._reason
 
     @property
     def latest_run(self) -> Run:

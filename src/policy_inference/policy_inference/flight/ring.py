@@ -144,11 +144,13 @@ class Ring:
             self._target[slot] = self._asked_for
         if sent is not None:
             self._command[slot] = sent.block
+        # Of the tick: a request may have changed the mode since.
+        mode, reason = controller.ticked
         moment = Moment(
-            number, number - self.begin, stamp_ns, now_ns, duration_ns, controller.mode,
-            controller.reason, tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
+            number, number - self.begin, stamp_ns, now_ns, duration_ns, mode, reason,
+            tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
             asked, answered, taken, asked and run.begins, run.blend if taken else 0.0, sequence,
-            controller.mode if sent is None else sent.mode,
+            mode if sent is None else sent.mode,
         )  # fmt: skip
         self._moments[slot] = moment
         self._slot = (slot + 1) % self.size

@@ -136,6 +136,16 @@ def test_tick_in_which_the_policy_does_not_run_has_only_the_state(flyer: Flyer) 
     np.testing.assert_array_equal(tick.state, flyer.controller.state.flat)
 
 
+def test_mode_is_that_of_the_command_whatever_is_asked_for_before_the_tick_is_recorded(
+    flyer: Flyer,
+) -> None:
+    flyer.controller.tick(flyer.now_ns, flyer.now_ns + PERIOD_NS)
+    flyer.controller.damp("asked for in between")
+    flyer.record()
+    moment = flyer.newest().moment
+    assert (moment.mode, moment.reason) == (Mode.RUN, "the policy runs")
+
+
 def test_ticks_of_before_a_restart_are_not_given(flyer: Flyer) -> None:
     before = flyer.ring.end
     flyer.ring.restart()
