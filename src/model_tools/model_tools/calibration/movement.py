@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with how rows say that the robot moves, in words.
+
+Contacts shake a joint faster than a policy ticks, so that single velocities of a healthy walk may
+go against the change of the position: joints are judged by the median of those that move. Measured
+on healthy walks: 0.55 to 0.98 for joints, 0.52 to 0.98 for axes, and 0.7 to 2.2 times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from model_tools.calibration.coverage import Agreement, Motion
+
+_FEWEST_PAIRS = 32
+_MOVES_RAD_S, _MOVES_RAD = 0.05, 0.01
+_AGAINST, _WITH = -0.3, 0.5
+"""Correlations below and above which one goes against the other, and with it."""
+_OFF = 3.5
+"""Times by which a scale is off."""
+_ELSEWHERE, _BACKWARD = 0.45, -0.1
+"""Correlations of joints with their targets: the mean in a healthy walk is 0.6, the least 0.3."""
+_LISTED = 3
+
+
+def moved_wrongly(found: Motion) -> Iterator[str]:
+    """Yield what no robot does."""
+    if found.joints is not None:
+        moving = _moving(found.joints, _MOVES_RAD_S)
+        if moving.any():
+            correlation = float(np.median(found.joints.correlation[moving]))
+            ratio = float(np.median(found.joints.ratio[moving]))
+            which = _listed([found.joints.names[place] for place in np.flatnonzero(moving)])
+            if correlation < _AGAINST:
+                yield (f"the velocities of joints have the other sign than the changes of their "
+                       f"positions ({which}; correlation {correlation:.2f}): see the signs in the "
+                       "driver")
+            elif correlation > _WITH and not 1.0 / _OFF < ratio < _OFF:
+                yield (f"the velocities of joints are {ratio:.2g} x the changes of their positions "
+                       f"({which}): other units or scales, or velocities of the motors before "
+                       "their gears")
+    if found.body is not None:
+        for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):
+            axis, correlation = found.body.names[place], found.body.correlation[place]
+            ratio = found.body.ratio[place]
+            if correlation < _AGAINST:
+                yield (f"the angular velocity about {axis} has the other sign than the change of "
+                       f"the orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
+                       "its orientation are in different frames")
+            elif correlation > _WITH and not 1.0 / _OFF < ratio < _OFF:
+                yield (f"the angular velocity about {axis} is {ratio:.2g} x the change of the "
+                       "orientation: other units or scales")
+
+
+def moved_elsewhere(found: Motion) -> Iterator[str]:
+    """Yield what is another robot's or controller's, or that of joints under other names."""
+    targets = found.targets
+    if targets is None:
+        return
+    moving = _moving(targets, _MOVES_RAD)
+    if not moving.any():
+        return
+    correlation = np.where(moving, targets.correlation, 1.0)
+    mean = float(correlation[moving].mean())
+    if mean < _ELSEWHERE or correlation.min() < _BACKWARD:
+        worst = [f"{targets.names[place]} {correlation[place]:.2f}"
+                 for place in np.argsort(correlation)]
+        yield (f"the joints do not go where this policy sends them (correlation {mean:.2f} on "
+               f"average, {_listed(worst)}): see the names and signs of joints, as left and right "
+               "that are exchanged; or another controller was at work, or nobody recorded its "
+               "commands")
+
+
+def _moving(found: Agreement, least: float) -> npt.NDArray[np.bool_]:
+    if found.pairs < _FEWEST_PAIRS:
+        return np.zeros(len(found.names), bool)
+    return np.asarray((found.stated > least / 10.0) & (found.seen > least)
+                      & np.isfinite(found.correlation))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
