@@ -12,6 +12,7 @@ from pathlib import Path
 
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
+from model_tools.bags.mixed import OneRobot
 from model_tools.bags.replay import Replay, input_types
 from model_tools.bags.streams import Arrival, in_time, newest_times_ns
 from model_tools.bags.ticks import count_ticks
@@ -46,8 +47,8 @@ class BagSource:
             to_s: Rows until then.
 
         Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, or its clock begins
-                anew.
+            ToolError: The recording is broken, lacks an input, has no tick, its clock begins
+                anew, or several robots speak on one topic.
             OSError: It cannot be read.
         """
         self.name = path.name
@@ -89,9 +90,10 @@ class _Recording:
         self._bag, self._period_ns = bag, bundle.contract.period_ns
         self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
         self.decoder, self.problem = bag.decoder, bag.problem
+        self._one_robot = OneRobot(bag, self.topics, bundle.contract)
 
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self._bag, self.topics, self._period_ns)
 
     def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
-        return newest_times_ns(self._bag, self.topics, self._period_ns)
+        return newest_times_ns(self._bag, self.topics, self._period_ns, self._one_robot.look)

@@ -61,7 +61,8 @@ def measure(bundle: Bundle, collection: Collection, motion: Motion) -> Coverage:
         turning_rad_s=state.turning_rad_s, tilted=state.share("tilted"),
         outside=state.share("outside"), far=unhealthy.share,
         far_values=unhealthy.by_value(terms), commands=state.commands,
-        directions=tuple(state.directions()), terms=tuple(term.found() for term in terms), motion=motion,
+        directions=tuple(state.directions()), terms=tuple(term.found() for term in terms),
+        motion=motion,
     )  # fmt: skip
 
 

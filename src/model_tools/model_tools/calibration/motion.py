@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from model_tools.calibration.collection import Filling, Records
 from model_tools.calibration.coverage import Agreement, Motion
@@ -19,6 +20,7 @@ from policy_inference.interfaces import F64
 _AT_ONCE = 256
 """Rows that are judged at once; the pair across two such lots is left out."""
 _AXES = ("x", "y", "z")
+Places = npt.NDArray[np.intp]
 
 
 class MotionOf:
@@ -84,7 +86,7 @@ class MotionOf:
             self._targets.add(output[after - 1][:, self._from] * self._scale,
                               position[after][:, self._to])
 
-    def _add_rates(self, fields: Mapping[str, F64], after: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _add_rates(self, fields: Mapping[str, F64], after: Places) -> None:
         def mean(values: F64) -> F64:
             return np.asarray((values[after] + values[after - 1]) / 2.0)
 
