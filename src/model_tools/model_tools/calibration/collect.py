@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model_tools.calibration.collection import Collection
+from model_tools.calibration.motion import FOLLOWED
 from model_tools.calibration.source import Row, Source
 
 _APART_S = 60.0
@@ -125,7 +126,8 @@ def _drawn(
 
 def _followed(numbers: Sequence[int], count: int) -> list[int]:
     """Return numbers and those after them, which tell whether the robot moves as it says."""
-    return sorted({*numbers, *(number + 1 for number in numbers if number + 1 < count)})
+    return sorted({after for number in numbers
+                   for after in range(number, min(number + FOLLOWED + 1, count))})
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -19,6 +19,8 @@ from policy_inference.interfaces import F64
 
 _AT_ONCE = 256
 """Rows that are judged at once; the pair across two such lots is left out."""
+FOLLOWED = 2
+"""Ticks after which a joint is where it was sent: motors and buses take their time."""
 _AXES = ("x", "y", "z")
 Places = npt.NDArray[np.intp]
 
@@ -28,7 +30,7 @@ class MotionOf:
 
     Joints' velocities with the changes of their positions; the body's angular velocity w with the
     change of gravity g in its frame, which is g' = -w x g, so that -(g x g') / |g|^2 is w without
-    its part along g; and the positions of joints with what the tick before sent them to.
+    its part along g; and the positions of joints with what they were sent to a tick or two before.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -46,7 +48,7 @@ class MotionOf:
         self._from, self._to = np.array(driven, np.intp).reshape(-1, 2).T
         self._scale = np.array(scales)
         self._joints, self._body = _Compared(joints), _Compared(_AXES)
-        self._targets = _Compared([joints[place] for place in self._to])
+        self._targets = [_Compared([joints[place] for place in self._to]) for _ in range(FOLLOWED)]
         self._filling: Filling | None = None
         self._count = 0
 
@@ -66,8 +68,9 @@ class MotionOf:
     def found(self) -> Motion:
         """Return what was found in all rows so far."""
         self._settle()
-        return Motion(joints=self._joints.found(), body=self._body.found(),
-                      targets=self._targets.found(centred=True))
+        targets = [found for each in self._targets if (found := each.found(centred=True))]
+        return Motion(joints=self._joints.found(), body=self._body.found(), targets=max(
+            targets, key=lambda found: float(np.nan_to_num(found.correlation).mean()), default=None))
 
     def _settle(self) -> None:
         if self._filling is not None and self._count > 1:
@@ -75,16 +78,16 @@ class MotionOf:
         self._count = 0
 
     def _add(self, rows: Records) -> None:
-        after = 1 + np.flatnonzero((np.diff(rows["number"]) == 1) & ~rows["begins"][1:])
-        if not len(after):
-            return
-        fields = self._fields.of(rows)
-        self._add_rates(fields, after)
-        position = fields.get("joint_pos")
+        follows = np.append(False, (np.diff(rows["number"]) == 1) & ~rows["begins"][1:])
+        fields, output = self._fields.of(rows), rows["tensors"][self._output]
+        self._add_rates(fields, np.flatnonzero(follows))
+        target = output.reshape(len(rows), -1)[:, self._from] * self._scale
+        position, after = fields.get("joint_pos"), follows
         if position is not None and len(self._to):
-            output = rows["tensors"][self._output].reshape(len(rows), -1)
-            self._targets.add(output[after - 1][:, self._from] * self._scale,
-                              position[after][:, self._to])
+            for ticks, compared in enumerate(self._targets, 1):
+                places = np.flatnonzero(after)
+                compared.add(target[places - ticks], position[places][:, self._to])
+                after = follows & np.append(False, after[:-1])
 
     def _add_rates(self, fields: Mapping[str, F64], after: Places) -> None:
         def mean(values: F64) -> F64:
