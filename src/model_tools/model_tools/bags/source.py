@@ -17,6 +17,7 @@ from model_tools.bags.replay import Replay, input_types
 from model_tools.bags.streams import Arrival, in_time, newest_times_ns
 from model_tools.bags.ticks import count_ticks
 from model_tools.bags.topics import find_topics
+from model_tools.bags.written import set_back
 from model_tools.calibration.source import Row
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle
@@ -54,6 +55,7 @@ class BagSource:
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
         self._heard = _Recording(bundle, Bag(path), topics or {})
+        self._heard.refuse_set_back()
         with self._heard.newest_times_ns() as times_ns:
             ticks = count_ticks(bundle.contract, times_ns)
         self.count: int | None = ticks.present
@@ -94,6 +96,17 @@ class _Recording:
 
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self._bag, self.topics, self._period_ns)
+
+    def refuse_set_back(self) -> None:
+        """Raise where the clock of the log was set back."""
+        for topic in self.topics.values():
+            stored_ns = self._bag.stored_ns(topic)
+            if (place := set_back(stored_ns)) is not None:
+                back_s = float(stored_ns[place - 1] - stored_ns[place]) * 1e-9
+                raise self._bag.problem(
+                    topic, int(stored_ns[place]), "expected times in the log that go on, found one "
+                    f"{back_s:.3f} s before the last; the clock began anew: cut the recording "
+                    "there")
 
     def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
         return newest_times_ns(self._bag, self.topics, self._period_ns, self._one_robot.look)

@@ -105,7 +105,8 @@ class Motion:
     Attributes:
         joints: Their velocities, rad/s, and the changes of their positions.
         body: Its angular velocity across gravity, rad/s, and the change of gravity in its frame.
-        targets: Positions that joints were sent to, rad, and those that they have a tick later, or two.
+        targets: Positions that joints were sent to, rad, and those that they have a tick or two
+            later.
     """
 
     joints: Agreement | None

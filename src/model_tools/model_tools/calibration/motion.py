@@ -69,8 +69,8 @@ class MotionOf:
         """Return what was found in all rows so far."""
         self._settle()
         targets = [found for each in self._targets if (found := each.found(centred=True))]
-        return Motion(joints=self._joints.found(), body=self._body.found(), targets=max(
-            targets, key=lambda found: float(np.nan_to_num(found.correlation).mean()), default=None))
+        return Motion(joints=self._joints.found(), body=self._body.found(),
+                      targets=max(targets, key=_together, default=None))
 
     def _settle(self) -> None:
         if self._filling is not None and self._count > 1:
@@ -104,6 +104,10 @@ class MotionOf:
             along = (gravity * turning).sum(axis=1, keepdims=True) * gravity / square
             self._body.add(turning - along,
                            -np.cross(gravity, rate(fields["gravity_body"])) / square)
+
+
+def _together(found: Agreement) -> float:
+    return float(np.nan_to_num(found.correlation).mean())
 
 
 class _Compared:

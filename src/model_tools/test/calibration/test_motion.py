@@ -8,8 +8,9 @@ were sent to is where they are a tick later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def swing(times_s: F64, size: float, lag_s: float = 0.0) -> tuple[F64, F64]:
 
 def walk(bundle: Bundle) -> dict[str, F32]:
     """Return the rows of a walk."""
-    random, times_s = np.random.default_rng(0), np.arange(ROWS) * PERIOD_S
+    random, times_s = np.random.default_rng(0), np.arange(ROWS, dtype=np.float64) * PERIOD_S
     position, velocity = swing(times_s, 0.15)
     target, _ = swing(times_s, 0.15, lag_s=-PERIOD_S)
     roll, pitch = 0.05 * np.sin(9.0 * times_s), 0.04 * np.sin(7.0 * times_s + 1.0)
@@ -76,17 +77,17 @@ def said(bundle: Bundle, tmp_path: Path) -> Said:
     """Changes terms of the walk, in their places, and returns problems and gaps."""
 
     def change_and_judge(
-        change: Change = lambda terms: None, rows: object = slice(None), begins: object = (0,),
-        samples: int | None = None,
+        change: Change = lambda terms: None, rows: Any = slice(None),
+        begins: Sequence[int] = (0,), samples: int | None = None,
     ) -> tuple[list[str], list[str]]:  # fmt: skip
-        tensors = {name: array[rows] for name, array in walk(bundle).items()}  # type: ignore[index]
+        tensors = {name: array[rows] for name, array in walk(bundle).items()}
         obs = tensors["obs"]
         change({**{name: obs[:, where] for name, where in columns(bundle.contract, "obs").items()},
                 "action": tensors["action"]})
         motion = MotionOf(bundle)
         with Collection(tmp_path, 32) as collected:
-            collect([Made(tensors, begins=begins)],  # type: ignore[arg-type]
-                    Selection(samples=samples), collected, silent(), motion.watch)
+            collect([Made(tensors, begins=begins)], Selection(samples=samples), collected,
+                    silent(), motion.watch)
         found = motion.found()
         return list(moved_wrongly(found)), list(moved_elsewhere(found))
 
