@@ -22,6 +22,8 @@ LAST_SAFE_DOMAIN_ID = 101
 # test away from what the one before it may have left behind on its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(os.getpid()))
 ROOT = Path(__file__).resolve().parent
+# As Humble calls it, and as Kilted does.
+FAST_DDS_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # What tools write in the checkout; see also names that begin with a dot.
 _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
@@ -78,6 +80,15 @@ def _own_ros_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what nodes record away from the user's own recordings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_HOME", str(tmp_path_factory.mktemp("ros_home")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _found_soon() -> Iterator[None]:
+    """Let nodes find each other soon, in this process and in those that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FAST_DDS_PROFILES:
+            patch.setenv(name, str(ROOT / "test" / "fast_dds.xml"))
         yield
 
 
