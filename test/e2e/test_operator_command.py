@@ -56,9 +56,14 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
 
 
 def test_a_policy_node_that_is_not_there_is_an_error() -> None:
-    result = operate("status", "--node", "nobody")
+    result = operate("status", "--node", "nobody", "--timeout", "0.5")
     assert result.returncode == 1
-    assert "no status of the policy node has come" in result.stderr
+    assert "expected a status within 0.5 s; no status of the policy node has come" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
+def test_a_timeout_that_is_none_is_refused(text: str) -> None:
+    assert operate("status", "--timeout", text).returncode == 2
 
 
 @pytest.mark.parametrize("numbers", [["nan", "0", "0"], ["0", "0"], ["0", "0", "fast"]])

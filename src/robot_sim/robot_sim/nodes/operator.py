@@ -24,6 +24,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.messages import NS_PER_S
 
 COMMAND_PERIOD_S = 0.05
+ANSWER_TIMEOUT_S = 10.0
 REQUESTS = ("stand", "run", "damp", "reset", "estop")
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
@@ -33,7 +34,6 @@ MODES = {
 _NEWEST = QoSProfile(depth=1)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
-_ANSWER_TIMEOUT_S = 10.0
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
@@ -51,6 +51,7 @@ class Operator:
         *,
         policy_node: str = "joint_policy_node",
         use_sim_time: bool = False,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         """Join the ROS 2 domain of the environment.
@@ -58,9 +59,11 @@ class Operator:
         Args:
             policy_node: Name of the node that runs the policy, relative to the namespace.
             use_sim_time: Whether velocities and waits follow `/clock`.
+            answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
         self.watch, self._changed = watch, threading.Condition()
+        self._answer_timeout_s = answer_timeout_s
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._leaving = False
@@ -147,13 +150,13 @@ class Operator:
             Whether it agreed, and what it says.
 
         Raises:
-            SimError: No service, or no answer, within 10 s.
+            SimError: No service, or no answer, within `answer_timeout_s`.
         """
         service = self._services[name]
-        self.wait_until(service.service_is_ready, f"the service '{name}'", _ANSWER_TIMEOUT_S)
+        self.wait_until(service.service_is_ready, f"the service '{name}'", self._answer_timeout_s)
         future = service.call_async(Trigger.Request())
         future.add_done_callback(lambda _: self.notify())
-        self.wait_until(future.done, f"the answer to '{name}'", _ANSWER_TIMEOUT_S)
+        self.wait_until(future.done, f"the answer to '{name}'", self._answer_timeout_s)
         response = future.result()
         return response.success, response.message
 
@@ -193,9 +196,9 @@ class Operator:
         """Wait until there is a status.
 
         Raises:
-            SimError: None comes within 10 s.
+            SimError: None comes within `answer_timeout_s`.
         """
-        self.wait_until(lambda: self._status is not None, "a status", _ANSWER_TIMEOUT_S)
+        self.wait_until(lambda: self._status is not None, "a status", self._answer_timeout_s)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
         """Wait until the status shows this mode.

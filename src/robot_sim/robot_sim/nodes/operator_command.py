@@ -13,7 +13,7 @@ from policy_msgs.msg import PolicyStatus
 
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import NS_PER_S
-from robot_sim.nodes.operator import MODES, REQUESTS, Operator
+from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, MODES, REQUESTS, Operator
 
 INTERRUPTED = 130
 POLICY_NODE = "joint_policy_node"
@@ -37,7 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with Operator(policy_node=given.node, use_sim_time=given.sim_time) as operator:
+        with Operator(policy_node=given.node, use_sim_time=given.sim_time,
+                      answer_timeout_s=given.timeout) as operator:
             _act(operator, given)
             sys.stdout.write(described(operator.status))
     except SimError as error:
@@ -126,6 +127,9 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument("--node", help=f"name of the policy node (default: {POLICY_NODE})")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
+    options.add_argument("--timeout", type=_positive, metavar="SECONDS",
+                         help="how long to wait for the policy node to answer "
+                              f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
     parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name in REQUESTS:
@@ -137,7 +141,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
-    return parser.parse_args(args, argparse.Namespace(node=POLICY_NODE, sim_time=False))
+    defaults = argparse.Namespace(node=POLICY_NODE, sim_time=False, timeout=ANSWER_TIMEOUT_S)
+    return parser.parse_args(args, defaults)
 
 
 def _finite(text: str) -> float:
