@@ -76,10 +76,14 @@ def _listed() -> set[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_ros_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what nodes record away from the user's own recordings."""
+def _apart_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep recordings of nodes away from the user's own, and what the user set from tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_HOME", str(tmp_path_factory.mktemp("ros_home")))
+        patch.setenv("POLICY_INFERENCE_MODELS", str(tmp_path_factory.mktemp("models")))
+        patch.delenv("POLICY_INFERENCE_PUBLIC_KEY", raising=False)
+        # Lines are as long as where no terminal is; pytest-xdist sets one for its workers.
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 
