@@ -32,6 +32,12 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
 """Default and description by name."""
 
 
+def described() -> str:
+    """Return the parameters, a line each."""
+    return "\n".join(f"  {name} ({default!r}): {doc}"
+                     for name, (default, doc) in PARAMETERS.items())
+
+
 def declared(node: Node) -> Callable[[str], Any]:
     """Declare the parameters; return what gives their values by name.
 

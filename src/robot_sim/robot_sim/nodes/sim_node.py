@@ -14,6 +14,7 @@ steps to t_k+1. Time stands still until the first command; if none comes for `an
 later on, the drives damp, and the world runs on in real time until a command comes again.
 """
 
+import argparse
 import math
 import signal
 import sys
@@ -36,6 +37,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
@@ -52,7 +54,7 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
-from robot_sim.nodes.parameters import PARAMETERS, declared, whole_steps
+from robot_sim.nodes.parameters import PARAMETERS, declared, described, whole_steps
 from robot_sim.trace import TraceRecorder
 from robot_sim.world import World
 
@@ -259,6 +261,11 @@ class SimNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `sim_node`; it ends with status 2 where a parameter is wrong."""
+    given = remove_ros_args(["sim_node", *args] if args is not None else sys.argv)
+    argparse.ArgumentParser(
+        "sim_node", usage="sim_node [--ros-args -p NAME:=VALUE ...]", description=__doc__,
+        epilog=f"parameters:\n{described()}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(given[1:])
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SimNode()
