@@ -38,7 +38,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out acceptance tests, unless the `-m` expression speaks of them."""
+    """Keep ROS tests together, and leave out acceptance tests unless `-m` speaks of them."""
+    for item in items:
+        if item.get_closest_marker("ros"):
+            # One after another, whatever runs beside them: some run in real time.
+            item.add_marker(pytest.mark.xdist_group("ros"))
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]
