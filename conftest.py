@@ -39,7 +39,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep ROS tests together, and leave out acceptance tests unless `-m` speaks of them."""
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         if item.get_closest_marker("ros"):
             # One after another, whatever runs beside them: some run in real time.
             item.add_marker(pytest.mark.xdist_group("ros"))
