@@ -165,6 +165,24 @@ def test_joints_that_go_elsewhere_than_they_are_sent_are_a_gap(
     assert gap.startswith("the joints do not go where this policy sends them (correlation ")
 
 
+def test_a_log_of_another_rate_is_a_gap(said: Said) -> None:
+    problems, [gap] = said(rows=slice(None, None, 5))
+
+    assert problems == []
+    assert gap.startswith("joints and body both move ")
+    assert "the rows were logged at another rate" in gap
+
+
+def test_everything_in_degrees_is_refused(said: Said) -> None:
+    def scale(terms: dict[str, F32]) -> None:
+        terms["joint_vel"] *= 57.3
+        terms["base_ang_vel"] *= 57.3
+
+    problems, _ = said(scale)
+
+    assert len(problems) == 3
+
+
 def test_rows_that_do_not_follow_each_other_are_not_compared(said: Said) -> None:
     def negate(terms: dict[str, F32]) -> None:
         terms["joint_vel"] *= -1
