@@ -4,9 +4,11 @@
 
 Contacts shake a joint faster than a policy ticks, so that single velocities of a healthy walk may
 go against the change of the position: joints are judged by the median of those that move. Measured
-on healthy walks: 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and 0.8 to 1.8 times. Rows of a log may
-lie further apart than a tick, even half a step of the gait, after which anything seems to go
-against its rate, but with another ratio: only what has the right size has the wrong sign.
+on healthy walks: 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and 0.8 to 1.8 times.
+
+Rows of a log may lie further apart than a tick, even half a step of the gait, after which anything
+seems to go against its rate, but with another ratio: only what has the right size has the wrong
+sign.
 """
 
 from __future__ import annotations
