@@ -32,7 +32,7 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
-from policy_inference.nodes.flight import NodeRecorder
+from policy_inference.nodes.flight import NodeRecorder, Prepared
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opening import Opened, Order, open_policy, open_replacement
@@ -194,8 +194,15 @@ class JointPolicyNode(LifecycleBase):
         before, logger = self._policy, self.get_logger()
         order = before.order.for_bundle(bundle, backend)
         logger.info(f"load: {bundle}, on {', '.join(order.backends)}")
-        opening = self._loading.begin(
-            lambda: open_replacement(order, before, self._now_ns, logger), self.executor)
+        flight, prepared = self._flight, Prepared(None)
+
+        def open_one() -> Opened:
+            nonlocal prepared
+            opened = open_replacement(order, before, self._now_ns, logger)
+            prepared = flight.prepared(opened)
+            return opened
+
+        opening = self._loading.begin(open_one, self.executor)
         if not self.running:  # another thread may have stopped the node just before that
             self._loading.abandon(_STOPS)
         opened: Opened | PolicyError = await opening
@@ -203,7 +210,7 @@ class JointPolicyNode(LifecycleBase):
             raise opened
         try:
             self._require_rest()
-            end_recording = self._switch(opened)
+            end_recording = self._switch(opened, prepared)
         except BaseException:
             self._loading.close(opened.backend.close)
             raise
@@ -221,14 +228,16 @@ class JointPolicyNode(LifecycleBase):
                                "the other bundle")
         self.controller.require_rest()
 
-    def _switch(self, opened: Opened) -> Callable[[], None]:
+    def _switch(self, opened: Opened, prepared: Prepared) -> Callable[[], None]:
         """Let another policy take over; return what writes the recordings of the one before."""
-        sampler, recorder = self._sampler_of(opened), self._flight.prepared(opened)
+        sampler, recorder = self._sampler_of(opened), prepared.recorder
+        if recorder is not None:
+            recorder.start()
         try:
             with self._loop.between_ticks():
                 opened.controller.take_over(self.controller)
                 self._policy, self.controller, self._sampler = opened, opened.controller, sampler
-                return self._flight.follow(opened, recorder)
+                return self._flight.follow(opened, prepared)
         except PolicyError:
             if recorder is not None:
                 recorder.abandon()
