@@ -80,6 +80,7 @@ class FlightRecorder:
         self.news = News(maxlen=_NEWS) if news is None else news
         self._scribe = Scribe(self.ring, self._shelf, self.news)
         self._thread: threading.Thread | None = None
+        self._ending: threading.Thread | None = None
         self._seen, self._held_until = controller.tripped, 0
 
     @property
@@ -112,6 +113,7 @@ class FlightRecorder:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._ending = thread
         self._scribe.end()
         thread.join(0.0 if self._scribe.hangs else timeout_s)
         if thread.is_alive():
@@ -122,6 +124,11 @@ class FlightRecorder:
         """Write what is due, wait for nothing."""
         self._thread = None
         self._scribe.end()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether the thread could not be ended, because it hangs in the disk."""
+        return self._ending is not None and self._ending.is_alive()
 
     @property
     def recording_run(self) -> bool:

@@ -39,7 +39,7 @@ class Shelf:
         """Return why no recording can be written now; empty where nothing speaks against one."""
         folder = self.folder
         try:
-            # First, because `mkdir` waits for a disk that takes no writing even where the folder is.
+            # A disk that takes no writing lets `mkdir` wait even where the folder is there.
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
             free_mb = shutil.disk_usage(folder).free * 1e-6

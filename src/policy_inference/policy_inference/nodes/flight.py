@@ -149,6 +149,11 @@ class NodeRecorder:
             self._recorder.stop()
         self.log()
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether its thread could not be ended, because it hangs in the disk."""
+        return self._recorder is not None and self._recorder.left_behind
+
     def close(self) -> None:
         """Destroy what was created."""
         for service in self._services:

@@ -60,6 +60,7 @@ class JointPolicyNode(LifecycleBase):
         self._closers = ExitStack()
         self._publishing = threading.Lock()
         self._estop_pressed = False
+        self._recorder_hangs = False
         self._stamp_ns = 0
         self._loading = Loading(self.get_logger())
         # Never destroyed while an answer is owed; and a second request is answered meanwhile.
@@ -334,6 +335,7 @@ class JointPolicyNode(LifecycleBase):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         self._reporter.log_edges()
         self._flight.stop()
+        self._recorder_hangs = self._flight.left_behind
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
@@ -342,8 +344,8 @@ class JointPolicyNode(LifecycleBase):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a model is still being opened or closed, on a thread that cannot be ended."""
-        return self._loading.left_behind
+        """Whether a thread cannot be ended: it opens or closes a model, or writes a recording."""
+        return self._loading.left_behind or self._recorder_hangs
 
 
 def main(args: Sequence[str] | None = None) -> None:
