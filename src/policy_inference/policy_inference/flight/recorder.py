@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from policy_inference.core.controller import Controller
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
-from policy_inference.flight.ring import Ring, Wire
+from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, Wire
 from policy_inference.flight.scribe import Cause, News, Scribe
 from policy_inference.flight.shelf import Shelf
 from policy_inference.flight.tap import Tap
@@ -145,8 +145,12 @@ class FlightRecorder:
         sent: JointTargets | None, sequence: int | None,
     ) -> None:  # fmt: skip
         """End a tick: see `Ring.record`."""
+        left_out = self.ring.messages_left_out
         self.ring.record(now_ns=now_ns, stamp_ns=stamp_ns, duration_ns=duration_ns, wire=wire,
                          sent=sent, sequence=sequence)  # fmt: skip
+        if not left_out and self.ring.messages_left_out:
+            self.news.append((True, f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
+                                    "a tick at most, found more; what is too large is left out"))
         if self._controller.tripped is not self._seen:
             self.watch()
 

@@ -124,7 +124,8 @@ class NodeRecorder:
         state = "records a run" if recorder.recording_run else "ready"
         return {"flight.recorder": "does not work" if recorder.problem else state,
                 "flight.last": str(recorder.last or ""),
-                "flight.ticks_dropped": str(recorder.dropped)}
+                "flight.ticks_dropped": str(recorder.dropped),
+                "flight.messages_left_out": str(recorder.ring.messages_left_out)}
 
     def follow(self, policy: Opened, prepared: Prepared) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
