@@ -115,7 +115,7 @@ class FlightRecorder:
             return
         self._ending = thread
         self._scribe.end()
-        thread.join(0.0 if self._scribe.hangs else timeout_s)
+        thread.join(timeout_s)
         if thread.is_alive():
             self._scribe.fail(f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
                               "there is lies in a hidden folder there")

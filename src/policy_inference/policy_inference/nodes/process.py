@@ -27,7 +27,7 @@ _SWITCH_INTERVAL_S = 0.0002
 _SLICE_S = 0.05
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
-_RETURNED_WITHIN_S = 10.0
+_RETURNED_WITHIN_S = 8.0
 """And so long any other callback; transitions, which wait for threads and answers, take less."""
 
 
