@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from policy_inference.core.controller import Controller
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
-from policy_inference.flight.ring import Ring, Wire
+from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, Wire
 from policy_inference.flight.scribe import Cause, News, Scribe
 from policy_inference.flight.shelf import Shelf
 from policy_inference.flight.tap import Tap
@@ -46,13 +46,13 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
 
-    `record` and `watch` belong to the control thread, everything else to another one. Files are
-    written by a thread of their own, between `start` and `stop`.
+    `record` and `watch` belong to the control thread, everything else to another one. The disk is
+    touched by a thread of its own alone, between `start` and `stop`, so that nobody hangs with it.
 
     Attributes:
         ring: The last ticks.
-        news: What is worth a line in a log, and whether it is an error, oldest first; to be popped
-            from the left.
+        news: What is worth a line in a log, and whether it is a warning, oldest first; to be
+            popped from the left.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class FlightRecorder:
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
         self._scribe = Scribe(self.ring, self._shelf, self.news)
-        self._scribe.examine()
         self._thread: threading.Thread | None = None
-        self._seen, self._held_until, self._run_place = controller.tripped, 0, Path()
+        self._ending: threading.Thread | None = None
+        self._seen, self._held_until = controller.tripped, 0
 
     @property
     def problem(self) -> str:
         """Why the last recording was not written, or the next one will not be; or empty."""
-        return self._scribe.problem
+        return self._scribe.hangs or self._scribe.failed or self._scribe.obstacle
 
     @property
     def last(self) -> Path | None:
@@ -103,7 +103,7 @@ class FlightRecorder:
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
         before, self._scribe = self._scribe, Scribe(self.ring, self._shelf, self.news)
-        self._scribe.last, self._scribe.problem = before.last, before.problem
+        self._scribe.last = before.last
         self._thread = threading.Thread(target=self._scribe.work, name="flight recorder",
                                         daemon=True)  # fmt: skip
         self._thread.start()
@@ -113,6 +113,7 @@ class FlightRecorder:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._ending = thread
         self._scribe.end()
         thread.join(timeout_s)
         if thread.is_alive():
@@ -125,17 +126,31 @@ class FlightRecorder:
         self._scribe.end()
 
     @property
+    def left_behind(self) -> bool:
+        """Whether the thread could not be ended, because it hangs in the disk."""
+        return self._ending is not None and self._ending.is_alive()
+
+    @property
     def recording_run(self) -> bool:
         """Whether a whole run is being recorded."""
         return self._scribe.recording_run
+
+    @property
+    def requested(self) -> Path | None:
+        """Where the ring is being written that was asked for; None: nowhere."""
+        return self._scribe.requested
 
     def record(
         self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,
         sent: JointTargets | None, sequence: int | None,
     ) -> None:  # fmt: skip
         """End a tick: see `Ring.record`."""
+        left_out = self.ring.messages_left_out
         self.ring.record(now_ns=now_ns, stamp_ns=stamp_ns, duration_ns=duration_ns, wire=wire,
                          sent=sent, sequence=sequence)  # fmt: skip
+        if not left_out and self.ring.messages_left_out:
+            self.news.append((True, f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
+                                    "a tick at most, found more; what is too large is left out"))
         if self._controller.tripped is not self._seen:
             self.watch()
 
@@ -162,12 +177,14 @@ class FlightRecorder:
             who: Who asks, for a person.
 
         Raises:
-            RefusedError: The recorder does not work, or there is nothing to write.
+            RefusedError: The recorder does not work, there is nothing to write, or the last one
+                that was asked for is still being written.
         """
         self._require_work()
+        _require_none(self._scribe.requested)
         place = self._shelf.place("request")
-        self._scribe.put(Cause(word="request", text=f"asked for {who}", first=self._first(),
-                               end=self.ring.end, place=place))  # fmt: skip
+        self._scribe.request(Cause(word="request", text=f"asked for {who}", first=self._first(),
+                                   end=self.ring.end), place)  # fmt: skip
         return place
 
     def begin_run(self, who: str = "by hand") -> Path:
@@ -181,10 +198,11 @@ class FlightRecorder:
         """
         self._require_work()
         if self._scribe.recording_run:
-            raise RefusedError(f"a run is recorded already ({self._run_place}); end it first")
-        self._run_place = self._shelf.place("run")
-        self._scribe.begin_run(self._run_place, f"a whole run, asked for {who}", self._first())
-        return self._run_place
+            raise RefusedError(f"a run is recorded already ({self._scribe.run}); end it first")
+        _require_none(self._scribe.run)
+        place = self._shelf.place("run")
+        self._scribe.begin_run(place, f"a whole run, asked for {who}", self._first())
+        return place
 
     def end_run(self) -> Path:
         """End the recording of a run; return where it will be.
@@ -192,15 +210,16 @@ class FlightRecorder:
         Raises:
             RefusedError: None is recorded.
         """
-        if self._thread is None or not self._scribe.recording_run:
+        place = self._scribe.run
+        if self._thread is None or not self._scribe.recording_run or place is None:
             raise RefusedError("no run is recorded")
         self._scribe.end_run()
-        return self._run_place
+        return place
 
     def _require_work(self) -> None:
         if self._thread is None:
             raise RefusedError("the flight recorder rests; activate the node first")
-        if problem := self._shelf.problem():
+        if problem := self._scribe.hangs or self._scribe.obstacle:
             raise RefusedError(problem)
         if self.ring.newest() is None:
             raise RefusedError("there is no tick to record yet")
@@ -208,3 +227,8 @@ class FlightRecorder:
     def _first(self) -> int:
         return max(self.ring.begin, self.ring.end - self._before)
 
+
+def _require_none(place: Path | None) -> None:
+    """Return if nothing is being written that was asked for, so that nobody can fill a queue."""
+    if place is not None:
+        raise RefusedError(f"{place} is being written already; ask again when it is there")

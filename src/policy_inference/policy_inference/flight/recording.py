@@ -36,11 +36,10 @@ def recording_name(bundle_name: str, cause: str) -> str:
     return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
-def free_place(folder: Path, name: str, taken: Iterable[Path] = ()) -> Path:
+def free_place(folder: Path, name: str) -> Path:
     """Return a path of that name where nothing is, with a number behind it where need be."""
-    taken = set(taken)
     places = (folder / (name if i == 1 else f"{name}-{i}") for i in count(1))
-    return next(place for place in places if place not in taken and not os.path.lexists(place))
+    return next(place for place in places if not os.path.lexists(place))
 
 
 class Recording:

@@ -21,6 +21,8 @@ from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
 
 Wire = tuple[bytes | None, ...]
 """The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
+MAX_WIRE_BYTES = 65536
+"""So much of the messages of a tick is kept, so that memory is bounded whatever is sent."""
 
 
 class Moment(NamedTuple):
@@ -100,6 +102,8 @@ class Ring:
         self.begin = 0
         """Number of the first tick since the last `restart`."""
         self._slot, self._asked, self._answered = 0, False, False
+        self.messages_left_out = 0
+        """Messages of more than `MAX_WIRE_BYTES` with those before them in their tick."""
 
     def restart(self) -> None:
         """Number the ticks from 0 on; those of before are not given any more."""
@@ -130,7 +134,7 @@ class Ring:
             now_ns: The clock of the controller.
             stamp_ns: The clock of stamps and logs.
             duration_ns: From the sampling of the inputs to the command.
-            wire: Messages that came.
+            wire: Messages that came, the most needed first.
             sent: What was commanded; None where nothing was.
             sequence: Number of that command; None where nothing was sent.
         """
@@ -146,6 +150,8 @@ class Ring:
             self._command[slot] = sent.block
         # Of the tick: a request may have changed the mode since.
         mode, reason = controller.ticked
+        if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
+            wire = self._bounded(wire)
         moment = Moment(
             number, number - self.begin, stamp_ns, now_ns, duration_ns, mode, reason,
             tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
@@ -157,6 +163,16 @@ class Ring:
         self._asked = self._answered = False
         self.end = number + 1
         return moment
+
+    def _bounded(self, wire: Wire) -> Wire:
+        """Return what has room of the messages of a tick."""
+        kept, room = list[bytes | None](), MAX_WIRE_BYTES
+        for data in wire:
+            size = len(data or b"")
+            self.messages_left_out += size > room
+            kept.append(data if size <= room else None)
+            room -= size if size <= room else 0
+        return tuple(kept)
 
     def newest(self) -> Moment | None:
         """Return the moment of the newest tick since the last `restart`; None: there is none."""

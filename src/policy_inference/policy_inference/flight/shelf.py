@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.flight.description import Flight
-from policy_inference.flight.recording import Recording, free_place, recording_name
+from policy_inference.flight.recording import Recording, recording_name
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 
 class Shelf:
-    """A folder for the recordings of one flight."""
+    """A folder for the recordings of one flight; only `place` leaves the disk alone."""
 
     def __init__(
         self, folder: Path, min_free_mb: float, types: Typestore, flight: Flight
@@ -38,7 +39,9 @@ class Shelf:
         """Return why no recording can be written now; empty where nothing speaks against one."""
         folder = self.folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # A disk that takes no writing lets `mkdir` wait even where the folder is there.
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
             free_mb = shutil.disk_usage(folder).free * 1e-6
         except OSError as error:
             return f"{folder}: cannot be written ({error.strerror}); set flight.folder"
@@ -52,9 +55,14 @@ class Shelf:
         return ""
 
     def place(self, cause: str) -> Path:
-        """Return where a recording that begins now will be; cause: a word for its name."""
+        """Return where a recording that begins now is to be; cause: a word for its name.
+
+        The disk is not looked at: where something is there already, the recording that ends puts a
+        number behind the name.
+        """
         name = recording_name(self._flight.bundle.contract.name, cause)
-        place = free_place(self.folder, name, self._promised)
+        names = (name if i == 1 else f"{name}-{i}" for i in count(1))
+        place = next(place for each in names if (place := self.folder / each) not in self._promised)
         self._promised.add(place)
         return place
 

@@ -14,7 +14,7 @@ import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -37,6 +37,13 @@ R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
+class Prepared(NamedTuple):
+    """A recorder that rests; None, and the problem, where there can be none."""
+
+    recorder: FlightRecorder | None
+    problem: str = ""
+
+
 class NodeRecorder:
     """Records the ticks of a node, which goes on in the same way where that is not possible."""
 
@@ -55,8 +62,7 @@ class NodeRecorder:
         """
         self._node, self._topics, self._values = node, topics, values
         self._types: Typestore | None = None
-        self._recorder: FlightRecorder | None = None
-        self._wanted, self._problem = values["flight.duration_s"] > 0.0, ""
+        self._wanted = values["flight.duration_s"] > 0.0
         self._news = News(maxlen=100)
         self._contacts: Sampled[ContactForces] | None = None
         if self._wanted:
@@ -64,23 +70,27 @@ class NodeRecorder:
         self._sampled = self._sampled_by(policy)
         self._services = [node.create_service(Trigger, "~/record", self._on_record),
                           node.create_service(SetBool, "~/record_run", self._on_record_run)]
-        if self._wanted:
-            self._recorder = self._recorder_of(policy)
-        if self.problem:
-            node.get_logger().warning(self.problem)
+        self._recorder, self._problem = self.prepared(policy)
+        if self._problem:
+            node.get_logger().warning(self._problem)
 
     def _sampled_by(self, policy: Opened) -> tuple[Sampled[Any], ...]:
         """Return the subscriptions whose messages are recorded."""
         inputs = [self._topics[name] for name in policy.controller.inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
-    def _recorder_of(self, policy: Opened) -> FlightRecorder | None:
-        """Return a recorder; None, and a problem, where there can be none."""
+    def prepared(self, policy: Opened) -> Prepared:
+        """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
+        if not self._wanted:
+            return Prepared(None)
         try:
-            return self._made_for(policy)
+            return Prepared(self._made_for(policy))
         except (PolicyError, OSError) as error:
-            self._problem = f"flight recorder: {error}"
-            return None
+            return Prepared(None, f"flight recorder: {error}")
+        except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
+            self._node.get_logger().error(traceback.format_exc())
+            return Prepared(None, f"flight recorder: {type(error).__name__}: {error}; the log has "
+                                  "the traceback")  # fmt: skip
 
     def _made_for(self, policy: Opened) -> FlightRecorder:
         if self._types is None:
@@ -114,23 +124,18 @@ class NodeRecorder:
         state = "records a run" if recorder.recording_run else "ready"
         return {"flight.recorder": "does not work" if recorder.problem else state,
                 "flight.last": str(recorder.last or ""),
-                "flight.ticks_dropped": str(recorder.dropped)}
+                "flight.ticks_dropped": str(recorder.dropped),
+                "flight.messages_left_out": str(recorder.ring.messages_left_out)}
 
-    def prepared(self, policy: Opened) -> FlightRecorder | None:
-        """Return a recorder at work for another policy, for `follow`."""
-        recorder = None if self._recorder is None else self._recorder_of(policy)
-        if recorder is not None:
-            recorder.start()
-        return recorder
-
-    def follow(self, policy: Opened, recorder: FlightRecorder | None) -> Callable[[], None]:
+    def follow(self, policy: Opened, prepared: Prepared) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
 
         Args:
             policy: What ticks from now on; no tick may be at work.
-            recorder: Its own, from `prepared`.
+            prepared: Its own, at work.
         """
-        before, self._recorder = self._recorder, recorder
+        before = self._recorder
+        self._recorder, self._problem = prepared
         self._sampled = self._sampled_by(policy)
         return before.stop if before is not None else _nothing
 
@@ -144,6 +149,11 @@ class NodeRecorder:
         if self._recorder is not None:
             self._recorder.stop()
         self.log()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether its thread could not be ended, because it hangs in the disk."""
+        return self._recorder is not None and self._recorder.left_behind
 
     def close(self) -> None:
         """Destroy what was created."""
@@ -184,10 +194,10 @@ class NodeRecorder:
         """Log what happened since the last call."""
         logger = self._node.get_logger()
         while self._news:
-            is_error, text = self._news.popleft()
+            is_warning, text = self._news.popleft()
             # rclpy refuses two severities from one line of code.
-            if is_error:
-                logger.error(text)
+            if is_warning:
+                logger.warning(text)
             else:
                 logger.info(text)
 
@@ -219,10 +229,17 @@ class NodeRecorder:
 
 
 def _folder(given: str | None) -> Path:
-    """Return where recordings go: below where ROS has its own logs, unless it was given."""
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser() / "flights"
+    """Return where recordings go: below where ROS has its own logs, unless it was given.
+
+    Raises:
+        PolicyError: It is below a home folder that there is not.
+    """
+    folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise PolicyError(f"{folder}: expected a home folder, found none ({error}); set "
+                          "flight.folder") from error
 
 
 def _nothing() -> None:

@@ -32,7 +32,7 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
-from policy_inference.nodes.flight import NodeRecorder
+from policy_inference.nodes.flight import NodeRecorder, Prepared
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opening import Opened, Order, open_policy, open_replacement
@@ -60,6 +60,7 @@ class JointPolicyNode(LifecycleBase):
         self._closers = ExitStack()
         self._publishing = threading.Lock()
         self._estop_pressed = False
+        self._recorder_hangs = False
         self._stamp_ns = 0
         self._loading = Loading(self.get_logger())
         # Never destroyed while an answer is owed; and a second request is answered meanwhile.
@@ -194,8 +195,15 @@ class JointPolicyNode(LifecycleBase):
         before, logger = self._policy, self.get_logger()
         order = before.order.for_bundle(bundle, backend)
         logger.info(f"load: {bundle}, on {', '.join(order.backends)}")
-        opening = self._loading.begin(
-            lambda: open_replacement(order, before, self._now_ns, logger), self.executor)
+        flight, prepared = self._flight, Prepared(None)
+
+        def open_one() -> Opened:
+            nonlocal prepared
+            opened = open_replacement(order, before, self._now_ns, logger)
+            prepared = flight.prepared(opened)
+            return opened
+
+        opening = self._loading.begin(open_one, self.executor)
         if not self.running:  # another thread may have stopped the node just before that
             self._loading.abandon(_STOPS)
         opened: Opened | PolicyError = await opening
@@ -203,7 +211,7 @@ class JointPolicyNode(LifecycleBase):
             raise opened
         try:
             self._require_rest()
-            end_recording = self._switch(opened)
+            end_recording = self._switch(opened, prepared)
         except BaseException:
             self._loading.close(opened.backend.close)
             raise
@@ -221,14 +229,16 @@ class JointPolicyNode(LifecycleBase):
                                "the other bundle")
         self.controller.require_rest()
 
-    def _switch(self, opened: Opened) -> Callable[[], None]:
+    def _switch(self, opened: Opened, prepared: Prepared) -> Callable[[], None]:
         """Let another policy take over; return what writes the recordings of the one before."""
-        sampler, recorder = self._sampler_of(opened), self._flight.prepared(opened)
+        sampler, recorder = self._sampler_of(opened), prepared.recorder
+        if recorder is not None:
+            recorder.start()
         try:
             with self._loop.between_ticks():
                 opened.controller.take_over(self.controller)
                 self._policy, self.controller, self._sampler = opened, opened.controller, sampler
-                return self._flight.follow(opened, recorder)
+                return self._flight.follow(opened, prepared)
         except PolicyError:
             if recorder is not None:
                 recorder.abandon()
@@ -325,6 +335,7 @@ class JointPolicyNode(LifecycleBase):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         self._reporter.log_edges()
         self._flight.stop()
+        self._recorder_hangs = self._flight.left_behind
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
@@ -333,8 +344,8 @@ class JointPolicyNode(LifecycleBase):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a model is still being opened or closed, on a thread that cannot be ended."""
-        return self._loading.left_behind
+        """Whether a thread cannot be ended: it opens or closes a model, or writes a recording."""
+        return self._loading.left_behind or self._recorder_hangs
 
 
 def main(args: Sequence[str] | None = None) -> None:

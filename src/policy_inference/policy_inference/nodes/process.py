@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -26,6 +27,8 @@ _SWITCH_INTERVAL_S = 0.0002
 _SLICE_S = 0.05
 _OPENED_WITHIN_S = 1.0
 """So long an opening may still take once the process is asked to end."""
+_RETURNED_WITHIN_S = 8.0
+"""And so long any other callback; transitions, which wait for threads and answers, take less."""
 
 
 def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = None) -> int:
@@ -96,11 +99,16 @@ def _serve(
     finally:
         # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
         executor.create_task(lambda: None)
+    ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning("asked to end while the node configures: it ends at once")
             remove_folders()
             os._exit(0)  # the thread that opens cannot be ended otherwise
+        if time.monotonic() > ends_s:
+            node.get_logger().error("a callback does not return; its thread is left behind")
+            remove_folders()
+            os._exit(2)
     return spinning.result()
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightRecorder
 from policy_inference.flight.recording import Recording, free_place, recording_name
+from policy_inference.flight.ring import FlightTick
 from policy_inference.flight.scribe import News, Scribe
 from policy_inference.flight.shelf import Shelf
 from policy_inference.interfaces import Mode
@@ -37,6 +38,7 @@ from .flying import (
     read,
     visible,
 )
+from .stalling import stalled_disk
 
 NAN = (float("nan"), 0.0, 0.0)
 STILL = (0.0, 0.0, 0.0)
@@ -81,6 +83,14 @@ def recorded(tmp_path: Path) -> Iterator[Recorded]:
 
 def words(paths: list[Path]) -> list[str]:
     return [path.name.split("Z-")[1] for path in paths]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another thread does."""
+    ends_s = time.monotonic() + 15.0
+    while not condition():
+        assert time.monotonic() < ends_s
+        threading.Event().wait(0.01)
 
 
 def stamps(path: Path) -> list[int]:
@@ -240,16 +250,17 @@ def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> No
 def test_standing_clock_does_not_keep_a_fault_from_being_recorded(recorded: Recorded) -> None:
     """Simulated time may stand still after a fault; the steady clock goes on."""
     recorded.tick(joint_vel=NAN)
-    ends_s = time.monotonic() + 15.0
-    while not visible(recorded.folder) and time.monotonic() < ends_s:
-        threading.Event().wait(0.05)
+    until(lambda: visible(recorded.folder))
     assert words(visible(recorded.folder)) == ["not_finite"]
 
 
-def test_two_requests_at_once_get_places_of_their_own(recorded: Recorded) -> None:
-    first, second = recorded.recorder.request(), recorded.recorder.request()
-    assert recorded.recordings() == sorted([first, second])
-    assert stamps(first) == stamps(second)
+def test_requests_within_a_second_get_places_of_their_own(recorded: Recorded) -> None:
+    places = []
+    for _ in range(3):
+        places.append(recorded.recorder.request())
+        until(lambda: recorded.recorder.requested is None)
+    assert recorded.recordings() == sorted(places)
+    assert stamps(places[0]) == stamps(places[1])
 
 
 @pytest.mark.parametrize(
@@ -266,9 +277,69 @@ def test_request_that_makes_no_sense_is_refused(
         act(recorded.recorder)
 
 
+class TestSlowDisk:
+    """A disk that answers nothing until the test lets it."""
+
+    def test_fault_goes_before_what_was_asked_for_and_one_request_waits(
+        self, recorded: Recorded
+    ) -> None:
+        with stalled_disk(recorded.folder) as disk:
+            disk.stall()
+            run = recorded.recorder.begin_run()
+            until(disk.waits.is_set)
+            request = recorded.recorder.request()
+            for _ in range(400):
+                with pytest.raises(RefusedError, match=f"{request.name} is being written already"):
+                    recorded.recorder.request()
+            recorded.tick(joint_vel=NAN)
+            fault_ns = recorded.now_ns + STAMP_OFFSET_NS
+            for _ in range(AFTER):
+                recorded.tick(joint_vel=STILL)
+        written = recorded.recordings()
+        lines = [text for _, text in recorded.recorder.news if "ticks recorded" in text]
+        fault, asked, whole = sorted(
+            written, key=lambda path: next(i for i, line in enumerate(lines) if f"{path} " in line))
+        assert words([fault]) == ["not_finite"]
+        assert (asked, whole) == (request, run)
+        assert stamps(fault)[0] == fault_ns - (BEFORE - 1) * PERIOD_NS
+        assert recorded.recorder.dropped == 0
+
+    def test_fault_that_falls_due_while_another_recording_is_written_is_copied_at_once(
+        self, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wrote, goes_on, real = threading.Event(), threading.Event(), Recording.add
+
+        def add(recording: Recording, ticks: Iterable[FlightTick]) -> None:
+            def slowly() -> Iterator[FlightTick]:
+                for i, tick in enumerate(ticks):
+                    if i == BEFORE // 2:
+                        wrote.set()
+                        assert goes_on.wait(15.0)
+                    while i == BEFORE - 1 and recorded.ring.end < overrun:
+                        recorded.tick(joint_vel=STILL)
+                    yield tick
+
+            real(recording, slowly())
+
+        overrun = recorded.ring.end + 2 * recorded.ring.size
+        monkeypatch.setattr(Recording, "add", add)
+        recorded.recorder.request()
+        assert wrote.wait(15.0)
+        recorded.tick(joint_vel=NAN)
+        for _ in range(AFTER):
+            recorded.tick(joint_vel=STILL)
+        goes_on.set()
+        until(lambda: recorded.recorder.requested is None)
+        fault, _ = recorded.recordings()
+        assert words([fault]) == ["not_finite"]
+        assert len(stamps(fault)) == BEFORE + AFTER
+        assert recorded.recorder.dropped == 0
+
+
 class TestTrouble:
     def test_too_little_free_space_refuses_and_says_how_much(self, tmp_path: Path) -> None:
         robot = Recorded(tmp_path, min_free_mb=1e12)
+        until(lambda: robot.recorder.problem)
         assert "expected 1e+12 MB of free space, found " in robot.recorder.problem
         robot.run(10)
         with pytest.raises(RefusedError, match="of free space"):
@@ -283,13 +354,15 @@ class TestTrouble:
     def test_full_disk_leaves_nothing_and_is_told(self, tmp_path: Path, small_disk: Path) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
-                return os.urandom(200_000), None
+                return os.urandom(60_000), None
 
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(3_000_000))
         robot = Talker(tmp_path, folder=small_disk)
         robot.run(50)
         robot.tick(joint_vel=NAN)
         robot.recorder.stop()
-        assert [*small_disk.iterdir()] == []
+        assert [*small_disk.iterdir()] == [filler]
         assert "No space left" in robot.recorder.problem
         assert (True, robot.recorder.problem) in robot.recorder.news
 
@@ -331,6 +404,7 @@ class TestTrouble:
         file = tmp_path / "file"
         file.write_text("mine", "utf-8")
         robot = Recorded(tmp_path, folder=file)
+        until(lambda: robot.recorder.problem)
         assert f"{file}: cannot be written" in robot.recorder.problem
         robot.recorder.stop()
         assert file.read_text("utf-8") == "mine"
@@ -340,7 +414,9 @@ class TestTrouble:
         folder.write_text("in the way", "utf-8")
         robot = Recorded(tmp_path, folder=folder)
         robot.run(3)
+        until(lambda: robot.recorder.problem)
         folder.unlink()
+        until(lambda: not robot.recorder.problem)
         place = robot.recorder.request()
         robot.recorder.stop()
         assert robot.recorder.problem == ""

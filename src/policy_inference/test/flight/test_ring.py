@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from policy_inference.flight import ring as ring_module
-from policy_inference.flight.ring import FlightTick
+from policy_inference.flight.ring import MAX_WIRE_BYTES, FlightTick
 from policy_inference.interfaces import Mode
 
 from ..core.contracts import DEFAULT, NOMINAL
@@ -62,6 +62,27 @@ def test_tick_has_times_messages_and_ages(flyer: Flyer) -> None:
     assert moment.wire == flyer.wire()
     assert dict(zip(flyer.controller.inputs, moment.ages_ns, strict=True)) == {
         "joint_states": 0, "imu/data": PERIOD_NS, "cmd_vel": None}
+
+
+def test_messages_that_are_too_large_are_left_out_and_counted() -> None:
+    class Talker(Flyer):
+        given: tuple[bytes | None, ...] = ()
+
+        def wire(self) -> tuple[bytes | None, ...]:
+            return self.given
+
+    talker = Talker()
+    full, more = bytes(MAX_WIRE_BYTES), bytes(MAX_WIRE_BYTES + 1)
+    for given, kept, left_out in (
+        ((full, None), (full, None), 0),
+        ((more, b"small"), (None, b"small"), 1),
+        ((full, b"small", None), (full, None, None), 2),
+        ((b"small", full, more), (b"small", None, None), 4),
+    ):
+        talker.given = given
+        talker.tick()
+        assert talker.newest().moment.wire == kept
+        assert talker.ring.messages_left_out == left_out
 
 
 def test_state_is_that_before_the_policy_acted(flyer: Flyer) -> None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flight recorder of a node: what its recordings have, when they come, what is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from policy_msgs.srv import LoadBundle
 from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from policy_inference.flight.recorder import FlightRecorder
@@ -21,8 +22,9 @@ from policy_inference.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.sampler import Sampler
 
+from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
 from .bundles import PERIOD_NS, STAND, write_bundle, write_version
-from .harness import NAN, Robot, Stage, ns
+from .harness import NAN, Robot, Stage, is_damp, ns
 
 pytestmark = pytest.mark.ros
 
@@ -137,7 +139,8 @@ def test_contact_forces_are_recorded_and_never_needed(runner: Robot, folder: Pat
     def is_recorded() -> bool:
         feet.publish(ContactForces(names=["left"], forces=[Vector3(z=12.0)]))
         runner.tick()
-        runner.is_told("record")
+        # Refused while the one before is being written.
+        runner.ask("record")
         runner.until(lambda: recordings(folder), "a recording")
         return "/contact_forces" in read(recordings(folder)[-1])
 
@@ -314,6 +317,85 @@ def test_error_in_the_recorder_is_no_fault_of_the_robot(
     runner.hears("ZeroDivisionError: a test")
     assert runner.ask("record").message == "flight recorder: gave up; the log has the reason"
     assert runner.tick().mode == JointCommand.MODE_RUN
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[StalledDisk]:
+    """The disk of the recordings, which can be stalled."""
+    with stalled_disk(folder) as disk:
+        yield disk
+
+
+class TestStalledDisk:
+    def test_requests_are_answered_and_an_emergency_stop_is_obeyed(
+        self, runner: Robot, folder: Path, disk: StalledDisk
+    ) -> None:
+        disk.stall()
+        requested = runner.ask("record")
+        assert requested.success, requested.message
+        runner.until(disk.waits.is_set, "the recorder to wait for the disk")
+        assert "is being written already" in runner.ask("record").message
+        assert runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True)
+                           ).success  # fmt: skip
+        assert runner.tick().mode == JointCommand.MODE_RUN
+        sent = len(runner.commands)
+        runner.estop.publish(Bool(data=True))
+        runner.until(lambda: runner.commands[sent:] and is_damp(runner.commands[-1]),
+                     "the fault command")  # fmt: skip
+        assert runner.tick().mode == JointCommand.MODE_DAMP
+        for request in ("estop", "damp"):
+            assert runner.ask(request).message
+        assert disk.threads == RECORDERS
+        disk.answer()
+        recorded(runner, folder, 2)
+        assert {path.name.rpartition("-")[2] for path in recordings(folder)} == {"request", "estop"}
+
+    def test_silence_of_the_disk_is_told(self, runner: Robot, disk: StalledDisk) -> None:
+        def told() -> tuple[str, str]:
+            (status,) = runner.diagnostics[-1].status
+            return status.message, {e.key: e.value for e in status.values}["flight.recorder"]
+
+        disk.stall()
+        runner.is_told("record")
+        runner.until(lambda: runner.tick() and "no answer from the disk" in told()[0], "a warning")
+        assert told()[1] == "does not work"
+        refused = runner.ask("record")
+        assert not refused.success
+        assert "no answer from the disk for more than 3 s" in refused.message
+        disk.answer()
+        runner.until(lambda: runner.tick() and told()[1] == "ready", "the recorder to go on")
+        runner.until(lambda: runner.ask("record").success, "another recording")
+        assert disk.threads == RECORDERS
+
+    def test_node_configures_activates_and_runs(
+        self, start: Callable[..., JointPolicyNode], robot: Robot, disk: StalledDisk
+    ) -> None:
+        disk.stall()
+        start()
+        robot.runs()
+        assert disk.waits.is_set()
+        assert disk.threads == RECORDERS
+
+    def test_another_policy_is_loaded(
+        self, runner: Robot, disk: StalledDisk, tmp_path: Path
+    ) -> None:
+        runner.is_told("damp")
+        disk.stall()
+        runner.is_told("record")
+        answer = runner.call(LoadBundle, "joint_policy_node/load", LoadBundle.Request(
+            bundle=str(write_version(tmp_path / "other", "2.0.0"))))
+        assert answer.success, answer.message
+        runner.runs()
+        assert disk.threads == RECORDERS
+
+
+def test_home_that_there_is_not_is_told_and_the_policy_runs(
+    start: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    start(flight__folder="~nobody-of-this-name/flights")
+    robot.hears("flight recorder: ~nobody-of-this-name/flights: expected a home folder, found none")
+    robot.runs()
+    assert "set flight.folder" in robot.ask("record").message
 
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:

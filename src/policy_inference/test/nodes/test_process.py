@@ -37,6 +37,22 @@ class Stuck(OnnxBackend):
         time.sleep(1e6)
 """
 
+HANGING = """
+import threading
+from pathlib import Path
+from policy_inference.backends.onnx import OnnxBackend
+from {module} import *
+
+class Hanging(OnnxBackend):
+    name, builds_from, holds_gil = "hanging", "onnx", False
+
+def hang(*_):
+    Path({hangs!r}).touch()
+    threading.Event().wait()
+
+{method} = hang
+"""
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
@@ -104,6 +120,53 @@ def test_signal_ends_a_running_policy_with_the_fault_command(
     assert is_damp(robot.commands[-1])
     assert "Traceback" not in output
     assert "[ERROR]" not in output
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Register a backend `hanging` with which a method never returns; it makes a file before."""
+
+    def install(module: str, method: str) -> Path:
+        site, hangs = tmp_path / "site", tmp_path / "hangs"
+        register(site, "hanging", GROUP, {"hanging": "hanging:Hanging"})
+        (site / "hanging.py").write_text(
+            HANGING.format(hangs=str(hangs), module=module, method=method), "utf-8")
+        monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        return hangs
+
+    return install
+
+
+def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
+    start: Callable[..., Process], robot: Robot, bundle: Path,
+    hanging: Callable[[str, str], Path],
+) -> None:  # fmt: skip
+    hangs = hanging("policy_inference.flight.shelf", "Shelf.problem")
+    process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    robot.runs()
+    robot.until(hangs.is_file, "the recorder to hang")
+    last = robot.commands[-1].sequence
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert status == 0
+    assert is_damp(robot.commands[-1])
+    assert "not written within 3 s" in output or "no answer from the disk" in output
+    assert "Traceback" not in output
+
+
+def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
+    start: Callable[..., Process], robot: Robot, bundle: Path,
+    hanging: Callable[[str, str], Path],
+) -> None:  # fmt: skip
+    hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
+    process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    robot.until(hangs.is_file, "the callback to hang")
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 2
+    assert "a callback does not return" in output
+    assert "Traceback" not in output
 
 
 def test_impatient_second_signal_changes_nothing(
