@@ -76,7 +76,7 @@ def _what_happened(found: Replayed) -> str:
         oldest = max(ages, key=lambda name: np.nan_to_num(ages[name]))
         rows["oldest input"] = f"{oldest}, {1e3 * ages[oldest]:.0f} ms"
     rows["tick, p99"] = f"{1e3 * shown['duration_s']['p99']:.2f} ms"
-    guard = counted(found.replayer.rules, found.replayer.dropped, found.replayer.lost)
+    guard = counted(found.replayer.rules, found.replayer.dropped, found.replayer.coverage.lost)
     rows["guard"] = guard or "changed nothing"
     trip = flight.trip
     kind = "good" if trip is None else "bad"

@@ -12,6 +12,8 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.core.limits import Limits, Tightening, limits_in_force
 
 _PREFIX = "limits."
+_FIXED = ("command_ramp_ns", "blend_ns")
+"""No operator can set these."""
 
 
 def limits_of(recording: FlightRecording, contract: JointContract) -> Limits:
@@ -40,3 +42,26 @@ def limits_of(recording: FlightRecording, contract: JointContract) -> Limits:
             raise ToolError(f"{recording.path}: flight_info: settings: {_PREFIX}{field.name}: "
                             f"expected a number, found {text!r}") from error
     return Limits(**values)  # type: ignore[arg-type]  # by name, as they were recorded
+
+
+def against_contract(limits: Limits, contract: JointContract) -> tuple[list[str], list[str]]:
+    """Return how recorded limits break those of the recorded contract, and how they tighten them.
+
+    A node refuses to be given looser ones: a recording with such was not made by one, or was
+    changed since.
+    """
+    known, broken, tightened = limits_in_force(contract, Tightening()), [], []
+    for field in dataclasses.fields(Limits):
+        found, bound = getattr(limits, field.name), getattr(known, field.name)
+        if found == bound:
+            continue
+        fixed = field.name in _FIXED
+        may = not fixed and found is not None and found > 0 and (bound is None or found < bound)
+        most = f"{bound}" if fixed else "above 0" if bound is None else f"above 0, at most {bound}"
+        said = "none" if found is None else f"{found}"
+        if may:
+            tightened.append(f"{_PREFIX}{field.name} {said} instead of {bound}")
+        else:
+            broken.append(f"settings: {_PREFIX}{field.name}: expected {most}, as the contract "
+                          f"says, found {said}")
+    return broken, tightened

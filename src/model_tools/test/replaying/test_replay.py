@@ -200,6 +200,6 @@ def test_missing_ticks_are_counted_and_what_needs_them_is_not_judged(
     found = replay(path, None, "", {})
     assert found
     assert not differing(found)
-    assert found.replayer.lost == 3
+    assert found.replayer.coverage.lost == 3
     assert judged(found)["target"] == (26, 1)
     assert judged(found)["inputs"] == ((26, 1) if recurrent else (25, 2))
