@@ -11,6 +11,7 @@ from model_tools.replaying.ticks import Tick
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.interfaces import F64, Mode, OnFault
 
+
 class OtherCommands:
     """Says what the commands of these modes should have been, as far as the recording tells.
 

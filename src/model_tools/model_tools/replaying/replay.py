@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -27,7 +27,7 @@ from policy_inference.interfaces import Backend
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Of a value, or of 1. On another machine, state and observation: sine and square root may round
 there in another way, and both end as float32. There also targets, and everywhere commands, which
-products and sums of doubles make of recorded answers: a pose at which a motion has ended, and limits
+products and sums of doubles make of recorded answers: the pose at the end of a motion, and limits
 that were mixed with themselves, have rounded on their way."""
 
 
@@ -98,8 +98,17 @@ class Replayed:
     @property
     def first(self) -> Departure | None:
         """The first tick and stage that are not as recorded."""
+        return self._first_of(self.replayer.stages)
+
+    @property
+    def first_judged(self) -> Departure | None:
+        """The same of what is judged."""
+        return self._first_of(self.judged_stages)
+
+    def _first_of(self, names: Iterable[str]) -> Departure | None:
         found = [(stage.first.tick, place, stage.first)
-                 for place, stage in enumerate(self.replayer.stages.values()) if stage.first]
+                 for place, stage in enumerate(map(self.replayer.stages.__getitem__, names))
+                 if stage.first]
         return min(found, key=lambda each: each[:2])[2] if found else None
 
 

@@ -37,8 +37,9 @@ WHAT = {
 def verdict(found: Replayed) -> str:
     """Return in one sentence what came of it."""
     if found.differs:
-        beyond = next((str(check) for check in found.checks if not check), str(found.first))
-        return f"not the same commands: {beyond} ({compared(found)})"
+        beyond = next((str(check) for check in found.checks if not check), found.first_judged)
+        more = "".join(f"; {each}" for each in found.broken)
+        return f"not the same commands: {beyond}{more} ({compared(found)})"
     if found.broken:
         return f"not as the contract allows: {'; '.join(found.broken)} ({compared(found)})"
     if found.unproven:

@@ -122,6 +122,7 @@ class SmallFlight:
 def rewritten(
     recording: Path, place: Path, edit: Callable[[str, Any], Any],
     definitions: Mapping[str, str] | None = None, loads_at: int | None = None,
+    later_ns: Mapping[str, int] | None = None,
 ) -> Path:  # fmt: skip
     """Write a recording anew.
 
@@ -131,6 +132,7 @@ def rewritten(
         edit: Gets relative topic and message, and returns the message or None to leave it out.
         definitions: Text of messages that differ from the present ones.
         loads_at: Tick before which another bundle is loaded.
+        later_ns: By how much later a topic is logged.
     """
     types = message_types()
     for name, text in (definitions or {}).items():
@@ -153,6 +155,6 @@ def rewritten(
                 writer.write(known[info[0].topic], log_ns,
                              types.serialize_cdr(other, info[0].msgtype))
             if message is not None:
-                writer.write(known[connection.topic], log_ns,
+                writer.write(known[connection.topic], log_ns + (later_ns or {}).get(topic, 0),
                              types.serialize_cdr(message, connection.msgtype))
     return place

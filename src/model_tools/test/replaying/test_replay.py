@@ -51,13 +51,13 @@ def test_a_recording_from_the_middle_is_judged_as_far_as_its_past_is_known(
     assert found
     assert not differing(found)
     expected = {"state": (10, 0), "inputs": (10, 0), "outputs": (10, 0), "target": (9, 1),
-                "command": (9, 1), "guard": (9, 1)}  # fmt: skip
+                "command": (10, 0), "guard": (9, 1)}  # fmt: skip
     if "history" in sees:
         expected["inputs"] = (9, 1) if recurrent else (8, 2)
     assert judged(found) == expected
 
 
-def test_a_command_while_the_policy_takes_over_is_judged_where_standing_is_in_the_recording(
+def test_a_command_while_the_policy_takes_over_is_judged_wherever_the_recording_begins(
     tmp_path: Path, bundle: Bundle
 ) -> None:
     flight = SmallFlight(bundle)
@@ -65,7 +65,7 @@ def test_a_command_while_the_policy_takes_over_is_judged_where_standing_is_in_th
     begin = flight.ticks - 20
     cut = replay(flight.save(tmp_path / "cut", begin + 2), None, "", {})
     # blend_s is 0.2, and the policy began one tick before its first: seven of nine are left.
-    assert judged(cut)["command"] == (11, 7)
+    assert judged(cut)["command"] == (18, 0)
     whole = replay(flight.save(tmp_path / "whole", begin - 1), None, "", {})
     assert judged(whole)["command"] == (21, 0)
     assert cut
@@ -111,7 +111,7 @@ def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str
 
     def hush(topic: str, message: Any) -> Any:
         if topic == "policy_tick" and message.tick == flight.ticks - 5:
-            return dataclasses.replace(message, mode=3, reason="")
+            return dataclasses.replace(message, mode=4, reason="")
         return message
 
     hushed = replay(rewritten(path, tmp_path / "hushed", hush), None, "", {})
@@ -151,7 +151,9 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so(
     found = replay(flight.save(tmp_path / "flown"), None, "", {})
     assert found
     assert judged(found)["command"] == (5, 0)
-    assert verdict(found) == "as recorded; the policy did not run in it"
+    assert verdict(found) == (
+        "the same commands again, bit for bit; the policy did not run (compared, of 5 ticks: "
+        "command 5, guard 0; with 0 of them in RUN: state 5, inputs 0, outputs 0, target 0)")
 
 
 def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle: Bundle) -> None:
