@@ -36,11 +36,7 @@ lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) lint-imports
 
 test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard")
-# Those that talk over ROS one by one: some run in real time. Status 5: no such test was asked for.
-	@$(IN_WORKSPACE) rest=0 ros=0; \
-	  python -m pytest -n auto -m "not ros" $(PYTEST_ARGS) || rest=$$?; \
-	  python -m pytest -m ros $(PYTEST_ARGS) || ros=$$?; \
-	  [ $$rest != 5 ] || exit $$ros; [ $$ros != 5 ] || ros=0; exit $$((rest ? rest : ros))
+	@$(IN_WORKSPACE) python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)

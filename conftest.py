@@ -22,6 +22,8 @@ LAST_SAFE_DOMAIN_ID = 101
 # test away from what the one before it may have left behind on its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(os.getpid()))
 ROOT = Path(__file__).resolve().parent
+# As Humble calls it, and as Kilted does.
+FAST_DDS_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # What tools write in the checkout; see also names that begin with a dot.
 _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
@@ -36,7 +38,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out acceptance tests, unless the `-m` expression speaks of them."""
+    """Keep ROS tests together, and leave out acceptance tests unless `-m` speaks of them."""
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        if item.get_closest_marker("ros"):
+            # One after another, whatever runs beside them: some run in real time.
+            item.add_marker(pytest.mark.xdist_group("ros"))
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]
@@ -82,6 +88,15 @@ def _apart_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.delenv("POLICY_INFERENCE_PUBLIC_KEY", raising=False)
         # Lines are as long as where no terminal is; pytest-xdist sets one for its workers.
         patch.delenv("COLUMNS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _found_soon() -> Iterator[None]:
+    """Let nodes find each other soon, in this process and in those that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FAST_DDS_PROFILES:
+            patch.setenv(name, str(ROOT / "test" / "fast_dds.xml"))
         yield
 
 

@@ -21,7 +21,7 @@ STANDING_M, LYING_M = 0.2, 0.15
 @pytest.fixture
 def standing(tmp_path: Path) -> Iterator[Rig]:
     """A robot under its policy, whose nodes may end."""
-    with Rig(tmp_path) as rig:
+    with Rig(tmp_path, sim={"answer_timeout_s": 1.0}) as rig:
         rig.operator.stand_up()
         rig.operator.wait(0.5)
         assert rig.height_m > STANDING_M
@@ -48,4 +48,4 @@ def test_a_node_that_is_killed_leaves_the_robot_to_the_expiry_of_its_command(sta
     assert standing.policy.wait() == -signal.SIGKILL
     assert standing.commands[-1].mode == JointCommand.MODE_RUN
     standing.wait_until(lambda: standing.height_m < LYING_M, "the robot to lie")
-    assert "the drives damp" in standing.sim.output()
+    assert "within 1 s; the drives damp" in standing.sim.output()

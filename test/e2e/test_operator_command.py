@@ -44,10 +44,16 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
         inputs = [entry.name for entry in rig.operator.status.inputs]
         lines = [line.split()[0] for line in shown("status").splitlines()]
         assert lines == ["mode", "reason", "runs", "rate", "latency", *inputs, "guard", "machine"]
+        assert "-request" in shown("record")
+        assert "lite3_walk 0.2.1" in shown("status")
+        refused = operate("load", "lite3_walk")
+        assert refused.returncode == 1
+        assert "load: the policy node refused: load refused: the mode is RUN" in refused.stderr
         assert mode(shown("estop")) == "DAMP, latched until reset"
         assert operate("stand").returncode == 1
         assert mode(shown("reset", "--node", "joint_policy_node")) == "DAMP"
         assert mode(shown("damp")) == "DAMP"
+        assert shown("load", "lite3_walk").startswith("lite3_walk 0.2.1")
         trace = rig.trace()
     driven = trace.command[(trace.command != 0.0).any(axis=1)]
     assert driven[0].tolist() == [-0.5, 0.0, 0.1]
@@ -56,9 +62,14 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
 
 
 def test_a_policy_node_that_is_not_there_is_an_error() -> None:
-    result = operate("status", "--node", "nobody")
+    result = operate("status", "--node", "nobody", "--timeout", "0.5")
     assert result.returncode == 1
-    assert "no status of the policy node has come" in result.stderr
+    assert "expected a status within 0.5 s; no status of the policy node has come" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
+def test_a_timeout_that_is_none_is_refused(text: str) -> None:
+    assert operate("status", "--timeout", text).returncode == 2
 
 
 @pytest.mark.parametrize("numbers", [["nan", "0", "0"], ["0", "0"], ["0", "0", "fast"]])

@@ -29,9 +29,8 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode
 
-_LOOK_S, _PATIENCE_S, _LEFT_S = 0.1, 5.0, 1.0
-"""Time between two looks for publishers; after which an input is called missing; for which there
-must be no publisher of what the robot senses until they have left."""
+_LOOK_S = 0.1
+"""Time between two looks for publishers."""
 _log = logging.getLogger("model_tools")
 
 
@@ -49,7 +48,7 @@ class LiveSource:
 
     def __init__(
         self, bundle: Bundle, topics: Mapping[str, str] | None = None, *,
-        duration_s: float = math.inf,
+        duration_s: float = math.inf, patience_s: float = 5.0, left_s: float = 1.0,
     ) -> None:  # fmt: skip
         """Prepare; nothing is subscribed to yet.
 
@@ -57,6 +56,9 @@ class LiveSource:
             bundle: Its artifact `onnx` is replayed.
             topics: Topics by input, where they have other names.
             duration_s: Time from the first row to the last, on the clock of the stamps.
+            patience_s: Time after which an input is called missing, on the wall's clock.
+            left_s: Time for which there is no publisher of what the robot senses once they have
+                left, on the wall's clock.
 
         Raises:
             ToolError: A topic is named for what is no input of the policy.
@@ -64,6 +66,7 @@ class LiveSource:
         self.name = "live topics"
         self.count: int | None = None
         self._bundle, self._topics, self._duration_s = bundle, dict(topics or {}), duration_s
+        self._patience_s, self._left_s = patience_s, left_s
         self._types = input_types(bundle.contract)
         self._stop = threading.Event()
         if unknown := self._topics.keys() - self._types.keys():
@@ -88,7 +91,7 @@ class LiveSource:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")
         with _node() as node, self._until_interrupted():
             heard = _Topics(node, {name: self._topics.get(name, name) for name in self._types},
-                            self._types, self._stop)
+                            self._types, self._stop, self._patience_s, self._left_s)
             replay, number = Replay(self._bundle, heard), -1
             for row in replay.rows():
                 if row.time_s > self._duration_s:
@@ -144,9 +147,10 @@ class _Topics:
 
     def __init__(
         self, node: Node, topics: Mapping[str, str], types: Mapping[str, Sequence[str]],
-        stop: threading.Event,
+        stop: threading.Event, patience_s: float, left_s: float,
     ) -> None:  # fmt: skip
         self._node, self._stop = node, stop
+        self._patience_s, self._left_s = patience_s, left_s
         self._listeners = [Listener(node, name, topic, types[name])
                            for name, topic in topics.items()]  # fmt: skip
         self.topics: Mapping[str, str] = {each.name: each.topic for each in self._listeners}
@@ -176,10 +180,10 @@ class _Topics:
             publishers = {each.name: each.look() for each in self._listeners}
             if any(count for name, count in publishers.items() if name != COMMAND):
                 self._present_s = now_s
-            if now_s > self._began_s + _PATIENCE_S and (missing := self.missing()):
+            if now_s > self._began_s + self._patience_s and (missing := self.missing()):
                 self._began_s = math.inf
                 _log.warning("live topics: %s", missing)
-        left = not self._ordering.missing and now_s > self._present_s + _LEFT_S
+        left = not self._ordering.missing and now_s > self._present_s + self._left_s
         return not (left or self._stop.is_set() or self.mixed() or self._restarted())
 
     def mixed(self) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
 
 def main() -> None:
     """Play once."""
@@ -33,6 +36,7 @@ def main() -> None:
     parser.add_argument("--unheard", action="store_true")
     parser.add_argument("--stay", action="store_true")
     args = parser.parse_args()
+    os.environ.update(dict.fromkeys(PROFILES, str(Path(__file__).with_suffix(".xml"))))
     rclpy.init()
     node = Node("player")
     with AnyReader([args.bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:

@@ -38,7 +38,7 @@ from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opening import Opened, Order, open_policy, open_replacement
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
-from policy_inference.nodes.parameters import ParameterTable
+from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
@@ -339,4 +339,5 @@ class JointPolicyNode(LifecycleBase):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `joint_policy_node`."""
+    refuse_arguments("joint_policy_node", __doc__, PARAMETERS, args)
     sys.exit(run_node(JointPolicyNode, args))

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of a node as one table: type, default, description, range; fixed once configured."""
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParam
 from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import remove_ros_args
 
 from policy_inference.errors import PolicyError
 
@@ -34,6 +37,30 @@ class Spec:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float = 1e6
+
+
+def refuse_arguments(
+    command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
+) -> None:
+    """End where arguments are not for ROS: after `--help`, or with status 2.
+
+    Args:
+        command: Name of the command.
+        about: What it does.
+        specs: Its parameters.
+        args: Its arguments; those of the process if None.
+
+    Raises:
+        SystemExit: There are such arguments.
+    """
+    given = remove_ros_args([command, *args] if args is not None else sys.argv)
+    described = [f"  {spec.name} ({'required' if spec.required else spec.default}): {spec.doc}"
+                 for spec in specs]  # fmt: skip
+    argparse.ArgumentParser(
+        command, usage=f"{command} [--ros-args -p NAME:=VALUE ...]", description=about,
+        epilog="\n".join(["parameters:", *described]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(given[1:])
 
 
 class ParameterTable:

@@ -116,11 +116,12 @@ def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
         time.sleep(SLOW_S)  # the fault itself, and nothing that is waited for
         BackendBase.run(backend)
 
-    monkeypatch.setattr(OnnxBackend, "run", slow)
     told = {"npu_frequency_mhz": "300", "npu_frequency_highest_mhz": "1000"}
     monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(lambda machine: told))
     active(use_sim_time=True)
-    found = diagnosed(robot.runs(), "ticks take")
+    robot.runs()
+    monkeypatch.setattr(OnnxBackend, "run", slow)
+    found = diagnosed(robot, "ticks take")
 
     assert found.level == DiagnosticStatus.WARN
     assert "NPU clock at 300 of 1000 MHz" in found.message

@@ -205,3 +205,10 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
         assert len(lines) == len(texts), output
         assert all(any(text in line for line in lines) for text in texts), output
     assert robot.commands == []
+
+
+def test_help_tells_the_parameters_and_starts_nothing() -> None:
+    done = subprocess.run(["joint_policy_node", "--help"], capture_output=True, text=True,
+                          timeout=60)  # fmt: skip
+    assert done.returncode == 0
+    assert "  bundle (required): Folder of the policy bundle" in done.stdout

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import JointCommand, PolicyStatus
+from policy_msgs.srv import LoadBundle
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.duration import Duration
@@ -18,13 +20,15 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import NS_PER_S
 
 COMMAND_PERIOD_S = 0.05
+ANSWER_TIMEOUT_S = 10.0
 REQUESTS = ("stand", "run", "damp", "reset", "estop")
+RECORD = "record"
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
     for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
@@ -33,7 +37,7 @@ MODES = {
 _NEWEST = QoSProfile(depth=1)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
-_ANSWER_TIMEOUT_S = 10.0
+_LOADED_WITHIN_S = 600.0
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
@@ -51,6 +55,7 @@ class Operator:
         *,
         policy_node: str = "joint_policy_node",
         use_sim_time: bool = False,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         """Join the ROS 2 domain of the environment.
@@ -58,9 +63,11 @@ class Operator:
         Args:
             policy_node: Name of the node that runs the policy, relative to the namespace.
             use_sim_time: Whether velocities and waits follow `/clock`.
+            answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
         self.watch, self._changed = watch, threading.Condition()
+        self._answer_timeout_s = answer_timeout_s
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._leaving = False
@@ -73,8 +80,11 @@ class Operator:
         self._clock = self.node.get_clock() if use_sim_time else Clock(
             clock_type=ClockType.STEADY_TIME)  # fmt: skip
         self._services = {
-            name: self.node.create_client(Trigger, f"{policy_node}/{name}") for name in REQUESTS
+            name: self.node.create_client(Trigger, f"{policy_node}/{name}")
+            for name in (*REQUESTS, RECORD)
         }
+        self._record_run = self.node.create_client(SetBool, f"{policy_node}/record_run")
+        self._load = self.node.create_client(LoadBundle, f"{policy_node}/load")
         self.node.create_subscription(
             PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED
         )
@@ -141,31 +151,57 @@ class Operator:
         self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
 
     def request(self, name: str) -> tuple[bool, str]:
-        """Ask the policy node for `stand`, `run`, `damp`, `reset` or `estop`.
+        """Ask the policy node for `stand`, `run`, `damp`, `reset`, `estop` or `record`.
 
         Returns:
             Whether it agreed, and what it says.
 
         Raises:
-            SimError: No service, or no answer, within 10 s.
+            SimError: No service, or no answer, within `answer_timeout_s`.
         """
-        service = self._services[name]
-        self.wait_until(service.service_is_ready, f"the service '{name}'", _ANSWER_TIMEOUT_S)
-        future = service.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: self.notify())
-        self.wait_until(future.done, f"the answer to '{name}'", _ANSWER_TIMEOUT_S)
-        response = future.result()
-        return response.success, response.message
+        return self._call(self._services[name], name, Trigger.Request(), self._answer_timeout_s)
 
-    def demand(self, name: str) -> None:
-        """Ask, and accept no refusal.
+    def demand(self, name: str) -> str:
+        """Ask, accept no refusal, and return what the policy node says.
 
         Raises:
             SimError: The policy node refused.
         """
-        agreed, message = self.request(name)
-        if not agreed:
-            raise SimError(f"{name}: the policy node refused: {message}")
+        return _granted(name, *self.request(name))
+
+    def record_run(self, on: bool) -> str:
+        """Let the policy node record everything from now on, or end that; return what it says.
+
+        Raises:
+            SimError: The policy node refused, or does not answer in time.
+        """
+        name, request = "record_run", SetBool.Request(data=on)
+        timeout_s = self._answer_timeout_s
+        return _granted(name, *self._call(self._record_run, name, request, timeout_s))
+
+    def load(self, bundle: str, backend: str = "") -> str:
+        """Let the policy node take another bundle; return what it says.
+
+        Args:
+            bundle: Folder, or name of an installed one, on the machine of the node.
+            backend: Back ends in order of preference; as before if empty.
+
+        Raises:
+            SimError: The policy node refused, or has not answered within ten minutes: an engine
+                may have to be built.
+        """
+        request = LoadBundle.Request(bundle=bundle, backend=backend)
+        return _granted("load", *self._call(self._load, "load", request, _LOADED_WITHIN_S))
+
+    def _call(
+        self, service: Any, name: str, request: Any, timeout_s: float
+    ) -> tuple[bool, str]:
+        self.wait_until(service.service_is_ready, f"the service '{name}'", self._answer_timeout_s)
+        future = service.call_async(request)
+        future.add_done_callback(lambda _: self.notify())
+        self.wait_until(future.done, f"the answer to '{name}'", timeout_s)
+        response = future.result()
+        return response.success, response.message
 
     def stand(self) -> None:
         """Let the robot stand up; it is READY then.
@@ -193,9 +229,9 @@ class Operator:
         """Wait until there is a status.
 
         Raises:
-            SimError: None comes within 10 s.
+            SimError: None comes within `answer_timeout_s`.
         """
-        self.wait_until(lambda: self._status is not None, "a status", _ANSWER_TIMEOUT_S)
+        self.wait_until(lambda: self._status is not None, "a status", self._answer_timeout_s)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
         """Wait until the status shows this mode.
@@ -259,7 +295,7 @@ class Operator:
             self._changed.notify_all()
 
     def _served(self) -> bool:
-        return all(client.service_is_ready() for client in self._services.values())
+        return all(self._services[name].service_is_ready() for name in REQUESTS)
 
     def _fed(self) -> bool:
         required = [] if self._status is None else [
@@ -285,3 +321,9 @@ class Operator:
     def _spin(self) -> None:
         while not self._leaving:
             self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
+
+
+def _granted(name: str, agreed: bool, message: str) -> str:
+    if not agreed:
+        raise SimError(f"{name}: the policy node refused: {message}")
+    return message

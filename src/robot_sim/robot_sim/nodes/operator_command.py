@@ -1,19 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `robot_operator`: asks a policy node for modes, drives, shows its status."""
+"""Command `robot_operator`: asks a policy node for modes, recordings, another policy; drives."""
 
 import argparse
 import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from policy_msgs.msg import PolicyStatus
 
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import NS_PER_S
-from robot_sim.nodes.operator import MODES, REQUESTS, Operator
+from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
 
 INTERRUPTED = 130
 POLICY_NODE = "joint_policy_node"
@@ -29,7 +28,7 @@ _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Do one thing and print the policy node's status after it.
+    """Do one thing and print what came of it: the policy node's status, or its answer.
 
     Returns:
         0; 1 where the policy node refused or did not answer; 130 after Ctrl-C.
@@ -37,9 +36,9 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with Operator(policy_node=given.node, use_sim_time=given.sim_time) as operator:
-            _act(operator, given)
-            sys.stdout.write(described(operator.status))
+        with Operator(policy_node=given.node, use_sim_time=given.sim_time,
+                      answer_timeout_s=given.timeout) as operator:
+            sys.stdout.write(_act(operator, given))
     except SimError as error:
         sys.stderr.write(f"robot_operator: {error}\n")
         return 1
@@ -58,7 +57,7 @@ def described(status: PolicyStatus) -> str:
     lines = [
         ("mode", f"{MODES[status.mode]}{latched}"),
         ("reason", status.reason),
-        ("runs", f"{Path(status.bundle).name} {status.bundle_version} on {status.backend} "
+        ("runs", f"{status.bundle_name} {status.bundle_version} on {status.backend} "
                  f"({status.runs_on})"),
         *(("not on", line) for line in status.fallback.splitlines()),
         ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
@@ -72,12 +71,24 @@ def described(status: PolicyStatus) -> str:
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
 
-def _act(operator: Operator, given: argparse.Namespace) -> None:
-    """Do what was asked for; afterwards there is a status that shows it.
+def _act(operator: Operator, given: argparse.Namespace) -> str:
+    """Do what was asked for; return what there is to show of it.
 
     Raises:
         SimError: The policy node refused, does not answer or met a fault.
     """
+    if given.action == RECORD:
+        return f"{operator.demand(RECORD)}\n"
+    if given.action == "record_run":
+        return f"{operator.record_run(given.switch == 'on')}\n"
+    if given.action == "load":
+        return f"{operator.load(given.bundle, given.backend)}\n"
+    _move(operator, given)
+    return described(operator.status)
+
+
+def _move(operator: Operator, given: argparse.Namespace) -> None:
+    """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
     if given.action == "status":
         operator.wait_for_status()
     elif given.action == "drive":
@@ -126,18 +137,29 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument("--node", help=f"name of the policy node (default: {POLICY_NODE})")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
+    options.add_argument("--timeout", type=_positive, metavar="SECONDS",
+                         help="how long to wait for the policy node to answer "
+                              f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
     parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name in REQUESTS:
         actions.add_parser(name, parents=[options], help=f"ask for '{name}', wait for its effect")
     actions.add_parser("status", parents=[options],
                        help="print mode, reason, rate, latency, inputs, guard")  # fmt: skip
+    actions.add_parser(RECORD, parents=[options], help="write what the flight recorder has")
+    record_run = actions.add_parser("record_run", parents=[options],
+                                    help="record everything from now on, or end that")
+    record_run.add_argument("switch", choices=("on", "off"))
+    load = actions.add_parser("load", parents=[options], help="let the node take another bundle")
+    load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
+    load.add_argument("--backend", default="", help="as before if not given")
     drive = actions.add_parser("drive", parents=[options],
                                help="command a velocity for some time, then zero")  # fmt: skip
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
-    return parser.parse_args(args, argparse.Namespace(node=POLICY_NODE, sim_time=False))
+    defaults = argparse.Namespace(node=POLICY_NODE, sim_time=False, timeout=ANSWER_TIMEOUT_S)
+    return parser.parse_args(args, defaults)
 
 
 def _finite(text: str) -> float:

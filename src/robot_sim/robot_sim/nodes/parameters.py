@@ -16,6 +16,7 @@ from robot_sim.world import NS_PER_S, World
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
     "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
+    "answer_timeout_s": (2.0, "Time to wait in lockstep for a command before the drives damp, s"),
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
@@ -29,6 +30,12 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
 }
 """Default and description by name."""
+
+
+def described() -> str:
+    """Return the parameters, a line each."""
+    return "\n".join(f"  {name} ({default!r}): {doc}"
+                     for name, (default, doc) in PARAMETERS.items())
 
 
 def declared(node: Node) -> Callable[[str], Any]:

@@ -10,10 +10,11 @@ Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `c
 
 In real time the drives damp when a command expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command; if none comes for 2 s later on, the
-drives damp, and the world runs on in real time until a command comes again.
+steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
+later on, the drives damp, and the world runs on in real time until a command comes again.
 """
 
+import argparse
 import math
 import signal
 import sys
@@ -36,6 +37,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
@@ -52,14 +54,13 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
-from robot_sim.nodes.parameters import PARAMETERS, declared, whole_steps
+from robot_sim.nodes.parameters import PARAMETERS, declared, described, whole_steps
 from robot_sim.trace import TraceRecorder
 from robot_sim.world import World
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
 
-_ANSWER_TIMEOUT_S = 2.0
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
 _BEHIND_NS = 100_000_000
@@ -88,6 +89,7 @@ class SimNode(Node):
             for name in ("joint_state_rate_hz", "imu_rate_hz", "contact_rate_hz")
         }
         self._recorder = TraceRecorder() if self._get("trace_file") else None
+        self._answer_timeout_s: float = self._get("answer_timeout_s")
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         self._velocity = np.zeros(3)
         self._target: Array | None = None
@@ -158,7 +160,7 @@ class SimNode(Node):
                 if not answered and not self.stopped:
                     self.get_logger().error(
                         f"no command for t = {now_ns / NS_PER_S:.3f} s within "
-                        f"{_ANSWER_TIMEOUT_S:g} s; the drives damp")
+                        f"{self._answer_timeout_s:g} s; the drives damp")
                     self.world.expire()
             else:
                 left_s = began + self._period_ns / NS_PER_S - time.monotonic()
@@ -174,7 +176,7 @@ class SimNode(Node):
 
     def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
         """Repeat sensors and time until the answer comes: they may have met no one, or be lost."""
-        ends = time.monotonic() + _ANSWER_TIMEOUT_S
+        ends = time.monotonic() + self._answer_timeout_s
         while not self.stopped and (forever or time.monotonic() < ends):
             if self._answer(now_ns, _REPEAT_S):
                 return True
@@ -259,6 +261,11 @@ class SimNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `sim_node`; it ends with status 2 where a parameter is wrong."""
+    given = remove_ros_args(["sim_node", *args] if args is not None else sys.argv)
+    argparse.ArgumentParser(
+        "sim_node", usage="sim_node [--ros-args -p NAME:=VALUE ...]", description=__doc__,
+        epilog=f"parameters:\n{described()}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(given[1:])
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SimNode()

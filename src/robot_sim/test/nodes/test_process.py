@@ -53,3 +53,16 @@ def test_signal_ends_it_and_the_trace_is_written(
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert len(Trace.load(tmp_path / "walk.npz").time_s) > 0
+
+
+def test_help_tells_the_parameters_and_starts_nothing() -> None:
+    done = subprocess.run(["sim_node", "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "parameters:" in done.stdout
+    assert "faults ([''])" in done.stdout
+
+
+def test_what_is_no_argument_of_ros_is_refused() -> None:
+    done = subprocess.run(["sim_node", "lockstep"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "unrecognized arguments: lockstep" in done.stderr
