@@ -223,6 +223,22 @@ def test_a_changed_command_is_found(tmp_path: Path, flown: Path) -> None:
                                 "recorded, found 1, 0.5 apart")
 
 
+def test_an_emergency_stop_in_the_commands_that_the_next_tick_knows_nothing_of_is_found(
+    tmp_path: Path, flown: Path
+) -> None:
+    def change(topic: str, message: Any) -> Any:
+        if topic == "joint_command" and message.sequence == 70:
+            message.mode = 0
+        return message
+
+    found = replay(rewritten(flown, tmp_path / "spoiled", change), None, "", {})
+    assert not found
+    assert differing(found) == {"command": 1, "guard": 1}
+    guard = found.replayer.stages["guard"].first
+    assert guard is not None
+    assert (guard.tick, guard.found) == (71, "an e-stop, by the command of the tick before")
+
+
 def test_a_changed_message_of_a_sensor_is_found(tmp_path: Path, flown: Path) -> None:
     count = 0
 

@@ -167,6 +167,27 @@ def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle
     assert found.flight.trip.reason == "estop: pressed"
 
 
+@pytest.mark.parametrize("on_fault", ["damp", "hold_measured"])
+def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
+    tmp_path: Path, on_fault: str
+) -> None:
+    folder = edit(seeing(tmp_path / "tiny").path, "on_fault: damp", f"on_fault: {on_fault}")
+    flight = SmallFlight(load_bundle(folder))
+    flight.stand_and_run(10)
+    flight.tick(pressed=True)
+    at = flight.ticks
+    flight.go_on(3)
+    path = flight.save(tmp_path / "flown")
+    found = replay(path, None, "", {})
+    assert found
+    assert judged(found)["command"] == (flight.ticks, 0)
+
+    def cut(topic: str, message: Any) -> Any:
+        return None if topic == "policy_tick" and message.tick >= at else message
+
+    assert replay(rewritten(path, tmp_path / "cut", cut), None, "", {})
+
+
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["history"], recurrent=True))
     flight.stand_and_run(10)
