@@ -22,7 +22,7 @@ class Coverage:
 
     Attributes:
         ticks, lost: Ticks in the recording, and those that are missing between them.
-        run, lost_in_run: The same of those in RUN.
+        run, lost_in_run: The same of those in RUN, or that may have been.
         judged: Ticks in RUN that were judged, by stage; the state where its sensors were.
         due, sent: Ticks that must have a command, and those of them that have one.
         unsensed: Ticks in RUN in which no message said a sensor's value, by field of the state.
@@ -38,7 +38,9 @@ class Coverage:
     def lose(self, count: int, before: Tick, after: Tick) -> None:
         """Count ticks that are missing between these."""
         self.lost += count
-        if Mode.RUN in (before.mode, after.mode):
+        # From READY it goes on to RUN, which may have begun and ended there.
+        began = before.mode is Mode.READY and after.mode is not Mode.READY
+        if began or {Mode.RUN, Mode.HOLD} & {before.mode, after.mode}:
             self.lost_in_run += count
 
     def add(self, tick: Tick, judged: Collection[str], unsensed: Iterable[str]) -> None:
@@ -72,9 +74,13 @@ class Coverage:
         """Why what was judged does not show anything, in words; empty where it does."""
         found = []
         if self.due and not self.sent:
-            found.append(f"none of {self.due} commands is in the recording")
+            found.append(f"none of {self.due} ticks has a command of its stamp")
         elif self.sent < _ENOUGH * (self.due + self.lost):
-            found.append(f"only {self.sent} of {self.due + self.lost} commands are in it")
+            found.append(f"only {self.sent} of {self.due + self.lost} ticks are there with a "
+                         "command of their stamp")
+        if self.lost_in_run and not self.run:
+            found.append(f"the policy may have run in the {self.lost_in_run} ticks that are "
+                         "missing")
         for name in STAGES if self.run else ():
             judged = self.judged[name]
             due = judged + self._lacking[name] + self.lost_in_run

@@ -137,7 +137,7 @@ def replay(
         tolerances = {COMMAND: _ARITHMETIC}
         if judgement is Judgement.LIMITS:
             tolerances |= {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC}
-        limits = limits_of(recording, contract)
+        limits = limits_of(recording)
         replayer = Replayer(bundle, backend, info, limits, tolerances,
                             seeded=judgement is not Judgement.WHAT_IF)  # fmt: skip
         log = FlightLog(contract, info)
@@ -188,9 +188,9 @@ def _checks(replayer: Replayer, bundle: Bundle, backend: Backend) -> tuple[Check
     precision = entry.precision if entry else backend.details.get("precision", "fp32")
     action, found = contract.action.output, list[Check]()
     for name, course in replayer.outputs.items():
-        ticks, expected, values = course.rows()
-        if not len(ticks):
+        if not course.ticks:
             continue
+        ticks, expected, values = course.rows()
         limits = (open_loop_limits if name == action else state_limits)(
             contract, backend.name, precision)
         names = joints(contract) if name == action else [f"{name}[{i}]"

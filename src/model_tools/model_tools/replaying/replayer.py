@@ -84,6 +84,11 @@ class Replayer:
         self._seeded = seeded
         self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
         self._recorded = Recorded(bundle, info, self._state)
+        for what, needed, there in (("ages", self._state.inputs, info.inputs),
+                                    ("fields of the state", self._state.slices, info.fields)):
+            if seeded and (unknown := [name for name in needed if name not in there]):
+                raise ToolError(f"{bundle.path}: expected a recording of what the policy needs, "
+                                f"found no {what} for {', '.join(unknown)}")
         self._sensed = SensedState(contract, self._state, limits)
         effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
         self._stand, safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)

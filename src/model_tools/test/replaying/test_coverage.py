@@ -28,7 +28,7 @@ def test_without_commands_nothing_is_proven(flown: Path) -> None:
     found = replayed(flown, lambda topic, m: None if topic == "joint_command" else m)
     assert not found
     assert not differing(found)
-    assert verdict(found).startswith("not proven: none of 81 commands is in the recording; command")
+    assert verdict(found).startswith("not proven: none of 81 ticks has a command of its stamp; ")
     assert document(found)["replayed"]["same"] is False
 
 
@@ -70,6 +70,19 @@ def test_without_most_of_a_run_the_rest_is_too_little(flown: Path) -> None:
     found = replayed(flown, thin)
     assert not found
     assert "outputs: too little of it could be judged, 10 of 30 ticks in RUN" in verdict(found)
+
+
+def test_without_any_tick_of_a_run_nobody_says_that_the_policy_did_not_run(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.stand_and_run(10)
+    flight.controller.damp()
+    flight.go_on(30)
+    found = replayed(flight.save(tmp_path / "flown"), lambda topic, m: None if topic ==
+                     "policy_tick" and m.mode == 3 else m)  # fmt: skip
+    assert not found
+    assert "not proven: the policy may have run in the 10 ticks that are missing" in verdict(found)
 
 
 def test_without_messages_of_the_sensors_the_state_is_not_proven(flown: Path) -> None:

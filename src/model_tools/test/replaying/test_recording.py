@@ -247,6 +247,34 @@ def test_limits_that_are_no_numbers_are_refused(flown: Path) -> None:
         changed(flown, "flight_info", spoil))
 
 
+@pytest.mark.parametrize("spared", ["limits.max_tilt_rad", "limits.margin"])
+def test_limits_that_are_missing_are_refused(flown: Path, spared: str) -> None:
+    def clear(message: Any) -> Any:
+        message.settings = [entry for entry in message.settings if entry.key == spared]
+        return message
+
+    assert "settings: limits.state_timeout_ns: expected the limit that was in force" in refusal(
+        changed(flown, "flight_info", clear))
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [("ages for joint_states", ("inputs", "ages_s")),
+     ("fields of the state for joint_pos, joint_vel", ("state_fields", "state_sizes", "state"))],
+)  # fmt: skip
+def test_a_recording_without_what_the_policy_needs_is_refused(
+    flown: Path, what: str, fields: tuple[str, ...]
+) -> None:
+    def clear(_: str, message: Any) -> Any:
+        for name in fields:
+            if hasattr(message, name) and len(getattr(message, name)):
+                setattr(message, name, getattr(message, name)[:0])
+        return message
+
+    path = rewritten(flown, flown.parent / "changed", clear)
+    assert f"expected a recording of what the policy needs, found no {what}" in refusal(path)
+
+
 def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:
     def spoil(message: Any) -> Any:
         for name in ("state", "target", "ages_s"):

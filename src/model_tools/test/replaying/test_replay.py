@@ -156,6 +156,21 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so(
         "command 5, guard 0; with 0 of them in RUN: state 5, inputs 0, outputs 0, target 0)")
 
 
+def test_a_recording_of_another_machine_in_which_the_policy_did_not_run_says_so(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.go_on(5)
+
+    def elsewhere(topic: str, message: Any) -> Any:
+        return dataclasses.replace(message, host="robot") if topic == "flight_info" else message
+
+    path = rewritten(flight.save(tmp_path / "flown"), tmp_path / "there", elsewhere)
+    found = replay(path, None, "", {})
+    assert found
+    assert "within the limits of its precision; the policy did not run" in verdict(found)
+
+
 def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle: Bundle) -> None:
     flight = SmallFlight(bundle)
     flight.stand_and_run(10)
