@@ -31,7 +31,7 @@ def replayed(rig: Rig, before: set[Path]) -> Replayed:
     assert found, found.first
     assert found.judgement is Judgement.EXACT
     assert not [name for name, stage in found.replayer.stages.items() if stage.differing]
-    assert found.replayer.lost == 0
+    assert found.replayer.coverage.lost == 0
     return found
 
 

@@ -76,7 +76,7 @@ def _what_happened(found: Replayed) -> str:
         oldest = max(ages, key=lambda name: np.nan_to_num(ages[name]))
         rows["oldest input"] = f"{oldest}, {1e3 * ages[oldest]:.0f} ms"
     rows["tick, p99"] = f"{1e3 * shown['duration_s']['p99']:.2f} ms"
-    guard = counted(found.replayer.rules, found.replayer.dropped, found.replayer.lost)
+    guard = counted(found.replayer.rules, found.replayer.dropped, found.replayer.coverage.lost)
     rows["guard"] = guard or "changed nothing"
     trip = flight.trip
     kind = "good" if trip is None else "bad"
@@ -86,7 +86,8 @@ def _what_happened(found: Replayed) -> str:
 def _replayed(found: Replayed) -> str:
     stages = found.replayer.stages
     judged = found.judgement is not Judgement.WHAT_IF
-    word = ("same" if found else "not the same") if judged else "what if"
+    failed = "not the same" if found.differs else "not proven" if found.unproven else "not allowed"
+    word = failed if not found else "same" if judged else "what if"
     rows = {"with": str(found.bundle.path), "back end": f"{found.backend}, {found.runs_on}",
             "judged": found.judgement.value,
             **{name: f"{stage.differing} of {stage.judged} ticks differ"

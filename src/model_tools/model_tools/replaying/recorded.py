@@ -38,6 +38,7 @@ class Recorded:
         self.joints = [info.joints.index(name) for name in names]
         self.back = [names.index(name) for name in info.joints]
         self.fields = [name for name in info.fields if name in state.slices]
+        self._joint_pos = info.fields.get("joint_pos")
         places, sources = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
         for name in self.fields:
             part, own = info.fields[name], state.slices[name]
@@ -57,3 +58,8 @@ class Recorded:
     def command(self, tick: Tick) -> F64 | None:
         """Return the command of a tick [6, joints]; None where nothing was commanded."""
         return None if tick.command is None else tick.command[:, self.joints]
+
+    def joint_pos(self, tick: Tick) -> F64 | None:
+        """Return the measured positions of a tick [joints]; None where they are not recorded."""
+        part = self._joint_pos
+        return None if part is None else tick.state[part][self.joints]

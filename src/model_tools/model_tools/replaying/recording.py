@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from model_tools.bags.bag import Bag, Topic
 from model_tools.bags.topics import is_named
 from model_tools.errors import ToolError
+from model_tools.replaying.command_log import CommandLog, time_ns
 from model_tools.replaying.ticks import Info, Moded, Tick
 from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED
 from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
@@ -104,63 +106,77 @@ class FlightRecording:
             ToolError: The recording is broken, or its ticks are not in order.
         """
         before = -1
+        # By themselves: a command belongs to the tick whose stamp it has, wherever it was logged.
+        commands = CommandLog(chain.from_iterable(
+            map(self._bag.messages, self._named("joint_command", (_JOINT_COMMAND,)))))
         for group in self._groups():
             if any(_what_ran(self._info(each)) != _what_ran(self.info) for each in group.infos):
                 self.ended_by = "another bundle or back end was loaded; the rest is not replayed"
                 return
-            for place, message in enumerate(group.ticks):
+            stamps = [time_ns(message.stamp) for message in group.ticks]
+            sent = {stamp: iter(self._whose(commands.at(group.log_ns, stamp), stamps.count(stamp)))
+                    for stamp in dict.fromkeys(stamps)}  # fmt: skip
+            for message, stamp in zip(group.ticks, stamps, strict=True):
                 if message.tick <= before:
                     raise ToolError(
                         f"{self.path}: expected ticks in their order, found {message.tick} after "
                         f"{before}; the clock of the recording went back there")
                 before = message.tick
-                yield self._tick(message, group, place)
+                yield self._tick(message, group, next(sent[stamp]))
+
+    @staticmethod
+    def _whose(commands: list[Any], ticks: int) -> list[Any]:
+        """Return a command for each of the ticks with its stamp; None where none says whose."""
+        return commands if len(commands) == ticks else [None] * ticks
 
     def _groups(self) -> Iterator[_Group]:
         """Yield messages of the same time in the log, which is that of the tick."""
-        topics = [self._tick_topic, self._info_topic, *self.names]
-        commands = self._named("joint_command", (_JOINT_COMMAND,))
-        group, time_ns = _Group(), None
-        for log_ns, topic, message in self._bag.all_messages([*topics, *commands]):
-            if log_ns != time_ns and time_ns is not None:
+        group = _Group()
+        for log_ns, topic, message in self._bag.all_messages(
+                [self._tick_topic, self._info_topic, *self.names]):  # fmt: skip
+            if log_ns != group.log_ns:
                 yield group
-                group = _Group()
-            time_ns = log_ns
+                group = _Group(log_ns)
             if topic == self._tick_topic:
                 group.ticks.append(message)
             elif topic == self._info_topic:
                 group.infos.append(message)
-            elif topic in self.names:
-                group.messages[self.names[topic]] = message
             else:
-                group.commands.append(message)
+                group.messages[self.names[topic]] = message
         yield group
 
-    def _tick(self, message: Any, group: _Group, place: int) -> Tick:
-        info, stamp = self.info, _time_ns(message.stamp)
+    def _tick(self, message: Any, group: _Group, command: Any) -> Tick:
+        info = self.info
         if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
             raise self._problem(message, "a state of the fields that flight_info names",
                                 f"{len(message.state)} values")
+        for name, whole in (("ages_s", len(info.inputs)), ("target", len(info.joints))):
+            if (count := len(getattr(message, name))) != whole and (count or name == "ages_s"):
+                raise self._problem(message, f"{whole} values of {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
-        command = group.commands[place] if len(group.commands) == len(group.ticks) else None
-        return Tick(
-            number=int(message.tick), time_ns=int(message.time_ns), stamp_ns=stamp,
+        tick = Tick(
+            number=int(message.tick), time_ns=int(message.time_ns), stamp_ns=time_ns(message.stamp),
             duration_s=float(message.duration_s), mode=self._mode(message),
             reason=message.reason, begins=bool(message.begins), blend=float(message.blend),
-            ages_ns=dict(zip(info.inputs, ages, strict=False)),
+            ages_ns=dict(zip(info.inputs, ages, strict=True)),
             state=np.array(message.state, np.float64),
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),
             target=np.array(message.target, np.float64) if len(message.target) else None,
             messages=dict(group.messages), alone=len(group.ticks) == 1,
             command=self._command(message, command),
+            command_mode=None if command is None else self._mode(command),
         )  # fmt: skip
+        if problem := tick.contradiction:
+            raise self._problem(message, *problem)
+        return tick
 
     def _mode(self, message: Any) -> Mode:
         try:
             return _MODES[message.mode] if message.mode in _MODES else Mode(message.mode)
         except ValueError as error:
-            raise self._problem(message, "one of the modes 0 to 6", str(message.mode)) from error
+            raise ToolError(f"{self.path}: expected one of the modes 0 to 6, found {message.mode}"
+                            ) from error
 
     def _tensors(self, tick: Any, entries: Any) -> dict[str, Tensor]:
         found = {}
@@ -235,14 +251,10 @@ class FlightRecording:
 class _Group:
     """Messages of one time in the log."""
 
+    log_ns: int = 0
     messages: dict[str, Any] = field(default_factory=dict)
-    commands: list[Any] = field(default_factory=list)
     ticks: list[Any] = field(default_factory=list)
     infos: list[Any] = field(default_factory=list)
-
-
-def _time_ns(stamp: Any) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _what_ran(info: Info) -> tuple[object, ...]:

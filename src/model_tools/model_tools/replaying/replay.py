@@ -4,34 +4,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
-
 from model_tools.replaying.flight import Flight, FlightLog
 from model_tools.replaying.recording import FlightRecording
 from model_tools.replaying.replayer import Replayer
-from model_tools.replaying.settings import limits_of
-from model_tools.replaying.stages import INPUTS, OUTPUTS, STATE, Departure
+from model_tools.replaying.settings import against_contract, limits_of
+from model_tools.replaying.stages import COMMAND, INPUTS, OUTPUTS, STATE, TARGET, Departure
 from model_tools.replaying.which_bundle import difference, recorded_bundle, recorded_contract
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.expected import Limits
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
 from policy_inference.interfaces import Backend
 
-_TOLERANCE = 1e-6
-"""Of the state and the observation on another machine: sine and square root may round there
-in another way, and both end as float32."""
+_SENSED, _ARITHMETIC = 1e-6, 1e-9
+"""Of a value, or of 1. On another machine, state and observation: sine and square root may round
+there in another way, and both end as float32. There also targets, and everywhere commands, which
+products and sums of doubles make of recorded answers: the pose at the end of a motion, and limits
+that were mixed with themselves, have rounded on their way."""
 
 
 class Judgement(Enum):
@@ -55,6 +52,8 @@ class Replayed:
         replayer: Stages, courses and counts.
         checks: Limits on outputs and targets, where these judge.
         flight: What the recording shows.
+        broken: Limits in force that the recorded contract does not allow, in words.
+        tightened: Limits that were tighter than the contract's, in words.
     """
 
     recording: FlightRecording
@@ -66,25 +65,50 @@ class Replayed:
     replayer: Replayer
     checks: tuple[Check, ...]
     flight: Flight
+    broken: tuple[str, ...]
+    tightened: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Return whether nothing differs that is judged."""
-        return self.judgement is Judgement.WHAT_IF or (
-            not any(self.replayer.stages[name].differing for name in self.judged_stages)
-            and all(self.checks))
+        """Return whether nothing differs that is judged, and enough could be."""
+        return not (self.differs or self.broken or self.unproven)
+
+    @property
+    def differs(self) -> bool:
+        """Whether something differs that is judged."""
+        return (any(self.replayer.stages[name].differing for name in self.judged_stages)
+                or not all(self.checks))
+
+    @property
+    def unproven(self) -> list[str]:
+        """Why what was compared shows nothing, in words; empty where it does."""
+        stages = self.replayer.stages
+        if self.judgement is not Judgement.WHAT_IF:
+            return self.replayer.coverage.problems
+        return [] if stages[COMMAND].judged else ["no command could be compared"]
 
     @property
     def judged_stages(self) -> tuple[str, ...]:
         """Stages in which no value may differ beyond its tolerance."""
-        stages = tuple(self.replayer.stages)
-        return {Judgement.EXACT: stages, Judgement.WHAT_IF: ()}.get(
-            self.judgement, (STATE, INPUTS, "guard"))
+        if self.judgement is Judgement.WHAT_IF:
+            return ()
+        # Of another machine, the limits of the precision judge what the model answers.
+        exact = self.judgement is Judgement.EXACT
+        return tuple(name for name in self.replayer.stages if exact or name != OUTPUTS)
 
     @property
     def first(self) -> Departure | None:
         """The first tick and stage that are not as recorded."""
+        return self._first_of(self.replayer.stages)
+
+    @property
+    def first_judged(self) -> Departure | None:
+        """The same of what is judged."""
+        return self._first_of(self.judged_stages)
+
+    def _first_of(self, names: Iterable[str]) -> Departure | None:
         found = [(stage.first.tick, place, stage.first)
-                 for place, stage in enumerate(self.replayer.stages.values()) if stage.first]
+                 for place, stage in enumerate(map(self.replayer.stages.__getitem__, names))
+                 if stage.first]
         return min(found, key=lambda each: each[:2])[2] if found else None
 
 
@@ -104,28 +128,30 @@ def replay(
         OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
-    info = recording.info
+    info, contract = recording.info, recorded_contract(recording)
     bundle = load_bundle(given) if given else recorded_bundle(recording)
     wanted = [name for name in (backends or info.backend).split(",") if name]
     backend, _ = open_backend(bundle, wanted, options)
     try:
-        contract = recorded_contract(recording)
         judgement, because = _judgement(recording, contract, bundle, backend)
-        tolerances = ({STATE: _TOLERANCE, INPUTS: _TOLERANCE} if judgement is Judgement.LIMITS
-                      else {})  # fmt: skip
-        replayer = Replayer(bundle, backend, info, limits_of(recording, bundle.contract),
-                            tolerances, seeded=judgement is not Judgement.WHAT_IF)
+        tolerances = {COMMAND: _ARITHMETIC}
+        if judgement is Judgement.LIMITS:
+            tolerances |= {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC}
+        limits = limits_of(recording)
+        replayer = Replayer(bundle, backend, info, limits, tolerances,
+                            seeded=judgement is not Judgement.WHAT_IF)  # fmt: skip
         log = FlightLog(contract, info)
         for tick in recording.ticks():
             replayer.step(tick)
             log.add(tick)
     finally:
         backend.close()
+    broken, tightened = against_contract(limits, contract)
     checks = _checks(replayer, bundle, backend) if judgement is Judgement.LIMITS else ()
     return Replayed(
         recording=recording, bundle=bundle, backend=backend.name, runs_on=_runs_on(backend),
         judgement=judgement, because=because, replayer=replayer, checks=checks,
-        flight=log.flight(),
+        flight=log.flight(), broken=tuple(broken), tightened=tuple(tightened),
     )  # fmt: skip
 
 
@@ -156,36 +182,19 @@ def _judgement(
 
 
 def _checks(replayer: Replayer, bundle: Bundle, backend: Backend) -> tuple[Check, ...]:
-    """Hold outputs and targets against the limits of the model's precision."""
+    """Hold outputs against the limits of the model's precision."""
     contract = bundle.contract
     entry = contract.model.artifacts.get(backend.name)
     precision = entry.precision if entry else backend.details.get("precision", "fp32")
     action, found = contract.action.output, list[Check]()
     for name, course in replayer.outputs.items():
-        ticks, expected, values = course.rows()
-        if not len(ticks):
+        if not course.ticks:
             continue
+        ticks, expected, values = course.rows()
         limits = (open_loop_limits if name == action else state_limits)(
             contract, backend.name, precision)
         names = joints(contract) if name == action else [f"{name}[{i}]"
                                                           for i in range(values.shape[1])]
         found += judge(measured(name, names, values, expected, ticks), f"{OUTPUTS}: {name}",
                        limits)  # fmt: skip
-    ticks, expected, values = replayer.targets.rows()
-    if len(ticks):
-        scale = max(float(np.abs(per_joint(term.scale, term.joints)).max())
-                    for term in contract.action.terms)  # fmt: skip
-        found += judge(measured("target", replayer.joints, values, expected, ticks), "target",
-                       _scaled(open_loop_limits(contract, backend.name, precision),
-                                         scale))  # fmt: skip
     return tuple(found)
-
-
-def _scaled(limits: Limits, scale: float) -> Limits:
-    """Return limits on targets that limits on the action make."""
-    def scaled(limit: float | None) -> float | None:
-        return None if limit is None else limit * scale
-
-    return dataclasses.replace(limits, mae=scaled(limits.mae), rmse=scaled(limits.rmse),
-                               max_abs=scaled(limits.max_abs), cosine_min=None)  # fmt: skip
-

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from model_tools.errors import ToolError
+from model_tools.replaying.coverage import Coverage
 from model_tools.replaying.names import command_names, input_names, output_names, state_names
+from model_tools.replaying.other_commands import OtherCommands
 from model_tools.replaying.recorded import Recorded
-from model_tools.replaying.seeded import SeededBackend
+from model_tools.replaying.seeded import SeededBackend, fit, shapes
 from model_tools.replaying.sensed import SensedState
 from model_tools.replaying.stages import (
     COMMAND,
@@ -35,17 +37,18 @@ from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
 from policy_inference.core.state import RobotState
-from policy_inference.interfaces import F64, Backend, JointTargets, Mode
+from policy_inference.interfaces import F64, Backend, Mode
 
 
 class Replayer:
     """Replays one recording; call `step` with its ticks in their order.
 
-    Each tick begins with what was recorded, the robot's state with the last action, and the model's
-    own, so a difference does not grow from tick to tick; history and the bounds of a step go on
-    from tick to tick as on the robot. Where ticks are missing before one, these are taken from what
-    was recorded, as far as they are known from there, and the stages that need the rest are not
-    judged.
+    Each stage begins with what was recorded of the one before: the model with the recorded state,
+    the bounds with the recorded answer, the command with the recorded target. So no difference
+    grows, and only the model may differ by more than rounding on another machine. The history goes
+    on from tick to tick as on the robot. Where ticks are missing before one, what they would
+    say is taken from what was recorded, as far as it is known from there, and the stages that need
+    the rest are not judged. A bundle of another function answers, bounds and commands by itself.
 
     Attributes:
         joints: The recording's joints.
@@ -54,7 +57,7 @@ class Replayer:
             in the order of the recording's joints.
         rules: How often each rule of the guard changed a target.
         ran: Ticks in which the model ran.
-        lost: Ticks that are missing between others.
+        coverage: How much could be judged.
         dropped: Ticks whose answer was not followed, by cause.
     """
 
@@ -70,8 +73,8 @@ class Replayer:
             info: What was recorded.
             limits: Those that were in force.
             tolerances: By stage, see `Stage`; 0 where absent.
-            seeded: Whether the model means by its inputs what the recorded one does, so that it may
-                be given recorded ones.
+            seeded: Whether the model means by its inputs and outputs what the recorded one does,
+                so that recorded ones may stand in for them.
 
         Raises:
             ToolError: The bundle is for other joints, or needs what was not recorded.
@@ -81,9 +84,15 @@ class Replayer:
         self._seeded = seeded
         self._state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
         self._recorded = Recorded(bundle, info, self._state)
+        for what, needed, there in (("ages", self._state.inputs, info.inputs),
+                                    ("fields of the state", self._state.slices, info.fields)):
+            if seeded and (unknown := [name for name in needed if name not in there]):
+                raise ToolError(f"{bundle.path}: expected a recording of what the policy needs, "
+                                f"found no {what} for {', '.join(unknown)}")
         self._sensed = SensedState(contract, self._state, limits)
         effort_limit = limits.effort_scale * per_joint(contract.joints.effort_limit, names)
-        self._stand, self._safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)
+        self._stand, safe = Stand(contract, effort_limit), SafeTargets(contract, effort_limit)
+        self._others = OtherCommands(self._recorded, self._stand, safe)
         self._backend = SeededBackend(backend)
         self._policy = JointPolicy(bundle, self._backend, self._state)
         self._run = Run(contract, self._policy, self._state, self._stand, limits, effort_limit)
@@ -101,7 +110,8 @@ class Replayer:
         self.targets = Course()
         self.rules = Counter[str]()
         self.dropped = Counter[str]()
-        self.ran = self.lost = 0
+        self.coverage = Coverage(self._sensed.required & {*self._recorded.fields}, safe.on_fault)
+        self.ran = 0
         self._before: Tick | None = None
         self._began_ns = 0
         self._forget()
@@ -110,7 +120,8 @@ class Replayer:
         """Know nothing of what was before."""
         self._missing_frames = self._frames - 1
         self._carried = self._target_known = self._own_known = self._counted = False
-        self._stand_known = self._answer_known = self._clips_known = False
+        self._answer_known = self._clips_known = False
+        self._others.forget()
 
     def step(self, tick: Tick) -> None:
         """Replay a tick and compare all of it with what was recorded.
@@ -123,10 +134,11 @@ class Replayer:
         if before is None:
             self._began_ns = tick.time_ns
         elif tick.number != before.number + 1:
-            self.lost += tick.number - before.number - 1
+            self.coverage.lose(tick.number - before.number - 1, before, tick)
             self._forget()
             self._sensed.forget()
             before = None
+        judged = {name: stage.judged for name, stage in self.stages.items()}
         time_s = (tick.time_ns - self._began_ns) * 1e-9
         if tick.begins:
             self._run.begin(tick.time_ns)
@@ -136,7 +148,7 @@ class Replayer:
         if not tick.alone:
             self._sensed.forget()
         self._sensed.take(tick)
-        self._judge_state(tick, time_s)
+        unsensed = self._judge_state(tick, time_s)
         self._recorded.write(tick, self._state.flat)
         finite = self._infer(tick, time_s) if tick.ran else True
         self._follow(tick, before, time_s)
@@ -144,9 +156,16 @@ class Replayer:
         self._verdicts.judge(tick, before, finite=finite, clipped=clipped,
                              stage=self.stages[GUARD], time_s=time_s)  # fmt: skip
         self._before = tick
+        self.coverage.add(tick, [name for name, stage in self.stages.items()
+                                 if stage.judged > judged[name]], unsensed)  # fmt: skip
 
-    def _judge_state(self, tick: Tick, time_s: float) -> None:
-        """Compare what the sensors' messages and the policy's own past make of the state."""
+    def _judge_state(self, tick: Tick, time_s: float) -> list[str]:
+        """Compare what the sensors' messages and the policy's own past make of the state.
+
+        Returns:
+            The fields that no message said.
+        """
+        unsensed = []
         expected, known = self._state.flat.copy(), np.zeros(self._state.flat.size, bool)
         self._recorded.write(tick, expected)
         sources = self._sensed.known(tick)
@@ -157,29 +176,37 @@ class Replayer:
             elif field == "tick" or field.startswith("phase:"):
                 known[where] = tick.ran and self._counted
             else:
-                known[where] = tick.alone and field in sources
+                known[where] = is_sensed = tick.alone and field in sources
+                if not is_sensed:
+                    unsensed.append(field)
         if known.any():
             self.stages[STATE].compare(tick.number, time_s, self._names[STATE], expected,
                                        self._state.flat, known)  # fmt: skip
         else:
             self.stages[STATE].skip()
+        return unsensed
 
     def _infer(self, tick: Tick, time_s: float) -> bool:
         """Run the model; return whether its result is finite."""
         self.ran += 1
         self._require_known_state(tick)
-        fits = all(tick.inputs[name].shape == array.shape if name in tick.inputs else False
-                   for name, array in self._backend.inputs.items())  # fmt: skip
-        seeded = fits and self._seeded
+        fits = fit(tick.inputs, self._backend.inputs)
+        if self._seeded:
+            for found, ours, may in ((tick.inputs, self._backend.inputs, False),
+                                     (tick.outputs, self._backend.outputs, True)):
+                if not fit(found, ours, or_none=may):
+                    raise ToolError(f"{self._contract.name}: tick {tick.number}: expected tensors "
+                                    f"of the model, {shapes(ours)}, found {shapes(found)}")
         names = {*self._recurrent, *(self._contract.observations if self._missing_frames else ())}
-        self._backend.given = {name: tick.inputs[name] for name in names} if seeded else {}
+        self._backend.given = {name: tick.inputs[name] for name in names} if self._seeded else {}
+        self._backend.said = tick.outputs if self._seeded else {}
         finite = self._run.infer()
         if fits:
             self._judge_inputs(tick, time_s)
         else:
             self.stages[INPUTS].skip()
         own = not self._missing_frames and (self._carried or not self._recurrent)
-        self._answer_known = seeded or own
+        self._answer_known = self._seeded or own
         if self._answer_known:
             self._judge_outputs(tick, time_s)
         else:
@@ -188,7 +215,7 @@ class Replayer:
 
     def _judge_outputs(self, tick: Tick, time_s: float) -> None:
         """Compare what the model answers, as far as it has the same outputs."""
-        found = {name: array for name, array in self._backend.outputs.items()
+        found = {name: array for name, array in self._backend.answered.items()
                  if name in tick.outputs and tick.outputs[name].shape == array.shape}  # fmt: skip
         if not found:
             self.stages[OUTPUTS].skip()
@@ -202,10 +229,8 @@ class Replayer:
 
     def _judge_inputs(self, tick: Tick, time_s: float) -> None:
         """Compare what the model is given, as far as its past is known."""
-        # A model that answers otherwise has another state, too: its outputs say so already.
-        carried = self._carried and self.stages[INPUTS].tolerance == 0.0
         judged = [name for name in self._backend.inputs
-                  if (carried if name in self._recurrent else not self._missing_frames)]
+                  if (self._carried if name in self._recurrent else not self._missing_frames)]
         if not judged:
             self.stages[INPUTS].skip()
             return
@@ -222,23 +247,21 @@ class Replayer:
                             f"what the policy observes, found nothing of {', '.join(unknown)}")
 
     def _follow(self, tick: Tick, before: Tick | None, time_s: float) -> None:
-        """Make the tick's command: the policy's, or that of its mode."""
+        """Make the tick's target and command: the policy's, or the command of its mode."""
         if tick.target is not None:
-            self._act(tick, tick.target[self._recorded.joints], time_s)
-            return
-        if tick.ran:
-            self.dropped[tick.dropped_by] += 1
-        if tick.command is None:
-            return
-        if tick.mode is Mode.HOLD:
-            held = None if before is None else self._recorded.command(before)
-            if held is not None:
-                self._judge_command(tick, held, time_s)
-        elif tick.mode is not Mode.RUN:
-            self._stand_in(tick, time_s)
+            judged = self._act(tick, tick.target[self._recorded.joints], time_s)
+            commands = self._run.targets.block if judged or self._seeded else None
+        else:
+            self.dropped.update([tick.dropped_by] if tick.ran else [])
+            commands = None
+        self._judge_command(tick, before, commands, time_s)
 
-    def _act(self, tick: Tick, expected: F64, time_s: float) -> None:
-        """Follow the model's answer: bounds, then the share that the policy has."""
+    def _act(self, tick: Tick, expected: F64, time_s: float) -> bool:
+        """Follow the model's answer: bounds, then the share that the policy has.
+
+        Returns:
+            Whether the target could be judged.
+        """
         judged = self._target_known and self._answer_known
         if not judged:
             self._run.resume(expected)
@@ -252,35 +275,25 @@ class Replayer:
             self.targets.add(tick.number, tick.target, target[self._recorded.back])
         else:
             self.stages[TARGET].skip()
-            self._run.resume(expected)
-        if tick.command is None:
-            pass
-        elif tick.mode is not Mode.RUN:  # a fault was latched once the policy had run
-            self._stand_in(tick, time_s)
-        elif judged and (self._stand_known or tick.blend >= 1.0):
-            self._judge_command(tick, self._run.targets.block, time_s)
-        else:
-            self.stages[COMMAND].skip()
+        if self._seeded or not judged:
+            self._run.follow(expected, tick.blend)
         answer = tick.outputs.get(self._contract.action.output)
         if answer is not None and answer.size == self._state["last_action"].size:
             # What the next tick began with on the robot.
             self._state["last_action"][:] = answer.reshape(-1)
         self._missing_frames = max(0, self._missing_frames - 1)
         self._carried = self._target_known = self._own_known = True
+        return judged
 
-    def _stand_in(self, tick: Tick, time_s: float) -> None:
-        """Compare gains and limits of a command that is not the policy's.
-
-        Where a motion began is not known; its positions are taken as they are.
-        """
+    def _judge_command(
+        self, tick: Tick, before: Tick | None, found: F64 | None, time_s: float
+    ) -> None:
+        """Compare the command that was sent with what was `found`, in RUN, or that of its mode."""
         commanded = self._recorded.command(tick)
-        assert commanded is not None
-        targets: JointTargets = (self._safe if tick.mode is Mode.DAMP else self._stand).targets
-        targets.position[:] = commanded[0]
-        self._stand_known = self._stand_known or tick.mode is not Mode.DAMP
-        self._judge_command(tick, targets.block, time_s)
-
-    def _judge_command(self, tick: Tick, found: F64, time_s: float) -> None:
-        commanded = self._recorded.command(tick)
-        assert commanded is not None
+        if commanded is not None and not (tick.mode is tick.command_mode is Mode.RUN):
+            # That of an e-stop, or of a fault that was latched once the policy had run, too.
+            found = self._others.of(tick, before)
+        if commanded is None or found is None:
+            self.stages[COMMAND].skip()
+            return
         self.stages[COMMAND].compare(tick.number, time_s, self._names[COMMAND], commanded, found)

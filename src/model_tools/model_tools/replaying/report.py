@@ -14,7 +14,16 @@ from rich.table import Table
 
 from model_tools.replaying.flight import Edge
 from model_tools.replaying.replay import Judgement, Replayed
-from model_tools.replaying.stages import Departure, Stage
+from model_tools.replaying.stages import (
+    COMMAND,
+    GUARD,
+    INPUTS,
+    OUTPUTS,
+    STATE,
+    TARGET,
+    Departure,
+    Stage,
+)
 from policy_inference.comparison.plain_json import check_figures, plain
 
 DIGITS = 9
@@ -27,17 +36,37 @@ WHAT = {
 
 def verdict(found: Replayed) -> str:
     """Return in one sentence what came of it."""
+    if found.differs:
+        beyond = next((str(check) for check in found.checks if not check), found.first_judged)
+        more = "".join(f"; {each}" for each in found.broken)
+        return f"not the same commands: {beyond}{more} ({compared(found)})"
+    if found.broken:
+        return f"not as the contract allows: {'; '.join(found.broken)} ({compared(found)})"
+    if found.unproven:
+        return f"not proven: {'; '.join(found.unproven)} ({compared(found)})"
     if found.judgement is Judgement.WHAT_IF:
-        apart = found.replayer.stages["command"].differing
-        return f"another function: the command differs in {apart} of {ticks(found)} ticks"
-    if found and not found.replayer.ran:
-        return "as recorded; the policy did not run in it"
-    if found:
-        again = ("bit for bit" if found.judgement is Judgement.EXACT
-                 else "within the limits of its precision")
-        return f"the same commands again, {again}"
-    beyond = next((str(check) for check in found.checks if not check), str(found.first))
-    return f"not the same commands: {beyond}"
+        command = found.replayer.stages[COMMAND]
+        return (f"another function: the command differs in {command.differing} of {command.judged} "
+                f"ticks that could be compared, of {ticks(found)} in all")
+    again = ("bit for bit" if found.judgement is Judgement.EXACT
+             else "within the limits of its precision")
+    if not found.replayer.coverage.run:
+        return f"the same commands again, {again}; the policy did not run ({compared(found)})"
+    return f"the same commands again, {again} ({compared(found)})"
+
+
+def compared(found: Replayed) -> str:
+    """Return in words what was compared, and in how many ticks."""
+    coverage, stages = found.replayer.coverage, found.replayer.stages
+    others = [f"{name} {stages[name].judged}" for name in (COMMAND, GUARD)]
+    policy = [f"{name} {stages[name].judged}" for name in (STATE, INPUTS, OUTPUTS, TARGET)]
+    text = (f"compared, of {coverage.ticks} ticks: {', '.join(others)}; with {coverage.run} of "
+            f"them in RUN: {', '.join(policy)}")
+    if coverage.lost:
+        text += f"; {coverage.lost} ticks are missing"
+    if coverage.run and coverage.never_sensed:
+        text += f"; without messages for {', '.join(coverage.never_sensed)}"
+    return text
 
 
 def ticks(found: Replayed) -> int:
@@ -60,7 +89,9 @@ def lines(found: Replayed) -> list[str]:
     ]  # fmt: skip
     if found.recording.ended_by:
         text.append(f"after that, {found.recording.ended_by}")
-    if counts := counted(replayer.rules, replayer.dropped, replayer.lost):
+    if found.tightened:
+        text.append(f"tightened: {'; '.join(found.tightened)}")
+    if counts := counted(replayer.rules, replayer.dropped, replayer.coverage.lost):
         text.append(counts)
     if found.first:
         within = " (within the limits)" if found.judgement is Judgement.LIMITS and found else ""
@@ -102,13 +133,15 @@ def document(found: Replayed) -> dict[str, Any]:
             "bundle": str(found.bundle.path), "bundle_sha256": found.bundle.sha256,
             "backend": found.backend, "runs_on": found.runs_on,
             "judged": found.judgement.name.lower(), "because": found.because,
+            "unproven": found.unproven, "compared": compared(found),
+            "broken_limits": list(found.broken), "tightened": list(found.tightened),
             "same": bool(found) if found.judgement is not Judgement.WHAT_IF else None,
             "first_difference": _departure(found.first),
             "stages": {name: _stage(stage) for name, stage in replayer.stages.items()},
             "checks": check_figures(found.checks),
         },
         "guard": dict(replayer.rules), "dropped": dict(replayer.dropped),
-        "lost_ticks": replayer.lost, "figures": figures(found),
+        "lost_ticks": replayer.coverage.lost, "figures": figures(found),
     }, DIGITS)  # fmt: skip
     return shown
 

@@ -10,7 +10,7 @@ from model_tools.replaying.ticks import Tick
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.command import CommandFader
 from policy_inference.core.freshness import Input
-from policy_inference.core.limits import Limits
+from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.messages import COMMAND, stamp_ns, state_reader, velocity_of
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
@@ -25,7 +25,7 @@ class SensedState:
 
     def __init__(self, contract: JointContract, state: RobotState, limits: Limits) -> None:
         """Read for the inputs that the contract needs."""
-        self._state = state
+        self._state, self._slow = state, input_timeouts_ns(contract)
         self._readers = {name: state_reader(name, contract.joints.names, state)
                          for name in state.inputs if name != COMMAND}  # fmt: skip
         self._command = CommandFader(state.get("velocity_command"), contract.velocity_command,
@@ -50,7 +50,13 @@ class SensedState:
     def known(self, tick: Tick) -> set[str]:
         """Return the fields that messages of the recording, or their absence, say."""
         seen = self._seen | {name for name, age_ns in tick.ages_ns.items() if age_ns is None}
-        return {field for name in seen for field in _FIELDS.get(name, (f"external:{name}",))}
+        return {field for name in seen for field in _fields(name)}
+
+    @property
+    def required(self) -> set[str]:
+        """The fields of inputs that must not be older than the robot's state may be."""
+        return {field for name in self._inputs if name not in self._slow
+                for field in _fields(name)}  # fmt: skip
 
     def _read(self, name: str, message: Any, stamp: int | None, tick: Tick) -> None:
         try:
@@ -63,3 +69,7 @@ class SensedState:
             return  # nothing was written, as on the robot
         self._inputs[name].accept(tick.time_ns, stamp, tick.stamp_ns)
         self._seen.add(name)
+
+
+def _fields(name: str) -> tuple[str, ...]:
+    return _FIELDS.get(name, (f"external:{name}",))

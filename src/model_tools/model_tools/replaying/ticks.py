@@ -52,6 +52,8 @@ class Tick:
         messages: What was sampled for this tick, by the name of the input.
         alone: Whether no other tick has its time, whose messages could not be told apart.
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
+        command_mode: Mode of the command. Not that of the tick only where an e-stop came between
+            the tick and its publishing: DAMP then.
     """
 
     number: int
@@ -70,6 +72,25 @@ class Tick:
     messages: Mapping[str, Any]
     alone: bool
     command: F64 | None
+    command_mode: Mode | None
+
+    @property
+    def contradiction(self) -> tuple[str, str] | None:
+        """What of the policy must be there in its mode, and what is; None where all is well.
+
+        An answer that was late, or failed, has no target, and HOLD or DAMP say so.
+        """
+        if self.mode is Mode.RUN and self.target is None:
+            return "a target of the policy in RUN", "none"
+        if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
+            return f"no target of the policy in {self.mode.name}", "one"
+        if self.target is not None and not self.outputs:
+            return "what the model has answered, where there is a target", "nothing"
+        if self.outputs and not self.inputs:
+            return "what the model was given, where it has answered", "nothing"
+        if self.command_mode not in (None, self.mode, Mode.DAMP):
+            return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
+        return None
 
     @property
     def ran(self) -> bool:

@@ -49,6 +49,11 @@ class Verdicts:
         if before is None or before.mode is Mode.DAMP:
             stage.skip()
             return
+        if before.command_mode is Mode.DAMP and tick.mode is not Mode.DAMP:
+            stage.depart(Departure(
+                tick=tick.number, time_s=time_s, stage=GUARD, name="mode", expected=tick.mode.name,
+                found="an e-stop, by the command of the tick before"))
+            return
         said = rule_of(tick.reason)
         if said is not None and said not in _JUDGED and said is not Rule.HELD_TOO_LONG:
             stage.skip()  # an e-stop, a clock that jumped: not of the state

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -59,11 +60,17 @@ def recorded_contract(recording: FlightRecording) -> JointContract:
     """Return the contract that was recorded.
 
     Raises:
-        ToolError: It is broken.
+        ToolError: It is broken, or not the one whose hash was recorded.
     """
+    info = recording.info
+    found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
+    if found != info.bundle_sha256:
+        raise ToolError(f"{recording.path}: flight_info: contract: expected the {CONTRACT_FILE} "
+                        f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
+                        f"{found}; the recording was changed")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CONTRACT_FILE)
-        file.write_text(recording.info.contract, "utf-8")
+        file.write_bytes(info.contract.encode("utf-8"))
         try:
             return read_contract(file)
         except BundleError as error:

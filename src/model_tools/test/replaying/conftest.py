@@ -21,7 +21,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def flown(tmp_path: Path, bundle: Bundle) -> Path:
-    """Return a recording of a policy that stands up and runs for 30 ticks, 83 in all."""
+    """Return a recording of a policy that stands up and runs for 30 ticks, 81 in all."""
     flight = SmallFlight(bundle)
     flight.stand_and_run(30)
     return flight.save(tmp_path / "flown")

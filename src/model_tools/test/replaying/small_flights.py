@@ -71,9 +71,18 @@ class SmallFlight:
 
     def tick(
         self, *, silent: bool = False, late: bool = False, nan: bool = False, tilt_rad: float = 0.0,
-        velocity: tuple[float, float, float] | None = None,
+        velocity: tuple[float, float, float] | None = None, pressed: bool = False,
     ) -> None:  # fmt: skip
-        """One tick; `silent`: no sensor says anything; `late`: the model takes too long."""
+        """One tick.
+
+        Args:
+            silent: No sensor says anything.
+            late: The model takes too long.
+            nan: A velocity is not a number.
+            tilt_rad: How far it leans.
+            velocity: A command that comes.
+            pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
+        """
         now_ns = self.clock_ns = self.now_ns
         seen = {} if silent else self._sensed(now_ns, nan=nan, tilt_rad=tilt_rad)
         if velocity is not None:
@@ -85,6 +94,8 @@ class SmallFlight:
         if late:
             self.clock_ns = now_ns + self._period_ns + 1
         targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        if pressed:
+            targets = self.controller.estop("pressed")
         self._ring.record(now_ns=now_ns, stamp_ns=now_ns, duration_ns=100_000, sent=targets,
                           wire=tuple(seen.get(topic.name) for topic in TOPICS),
                           sequence=None if targets is None else self._ring.end)  # fmt: skip
@@ -122,6 +133,7 @@ class SmallFlight:
 def rewritten(
     recording: Path, place: Path, edit: Callable[[str, Any], Any],
     definitions: Mapping[str, str] | None = None, loads_at: int | None = None,
+    later_ns: Mapping[str, int] | None = None,
 ) -> Path:  # fmt: skip
     """Write a recording anew.
 
@@ -131,6 +143,7 @@ def rewritten(
         edit: Gets relative topic and message, and returns the message or None to leave it out.
         definitions: Text of messages that differ from the present ones.
         loads_at: Tick before which another bundle is loaded.
+        later_ns: By how much later a topic is logged.
     """
     types = message_types()
     for name, text in (definitions or {}).items():
@@ -153,6 +166,6 @@ def rewritten(
                 writer.write(known[info[0].topic], log_ns,
                              types.serialize_cdr(other, info[0].msgtype))
             if message is not None:
-                writer.write(known[connection.topic], log_ns,
+                writer.write(known[connection.topic], log_ns + (later_ns or {}).get(topic, 0),
                              types.serialize_cdr(message, connection.msgtype))
     return place

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from policy_inference.errors import PolicyError
 
 from ..small_bag import every, joint_states, write_bag
 from ..tiny_bundle import make_bundle
-from .small_flights import rewritten
+from .small_flights import SmallFlight, rewritten
 
 OLD_TICK = """
 builtin_interfaces/Time stamp
@@ -127,8 +128,90 @@ def test_a_policy_that_sees_what_was_not_recorded_is_refused(tmp_path: Path, flo
 
 
 def test_a_contract_that_is_none_is_refused(flown: Path) -> None:
-    path = changed(flown, "flight_info", lambda m: dataclasses.replace(m, contract="kind: x"))
+    text = "kind: x"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = changed(flown, "flight_info", lambda m: dataclasses.replace(m, contract=text,
+                                                                       bundle_sha256=digest))
     assert "flight_info: contract: expected the policy.yaml that ran, found" in refusal(path)
+
+
+def test_a_contract_that_was_changed_in_the_recording_is_refused(
+    bundle: Bundle, flown: Path
+) -> None:
+    def edit(message: Any) -> Any:
+        text = message.contract.replace("rate_hz: 50", "rate_hz: 49")
+        assert text != message.contract
+        return dataclasses.replace(message, contract=text)
+
+    path = changed(flown, "flight_info", edit)
+    for given in (None, bundle.path):
+        text = refusal(path, given)
+        assert f"expected the policy.yaml that ran, of the recorded sha256 {bundle.sha256}" in text
+        assert text.endswith("the recording was changed")
+
+
+def test_a_contract_with_line_ends_of_another_system_has_its_hash(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    file = bundle.path / "policy.yaml"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    flight = SmallFlight(load_bundle(bundle.path))
+    flight.stand_and_run(5)
+    assert replay(flight.save(tmp_path / "flown"), None, "", {})
+
+
+def without_numbers(message: Any) -> Any:
+    return dataclasses.replace(message, inputs=[], outputs=[], target=np.zeros(0))
+
+
+def stand_called_run(message: Any) -> Any:
+    return dataclasses.replace(message, mode=3) if message.mode in (1, 2) else message
+
+
+def run_called_ready(message: Any) -> Any:
+    return dataclasses.replace(message, mode=2) if message.mode == 3 else message
+
+
+def without_answers(message: Any) -> Any:
+    return dataclasses.replace(message, outputs=[])
+
+
+def without_what_was_given(message: Any) -> Any:
+    return dataclasses.replace(message, inputs=[])
+
+
+def with_a_short_target(message: Any) -> Any:
+    return dataclasses.replace(message, target=message.target[:1])
+
+
+def with_fewer_ages(message: Any) -> Any:
+    return dataclasses.replace(message, ages_s=message.ages_s[:0])
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [(without_numbers, "tick 51: expected a target of the policy in RUN, found none"),
+     (stand_called_run, "tick 1: expected a target of the policy in RUN, found none"),
+     (run_called_ready, "tick 51: expected no target of the policy in READY, found one"),
+     (without_answers, "tick 51: expected what the model has answered, where there is a target"),
+     (without_what_was_given, "tick 51: expected what the model was given, where it has answered"),
+     (with_a_short_target, "tick 51: expected 2 values of target, found 1"),
+     (with_fewer_ages, "tick 0: expected 1 values of ages_s, found 0")],
+)  # fmt: skip
+def test_ticks_that_contradict_their_mode_or_lack_a_part_are_refused(
+    flown: Path, edit: Callable[[Any], Any], text: str
+) -> None:
+    assert text in refusal(changed(flown, "policy_tick", edit))
+
+
+def test_tensors_of_another_shape_are_refused(flown: Path) -> None:
+    def flatten(message: Any) -> Any:
+        for tensor in message.inputs:
+            tensor.shape = np.array([6], np.int64)
+        return message
+
+    assert refusal(changed(flown, "policy_tick", flatten)) == (
+        "tiny: tick 51: expected tensors of the model, obs[1, 6], found obs[6]")
 
 
 def test_ticks_that_go_back_are_refused(flown: Path) -> None:
@@ -162,6 +245,34 @@ def test_limits_that_are_no_numbers_are_refused(flown: Path) -> None:
 
     assert "limits.margin: expected a number, found 'much'" in refusal(
         changed(flown, "flight_info", spoil))
+
+
+@pytest.mark.parametrize("spared", ["limits.max_tilt_rad", "limits.margin"])
+def test_limits_that_are_missing_are_refused(flown: Path, spared: str) -> None:
+    def clear(message: Any) -> Any:
+        message.settings = [entry for entry in message.settings if entry.key == spared]
+        return message
+
+    assert "settings: limits.state_timeout_ns: expected the limit that was in force" in refusal(
+        changed(flown, "flight_info", clear))
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [("ages for joint_states", ("inputs", "ages_s")),
+     ("fields of the state for joint_pos, joint_vel", ("state_fields", "state_sizes", "state"))],
+)  # fmt: skip
+def test_a_recording_without_what_the_policy_needs_is_refused(
+    flown: Path, what: str, fields: tuple[str, ...]
+) -> None:
+    def clear(_: str, message: Any) -> Any:
+        for name in fields:
+            if hasattr(message, name) and len(getattr(message, name)):
+                setattr(message, name, getattr(message, name)[:0])
+        return message
+
+    path = rewritten(flown, flown.parent / "changed", clear)
+    assert f"expected a recording of what the policy needs, found no {what}" in refusal(path)
 
 
 def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:

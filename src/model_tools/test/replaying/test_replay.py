@@ -51,13 +51,13 @@ def test_a_recording_from_the_middle_is_judged_as_far_as_its_past_is_known(
     assert found
     assert not differing(found)
     expected = {"state": (10, 0), "inputs": (10, 0), "outputs": (10, 0), "target": (9, 1),
-                "command": (9, 1), "guard": (9, 1)}  # fmt: skip
+                "command": (10, 0), "guard": (9, 1)}  # fmt: skip
     if "history" in sees:
         expected["inputs"] = (9, 1) if recurrent else (8, 2)
     assert judged(found) == expected
 
 
-def test_a_command_while_the_policy_takes_over_is_judged_where_standing_is_in_the_recording(
+def test_a_command_while_the_policy_takes_over_is_judged_wherever_the_recording_begins(
     tmp_path: Path, bundle: Bundle
 ) -> None:
     flight = SmallFlight(bundle)
@@ -65,7 +65,7 @@ def test_a_command_while_the_policy_takes_over_is_judged_where_standing_is_in_th
     begin = flight.ticks - 20
     cut = replay(flight.save(tmp_path / "cut", begin + 2), None, "", {})
     # blend_s is 0.2, and the policy began one tick before its first: seven of nine are left.
-    assert judged(cut)["command"] == (11, 7)
+    assert judged(cut)["command"] == (18, 0)
     whole = replay(flight.save(tmp_path / "whole", begin - 1), None, "", {})
     assert judged(whole)["command"] == (21, 0)
     assert cut
@@ -111,7 +111,7 @@ def test_a_fault_is_found_again(tmp_path: Path, how: dict[str, Any], reason: str
 
     def hush(topic: str, message: Any) -> Any:
         if topic == "policy_tick" and message.tick == flight.ticks - 5:
-            return dataclasses.replace(message, mode=3, reason="")
+            return dataclasses.replace(message, mode=4, reason="")
         return message
 
     hushed = replay(rewritten(path, tmp_path / "hushed", hush), None, "", {})
@@ -151,7 +151,24 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so(
     found = replay(flight.save(tmp_path / "flown"), None, "", {})
     assert found
     assert judged(found)["command"] == (5, 0)
-    assert verdict(found) == "as recorded; the policy did not run in it"
+    assert verdict(found) == (
+        "the same commands again, bit for bit; the policy did not run (compared, of 5 ticks: "
+        "command 5, guard 0; with 0 of them in RUN: state 5, inputs 0, outputs 0, target 0)")
+
+
+def test_a_recording_of_another_machine_in_which_the_policy_did_not_run_says_so(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.go_on(5)
+
+    def elsewhere(topic: str, message: Any) -> Any:
+        return dataclasses.replace(message, host="robot") if topic == "flight_info" else message
+
+    path = rewritten(flight.save(tmp_path / "flown"), tmp_path / "there", elsewhere)
+    found = replay(path, None, "", {})
+    assert found
+    assert "within the limits of its precision; the policy did not run" in verdict(found)
 
 
 def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle: Bundle) -> None:
@@ -163,6 +180,27 @@ def test_an_emergency_stop_is_nothing_that_the_state_says(tmp_path: Path, bundle
     assert found
     assert found.flight.trip is not None
     assert found.flight.trip.reason == "estop: pressed"
+
+
+@pytest.mark.parametrize("on_fault", ["damp", "hold_measured"])
+def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
+    tmp_path: Path, on_fault: str
+) -> None:
+    folder = edit(seeing(tmp_path / "tiny").path, "on_fault: damp", f"on_fault: {on_fault}")
+    flight = SmallFlight(load_bundle(folder))
+    flight.stand_and_run(10)
+    flight.tick(pressed=True)
+    at = flight.ticks
+    flight.go_on(3)
+    path = flight.save(tmp_path / "flown")
+    found = replay(path, None, "", {})
+    assert found
+    assert judged(found)["command"] == (flight.ticks, 0)
+
+    def cut(topic: str, message: Any) -> Any:
+        return None if topic == "policy_tick" and message.tick >= at else message
+
+    assert replay(rewritten(path, tmp_path / "cut", cut), None, "", {})
 
 
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:
@@ -200,6 +238,6 @@ def test_missing_ticks_are_counted_and_what_needs_them_is_not_judged(
     found = replay(path, None, "", {})
     assert found
     assert not differing(found)
-    assert found.replayer.lost == 3
+    assert found.replayer.coverage.lost == 3
     assert judged(found)["target"] == (26, 1)
     assert judged(found)["inputs"] == ((26, 1) if recurrent else (25, 2))

@@ -56,6 +56,12 @@ class Run:
         """Go on after this command [joints] of the policy, as one does in the middle of a run."""
         self._bounds.resume(command)
 
+    def follow(self, command: F64, share: float) -> None:
+        """Make `targets` of this command [joints], with a `share` of it, and go on after it."""
+        self._policy.action.command[:] = command
+        self._fill(share)
+        self.resume(command)
+
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
         self._began_ns += duration_ns
@@ -82,11 +88,15 @@ class Run:
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
-        action.fill(self.targets)
+        self._fill(share)
         self.taken, self.blend = True, share
+        return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
+
+    def _fill(self, share: float) -> None:
+        """Write the policy's command and gains into `targets`, with this share of them."""
+        self._policy.action.fill(self.targets)
         if share < 1.0:
             self._blend(share)
-        return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
 
     def _blend(self, share: float) -> None:
         """Mix this share of the policy's targets with those of standing."""

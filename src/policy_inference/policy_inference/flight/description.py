@@ -70,7 +70,9 @@ def flight_of(
         valid_for_s: How long a command may be followed.
     """
     return Flight(
-        bundle=bundle, contract_text=(bundle.path / CONTRACT_FILE).read_text("utf-8"),
+        bundle=bundle,
+        # Its bytes as they are, line ends too: the text has the hash of the file.
+        contract_text=(bundle.path / CONTRACT_FILE).read_bytes().decode("utf-8"),
         backend=backend.name, runs_on=", ".join(backend.details.values()), settings=settings,
         topics=tuple(topics), inputs=tuple(controller.inputs),
         state_sizes={name: part.stop - part.start
