@@ -84,7 +84,7 @@ def _asked(rig: Rig, service: type[Any], name: str, request: Any) -> Path:
 @pytest.mark.parametrize(
     ("fault", "rule", "reason"),
     [("nan:joint_states.velocity+0.02", "not_finite", "not_finite: joint_vel"),
-     ("drop:imu", "stale_state", "stale_state: imu/data: ")],
+     ("drop:imu", "held_too_long", "stale_state: imu/data: ")],
 )  # fmt: skip
 def test_fault_is_recorded_with_its_reason_and_ticks_before_and_after(
     walker: Rig, recorded: Callable[[], Path], fault: str, rule: str, reason: str

@@ -168,7 +168,8 @@ class FlightRecorder:
         # By ticks, since simulated time may begin anew.
         at = self.ring.end - 1
         self._scribe.put(Cause(word=trip.rule.value, text=f"{trip.rule.value}: {trip.reason}",
-                               first=self._first(), at=at, due=at + self._after))  # fmt: skip
+                               first=self._first(), at=at, due=at + self._after,
+                               latched=trip.latched))  # fmt: skip
 
     def request(self, who: str = "by hand") -> Path:
         """Have the ring written; return where it will be.

@@ -41,6 +41,7 @@ class Cause:
         first, end: Numbers of its ticks; `end` None: up to the newest when it is due.
         at, due: Numbers of the tick at which it came, and of that at which it is due.
         place: Where it will be, if that was promised.
+        latched: Whether it ended the motion.
     """
 
     word: str
@@ -50,6 +51,7 @@ class Cause:
     at: int = 0
     due: int = 0
     place: Path | None = None
+    latched: bool = False
 
 
 class Copied(NamedTuple):
@@ -203,8 +205,9 @@ class Scribe:
         before = self._pending
         # While too many copies wait as well, one recording has to do for all that follow.
         if before is not None and (before.due >= cause.at or len(self._copied) >= _SET_ASIDE):
-            # What follows from a fault is part of its recording.
-            self._pending = dataclasses.replace(before, text=f"{before.text}; {cause.text}")
+            # What follows from a fault is part of its recording, which is of what ended the motion.
+            main = cause if cause.latched and not before.latched else before
+            self._pending = dataclasses.replace(main, text=f"{before.text}; {cause.text}")
             return
         self._copy_pending()
         self._pending, self._came_s = cause, time.monotonic()
