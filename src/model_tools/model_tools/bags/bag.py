@@ -11,12 +11,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from model_tools.bags.blocks import Block, read_blocks
+from model_tools.bags.blocks import Block, Times, read_blocks
 from model_tools.bags.indexed import indexed_files
+from model_tools.bags.written import in_rows
 from model_tools.errors import ToolError
 from policy_inference.core.wire import Decode, decoder_of
 
@@ -124,6 +126,21 @@ class Bag:
                 return self._blocks_in_turn(topic)
 
             yield of_topic
+
+    def stored_ns(self, topic: str) -> Times:
+        """Return when the messages of a topic were logged [messages], as they were written.
+
+        Readers put them into the order of time, so that a clock that was set back shows here
+        alone. Where a storage does not tell, there are none.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            files = indexed_files(reader)
+            parts = ([part for file in files for part in file.stored_ns(topic)] if files
+                     else in_rows(reader, topic))
+            return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 
     def _blocks_in_turn(self, topic: str) -> Iterator[Block]:
         # A reader of its own: one that looks at each message in turn has one place in the file.

@@ -81,6 +81,13 @@ class IndexedFile:
             yield Block(log_ns=entries[:, 0].astype(np.int64), data=_Data(chunk, content, at),
                         heads=content[at[:, None] + np.arange(_DATA_AT, _DATA_AT + HEAD)])
 
+    def stored_ns(self, topic: str) -> Iterator[npt.NDArray[np.uint64]]:
+        """Yield the times of a topic's messages in the order in which they were written."""
+        written = sorted((self._chunks[place].chunk_start_offset, place, entries)
+                         for place, entries in self._index(topic))
+        for _, _, entries in written:
+            yield entries[np.argsort(entries[:, 1]), 0]
+
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
         """Yield the number of each chunk and its entries [messages, time and place], in order."""
         channels = [each.id for each in self._file.connections if each.topic == topic]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
+from model_tools.bags.mixed import OneRobot
 from model_tools.bags.replay import Replay, input_types
 from model_tools.bags.streams import Arrival, in_time, newest_times_ns
 from model_tools.bags.ticks import count_ticks
 from model_tools.bags.topics import find_topics
+from model_tools.bags.written import set_back
 from model_tools.calibration.source import Row
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle
@@ -46,13 +48,14 @@ class BagSource:
             to_s: Rows until then.
 
         Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, or its clock begins
-                anew.
+            ToolError: The recording is broken, lacks an input, has no tick, its clock begins
+                anew, or several robots speak on one topic.
             OSError: It cannot be read.
         """
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
         self._heard = _Recording(bundle, Bag(path), topics or {})
+        self._heard.refuse_set_back()
         with self._heard.newest_times_ns() as times_ns:
             ticks = count_ticks(bundle.contract, times_ns)
         self.count: int | None = ticks.present
@@ -89,9 +92,21 @@ class _Recording:
         self._bag, self._period_ns = bag, bundle.contract.period_ns
         self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
         self.decoder, self.problem = bag.decoder, bag.problem
+        self._one_robot = OneRobot(bag, self.topics, bundle.contract)
 
     def arrivals(self) -> Iterator[Arrival]:
         return in_time(self._bag, self.topics, self._period_ns)
 
+    def refuse_set_back(self) -> None:
+        """Raise where the clock of the log was set back."""
+        for topic in self.topics.values():
+            stored_ns = self._bag.stored_ns(topic)
+            if (place := set_back(stored_ns)) is not None:
+                back_s = float(stored_ns[place - 1] - stored_ns[place]) * 1e-9
+                raise self._bag.problem(
+                    topic, int(stored_ns[place]), "expected times in the log that go on, found one "
+                    f"{back_s:.3f} s before the last; the clock began anew: cut the recording "
+                    "there")
+
     def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
-        return newest_times_ns(self._bag, self.topics, self._period_ns)
+        return newest_times_ns(self._bag, self.topics, self._period_ns, self._one_robot.look)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from policy_inference.core.messages import TWIST, VectorReader
 
 WITHOUT_HEADER = (TWIST, VectorReader.message)
 _CLOCKS_AGREE_NS = 1_000_000_000
+Look = Callable[[str, Block, Times, Times], None]
 
 
 class Arrival(NamedTuple):
@@ -51,17 +52,23 @@ def in_time(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[Arr
 
 @contextmanager
 def newest_times_ns(
-    bag: Bag, topics: Mapping[str, str], period_ns: int
+    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Give the times of the messages that `in_time` yields, by input, and read nothing else.
 
     They come in arrays; at the border of two there may be more than the newest of a tick.
 
+    Args:
+        bag: The recording.
+        topics: Topics by name of the input.
+        period_ns: Of the ticks.
+        look: Gets each input, block of its messages, their times, and the places of the new ones.
+
     Raises:
-        ToolError: As `in_time`, while they are read.
+        ToolError: As `in_time` and `look`, while they are read.
     """
     with _opened(bag, topics, period_ns) as streams:
-        yield {stream.name: (times[places] for _, times, places in stream.newest())
+        yield {stream.name: (times[places] for _, times, places in stream.newest(look))
                for stream in streams}  # fmt: skip
 
 
@@ -94,10 +101,12 @@ class _Stream:
         if held:
             yield held
 
-    def newest(self) -> Iterator[tuple[Block, Times, Times]]:
+    def newest(self, look: Look | None = None) -> Iterator[tuple[Block, Times, Times]]:
         """Yield blocks, times of their messages, and the places of the newest in each period."""
         for block in self._blocks:
             times, new, problem = self._clock.judge(block)
+            if look is not None:
+                look(self.name, block, times, new)
             ticks = -(-times[new] // self._period_ns)
             yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
             if problem:

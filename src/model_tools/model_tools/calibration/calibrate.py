@@ -14,6 +14,7 @@ from model_tools.calibration import outputs
 from model_tools.calibration.collect import Progress, Selection, collect
 from model_tools.calibration.collection import Collection
 from model_tools.calibration.measure import measure
+from model_tools.calibration.motion import MotionOf
 from model_tools.calibration.report import HTML_FILE, JSON_FILE, Calibrated, write_json
 from model_tools.calibration.source import Source
 from model_tools.calibration.verdict import judge
@@ -67,13 +68,13 @@ def calibrate(
     form = outputs.format_of(request.output, request.form, bundle.contract)
     with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
         with _report(request) as folder:
-            opened = list(sources)
+            opened, motion = list(sources), MotionOf(bundle)
             name = ", ".join(source.name for source in opened)
-            collect(opened, request.selection, rows, progress)
+            collect(opened, request.selection, rows, progress, motion.watch)
             if not len(rows):
                 raise ToolError(f"{name}: expected rows to calibrate with, found none; see --from, "
                                 "--to and --every")
-            coverage = measure(bundle, rows)
+            coverage = measure(bundle, rows, motion.found())
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
                 # Takes as long to import as a thousand rows take to make.

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model_tools.calibration.collection import Collection
+from model_tools.calibration.motion import FOLLOWED
 from model_tools.calibration.source import Row, Source
 
 _APART_S = 60.0
 """Between sources on one axis of time: whoever reads the rows sees that they do not follow."""
 Progress = Callable[[int, int | None], None]
 """Gets how many rows were seen, and of how many at most where that is known."""
+Watch = Callable[[Row], object]
+"""Gets the rows of each source that may be drawn, those that follow them included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +45,17 @@ class Selection:
 
     def takes(self, row: Row) -> bool:
         """Return whether a row may be drawn."""
-        return (row.number % self.every == 0 and row.time_s >= self.from_s
-                and (self.to_s is None or row.time_s <= self.to_s))
+        return row.number % self.every == 0 and self.spans(row)
+
+    def spans(self, row: Row) -> bool:
+        """Return whether a row is of the time that is asked for."""
+        return row.time_s >= self.from_s and (self.to_s is None or row.time_s <= self.to_s)
 
 
 def collect(
-    sources: Sequence[Source], wanted: Selection, into: Collection, progress: Progress
-) -> None:
+    sources: Sequence[Source], wanted: Selection, into: Collection, progress: Progress,
+    watch: Watch = lambda row: None,
+) -> None:  # fmt: skip
     """Draw rows from sources, one after another, into an empty collection.
 
     Where the source knows how many ticks it has, the numbers are drawn beforehand, so that it need
@@ -60,7 +67,7 @@ def collect(
         OSError: A file cannot be read, or the disk is full.
     """
     random = np.random.default_rng(wanted.seed)
-    rows = _in_a_row(sources, wanted, random, progress)
+    rows = _in_a_row(sources, wanted, random, progress, watch)
     if wanted.samples is None:
         for row in rows:
             into.add(row)
@@ -75,8 +82,9 @@ def collect(
 
 
 def _in_a_row(
-    sources: Sequence[Source], wanted: Selection, random: np.random.Generator, progress: Progress
-) -> Iterator[Row]:
+    sources: Sequence[Source], wanted: Selection, random: np.random.Generator, progress: Progress,
+    watch: Watch,
+) -> Iterator[Row]:  # fmt: skip
     """Yield what may be drawn, numbers and times counted on from source to source."""
     numbers = _drawn(sources, wanted, random)
     total = _sum([source.count if drawn is None else len(drawn)
@@ -84,8 +92,14 @@ def _in_a_row(
     seen, number, time_s = 0, 0, 0.0
     for source, drawn in zip(sources, numbers, strict=True):
         last, last_s = -1, 0.0
-        for row in source.rows(drawn):
-            seen, last, last_s = seen + 1, row.number, row.time_s
+        chosen = None if drawn is None else frozenset(drawn)
+        for row in source.rows(None if drawn is None else _followed(drawn, source.count or 0)):
+            if wanted.spans(row):
+                watch(row)
+            last, last_s = row.number, row.time_s
+            if chosen is not None and row.number not in chosen:
+                continue
+            seen += 1
             progress(seen, total)
             if wanted.takes(row):
                 yield replace(row, number=number + last, time_s=time_s + last_s)
@@ -108,6 +122,12 @@ def _drawn(
             for part, begin, own in zip(numbers, [0, *ends[:-1].tolist()],
                                         np.split(chosen, np.searchsorted(chosen, ends[:-1])),
                                         strict=True)]
+
+
+def _followed(numbers: Sequence[int], count: int) -> list[int]:
+    """Return numbers and those after them, which tell whether the robot moves as it says."""
+    return sorted({after for number in numbers
+                   for after in range(number, min(number + FOLLOWED + 1, count))})
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

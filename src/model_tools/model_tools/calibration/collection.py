@@ -39,7 +39,7 @@ class Collection:
         """
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by __exit__
         self._batch, self._count, self._written = batch, 0, 0
-        self._filling: _Filling | None = None
+        self._filling: Filling | None = None
         self._order: npt.NDArray[np.intp] | None = None
 
     def __enter__(self) -> Collection:
@@ -76,7 +76,7 @@ class Collection:
             OSError: The disk is full.
         """
         if self._filling is None:
-            self._filling = _Filling(row, self._batch)
+            self._filling = Filling(row, self._batch)
         self._filling.put(self._count % self._batch, row)
         self._count += 1
         if self._count % self._batch == 0:
@@ -129,10 +129,11 @@ class Collection:
         self._stream.flush()
 
 
-class _Filling:
-    """Records in memory."""
+class Filling:
+    """Records in memory, of the layout of a row."""
 
     def __init__(self, row: Row, count: int) -> None:
+        """Make room for so many."""
         self.records: Records = np.zeros(count, np.dtype([
             ("number", np.int64), ("time", np.float64), ("begins", np.bool_),
             *((kind, _fields(getattr(row, kind))) for kind in KINDS)]))
@@ -141,6 +142,11 @@ class _Filling:
         self.lacked = set[str]()
 
     def put(self, place: int, row: Row) -> None:
+        """Copy a row into a place.
+
+        Raises:
+            ToolError: It holds other tensors than the first.
+        """
         record = self.records[place]
         record["number"], record["time"], record["begins"] = row.number, row.time_s, row.begins
         for kind, into in self._into.items():

@@ -78,6 +78,42 @@ class TermCoverage:
                 if value > _SHIFTED}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Agreement:
+    """How well what is stated goes with what is seen, each array [names].
+
+    Attributes:
+        names: Of joints or axes.
+        pairs: Number of rows that were compared with the one before.
+        stated, seen: RMS of both, or deviations.
+        correlation: From -1 to 1; NaN where one of both is always 0.
+        ratio: Of stated to seen.
+    """
+
+    names: tuple[str, ...]
+    pairs: int
+    stated: F64
+    seen: F64
+    correlation: F64
+    ratio: F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Motion:
+    """What rows say of moving, against those of the tick before; None where they do not tell.
+
+    Attributes:
+        joints: Their velocities, rad/s, and the changes of their positions.
+        body: Its angular velocity across gravity, rad/s, and the change of gravity in its frame.
+        targets: Positions that joints were sent to, rad, and those that they have a tick or two
+            later.
+    """
+
+    joints: Agreement | None
+    body: Agreement | None
+    targets: Agreement | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
     """One direction of the velocity command.
@@ -113,6 +149,7 @@ class Coverage:
             `MOST_COMMANDS`; None where there are none.
         directions: Of the velocity command.
         terms: Of all observations.
+        motion: Whether rows go with those before.
     """
 
     rows: int
@@ -127,3 +164,4 @@ class Coverage:
     commands: int | None
     directions: tuple[Direction, ...]
     terms: tuple[TermCoverage, ...]
+    motion: Motion

@@ -18,6 +18,7 @@ from model_tools.calibration.coverage import (
     Coverage,
     Direction,
     Healthy,
+    Motion,
     TermCoverage,
 )
 from model_tools.calibration.fields import Fields
@@ -37,7 +38,7 @@ _WAYS = (("forward", "backward", "m/s"), ("to the left", "to the right", "m/s"),
 _AXES = {"velocity_command": ("forward", "left", "turn"), "phase": ("sin", "cos")}
 
 
-def measure(bundle: Bundle, collection: Collection) -> Coverage:
+def measure(bundle: Bundle, collection: Collection, motion: Motion) -> Coverage:
     """Return what the rows of a collection cover; they are read twice, batch by batch."""
     state, unhealthy = _State(bundle, collection.names("sensed")), _Unhealthy(bundle.contract)
     terms = [_Term(bundle.contract, name, columns) for name in bundle.contract.observations
@@ -61,6 +62,7 @@ def measure(bundle: Bundle, collection: Collection) -> Coverage:
         outside=state.share("outside"), far=unhealthy.share,
         far_values=unhealthy.by_value(terms), commands=state.commands,
         directions=tuple(state.directions()), terms=tuple(term.found() for term in terms),
+        motion=motion,
     )  # fmt: skip
 
 

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from model_tools.calibration.coverage import (
     MOST_COMMANDS,
+    Agreement,
     Coverage,
     Direction,
     TermCoverage,
@@ -93,9 +95,18 @@ def write_json(found: Calibrated, file: Path) -> None:
         "outside_limits_share": coverage.outside, "far_share": coverage.far,
         "far_values": dict(coverage.far_values),
         "directions": list(map(asdict, coverage.directions)),
+        "motion": {key: None if (found := getattr(coverage.motion, key)) is None else
+                   _agreement(found) for key in ("joints", "body", "targets")},
         "terms": list(map(_term, coverage.terms)),
     }  # fmt: skip
     file.write_text(json.dumps(plain(document, DIGITS), indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def _agreement(found: Agreement) -> dict[str, Any]:
+    return {"pairs": found.pairs, "values": {
+        name: {key: value if np.isfinite(value := float(getattr(found, key)[place])) else None
+               for key in ("stated", "seen", "correlation", "ratio")}
+        for place, name in enumerate(found.names)}}
 
 
 def _term(term: TermCoverage) -> dict[str, Any]:

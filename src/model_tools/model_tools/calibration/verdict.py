@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from model_tools.calibration.coverage import PUSHED, Coverage, Direction, TermCoverage
+from model_tools.calibration.movement import moved_elsewhere, moved_wrongly
 from model_tools.calibration.provenance import in_words
 from model_tools.compilers.samples import FEWEST
 
@@ -20,7 +21,8 @@ _REPEATED, _SELDOM, HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
-_ALWAYS_VARY = ("joint_pos", "joint_vel", "ang_vel_body", "lin_vel_body", "last_action")
+_ALWAYS_VARY = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body", "quat_xyzw",
+                "lin_vel_body", "last_action")
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
 """Not velocities, whose healthy range is that of rare jolts."""
@@ -57,6 +59,7 @@ def is_gap(found: Direction) -> bool:
 
 
 def _problems(found: Coverage) -> Iterator[str]:
+    yield from moved_wrongly(found.motion)
     if found.different < FEWEST:
         yield (f"{found.different} different rows of {found.rows}, at least {FEWEST} are needed "
                "and 1000 to 4000 usual: record the policy at work, for minutes")
@@ -109,6 +112,7 @@ def _warnings(found: Coverage) -> Iterator[str]:
         if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
             yield (f"{term.name} sits elsewhere than in a healthy run: {_off(term)}; see the order "
                    "and the signs of joints, and how the IMU is mounted")
+    yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
         yield (f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: was the "
                "robot on a stand? Record it on the floor")

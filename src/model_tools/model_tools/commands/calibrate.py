@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from policy_inference.bundle.load import Bundle
 
 _ALL = "all"
+_LARGEST_BATCH = 65536
 _log = logging.getLogger("model_tools")
 
 
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "obs_dim and act_dim, and has act(obs)")
     parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
                         help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
-    parser.add_argument("--batch", type=_count, default=32,
+    parser.add_argument("--batch", type=_batch, default=32,
                         help="rows that are held in memory and written at once (default 32)")
     parser.add_argument("--every", type=_count, default=1,
                         help="only every so many ticks (default 1)")
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="only from then on, s since the first tick of each source")
     parser.add_argument("--to", type=float, dest="to_s", metavar="SECONDS",
                         help="only until then, s since the first tick of each source")
-    parser.add_argument("--seed", type=int, default=0,
+    parser.add_argument("--seed", type=_seed, default=0,
                         help="of the draw, and of an environment's first episode (default 0)")
     parser.add_argument("--output", type=Path, required=True,
                         help="file, .npz or .npy, or folder for a --format")
@@ -165,6 +166,19 @@ def _live(bundle: Bundle, topics: Mapping[str, str], duration_s: float | None) -
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def _batch(text: str) -> int:
+    if (count := _count(text)) > _LARGEST_BATCH:
+        raise argparse.ArgumentTypeError(f"expected at most {_LARGEST_BATCH} rows, which are held "
+                                         f"in memory, found {count}")
+    return count
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, found {text!r}")
     return int(text)
 
 

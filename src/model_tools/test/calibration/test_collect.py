@@ -74,10 +74,11 @@ def test_fewer_rows_than_wanted_are_all_taken(tmp_path: Path, known: bool) -> No
     assert drawn(tmp_path, [counting(9, known=known)], samples=100) == list(range(9))
 
 
-def test_rows_that_are_not_drawn_are_not_made(tmp_path: Path) -> None:
+def test_only_rows_that_are_drawn_and_those_after_them_are_made(tmp_path: Path) -> None:
     source = counting(1000)
     values = drawn(tmp_path, [source], samples=10)
-    assert source.made == values
+    assert source.made == sorted({value + after for value in values for after in range(3)
+                                 if value + after < 1000})
 
 
 @KNOWN
@@ -174,6 +175,7 @@ from model_tools.calibration import outputs
 from model_tools.calibration.collect import Selection, collect
 from model_tools.calibration.collection import Collection
 from model_tools.calibration.measure import measure
+from model_tools.calibration.motion import MotionOf
 from model_tools.calibration.source import Row
 from policy_inference.bundle.load import load_bundle
 
@@ -197,8 +199,10 @@ try:
 except MemoryError:
     pass
 with Collection(folder, 32) as rows:
-    collect([Large()], Selection(samples=int(sys.argv[3]) or None), rows, lambda *_: None)
-    found = measure(bundle, rows)
+    motion = MotionOf(bundle)
+    collect([Large()], Selection(samples=int(sys.argv[3]) or None), rows, lambda *_: None,
+            motion.watch)
+    found = measure(bundle, rows, motion.found())
     outputs.write(rows, bundle.contract, "npz", folder / "calib.npz", {})
 print(found.rows, found.different)
 """

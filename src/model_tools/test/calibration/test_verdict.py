@@ -19,6 +19,7 @@ from model_tools.calibration.collect import Selection, collect
 from model_tools.calibration.collection import Collection
 from model_tools.calibration.coverage import Coverage
 from model_tools.calibration.measure import measure
+from model_tools.calibration.motion import MotionOf
 from model_tools.calibration.verdict import Verdict, judge
 from model_tools.terms import columns
 from policy_inference.bundle.load import Bundle, load_bundle
@@ -49,8 +50,10 @@ def judged(bundle: Bundle, tmp_path: Path) -> Judged:
         obs = tensors["obs"]
         change({name: obs[:, where] for name, where in columns(bundle.contract, "obs").items()})
         with Collection(tmp_path, 32) as collected:
-            collect([Made(tensors, sensed)], Selection(samples=None), collected, silent())
-            found = measure(bundle, collected)
+            motion = MotionOf(bundle)
+            collect([Made(tensors, sensed)], Selection(samples=None), collected, silent(),
+                    motion.watch)
+            found = measure(bundle, collected, motion.found())
         return found, judge(found)
 
     return change_and_judge
@@ -272,7 +275,7 @@ def test_a_bundle_without_nominal_figures_says_so(tmp_path: Path) -> None:
     with Collection(tmp_path, 32) as rows:
         collect([Made({name: golden[name] for name in ("obs", "actions")})], Selection(), rows,
                 silent())
-        verdict = judge(measure(tiny, rows))
+        verdict = judge(measure(tiny, rows, MotionOf(tiny).found()))
 
     assert verdict.problems == ()
     assert "the bundle has no nominal figures" in verdict.notes[0]
@@ -291,6 +294,6 @@ def test_the_last_frame_of_a_history_is_what_is_shown(
     tiny, obs = load_bundle(folder), np.arange(40, dtype=np.float32)[:, None] + np.arange(6)
     with Collection(tmp_path, 32) as rows:
         collect([Made({"obs": obs, "actions": obs[:, :2]})], Selection(), rows, silent())
-        [term] = measure(tiny, rows).terms
+        [term] = measure(tiny, rows, MotionOf(tiny).found()).terms
 
     assert term.lowest.tolist() == [2 * newest, 2 * newest + 1]

@@ -298,6 +298,18 @@ def test_numbers_that_are_none_are_refused(
     assert f"argument {option}: expected a whole number above 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "value", "expected"), [
+    ("--seed", "-1", "expected a whole number from 0 on"),
+    ("--batch", "1000000000", "expected at most 65536 rows"),
+])
+def test_numbers_that_are_out_of_range_are_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], option: str, value: str, expected: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run("--env", "our_env:Env", option, value)
+    assert f"argument {option}: {expected}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])
 @pytest.mark.parametrize("left", [0.0, 0.5, 0.95])
 def test_a_half_written_file_of_rows_is_one_clear_error(

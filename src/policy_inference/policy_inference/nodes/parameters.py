@@ -53,7 +53,10 @@ def refuse_arguments(
     Raises:
         SystemExit: There are such arguments.
     """
-    given = remove_ros_args([command, *args] if args is not None else sys.argv)
+    try:
+        given = remove_ros_args([command, *args] if args is not None else sys.argv)
+    except RuntimeError:
+        return  # what is wrong with those for ROS, rclpy says when it begins
     described = [f"  {spec.name} ({'required' if spec.required else spec.default}): {spec.doc}"
                  for spec in specs]  # fmt: skip
     argparse.ArgumentParser(

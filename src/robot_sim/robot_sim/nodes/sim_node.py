@@ -261,12 +261,8 @@ class SimNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `sim_node`; it ends with status 2 where a parameter is wrong."""
-    given = remove_ros_args(["sim_node", *args] if args is not None else sys.argv)
-    argparse.ArgumentParser(
-        "sim_node", usage="sim_node [--ros-args -p NAME:=VALUE ...]", description=__doc__,
-        epilog=f"parameters:\n{described()}", formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(given[1:])
     try:
+        _refuse_arguments(remove_ros_args(["sim_node", *args] if args is not None else sys.argv))
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SimNode()
     except (SimError, RuntimeError, ParameterException) as error:
@@ -293,6 +289,14 @@ def main(args: Sequence[str] | None = None) -> None:
         # Python gives handlers back before it ends; a second signal would then kill it.
         for number in _END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _refuse_arguments(given: Sequence[str]) -> None:
+    """End where arguments are not for ROS: after `--help`, or with status 2."""
+    argparse.ArgumentParser(
+        "sim_node", usage="sim_node [--ros-args -p NAME:=VALUE ...]", description=__doc__,
+        epilog=f"parameters:\n{described()}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(given[1:])
 
 
 def _spin(executor: SingleThreadedExecutor, node: SimNode) -> None:
