@@ -18,7 +18,8 @@ from model_tools.contract_text import remove_section, set_section
 from model_tools.exporting.export import Request
 from model_tools.exporting.export import export as export_checkpoint
 from model_tools.files import new_file
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, sha256_of
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.bundle.verified import sha256_of
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
 from tools.train_lite3.ppo import HIDDEN, Agent
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
 DYNAMIC = -1

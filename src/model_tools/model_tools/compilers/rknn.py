@@ -30,7 +30,7 @@ from model_tools.errors import ToolError
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, read_rknn
 from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
 from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor
 

@@ -15,7 +15,8 @@ from model_tools.calibration.provenance import kept_verdict
 from model_tools.errors import ToolError
 from model_tools.row_files import read_rows
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import Bundle, sha256_of
+from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, evenly, play
 from policy_inference.interfaces import Tensor
 

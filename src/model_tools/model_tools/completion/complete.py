@@ -32,8 +32,8 @@ from policy_inference.bundle.load import (
     file_entry,
     load_bundle,
     read_contract,
-    sha256_of,
 )
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, golden_rows
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16

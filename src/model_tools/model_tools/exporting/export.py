@@ -20,7 +20,7 @@ from model_tools.exporting.proof import prove, prove_recorded
 from model_tools.files import new_file
 from model_tools.onnx_model import CHECKPOINT_SHA256, OBS_STATS
 from model_tools.parity import Difference, random_rows, read_rows
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"

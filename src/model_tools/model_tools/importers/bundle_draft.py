@@ -28,8 +28,9 @@ from model_tools.importers.source import Given, read_source
 from model_tools.importers.statistics import put_kept_statistics
 from model_tools.onnx_model import read_onnx
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
+from policy_inference.bundle.load import CONTRACT_FILE, read_contract
 from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
 
 

@@ -9,7 +9,7 @@ import json
 from model_tools.errors import ToolError
 from model_tools.importers.draft import Draft
 from model_tools.onnx_model import OBS_STATS, OnnxModel
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 
 
 def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:

@@ -15,7 +15,7 @@ from model_tools.inspect.array_checks import suspect_rows, suspect_statistics, s
 from model_tools.inspect.report import Report
 from model_tools.inspect.safetensors_file import read_tensors
 from model_tools.inspect.signature import suffix_of
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
 KIND = "arrays (npz, npy, safetensors)"

@@ -14,7 +14,8 @@ from model_tools.inspect.kept_reports import describe_reports
 from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
 from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, read_contract, sha256_of
+from policy_inference.bundle.load import CONTRACT_FILE, read_contract
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
 
 KIND = "bundle folder"

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_tools.checkpoints import require_torch
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 
 KIND = "training checkpoint"
 _SUFFIXES = (".pt", ".pth", ".ckpt")

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 
 KIND = "TensorRT engine"
 _SUFFIXES = (".engine", ".plan", ".trt")

@@ -9,7 +9,7 @@ from pathlib import Path
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from policy_inference.backends.rknn_file import read_rknn
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 
 KIND = "RKNN model"
 _KNOWN_FORMAT = 6

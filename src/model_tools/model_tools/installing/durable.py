@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from model_tools.errors import ToolError
-from policy_inference.whole_file import whole_file
+from policy_inference.whole_file import PREFIX, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """Whatever the umask: the node runs as another user than the one who installs."""
@@ -45,6 +46,12 @@ def writing(root: Path) -> Iterator[None]:
                 f"{root}: expected room to write, found: {error.strerror}; nothing was changed; "
                 "`model_tools prune` removes old versions") from error
         raise
+
+
+def room_bytes(folder: Path) -> int:
+    """Return the room for files in a folder, which may be missing yet."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
 
 
 def make_folders(folder: Path) -> None:
@@ -87,7 +94,7 @@ def switch_link(link: Path, target: str) -> None:
 
 
 def move_folder(folder: Path, place: Path) -> None:
-    """Give a folder another name on its file system, where nothing is yet."""
+    """Give a folder, or a file, another name on its file system, where nothing is yet."""
     folder.rename(place)
     sync_folder(place.parent)
 
@@ -112,3 +119,8 @@ def sync_folder(folder: Path) -> None:
 def hidden(name: str) -> str:
     """Return a name of something in the making or on its way out, which nobody else uses."""
     return f".{name}.{secrets.token_hex(4)}"
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether this is such a name; other hidden files are somebody else's."""
+    return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))

@@ -18,15 +18,18 @@ from model_tools.installing.durable import (
     make_folders,
     move_folder,
     remove,
+    room_bytes,
     sync_folder,
     write_text,
     writing,
 )
 from model_tools.installing.lock import locked
 from model_tools.installing.models import hashes_of
-from model_tools.installing.record import RECORD_FILE, record_of
+from model_tools.installing.record import record_of
 from model_tools.installing.source import Source, opened
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, parse_contract
+from policy_inference.bundle.record import RECORD_FILE
+from policy_inference.bundle.schema import LARGEST_BYTES
 from policy_inference.bundle.signature import TrustedKeys
 
 _SHOWN = 6
@@ -63,9 +66,8 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
             content; the root cannot be written or is full.
         BundleError: The bundle is not whole, not valid, or not signed.
     """
-    with opened(path) as source:
-        with source.open(CONTRACT_FILE) as stream:
-            contract = parse_contract(stream.read(), path / CONTRACT_FILE)
+    with opened(path, room_bytes(root)) as source:
+        contract = parse_contract(_contract(source, path), path / CONTRACT_FILE)
         model = root / contract.name
         with writing(root):
             make_folders(model)
@@ -85,6 +87,15 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
                 else:
                     _require_same(folder, hashes, path)
         return Installed(folder=folder, bundle=load_bundle(folder, trusted), is_new=is_new)
+
+
+def _contract(source: Source, path: Path) -> bytes:
+    with source.open(CONTRACT_FILE) as stream:
+        content = stream.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ToolError(f"{path / CONTRACT_FILE}: expected a contract of at most "
+                        f"{LARGEST_BYTES >> 20} MiB, found a larger file")
+    return content
 
 
 @contextmanager

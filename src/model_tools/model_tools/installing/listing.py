@@ -9,8 +9,8 @@ from typing import Any
 
 from model_tools.installing.activations import way_back
 from model_tools.installing.models import models_in
-from model_tools.installing.record import read_record
 from policy_inference.bundle.load import SIGNATURE_FILE
+from policy_inference.bundle.record import read_record
 from policy_inference.bundle.store import current_version, versions_of
 from policy_inference.errors import BundleError, PolicyError
 
@@ -21,10 +21,12 @@ def listing(root: Path) -> list[dict[str, Any]]:
 
 
 def _model(folder: Path) -> dict[str, Any]:
+    current, back, problem = None, list[str](), None
     try:
-        current, back, problem = current_version(folder), way_back(folder), None
+        current = current_version(folder)
+        back = way_back(folder)
     except PolicyError as error:
-        current, back, problem = None, [], str(error)
+        problem = str(error)
     versions = [_version(folder / version) for version in versions_of(folder)]
     return {"name": folder.name, "current": current, "way_back": back, "problem": problem,
             "versions": versions}  # fmt: skip

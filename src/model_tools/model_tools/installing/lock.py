@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.installing.durable import FILE_MODE
+from policy_inference.regular_file import open_regular
 
 LOCK = ".lock"
 
@@ -22,10 +24,10 @@ def locked(model: Path) -> Iterator[None]:
     """Keep other installers away from the folder of a bundle meanwhile.
 
     Raises:
-        ToolError: Another one is at work; says which.
+        ToolError: Another one is at work; says which. Or the lock is no file of ours.
         OSError: The lock cannot be written.
     """
-    handle = os.open(model / LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    handle = _opened(model / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,9 +45,13 @@ def locked(model: Path) -> Iterator[None]:
 
 
 def is_locked(model: Path) -> bool:
-    """Return whether an installer is at work."""
+    """Return whether an installer is at work.
+
+    Raises:
+        ToolError: The lock is no file of ours.
+    """
     try:
-        handle = os.open(model / LOCK, os.O_RDONLY)
+        handle = _opened(model / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -55,3 +61,17 @@ def is_locked(model: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def _opened(lock: Path, flags: int) -> int:
+    """Open the lock, never what it leads to: who installs may be root."""
+    try:
+        handle = open_regular(lock, flags | os.O_NOFOLLOW)
+        if os.fstat(handle).st_nlink == 1:
+            return handle
+        os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+            raise
+    raise ToolError(f"{lock}: expected a file that installers lock, found a link, a folder, or a "
+                    "pipe; nobody of us made it: remove it")

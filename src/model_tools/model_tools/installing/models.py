@@ -4,22 +4,31 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from model_tools.errors import ToolError
-from model_tools.installing.lock import LOCK
-from model_tools.installing.record import RECORD_FILE, REMEDY, changed_files, read_record
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, sha256_of
+from model_tools.installing.durable import is_hidden
+from model_tools.installing.record import changed_files
+from policy_inference.bundle.contract import NAME
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.record import RECORD_FILE, require_recorded
 from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.store import versions_of
-from policy_inference.errors import BundleError, Problem
+from policy_inference.bundle.store import CURRENT, versions_of
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BundleError
 
 
 def models_in(root: Path) -> list[Path]:
-    """Return the folders of all bundles that are installed below a root, in order."""
+    """Return the folders of all bundles that are installed below a root, in order.
+
+    One of which only the link `current` is left is among them.
+    """
     if not root.is_dir():
         return []
-    return sorted(folder for folder in root.iterdir() if versions_of(folder))
+    return sorted(folder for folder in root.iterdir() if re.fullmatch(NAME, folder.name)
+                  and (versions_of(folder) or os.path.lexists(folder / CURRENT)))  # fmt: skip
 
 
 def model_folder(root: Path, name: str) -> Path:
@@ -57,12 +66,8 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
         OSError: A file cannot be read.
     """
     bundle = load_bundle(folder, trusted)
-    stated = (bundle.contract.name, bundle.contract.version)
-    if stated != (folder.parent.name, folder.name):
-        raise BundleError([Problem(
-            file=str(folder / CONTRACT_FILE), expected=f"{folder.parent.name} {folder.name}",
-            found=" ".join(stated), remedy=REMEDY)])
-    changed = changed_files(folder, read_record(folder), hashes_of(folder))
+    record = require_recorded(folder, bundle.contract, bundle.sha256)
+    changed = changed_files(folder, record, hashes_of(folder))
     if changed:
         raise BundleError(changed)
     bundle.verify()
@@ -78,5 +83,4 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 def leftovers(model: Path) -> list[Path]:
     """Return what killed installers left, and what one that is at work has in the making."""
-    return sorted(entry for entry in model.iterdir()
-                  if entry.name.startswith(".") and entry.name != LOCK)  # fmt: skip
+    return sorted(entry for entry in model.iterdir() if is_hidden(entry.name))

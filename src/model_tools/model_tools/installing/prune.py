@@ -12,7 +12,7 @@ from model_tools.installing.activations import forget, way_back
 from model_tools.installing.durable import hidden, move_folder, remove, writing
 from model_tools.installing.lock import is_locked, locked
 from model_tools.installing.models import leftovers, model_folder
-from model_tools.installing.record import read_record
+from policy_inference.bundle.record import read_record
 from policy_inference.bundle.store import current_version, versions_of
 from policy_inference.errors import BundleError
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,12 +11,9 @@ from typing import Any
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import CONTRACT_FILE, Bundle
-from policy_inference.errors import BundleError, Problem
+from policy_inference.bundle.record import ALGORITHM, REMEDY
+from policy_inference.errors import Problem
 from policy_inference.machine.packages import installed_version
-
-RECORD_FILE = "model_version.json"
-REMEDY = "activate or install another version, and remove this one"
-_ALGORITHM = "sha256:"
 
 
 def record_of(
@@ -34,7 +30,7 @@ def record_of(
     """
     contract = bundle.contract
     artifacts = contract.model.artifacts
-    stated = {f"{name}_hash": _ALGORITHM + entry.sha256 for name, entry in artifacts.items()}
+    stated = {f"{name}_hash": ALGORITHM + entry.sha256 for name, entry in artifacts.items()}
     calibrated = [entry.calibration for entry in artifacts.values() if entry.calibration]
     return {
         "model": contract.name,
@@ -44,37 +40,13 @@ def record_of(
         **stated,
         "quant_dataset": calibrated[0].source if calibrated else None,
         "export_time": _export_time(contract, modified_s),
-        "policy_hash": _ALGORITHM + bundle.sha256,
-        "files": {name: _ALGORITHM + sha256 for name, sha256 in sorted(files.items())},
+        "policy_hash": ALGORITHM + bundle.sha256,
+        "files": {name: ALGORITHM + sha256 for name, sha256 in sorted(files.items())},
         "installed_time": _utc(datetime.now(timezone.utc)),
         "installed_from": str(source.resolve()),
         "tool": f"model_tools {installed_version('model_tools') or 'of a checkout'}",
         "signed_by": bundle.signed_by,
     }
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of an installed version.
-
-    Raises:
-        BundleError: There is none, or it is none of ours.
-    """
-    file = folder / RECORD_FILE
-    found = ""
-    try:
-        record = json.loads(file.read_bytes())
-        if not isinstance(record["files"], dict) or not isinstance(record["installed_time"], str):
-            found = "another one"
-    except FileNotFoundError:
-        found = "nothing"
-    except OSError as error:
-        found = error.strerror or str(error)
-    except (ValueError, TypeError, KeyError):
-        found = "other content"
-    if found:
-        raise BundleError([Problem(file=str(file), expected="the record of its installation",
-                                   found=found, remedy=REMEDY)])
-    return dict(record)
 
 
 def changed_files(
@@ -88,7 +60,7 @@ def changed_files(
         hashes: SHA-256 of each file that is there, by name, less the record's own.
     """
     stated = {**record["files"], CONTRACT_FILE: record.get("policy_hash")}
-    found = {name: _ALGORITHM + sha256 for name, sha256 in hashes.items()}
+    found = {name: ALGORITHM + sha256 for name, sha256 in hashes.items()}
     return [
         Problem(file=str(folder / name), found=found.get(name, "nothing"), remedy=REMEDY,
                 expected=stated.get(name, "nothing, since it was not installed"))

@@ -14,9 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from model_tools.errors import ToolError
-from model_tools.installing.record import RECORD_FILE
 from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.record import RECORD_FILE
+from policy_inference.regular_file import reading
 
+_IN_MEMORY = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+              tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # fmt: skip
+_LARGEST_HEADER_BYTES = 1 << 20
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
@@ -33,40 +37,46 @@ class Source(Protocol):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path, room: int) -> Iterator[Source]:
     """Open the folder or the archive at `path`.
 
     Hidden files are left out, and so is the record of a former installation.
 
+    Args:
+        path: The folder, or the archive.
+        room: Bytes that there are for its files.
+
     Raises:
-        ToolError: It is neither, or no bundle, or an archive that is broken or wants to write
-            elsewhere.
+        ToolError: It is neither, or no bundle, or larger than the room, or an archive that is
+            broken or wants to write elsewhere.
     """
     if path.is_dir():
-        yield _Folder(path)
+        yield _Folder(path, room)
         return
     if not path.is_file():
         raise ToolError(f"{path}: expected the folder of a bundle or an archive of it, found "
                         f"{'something else' if path.exists() else 'nothing'}")
     try:
-        with tarfile.open(path) as archive:
-            yield _Archive(path, archive)
+        with tarfile.open(path, tarinfo=_Header) as archive:
+            yield _Archive(path, archive, room)
     except _BROKEN as error:
         raise ToolError(f"{path}: expected a whole archive (tar, compressed or not), found one "
                         f"that cannot be read: {error}; copy it again") from error
 
 
 class _Folder:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: int) -> None:
         self._path = path
         _require_contract(path, (path / CONTRACT_FILE).is_file())  # before the whole tree is read
-        files = (file for file in path.rglob("*") if file.is_file())
-        self.names = _bundle_names({file.relative_to(path).as_posix() for file in files})
+        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*")
+                 if file.is_file()}  # fmt: skip
+        self.names = _bundle_names(set(files))
+        _require_room(path, sum(files[name].stat().st_size for name in self.names), room)
 
     def open(self, name: str) -> IO[bytes]:
         file = self._path / name
         try:
-            return file.open("rb")
+            return reading(file)
         except OSError as error:
             raise ToolError(f"{file}: expected a file that can be read, found: "
                             f"{error.strerror}") from error
@@ -76,9 +86,9 @@ class _Folder:
 
 
 class _Archive:
-    def __init__(self, path: Path, archive: tarfile.TarFile) -> None:
+    def __init__(self, path: Path, archive: tarfile.TarFile, room: int) -> None:
         self._archive = archive
-        members = _members(path, archive)
+        members = _members(path, archive, room)
         folder = _bundle_in(path, members)
         self._members = {name.relative_to(folder).as_posix(): member
                          for name, member in members.items()}  # fmt: skip
@@ -105,10 +115,32 @@ def _bundle_names(names: set[str]) -> list[str]:
     return sorted(shown - {RECORD_FILE}, key=lambda name: (name not in first, name))
 
 
-def _members(path: Path, archive: tarfile.TarFile) -> dict[PurePosixPath, tarfile.TarInfo]:
+class _Header(tarfile.TarInfo):
+    """Refuses names and comments of a size that only an attack has: they are read into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _IN_MEMORY and header.size > _LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
+
+
+def _require_room(path: Path, size: int, room: int) -> None:
+    if size > room:
+        raise ToolError(f"{path}: expected a bundle for which there is room, {room / 1e6:.1f} "
+                        f"MB, found one of {size / 1e6:.1f} MB or more; `model_tools prune` "
+                        "removes old versions")
+
+
+def _members(
+    path: Path, archive: tarfile.TarFile, room: int
+) -> dict[PurePosixPath, tarfile.TarInfo]:
     """Return the files of an archive, all of which may be written below a folder."""
-    found = dict[PurePosixPath, tarfile.TarInfo]()
+    found, size = dict[PurePosixPath, tarfile.TarInfo](), 0
     for member in archive:
+        size += member.size  # before it is unpacked to find the next one
+        _require_room(path, size, room)
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts:
             raise _refused(path, member, "a path that leaves the bundle")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.installing.activations import missing
+from model_tools.errors import ToolError
+from model_tools.installing.activations import missing, recorded_in
 from model_tools.installing.lock import is_locked
 from model_tools.installing.models import (
     check_version,
@@ -18,7 +19,7 @@ from model_tools.installing.models import (
     version_folder,
 )
 from policy_inference.bundle.signature import TrustedKeys
-from policy_inference.bundle.store import current_version, versions_of
+from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.errors import PolicyError
 
 
@@ -72,13 +73,33 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
 
 
 def _model(model: Path) -> Verified:
+    problems, notes = list[str](), list[str]()
+    for look in (_left, _gone, _unlinked):
+        try:
+            notes += look(model)
+        except PolicyError as error:
+            problems.append(str(error))
+    return Verified(folder=model, problem="\n".join(dict.fromkeys(problems)), notes=notes)
+
+
+def _left(model: Path) -> list[str]:
     left = [] if is_locked(model) else leftovers(model)
-    notes = [f"{path}: left by an installer that was killed; `model_tools prune {model.name} "
-             "--force` removes it" for path in left]
-    notes += [f"{model.name} {version} was in use, and is not installed any more"
-              for version in missing(model)]
-    try:
-        current_version(model)
-    except PolicyError as error:
-        return Verified(folder=model, problem=str(error), notes=notes)
-    return Verified(folder=model, notes=notes)
+    return [f"{path}: left by an installer that was killed; `model_tools prune {model.name} "
+            "--force` removes it" for path in left]
+
+
+def _gone(model: Path) -> list[str]:
+    return [f"{model.name} {version} was in use, and is not installed any more"
+            for version in missing(model)]
+
+
+def _unlinked(model: Path) -> list[str]:
+    """Return nothing; one that was never activated may lack the link.
+
+    Raises:
+        PolicyError: The link is broken, or was there once.
+    """
+    if current_version(model) is None and recorded_in(model):
+        raise ToolError(f"{model / CURRENT}: expected a link to the version in use, found nothing; "
+                        f"choose one with `model_tools activate {model.name} VERSION`")
+    return []

@@ -16,13 +16,8 @@ from model_tools.errors import ToolError
 from model_tools.replaying.recording import FlightRecording
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import (
-    CONTRACT_FILE,
-    Bundle,
-    load_bundle,
-    read_contract,
-    sha256_of,
-)
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, read_contract
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError, PolicyError
 
 

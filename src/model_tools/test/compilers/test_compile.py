@@ -20,7 +20,8 @@ from model_tools.compilers.samples import hash_of
 from model_tools.errors import ToolError
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import Calibration
-from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, play
 from policy_inference.interfaces import F32
 

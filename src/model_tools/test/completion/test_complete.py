@@ -19,7 +19,8 @@ from model_tools.completion.complete import Completion, make_bundle
 from model_tools.completion.runs import Measured, recorded
 from model_tools.completion.simulated import simulated
 from model_tools.errors import ToolError
-from policy_inference.bundle.load import Bundle, load_bundle, sha256_of
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import PolicyError
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"

@@ -17,8 +17,9 @@ from model_tools.errors import ToolError
 from model_tools.importers.bundle_draft import Request, import_bundle, make_draft
 from model_tools.importers.draft import Draft, todo
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle, read_contract, sha256_of
+from policy_inference.bundle.load import load_bundle, read_contract
 from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
 
 from .conftest import ANSWERS, MakeRequest

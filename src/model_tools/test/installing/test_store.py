@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.load import load_bundle, sha256_of
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.verified import sha256_of
 
 from .conftest import VERSIONS, Bundles
 from .stores import (
@@ -342,7 +343,7 @@ def test_link_that_is_broken_is_found(root: Path, caplog: Caplog, target: str | 
 
 
 def test_leftovers_are_named_and_pruned(root: Path, caplog: Caplog) -> None:
-    left = root / NAME / ".installing.0123"
+    left = root / NAME / ".installing.01234567"
     left.mkdir()
     assert run("verify", "--root", root) == 0
     assert f"{left}: left by an installer that was killed" in caplog.text
@@ -469,13 +470,14 @@ def test_full_disk_leaves_what_was_there(
     (large / "calibration.npz").write_bytes(bytes(100_000))
     before = tree(small_disk)
     assert run("install", large, "--root", small_disk) == 1
-    assert f"{small_disk}: expected room to write, found: No space left" in said(caplog)
+    assert f"{large}: expected a bundle for which there is room, 0.0 MB, found" in said(caplog)
     assert tree(small_disk) == before
     assert problems(small_disk) == []
     fill = small_disk / "fill"
     assert run("install", bundles("1.1.0"), "--root", small_disk) == 0
     fill_up(fill)
     assert run("activate", NAME, "1.1.0", "--root", small_disk) == 1
+    assert f"{small_disk}: expected room to write, found: No space left" in said(caplog)
     assert in_use(small_disk) == ("1.0.0", [])
     fill.unlink()
     assert run("activate", NAME, "1.1.0", "--root", small_disk) == 0

@@ -31,6 +31,8 @@ class BackendBase(ABC):
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
     the tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
+    The file that `_open` gets may be a copy, which is gone after the warm-up: `file` is the one to
+    tell people of.
     `_close` is called once, also where `_open` or `_bind` failed halfway.
     """
 
@@ -56,30 +58,32 @@ class BackendBase(ABC):
         self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
         precision: str = "fp32", target: str | None = None,
         options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
+        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty, content: Path | None = None,
     ) -> None:  # fmt: skip
         """Open the model and run it a few times on zeros.
 
         Args:
-            file: Model file of this backend, hash already verified.
+            file: Model file of this backend, for messages.
             inputs: Inputs that the contract states.
             outputs: Outputs that the contract states.
             precision: Of the file, as the contract states it.
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
             place: Makes the array of a tensor, inputs first.
+            content: A copy of that file, hash already verified, which is opened instead; it need
+                be there only until this returns. The file itself if absent.
 
         Raises:
             BackendError: Package, library or device is missing, the file does not load, its
                 tensors are not those of the contract, an option is unknown, or the runtime raises
                 whatever else.
         """
-        self._closed = False
+        self.file, content, self._closed = file, content or file, False
         self._tensors = tuple(inputs), tuple(outputs)
         self._precision, self._target, self._given = precision, target, dict(options or {})
         try:
             self.check_options(self._given)
-            found_inputs, found_outputs, self.details = self._open(file)
+            found_inputs, found_outputs, self.details = self._open(content)
             _check_tensors(file, "input", inputs, found_inputs)
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
@@ -92,11 +96,14 @@ class BackendBase(ABC):
                 self.run()
         except BaseException as error:
             self.close()
+            if isinstance(error, BackendError):
+                raise BackendError(str(error).replace(str(content), str(file))) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
             # Whatever a runtime raises: the next back end of a list may open.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
-            raise BackendError(f"{self.name}: {file}: {type(error).__name__}: {error}") from error
+            raise BackendError(f"{self.name}: {file}: {type(error).__name__}: "
+                               + str(error).replace(str(content), str(file))) from error
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -143,7 +150,7 @@ class BackendBase(ABC):
         """Return the class that opens a file on this machine: another one of several runtimes.
 
         Args:
-            file: Model file, hash already verified.
+            file: The bundle's file; what counts is its name.
             options: As for opening.
 
         Raises:

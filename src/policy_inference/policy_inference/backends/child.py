@@ -42,7 +42,8 @@ class ChildBackend(BackendBase):
     def __init__(
         self, cls: type[BackendBase], file: Path, inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec], *, precision: str = "fp32", target: str | None = None,
-        options: Mapping[str, str] | None = None, run_timeout_s: float = RUN_TIMEOUT_S,
+        options: Mapping[str, str] | None = None, content: Path | None = None,
+        run_timeout_s: float = RUN_TIMEOUT_S,
     ) -> None:  # fmt: skip
         """Start the child and let it open the model; arguments as those of `BackendBase`.
 
@@ -54,6 +55,7 @@ class ChildBackend(BackendBase):
             precision: Of the file.
             target: Chip or GPU that the file was compiled for.
             options: Values by name.
+            content: Copy of the file.
             run_timeout_s: After which a run is an error. The child lives on: the next run waits as
                 long for the answer that is owed, drops it, and goes on.
 
@@ -67,7 +69,7 @@ class ChildBackend(BackendBase):
         self._owes_answer, self._run_timeout_s = False, RUN_TIMEOUT_S
         self._arrays = SharedArrays([*inputs, *outputs])
         super().__init__(file, inputs, outputs, precision=precision, target=target,
-                         options=options, place=self._arrays.place)
+                         options=options, place=self._arrays.place, content=content)
         self._run_timeout_s = run_timeout_s
 
     @property
@@ -90,7 +92,7 @@ class ChildBackend(BackendBase):
                                f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
                                + self._last_words())
         if answer != OK:
-            raise self._failure(answer, f"opening {file}", ENDED_WITHIN_S)
+            raise self._failure(answer, f"opening {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
         return *self._tensors, found | {"process": f"child {self.pid}"}
 
@@ -100,7 +102,8 @@ class ChildBackend(BackendBase):
         to_parent, from_child = os.pipe()
         bell, fds = Bell(to_parent, from_parent), [self._arrays.fd, to_child, from_child]
         order = {
-            "cls": f"{self._cls.__module__}:{self._cls.__qualname__}", "file": str(file.resolve()),
+            "cls": f"{self._cls.__module__}:{self._cls.__qualname__}",
+            "file": str(self.file.resolve()), "content": str(file.resolve()),
             "inputs": list(map(asdict, self._tensors[0])),
             "outputs": list(map(asdict, self._tensors[1])), "precision": self._precision,
             "target": self._target, "options": self._given,
@@ -197,7 +200,8 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     try:
         cls: type[BackendBase] = getattr(importlib.import_module(module), name)
         backend = cls(Path(order["file"]), inputs, outputs, precision=order["precision"],
-                      target=order["target"], options=order["options"], place=arrays.place)
+                      target=order["target"], options=order["options"], place=arrays.place,
+                      content=Path(order["content"]))
     except BackendError as error:
         arrays.text = str(error)
         bell.ring(FAILED)

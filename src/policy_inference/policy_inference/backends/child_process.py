@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO
 
 import policy_inference
+from policy_inference.private_folder import PrivateFolder
 
 LEAVE_TIMEOUT_S = 2.0
 """For each of: ending when asked, ending by force, and the last words after that."""
 _SAID_BYTES = 4096
 _log = logging.getLogger("policy_inference")
-_folders: set[tempfile.TemporaryDirectory[str]] = set()
 
 
 class ChildProcess:
@@ -51,10 +51,7 @@ class ChildProcess:
             OSError: It does not start.
         """
         with ExitStack() as undo:
-            self._folder = tempfile.TemporaryDirectory(
-                prefix="policy_inference_", ignore_cleanup_errors=True)
-            _folders.add(self._folder)
-            undo.callback(self._remove_folder)
+            self._folder = undo.enter_context(PrivateFolder())
             self._printed = undo.enter_context(tempfile.TemporaryFile())
             lifeline, self._lifeline = os.pipe()
             undo.callback(os.close, self._lifeline)
@@ -64,7 +61,7 @@ class ChildProcess:
                 self._process = subprocess.Popen(
                     [interpreter, "-m", module, str(lifeline), str(talking), *arguments],
                     stdin=subprocess.DEVNULL, stdout=self._printed, stderr=self._printed,
-                    cwd=self._folder.name, env=_environment(interpreter, self._folder.name),
+                    cwd=self.folder, env=_environment(interpreter, str(self.folder)),
                     pass_fds=[*fds, lifeline, talking],
                 )  # fmt: skip
             finally:
@@ -84,7 +81,7 @@ class ChildProcess:
     @property
     def folder(self) -> Path:
         """Its private folder."""
-        return Path(self._folder.name)
+        return self._folder.path
 
     def status(self, timeout_s: float = 0.0) -> int | None:
         """Return its exit status, after that time at most; None while it has not ended."""
@@ -115,22 +112,12 @@ class ChildProcess:
         self._reader.join(LEAVE_TIMEOUT_S)
         os.close(self._lifeline)
         self._printed.close()
-        self._remove_folder()
-
-    def _remove_folder(self) -> None:
-        self._folder.cleanup()
-        _folders.discard(self._folder)
+        self._folder.remove()
 
     def _listen(self, output: IO[bytes]) -> None:
         with output:
             while heard := output.read(_SAID_BYTES):
                 self._said = (self._said + heard)[-_SAID_BYTES:]
-
-
-def remove_folders() -> None:
-    """Remove the folders of all children, for a process that ends without closing anything."""
-    for folder in _folders.copy():
-        folder.cleanup()
 
 
 def end_with_parent(lifeline: int) -> None:

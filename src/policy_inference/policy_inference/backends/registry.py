@@ -13,8 +13,10 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
+from policy_inference.private_folder import PrivateFolder
 
 GROUP = "policy_inference.backends"
 Options = Mapping[str, Mapping[str, str]]
@@ -102,11 +104,15 @@ def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Arti
         BackendError: The bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
+    entry = _entry(bundle, name, cls)
+    return entry, verified(bundle.path, entry)
+
+
+def _entry(bundle: Bundle, name: str, cls: type[BackendBase]) -> Artifact:
     if name in bundle.contract.model.artifacts or not cls.builds_from:
-        return bundle.artifact(name)
-    artifact, file = bundle.artifact(cls.builds_from)
-    precision = cls.built_precision or artifact.precision
-    return dataclasses.replace(artifact, precision=precision), file
+        return bundle.entry(name)
+    entry = bundle.entry(cls.builds_from)
+    return dataclasses.replace(entry, precision=cls.built_precision or entry.precision)
 
 
 def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
@@ -135,11 +141,22 @@ def _open(
     bundle: Bundle, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
 ) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    artifact, file = artifact_of(bundle, entry.name, cls)
-    model, contract = bundle.contract.model, bundle.contract
+    artifact = _entry(bundle, entry.name, cls)
+    file, model, contract = bundle.path / artifact.file, bundle.contract.model, bundle.contract
     inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
-    cls = cls.for_file(file, options)
-    apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
-    opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
-    return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
-                  options=options)  # fmt: skip
+    with _private_folder(file) as folder:
+        # What is opened is what was hashed, whoever writes to the bundle meanwhile.
+        content = verified_copy(bundle.path, artifact, folder.path)
+        cls = cls.for_file(file, options)
+        apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
+        opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
+        return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
+                      options=options, content=content)  # fmt: skip
+
+
+def _private_folder(file: Path) -> PrivateFolder:
+    try:
+        return PrivateFolder()
+    except OSError as error:
+        raise BackendError(f"{file}: expected a temporary folder for a copy, found: {error}; name "
+                           "one with TMPDIR") from error

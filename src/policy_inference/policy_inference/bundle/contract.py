@@ -14,7 +14,8 @@ from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
 _SHA256 = "^[0-9a-f]{64}$"
-_VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
+NAME = r"^[a-z][a-z0-9_]*$"
+VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
 _RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
 
 
@@ -262,8 +263,8 @@ class JointContract:
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["joint"] = entry("joint")
-    name: str = entry("name of the policy", pattern="^[a-z][a-z0-9_]*$")
-    version: str = entry("version of the policy, in quotes", pattern=_VERSION)
+    name: str = entry("name of the policy", pattern=NAME)
+    version: str = entry("version of the policy, in quotes", pattern=VERSION)
     description: str = entry("one sentence", default="")
     rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints by name in policy order")

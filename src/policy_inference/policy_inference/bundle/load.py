@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from policy_inference.bundle.contract import Artifact, File, JointContract, Norm
 from policy_inference.bundle.contract import Tensor as TensorEntry
 from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
+from policy_inference.bundle.verified import LARGEST_BYTES, sha256_of, verified, verified_bytes
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:  # only one who has keys needs the library that checks signatu
 CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
+
+_LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
+"""Of an array's element and its header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,12 +49,11 @@ class Bundle:
     signed_by: str | None = None
     """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
 
-    def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the verified file of a backend's model.
+    def entry(self, backend: str) -> Artifact:
+        """Return what the contract says of a backend's model.
 
         Raises:
             BackendError: The bundle has no artifact for this backend.
-            BundleError: The file is missing or is not the one the contract means.
         """
         artifacts = self.contract.model.artifacts
         if backend not in artifacts:
@@ -58,8 +62,20 @@ class Bundle:
                 f"this bundle has {', '.join(artifacts)}; compile one (`model_tools compile`), or "
                 "choose another back end"
             )
-        entry = artifacts[backend]
-        return entry, _verified(self.path, entry.file, entry.sha256, _source(entry.url))
+        return artifacts[backend]
+
+    def artifact(self, backend: str) -> tuple[Artifact, Path]:
+        """Return the entry and the file of a backend's model, verified now.
+
+        What is opened on a robot is a copy, of which no byte can change after it was hashed:
+        `policy_inference.bundle.verified.verified_copy`.
+
+        Raises:
+            BackendError: The bundle has no artifact for this backend.
+            BundleError: The file is missing or is not the one the contract means.
+        """
+        entry = self.entry(backend)
+        return entry, verified(self.path, entry)
 
     def verify(self) -> None:
         """Verify every file that the contract names: all back ends' models, golden rows, reports.
@@ -68,10 +84,9 @@ class Bundle:
             BundleError: With every file that is missing or is not the one the contract means.
         """
         problems = list[Problem]()
-        urls = {entry.file: entry.url for entry in self.contract.model.artifacts.values()}
-        for name, sha256 in stated_hashes(self.contract).items():
+        for entry in {entry.file: entry for entry in _entries(self.contract)}.values():
             try:
-                _verified(self.path, name, sha256, _source(urls.get(name)))
+                verified(self.path, entry)
             except BundleError as error:
                 problems += error.problems
         if problems:
@@ -91,8 +106,8 @@ class Bundle:
                               remedy=f"`model_tools complete {self.path} --output FOLDER` makes a "
                                      "bundle that has them")
             raise BundleError([problem])
-        file, model = _verified(self.path, golden.file, golden.sha256), self.contract.model
-        return _rows(file, {**model.inputs, **model.outputs})
+        content, model = verified_bytes(self.path, golden), self.contract.model
+        return _rows(self.path / golden.file, content, {**model.inputs, **model.outputs})
 
     def report(self, name: str) -> Mapping[str, Any] | None:
         """Return what `reports/NAME.json` says; None where the contract names no such report.
@@ -104,14 +119,14 @@ class Bundle:
         entry = next((one for one in self.contract.reports.values() if one.file == place), None)
         if entry is None:
             return None
-        file = _verified(self.path, entry.file, entry.sha256)
+        text = verified_bytes(self.path, entry)
         try:
-            content = json.loads(file.read_bytes())
+            content = json.loads(text)
         except ValueError as error:
             content = str(error)
         if not isinstance(content, dict):
-            raise BundleError([Problem(file=str(file), expected="a report, a mapping in JSON",
-                                       found=str(content)[:80])])
+            raise BundleError([Problem(file=str(self.path / place), found=str(content)[:80],
+                                       expected="a report, a mapping in JSON")])
         return content
 
 
@@ -168,19 +183,7 @@ def parse_contract(content: bytes, file: object) -> JointContract:
 
 def stated_hashes(contract: JointContract) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name."""
-    normalised = (one.normalisation for one in contract.observations.values())
-    files = (*contract.model.artifacts.values(), contract.model.golden,
-             *contract.reports.values(), *normalised)  # fmt: skip
-    return {file.file: file.sha256 for file in files if file is not None}
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {entry.file: entry.sha256 for entry in _entries(contract)}
 
 
 def file_entry(file: Path, folder: Path) -> File:
@@ -188,28 +191,20 @@ def file_entry(file: Path, folder: Path) -> File:
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
 
 
-def _source(url: str | None) -> str:
-    return f"get it from {url}" if url else ""
-
-
-def _verified(folder: Path, name: str, sha256: str, remedy: str = "") -> Path:
-    file = folder / name
-    if not file.is_file():
-        raise BundleError([Problem(file=str(file), expected="the file that policy.yaml names",
-                                   found="a folder" if file.is_dir() else "nothing",
-                                   remedy=remedy)])
-    actual = sha256_of(file)
-    if actual != sha256:
-        raise BundleError([Problem(file=str(file), expected=f"sha256 {sha256}", found=actual,
-                                   remedy="restore the file, or make the bundle anew")])
-    return file
+def _entries(contract: JointContract) -> list[Artifact | File | Normalisation]:
+    normalised = (one.normalisation for one in contract.observations.values())
+    entries = (*contract.model.artifacts.values(), contract.model.golden,
+               *contract.reports.values(), *normalised)  # fmt: skip
+    return [entry for entry in entries if entry is not None]
 
 
 def _statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
-    file, size = _verified(folder, normalisation.file, normalisation.sha256), math.prod(shape)
-    reader, arrays = Reader(str(file)), _arrays(file)
+    file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
+    size, reader = math.prod(shape), Reader(str(file))
+    limit = 2 * (size * _LARGEST_NUMBER_BYTES + _HEADER_BYTES)
+    arrays = _arrays(file, content, ("mean", "std"), limit)
     for key in ("mean", "std"):
         array = arrays.get(key)
         if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
@@ -224,9 +219,9 @@ def _statistics(
     return mean, np.maximum(std, normalisation.std_floor)
 
 
-def _rows(file: Path, tensors: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
+def _rows(file: Path, content: bytes, tensors: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
     """Return an array for each tensor, all with as many rows as the first."""
-    reader, arrays = Reader(str(file)), _arrays(file)
+    reader, arrays = Reader(str(file)), _arrays(file, content, tensors, LARGEST_BYTES)
     rows = next((len(a) for a in map(arrays.get, tensors) if a is not None and a.ndim), 0)
     for name, tensor in tensors.items():
         array, shape = arrays.get(name), (rows, *tensor.shape[1:])
@@ -237,12 +232,19 @@ def _rows(file: Path, tensors: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
     return {name: arrays[name] for name in tensors}
 
 
-def _arrays(file: Path) -> dict[str, Tensor]:
+def _arrays(
+    file: Path, content: bytes, names: Iterable[str], limit_bytes: int
+) -> dict[str, Tensor]:
+    """Return those arrays of a file that are there, which unpacked have at most so many bytes."""
     found = "no zip archive"
-    if zipfile.is_zipfile(file):
+    if zipfile.is_zipfile(io.BytesIO(content)):
         try:
-            with np.load(file) as data:
-                return {key: np.asarray(data[key]) for key in data.files}
+            with np.load(io.BytesIO(content)) as data:
+                sizes = {info.filename: info.file_size for info in data.zip.infolist()}
+                size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
+                if size <= limit_bytes:  # what is read of a member ends with the size stated
+                    return {key: np.asarray(data[key]) for key in names if key in data.files}
+                found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
         # MemoryError: a broken header may ask for more than there is.
         except (
             OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,

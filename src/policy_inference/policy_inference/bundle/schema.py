@@ -19,10 +19,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from policy_inference.errors import BundleError, Problem
+from policy_inference.regular_file import read_at_most
 
 PerJoint = float | tuple[float, ...] | dict[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
+LARGEST_BYTES = 1 << 22
+"""Of a YAML file, which a parser makes a hundred times larger."""
 _MISSING = object()
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
@@ -54,10 +57,11 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        BundleError: The file is missing or not readable.
+        BundleError: The file is missing, not readable, no regular one, or larger than what
+            somebody writes by hand.
     """
     try:
-        return path.read_bytes()
+        return read_at_most(path, LARGEST_BYTES)
     except FileNotFoundError:
         raise BundleError([Problem(file=str(path), expected="a file", found="nothing")]) from None
     except OSError as error:

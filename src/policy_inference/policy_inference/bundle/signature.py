@@ -28,9 +28,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from policy_inference.bundle.load import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
+from policy_inference.regular_file import read_at_most
 
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 """Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
+_LARGEST_BYTES = 1 << 12
+"""Of a signature, which has 88."""
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 
@@ -139,7 +142,8 @@ def _key_error(place: object, found: str) -> PolicyError:
 
 def _signature(place: Path, source: str) -> bytes:
     try:
-        return base64.b64decode(b"".join(place.read_bytes().split()), validate=True)
+        text = read_at_most(place, _LARGEST_BYTES)
+        return base64.b64decode(b"".join(text.split()), validate=True)
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path, PurePath
+from pathlib import Path
 
+from policy_inference.bundle.contract import NAME, VERSION
 from policy_inference.errors import PolicyError
 
 ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
 """Environment variable: the root, where it is not the default one."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+].*)?")
-"""Folders with other names are somebody else's."""
 
 
 def store_root() -> Path:
@@ -30,13 +29,15 @@ def store_root() -> Path:
 def versions_of(model: Path) -> list[str]:
     """Return the installed versions of a bundle, in the order of their numbers.
 
+    Folders with other names are somebody else's, and so is what a link leads to.
+
     Args:
         model: The folder `ROOT/NAME`; none where it is not there.
     """
     if not model.is_dir():
         return []
     names = [entry.name for entry in model.iterdir()
-             if _VERSION.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()]
+             if re.fullmatch(VERSION, entry.name) and entry.is_dir() and not entry.is_symlink()]
     return sorted(names, key=_numbers)
 
 
@@ -45,13 +46,16 @@ def current_version(model: Path) -> str | None:
 
     Raises:
         PolicyError: What is there is no link to an installed version.
+        OSError: The folder cannot be read.
     """
     link = model / CURRENT
-    if not os.path.lexists(link):
+    try:
+        link.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     target = str(link.readlink()) if link.is_symlink() else ""
     # Relative, so that it means the same where the disk of a robot is mounted on a PC.
-    if not target or target != PurePath(target).name or not (model / target).is_dir():
+    if target not in versions_of(model):
         found = f"a link to {target}" if target else "something else"
         raise PolicyError(f"{link}: expected a link to one of the versions beside it "
                           f"({', '.join(versions_of(model)) or 'none'}), found {found}; remove it "
@@ -68,20 +72,32 @@ def installed_folder(name: str, version: str = "") -> Path | None:
 
     Returns:
         The version's own folder, which stays what it is when another one is activated; None where
-        no version is in use.
+        none is asked for and none is installed.
 
     Raises:
-        PolicyError: That version is not installed, or `current` is broken.
+        PolicyError: It is no name, or that version is not installed, or none is in use, or
+            `current` is broken, or the folder cannot be read.
     """
+    if not re.fullmatch(NAME, name):
+        raise PolicyError(f"bundle: expected the name of an installed bundle, text like {NAME}, "
+                          f"found {name!r}; `model_tools list` shows them")
     model = store_root() / name
-    if not version:
-        current = current_version(model)
-        return None if current is None else model / current
-    if version not in versions_of(model):
+    try:
+        there, current = versions_of(model), None if version else current_version(model)
+    except OSError as error:
+        raise PolicyError(f"{error.filename}: expected a folder that can be read, found: "
+                          f"{error.strerror}; let this user read it") from error
+    if version and version not in there:
         raise PolicyError(f"bundle: expected an installed version of {name} "
-                          f"({', '.join(versions_of(model)) or f'none in {model}'}), found "
+                          f"({', '.join(there) or f'none in {model}'}), found "
                           f"{version!r}; install it with `model_tools install`")
-    return model / version
+    # Never another bundle of that name: a robot that lost its link stays where it is.
+    if not version and there and current is None:
+        raise PolicyError(f"{model / CURRENT}: expected a link to the version in use, one of "
+                          f"{', '.join(there)}, found nothing; choose one with `model_tools "
+                          f"activate {name} {there[-1]}`")
+    chosen = version or current
+    return None if chosen is None else model / chosen
 
 
 def _numbers(version: str) -> tuple[tuple[int, ...], bool, str]:

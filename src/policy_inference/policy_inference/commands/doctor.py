@@ -19,8 +19,8 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import NOT_EXAMINED, examined
 from policy_inference.backends.registry import artifact_of, available
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.installed import open_bundle
+from policy_inference.bundle.load import Bundle
 from policy_inference.commands.findings_table import table
 from policy_inference.commands.json_file import refuse_unwritable, write_new
 from policy_inference.commands.output import show
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
     """
     if given.json:
         refuse_unwritable(given.json, given.force)
-    bundle = load_bundle(bundle_folder(given.bundle)) if given.bundle else None
+    bundle = open_bundle(given.bundle) if given.bundle else None
     known = available()
     names = _names(given.backend, bundle, known)
     machine = Machine()

@@ -12,8 +12,8 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import Options, open_backend, parse_options
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.installed import open_bundle
+from policy_inference.bundle.load import Bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
@@ -158,7 +158,7 @@ def open_replacement(
 
 
 def _read(order: Order) -> Bundle:
-    return load_bundle(bundle_folder(order.bundle), trusted_keys(order.public_key))
+    return open_bundle(order.bundle, trusted_keys(order.public_key))
 
 
 def _open(

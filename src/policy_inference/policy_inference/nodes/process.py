@@ -17,8 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from policy_inference.backends.child_process import remove_folders
 from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.private_folder import remove_folders
 
 # A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word.
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

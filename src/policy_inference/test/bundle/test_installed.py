@@ -2,12 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles by name: installed versions, and those that come with the package."""
 
+import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.errors import PolicyError
+from policy_inference.bundle.installed import bundle_folder, open_bundle
+from policy_inference.errors import BundleError, PolicyError
+
+from .editing import sha256
 
 SHARE = Path("share/policy_inference/config/bundles")
 
@@ -26,12 +32,25 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return prefix
 
 
+def install(template: Path, folder: Path, **record: str) -> Path:
+    """Install a bundle as a version whose record says something else where that is given."""
+    name, version = folder.parent.name, folder.name
+    shutil.copytree(template, folder)
+    file = folder / "policy.yaml"
+    text = file.read_text("utf-8").replace("name: two_joints", f"name: {name}")
+    file.write_text(re.sub(r'version: ".*"', f'version: "{version}"', text), "utf-8")
+    (folder / "model_version.json").write_text(json.dumps({
+        "model": name, "version": version, "policy_hash": f"sha256:{sha256(file)}", "files": {},
+        "installed_time": "2026-01-01T00:00:00Z", **record}))  # fmt: skip
+    return folder
+
+
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(tmp_path: Path, template: Path) -> Path:
     """Folder of the bundle `walk` with two installed versions, of which one is in use."""
     model = tmp_path / "models/walk"
     for version in ("1.9.0", "1.10.0"):
-        (model / version).mkdir(parents=True)
+        install(template, model / version)
     (model / "current").symlink_to("1.9.0")
     return model
 
@@ -88,10 +107,14 @@ def test_version_that_is_not_installed_is_refused_with_those_that_are(
 
 
 def test_installed_bundle_without_a_version_in_use_says_so(model: Path) -> None:
-    model = model.rename(model.with_name("trot"))
+    """Never the bundle of that name that comes with the package: a robot lost its link."""
     (model / "current").unlink()
-    with pytest.raises(PolicyError, match=r"no version is in use: .* activate trot 1\.10"):
-        bundle_folder("trot")
+    with pytest.raises(PolicyError, match=r"current: .* found nothing; .* activate walk 1\.10"):
+        bundle_folder("walk")
+    assert bundle_folder("walk@1.9.0") == model / "1.9.0"
+    shutil.rmtree(model / "1.9.0")
+    shutil.rmtree(model / "1.10.0")
+    assert bundle_folder("walk") != model
 
 
 @pytest.mark.parametrize("target", ["3.0.0", "/opt/models/walk/1.9.0", "../walk/1.9.0"])
@@ -107,3 +130,78 @@ def test_folder_in_the_place_of_the_link_is_never_taken(model: Path) -> None:
     (model / "current").mkdir()
     with pytest.raises(PolicyError, match=r"current: expected a link .* found something else"):
         bundle_folder("walk")
+
+
+@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
+def test_link_to_a_version_that_is_itself_a_link_is_refused(
+    model: Path, tmp_path: Path, template: Path, by: Callable[[str], object]
+) -> None:
+    install(template, tmp_path / "walk/3.0.0")
+    (model / "3.0.0").symlink_to(tmp_path / "walk/3.0.0")
+    use(model, "3.0.0")
+    with pytest.raises(PolicyError, match=r"current: expected a link to one of the versions"):
+        by("walk")
+    with pytest.raises(PolicyError, match=r"expected an installed version of walk"):
+        by("walk@3.0.0")
+
+
+def test_link_to_a_folder_that_is_no_version_is_refused(model: Path) -> None:
+    (model / "1.10.0").rename(model / ".walk.old")
+    use(model, ".walk.old")
+    with pytest.raises(PolicyError, match=r"current: expected .* found a link to \.walk\.old"):
+        bundle_folder("walk")
+
+
+@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
+def test_version_that_was_copied_there_by_hand_is_refused(
+    model: Path, template: Path, by: Callable[[str], object]
+) -> None:
+    shutil.copytree(model / "1.9.0", model / "9.9.9")
+    for link in ("1.9.0", "9.9.9"):
+        use(model, link)
+        with pytest.raises(BundleError, match=r"policy\.yaml: expected walk 9\.9\.9, found walk 1"):
+            by("walk@9.9.9")
+    (model / "9.9.9/model_version.json").unlink()
+    with pytest.raises(BundleError, match=r"model_version\.json: expected the record"):
+        by("walk")
+
+
+@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
+@pytest.mark.parametrize("record", [{"model": "run"}, {"version": "1.0.0"},
+                                    {"policy_hash": "sha256:00"}])
+def test_version_that_its_record_does_not_mean_is_refused(
+    model: Path, template: Path, by: Callable[[str], object], record: dict[str, str]
+) -> None:
+    install(template, model / "2.0.0", **record)
+    file = "policy.yaml" if "policy_hash" in record else "model_version.json"
+    with pytest.raises(BundleError, match=rf"2\.0\.0/{file}: expected .* found .*; activate"):
+        by("walk@2.0.0")
+
+
+@pytest.mark.parametrize("name", [".@1.9.0", "..@1.9.0", "Walk@1.9.0", "@1.9.0"])
+def test_name_that_no_bundle_can_have_is_refused(
+    model: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(model))
+    with pytest.raises(PolicyError, match="bundle: expected the name of an installed bundle"):
+        bundle_folder(name)
+
+
+def test_installed_version_is_loaded_and_a_path_needs_no_record(
+    model: Path, template: Path
+) -> None:
+    assert open_bundle("walk").contract.version == "1.9.0"
+    assert open_bundle(str(template)).path == template
+
+
+def test_file_in_the_place_of_the_bundles_folder_is_no_installed_bundle(
+    tmp_path: Path, prefix: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/walk").touch()
+    assert bundle_folder("walk") == prefix / SHARE / "walk"
+
+
+def use(model: Path, target: str) -> None:
+    (model / "current").unlink()
+    (model / "current").symlink_to(target)

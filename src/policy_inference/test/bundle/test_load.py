@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundle folders: what is missing, changed or not what its name says."""
 
+import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -11,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.load import file_entry, load_bundle, sha256_of
+from policy_inference.bundle.load import file_entry, load_bundle
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BackendError, BundleError
 
 from .editing import MISSING, sha256
@@ -341,3 +344,33 @@ def test_report_that_is_no_mapping_rejected(
 
     with pytest.raises(BundleError, match="expected a report, a mapping in JSON, found"):
         load_bundle(bundle_dir).report("comparison_onnx")
+
+
+def test_contract_that_is_larger_than_any_is_refused_before_it_is_parsed(bundle_dir: Path) -> None:
+    os.truncate(bundle_dir / "policy.yaml", (4 << 20) + 1)
+    with pytest.raises(BundleError, match=r"policy\.yaml: expected a file, found more than 41943"):
+        load_bundle(bundle_dir)
+
+
+def test_device_in_the_place_of_a_contract_is_never_read(bundle_dir: Path) -> None:
+    (bundle_dir / "policy.yaml").unlink()
+    (bundle_dir / "policy.yaml").symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match=r"policy\.yaml: expected a file, found no regular file"):
+        load_bundle(bundle_dir)
+
+
+@pytest.mark.parametrize(("key", "name"), [(GOLDEN, "golden.npz"), (STATS, "obs_stats.npz")])
+def test_arrays_that_unpack_to_more_than_there_may_be_are_not_unpacked(
+    bundle_dir: Path, edit: Callable[[Mapping[str, object]], Path], key: str, name: str
+) -> None:
+    """The directory of the archive states a size that its members need not have."""
+    file = bundle_dir / name
+    stated = struct.pack("<I", 2_000_000_000)
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        at = archive.start_dir
+    content[at + 24 : at + 28] = stated
+    file.write_bytes(content)
+    edit({f"{key}.sha256": sha256_of(file)})
+    with pytest.raises(BundleError, match=rf"{name}: .* found arrays of 20000.* bytes, more than"):
+        load_bundle(bundle_dir).golden()

@@ -4,6 +4,7 @@
 
 import copy
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def write_bundle(folder: Path, changes: Mapping[str, object] | None = None) -> P
     onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     return folder
+
+
+def write_record(folder: Path) -> None:
+    """Write what `model_tools install` writes beside a bundle."""
+    contract = (folder / "policy.yaml").read_bytes()
+    (folder / "model_version.json").write_text(json.dumps({
+        "model": folder.parent.name, "version": folder.name, "files": {},
+        "installed_time": "2026-01-01T00:00:00Z",
+        "policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}"}))  # fmt: skip
 
 
 def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> Path:

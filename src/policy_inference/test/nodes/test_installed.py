@@ -15,7 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import write_bundle
+from .bundles import write_bundle, write_record
 from .harness import Stage, entities
 
 pytestmark = pytest.mark.ros
@@ -30,7 +30,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = tmp_path / "models" / NAME
     monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(model.parent))
     for version in ("1.2.3", "1.3.0"):
-        write_bundle(model / version, {"version": version})
+        write_record(write_bundle(model / version, {"version": version}))
     (model / "current").symlink_to("1.2.3")
     monkeypatch.chdir(model)  # where no folder has the name of the bundle
     return model

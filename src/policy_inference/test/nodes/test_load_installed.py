@@ -14,7 +14,7 @@ from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
-from .bundles import write_version
+from .bundles import write_record, write_version
 from .harness import Robot
 from .test_load import loaded, refusal
 from .test_status import newest
@@ -29,6 +29,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "models"
     for version in VERSIONS:
         write_version(root / "two_joints" / version, version)
+        write_record(root / "two_joints" / version)
     (root / "two_joints" / CURRENT).symlink_to(VERSIONS[0])
     monkeypatch.setenv(ROOT_VARIABLE, str(root))
     return root / "two_joints"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32
 from policy_inference.testing.models import save_linear, save_recurrent, weights
 

@@ -19,7 +19,7 @@ from model_tools.compilers.bpu.graph import Graph, four_axes, write_prepared
 from model_tools.compilers.bpu.sample_files import sample_folders, write_samples
 from model_tools.compilers.bpu.toolchain import CONFIG, MARCHES, Toolchain
 from model_tools.errors import ToolError
-from policy_inference.bundle.load import sha256_of
+from policy_inference.bundle.verified import sha256_of
 
 RECORD, RESULTS = "workspace.json", "bpu_output"
 BUILD_ALL, BUILD_LOG = "build_all.sh", "build.log"

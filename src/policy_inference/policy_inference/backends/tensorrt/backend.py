@@ -44,7 +44,7 @@ class TensorRtBackend(BackendBase):
         self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
         precision: str = "fp32", target: str | None = None,
         options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] | None = None,
+        place: Callable[[TensorSpec], Tensor] | None = None, content: Path | None = None,
     ) -> None:  # fmt: skip
         """Open the model; arguments as those of `BackendBase`.
 
@@ -60,7 +60,7 @@ class TensorRtBackend(BackendBase):
         self._enqueue: Callable[[], None] | None = None
         self._expected_inputs = tuple(inputs)
         super().__init__(file, inputs, outputs, precision=precision, target=target,
-                         options=options, place=place or self._page_locked)
+                         options=options, place=place or self._page_locked, content=content)
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -83,11 +83,11 @@ class TensorRtBackend(BackendBase):
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
         self._settings = Settings.read(self._given)
         trt = load_tensorrt()
-        self._said, self._file = listener(trt), file
+        self._said = listener(trt)
         self._device = device = open_device()
         with device.current:
             plans = Plans(trt, self._said, device, self._settings, PlanCache(cache_folder()))
-            plan, origin = plans.of(Model(file=file, precision=self._precision,
+            plan, origin = plans.of(Model(file=self.file, content=file, precision=self._precision,
                                           inputs=self._expected_inputs))
             self._runtime, self._engine = _loaded(trt, self._said, plan, file)
             tensors = _tensors(trt, self._engine, file)
@@ -129,7 +129,7 @@ class TensorRtBackend(BackendBase):
         for name, array in self.outputs.items():
             found = tuple(self._context.get_tensor_shape(name))
             if found != array.shape:
-                raise BackendError(f"{self._file}: output {name}: expected {list(array.shape)} as "
+                raise BackendError(f"{self.file}: output {name}: expected {list(array.shape)} as "
                                    f"in policy.yaml, found {list(found)}; export the model with "
                                    "these sizes")
         for name, address in places.items():
@@ -204,7 +204,7 @@ class TensorRtBackend(BackendBase):
             raise self._failure(f"TensorRT does not take {what}")
 
     def _failure(self, what: str) -> BackendError:
-        return BackendError(f"tensorrt: {self._file}: {what}{self._said.reasons()}")
+        return BackendError(f"tensorrt: {self.file}: {what}{self._said.reasons()}")
 
 
 def _loaded(trt: Any, said: Listener, plan: bytes, file: Path) -> tuple[Any, Any]:

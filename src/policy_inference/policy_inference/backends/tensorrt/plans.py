@@ -18,7 +18,7 @@ from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.library import Listener
 from policy_inference.backends.tensorrt.options import Settings
-from policy_inference.backends.tensorrt.sidecar import Fingerprint, own_plan, read_model
+from policy_inference.backends.tensorrt.sidecar import Fingerprint, read_model, require_fitting
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
@@ -28,9 +28,10 @@ PLAN_SUFFIXES = (".plan", ".engine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model file and what the contract says of it."""
+    """A model file and what the contract says of it; `content` is the file or a copy of it."""
 
     file: Path
+    content: Path
     precision: str
     inputs: Sequence[TensorSpec]
 
@@ -56,11 +57,13 @@ class Plans:
             raise BackendError(f"{model.file}: expected a precision among {', '.join(PRECISIONS)}, "
                                f"found {model.precision!r} in policy.yaml")
         if model.file.suffix in PLAN_SUFFIXES:
-            return own_plan(model.file, model.precision, self._here()), "the bundle's own plan"
+            plan = read_model(model.content)
+            require_fitting(model.file, plan, model.precision, self._here())
+            return plan, "the bundle's own plan"
         if model.file.suffix != ".onnx":
             raise BackendError(f"{model.file}: expected a file that ends with .onnx, "
                                f"{' or '.join(PLAN_SUFFIXES)}, found {model.file.suffix!r}")
-        content = read_model(model.file)
+        content = read_model(model.content)
         fingerprint = self._fingerprint(model, content)
         return self._cached(fingerprint) or self._built(model, content, fingerprint)
 

@@ -103,20 +103,22 @@ def read_sidecar(plan: Path) -> Sidecar:
         raise ValueError(f"no or another {error}") from error
 
 
-def own_plan(plan: Path, precision: str, here: Mapping[str, str]) -> bytes:
-    """Return the content of a plan that is a bundle's own artifact.
+def require_fitting(
+    plan: Path, content: bytes, precision: str, here: Mapping[str, str]
+) -> None:
+    """Return if a plan, which is a bundle's own artifact, was built for this machine.
 
     Args:
-        plan: The file.
+        plan: The file, which has its JSON beside it.
+        content: What it holds.
         precision: As the contract states it.
         here: Version of TensorRT, name and compute capability of the GPU, by field.
 
     Raises:
-        BackendError: It cannot be read, or was built for another TensorRT or GPU, or its JSON does
+        BackendError: It was built for another TensorRT or GPU, or its JSON does
             not say for which.
     """
     rebuild = "compile it again here from the ONNX file, or have the bundle hold that one"
-    content = read_model(plan)
     try:
         told = read_sidecar(plan)
     except (OSError, ValueError) as error:
@@ -133,7 +135,6 @@ def own_plan(plan: Path, precision: str, here: Mapping[str, str]) -> bytes:
     if told.fingerprint.precision != precision:
         raise BackendError(f"{plan}: expected {precision} as in policy.yaml, found "
                            f"{told.fingerprint.precision}; name the plan's own precision there")
-    return content
 
 
 def read_model(file: Path) -> bytes:

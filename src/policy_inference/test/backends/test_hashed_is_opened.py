@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a back end opens is what was hashed, also where the bundle's file is another one by then."""
+
+import os
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.registry import GROUP, open_backend
+from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.errors import BackendError, BundleError
+from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.distributions import register
+from policy_inference.testing.models import save_linear, weights
+
+SWAPPING = """
+from policy_inference.backends.onnx import OnnxBackend
+
+class Swapping(OnnxBackend):
+    def _open(self, file):
+        self.file.write_bytes(b"another model")
+        return super()._open(file)
+
+class Apart(Swapping):
+    holds_gil = True
+
+class Refusing(OnnxBackend):
+    def _open(self, file):
+        raise (ValueError if self._given else OSError)(f"{file}: no such thing")
+    options = {"kind": "of error"}
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A bundle, and back ends in whose way somebody gets."""
+    site = tmp_path / "site"
+    register(site, "swapping", GROUP, {
+        "swapping": "swapping:Swapping", "apart": "swapping:Apart",
+        "refusing": "swapping:Refusing"})
+    (site / "swapping.py").write_text(SWAPPING, "utf-8")
+    monkeypatch.delitem(sys.modules, "swapping", raising=False)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{os.environ.get('PYTHONPATH', '')}")
+    for name in ("bundle", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    model = save_linear(tmp_path / "bundle/policy.onnx", 2, 1)
+    for name in ("swapping", "apart", "refusing"):
+        write_contract(model, name, "fp32")
+    return load_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("name", ["swapping", "apart"])
+def test_file_that_is_swapped_after_it_was_hashed_is_not_the_one_that_runs(
+    bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    with closing(open_backend(bundle, [name])[0]) as backend:
+        assert (bundle.path / "policy.onnx").read_bytes() == b"another model"
+        backend.inputs["obs"][:] = 1.0
+        backend.run()
+        assert np.allclose(backend.outputs["actions"], np.ones((1, 2)) @ weights(2, 1))
+        assert not [*tmp_path.glob("temporary/*/policy.onnx")]
+    assert not [*tmp_path.glob("temporary/*")]
+    with pytest.raises(BundleError, match=r"policy\.onnx: expected sha256"):
+        open_backend(bundle, [name])
+    assert not [*tmp_path.glob("temporary/*")]
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": "other"}])
+def test_errors_name_the_bundles_own_file(
+    bundle: Bundle, tmp_path: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(BackendError) as caught:
+        open_backend(bundle, ["refusing"], {"refusing": options})
+    assert f"{bundle.path / 'policy.onnx'}: no such thing" in str(caught.value)
+    assert "temporary" not in str(caught.value)
+
+
+def test_no_room_for_a_copy_is_one_error(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(BackendError, match=r"policy\.onnx: expected a temporary folder .*TMPDIR"):
+        open_backend(bundle, ["swapping"])
+
+
+def test_pipe_in_the_place_of_a_model_is_never_waited_for(bundle: Bundle) -> None:
+    (bundle.path / "policy.onnx").unlink()
+    os.mkfifo(bundle.path / "policy.onnx")
+    with pytest.raises(BundleError, match=r"policy\.onnx: expected the file .* no regular file"):
+        open_backend(bundle, ["swapping"])
