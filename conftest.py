@@ -40,9 +40,11 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep ROS tests together, and leave out acceptance tests unless `-m` speaks of them."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        if item.get_closest_marker("ros"):
-            # One after another, whatever runs beside them: some run in real time.
-            item.add_marker(pytest.mark.xdist_group("ros"))
+        # One after another, whatever runs beside them: some talk in real time. The largest groups
+        # begin first, so that those that fork do so in a process of their own.
+        for name in ("ros", "forks"):
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.xdist_group(name))
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]

@@ -34,6 +34,8 @@ from .stores import (
     versions,
 )
 
+pytestmark = pytest.mark.forks
+
 Caplog = pytest.LogCaptureFixture
 
 

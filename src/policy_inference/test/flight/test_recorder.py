@@ -162,7 +162,9 @@ def test_reason_is_given_where_it_changes(recorded: Recorded) -> None:
     assert reasons[0] == "the policy runs"
 
 
-def test_hold_that_ends_in_damp_is_one_recording_named_by_the_fault_with_both_reasons(recorded: Recorded) -> None:
+def test_hold_that_ends_in_damp_is_one_recording_named_by_the_fault_with_both_reasons(
+    recorded: Recorded,
+) -> None:
     for _ in range(15):
         recorded.tick(silent=BOTH)
     assert recorded.controller.mode is Mode.DAMP
