@@ -200,6 +200,7 @@ def test_nothing_is_replaced_unless_asked_for(
         assert len((tmp_path / output / "dataset.txt").read_text("utf-8").splitlines()) == 50
 
 
+@pytest.mark.forks
 def test_a_source_without_rows_is_refused(write: Calibrate, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="made: expected rows to calibrate with, found none"):
         write("calib.npz", made(0, begins=()))

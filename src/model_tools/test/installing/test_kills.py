@@ -16,6 +16,8 @@ from model_tools.installing.activations import missing
 from .conftest import Bundles
 from .stores import NAME, hidden_names, in_use, killed, problems, run, versions
 
+pytestmark = pytest.mark.forks
+
 Prepare = Callable[[Path], object]
 Uses = Mapping[str | None, list[str]]
 """What may be in use after a kill, and the way back from there."""
