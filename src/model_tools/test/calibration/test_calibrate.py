@@ -200,7 +200,6 @@ def test_nothing_is_replaced_unless_asked_for(
         assert len((tmp_path / output / "dataset.txt").read_text("utf-8").splitlines()) == 50
 
 
-@pytest.mark.forks
 def test_a_source_without_rows_is_refused(write: Calibrate, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="made: expected rows to calibrate with, found none"):
         write("calib.npz", made(0, begins=()))
@@ -235,6 +234,7 @@ def killed_at(operation: int, run: Callable[[], object]) -> bool:
 
 
 @pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "bpu_npy")])
+@pytest.mark.forks
 def test_wherever_it_is_killed_the_output_is_the_old_or_the_new_one(
     write: Calibrate, tmp_path: Path, output: str, form: str | None
 ) -> None:
