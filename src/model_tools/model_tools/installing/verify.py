@@ -48,17 +48,40 @@ def verify(
 ) -> list[Verified]:  # fmt: skip
     """Verify one version, all of a bundle, or all that are installed.
 
+    Args:
+        root: Folder of all bundles.
+        name: Of a bundle; None for all.
+        version: One of it, "current" for the one that is in use; None for all.
+        trusted: Keys that must have signed them.
+
     Raises:
-        ToolError: What was named is not installed.
+        PolicyError: What was named is not installed, or the link to what is in use is broken.
         OSError: A folder cannot be read.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
     found = list[Verified]()
     for model in models:
-        versions = versions_of(model) if version is None else [version_folder(model, version).name]
-        found += [_version(model / one, trusted) for one in versions]
+        found += [_version(model / one, trusted) for one in _wanted(model, version)]
         found.append(_model(model))
     return found
+
+
+def _wanted(model: Path, version: str | None) -> list[str]:
+    """Return the versions that are meant.
+
+    Raises:
+        ToolError: There is none such.
+        PolicyError: The link to the one in use is broken.
+    """
+    if version is None:
+        return versions_of(model)
+    if version != CURRENT:
+        return [version_folder(model, version).name]
+    current = current_version(model)
+    if current is None:
+        raise ToolError(f"{model}: expected a version in use, found none; `model_tools activate "
+                        f"{model.name} VERSION`")
+    return [current]
 
 
 def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:

@@ -524,3 +524,11 @@ def test_root_of_another_user_is_one_clear_line(
     assert "sudo chown" in err
     assert len(err.splitlines()) == 1
     assert tree(root) == before
+
+
+def test_what_is_in_use_is_verified_alone(root: Path) -> None:
+    (root / NAME / "1.0.0" / "policy.yaml").write_text("another one", "utf-8")
+    assert run("verify", NAME, "--root", root) == 1
+    assert run("verify", NAME, "current", "--root", root) == 0
+    (root / NAME / "current").unlink()
+    assert run("verify", NAME, "current", "--root", root) == 1
