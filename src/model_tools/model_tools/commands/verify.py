@@ -21,7 +21,8 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", nargs="?", help="name of a bundle (default: all)")
-    parser.add_argument("version", nargs="?", help="a version of it, or current for the one in use (default: all)")
+    parser.add_argument("version", nargs="?",
+                        help="a version of it, or current for the one in use (default: all)")
     add_root(parser)
     add_public_key(parser)
 
