@@ -36,7 +36,11 @@ lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) lint-imports
 
 test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard")
-	@$(IN_WORKSPACE) python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+# First on all cores; then what goes by the clock, alone. Status 5: no such test was asked for.
+	@$(IN_WORKSPACE) most=0 rest=0; \
+	  python -m pytest -n auto --dist loadgroup -m "not real_time" $(PYTEST_ARGS) || most=$$?; \
+	  python -m pytest -m real_time test/e2e $(PYTEST_ARGS) || rest=$$?; \
+	  [ $$most != 5 ] || exit $$rest; [ $$rest != 5 ] || rest=0; exit $$((most ? most : rest))
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)

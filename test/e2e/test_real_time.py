@@ -14,6 +14,7 @@ from .rig import Rig
 STANDING_M, LYING_M = 0.2, 0.15
 
 
+@pytest.mark.real_time
 @pytest.mark.ros
 def test_in_real_time_the_robot_stands_up_and_sinks_when_its_node_is_killed(tmp_path: Path) -> None:
     with Rig(tmp_path, lockstep=False) as rig:
