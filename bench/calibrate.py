@@ -77,12 +77,15 @@ def _joint_states(types: Any) -> list[bytearray]:
     contract = load_bundle(BUNDLE).contract
     names, make = contract.joints.names, types.types
     random, stand = np.random.default_rng(1), per_joint(contract.stand.position, names)
+    # One swing of all joints, over and over: positions must go where velocities say.
+    phases = 2.0 * np.pi * np.arange(_DIFFERENT) / _DIFFERENT
+    rate = 2.0 * np.pi * _RATE_HZ / _DIFFERENT
     return [bytearray(types.serialize_cdr(make[_JOINT_STATE](
         header=_header(types, "base"), name=list(names),
-        position=stand + random.uniform(-0.1, 0.1, len(names)),
-        velocity=random.uniform(-1.0, 1.0, len(names)),
+        position=stand + 0.1 * np.sin(phase),
+        velocity=np.full(len(names), 0.1 * rate * np.cos(phase)),
         effort=random.uniform(-5.0, 5.0, len(names))), _JOINT_STATE))
-        for _ in range(_DIFFERENT)]  # fmt: skip
+        for phase in phases]  # fmt: skip
 
 
 def _imus(types: Any) -> list[bytearray]:

@@ -18,7 +18,7 @@ from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
 
 JOINTS = "joint_states"
-_MESSAGES, _PAIRS = 256, 16
+_MESSAGES, _PAIRS = 512, 8
 """Neighbours that are compared of so many messages."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
 """Neighbours this far apart, their velocities correlated less with that, and too low by so much.
