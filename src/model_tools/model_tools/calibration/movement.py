@@ -42,11 +42,11 @@ def moved_wrongly(found: Motion) -> Iterator[str]:
             correlation = float(np.median(found.joints.correlation[moving]))
             ratio = float(np.median(found.joints.ratio[moving]))
             which = _listed([found.joints.names[place] for place in np.flatnonzero(moving)])
-            if correlation < _AGAINST and not _is_off(ratio):
+            if _is_reversed(correlation, ratio):
                 yield (f"the velocities of joints have the other sign than the changes of their "
                        f"positions ({which}; correlation {correlation:.2f}): see the signs in the "
                        "driver")
-            elif correlation > _WITH and _is_off(ratio) and not _rate(found):
+            elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (f"the velocities of joints are {ratio:.2g} x the changes of their positions "
                        f"({which}): other units or scales, or velocities of the motors before "
                        "their gears")
@@ -54,13 +54,21 @@ def moved_wrongly(found: Motion) -> Iterator[str]:
         for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):
             axis, correlation = found.body.names[place], found.body.correlation[place]
             ratio = float(found.body.ratio[place])
-            if correlation < _AGAINST and not _is_off(ratio):
+            if _is_reversed(correlation, ratio):
                 yield (f"the angular velocity about {axis} has the other sign than the change of "
                        f"the orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
                        "its orientation are in different frames")
-            elif correlation > _WITH and _is_off(ratio) and not _rate(found):
+            elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (f"the angular velocity about {axis} is {ratio:.2g} x the change of the "
                        "orientation: other units or scales")
+
+
+def _is_reversed(correlation: float, ratio: float) -> bool:
+    return correlation < _AGAINST and not _is_off(ratio)
+
+
+def _is_scaled(correlation: float, ratio: float) -> bool:
+    return correlation > _WITH and _is_off(ratio)
 
 
 def moved_elsewhere(found: Motion) -> Iterator[str]:
