@@ -46,13 +46,9 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(users_folder: Callable[[str], None]) -> Run:
     """Runs the command in a folder with the bundle `tiny` and the module `our_env`."""
-    make_bundle(tmp_path / "tiny")
-    (tmp_path / "our_env.py").write_text(ENVIRONMENT, "utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "our_env", raising=False)
+    users_folder(ENVIRONMENT)
     return lambda *args, env="our_env:Env": cli.main(["run", "--env", env, *map(str, args)])
 
 
