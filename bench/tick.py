@@ -16,7 +16,7 @@ from bench.timing import timed_us
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.controller import Controller
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import Tap
@@ -37,9 +37,9 @@ class WholeTick:
         backend, _ = open_backend(bundle, ["onnx"])
         tap = Tap(backend)
         self._now_ns, self._period_ns = 0, contract.period_ns
-        self._controller = Controller(bundle, tap if recorded else backend,
-                                      limits_in_force(contract, Tightening()),
-                                      lambda: self._now_ns)  # fmt: skip
+        self._controller = joint_controller(
+            bundle, tap if recorded else backend, limits_in_force(contract, Tightening()),
+            lambda: self._now_ns)  # fmt: skip
         self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
         tap.show(self._ring)
         names, state = contract.joints.names, self._controller.state

@@ -106,8 +106,7 @@ def _difference(
 
 def _outputs(bundle: Bundle, file: Path, rows: Samples) -> dict[str, Tensor]:
     contract, model = bundle.contract, bundle.contract.model
-    backend = OnnxBackend(file, contract.tensor_specs(model.inputs),
-                          contract.tensor_specs(model.outputs))
+    backend = OnnxBackend(file, model.input_specs, model.output_specs)
     try:
         return play(backend, Rows(source="a study", inputs=rows, outputs={}), contract.state)
     finally:

@@ -8,15 +8,14 @@ Run it in the root of the checkout after a change of the contract: `python -m to
 import json
 from pathlib import Path
 
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.schema import json_schema
+from policy_inference.bundle.editor_schema import contract_schema
 
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "bundles" / "policy.schema.json"
 
 
 def schema_text() -> str:
     """Return what the schema file must hold."""
-    return json.dumps(json_schema(JointContract), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(contract_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

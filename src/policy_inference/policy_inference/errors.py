@@ -49,6 +49,10 @@ class BackendError(PolicyError):
     """A backend is unknown, cannot be opened, or failed while it ran."""
 
 
+class NoTargetError(PolicyError):
+    """A policy has no target for this tick, and may have one again later."""
+
+
 class RobotError(PolicyError):
     """The robot's messages do not fit the contract: missing joints, sizes, no velocity."""
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain values and protocols that every other module may import."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Protocol
@@ -108,3 +108,46 @@ class JointTargets:
         self.stiffness: F64 = self.block[3]
         self.damping: F64 = self.block[4]
         self.effort_limit: F64 = self.block[5]
+
+
+class Command(Protocol):
+    """What a policy commands in a tick, arrays [joints] in contract order."""
+
+    command: F64
+    """Target of each joint, in the unit of its kind; the guard changes it in place."""
+    gains: F64
+    """Stiffness and damping [2, joints] that fit the kinds."""
+    clipped: bool
+    """Whether a bound of the policy's own changed the command."""
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """What the value of each joint is."""
+
+    def fill(self, targets: JointTargets) -> None:
+        """Write the command and the gains of its kinds into the targets."""
+
+
+class Policy(Protocol):
+    """What the control path runs in each tick of RUN; all methods belong to its thread."""
+
+    @property
+    def action(self) -> Command:
+        """What `commit` wrote last."""
+
+    begins: bool
+    """Whether the policy was clean at the last `infer`."""
+
+    def reset(self) -> None:
+        """Start clean, as for a new run."""
+
+    def infer(self) -> bool:
+        """Find the answer to what was sensed; return whether it is finite.
+
+        Raises:
+            BackendError: The runtime failed.
+            NoTargetError: There is no answer for this tick.
+        """
+
+    def commit(self) -> F64:
+        """Take the answer as the tick's: return the command [joints]."""

@@ -12,11 +12,11 @@ import numpy as np
 
 from model_tools.closed_loop.simulated_robot import require_simulated
 from policy_inference.bundle.load import Bundle
-from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import Tightening, limits_in_force
-from policy_inference.core.state import RobotState
+from policy_inference.core.state import StateVector
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
 from robot_sim.drives import DriveCommand
@@ -57,7 +57,7 @@ class ControlledPolicy:
         require_simulated(contract)
         limits = limits_in_force(contract, tightening or Tightening())
         self._now_ns = 0
-        self.controller = Controller(bundle, backend, limits, lambda: self._now_ns)
+        self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
         foreign = sorted(set(self.controller.inputs) - set(_SENSED))
         if foreign:
             raise PolicyError(
@@ -118,7 +118,7 @@ class ControlledPolicy:
 class SensedRobot:
     """Writes what the simulated robot senses into the fields that a contract needs."""
 
-    def __init__(self, names: tuple[str, ...], state: RobotState) -> None:
+    def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
         """Map by joint name; `names` are those of the contract."""
         self._order = JointOrder(names)
         self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}

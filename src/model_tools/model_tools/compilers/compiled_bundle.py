@@ -67,15 +67,15 @@ def compile_bundle(request: Request) -> Bundle:
     rows = _calibrating(request, compiler)
     samples = None if rows is None else calibration_samples(bundle, rows, request.rows,
                                                             request.topics)
-    tensors, contract = bundle.contract.model, bundle.contract
+    tensors = bundle.contract.model
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
         order = Order(
             model=model, output=file, precision=request.precision, target=request.target,
-            inputs=contract.tensor_specs(tensors.inputs), samples=samples,
-            outputs=contract.tensor_specs(tensors.outputs), options=request.options,
+            inputs=tensors.input_specs, samples=samples,
+            outputs=tensors.output_specs, options=request.options,
             force=request.force,
         )  # fmt: skip
         _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), rows))

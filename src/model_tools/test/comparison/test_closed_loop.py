@@ -32,9 +32,8 @@ def reference(bundle: Bundle) -> list[Walked]:
 
 
 def walked(bundle: Bundle, file: Path) -> list[Walked]:
-    contract, model = bundle.contract, bundle.contract.model
-    backend = OnnxBackend(file, contract.tensor_specs(model.inputs),
-                          contract.tensor_specs(model.outputs))
+    model = bundle.contract.model
+    backend = OnnxBackend(file, model.input_specs, model.output_specs)
     try:
         return walk_each(bundle, backend, SHORT_S)
     finally:

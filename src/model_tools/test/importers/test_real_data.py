@@ -51,8 +51,7 @@ def imported(request: Request, folder: Path) -> Iterator[tuple[RobotState, Joint
     assert import_bundle(request, folder).todos() == {}
     bundle = load_bundle(folder)
     model = bundle.contract.model
-    backend = OnnxBackend(bundle.artifact("onnx")[1], bundle.contract.tensor_specs(model.inputs),
-                          bundle.contract.tensor_specs(model.outputs))
+    backend = OnnxBackend(bundle.artifact("onnx")[1], model.input_specs, model.output_specs)
     state = RobotState(bundle.contract)
     yield state, JointPolicy(bundle, backend, state), backend
     backend.close()

@@ -17,7 +17,7 @@ from rosbags.typesys import get_types_from_msg
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
-from policy_inference.core.controller import Controller
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.core.messages import state_reader, velocity_of
 from policy_inference.flight.description import flight_of, settings_of
@@ -41,7 +41,7 @@ class SmallFlight:
         backend, _ = open_backend(bundle, ["onnx"])
         tap, self.clock_ns, self.now_ns = Tap(backend), START_NS, START_NS
         limits = limits_in_force(bundle.contract, tightening or Tightening())
-        self.controller = Controller(bundle, tap, limits, lambda: self.clock_ns)
+        self.controller = joint_controller(bundle, tap, limits, lambda: self.clock_ns)
         self._period_ns, self._types = bundle.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         self._flight = flight_of(bundle, tap, self.controller, TOPICS,

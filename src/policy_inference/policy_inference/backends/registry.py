@@ -12,7 +12,7 @@ from pathlib import Path
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.load import Bundle, BundleFolder, ModelFiles
 from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
@@ -52,7 +52,20 @@ def open_backend(
     bundle: Bundle, names: Sequence[str], options: Options | None = None, *,
     run_timeout_s: float = RUN_TIMEOUT_S,
 ) -> tuple[BackendBase, tuple[str, ...]]:  # fmt: skip
-    """Open the bundle's model with the first backend of the list that works.
+    """Open a joint policy's model with the first backend of the list that works.
+
+    Arguments, errors and what is returned are those of `open_graphs`, with one backend.
+    """
+    opened, reasons = open_graphs(bundle, names, options, run_timeout_s=run_timeout_s)
+    (backend,) = opened.values()
+    return backend, reasons
+
+
+def open_graphs(
+    bundle: BundleFolder, names: Sequence[str], options: Options | None = None, *,
+    run_timeout_s: float = RUN_TIMEOUT_S,
+) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:  # fmt: skip
+    """Open all models of a bundle with the first backend of the list that opens each of them.
 
     Args:
         bundle: Has the models.
@@ -61,7 +74,8 @@ def open_backend(
         run_timeout_s: After which a run in another process is an error.
 
     Returns:
-        The backend, and a line for each one before it in the list that says why it did not open.
+        The backends by the key of the model in the contract, and a line for each backend before
+        it in the list that says why it did not open.
 
     Raises:
         BackendError: None of them opens; one line for each says why. Or an option is wrong.
@@ -75,18 +89,18 @@ def open_backend(
     _check_options(known, options)
     for name in names:
         try:
-            backend = _open(bundle, known[name], options.get(name, {}), run_timeout_s)
+            opened = _open_all(bundle, known[name], options.get(name, {}), run_timeout_s)
         except BackendError as error:
             if len(names) == 1:
                 raise
             reasons.append(f"{name}: {error}")
         else:
-            return backend, tuple(reasons)
+            return opened, tuple(reasons)
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 
 def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a bundle, verified, as `artifact_of`.
+    """Return what a back end opens of a joint policy's bundle, verified, as `artifact_of`.
 
     Raises:
         BackendError: The back end is not installed, or the bundle has nothing for it.
@@ -104,18 +118,18 @@ def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Arti
         BackendError: The bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    entry = _entry(bundle, name, cls)
+    entry = _entry(bundle.models[0], name, cls)
     return entry, verified(bundle.path, entry)
 
 
-def _entry(bundle: Bundle, name: str, cls: type[BackendBase]) -> Artifact:
-    if name in bundle.contract.model.artifacts or not cls.builds_from:
-        return bundle.entry(name)
-    entry = bundle.entry(cls.builds_from)
+def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:
+    if name in model.model.artifacts or not cls.builds_from:
+        return model.entry(name)
+    entry = model.entry(cls.builds_from)
     return dataclasses.replace(entry, precision=cls.built_precision or entry.precision)
 
 
-def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
+def _known(bundle: BundleFolder, names: Sequence[str]) -> dict[str, EntryPoint]:
     """Return the registered backends, among which all names must be."""
     known = available()
     unknown = ", ".join(repr(name) for name in names if name not in known)
@@ -123,7 +137,7 @@ def _known(bundle: Bundle, names: Sequence[str]) -> dict[str, EntryPoint]:
         installed = ", ".join(known) or "none; build and source the workspace"
         raise BackendError(f"expected names of installed backends ({installed}), "
                            f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
-                           f"for {', '.join(bundle.contract.model.artifacts)}")
+                           f"for {', '.join(bundle.models[0].model.artifacts)}")
     return known
 
 
@@ -137,21 +151,35 @@ def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
         cls.check_options(given)
 
 
+def _open_all(
+    bundle: BundleFolder, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
+) -> dict[str, BackendBase]:
+    opened = dict[str, BackendBase]()
+    try:
+        for model in bundle.models:
+            opened[model.key] = _open(model, entry, options, run_timeout_s)
+    except BaseException:
+        for backend in opened.values():
+            backend.close()
+        raise
+    return opened
+
+
 def _open(
-    bundle: Bundle, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
+    model: ModelFiles, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
 ) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
-    artifact = _entry(bundle, entry.name, cls)
-    file, model, contract = bundle.path / artifact.file, bundle.contract.model, bundle.contract
-    inputs, outputs = contract.tensor_specs(model.inputs), contract.tensor_specs(model.outputs)
+    artifact = _entry(model, entry.name, cls)
+    file = model.folder / artifact.file
     with _private_folder(file) as folder:
         # What is opened is what was hashed, whoever writes to the bundle meanwhile.
-        content = verified_copy(bundle.path, artifact, folder.path)
+        content = verified_copy(model.folder, artifact, folder.path)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
         opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
-        return opened(file, inputs, outputs, precision=artifact.precision, target=artifact.target,
-                      options=options, content=content)  # fmt: skip
+        return opened(file, model.model.input_specs, model.model.output_specs,
+                      precision=artifact.precision, target=artifact.target, options=options,
+                      content=content)  # fmt: skip
 
 
 def _private_folder(file: Path) -> PrivateFolder:

@@ -6,6 +6,7 @@ Units are rad, s, N·m; values per joint are in the order of `joints.names` unle
 by name. The doc of each field is what the JSON Schema and the error messages show.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from policy_inference.interfaces import TensorSpec
 _SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
-_RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
+RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Term:
         "joints of a per-joint term, in this order; all if absent", default=None, minItems=1
     )
     topic: str | None = entry(
-        "relative topic of an external vector", default=None, pattern=_RELATIVE_TOPIC
+        "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
     )
     size: int | None = entry(
         "length of an external vector", default=None, minimum=1, maximum=1_000_000
@@ -208,12 +209,33 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """The reference model: tensors, files per backend, golden vectors."""
+class Graph:
+    """A model: its tensors, and its file per backend."""
 
     inputs: dict[str, Tensor] = entry("inputs by name", minProperties=1)
     outputs: dict[str, Tensor] = entry("outputs by name", minProperties=1)
     artifacts: dict[str, Artifact] = entry("files by backend", minProperties=1)
+
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs as specs."""
+        return _specs(self.inputs)
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """The outputs as specs."""
+        return _specs(self.outputs)
+
+
+def _specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
+                 for name, tensor in tensors.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(Graph):
+    """The reference model of a joint policy: tensors, files per backend, golden vectors."""
+
     golden: File | None = entry(
         "npz: rows of every input and output of the reference model", default=None
     )
@@ -288,9 +310,7 @@ class JointContract:
         """Time between two ticks, ns."""
         return round(1e9 / self.rate_hz)
 
-    def tensor_specs(self, tensors: dict[str, Tensor]) -> tuple[TensorSpec, ...]:
-        """Return `model.inputs` or `model.outputs` as specs."""
-        return tuple(
-            TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
-            for name, tensor in tensors.items()
-        )
+    @property
+    def models(self) -> Mapping[str, Graph]:
+        """The model, by its key in the contract."""
+        return {"model": self.model}

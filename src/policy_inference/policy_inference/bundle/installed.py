@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.bundle.contract import NAME
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, parse_contract
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    Bundle,
+    ChunkBundle,
+    load_any_bundle,
+    of_kind,
+    parse_any_contract,
+)
 from policy_inference.bundle.record import require_recorded
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.store import CURRENT, installed_folder, store_root
@@ -38,19 +45,32 @@ def bundle_folder(name_or_path: str) -> Path:
     if is_installed:
         file = folder / CONTRACT_FILE
         content = read_bytes(file)
-        require_recorded(folder, parse_contract(content, file), hashlib.sha256(content).hexdigest())
+        require_recorded(folder, parse_any_contract(content, file),
+                         hashlib.sha256(content).hexdigest())
     return folder
 
 
 def open_bundle(name_or_path: str, trusted: TrustedKeys | None = None) -> Bundle:
+    """Load a joint policy's bundle given as to `bundle_folder`, as `open_any_bundle`."""
+    return of_kind(open_any_bundle(name_or_path, trusted), Bundle)
+
+
+def open_chunk_bundle(name_or_path: str, trusted: TrustedKeys | None = None) -> ChunkBundle:
+    """Load a chunk policy's bundle given as to `bundle_folder`, as `open_any_bundle`."""
+    return of_kind(open_any_bundle(name_or_path, trusted), ChunkBundle)
+
+
+def open_any_bundle(
+    name_or_path: str, trusted: TrustedKeys | None = None
+) -> Bundle | ChunkBundle:
     """Load a bundle given as to `bundle_folder`; what is checked is what was loaded.
 
     Raises:
         PolicyError: As `bundle_folder`.
-        BundleError: As `load_bundle`.
+        BundleError: As `load_any_bundle`.
     """
     folder, is_installed = _found(name_or_path)
-    bundle = load_bundle(folder, trusted)
+    bundle = load_any_bundle(folder, trusted)
     if is_installed:
         require_recorded(folder, bundle.contract, bundle.sha256)
     return bundle

@@ -13,14 +13,21 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from policy_inference.bundle.contract import Artifact, File, JointContract, Normalisation
-from policy_inference.bundle.contract import Tensor as TensorEntry
+from policy_inference.bundle.chunk_contract import (
+    GOLDEN_CAMERA,
+    GOLDEN_CHUNK,
+    GOLDEN_ENVIRONMENT,
+    GOLDEN_STATE,
+    ChunkContract,
+)
+from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
 from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
+from policy_inference.bundle.validate_chunk import validate_chunk
 from policy_inference.bundle.verified import LARGEST_BYTES, sha256_of, verified, verified_bytes
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
@@ -32,50 +39,71 @@ CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
+B = TypeVar("B", "Bundle", "ChunkBundle")
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
 """Of an array's element and its header."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bundle:
-    """A bundle whose contract holds and whose normalisation files have their hashes."""
+AnyContract = JointContract | ChunkContract
+_NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node"}
+"""By the kind of a contract: what runs it."""
 
-    path: Path
-    contract: JointContract
-    sha256: str
-    """SHA-256 of `policy.yaml`, which holds the hashes of all other files."""
-    statistics: Mapping[str, tuple[F64, F64]]
-    """Mean and divisor [input size] for each model input that is normalised."""
-    signed_by: str | None = None
-    """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """One model of a bundle: what the contract says of it, and where its files are."""
+
+    folder: Path
+    key: str
+    """In the contract: `model`, `graphs.NAME`."""
+    model: Graph
 
     def entry(self, backend: str) -> Artifact:
-        """Return what the contract says of a backend's model.
+        """Return what the contract says of a backend's file.
 
         Raises:
-            BackendError: The bundle has no artifact for this backend.
+            BackendError: There is no artifact for this backend.
         """
-        artifacts = self.contract.model.artifacts
+        artifacts = self.model.artifacts
         if backend not in artifacts:
+            of = "" if self.key == "model" else f" in {self.key}"
             raise BackendError(
-                f"{self.path / CONTRACT_FILE}: no artifact for the backend {backend!r}; "
+                f"{self.folder / CONTRACT_FILE}: no artifact for the backend {backend!r}{of}; "
                 f"this bundle has {', '.join(artifacts)}; compile one (`model_tools compile`), or "
                 "choose another back end"
             )
         return artifacts[backend]
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the file of a backend's model, verified now.
+        """Return the entry and the file of a backend, verified now.
 
         What is opened on a robot is a copy, of which no byte can change after it was hashed:
         `policy_inference.bundle.verified.verified_copy`.
 
         Raises:
-            BackendError: The bundle has no artifact for this backend.
+            BackendError: There is no artifact for this backend.
             BundleError: The file is missing or is not the one the contract means.
         """
         entry = self.entry(backend)
-        return entry, verified(self.path, entry)
+        return entry, verified(self.folder, entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BundleFolder:
+    """What the bundles of both kinds of policies have: a contract that holds, and files."""
+
+    path: Path
+    contract: AnyContract
+    sha256: str
+    """SHA-256 of `policy.yaml`, which holds the hashes of all other files."""
+    signed_by: str | None = None
+    """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
+
+    @property
+    def models(self) -> tuple[ModelFiles, ...]:
+        """Its models, of which each has an artifact per back end."""
+        return tuple(ModelFiles(folder=self.path, key=key, model=model)
+                     for key, model in self.contract.models.items())
 
     def verify(self) -> None:
         """Verify every file that the contract names: all back ends' models, golden rows, reports.
@@ -91,23 +119,6 @@ class Bundle:
                 problems += error.problems
         if problems:
             raise BundleError(problems)
-
-    def golden(self) -> dict[str, Tensor]:
-        """Return the golden rows of every model input and output, [rows, *shape without batch].
-
-        Raises:
-            BundleError: The bundle has none, not with the hash that it states, or not with these
-                arrays.
-        """
-        golden = self.contract.model.golden
-        if golden is None:
-            problem = Problem(file=str(self.path / CONTRACT_FILE), key="model.golden",
-                              expected="a file of golden vectors", found="nothing",
-                              remedy=f"`model_tools complete {self.path} --output FOLDER` makes a "
-                                     "bundle that has them")
-            raise BundleError([problem])
-        content, model = verified_bytes(self.path, golden), self.contract.model
-        return _rows(self.path / golden.file, content, {**model.inputs, **model.outputs})
 
     def report(self, name: str) -> Mapping[str, Any] | None:
         """Return what `reports/NAME.json` says; None where the contract names no such report.
@@ -130,7 +141,81 @@ class Bundle:
         return content
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bundle(BundleFolder):
+    """A joint policy's bundle, whose normalisation files have their hashes."""
+
+    contract: JointContract
+    statistics: Mapping[str, tuple[F64, F64]]
+    """Mean and divisor [input size] for each model input that is normalised."""
+
+    def entry(self, backend: str) -> Artifact:
+        """Return what the contract says of a backend's model, as `ModelFiles.entry`."""
+        return self.models[0].entry(backend)
+
+    def artifact(self, backend: str) -> tuple[Artifact, Path]:
+        """Return the entry and the file of a backend's model, as `ModelFiles.artifact`."""
+        return self.models[0].artifact(backend)
+
+    def golden(self) -> dict[str, Tensor]:
+        """Return the golden rows of every model input and output, [rows, *shape without batch].
+
+        Raises:
+            BundleError: The bundle has none, not with the hash that it states, or not with these
+                arrays.
+        """
+        model = self.contract.model
+        shapes = {name: tensor.shape[1:]
+                  for name, tensor in {**model.inputs, **model.outputs}.items()}
+        return _golden(self.path, model.golden, "model.golden", shapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkBundle(BundleFolder):
+    """A chunk policy's bundle."""
+
+    contract: ChunkContract
+
+    def golden(self) -> dict[str, Tensor]:
+        """Return rows of observations and of the chunks that the reference answered.
+
+        Pictures are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
+        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
+
+        Raises:
+            BundleError: As `Bundle.golden`.
+        """
+        contract = self.contract
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{GOLDEN_CAMERA}{name}": (camera.height, camera.width, 3)
+            for name, camera in contract.cameras.items()}
+        if contract.state:
+            shapes[GOLDEN_STATE] = (len(contract.state.joints),)
+        if contract.environment_state:
+            shapes[GOLDEN_ENVIRONMENT] = (contract.environment_state.size,)
+        shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
+        return _golden(self.path, contract.golden, "golden", shapes)
+
+
 def load_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+    """Read and check the bundle folder of a joint policy, as `load_any_bundle`.
+
+    Raises:
+        BundleError: As there, or the policy is of another kind.
+    """
+    return of_kind(load_any_bundle(path, trusted), Bundle)
+
+
+def load_chunk_bundle(path: Path, trusted: TrustedKeys | None = None) -> ChunkBundle:
+    """Read and check the bundle folder of a chunk policy, as `load_any_bundle`.
+
+    Raises:
+        BundleError: As there, or the policy is of another kind.
+    """
+    return of_kind(load_any_bundle(path, trusted), ChunkBundle)
+
+
+def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | ChunkBundle:
     """Read and check a bundle folder; model files are verified when a backend asks for them.
 
     Args:
@@ -147,18 +232,31 @@ def load_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
                                    if not path.exists() else "a file")])
     content = read_bytes(file)
     signed_by = None if trusted is None else trusted.signer(file, content)
-    contract = parse_contract(content, file)
+    contract, sha256 = parse_any_contract(content, file), hashlib.sha256(content).hexdigest()
+    if isinstance(contract, ChunkContract):
+        return ChunkBundle(path=path, contract=contract, sha256=sha256, signed_by=signed_by)
     statistics = {
         key: _statistics(path, observation.normalisation, contract.model.inputs[key].shape)
         for key, observation in contract.observations.items()
         if observation.normalisation
     }
-    return Bundle(path=path, contract=contract, sha256=hashlib.sha256(content).hexdigest(),
+    return Bundle(path=path, contract=contract, sha256=sha256,
                   statistics=statistics, signed_by=signed_by)
 
 
+def of_kind(bundle: Bundle | ChunkBundle, kind: type[B]) -> B:
+    """Return a bundle that must be of a kind.
+
+    Raises:
+        BundleError: It is of another one.
+    """
+    if isinstance(bundle, kind):
+        return bundle
+    raise _other_kind(bundle.path / CONTRACT_FILE, bundle.contract)
+
+
 def read_contract(file: Path) -> JointContract:
-    """Read and check a `policy.yaml` without looking at the files it names.
+    """Read and check a joint policy's `policy.yaml` without looking at the files it names.
 
     Raises:
         BundleError: With everything that is wrong.
@@ -167,21 +265,60 @@ def read_contract(file: Path) -> JointContract:
 
 
 def parse_contract(content: bytes, file: object) -> JointContract:
+    """Check the content of a joint policy's `policy.yaml`; `file` is for messages.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    contract = parse_any_contract(content, file)
+    if isinstance(contract, ChunkContract):
+        raise _other_kind(file, contract)
+    return contract
+
+
+def read_any_contract(file: Path) -> AnyContract:
+    """Read and check a `policy.yaml` without looking at the files it names.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    return parse_any_contract(read_bytes(file), file)
+
+
+def parse_any_contract(content: bytes, file: object) -> AnyContract:
     """Check the content of a `policy.yaml` that was read already; `file` is for messages.
 
     Raises:
         BundleError: With everything that is wrong.
     """
-    reader = Reader(str(file))
-    contract = reader.section(JointContract, parse_yaml(content, file))
-    if contract is not None:
-        validate(contract, reader)
+    reader, value = Reader(str(file)), parse_yaml(content, file)
+    kind = value.get("kind") if isinstance(value, Mapping) else "joint"
+    contract: AnyContract | None = None
+    if kind == "chunk":
+        chunk: ChunkContract | None = reader.section(ChunkContract, value)
+        if chunk is not None:
+            validate_chunk(chunk, reader)
+        contract = chunk
+    elif kind in ("joint", None):
+        joint: JointContract | None = reader.section(JointContract, value)
+        if joint is not None:
+            validate(joint, reader)
+        contract = joint
+    else:
+        reader.problem("kind", f"one of {', '.join(_NODES)}", kind)
     if reader.problems:
         raise BundleError(reader.problems)
-    return contract  # type: ignore[no-any-return]  # a section without problems is a contract
+    assert contract is not None  # a section without problems
+    return contract
 
 
-def stated_hashes(contract: JointContract) -> dict[str, str]:
+def _other_kind(file: object, contract: AnyContract) -> BundleError:
+    wanted = next(kind for kind in _NODES if kind != contract.kind)
+    return BundleError([Problem(file=str(file), key="kind", expected=wanted, found=contract.kind,
+                                remedy=f"{_NODES[contract.kind]} runs this policy")])
+
+
+def stated_hashes(contract: AnyContract) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name."""
     return {entry.file: entry.sha256 for entry in _entries(contract)}
 
@@ -191,10 +328,15 @@ def file_entry(file: Path, folder: Path) -> File:
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
 
 
-def _entries(contract: JointContract) -> list[Artifact | File | Normalisation]:
-    normalised = (one.normalisation for one in contract.observations.values())
-    entries = (*contract.model.artifacts.values(), contract.model.golden,
-               *contract.reports.values(), *normalised)  # fmt: skip
+def _entries(contract: AnyContract) -> list[Artifact | File | Normalisation]:
+    entries: list[Artifact | File | Normalisation | None] = [
+        *(artifact for model in contract.models.values() for artifact in model.artifacts.values()),
+        *contract.reports.values()]
+    if isinstance(contract, ChunkContract):
+        entries.append(contract.golden)
+    else:
+        entries.append(contract.model.golden)
+        entries += [one.normalisation for one in contract.observations.values()]
     return [entry for entry in entries if entry is not None]
 
 
@@ -219,17 +361,32 @@ def _statistics(
     return mean, np.maximum(std, normalisation.std_floor)
 
 
-def _rows(file: Path, content: bytes, tensors: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
-    """Return an array for each tensor, all with as many rows as the first."""
-    reader, arrays = Reader(str(file)), _arrays(file, content, tensors, LARGEST_BYTES)
-    rows = next((len(a) for a in map(arrays.get, tensors) if a is not None and a.ndim), 0)
-    for name, tensor in tensors.items():
-        array, shape = arrays.get(name), (rows, *tensor.shape[1:])
+def _golden(
+    folder: Path, entry: File | None, key: str, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Return the arrays of a golden file, each of which has these shapes for a row."""
+    if entry is None:
+        problem = Problem(file=str(folder / CONTRACT_FILE), key=key,
+                          expected="a file of golden vectors", found="nothing",
+                          remedy=f"`model_tools complete {folder} --output FOLDER` makes a "
+                                 "bundle that has them")
+        raise BundleError([problem])
+    return _rows(folder / entry.file, verified_bytes(folder, entry), shapes)
+
+
+def _rows(
+    file: Path, content: bytes, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Return an array for each shape, all with as many rows as the first."""
+    reader, arrays = Reader(str(file)), _arrays(file, content, shapes, LARGEST_BYTES)
+    rows = next((len(a) for a in map(arrays.get, shapes) if a is not None and a.ndim), 0)
+    for name, one in shapes.items():
+        array, shape = arrays.get(name), (rows, *one)
         if array is None or not rows or array.shape != shape:
-            reader.problem(name, f"an array {[rows or 'rows', *shape[1:]]}", _found(array))
+            reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
     if reader.problems:
         raise BundleError(reader.problems)
-    return {name: arrays[name] for name in tensors}
+    return {name: arrays[name] for name in shapes}
 
 
 def _arrays(

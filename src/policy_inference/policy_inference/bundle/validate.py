@@ -3,11 +3,7 @@
 """Cross-checks of a contract: everything that one field alone cannot show."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
-
-import numpy as np
+from collections.abc import Sequence
 
 from policy_inference.bundle.contract import (
     Action,
@@ -18,10 +14,9 @@ from policy_inference.bundle.contract import (
     VelocityCommand,
 )
 from policy_inference.bundle.expected import Nominal
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.schema import Found, PerJoint, Reader
+from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.terms import TERMS, TermSpec
-from policy_inference.interfaces import F64
+from policy_inference.bundle.validate_body import BodyValidator, listed
 
 # An external vector has its own type of message, so it cannot share a topic with these.
 _TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
@@ -32,6 +27,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check = _Validator(contract, reader)
     check.joints()
     check.stand_and_damp()
+    check.nominal()
     check.tensors()
     for name, observation in contract.observations.items():
         check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
@@ -39,7 +35,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check.action(contract.action)
     check.velocity_command(contract.velocity_command)
     if contract.nominal:
-        check.nominal(contract.nominal)
+        check.observed(contract.nominal)
     check.files()
 
 
@@ -53,33 +49,12 @@ def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[
     return [f"{term.term}[{i}]" for i in range(size)]
 
 
-class _Validator:
+class _Validator(BodyValidator):
     """Keeps the contract and the reader at hand for the checks."""
 
     def __init__(self, contract: JointContract, reader: Reader) -> None:
+        super().__init__(contract, reader)
         self.contract = contract
-        self.names = contract.joints.names
-        self.reader = reader
-
-    def joints(self) -> None:
-        """Check the arrays of `joints` and that the default lies inside the limits."""
-        joints = self.contract.joints
-        self._unique("joints.names", self.names)
-        values = {
-            key: self._values(f"joints.{key}", getattr(joints, key))
-            for key in ("default_position", "position_min", "position_max", "velocity_limit",
-                        "effort_limit", "stiffness", "damping")
-        }  # fmt: skip
-        self._range("joints.position_min", values["position_min"], values["position_max"])
-        self._inside("joints.default_position", values["default_position"])
-
-    def stand_and_damp(self) -> None:
-        """Check the arrays of `stand` and `damp`."""
-        stand = self.contract.stand
-        self._inside("stand.position", self._values("stand.position", stand.position))
-        for key in ("stiffness", "damping", "tolerance"):
-            self._values(f"stand.{key}", getattr(stand, key))
-        self._values("damp.damping", self.contract.damp.damping)
 
     def tensors(self) -> None:
         """Check that every model input has one source and every named tensor exists."""
@@ -89,13 +64,13 @@ class _Validator:
             self.reader.problem(f"model.inputs.{name}", "an observation or a state that fills it",
                                 Found("nothing"))
         for name in sorted(set(sources) - model.inputs.keys()):
-            self.reader.problem("model.inputs", f"the input {name}", _list(model.inputs))
-        self._unique("state", sources)
+            self.reader.problem("model.inputs", f"the input {name}", listed(model.inputs))
+        self.unique("state", sources)
         outputs = [self.contract.action.output, *(pair.output for pair in states)]
-        self._unique("state", outputs)
+        self.unique("state", outputs)
         for name in outputs:
             if name not in model.outputs:
-                self.reader.problem("model.outputs", f"the output {name}", _list(model.outputs))
+                self.reader.problem("model.outputs", f"the output {name}", listed(model.outputs))
         for i, pair in enumerate(states):
             into, out = model.inputs.get(pair.input), model.outputs.get(pair.output)
             if into and out and into != out:
@@ -126,9 +101,9 @@ class _Validator:
     def _term(
         self, key: str, term: Term, spec: TermSpec, names: Sequence[str], observation: Observation
     ) -> None:
-        self._known(f"{key}.joints", term.joints or ())
-        self._values(f"{key}.scale", term.scale, names)
-        self._ordered(f"{key}.clip", term.clip)
+        self.known(f"{key}.joints", term.joints or ())
+        self.values(f"{key}.scale", term.scale, names)
+        self.ordered(f"{key}.clip", term.clip)
         options = {"joints": spec.size == "joints", "topic": spec.size == "external",
                    "size": spec.size == "external", "timeout_s": spec.size == "external",
                    "period_s": spec.field == "phase"}
@@ -172,16 +147,16 @@ class _Validator:
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
         driven = [joint for term in action.terms for joint in term.joints]
-        self._unique("action.terms", driven)
+        self.unique("action.terms", driven)
         for i, term in enumerate(action.terms):
-            self._known(f"action.terms[{i}].joints", term.joints)
-            self._values(f"action.terms[{i}].scale", term.scale, term.joints)
+            self.known(f"action.terms[{i}].joints", term.joints)
+            self.values(f"action.terms[{i}].scale", term.scale, term.joints)
             if not isinstance(term.offset, str):
-                self._values(f"action.terms[{i}].offset", term.offset, term.joints)
+                self.values(f"action.terms[{i}].offset", term.offset, term.joints)
             elif term.kind != "position":
                 self.reader.problem(f"action.terms[{i}].offset", f"numbers for the kind "
                                     f"{term.kind}", term.offset, "the default position is in rad")
-            self._ordered(f"action.terms[{i}].clip", term.clip)
+            self.ordered(f"action.terms[{i}].clip", term.clip)
         tensor = self.contract.model.outputs.get(action.output)
         if tensor is not None and tensor.dtype.startswith("int"):
             self.reader.problem(f"model.outputs.{action.output}.dtype", "float32 or float16 for "
@@ -190,14 +165,12 @@ class _Validator:
             self.reader.problem("action.terms", f"{math.prod(tensor.shape)} joints for the output "
                                 f"{action.output} {list(tensor.shape)}", Found(f"{len(driven)}"))
 
-    def nominal(self, nominal: Nominal) -> None:
-        """Check the arrays of `nominal`."""
-        self._values("nominal.target_step", nominal.target_step)
-        self._values("nominal.effort_demand", nominal.effort_demand)
+    def observed(self, nominal: Nominal) -> None:
+        """Check the statistics of `nominal` by model input."""
         for name, statistics in nominal.observation.items():
             where, tensor = f"nominal.observation.{name}", self.contract.model.inputs.get(name)
             if tensor is None:
-                inputs = _list(self.contract.model.inputs)
+                inputs = listed(self.contract.model.inputs)
                 self.reader.problem(where, f"one of the model's inputs ({inputs})", name)
                 continue
             size = math.prod(tensor.shape)
@@ -219,70 +192,9 @@ class _Validator:
                   for key, o in contract.observations.items() if o.normalisation}
         if contract.model.golden:
             paths["model.golden"] = contract.model.golden.file
-        for key, path in paths.items():
-            if not _is_inside(path):
-                self.reader.problem(f"{key}.file", "a path inside the bundle folder, "
-                                    "with / between its parts", path)
-        for key in contract.reports.keys() - contract.model.artifacts.keys():
-            self.reader.problem(f"reports.{key}", "one of the artifacts "
-                                f"({_list(contract.model.artifacts)})", key)
-
-    def _values(self, key: str, value: PerJoint, names: Sequence[str] | None = None) -> F64 | None:
-        try:
-            return per_joint(value, self.names if names is None else names)
-        except ValueError as error:
-            expected, found = error.args
-            self.reader.problem(key, expected, Found(found))
-            return None
-
-    def _range(self, key: str, lower: F64 | None, upper: F64 | None) -> None:
-        if lower is None or upper is None:
-            return
-        for i in np.flatnonzero(lower >= upper):
-            self.reader.problem(f"{key} of {self.names[i]}", f"less than the maximum {upper[i]:g} "
-                                "rad", lower[i].item())
-
-    def _inside(self, key: str, position: F64 | None) -> None:
-        joints = self.contract.joints
-        lower = self._quiet(joints.position_min)
-        upper = self._quiet(joints.position_max)
-        if position is None or lower is None or upper is None:
-            return
-        for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
-            self.reader.problem(f"{key} of {self.names[i]}",
-                                f"a value in [{lower[i]:g}, {upper[i]:g}] rad", position[i].item())
-
-    def _quiet(self, value: PerJoint) -> F64 | None:
-        try:
-            return per_joint(value, self.names)
-        except ValueError:
-            return None
-
-    def _known(self, key: str, names: Iterable[str]) -> None:
-        for name in names:
-            if name not in self.names:
-                self.reader.problem(key, "names of joints.names", name)
-        self._unique(key, list(names))
-
-    def _unique(self, key: str, names: Sequence[str]) -> None:
-        for name, count in Counter(names).items():
-            if count > 1:
-                self.reader.problem(key, "each name once", Found(f"{name!r} {count} times"))
-
-    def _ordered(self, key: str, clip: tuple[float, ...] | None) -> None:
-        if clip is not None and not clip[0] < clip[1]:
-            self.reader.problem(key, "lowest < highest", list(clip))
-
-
-def _is_inside(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    anchored = PurePosixPath(path).anchor or PureWindowsPath(path).anchor
-    return bool(parts) and not anchored and ".." not in parts and "\\" not in path
+        self.paths(paths)
+        self.reports(contract.reports, contract.model.artifacts)
 
 
 def _text(tensor: Tensor) -> str:
     return f"{tensor.dtype}{list(tensor.shape)}"
-
-
-def _list(names: Iterable[str]) -> Found:
-    return Found(", ".join(names) or "nothing")

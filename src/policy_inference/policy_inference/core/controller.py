@@ -6,22 +6,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.body import Body
 from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
-from policy_inference.core.limits import Limits, effort_limit, input_timeouts_ns
+from policy_inference.core.limits import Limits, effort_limit
 from policy_inference.core.motions import SafeTargets, Stand
-from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
-from policy_inference.core.state import RobotState
-from policy_inference.errors import BackendError, RefusedError
-from policy_inference.interfaces import Backend, JointTargets, Mode
+from policy_inference.core.state import StateVector
+from policy_inference.errors import BackendError, NoTargetError, RefusedError
+from policy_inference.interfaces import JointTargets, Mode, Policy
 
 _LOCK_TIMEOUT_S = 0.5
 
@@ -47,32 +46,29 @@ class Controller:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, limits: Limits, clock: Callable[[], int]
-    ) -> None:
+        self, body: Body, policy: Policy, state: StateVector, inputs: Mapping[str, Input],
+        command: CommandFader, limits: Limits, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
         """Tie the parts together; nothing is commanded before the first tick.
 
         Args:
-            bundle: Bundle whose contract holds.
-            backend: Opened backend of the bundle; stays the caller's to close.
+            body: The robot's side of the contract.
+            policy: What runs in RUN.
+            state: What is measured; has `joint_pos` [joints].
+            inputs: Ages of what fills the state and whatever else the policy sees, by topic.
+            command: Of the velocity, where the policy takes one.
             limits: Limits in force.
             clock: The clock of `now_ns`, read after inference; under simulated time one that
                 stands still within a tick, so that a slow machine changes nothing.
         """
-        contract = bundle.contract
         self._limits, self._clock = limits, clock
-        self.state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
-        timeouts_ns = input_timeouts_ns(contract)
-        self.inputs = {name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns))
-                       for name in self.state.inputs}  # fmt: skip
-        velocity = self.state.get("velocity_command")
-        self.command = CommandFader(velocity, contract.velocity_command, limits)
-        efforts = effort_limit(contract, limits)
-        self._stand = Stand(contract, efforts)
-        self._safe = SafeTargets(contract, efforts)
-        policy = JointPolicy(bundle, backend, self.state)
-        self._run = Run(contract, policy, self.state, self._stand, limits, efforts)
-        self._joint_pos = self.state["joint_pos"]
-        self._fitness = Fitness(contract, self.state, self.inputs, limits.max_tilt_rad)
+        self.state, self.inputs, self.command = state, inputs, command
+        efforts = effort_limit(body, limits)
+        self._stand = Stand(body, efforts)
+        self._safe = SafeTargets(body, efforts)
+        self._run = Run(body, policy, state, self._stand, limits, efforts)
+        self._joint_pos = state["joint_pos"]
+        self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source, self._pose_lost = self.inputs["joint_states"], True
         self._lock = threading.Lock()
@@ -204,6 +200,8 @@ class Controller:
             finite = self._run.infer()
         except BackendError as error:
             return self._hold(now_ns, Rule.INFERENCE_ERROR, str(error))
+        except NoTargetError as error:
+            return self._hold(now_ns, Rule.NO_TARGET, str(error))
         if not finite:
             return self._latch(Rule.NOT_FINITE, "output of the model")
         late_ns = self._clock() - deadline_ns

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.core.freshness import Input
 from policy_inference.core.rotation import tilt_rad
-from policy_inference.core.state import RobotState
+from policy_inference.core.state import StateVector
 
 _LIMIT_SLACK_RAD = 0.1
 """A leg that rests on its mechanical stop is measured a little beyond it."""
@@ -20,18 +20,18 @@ class Fitness:
     """Judges the measured state; each method says in words what is wrong, "" for nothing."""
 
     def __init__(
-        self, contract: JointContract, state: RobotState, inputs: Mapping[str, Input],
+        self, body: Body, state: StateVector, inputs: Mapping[str, Input],
         max_tilt_rad: float | None,
     ) -> None:  # fmt: skip
         """Judge `state`; with `max_tilt_rad` it must have `gravity_body`."""
-        self._names = contract.joints.names
+        self._names = body.joints.names
         self._state = state
         self._watched = tuple(i for i in inputs.values() if i.timeout_ns is not None)
         self._max_tilt_rad = max_tilt_rad
         self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
         self._joint_pos = state["joint_pos"]
-        self._low = per_joint(contract.joints.position_min, self._names) - _LIMIT_SLACK_RAD
-        self._high = per_joint(contract.joints.position_max, self._names) + _LIMIT_SLACK_RAD
+        self._low = per_joint(body.joints.position_min, self._names) - _LIMIT_SLACK_RAD
+        self._high = per_joint(body.joints.position_max, self._names) + _LIMIT_SLACK_RAD
 
     def not_finite(self) -> str:
         """Name the fields that hold NaN or infinite values."""

@@ -7,10 +7,9 @@ from enum import Enum
 
 import numpy as np
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
-from policy_inference.core.action import ActionDecoder
-from policy_inference.interfaces import F64, Kind
+from policy_inference.interfaces import F64, Command, Kind
 
 
 class Rule(str, Enum):
@@ -24,10 +23,12 @@ class Rule(str, Enum):
     BAD_COMMAND = "bad_command"
     INFERENCE_ERROR = "inference_error"
     INFERENCE_LATE = "inference_late"
+    NO_TARGET = "no_target"
     ATTITUDE = "attitude"
     CLOCK = "clock"
     INTERNAL = "internal"
     ACTION_CLIP = "action_clip"
+    RELATIVE_TARGET = "relative_target"
     TARGET_STEP = "target_step"
     EFFORT = "effort"
     CLIPPED_TOO_LONG = "clipped_too_long"
@@ -59,9 +60,9 @@ class TargetBounds:
 
     RULES = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
 
-    def __init__(self, contract: JointContract, action: ActionDecoder, margin: float) -> None:
+    def __init__(self, body: Body, action: Command, margin: float) -> None:
         """Compute the half widths and the weights of position and velocity, once."""
-        names, joints = contract.joints.names, len(contract.joints.names)
+        names, joints = body.joints.names, len(body.joints.names)
         stiffness, damping = action.gains
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
@@ -70,12 +71,12 @@ class TargetBounds:
         with np.errstate(divide="ignore", invalid="ignore"):
             self._of_velocity = np.where(position, damping / stiffness, 1.0 - effort)
             self._half = np.full((3, joints), np.inf)
-            if contract.nominal:
-                self._half[0] = margin * per_joint(contract.nominal.target_step, names)
-                demand = margin * per_joint(contract.nominal.effort_demand, names)
+            if body.nominal:
+                self._half[0] = margin * per_joint(body.nominal.target_step, names)
+                demand = margin * per_joint(body.nominal.effort_demand, names)
                 self._half[1] = demand / per_unit
         self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
-        low, high = _joint_limits(contract, action)
+        low, high = _joint_limits(body, action)
         self._half[2] = (high - low) / 2.0
         self._centre = np.zeros((3, joints))
         self._centre[2] = (high + low) / 2.0
@@ -118,9 +119,9 @@ class TargetBounds:
         return tuple(acted)
 
 
-def _joint_limits(contract: JointContract, action: ActionDecoder) -> tuple[F64, F64]:
+def _joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
     """Return the lowest and highest command of each joint in the unit of its kind."""
-    names, joints = contract.joints.names, contract.joints
+    names, joints = body.joints.names, body.joints
     speed, effort = per_joint(joints.velocity_limit, names), per_joint(joints.effort_limit, names)
     low = per_joint(joints.position_min, names)
     high = per_joint(joints.position_max, names)

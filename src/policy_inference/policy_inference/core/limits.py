@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass, fields
 
+from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.errors import PolicyError
@@ -42,16 +43,16 @@ class Limits:
         return self.state_timeout_ns + self.damp_after_ns
 
 
-def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
+def limits_in_force(body: Body, tightening: Tightening) -> Limits:
     """Combine the contract's safety section with operating limits.
 
     Raises:
         PolicyError: A value would loosen the contract's; it names all such values.
     """
-    safety = contract.safety
+    safety = body.safety
     ours = {
         "max_tilt_rad": safety.max_tilt_rad,
-        "state_timeout_s": safety.state_timeout_s or 2.0 / contract.rate_hz,
+        "state_timeout_s": safety.state_timeout_s or 2.0 / body.rate_hz,
         "damp_after_s": safety.damp_after_s,
         "command_timeout_s": safety.command_timeout_s,
         "margin": safety.margin,
@@ -80,9 +81,9 @@ def limits_in_force(contract: JointContract, tightening: Tightening) -> Limits:
     )
 
 
-def effort_limit(contract: JointContract, limits: Limits) -> F64:
+def effort_limit(body: Body, limits: Limits) -> F64:
     """Return what the drives may use [joints], N·m."""
-    joints = contract.joints
+    joints = body.joints
     return limits.effort_scale * per_joint(joints.effort_limit, joints.names)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.state import RobotState
+from policy_inference.core.state import StateVector
 from policy_inference.errors import RobotError
 
 COMMAND = "cmd_vel"
@@ -50,13 +50,16 @@ class JointStateReader:
 
     message = "sensor_msgs/msg/JointState"
 
-    def __init__(self, names: Sequence[str], state: RobotState) -> None:
-        """Write to `joint_pos` and `joint_vel` in the order of `names`."""
+    def __init__(self, names: Sequence[str], state: StateVector) -> None:
+        """Write to `joint_pos`, and `joint_vel` where there is one, in the order of `names`."""
         self._order = JointOrder(names)
-        self._position, self._velocity = state["joint_pos"], state["joint_vel"]
+        self._position, self._velocity = state["joint_pos"], state.get("joint_vel")
 
     def read(self, message: Any) -> None:
         """Write both or neither."""
+        if self._velocity is None:
+            self._order.take(message.name, np.frombuffer(message.position), self._position)
+            return
         if len(message.velocity) == 0:
             raise RobotError("expected velocities, found none; the policy needs them measured")
         if len(message.position) != len(message.velocity):
@@ -71,7 +74,7 @@ class ImuReader:
 
     message = "sensor_msgs/msg/Imu"
 
-    def __init__(self, state: RobotState) -> None:
+    def __init__(self, state: StateVector) -> None:
         """Write to those of `quat_xyzw` and `ang_vel_body` that the contract needs."""
         self._quat = state.get("quat_xyzw")
         self._ang_vel = state.get("ang_vel_body")
@@ -103,7 +106,7 @@ class OdometryReader:
 
     message = "nav_msgs/msg/Odometry"
 
-    def __init__(self, state: RobotState) -> None:
+    def __init__(self, state: StateVector) -> None:
         """Write to `lin_vel_body`."""
         self._lin_vel = state["lin_vel_body"]
 
@@ -118,7 +121,7 @@ class VectorReader:
 
     message = "std_msgs/msg/Float32MultiArray"
 
-    def __init__(self, topic: str, state: RobotState) -> None:
+    def __init__(self, topic: str, state: StateVector) -> None:
         """Write to the field of the external term."""
         self._field = state[f"external:{topic}"]
 
@@ -142,7 +145,7 @@ def message_type(name: str) -> str:
     return known.get(name, VectorReader.message)
 
 
-def state_reader(name: str, names: Sequence[str], state: RobotState) -> MessageReader:
+def state_reader(name: str, names: Sequence[str], state: StateVector) -> MessageReader:
     """Return the reader of an input that is robot state; `names` are the contract's joints."""
     if name == "joint_states":
         return JointStateReader(names, state)

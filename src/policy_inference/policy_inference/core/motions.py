@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.interfaces import F64, JointTargets, OnFault
 
@@ -14,9 +14,9 @@ from policy_inference.interfaces import F64, JointTargets, OnFault
 class Stand:
     """Moves from a measured pose to the contract's stand pose on a smooth curve."""
 
-    def __init__(self, contract: JointContract, effort_limit: F64) -> None:
+    def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare targets with the stand gains."""
-        stand, names = contract.stand, contract.joints.names
+        stand, names = body.stand, body.joints.names
         self.targets = JointTargets(len(names))
         self.targets.stiffness[:] = per_joint(stand.stiffness, names)
         self.targets.damping[:] = per_joint(stand.damping, names)
@@ -70,18 +70,18 @@ class Stand:
 class SafeTargets:
     """What is commanded in DAMP, by the contract's `on_fault`."""
 
-    def __init__(self, contract: JointContract, effort_limit: F64) -> None:
+    def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare the targets; `hold_measured` needs a measured pose before it can command."""
-        names = contract.joints.names
-        self.on_fault = OnFault(contract.safety.on_fault)
+        names = body.joints.names
+        self.on_fault = OnFault(body.safety.on_fault)
         self.targets = JointTargets(len(names))
         self.targets.effort_limit[:] = effort_limit
         if self.on_fault is OnFault.DAMP:
-            self.targets.damping[:] = per_joint(contract.damp.damping, names)
+            self.targets.damping[:] = per_joint(body.damp.damping, names)
         elif self.on_fault is OnFault.HOLD_MEASURED:
             # Not the policy's gains: those of a velocity or effort policy may hold nothing.
-            self.targets.stiffness[:] = per_joint(contract.stand.stiffness, names)
-            self.targets.damping[:] = per_joint(contract.stand.damping, names)
+            self.targets.stiffness[:] = per_joint(body.stand.stiffness, names)
+            self.targets.damping[:] = per_joint(body.stand.damping, names)
         self.forget()
 
     def forget(self) -> None:

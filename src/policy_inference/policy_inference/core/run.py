@@ -4,29 +4,29 @@
 
 import numpy as np
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.body import Body
 from policy_inference.core.guard import Rule, TargetBounds
 from policy_inference.core.limits import Limits
 from policy_inference.core.motions import Stand
-from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState
-from policy_inference.interfaces import F64, JointTargets, Kind
+from policy_inference.core.state import StateVector
+from policy_inference.interfaces import F64, JointTargets, Kind, Policy
 
 
 class Run:
     """Runs the policy; `targets` are those of the last `update`."""
 
     def __init__(
-        self, contract: JointContract, policy: JointPolicy, state: RobotState, stand: Stand,
+        self, body: Body, policy: Policy, state: StateVector, stand: Stand,
         limits: Limits, effort_limit: F64,
     ) -> None:  # fmt: skip
         """Blend from the targets of `stand`, where its motion has ended."""
         self._policy, self._stand = policy, stand
-        self._bounds = TargetBounds(contract, policy.action, limits.margin)
+        self._bounds = TargetBounds(body, policy.action, limits.margin)
         self._blend_ns = limits.blend_ns
-        self._joint_pos, self._joint_vel = state["joint_pos"], state["joint_vel"]
+        self._joint_pos, velocity = state["joint_pos"], state.get("joint_vel")
+        self._joint_vel = np.zeros_like(self._joint_pos) if velocity is None else velocity
         self._unposed = np.array([kind is not Kind.POSITION for kind in policy.action.kinds])
-        self.targets = JointTargets(len(contract.joints.names))
+        self.targets = JointTargets(len(body.joints.names))
         self.targets.effort_limit[:] = effort_limit
         self._began_ns = 0
         self.clipped_ticks = 0
@@ -71,6 +71,7 @@ class Run:
 
         Raises:
             BackendError: The runtime failed.
+            NoTargetError: The policy has no target for this tick.
         """
         self.taken = False
         return self._policy.infer()

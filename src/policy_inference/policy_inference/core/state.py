@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -36,31 +36,18 @@ def field_name(term: Term) -> str:
     return f"phase:{term.period_s}" if field == "phase" else field
 
 
-class RobotState:
-    """Newest values of every field that the contract needs, float64 in one array `flat`.
+class StateVector:
+    """Newest values of named fields, float64 in one array `flat`.
 
-    Fields of sensors are NaN until they are written, so that a missing input never looks like a
-    zero. Per-joint fields are in contract order; `quat_xyzw` rotates body to world; vectors that
-    end in `_body` are in the body frame; SI units.
+    Fields are NaN until they are written, so that a missing input never looks like a zero.
     """
 
-    def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
-        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
-        self._period_s = 1.0 / contract.rate_hz
-        sizes = dict(_needed(contract, orientation))
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        """Lay out the fields, in this order."""
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
         self.slices = {name: slice(end - sizes[name], end)
                        for name, end in zip(sizes, ends, strict=True)}  # fmt: skip
-        self._phases = [(self[name], 2.0 * math.pi / float(name.partition(":")[2]))
-                        for name in sizes if name.startswith("phase:")]  # fmt: skip
-        self._orientation = "gravity_body" in sizes
-        if self._orientation:
-            self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
-        self._tick = self["tick"] if "tick" in sizes else None
-        if "velocity_command" in sizes:
-            self["velocity_command"][:] = 0.0
-        self.restart()
 
     def __getitem__(self, field: str) -> F64:
         """Return a view of the field; write into it."""
@@ -75,6 +62,50 @@ class RobotState:
         """Names of the topics whose messages fill the fields."""
         sources = [_SOURCES.get(name) or name.partition("external:")[2] for name in self.slices]
         return tuple(dict.fromkeys(source for source in sources if source))
+
+    def derive(self) -> None:
+        """Compute the fields that follow from others: here none."""
+
+    def continue_from(self, before: StateVector) -> list[str]:
+        """Take over what was measured; return the fields that have not been measured so far."""
+        unknown = []
+        for name, mine in ((name, self[name]) for name in self.slices if _is_measured(name)):
+            theirs = before.get(name)
+            if theirs is None or theirs.size != mine.size:
+                unknown.append(name)
+            else:
+                mine[:] = theirs
+        return unknown
+
+    def is_finite(self) -> bool:
+        """Return whether every field is finite; one product finds a NaN faster than isfinite."""
+        return math.isfinite(self.flat.dot(self.flat))
+
+    def not_finite(self) -> list[str]:
+        """Return the fields that hold NaN or infinite values."""
+        return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
+
+
+class RobotState(StateVector):
+    """The fields that a joint policy's contract needs.
+
+    Per-joint fields are in contract order; `quat_xyzw` rotates body to world; vectors that
+    end in `_body` are in the body frame; SI units.
+    """
+
+    def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
+        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
+        super().__init__(dict(_needed(contract, orientation)))
+        self._period_s = 1.0 / contract.rate_hz
+        self._phases = [(self[name], 2.0 * math.pi / float(name.partition(":")[2]))
+                        for name in self.slices if name.startswith("phase:")]  # fmt: skip
+        self._orientation = "gravity_body" in self.slices
+        if self._orientation:
+            self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
+        self._tick = self.get("tick")
+        if "velocity_command" in self.slices:
+            self["velocity_command"][:] = 0.0
+        self.restart()
 
     def restart(self) -> None:
         """Begin the policy's own fields anew: last action, phase, tick count."""
@@ -93,25 +124,6 @@ class RobotState:
         """Compute the fields that follow from others."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
-
-    def continue_from(self, before: RobotState) -> list[str]:
-        """Take over what was measured; return the fields that have not been measured so far."""
-        unknown = []
-        for name, mine in ((name, self[name]) for name in self.slices if _is_measured(name)):
-            theirs = before.get(name)
-            if theirs is None or theirs.size != mine.size:
-                unknown.append(name)
-            else:
-                mine[:] = theirs
-        return unknown
-
-    def is_finite(self) -> bool:
-        """Return whether every field is finite; one product finds a NaN faster than isfinite."""
-        return math.isfinite(self.flat.dot(self.flat))
-
-    def not_finite(self) -> list[str]:
-        """Return the fields that hold NaN or infinite values."""
-        return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
 
 
 def _is_measured(field: str) -> bool:

@@ -17,6 +17,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.comparison.rows import golden_rows
 from policy_inference.core.controller import Controller
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, Tightening, effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
@@ -171,7 +172,7 @@ def _open(
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
     tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,
-                  tap=tap, controller=Controller(bundle, tap, limits, clock))
+                  tap=tap, controller=joint_controller(bundle, tap, limits, clock))
 
 
 def _listed(text: str) -> list[str]:

@@ -148,7 +148,7 @@ WRONG_LENGTHS: list[Rejection] = [
 
 WRONG_WORDS: list[Rejection] = [
     ("schema_version", 2, "expected one of 1, found 2"),
-    ("kind", "chunk", "expected one of joint, found 'chunk'"),
+    ("kind", "chunks", "expected one of joint, chunk, found 'chunks'"),
     ("name", "Two Joints", "expected text like ^[a-z][a-z0-9_]*$, found 'Two Joints'"),
     ("name", "", "expected text like ^[a-z][a-z0-9_]*$, found ''"),
     ("name", "two_joints\n", "expected text like ^[a-z][a-z0-9_]*$, found 'two_joints\\n'"),

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract
-from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault, Tensor
@@ -35,9 +35,9 @@ class ScriptedBackend:
     def __init__(self, contract: JointContract) -> None:
         model = contract.model
         self.inputs: Mapping[str, Tensor] = {
-            spec.name: spec.empty() for spec in contract.tensor_specs(model.inputs)}
+            spec.name: spec.empty() for spec in model.input_specs}
         self.outputs: Mapping[str, Tensor] = {
-            spec.name: spec.empty() for spec in contract.tensor_specs(model.outputs)}
+            spec.name: spec.empty() for spec in model.output_specs}
         self.details: Mapping[str, str] = {}
         self.answers: dict[str, npt.ArrayLike] = {}
         self.during_run: Callable[[], None] = lambda: None
@@ -84,7 +84,7 @@ class Robot:
         self.backend = ScriptedBackend(self.contract)
         self.now_ns = 1_000_000_000
         limits = limits_in_force(self.contract, tightening or Tightening())
-        self.controller = Controller(
+        self.controller = joint_controller(
             bundle_of(self.contract), self.backend, limits, lambda: self.now_ns
         )
         self.sensed: dict[str, Sequence[float]] = {

@@ -39,9 +39,8 @@ class Replay:
         bundle = load_bundle(folder)
         model = bundle.contract.model
         self.names = bundle.contract.joints.names
-        self.backend = OnnxBackend(bundle.artifact("onnx")[1],
-                                   bundle.contract.tensor_specs(model.inputs),
-                                   bundle.contract.tensor_specs(model.outputs))  # fmt: skip
+        self.backend = OnnxBackend(bundle.artifact("onnx")[1], model.input_specs,
+                                   model.output_specs)
         self.state = RobotState(bundle.contract)
         self.policy = JointPolicy(bundle, self.backend, self.state)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from policy_inference.core.controller import Controller
+from policy_inference.core.joint_controller import joint_controller
 from policy_inference.core.limits import Tightening, limits_in_force
 from policy_inference.flight.description import Flight, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
@@ -37,7 +37,7 @@ class Flyer(Robot):
         super().__init__(changes)
         self.limits = limits_in_force(self.contract, Tightening())
         self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)
-        self.controller = Controller(self.bundle, self.tap, self.limits, lambda: self.now_ns)
+        self.controller = joint_controller(self.bundle, self.tap, self.limits, lambda: self.now_ns)
         self.ring = Ring(self.controller, self.tap, size)
         self.tap.show(self.ring)
         self.sent = 0

@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a chunk policy, such as ACT: cameras and joints in, chunks of targets out.
+
+The policy counts joints in units of its own, which it shares with its training data; `units` says
+which, and everything else in a contract is in rad, s and N·m. No file is touched here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_inference.bundle.contract import (
+    NAME,
+    RELATIVE_TOPIC,
+    VERSION,
+    Damp,
+    File,
+    Graph,
+    Joints,
+    Provenance,
+    Safety,
+    Stand,
+)
+from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.schema import PerJoint, entry
+
+GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
+GOLDEN_CAMERA = "cameras."
+"""Arrays of the golden file: rows first. Pictures as uint8 [rows, height, width, 3] in RGB under
+`cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointUnit:
+    """How the policy counts the position q of a joint.
+
+    radians: sign (q - zero_rad); degrees: that x 180 / pi; range_m100_100 and range_0_100: linear,
+    so that low_rad counts -100 or 0, and high_rad counts 100.
+    """
+
+    unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
+        "what the policy's values are"
+    )
+    sign: Literal[1, -1] = entry("-1 where radians or degrees count the other way", default=1)
+    zero_rad: float = entry("position that radians or degrees count 0, rad", default=0.0)
+    low_rad: float | None = entry(
+        "position that counts as the lowest value of a range, rad", default=None
+    )
+    high_rad: float | None = entry("position that counts as 100 in a range, rad", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """Statistics that bring values to what the network takes, and its outputs back.
+
+    mean_std: (x - mean) / (std + eps), back y std + mean; min_max: 2 (x - min) / (max - min) - 1,
+    with eps in the place of a difference of 0; identity: unchanged. One number per value, for a
+    picture one per channel (red, green, blue), whose values are 0 to 1.
+    """
+
+    mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
+    mean: tuple[float, ...] | None = entry("mean of the training data", default=None)
+    std: tuple[float, ...] | None = entry("standard deviation of it", default=None, minimum=0)
+    min: tuple[float, ...] | None = entry("lowest value, or low quantile", default=None)
+    max: tuple[float, ...] | None = entry("highest value, or high quantile", default=None)
+    eps: float = entry("as in the formulas", default=1e-8, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A camera of the policy; its name in the contract is its topic's: NAME/image_raw."""
+
+    feature: str = entry("name of the feature in training: observation.images.NAME")
+    height: int = entry("of the picture that the policy takes, pixels", minimum=1, maximum=8192)
+    width: int = entry("of the picture that the policy takes, pixels", minimum=1, maximum=8192)
+    resize: bool = entry(
+        "whether frames of another size are stretched to it, instead of refused", default=False
+    )
+    normalisation: Scaling = entry("statistics of the three channels")
+    encoder: str | None = entry(
+        "graph that makes features of the picture; absent where the policy's graph takes it",
+        default=None,
+    )
+    tensor: str = entry("input of the policy's graph that takes the picture or its features")
+    timeout_s: float = entry("age at which a frame is too old, s", default=0.5, exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointVector:
+    """Positions of joints as the policy measures them."""
+
+    feature: str = entry("name of the feature in training: observation.state")
+    tensor: str = entry("tensor of the policy's graph")
+    joints: tuple[str, ...] = entry("joints in the order of the vector", minItems=1)
+    normalisation: Scaling = entry("statistics, in the policy's units")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkAction(JointVector):
+    """Positions of joints as the policy commands them."""
+
+    grippers: tuple[str, ...] = entry(
+        "joints that go to a new chunk's targets at once, without a fade", default=()
+    )
+    max_relative_target: PerJoint | None = entry(
+        "largest distance of a target from the measured position, rad; targets beyond are clipped",
+        default=None, exclusiveMinimum=0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentState:
+    """A vector from outside the robot."""
+
+    feature: str = entry(
+        "name of the feature in training", default="observation.environment_state"
+    )
+    tensor: str = entry("input of the policy's graph")
+    topic: str = entry("relative topic, std_msgs/Float32MultiArray", pattern=RELATIVE_TOPIC)
+    size: int = entry("length of the vector", minimum=1, maximum=1_000_000)
+    normalisation: Scaling = entry("statistics")
+    timeout_s: float = entry("age at which it is too old, s", default=0.5, exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """What one inference gives, and how much of it is used."""
+
+    size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
+    steps: int = entry("how many of them are executed before the next chunk", minimum=1)
+    ensemble_coeff: float | None = entry(
+        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkContract:
+    """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
+
+    schema_version: Literal[1] = entry("1")
+    kind: Literal["chunk"] = entry("chunk")
+    name: str = entry("name of the policy", pattern=NAME)
+    version: str = entry("version of the policy, in quotes", pattern=VERSION)
+    description: str = entry("one sentence", default="")
+    rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
+    joints: Joints = entry("joints of the robot by name")
+    units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
+    stand: Stand = entry("pose in which the policy may start, and the way there")
+    damp: Damp = entry("gain of the damped joints")
+    cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
+    state: JointVector | None = entry("measured positions", default=None)
+    environment_state: EnvironmentState | None = entry("external vector", default=None)
+    action: ChunkAction = entry("commanded positions")
+    chunk: Chunk = entry("length of a chunk")
+    graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
+    golden: File | None = entry(
+        "npz: rows of observations and of the chunks that the reference answers", default=None
+    )
+    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
+    limits: dict[str, Limits] = entry("limits of comparison by artifact", default={})
+    reports: dict[str, File] = entry("report of comparison by artifact", default={})
+    safety: Safety = entry("limits of the guard")
+    provenance: Provenance = entry("origin and licence")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two steps, ns."""
+        return round(1e9 / self.rate_hz)
+
+    @property
+    def policy_graph(self) -> str:
+        """Name of the graph that gives the actions: the only one that is no camera's encoder."""
+        encoders = {camera.encoder for camera in self.cameras.values()}
+        return next(name for name in self.graphs if name not in encoders)
+
+    @property
+    def models(self) -> Mapping[str, Graph]:
+        """The graphs, by their key in the contract."""
+        return {f"graphs.{name}": graph for name, graph in self.graphs.items()}

@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema of `policy.yaml`, of both kinds of policies, for editors."""
+
+from typing import Any
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.schema import json_schema
+
+
+def contract_schema() -> dict[str, Any]:
+    """Return a schema that asks for what the contract's `kind` needs."""
+    joint, chunk = json_schema(JointContract), json_schema(ChunkContract)
+    dialect = {"$schema": joint.pop("$schema")}
+    chunk.pop("$schema")
+    is_chunk = {"properties": {"kind": {"const": "chunk"}}, "required": ["kind"]}
+    return {**dialect, "if": is_chunk, "then": chunk, "else": joint}

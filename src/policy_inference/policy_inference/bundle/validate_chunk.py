@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-checks of a chunk policy's contract: everything that one field alone cannot show."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from policy_inference.bundle.chunk_contract import Camera, ChunkContract, JointUnit, Scaling
+from policy_inference.bundle.contract import Graph
+from policy_inference.bundle.schema import Found, Reader
+from policy_inference.bundle.validate_body import BodyValidator, listed
+
+_TOPIC_PART = "[A-Za-z][A-Za-z0-9_]*"
+_TOPICS_OF_ROBOTS = ("estop", "joint_states")
+_STATISTICS = {"mean_std": ("mean", "std"), "min_max": ("min", "max"), "identity": ()}
+_RANGES = ("range_m100_100", "range_0_100")
+
+
+def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a contract."""
+    check = _Validator(contract, reader)
+    check.joints()
+    check.stand_and_damp()
+    check.nominal()
+    check.units()
+    check.vectors()
+    for name, camera in contract.cameras.items():
+        check.camera(name, camera)
+    check.chunk()
+    check.tensors()
+    check.topics()
+    check.files()
+
+
+class _Validator(BodyValidator):
+    """Keeps the contract and the reader at hand for the checks."""
+
+    def __init__(self, contract: ChunkContract, reader: Reader) -> None:
+        super().__init__(contract, reader)
+        self.contract = contract
+        encoders = {camera.encoder for camera in contract.cameras.values()}
+        self._policies = [name for name in contract.graphs if name not in encoders]
+
+    def units(self) -> None:
+        """Check that each joint of the policy has a unit that is complete."""
+        contract = self.contract
+        vectors = [vector.joints for vector in (contract.state, contract.action) if vector]
+        used = {joint for joints in vectors for joint in joints}
+        self.known("units", list(contract.units))
+        for joint in sorted(used - contract.units.keys()):
+            self.reader.problem("units", f"the unit of {joint}, which the checkpoint does not say",
+                                listed(contract.units))
+        for joint, unit in contract.units.items():
+            self._unit(f"units.{joint}", unit)
+
+    def _unit(self, key: str, unit: JointUnit) -> None:
+        ends = (unit.low_rad, unit.high_rad)
+        if unit.unit in _RANGES:
+            if None in ends or unit.low_rad == unit.high_rad:
+                self.reader.problem(key, "two different positions low_rad and high_rad, since "
+                                    f"{unit.unit} counts between them", list(ends))
+            if unit.sign != 1 or unit.zero_rad != 0.0:
+                self.reader.problem(key, "neither sign nor zero_rad",
+                                    Found("one of them"),
+                                    "exchange low_rad and high_rad where the range is reversed")
+        elif ends != (None, None):
+            self.reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
+
+    def vectors(self) -> None:
+        """Check joints and statistics of state, environment state and action."""
+        contract = self.contract
+        for name, vector in (("state", contract.state), ("action", contract.action)):
+            if vector is not None:
+                self.known(f"{name}.joints", vector.joints)
+                self._scaling(f"{name}.normalisation", vector.normalisation, vector.joints)
+        outside = contract.environment_state
+        if outside is not None:
+            names = [f"value {i}" for i in range(outside.size)]
+            self._scaling("environment_state.normalisation", outside.normalisation, names)
+        for joint in contract.action.grippers:
+            if joint not in contract.action.joints:
+                self.reader.problem("action.grippers", "joints of the action", joint)
+        if contract.action.max_relative_target is not None:
+            self.values("action.max_relative_target", contract.action.max_relative_target,
+                        contract.action.joints)
+
+    def _scaling(self, key: str, scaling: Scaling, names: Sequence[str]) -> None:
+        wanted = _STATISTICS[scaling.mode]
+        for field in ("mean", "std", "min", "max"):
+            values = getattr(scaling, field)
+            if field not in wanted:
+                if values is not None:
+                    self.reader.problem(f"{key}.{field}", f"nothing for {scaling.mode}",
+                                        list(values))
+            elif values is None or len(values) != len(names):
+                self.reader.problem(f"{key}.{field}", f"{len(names)} values for {scaling.mode}",
+                                    Found("nothing" if values is None else f"{len(values)}"))
+        if scaling.mode == "min_max" and scaling.min and scaling.max:
+            for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
+                if low > high:
+                    self.reader.problem(f"{key}.min of {name}", f"at most the max {high:g}", low)
+
+    def camera(self, name: str, camera: Camera) -> None:
+        """Check name, statistics and encoder of a camera."""
+        key = f"cameras.{name}"
+        if not re.fullmatch(_TOPIC_PART, name):
+            self.reader.problem(key, "a name that a topic can have, letters, digits and _", name)
+        self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
+        if camera.encoder is None:
+            return
+        graph = self.contract.graphs.get(camera.encoder)
+        if graph is None:
+            self.reader.problem(f"{key}.encoder", f"one of the graphs "
+                                f"({listed(self.contract.graphs)})", camera.encoder)
+        elif (len(graph.inputs), len(graph.outputs)) != (1, 1):
+            self.reader.problem(f"graphs.{camera.encoder}", "one input and one output, for an "
+                                "encoder", Found(f"{len(graph.inputs)} and {len(graph.outputs)}"))
+        else:
+            picture = (1, 3, camera.height, camera.width)
+            ((tensor, found),) = graph.inputs.items()
+            self._shape(f"graphs.{camera.encoder}.inputs.{tensor}", found.shape, picture,
+                        f"as the picture of {name}")
+
+    def chunk(self) -> None:
+        """Check the lengths."""
+        chunk = self.contract.chunk
+        if chunk.steps > chunk.size:
+            self.reader.problem("chunk.steps", f"at most the {chunk.size} steps of a chunk",
+                                chunk.steps)
+        inputs = [*self.contract.cameras, *filter(None, [self.contract.environment_state])]
+        if not inputs:
+            self.reader.problem("cameras", "a camera, or an environment_state", Found("neither"))
+
+    def tensors(self) -> None:
+        """Check that each tensor of the policy's graph has one source or use, of its size."""
+        contract = self.contract
+        if len(self._policies) != 1:
+            self.reader.problem("graphs", "one graph that is no camera's encoder",
+                                listed(self._policies))
+            return
+        name = self._policies[0]
+        graph, key = contract.graphs[name], f"graphs.{name}"
+        wanted = dict(self._inputs())
+        names = [tensor for tensor, _, _ in self._sources()]
+        self.unique(f"{key}.inputs", names)
+        for tensor in sorted(graph.inputs.keys() - wanted.keys()):
+            self.reader.problem(f"{key}.inputs.{tensor}", "a camera or a vector that fills it",
+                                Found("nothing"))
+        for tensor, shape in wanted.items():
+            found = graph.inputs.get(tensor)
+            if found is None:
+                self.reader.problem(f"{key}.inputs", f"the input {tensor}", listed(graph.inputs))
+            elif shape is not None:
+                self._shape(f"{key}.inputs.{tensor}", found.shape, shape, "as what fills it")
+        action = contract.action
+        output = graph.outputs.get(action.tensor)
+        if output is None:
+            self.reader.problem(f"{key}.outputs", f"the output {action.tensor}",
+                                listed(graph.outputs))
+        else:
+            self._shape(f"{key}.outputs.{action.tensor}", output.shape,
+                        (1, contract.chunk.size, len(action.joints)), "as a chunk of actions")
+        for name, tensors in contract.graphs.items():
+            for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
+                if found.dtype.startswith("int"):
+                    self.reader.problem(f"graphs.{name}.{tensor}.dtype", "float32 or float16",
+                                        found.dtype)
+
+    def _inputs(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+        return ((tensor, shape) for tensor, shape, _ in self._sources())
+
+    def _sources(self) -> Iterator[tuple[str, tuple[int, ...] | None, str]]:
+        """Yield tensor, shape where it is known, and source of each input."""
+        contract = self.contract
+        if contract.state is not None:
+            yield contract.state.tensor, (1, len(contract.state.joints)), "state"
+        if contract.environment_state is not None:
+            outside = contract.environment_state
+            yield outside.tensor, (1, outside.size), "environment_state"
+        for name, camera in contract.cameras.items():
+            if camera.encoder is None:
+                yield camera.tensor, (1, 3, camera.height, camera.width), name
+            else:
+                yield camera.tensor, _features(contract.graphs.get(camera.encoder)), name
+
+    def _shape(
+        self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str
+    ) -> None:
+        if found != wanted:
+            self.reader.problem(f"{key}.shape", f"{list(wanted)}, {why}", list(found))
+
+    def topics(self) -> None:
+        """Check that no topic is taken."""
+        outside = self.contract.environment_state
+        taken = {*_TOPICS_OF_ROBOTS, *(f"{name}/image_raw" for name in self.contract.cameras)}
+        if outside is not None and outside.topic in taken:
+            self.reader.problem("environment_state.topic", "a topic of its own", outside.topic)
+
+    def files(self) -> None:
+        """Check that no path leaves the bundle, and that all graphs have the same back ends."""
+        contract = self.contract
+        paths = {f"{key}.artifacts.{backend}": artifact.file
+                 for key, graph in contract.models.items()
+                 for backend, artifact in graph.artifacts.items()}
+        paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
+        if contract.golden:
+            paths["golden"] = contract.golden.file
+        self.paths(paths)
+        first = next(iter(contract.graphs.values())).artifacts
+        for name, graph in contract.graphs.items():
+            if graph.artifacts.keys() != first.keys():
+                self.reader.problem(f"graphs.{name}.artifacts", f"the same back ends as the other "
+                                    f"graphs ({listed(first)})", listed(graph.artifacts))
+        self.reports(contract.reports, first)
+
+
+def _features(graph: Graph | None) -> tuple[int, ...] | None:
+    """Return the shape of what an encoder gives, None where that is not known."""
+    if graph is None or len(graph.outputs) != 1:
+        return None
+    return next(iter(graph.outputs.values())).shape
