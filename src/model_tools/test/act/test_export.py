@@ -21,7 +21,7 @@ from model_tools.cli import main
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.errors import BundleError
-from policy_inference.interfaces import Tensor
+from policy_inference.interfaces import F64, Tensor
 
 from .small_checkpoints import (
     ACTION,
@@ -49,7 +49,7 @@ def exported(checkpoint: Path, **changed: Any) -> tuple[ChunkBundle, Exported]:
     return load_chunk_bundle(asked.output), made
 
 
-def chunk_of(bundle: ChunkBundle, rows: dict[str, Tensor]) -> Tensor:
+def chunk_of(bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
     """Return what the bundle's files answer on raw observations, in the policy's units."""
     models = {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
               for name, graph in bundle.contract.graphs.items()}
@@ -103,14 +103,14 @@ def test_a_bundle_says_what_the_checkpoint_knows(checkpoint: Path) -> None:
 
 def test_golden_rows_are_what_the_files_answer_on_raw_pictures(checkpoint: Path) -> None:
     bundle, _ = exported(checkpoint)
-    golden = bundle.golden()
+    golden: Any = bundle.golden()
     assert golden["cameras.front"].dtype == np.uint8
     np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
 
 
 def test_swapped_cameras_answer_something_else(checkpoint: Path) -> None:
     bundle, _ = exported(checkpoint)
-    rows = bundle.golden()
+    rows: Any = bundle.golden()
     swapped = {**rows, "cameras.front": rows["cameras.wrist"],
                "cameras.wrist": rows["cameras.front"]}
     assert np.abs(chunk_of(bundle, swapped) - rows["chunk"]).max() > 1e-3
@@ -178,7 +178,7 @@ def test_a_policy_without_cameras_takes_an_environment_state(tmp_path: Path) -> 
     outside = bundle.contract.environment_state
     assert outside is not None
     assert (outside.size, outside.normalisation.mode) == (5, "min_max")
-    golden = bundle.golden()
+    golden: Any = bundle.golden()
     np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
 
 
@@ -206,7 +206,7 @@ def test_golden_rows_of_the_training_are_compared_and_kept(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     bundle, _ = exported(checkpoint)
-    rows = bundle.golden()
+    rows: Any = bundle.golden()
     file = tmp_path / "rows.npz"
     np.savez(file, **{name: array[:2] for name, array in rows.items()})
     again, made = exported(checkpoint, golden=file, force=True)
