@@ -9,6 +9,9 @@ from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import Spec
 
 TIMER = "timer"
+RAW, COMPRESSED = "raw", "compressed"
+TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
+"""How pictures travel: topic below the camera's name."""
 PARAMETERS = (
     Spec(name="bundle", type=str, required=True,
          doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
