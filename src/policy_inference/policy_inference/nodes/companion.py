@@ -29,7 +29,7 @@ class Companion(Protocol):
     def record(
         self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
     ) -> None:
-        """End a tick, on the control thread; raises nothing.
+        """End a tick, on the control thread.
 
         Args:
             tick: It.

@@ -109,7 +109,7 @@ def _joint_command(
     def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
         for row, values in zip(rows, targets.block, strict=True):
             row[:] = values
-        _set_stamp(message.stamp, stamp_ns)
+        set_stamp(message.stamp, stamp_ns)
         message.sequence = next(sequence)
         message.mode = fault_mode if targets.mode is Mode.DAMP else int(targets.mode)
         return message
@@ -154,7 +154,7 @@ def _joint_state(contract: AnyContract, valid_for_s: float, sequence: "count[int
 
     def build(targets: JointTargets, stamp_ns: int) -> JointState:
         positions[:] = targets.position
-        _set_stamp(message.header.stamp, stamp_ns)
+        set_stamp(message.header.stamp, stamp_ns)
         return message
 
     return build
@@ -178,7 +178,8 @@ def _view(values: "array[float]") -> F64:
     return np.frombuffer(values)
 
 
-def _set_stamp(stamp: Time, ns: int) -> None:
+def set_stamp(stamp: Time, ns: int) -> None:
+    """Write a time into a stamp."""
     stamp.sec, stamp.nanosec = divmod(ns, 1_000_000_000)
 
 

@@ -107,7 +107,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._output = Output(self, values["output"], contract, values["command_valid_for_s"])
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
-        self.loop = ControlLoop(self._pacer, self._tick, self._failed)
+        self.loop = ControlLoop(self._pacer, self.tick, self._failed)
         self.companion = self.companion_of(policy, group, values)
         self._closers.callback(self.companion.close)
         self.reporter = StatusReporter(self, Reported(
@@ -224,7 +224,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self.companion.start()
         self.loop.start()
 
-    def _tick(self, tick: Tick) -> None:
+    def tick(self, tick: Tick) -> None:
+        """Sample, ask the controller, publish; on the control thread."""
         if tick.repeated and self.controller.mode is not Mode.DAMP:
             # Only at rest: a simulator that starts or pauses must not advance a motion.
             return
