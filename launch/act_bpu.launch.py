@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ACT policy on an arm, on the BPU of a D-Robotics board; `robot:=sim backend:=onnx` anywhere."""
+"""An ACT policy on an arm, on a D-Robotics board's BPU; `robot:=sim backend:=onnx` anywhere."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import FRONT, Arm, seen
-from .colour_bundle import JOINTS, PERIOD_NS, RAMP, RATE_HZ, SIZE, STEPS, write_colours
+from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, STEPS, write_colours
 from .harness import NAN, StageOf, ns
 
 pytestmark = pytest.mark.ros
