@@ -68,7 +68,9 @@ def whole_steps(name: str, period_s: float, world: World) -> int:
         SimError: It is not a positive multiple of the world's time step.
     """
     period_ns = round(period_s * NS_PER_S)
-    if period_ns <= 0 or period_ns % world.timestep_ns:
+    try:
+        world.whole_steps(period_ns)
+    except SimError:
         raise SimError(f"{name}: expected a period that is a multiple of "
-                       f"{world.timestep_ns / 1e6:g} ms, got {period_s * 1e3:g} ms")
+                       f"{1e3 / world.steps_per_s:g} ms, got {period_s * 1e3:g} ms") from None
     return period_ns
