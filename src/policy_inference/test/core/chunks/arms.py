@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +51,13 @@ class ScriptedGraph:
 class Arm:
     """Feeds the controller with joints and pictures, one tick after the other.
 
-    The encoder's features are the brightness of a picture; the policy's chunk is `chunk` [steps,
-    joints], or what `answer` makes of the number of the run (from 0).
+    The encoder's features are the brightness of a picture; the policy's chunk is what `answer`
+    makes of the number of the run, from 0.
     """
 
     def __init__(
-        self, changes: Mapping[str, object] | None = None, tightening: Tightening | None = None,
-        *, inline: bool = True, **settings: object,
-    ) -> None:  # fmt: skip
+        self, changes: Mapping[str, object] | None = None, **settings: Any
+    ) -> None:
         self.bundle = bundle_of(changes)
         self.contract = self.bundle.contract
         self.graphs = {key: ScriptedGraph(graph) for key, graph in self.contract.models.items()}
@@ -68,8 +68,8 @@ class Arm:
         self.transformer.during_run = self._predict
         self.now_ns = 1_000_000_000
         self.runtime = chunk_controller(
-            self.bundle, self.graphs, limits_in_force(self.contract, tightening or Tightening()),
-            lambda: self.now_ns, ChunkSettings(**settings), inline=inline)  # type: ignore[arg-type]
+            self.bundle, self.graphs, limits_in_force(self.contract, Tightening()),
+            lambda: self.now_ns, ChunkSettings(**settings), inline=True)
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3
         self.picture: Picture = plain(10, 20, 30, HEIGHT, WIDTH)

@@ -4,6 +4,7 @@
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ LATE_S = 0.3
 """Inference of three periods."""
 
 
-def arm_of(mode: str, changes: dict[str, object] | None = None, **settings: object) -> Arm:
+def arm_of(mode: str, changes: dict[str, object] | None = None, **settings: Any) -> Arm:
     """Return an arm in RUN whose chunk number r says 0.1 r + 0.01 k for step k."""
     arm = Arm(changes, mode=mode, **settings)
     arm.answer = ramp
