@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pytest
 import rclpy
 from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import FRONT, Arm, seen
-from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, STEPS, write_colours
+from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
 from .harness import NAN, StageOf, ns
 
 pytestmark = pytest.mark.ros
@@ -265,6 +267,34 @@ class TestModes:
         assert (status.reason, status.latched) == ("ran for 1 s, as asked (run_for_s)", False)
 
 
+class TestRealTime:
+    def test_chunks_come_beside_the_ticks(self, start: Start, tmp_path: Path) -> None:
+        """On a machine with other work, everything may be late, and nothing is judged by time."""
+        patient = write_colours(tmp_path / "patient", {
+            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0,
+                    frame_tolerance_s=5.0)  # fmt: skip
+
+        def send() -> None:
+            arm.now_ns = time.time_ns()
+            arm.send()
+
+        arm.node.create_timer(1.0 / RATE_HZ, send)
+        arm.until(lambda: arm.commands, "commands")
+        arm.until(lambda: arm.ask("stand").success, "STAND")
+        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.is_told("run")
+        arm.until(lambda: len(arm.chunks) > 3, "chunks")
+        arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
+
+        assert arm.commands[-1].position[:3] == pytest.approx(seen()[:3], abs=SIZE * RAMP)
+        assert all(ns(after.stamp) > ns(before.stamp)
+                   for before, after in zip(arm.chunks, arm.chunks[1:], strict=False))
+        arm.colours["front"] = (0, 0, 0)
+        arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
+
+
 class TestReports:
     def test_chunk_is_published_with_the_time_of_its_observation(self, start: Start) -> None:
         arm = start(mode="synchronous").runs()
@@ -304,8 +334,6 @@ class TestReports:
         assert {entry.name: entry.ok for entry in status.inputs}["wrist/image_raw"]
 
     def test_second_publisher_on_a_camera_refuses_motion(self, start: Start) -> None:
-        from sensor_msgs.msg import Image
-
         arm = start()
         arm.is_met()
         arm.is_joined_by_publisher(arm.node, Image, "front/image_raw")
