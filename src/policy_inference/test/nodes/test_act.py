@@ -322,6 +322,20 @@ class TestReports:
         assert 0 <= int(values["chunk.steps_left"]) <= STEPS
         assert float(values["camera.front.age_s"]) == pytest.approx(0.0, abs=1e-9)
 
+    def test_joint_that_swings_about_a_target_that_stands_still_is_named(
+        self, start: Start
+    ) -> None:
+        arm = start(mode="synchronous", n_action_steps=1).runs()
+        for tick in range(4 * RATE_HZ):
+            arm.position = (0.0, 0.0, 0.05 * (-1) ** (tick // 3), 0.0)
+            arm.tick()
+
+        arm.hears("blue swings about 0.00 rad by 0.050 rad at 3.3 Hz; its target stands still")
+        before = len(arm.diagnostics)
+        arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
+        assert "blue swings about" in arm.diagnostics[-1].status[0].message
+        assert "P 16, I 0, D 0" in arm.diagnostics[-1].status[0].message
+
     def test_status_has_every_camera_among_its_inputs(self, start: Start) -> None:
         arm = start()
         arm.encodings["front"] = "rgba8"
