@@ -321,6 +321,18 @@ def stated_hashes(contract: AnyContract) -> dict[str, str]:
     return {entry.file: entry.sha256 for entry in _entries(contract)}
 
 
+def model_sha256(contract: AnyContract, backend: str) -> str | None:
+    """Return the hash that stands for a back end's model, None where there is no such artifact.
+
+    Of several graphs it is that of their hashes, one after another in the contract's order.
+    """
+    hashes = [model.artifacts[backend].sha256 for model in contract.models.values()
+              if backend in model.artifacts]
+    if not hashes:
+        return None
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def file_entry(file: Path, folder: Path) -> File:
     """Return the contract's entry for a file that lies in the bundle folder."""
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
