@@ -195,13 +195,20 @@ class ChunkBundle(BundleFolder):
         return rows
 
 
-def load_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+def load_bundle(
+    path: Path, trusted: TrustedKeys | None = None, *, instead: str = ""
+) -> Bundle:
     """Read and check the bundle folder of a joint policy, as `load_any_bundle`.
+
+    Args:
+        path: The folder.
+        trusted: As for `load_any_bundle`.
+        instead: What to do with a policy of another kind, in the words of an error.
 
     Raises:
         BundleError: As there, or the policy is of another kind.
     """
-    return of_kind(load_any_bundle(path, trusted), Bundle)
+    return of_kind(load_any_bundle(path, trusted), Bundle, instead)
 
 
 def load_chunk_bundle(path: Path, trusted: TrustedKeys | None = None) -> ChunkBundle:
@@ -242,35 +249,26 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
                   statistics=statistics, signed_by=signed_by)
 
 
-def of_kind(bundle: Bundle | ChunkBundle, kind: type[B]) -> B:
-    """Return a bundle that must be of a kind.
+def of_kind(bundle: Bundle | ChunkBundle, kind: type[B], instead: str = "") -> B:
+    """Return a bundle that must be of a kind; `instead` says what to do with one of another.
 
     Raises:
         BundleError: It is of another one.
     """
     if isinstance(bundle, kind):
         return bundle
-    raise _other_kind(bundle.path / CONTRACT_FILE, bundle.contract)
+    raise _other_kind(bundle.path / CONTRACT_FILE, bundle.contract, instead)
 
 
-def read_contract(file: Path) -> JointContract:
+def read_contract(file: Path, *, instead: str = "") -> JointContract:
     """Read and check a joint policy's `policy.yaml` without looking at the files it names.
 
     Raises:
-        BundleError: With everything that is wrong.
+        BundleError: With everything that is wrong; `instead` is as for `load_bundle`.
     """
-    return parse_contract(read_bytes(file), file)
-
-
-def parse_contract(content: bytes, file: object) -> JointContract:
-    """Check the content of a joint policy's `policy.yaml`; `file` is for messages.
-
-    Raises:
-        BundleError: With everything that is wrong.
-    """
-    contract = parse_any_contract(content, file)
+    contract = parse_any_contract(read_bytes(file), file)
     if isinstance(contract, ChunkContract):
-        raise _other_kind(file, contract)
+        raise _other_kind(file, contract, instead)
     return contract
 
 
@@ -310,10 +308,11 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
     return contract
 
 
-def _other_kind(file: object, contract: AnyContract) -> BundleError:
+def _other_kind(file: object, contract: AnyContract, instead: str) -> BundleError:
     wanted = next(kind for kind in _NODES if kind != contract.kind)
+    remedy = instead or f"{_NODES[contract.kind]} runs this policy"
     return BundleError([Problem(file=str(file), key="kind", expected=wanted, found=contract.kind,
-                                remedy=f"{_NODES[contract.kind]} runs this policy")])
+                                remedy=remedy)])
 
 
 def stated_hashes(contract: AnyContract) -> dict[str, str]:

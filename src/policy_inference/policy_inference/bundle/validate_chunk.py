@@ -224,6 +224,11 @@ class _Validator(BodyValidator):
             if graph.artifacts.keys() != first.keys():
                 self.reader.problem(f"graphs.{name}.artifacts", f"the same back ends as the other "
                                     f"graphs ({listed(first)})", listed(graph.artifacts))
+            for backend in graph.artifacts.keys() & first.keys():
+                target, other = graph.artifacts[backend].target, first[backend].target
+                if target != other:
+                    self.reader.problem(f"graphs.{name}.artifacts.{backend}.target", f"{other}, as "
+                                        "of the other graphs", target)
         self.reports(contract.reports, first)
 
 

@@ -165,6 +165,9 @@ FILES: list[Contradiction] = [
      "bpu"),
     ({f"{POLICY}.artifacts": {"bpu": FILE}},
      f"{POLICY}.artifacts: expected the same back ends as the other graphs (onnx), found bpu"),
+    ({f"graphs.{name}.artifacts.bpu": {**FILE, "target": target} for name, target in (
+        (LARGE, "nash-e"), (SMALL, "nash-e"), (GRAPH, "bayes-e"))},
+     f"{POLICY}.artifacts.bpu.target: expected nash-e, as of the other graphs, found 'bayes-e'"),
 ]
 
 
