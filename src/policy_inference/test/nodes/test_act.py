@@ -248,6 +248,14 @@ class TestModes:
         assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
         arm.hears("mode ensemble: expected inference within a period of 50.0 ms")
 
+    def test_inference_that_takes_longer_than_hold_may_last_is_refused(
+        self, stage: ArmStage, arm: Arm, bundle: Path
+    ) -> None:
+        node = stage.node(bundle=str(bundle), use_sim_time=True, simulated_latency_s=0.6)
+
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+        arm.hears("safety.damp_after_s: expected longer than the 0.600 s that a chunk takes here")
+
     def test_more_steps_than_a_chunk_has_are_refused(
         self, stage: ArmStage, arm: Arm, bundle: Path
     ) -> None:
