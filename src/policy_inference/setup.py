@@ -30,7 +30,8 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed", "*.json"]},
     zip_safe=False,
-    install_requires=["setuptools", "cryptography", "numpy", "onnxruntime", "PyYAML", "rosbags"],
+    install_requires=["setuptools", "cryptography", "numpy", "onnxruntime",
+                      "opencv-python-headless", "PyYAML", "rosbags"],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
     extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},
@@ -44,8 +45,10 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "act_policy_node = policy_inference.nodes.act_policy_node:main",
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
             "policy_inference = policy_inference.commands.main:main",
+            "usb_camera = policy_inference.nodes.usb_camera:main",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
