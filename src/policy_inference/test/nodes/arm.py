@@ -111,7 +111,7 @@ def encoded(picture: Picture, encoding: str) -> Picture:
     if encoding == "bgr8":
         return picture[:, :, ::-1].reshape(height, -1)
     if encoding == "mono8":
-        return picture.mean(axis=2).astype(np.uint8)
+        return np.asarray(picture.mean(axis=2), np.uint8)
     red, green, blue = picture[0, 0] / 255.0
     y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
     u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
