@@ -23,6 +23,10 @@ class ArmOperator(Operator):
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
         self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
 
+    def __enter__(self) -> "ArmOperator":
+        """Return itself."""
+        return self
+
     def next_episode(self) -> str:
         """Put the cube elsewhere; return what the arm's node says.
 

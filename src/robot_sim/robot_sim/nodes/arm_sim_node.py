@@ -4,7 +4,7 @@
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `front/image_raw` and
 `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
-(sensor_msgs/CompressedImage, JPEG), on request `environment_state` (std_msgs/Float32MultiArray: the
+(sensor_msgs/CompressedImage, JPEG), `environment_state` (std_msgs/Float32MultiArray: the
 cube's position, m, world); in lockstep also `/clock`.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1).
 

@@ -81,7 +81,7 @@ def perform(output: Path, wanted: Wanted) -> Performed:
         nodes.start("arm_sim_node", {
             "trace_file": str(file), "lockstep": wanted.lockstep, "seed": wanted.seed,
             "rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz,
-            "picture_height": size[0], "picture_width": size[1], "environment_state": True,
+            "picture_height": size[0], "picture_width": size[1],
         }, output / "arm_sim_node.log")
         nodes.start("act_policy_node", {
             "bundle": wanted.bundle, "backend": wanted.backend, "mode": wanted.mode,
