@@ -119,7 +119,7 @@ def _terms(picture: Frame) -> Array:
     red, green, _ = np.moveaxis(picture / 255.0, -1, 0)
     place = np.maximum(red - 2.0 * green - _PER_RED, 0.0).ravel() @ _columns()
     place = place / place[2]
-    return np.einsum("i,j,k->ijk", place, place, place).ravel()
+    return np.asarray(np.einsum("i,j,k->ijk", place, place, place).ravel())
 
 
 def _save(file: Path, polynomial: Array) -> Path:

@@ -18,6 +18,8 @@ from robot_sim.video import caption, write_frames
 
 WIDTH, HEIGHT = 960, 480
 """Of a picture: 640 x 480 from outside, and 320 x 240 from each of the policy's cameras."""
+RUN_MODE = 3.0
+"""JointCommand.MODE_RUN, as the trace has it."""
 _SHOWN_AFTER_S = 0.6
 _Rows = npt.NDArray[np.intp]
 
@@ -75,21 +77,17 @@ def shown(trace: ArmTrace) -> _Rows:
         raise SimError("trace: expected rows of an episode, found none; the policy never ran")
     lasting = int(_SHOWN_AFTER_S / float(np.median(np.diff(trace.time_s))))
     recently = np.convolve(under_way, np.ones(lasting + 1))[: len(under_way)] > 0
-    return np.flatnonzero(recently)
+    # After RUN the cube is put elsewhere.
+    return np.flatnonzero(under_way | (recently & (trace.mode == RUN_MODE)))
 
 
 def _pictures(trace: ArmTrace, rows: _Rows, picture_size: tuple[int, int]) -> Iterator[Frame]:
     """Render rows of a trace."""
     world = ArmWorld(picture_size=picture_size)
-    number, began_s = -1, 0.0
     try:
         for row in rows:
-            if trace.episode[row] > number:
-                number, began_s = int(trace.episode[row]), float(trace.time_s[row])
             world.show(trace.pose[row])
-            over = trace.episode[row] < 0
-            text = _text(trace, number, float(trace.time_s[row]) - began_s, over=over)
-            yield _composed(world, text)
+            yield _composed(world, _text(trace, int(row)))
     finally:
         world.close()
 
@@ -105,10 +103,12 @@ def _composed(world: ArmWorld, text: str) -> Frame:
     return np.hstack([outside, np.vstack(seen)])
 
 
-def _text(trace: ArmTrace, number: int, time_s: float, *, over: bool) -> str:
-    """Return the caption of a row."""
-    result = ""
-    if over and number < len(trace.succeeded):
-        result = "   reached" if trace.succeeded[number] else "   not reached"
-    seed = f"seed {trace.seed[number]}   " if number < len(trace.seed) else ""
-    return f"episode {number + 1}   {seed}{time_s:4.1f} s{result}"
+def _text(trace: ArmTrace, row: int) -> str:
+    """Return the caption of a row: episode, time, and the result once it is there."""
+    number = int(trace.episode[: row + 1].max())
+    first, last = np.flatnonzero(trace.episode == number)[[0, -1]]
+    text = f"episode {number + 1}   {trace.time_s[row] - trace.time_s[first]:4.1f} s"
+    if number >= len(trace.seed):  # broken off
+        return text
+    result = "" if row < last else "   reached" if trace.succeeded[number] else "   not reached"
+    return f"{text}   seed {trace.seed[number]}{result}"

@@ -4,7 +4,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Performed:
         picture_size: Height and width of the policy's pictures.
         trace: The simulator's ground truth, with the results of the episodes.
         statuses: The policy node's newest policy_msgs/PolicyStatus in each episode.
+        chunks: How many chunks came.
+        told: The policy node's diagnostics at the end.
         wall_s: How long all episodes took.
     """
 
@@ -60,6 +62,8 @@ class Performed:
     picture_size: tuple[int, int]
     trace: ArmTrace
     statuses: tuple[Any, ...]
+    chunks: int
+    told: Mapping[str, str]
     wall_s: float
 
 
@@ -92,8 +96,9 @@ def perform(output: Path, wanted: Wanted) -> Performed:
             began_s = time.monotonic()
             statuses = tuple(_episodes(operator, wanted.episodes))
             wall_s = time.monotonic() - began_s
+            operator.wait_for_diagnostics()
     return Performed(wanted=wanted, picture_size=size, trace=ArmTrace.load(file),
-                     statuses=statuses, wall_s=wall_s)
+                     statuses=statuses, chunks=operator.chunks, told=operator.told, wall_s=wall_s)
 
 
 def picture_size(contract: ChunkContract) -> tuple[int, int]:

@@ -16,7 +16,6 @@ _HOLD_MODE = 4
 def summarise(performed: Performed) -> dict[str, Any]:
     """Return the content of `summary.json`."""
     trace, wanted, last = performed.trace, performed.wanted, performed.statuses[-1]
-    told = {entry.key: entry.value for entry in last.telemetry}
     took_s = trace.took_s[trace.succeeded]
     return {
         "bundle": Path(last.bundle).name,
@@ -28,8 +27,10 @@ def summarise(performed: Performed) -> dict[str, Any]:
         "episodes": len(trace.seed),
         "successes": int(trace.succeeded.sum()),
         "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
-        "chunks": int(told.get("chunk.count", 0)),
-        "chunk_ms": {name: _ms(told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")},
+        "chunks": performed.chunks,
+        # In lockstep inference takes what is asked for, of simulated time.
+        "chunk_ms": None if wanted.lockstep else {
+            name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")},
         "hold_ticks": int(np.count_nonzero(trace.mode == _HOLD_MODE)),
         "guard_events": {entry.name: entry.count for entry in last.guard_counters if entry.count},
         "ticks": last.ticks,
@@ -53,10 +54,10 @@ def table(summary: dict[str, Any]) -> str:
     """Return the figures for a person."""
     events = ", ".join(f"{name} {count}" for name, count in summary["guard_events"].items())
     tick, chunk = summary["tick_ms"], summary["chunk_ms"]
+    took = f"; p50 {chunk['p50']} ms, p99 {chunk['p99']} ms" if chunk else ""
     lines = [
         ("policy", f"{summary['bundle']} on {summary['backend']} ({summary['runs_on']})"),
-        ("chunks", f"{summary['chunks']}, {summary['mode']}; "
-                   f"p50 {chunk['p50']} ms, p99 {chunk['p99']} ms"),
+        ("chunks", f"{summary['chunks']}, {summary['mode']}{took}"),
         ("episodes", f"{summary['successes']} of {summary['episodes']} reached"),
         ("time to reach", f"{summary['mean_time_to_reach_s']} s on average"),
         ("held", f"{summary['hold_ticks']} ticks"),
