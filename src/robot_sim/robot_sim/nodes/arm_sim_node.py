@@ -82,10 +82,12 @@ class ArmSimNode(RobotNode):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
+        # OpenGL is the thread's that renders first, and takes a second to open: time waits for it.
+        self.world.render(POLICY_CAMERAS[0])
         try:
             super().run()
         finally:
-            self.world.close()  # OpenGL is the thread's that rendered
+            self.world.close()
 
     def save(self) -> None:
         """Write the trace, if one was asked for and there is anything in it."""
