@@ -29,8 +29,8 @@ setup(
     package_data={"": ["py.typed"]},
     zip_safe=False,
     install_requires=[
-        "setuptools", "cryptography", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime",
-        "onnxsim", "protobuf", "PyYAML", "rich", "rosbags", "safetensors",
+        "setuptools", "av", "cryptography", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime",
+        "onnxsim", "protobuf", "pyarrow", "PyYAML", "rich", "rosbags", "safetensors",
     ],
     # torch: only to read checkpoints; from 2.6 on without running code in them. test: with it,
     # `colcon test` runs pytest.
