@@ -20,12 +20,14 @@ from policy_inference.interfaces import F32
 
 FPS = 30
 HEIGHT, WIDTH = 48, 64
-JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+JOINTS = ("shoulder_pan", "elbow_flex", "gripper")
+"""In the order of the policy that `policy_inference.testing.chunk_bundles` makes."""
 
 
 def state(episode: int, frame: int) -> F32:
     """Return the joints of a frame."""
-    return np.array([20 * np.sin(0.1 * frame + joint + episode) for joint in range(6)], np.float32)
+    waves = np.sin(0.1 * frame + np.arange(3) + 0.73 * episode)
+    return np.asarray(waves * [20, 15, 25] + [1, 5, 40], np.float32)
 
 
 def picture(camera: int, episode: int, frame: int) -> npt.NDArray[np.uint8]:
@@ -102,8 +104,8 @@ def _rows(
     vectors = np.stack([state(episode, frame) for frame in range(length)])
     actions = np.stack([state(episode, frame + 1) for frame in range(length)])
     columns = {
-        "observation.state": pa.FixedSizeListArray.from_arrays(vectors.ravel(), 6),
-        "action": pa.FixedSizeListArray.from_arrays(actions.ravel(), 6),
+        "observation.state": pa.FixedSizeListArray.from_arrays(vectors.ravel(), 3),
+        "action": pa.FixedSizeListArray.from_arrays(actions.ravel(), 3),
         "timestamp": pa.array(np.arange(length, dtype=np.float32) / fps),
         "frame_index": pa.array(np.arange(length)),
         "episode_index": pa.array(np.full(length, episode)),
@@ -129,7 +131,7 @@ def _write_video(
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w") as container:
-        stream = container.add_stream(codec, rate=fps, options={"crf": "30", "g": "2"})
+        stream: Any = container.add_stream(codec, rate=fps, options={"crf": "30", "g": "2"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for which in frames:
             frame = av.VideoFrame.from_ndarray(picture(*which), format="rgb24")
@@ -140,7 +142,7 @@ def _write_video(
 def _write_info(
     folder: Path, lengths: Sequence[int], cameras: Sequence[str], stored: str, fps: int
 ) -> None:
-    vector = {"dtype": "float32", "shape": [6], "names": [f"{name}.pos" for name in JOINTS]}
+    vector = {"dtype": "float32", "shape": [3], "names": [f"{name}.pos" for name in JOINTS]}
     features: dict[str, Any] = {"observation.state": vector, "action": vector}
     for name in cameras:
         features[f"observation.images.{name}"] = {
