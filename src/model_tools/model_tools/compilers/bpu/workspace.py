@@ -23,7 +23,7 @@ from policy_inference.bundle.verified import sha256_of
 
 RECORD, RESULTS = "workspace.json", "bpu_output"
 BUILD_ALL, BUILD_LOG = "build_all.sh", "build.log"
-_WORKING = "model_output"
+WORKING = "model_output"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -113,7 +113,7 @@ def _write_graph(folder: Path, graph: Graph, settings: Settings) -> None:
     config, made = graph.layout.config.format(graph.name), f"{graph.name}{toolchain.suffix}"
     (folder / config).write_text(text, "utf-8")
     _write_script(folder / _build(graph), [toolchain.command(config),
-                                           f"cp {_WORKING}/{made} ../{RESULTS}/"])
+                                           f"cp {WORKING}/{made} ../{RESULTS}/"])
 
 
 def _build(graph: Graph) -> str:
@@ -135,7 +135,7 @@ def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
     return {
         "model_parameters": {
             "onnx_model": graph.file_name, "march": settings.march,
-            "working_dir": _WORKING, "output_model_file_prefix": graph.name,
+            "working_dir": WORKING, "output_model_file_prefix": graph.name,
             "layer_out_dump": False,
         },
         "input_parameters": {
