@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from model_tools.bags.bag import is_bag
+from model_tools.chunk_rows.bag_source import BagSource
 from model_tools.chunk_rows.dataset_source import DatasetSource
 from model_tools.chunk_rows.observation import ObservationSource
 from model_tools.errors import ToolError
@@ -36,4 +37,4 @@ def open_source(
             raise ToolError(f"{path}: expected a LeRobot dataset or a rosbag2 recording, found "
                             "another file")
         return DatasetSource(contract, path)
-    raise NotImplementedError
+    return BagSource(contract, path, topics or {})
