@@ -1,39 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet.
+"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet."""
 
-OpenGL comes from EGL where it works, else from OSMesa (in software).
-"""
-
-import functools
-import importlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import imageio_ffmpeg
 import mujoco
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
+from robot_sim.offscreen import Frame, Offscreen
 from robot_sim.trace import Trace
 
-Frame = npt.NDArray[np.uint8]
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
 # Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
 LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
-_OTHER_SHAPES = 100  # that MuJoCo adds to those of the model: lights, skies, shadows
-_GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
-_PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
 
 class Camera:
@@ -50,16 +37,11 @@ class Camera:
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
         """
-        self._context = importlib.import_module(_gl_module()).GLContext(width, height)
-        self._context.make_current()
         self._model = build_model(ground=ground)
         self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=_OTHER_SHAPES + self._model.ngeom)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._option, self._view = mujoco.MjvOption(), mujoco.MjvCamera()
-        self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._gl = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
+        self._offscreen = Offscreen(self._model, shadows=True)
+        self._width, self._height = width, height
+        self._view = mujoco.MjvCamera()
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
         self._view.distance = DISTANCE_M
 
@@ -74,8 +56,7 @@ class Camera:
         traceback: TracebackType | None,
     ) -> None:
         """Free the picture buffer."""
-        self._gl.free()
-        self._context.free()
+        self._offscreen.close()
 
     def picture(self, qpos: Array, look_at: Array) -> Frame:
         """Render one pose.
@@ -90,14 +71,9 @@ class Camera:
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
         self._view.lookat[:] = [*look_at, LOOK_AT_HEIGHT_M]
-        category = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(
-            self._model, self._data, self._option, None, self._view, category, self._scene
+        return self._offscreen.picture(
+            self._data, self._view, width=self._width, height=self._height
         )
-        frame = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
-        mujoco.mjr_render(self._rect, self._scene, self._gl)
-        mujoco.mjr_readPixels(frame, None, self._rect, self._gl)
-        return np.flipud(frame)
 
 
 def frames(
@@ -246,23 +222,3 @@ def _caption(frame: Frame, text: str) -> Frame:
     )
     draw.text(corner, text, font=font, fill=(245, 246, 248, 255))
     return np.asarray(image)
-
-
-@functools.cache
-def _gl_module() -> str:
-    """Return MuJoCo's module for the first way to OpenGL that works without a screen.
-
-    Each is tried in a process of its own: PyOpenGL binds itself to the first one imported.
-    """
-    problems: list[str] = []
-    for name, module in _GL_MODULES.items():
-        probe: Any = subprocess.run(
-            [sys.executable, "-c", _PROBE.format(module=module)], capture_output=True, text=True
-        )
-        if probe.returncode == 0:
-            return module
-        problems.append(f"{name}: {(probe.stderr.strip().splitlines() or ['no output'])[-1]}")
-    raise SimError(
-        f"rendering: expected EGL or OSMesa, found neither ({'; '.join(problems)}); "
-        "install the Debian package libegl1 (with a driver, as in libgl1-mesa-dri) or libosmesa6"
-    )

@@ -22,8 +22,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
+from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.nodes.messages import NS_PER_S
 
 COMMAND_PERIOD_S = 0.05
 ANSWER_TIMEOUT_S = 10.0
