@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.errors import SimError
-from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, Array
+from robot_sim.figures import JOINT_NAMES, Array
 
 DAMPING_ON_EXPIRY = 5.0
 _FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -55,7 +55,10 @@ def position_command(
     joint_names: tuple[str, ...] = JOINT_NAMES,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
-    """Return a command to hold `position` (rad, [n]) with equal gains on every joint."""
+    """Return a command to hold `position` (rad, [n]) with equal gains on every joint.
+
+    No joint is limited to less than its rated torque. The names are the Lite3's if not given.
+    """
     target = np.array(position, dtype=np.float64)
     zeros = np.zeros_like(target)
     return DriveCommand(
@@ -65,7 +68,7 @@ def position_command(
         effort=zeros,
         stiffness=zeros + stiffness,
         damping=zeros + damping,
-        effort_limit=zeros + EFFORT_LIMIT_NM.max(),
+        effort_limit=zeros + _LARGEST,
         valid_for_ns=valid_for_ns,
     )
 
@@ -73,7 +76,7 @@ def position_command(
 def write_pd_law(
     model: mujoco.MjModel, *, bias: Array, stiffness: Array, damping: Array, effort_limit_nm: Array
 ) -> None:
-    """Write a PD law into the model's affine actuators; arrays [12] in the model's order.
+    """Write a PD law into the model's affine actuators; arrays [n] in the model's order.
 
     torque = clip(stiffness * (ctrl - q) - damping * dq + bias, +-effort_limit_nm)
     """
@@ -83,11 +86,18 @@ def write_pd_law(
 
 
 class Drives:
-    """The 12 drives of one simulated robot. Without a valid command they damp."""
+    """The n drives of one simulated robot. Without a valid command they damp."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Take over the actuators of `model`; they damp until a command arrives."""
+        """Take over the actuators of `model`; they damp until a command arrives.
+
+        Args:
+            model: A robot whose affine actuators bear the names of their joints, and whose force
+                ranges are the joints' rated torques.
+        """
         self.latency_ns = 0
+        self.joint_names = tuple(model.actuator(index).name for index in range(model.nu))
+        self._rated_nm: Array = model.actuator_forcerange[:, 1].copy()
         self._model = model
         self._ctrl: Array = np.zeros(model.nu)
         self._motor_on = np.ones(model.nu, dtype=bool)
@@ -107,9 +117,9 @@ class Drives:
             SimError: A joint is missing, doubled or unknown, or an array has the wrong length,
                 is not finite, or is negative where it must not be.
         """
-        order = _order(command.joint_names)
+        order = _order(command.joint_names, self.joint_names)
         for name in _FIELDS:
-            _check_field(name, getattr(command, name))
+            _check_field(name, getattr(command, name), len(self.joint_names))
         if command.valid_for_ns <= 0:
             raise SimError(
                 f"command.valid_for_ns: expected a positive time, got {command.valid_for_ns}"
@@ -120,7 +130,7 @@ class Drives:
         """Let commands that are due arrive and old ones expire.
 
         Returns:
-            Actuator controls (rad, [12]) for the physics step that begins at `now_ns`.
+            Actuator controls (rad, [n]) for the physics step that begins at `now_ns`.
         """
         while self._on_the_way and self._on_the_way[0][0] <= now_ns:
             arrival_ns, command, order = self._on_the_way.popleft()
@@ -132,8 +142,8 @@ class Drives:
 
     def damp(self) -> None:
         """Brake every joint with `DAMPING_ON_EXPIRY` until another command arrives."""
-        zeros = np.zeros(len(JOINT_NAMES))
-        self._set(zeros, zeros, zeros, zeros + DAMPING_ON_EXPIRY, EFFORT_LIMIT_NM)
+        zeros = np.zeros(len(self.joint_names))
+        self._set(zeros, zeros, zeros, zeros + DAMPING_ON_EXPIRY, self._rated_nm)
         self._expires_ns = None
 
     def forget(self) -> None:
@@ -147,9 +157,10 @@ class Drives:
         Raises:
             SimError: The robot has no such joint.
         """
-        if joint_name not in JOINT_NAMES:
-            raise SimError(f"motor: unknown joint '{joint_name}'; known: {', '.join(JOINT_NAMES)}")
-        self._motor_on[JOINT_NAMES.index(joint_name)] = on
+        if joint_name not in self.joint_names:
+            known = ", ".join(self.joint_names)
+            raise SimError(f"motor: unknown joint '{joint_name}'; known: {known}")
+        self._motor_on[self.joint_names.index(joint_name)] = on
         self._model.actuator_gear[:, 0] = self._motor_on
 
     def _load(self, command: DriveCommand, order: npt.NDArray[np.intp]) -> None:
@@ -162,7 +173,7 @@ class Drives:
             ordered["effort"] + ordered["damping"] * ordered["velocity"],
             ordered["stiffness"],
             ordered["damping"],
-            np.minimum(ordered["effort_limit"], EFFORT_LIMIT_NM),
+            np.minimum(ordered["effort_limit"], self._rated_nm),
         )
 
     def _set(self, ctrl: Array, bias: Array, kp: Array, kd: Array, limit_nm: Array) -> None:
@@ -171,27 +182,27 @@ class Drives:
         write_pd_law(self._model, bias=bias, stiffness=kp, damping=kd, effort_limit_nm=limit_nm)
 
 
-def _order(joint_names: tuple[str, ...]) -> npt.NDArray[np.intp]:
-    """Return where each joint of the robot is in `joint_names`."""
-    if joint_names == JOINT_NAMES:
-        return np.arange(len(JOINT_NAMES))
+def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Return where each joint of the robot, `expected`, is in the names given."""
+    if given == expected:
+        return np.arange(len(expected))
     problems = {
-        "missing": sorted(set(JOINT_NAMES) - set(joint_names)),
-        "doubled": sorted({name for name in joint_names if joint_names.count(name) > 1}),
-        "unknown": sorted(set(joint_names) - set(JOINT_NAMES)),
+        "missing": sorted(set(expected) - set(given)),
+        "doubled": sorted({name for name in given if given.count(name) > 1}),
+        "unknown": sorted(set(given) - set(expected)),
     }
     found = [f"{kind} {', '.join(names)}" for kind, names in problems.items() if names]
     if found:
         raise SimError(
-            f"command.joint_names: expected each of the robot's {len(JOINT_NAMES)} joints once, "
+            f"command.joint_names: expected each of the robot's {len(expected)} joints once, "
             f"found {'; '.join(found)}"
         )
-    return np.array([joint_names.index(name) for name in JOINT_NAMES])
+    return np.array([given.index(name) for name in expected])
 
 
-def _check_field(name: str, values: Array) -> None:
-    """Raise unless `values` is a finite [12] array, not negative where that is required."""
-    expected = (len(JOINT_NAMES),)
+def _check_field(name: str, values: Array, count: int) -> None:
+    """Raise unless `values` is a finite [count] array, not negative where that is required."""
+    expected = (count,)
     if np.shape(values) != expected:
         raise SimError(f"command.{name}: expected shape {expected}, got {np.shape(values)}")
     if not np.isfinite(values).all():

@@ -29,10 +29,11 @@ from typing import Any
 
 import numpy as np
 
+from robot_sim.driven import MAX_LATENCY_NS, NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.figures import JOINT_NAMES, JOINTS, LEGS
 from robot_sim.rotation import turn, yaw_rad
-from robot_sim.world import MAX_LATENCY_NS, NS_PER_S, Sensors, World
+from robot_sim.world import Sensors, World
 
 STREAM_FIELDS = {
     "joint_states": {

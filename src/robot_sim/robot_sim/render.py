@@ -1,39 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet.
+"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet."""
 
-OpenGL comes from EGL where it works, else from OSMesa (in software).
-"""
-
-import functools
-import importlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import imageio_ffmpeg
 import mujoco
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
+from robot_sim.offscreen import Frame, Offscreen
 from robot_sim.trace import Trace
+from robot_sim.video import caption, write_frames
 
-Frame = npt.NDArray[np.uint8]
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
 # Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
 LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
-_OTHER_SHAPES = 100  # that MuJoCo adds to those of the model: lights, skies, shadows
-_GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
-_PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
 
 class Camera:
@@ -50,16 +36,11 @@ class Camera:
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
         """
-        self._context = importlib.import_module(_gl_module()).GLContext(width, height)
-        self._context.make_current()
         self._model = build_model(ground=ground)
         self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=_OTHER_SHAPES + self._model.ngeom)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._option, self._view = mujoco.MjvOption(), mujoco.MjvCamera()
-        self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._gl = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
+        self._offscreen = Offscreen(self._model, shadows=True)
+        self._width, self._height = width, height
+        self._view = mujoco.MjvCamera()
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
         self._view.distance = DISTANCE_M
 
@@ -74,8 +55,7 @@ class Camera:
         traceback: TracebackType | None,
     ) -> None:
         """Free the picture buffer."""
-        self._gl.free()
-        self._context.free()
+        self._offscreen.close()
 
     def picture(self, qpos: Array, look_at: Array) -> Frame:
         """Render one pose.
@@ -90,14 +70,9 @@ class Camera:
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
         self._view.lookat[:] = [*look_at, LOOK_AT_HEIGHT_M]
-        category = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(
-            self._model, self._data, self._option, None, self._view, category, self._scene
+        return self._offscreen.picture(
+            self._data, self._view, width=self._width, height=self._height
         )
-        frame = np.empty((self._rect.height, self._rect.width, 3), dtype=np.uint8)
-        mujoco.mjr_render(self._rect, self._scene, self._gl)
-        mujoco.mjr_readPixels(frame, None, self._rect, self._gl)
-        return np.flipud(frame)
 
 
 def frames(
@@ -127,7 +102,7 @@ def frames(
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
             frame = camera.picture(trace.qpos[row], look_at)
-            yield _caption(frame, _text(trace, int(row)))
+            yield caption(frame, _text(trace, int(row)))
 
 
 def write_video(
@@ -148,19 +123,9 @@ def write_video(
         SimError: Neither EGL nor OSMesa works on this machine.
         OSError: The file cannot be written.
     """
-    total = len(_times_s(trace, rate_hz))
-    with _there_once_whole(path) as growing:
-        writer = imageio_ffmpeg.write_frames(
-            str(growing), (width, height), fps=rate_hz, quality=7, macro_block_size=16
-        )
-        writer.send(None)
-        try:
-            pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
-            for done, frame in enumerate(pictures, start=1):
-                writer.send(np.ascontiguousarray(frame))
-                on_picture(done, total)
-        finally:
-            writer.close()
+    pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
+    write_frames(pictures, path, total=len(_times_s(trace, rate_hz)), rate_hz=rate_hz,
+                 width=width, height=height, on_picture=on_picture)  # fmt: skip
 
 
 def write_animation(
@@ -206,7 +171,7 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
     with Camera(width=2 * width, height=2 * height) as camera:
         for index, row in enumerate(chosen):
             frame = camera.picture(trace.qpos[row], trace.pos_world[row, :2])
-            small = Image.fromarray(_caption(frame, _text(trace, int(row)))).resize((width, height))
+            small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)
 
@@ -216,53 +181,7 @@ def _times_s(trace: Trace, rate_hz: float) -> Array:
     return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
 
 
-@contextmanager
-def _there_once_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`, which the file gets where nothing was raised."""
-    growing = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        yield growing
-        growing.replace(path)
-    finally:
-        growing.unlink(missing_ok=True)
-
-
 def _text(trace: Trace, row: int) -> str:
     """Return the caption of a row: time and command."""
     vx, vy, wz = trace.command[row] + 0.0
     return f"{trace.time_s[row]:5.1f} s    vx {vx:+.1f}  vy {vy:+.1f} m/s   wz {wz:+.1f} rad/s"
-
-
-def _caption(frame: Frame, text: str) -> Frame:
-    """Write a line of text into the lower left corner of a picture."""
-    image = Image.fromarray(frame)
-    draw, size = ImageDraw.Draw(image, "RGBA"), max(12, frame.shape[0] // 26)
-    font = ImageFont.load_default(size)
-    corner = (size, frame.shape[0] - 2.4 * size)
-    left, top, right, bottom = draw.textbbox(corner, text, font=font)
-    pad = size // 2
-    draw.rounded_rectangle(
-        (left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(20, 24, 30, 170)
-    )
-    draw.text(corner, text, font=font, fill=(245, 246, 248, 255))
-    return np.asarray(image)
-
-
-@functools.cache
-def _gl_module() -> str:
-    """Return MuJoCo's module for the first way to OpenGL that works without a screen.
-
-    Each is tried in a process of its own: PyOpenGL binds itself to the first one imported.
-    """
-    problems: list[str] = []
-    for name, module in _GL_MODULES.items():
-        probe: Any = subprocess.run(
-            [sys.executable, "-c", _PROBE.format(module=module)], capture_output=True, text=True
-        )
-        if probe.returncode == 0:
-            return module
-        problems.append(f"{name}: {(probe.stderr.strip().splitlines() or ['no output'])[-1]}")
-    raise SimError(
-        f"rendering: expected EGL or OSMesa, found neither ({'; '.join(problems)}); "
-        "install the Debian package libegl1 (with a driver, as in libgl1-mesa-dri) or libosmesa6"
-    )

@@ -9,7 +9,8 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.drives import DriveCommand, Drives, position_command
+from robot_sim.driven import NS_PER_S, DrivenWorld
+from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.figures import (
     FOOT_NAMES,
@@ -22,13 +23,11 @@ from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
 from robot_sim.rotation import rotate_inverse, tilt_rad
 
-__all__ = ["DriveCommand", "Pose", "Sensors", "World", "position_command"]
+__all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "World", "position_command"]
 
 Pose = Literal["lying", "standing"]
-NS_PER_S = 1_000_000_000
 UPRIGHT_TILT_RAD = np.pi / 3
 FALLEN_HEIGHT_M = 0.12
-MAX_LATENCY_NS = 40_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class Sensors:
     foot_force_world: Array
 
 
-class World:
+class World(DrivenWorld):
     """A simulated Lite3. The same calls give the same results, bit for bit, on one machine.
 
     The drives damp until the first command arrives and whenever the latest has expired.
@@ -99,38 +98,13 @@ class World:
                 f"payload_kg: expected at least {-TORSO.mass_kg / 2.0:.1f}, got {payload_kg}"
             )
         self._ground = ground
-        self.model = build_model(friction=friction, ground=ground)
-        self.joint_names = JOINT_NAMES
+        super().__init__(build_model(friction=friction, ground=ground))
         self.foot_names = FOOT_NAMES
-        self.timestep_ns: int = round(self.model.opt.timestep * NS_PER_S)
-        self._data = mujoco.MjData(self.model)
-        self._drives = Drives(self.model)
         self._torso = self.model.body(TORSO_NAME).id
         if payload_kg:
             self.model.body_mass[self._torso] += payload_kg
             mujoco.mj_setConst(self.model, self._data)
         self.reset(pose=pose, seed=seed)
-
-    @property
-    def time_ns(self) -> int:
-        """Simulated time since the last reset."""
-        return self._steps * self.timestep_ns
-
-    @property
-    def latency_ns(self) -> int:
-        """Time that a command takes to reach the drives, 0 to 40 ms."""
-        return self._drives.latency_ns
-
-    @latency_ns.setter
-    def latency_ns(self, value: int) -> None:
-        if not 0 <= value <= MAX_LATENCY_NS:
-            raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, got {value}")
-        self._drives.latency_ns = value
-
-    @property
-    def damped(self) -> bool:
-        """Whether the drives damp because there is no valid command."""
-        return self._drives.damped
 
     @property
     def tilt_rad(self) -> float:
@@ -165,15 +139,13 @@ class World:
         """
         if pose not in get_args(Pose):
             raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
-        mujoco.mj_resetData(self.model, self._data)
+        self._start_again()
         joints, height_m = _START[pose]
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self._data.qpos[:3] = height_m * self._ground.normal
         self._data.qpos[3:7], self._data.qpos[7:] = self._ground.quat_wxyz, joints + jitter
-        self._steps = 0
         self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
-        self._drives.forget()
         self.motors_on()
         mujoco.mj_forward(self.model, self._data)
 
@@ -194,41 +166,6 @@ class World:
             pos_world=data.qpos[:3].copy(),
             foot_force_world=measured[1:].copy(),
         )
-
-    def apply(self, command: DriveCommand) -> None:
-        """Send a command to the drives; it replaces the one before when it arrives.
-
-        Raises:
-            SimError: The command does not fit the robot; the one before stays in force.
-        """
-        self._drives.send(command, self.time_ns)
-
-    def expire(self) -> None:
-        """Let the drives damp now and forget commands on the way.
-
-        For a caller that times expiry on a clock of its own.
-        """
-        self._drives.forget()
-
-    def step(self, duration_ns: int) -> None:
-        """Advance the simulation.
-
-        Args:
-            duration_ns: A positive multiple of `timestep_ns`.
-
-        Raises:
-            SimError: It is not.
-        """
-        count, rest = divmod(duration_ns, self.timestep_ns)
-        if count < 1 or rest:
-            raise SimError(
-                f"duration_ns: expected a positive multiple of {self.timestep_ns}, "
-                f"got {duration_ns}"
-            )
-        for _ in range(count):
-            self._step_once()
-        # Sensors of force and acceleration still show the step's beginning: bring them up to date.
-        mujoco.mj_forward(self.model, self._data)
 
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
         """Push the torso's centre from now on; a new push replaces the one before.
@@ -261,15 +198,15 @@ class World:
         for name in JOINT_NAMES:
             self._drives.set_motor(name, on=True)
 
-    def _step_once(self) -> None:
-        """Advance by one physics step."""
-        model, data, now_ns = self.model, self._data, self.time_ns
-        data.ctrl[:] = self._drives.update(now_ns)
-        data.xfrc_applied[self._torso, :3] = self._push_n if now_ns < self._push_ends_ns else 0.0
-        mujoco.mj_step(model, data)
-        self._steps += 1
-        limit_nm = model.actuator_forcerange[:, 1]
-        self._saturated += int(np.count_nonzero(np.abs(data.actuator_force) >= limit_nm))
+    def _before_step(self) -> None:
+        """Push the torso while a push lasts."""
+        pushed = self.time_ns < self._push_ends_ns
+        self._data.xfrc_applied[self._torso, :3] = self._push_n if pushed else 0.0
+
+    def _after_step(self) -> None:
+        """Count the drives at their limit."""
+        limit_nm = self.model.actuator_forcerange[:, 1]
+        self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
 
     def _quat_xyzw(self) -> Array:
         """Return the orientation, body to world, as a copy."""

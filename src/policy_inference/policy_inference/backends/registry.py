@@ -100,26 +100,35 @@ def open_graphs(
 
 
 def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a joint policy's bundle, verified, as `artifact_of`.
+    """Return what a back end opens of a joint policy's bundle, as `artifacts_for` its model."""
+    (opened,) = artifacts_for(bundle, name).values()
+    return opened
+
+
+def artifacts_for(bundle: BundleFolder, name: str) -> dict[str, tuple[Artifact, Path]]:
+    """Return what a back end opens of a bundle, verified, as `artifacts_of`.
 
     Raises:
         BackendError: The back end is not installed, or the bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    return artifact_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
+    return artifacts_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
 
 
-def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Artifact, Path]:
-    """Return what a class opens of a bundle, verified: its own artifact, or what it builds from.
+def artifacts_of(
+    bundle: BundleFolder, name: str, cls: type[BackendBase]
+) -> dict[str, tuple[Artifact, Path]]:
+    """Return what a class opens for each model, verified: its artifact, or what it builds from.
 
-    In the latter case the precision is that of what it builds.
+    They go by the key of the model in the contract. In the latter case the precision is that of
+    what it builds.
 
     Raises:
         BackendError: The bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    entry = _entry(bundle.models[0], name, cls)
-    return entry, verified(bundle.path, entry)
+    entries = {model.key: _entry(model, name, cls) for model in bundle.models}
+    return {key: (entry, verified(bundle.path, entry)) for key, entry in entries.items()}
 
 
 def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:

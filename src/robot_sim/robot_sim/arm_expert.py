@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The reach task: what counts as reached, and a scripted expert that knows where the cube is."""
+
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.arm_figures import LOWER_RAD, STIFFNESS, UPPER_RAD
+from robot_sim.arm_model import CUBE_HALF_M
+from robot_sim.arm_world import JOINTS, ArmSensors, ArmWorld
+from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+
+REACHED_M = 0.02
+STAY_NS = NS_PER_S // 2
+EPISODE_NS = 6 * NS_PER_S
+"""An episode that has not succeeded by then has failed."""
+CLEARANCE_M = 0.012
+"""How far over the cube the expert stops: the jaws' ends are 6 mm below the tip."""
+MEAN_SPEED_M_PER_S = 0.05
+DURATION_S = (2.0, 4.0)
+_ARM = slice(0, 4)  # pan, lift, elbow, wrist: all but roll and gripper
+# Of the least squares: for the tip, in m per rad; for the gripper's direction, in rad per rad.
+_TIP_DAMPING, _LEAN_DAMPING = 0.005, 0.2
+_ITERATIONS, _STEP_RAD, _ENOUGH_M = 300, 0.2, 1e-4
+
+
+def cube_top(sensed: ArmSensors) -> Array:
+    """Return the middle of the cube's upper side [3], m, world; the cube stands on the table."""
+    return np.asarray(sensed.cube_world + np.array([0.0, 0.0, CUBE_HALF_M]))
+
+
+@dataclass(slots=True)
+class ReachJudge:
+    """Says whether the tip came within `REACHED_M` of the cube's top and stayed for `STAY_NS`.
+
+    Attributes:
+        succeeded: Whether it has, since the judge was made.
+        closest_m: Smallest distance so far.
+    """
+
+    succeeded: bool = False
+    closest_m: float = np.inf
+    _since_ns: int | None = field(default=None, repr=False)
+
+    def look(self, sensed: ArmSensors) -> bool:
+        """Look at one moment, in the order of time; return `succeeded`."""
+        distance_m = float(np.linalg.norm(sensed.tip_world - cube_top(sensed)))
+        self.closest_m = min(self.closest_m, distance_m)
+        if distance_m > REACHED_M:
+            self._since_ns = None
+        elif self._since_ns is None:
+            self._since_ns = sensed.time_ns
+        elif sensed.time_ns - self._since_ns >= STAY_NS:
+            self.succeeded = True
+        return self.succeeded
+
+
+class ReachExpert:
+    """Goes from where the arm is to over the cube: a straight line of the joints, smooth in time.
+
+    The command leads the arm by what the servos yield under the arm's weight, as a person's hand
+    does who moves it by a leader arm.
+    """
+
+    def __init__(self, world: ArmWorld) -> None:
+        """Plan from what the world shows now.
+
+        Raises:
+            SimError: The arm cannot reach the cube.
+        """
+        sensed = world.sense()
+        self._began_ns, self._from = sensed.time_ns, sensed.joint_pos
+        goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
+        self.goal_rad = solve(world.model, goal, start_rad=sensed.joint_pos)
+        self._model, self._kinematics = world.model, mujoco.MjData(world.model)
+        distance_m = float(np.linalg.norm(goal - sensed.tip_world))
+        self.duration_s = float(np.clip(distance_m / MEAN_SPEED_M_PER_S, *DURATION_S))
+
+    def target(self, time_ns: int) -> Array:
+        """Return joint positions to command [6], rad, for a time of the world."""
+        part = (time_ns - self._began_ns) / NS_PER_S / self.duration_s
+        position = self._from + minimum_jerk(part) * (self.goal_rad - self._from)
+        return np.clip(position + self._sag(position), LOWER_RAD, UPPER_RAD)
+
+    def _sag(self, position: Array) -> Array:
+        """Return by how much the servos yield at this pose under the arm's weight [6], rad."""
+        data = self._kinematics
+        data.qpos[:JOINTS] = position
+        mujoco.mj_forward(self._model, data)
+        return np.asarray(data.qfrc_bias[:JOINTS] / STIFFNESS)
+
+
+def minimum_jerk(part: float) -> float:
+    """Return the share of the way at a share of the time; both 0 to 1.
+
+    Source: Flash and Hogan 1985, 10 s^3 - 15 s^4 + 6 s^5.
+    """
+    s = min(max(part, 0.0), 1.0)
+    return s**3 * (10.0 + s * (6.0 * s - 15.0))
+
+
+def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array:
+    """Return joint positions [6] at which the tip is at a point, the gripper downward if possible.
+
+    Damped least squares on the tip's position; what that leaves free turns the gripper downward.
+    Its roll and its jaw keep their positions.
+
+    Args:
+        model: The arm.
+        tip_world: Where the tip shall be [3], m.
+        start_rad: Joint positions to begin at [6].
+
+    Raises:
+        SimError: The tip does not come within 1 mm.
+    """
+    data, tip = mujoco.MjData(model), model.site("tip").id
+    data.qpos[:JOINTS] = start_rad
+    moves, turns = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    for _ in range(_ITERATIONS):
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_jacSite(model, data, moves, turns, tip)
+        miss = tip_world - data.site_xpos[tip]
+        points = -data.site_xmat[tip].reshape(3, 3)[:, 2]  # the gripper points along its -z
+        lean = np.cross(points, [0.0, 0.0, -1.0])
+        step = _prioritised(moves[:, _ARM], miss, turns[:, _ARM], lean)
+        free = _free(data.qpos[_ARM], step)
+        if not free.all():  # what stands at its limit and would go on is left out
+            step = _prioritised(moves[:, _ARM] * free, miss, turns[:, _ARM] * free, lean) * free
+        if np.linalg.norm(miss) < _ENOUGH_M and np.abs(step).max() < 1e-4:
+            break
+        step *= min(1.0, _STEP_RAD / max(float(np.abs(step).max()), 1e-12))
+        data.qpos[_ARM] = np.clip(data.qpos[_ARM] + step, LOWER_RAD[_ARM], UPPER_RAD[_ARM])
+    found = np.array(data.qpos[:JOINTS])
+    if np.linalg.norm(miss) > 1e-3:
+        raise SimError(f"reach: expected a point within the arm's reach, got {tip_world.round(3)}, "
+                       f"which it misses by {1e3 * float(np.linalg.norm(miss)):.0f} mm")
+    return found
+
+
+def _free(position: Array, step: Array) -> npt.NDArray[np.bool_]:
+    """Return which joints [4] are not at a limit that the step would leave behind."""
+    low = (position <= LOWER_RAD[_ARM]) & (step < 0.0)
+    high = (position >= UPPER_RAD[_ARM]) & (step > 0.0)
+    return ~(low | high)
+
+
+def _prioritised(moves: Array, miss: Array, turns: Array, lean: Array) -> Array:
+    """Return a step of the joints towards `miss`, and as far as that allows towards `lean`."""
+    inverse = _damped_inverse(moves, _TIP_DAMPING)
+    step = inverse @ miss
+    free = np.eye(moves.shape[1]) - inverse @ moves
+    rest = lean - turns @ step
+    return np.asarray(step + free @ _damped_inverse(turns @ free, _LEAN_DAMPING) @ rest)
+
+
+def _damped_inverse(jacobian: Array, damping: float) -> Array:
+    """Return J^T (J J^T + damping^2 I)^-1."""
+    square = jacobian @ jacobian.T + damping**2 * np.eye(len(jacobian))
+    return np.asarray(np.linalg.solve(square, jacobian).T)

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An SO-101 arm at a table with a cube and two cameras: deterministic, without ROS."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.arm_figures import (
+    ARM_JOINT_NAMES,
+    DAMPING,
+    HOME_RAD,
+    LOWER_RAD,
+    STIFFNESS,
+    UPPER_RAD,
+)
+from robot_sim.arm_model import CAMERAS, CUBE_HALF_M, build_arm_model
+from robot_sim.driven import DrivenWorld
+from robot_sim.drives import DriveCommand, position_command
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.offscreen import Frame, Offscreen, fixed_view
+
+JOINTS = len(ARM_JOINT_NAMES)
+PICTURE_SIZE = (96, 128)
+"""Height and width of the policy's pictures if nothing else is asked for."""
+CUBE_DISTANCE_M = (0.15, 0.26)
+"""Range of the cube's distance from the axis of the shoulder's pan."""
+CUBE_BEARING_RAD = (-0.7, 0.7)
+"""Range of its direction from there; positive is left, seen from the base."""
+HOME_JITTER_RAD = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSensors:
+    """What the arm's sensors, and an observer, know at one time. The arrays are copies.
+
+    Attributes:
+        time_ns: Simulated time.
+        joint_names: Order of the joint arrays.
+        joint_pos: Positions [6], rad.
+        joint_vel: Velocities [6], rad/s.
+        joint_effort: Torques of the drives [6], N m.
+        tip_world: Point between the jaws' ends [3], m.
+        cube_world: Centre of the cube [3], m.
+    """
+
+    time_ns: int
+    joint_names: tuple[str, ...]
+    joint_pos: Array
+    joint_vel: Array
+    joint_effort: Array
+    tip_world: Array
+    cube_world: Array
+
+
+class ArmWorld(DrivenWorld):
+    """A simulated SO-101. The same calls give the same results, bit for bit, on one machine.
+
+    The drives damp until the first command arrives and whenever the latest has expired.
+    """
+
+    def __init__(self, *, seed: int = 0, picture_size: tuple[int, int] = PICTURE_SIZE) -> None:
+        """Set up the table.
+
+        Args:
+            seed: As for `reset`.
+            picture_size: Height and width of the policy's pictures.
+
+        Raises:
+            SimError: The pictures are larger than the picture buffer.
+        """
+        super().__init__(build_arm_model())
+        limit = self.model.vis.global_.offheight, self.model.vis.global_.offwidth
+        if not (0 < picture_size[0] <= limit[0] and 0 < picture_size[1] <= limit[1]):
+            raise SimError(f"picture_size: expected height and width of 1 to {limit[0]} and "
+                           f"{limit[1]}, got {picture_size[0]} and {picture_size[1]}")
+        self.picture_size = picture_size
+        self._views = {name: fixed_view(self.model, name) for name in CAMERAS}
+        self._offscreen: Offscreen | None = None
+        self._tip = self.model.site("tip").id
+        self._cube = self.model.body("cube").id
+        self.reset(seed=seed)
+
+    def reset(self, *, seed: int = 0) -> None:
+        """Begin an episode at time 0: the arm near `HOME_RAD`, the cube somewhere in its reach.
+
+        Args:
+            seed: Says where; 0 is the exact home and a cube straight ahead.
+        """
+        self._start_again()
+        home, cube = _places(self.model, seed)
+        self._data.qpos[:] = [*home, *cube]
+        mujoco.mj_forward(self.model, self._data)
+
+    def move_cube(self, seed: int) -> None:
+        """Put the cube where `reset` with this seed puts it; time and arm go on."""
+        _, self._data.qpos[JOINTS:] = _places(self.model, seed)
+        self._data.qvel[JOINTS:] = 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    @property
+    def pose(self) -> Array:
+        """Joint positions, then the cube's position and orientation w x y z [13], as a copy."""
+        return np.array(self._data.qpos)
+
+    def show(self, pose: Array) -> None:
+        """Take over a `pose`, at rest, for `render`."""
+        self._data.qpos[:], self._data.qvel[:] = pose, 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    def sense(self) -> ArmSensors:
+        """Return what all sensors show now."""
+        data = self._data
+        return ArmSensors(
+            time_ns=self.time_ns,
+            joint_names=ARM_JOINT_NAMES,
+            joint_pos=data.qpos[:JOINTS].copy(),
+            joint_vel=data.qvel[:JOINTS].copy(),
+            joint_effort=data.qfrc_actuator[:JOINTS].copy(),
+            tip_world=data.site_xpos[self._tip].copy(),
+            cube_world=data.xpos[self._cube].copy(),
+        )
+
+    def render(self, camera: str, size: tuple[int, int] | None = None) -> Frame:
+        """Return what a camera sees now; the first call opens OpenGL for the calling thread.
+
+        Args:
+            camera: One of `arm_model.CAMERAS`.
+            size: Height and width, if not those of `picture_size`.
+
+        Returns:
+            Colours [height, width, 3], uint8, RGB.
+
+        Raises:
+            SimError: There is no such camera, or neither EGL nor OSMesa works on this machine.
+        """
+        if camera not in self._views:
+            raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, got '{camera}'")
+        if self._offscreen is None:
+            self._offscreen = Offscreen(self.model, shadows=False)
+        height, width = size or self.picture_size
+        return self._offscreen.picture(self._data, self._views[camera], width=width, height=height)
+
+    def close(self) -> None:
+        """Free what `render` opened, on the thread that rendered."""
+        if self._offscreen is not None:
+            self._offscreen.close()
+            self._offscreen = None
+
+
+def arm_command(position: npt.ArrayLike, *, valid_for_ns: int = 200_000_000) -> DriveCommand:
+    """Return a command to hold `position` (rad, [6]) with the servos' gains."""
+    return position_command(position, stiffness=STIFFNESS, damping=DAMPING,
+                            joint_names=ARM_JOINT_NAMES, valid_for_ns=valid_for_ns)
+
+
+def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
+    """Return joint positions [6], and the cube's position and orientation w x y z [7]."""
+    home, distance_m = HOME_RAD, float(np.mean(CUBE_DISTANCE_M))
+    bearing_rad = turn_rad = 0.0
+    if seed:
+        random = np.random.default_rng(seed)
+        home = np.clip(HOME_RAD + random.uniform(-HOME_JITTER_RAD, HOME_JITTER_RAD, JOINTS),
+                       LOWER_RAD, UPPER_RAD)
+        # Uniform over the area, not over the distance.
+        distance_m = float(np.sqrt(random.uniform(*np.square(CUBE_DISTANCE_M))))
+        bearing_rad = random.uniform(*CUBE_BEARING_RAD)
+        turn_rad = random.uniform(0.0, np.pi / 2.0)
+    pan_x = model.body("shoulder").pos[0]
+    return home, np.array([
+        pan_x + distance_m * np.cos(bearing_rad), distance_m * np.sin(bearing_rad), CUBE_HALF_M,
+        np.cos(turn_rad / 2.0), 0.0, 0.0, np.sin(turn_rad / 2.0),
+    ])  # fmt: skip

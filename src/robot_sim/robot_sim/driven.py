@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What simulated robots share: time, drives with expiry and latency, stepping."""
+
+from typing import Protocol
+
+import mujoco
+
+from robot_sim.drives import DriveCommand, Drives
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+
+NS_PER_S = 1_000_000_000
+MAX_LATENCY_NS = 40_000_000
+
+
+class JointSensors(Protocol):
+    """Readings of a robot's joints, float64 [n] each."""
+
+    @property
+    def joint_pos(self) -> Array:
+        """Positions, rad."""
+
+    @property
+    def joint_vel(self) -> Array:
+        """Velocities, rad/s."""
+
+    @property
+    def joint_effort(self) -> Array:
+        """Torques of the drives, N m."""
+
+
+class DrivenWorld:
+    """A robot with drives in a world of its own. The same calls give the same results.
+
+    The drives damp until the first command arrives and whenever the latest has expired.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        """Take over a model, of whole steps per second; see `Drives` for what else it must be."""
+        self.model = model
+        self.steps_per_s: int = round(1.0 / model.opt.timestep)
+        self._data = mujoco.MjData(model)
+        self._drives = Drives(model)
+        self._steps = 0
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The driven joints, in the order of all joint arrays."""
+        return self._drives.joint_names
+
+    @property
+    def steps(self) -> int:
+        """Physics steps since the last reset."""
+        return self._steps
+
+    @property
+    def time_ns(self) -> int:
+        """Simulated time since the last reset, to the nearest ns."""
+        return round(self._steps * NS_PER_S / self.steps_per_s)
+
+    @property
+    def latency_ns(self) -> int:
+        """Time that a command takes to reach the drives, 0 to 40 ms."""
+        return self._drives.latency_ns
+
+    @latency_ns.setter
+    def latency_ns(self, value: int) -> None:
+        if not 0 <= value <= MAX_LATENCY_NS:
+            raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, got {value}")
+        self._drives.latency_ns = value
+
+    @property
+    def damped(self) -> bool:
+        """Whether the drives damp because there is no valid command."""
+        return self._drives.damped
+
+    def apply(self, command: DriveCommand) -> None:
+        """Send a command to the drives; it replaces the one before when it arrives.
+
+        Raises:
+            SimError: The command does not fit the robot; the one before stays in force.
+        """
+        self._drives.send(command, self.time_ns)
+
+    def expire(self) -> None:
+        """Let the drives damp now and forget commands on the way.
+
+        For a caller that times expiry on a clock of its own.
+        """
+        self._drives.forget()
+
+    def whole_steps(self, duration_ns: int) -> int:
+        """Return how many physics steps a time is, to the nearest ns.
+
+        Raises:
+            SimError: It is not a whole number of them, or none.
+        """
+        count = round(duration_ns * self.steps_per_s / NS_PER_S)
+        if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
+            raise SimError(f"duration_ns: expected a positive multiple of "
+                           f"{round(NS_PER_S / self.steps_per_s)}, got {duration_ns}")
+        return count
+
+    def step(self, duration_ns: int) -> None:
+        """Advance the simulation.
+
+        Args:
+            duration_ns: A positive multiple of the physics step.
+
+        Raises:
+            SimError: It is not.
+        """
+        self.advance(self.whole_steps(duration_ns))
+
+    def advance(self, steps: int) -> None:
+        """Advance the simulation by so many physics steps."""
+        for _ in range(steps):
+            self._data.ctrl[:] = self._drives.update(self.time_ns)
+            self._before_step()
+            mujoco.mj_step(self.model, self._data)
+            self._steps += 1
+            self._after_step()
+        # Sensors of force and acceleration still show the step's beginning: bring them up to date.
+        mujoco.mj_forward(self.model, self._data)
+
+    def _start_again(self) -> None:
+        """Go back to time 0 and the model's own pose; commands are forgotten."""
+        mujoco.mj_resetData(self.model, self._data)
+        self._steps = 0
+        self._drives.forget()
+
+    def _before_step(self) -> None:
+        """Act on the world before each physics step."""
+
+    def _after_step(self) -> None:
+        """Look at the world after each physics step."""

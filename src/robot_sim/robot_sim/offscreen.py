@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a model without a screen: OpenGL from EGL where it works, else from OSMesa."""
+
+import functools
+import importlib
+import subprocess
+import sys
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.errors import SimError
+
+Frame = npt.NDArray[np.uint8]
+_OTHER_SHAPES = 100  # that MuJoCo adds to those of the model: lights, skies, shadows
+_GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
+_PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
+
+
+class Offscreen:
+    """A picture buffer for one model; used by the thread that made it alone."""
+
+    def __init__(self, model: mujoco.MjModel, *, shadows: bool) -> None:
+        """Make the buffer, as large as the model's `visual.global_` says.
+
+        Raises:
+            SimError: Neither EGL nor OSMesa works on this machine.
+        """
+        self._model = model
+        size = (model.vis.global_.offwidth, model.vis.global_.offheight)
+        self._context = importlib.import_module(_gl_module()).GLContext(*size)
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(model, maxgeom=_OTHER_SHAPES + model.ngeom)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._option = mujoco.MjvOption()
+        self._gl = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
+
+    def picture(
+        self, data: mujoco.MjData, view: mujoco.MjvCamera, *, width: int, height: int
+    ) -> Frame:
+        """Render what `view` sees: colours [height, width, 3], RGB."""
+        self._context.make_current()
+        category = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, view, category, self._scene
+        )
+        frame = np.empty((height, width, 3), dtype=np.uint8)
+        rect = mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjr_render(rect, self._scene, self._gl)
+        mujoco.mjr_readPixels(frame, None, rect, self._gl)
+        return np.flipud(frame)
+
+    def close(self) -> None:
+        """Free the buffer."""
+        self._gl.free()
+        self._context.free()
+
+
+def fixed_view(model: mujoco.MjModel, camera: str) -> mujoco.MjvCamera:
+    """Return the view of one of the model's own cameras."""
+    view = mujoco.MjvCamera()
+    view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    view.fixedcamid = model.camera(camera).id
+    return view
+
+
+@functools.cache
+def _gl_module() -> str:
+    """Return MuJoCo's module for the first way to OpenGL that works without a screen.
+
+    Each is tried in a process of its own: PyOpenGL binds itself to the first one imported.
+    """
+    problems: list[str] = []
+    for name, module in _GL_MODULES.items():
+        probe: Any = subprocess.run(
+            [sys.executable, "-c", _PROBE.format(module=module)], capture_output=True, text=True
+        )
+        if probe.returncode == 0:
+            return module
+        problems.append(f"{name}: {(probe.stderr.strip().splitlines() or ['no output'])[-1]}")
+    raise SimError(
+        f"rendering: expected EGL or OSMesa, found neither ({'; '.join(problems)}); "
+        "install the Debian package libegl1 (with a driver, as in libgl1-mesa-dri) or libosmesa6"
+    )
