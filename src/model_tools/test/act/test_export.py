@@ -362,7 +362,7 @@ def test_the_command_writes_a_bundle_and_asks_for_units(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
-             str(tmp_path / "Reach-1"), "--type", "bayes-e"]
+             str(tmp_path / "Reach-1"), "--opset", "11"]
     with pytest.raises(SystemExit):
         main(asked)
     assert "--units" in capsys.readouterr().err
@@ -375,12 +375,10 @@ def test_the_command_writes_a_bundle_and_asks_for_units(
     assert main([*asked, "--units", "degrees"]) == 1
 
 
-def test_the_rate_is_the_datasets(checkpoint: Path, tmp_path: Path) -> None:
-    meta = tmp_path / "data" / "meta"
-    meta.mkdir(parents=True)
-    (meta / "info.json").write_text(json.dumps({"fps": 15}))
+def test_the_rate_is_that_of_a_training_in_simulation(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "train_config.json").write_text(json.dumps({"env": {"fps": 15}}))
     assert main(["export", "act", "--act-path", str(checkpoint), "--export-path",
-                 str(tmp_path / "b"), "--units", "degrees", "--dataset", str(meta.parent)]) == 0
+                 str(tmp_path / "b"), "--units", "degrees"]) == 0
     assert load_chunk_bundle(tmp_path / "b").contract.rate_hz == 15.0
 
 
