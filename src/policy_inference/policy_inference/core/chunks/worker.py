@@ -45,7 +45,7 @@ class Worker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether a request is not answered yet, or an answer was not taken."""
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next; a request that has not begun gives way to a newer one."""
@@ -82,8 +82,9 @@ class ThreadWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
-        return self._running or self._pending is not None
+        """Whether a request is not answered yet, or an answer was not taken."""
+        with self._changed:
+            return self._running or self._pending is not None or bool(self._outcomes)
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next."""
@@ -110,7 +111,6 @@ class ThreadWorker:
     def _work(self) -> None:
         while (request := self._next()) is not None:
             outcome = computed(self._run, request, self._clock)
-            # What was asked for is answered before the worker is idle.
             with self._changed:
                 self._outcomes.append(outcome)
                 self._running = False
@@ -137,7 +137,7 @@ class InlineWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether a request is not answered yet, or an answer was not taken."""
         return bool(self._outcomes)
 
     def ask(self, request: Request) -> None:
