@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
-from policy_inference.interfaces import F32, F64
+from policy_inference.interfaces import F32
 
 BOARD_FOLDER = "bpu_output"
 
 
-def write_board_files(folder: Path, contract: ChunkContract, chunk: F64) -> None:
-    """Write the statistics and a reference chunk [steps, actions] in the policy's units.
+def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:
+    """Write the statistics and a normalised chunk [steps, actions], the network's first answer.
 
     Args:
         folder: The bundle; files go to `bpu_output` below it.
@@ -37,7 +37,7 @@ def write_board_files(folder: Path, contract: ChunkContract, chunk: F64) -> None
             mean, std = _mean_std(vector.normalisation, len(vector.joints))
             np.save(place / f"action_mean{end}.npy", mean)
             np.save(place / f"action_std{end}.npy", std)
-    np.save(place / "new_actions.npy", chunk[np.newaxis].astype(np.float32))
+    np.save(place / "new_actions.npy", chunk[np.newaxis])
 
 
 def _mean_std(scaling: Scaling, size: int) -> tuple[F32, F32]:

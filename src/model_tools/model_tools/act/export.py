@@ -119,7 +119,7 @@ def export_act(request: Request) -> Exported:
         contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder))
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        write_board_files(folder, contract, chunks[0])
+        write_board_files(folder, contract, rows.normalised[0])
         load_chunk_bundle(folder).golden()
     return Exported(contract=contract, checked=checked, warnings=suspicions(
         config, statistics, settings.robot, request.units))
