@@ -45,7 +45,7 @@ class Worker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer was not taken."""
+        """Whether a request is not answered yet, or an answer not taken; after `close`: hangs."""
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next; a request that has not begun gives way to a newer one."""
@@ -105,6 +105,7 @@ class ThreadWorker:
         """End, once what runs has returned; not later than after the time-out."""
         with self._changed:
             self._closed, self._pending = True, None
+            self._outcomes.clear()
             self._changed.notify()
         self._thread.join(timeout_s)
 
@@ -112,7 +113,8 @@ class ThreadWorker:
         while (request := self._next()) is not None:
             outcome = computed(self._run, request, self._clock)
             with self._changed:
-                self._outcomes.append(outcome)
+                if not self._closed:
+                    self._outcomes.append(outcome)
                 self._running = False
 
     def _next(self) -> Request | None:

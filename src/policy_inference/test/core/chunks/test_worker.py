@@ -130,8 +130,11 @@ def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
     worker.ask(request_of(1))
     gate.wait_until_it_began()
     worker.ask(request_of(2))
+    worker.close(timeout_s=0.0)
+    assert worker.busy
     gate.may_end.release()
     worker.close()
+    assert not worker.busy
     assert gate.seen == [1]
     assert "closing" not in {thread.name for thread in threading.enumerate()}
 
