@@ -45,7 +45,10 @@ class Worker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet, or an answer not taken; after `close`: hangs."""
+        """Whether a request is not answered yet, or an answer was not taken.
+
+        After `close`: whether a run has not returned, so that its backends cannot be closed.
+        """
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next; a request that has not begun gives way to a newer one."""
@@ -57,7 +60,7 @@ class Worker(Protocol):
         """Drop the request that has not begun; one that has is finished."""
 
     def close(self) -> None:
-        """End; the backends may be closed after that."""
+        """End; the backends may be closed after that, unless the worker is still busy."""
 
 
 class ThreadWorker:
