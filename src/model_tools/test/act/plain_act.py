@@ -123,24 +123,25 @@ class PlainAct:
         if kind == "relu":
             return _relu(x)
         if kind == "gelu":
-            return x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+            return np.asarray(x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0))))
         low, high = np.split(x, 2, axis=-1)
         return low / (1.0 + np.exp(-high))
 
     def _linear(self, name: str, x: F64) -> F64:
-        return x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
+        return np.add(x @ self.tensors[f"{name}.weight"].T, self.tensors[f"{name}.bias"])
 
     def _norm(self, name: str, x: F64) -> F64:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-        return scaled * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
+        return np.add(scaled * self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
 
     def _sines(self, row: int, column: int, height: int, width: int) -> F64:
         half = self.config["dim_model"] // 2
         found = np.zeros(2 * half)
         for start, number, count in ((0, row, height), (half, column, width)):
             for i in range(half):
-                angle = (number + 1) / (count + 1e-6) * 2 * math.pi / 10_000 ** (2 * (i // 2) / half)
+                turns = (number + 1) / (count + 1e-6)
+                angle = turns * 2 * math.pi / 10_000 ** (2 * (i // 2) / half)
                 found[start + i] = math.cos(angle) if i % 2 else math.sin(angle)
         return found
 
