@@ -12,9 +12,11 @@ IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
+DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn lint test test-torch test-rknn acceptance train demo bench clean
+.PHONY: help setup setup-torch setup-rknn lint test test-torch test-rknn acceptance train demo demo-act bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -57,6 +59,9 @@ train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (
 
 demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
+
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
+	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
 bench: setup  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench

@@ -90,7 +90,9 @@ def generate_launch_description() -> LaunchDescription:
         name="arm_sim_node",
         namespace=LaunchConfiguration("namespace"),
         arguments=ROS_ARGUMENTS,
-        parameters=[{"lockstep": use_sim_time, "image_transport": texts["image_transport"]}],
+        parameters=[{"lockstep": use_sim_time, "compressed": ParameterValue(
+            PythonExpression(["'", LaunchConfiguration("image_transport"), "' == 'compressed'"]),
+            value_type=bool)}],
         condition=IfCondition(PythonExpression(["'", LaunchConfiguration("robot"), "' == 'sim'"])),
         output="screen",
         on_exit=Shutdown(reason="the simulated arm ended"),

@@ -55,13 +55,19 @@ def run(given: argparse.Namespace) -> int:
     """Compile; return the exit status."""
     from model_tools.compilers.compiled_bundle import Request, compile_bundle
     from model_tools.compilers.compiled_chunks import compile_chunk_bundle
-    from policy_inference.bundle.load import ChunkBundle, load_any_bundle
+    from model_tools.progress import progress_bar
+    from policy_inference.bundle.load import BundleFolder, ChunkBundle, load_any_bundle
 
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
     request = Request(**{name: getattr(given, name) for name in names},
                       topics=dict(given.topic), options=dict(given.option))
     is_chunk = isinstance(load_any_bundle(given.bundle), ChunkBundle)
-    bundle = compile_chunk_bundle(request) if is_chunk else compile_bundle(request)
+    bundle: BundleFolder
+    if is_chunk:
+        with progress_bar("samples") as progress:
+            bundle = compile_chunk_bundle(request, progress)
+    else:
+        bundle = compile_bundle(request)
     for key, model in bundle.contract.models.items():
         for backend, artifact in model.artifacts.items():
             if artifact.precision == given.precision:

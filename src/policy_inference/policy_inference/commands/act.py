@@ -91,8 +91,8 @@ def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
 
     if given.fps is not None and given.fps != contract.rate_hz:
         raise PolicyError(f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-                          f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a chunk "
-                          "are other motions at another rate")
+                          f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a "
+                          "chunk are another motion at another rate")
     if not 0 <= given.n_action_steps <= contract.chunk.size:
         raise PolicyError(f"--n-action-steps: expected 1 to {contract.chunk.size}, the steps of a "
                           f"chunk of {contract.name}, found {given.n_action_steps}")

@@ -45,6 +45,7 @@ class ChunkReports:
         self._came_ns = deque[int](maxlen=_COUNTED)
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""
+        self._swings = False
 
     def record(
         self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
@@ -68,8 +69,12 @@ class ChunkReports:
 
     @property
     def problem(self) -> str:
-        """What keeps the next chunk away; steps may be left."""
-        return self._problem
+        """What keeps the next chunk away, though steps may be left; and which joints swing."""
+        return "; ".join(filter(None, [self._problem, self._oscillation()]))
+
+    def _oscillation(self) -> str:
+        runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
+        return "; ".join(self._policy.runtime.policy.oscillation.problems) if runs else ""
 
     def told(self) -> Mapping[str, str]:
         """Return how long chunks take, how often they come, and how many steps are left."""
@@ -82,6 +87,7 @@ class ChunkReports:
             "chunk.rate_hz": f"{self._rate_hz() if runs else 0.0:.2f}",
             "chunk.inference_p50_s": f"{latency.p50_s:.6f}",
             "chunk.inference_p99_s": f"{latency.p99_s:.6f}",
+            "arm.oscillation": self._oscillation(),
             **{f"camera.{name}.age_s": self._age(name) for name in runtime.frames},
         }
 
@@ -102,7 +108,11 @@ class ChunkReports:
         """Do nothing."""
 
     def log(self) -> None:
-        """Do nothing: the status has it."""
+        """Log that joints begin to swing."""
+        found, swung = self._oscillation(), self._swings
+        self._swings = bool(found)
+        if found and not swung:
+            self._node.get_logger().warning(found)
 
     def stop(self) -> None:
         """Do nothing."""

@@ -22,7 +22,8 @@ from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controll
 from policy_inference.core.chunks.settings import ChunkSettings, require_ensemble_speed
 from policy_inference.core.chunks.snapshot import Sensed
 from policy_inference.core.images import Frame
-from policy_inference.core.limits import limits_in_force
+from policy_inference.core.limits import Limits, limits_in_force
+from policy_inference.errors import PolicyError
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.opened import OpenedPolicy, Order
 
@@ -45,9 +46,10 @@ class OpenedChunks(OpenedPolicy):
     inference_s: float = 0.0
 
     def close(self) -> None:
-        """End the worker, then close the graphs."""
+        """End the worker, then close the graphs; those that a run hangs in are left behind."""
         self.runtime.close()
-        OpenedPolicy.close(self)
+        if not self.runtime.worker.busy:
+            OpenedPolicy.close(self)
 
 
 def open_chunks(
@@ -78,14 +80,28 @@ def open_chunks(
                                    inline=simulated_time)
         opened.callback(runtime.close)
         inference_s = measured_s(runtime, contract)
+        takes_s = settings.simulated_latency_s if simulated_time else inference_s
+        require_patience(takes_s, limits)
         if settings.mode == "ensemble":
-            takes_s = settings.simulated_latency_s if simulated_time else inference_s
             require_ensemble_speed(takes_s, contract)
         opened.pop_all()
     return OpenedChunks(order=order, bundle=bundle, limits=limits,
                         backends=tuple(backends.values()), skipped=skipped,
                         controller=runtime.controller, runtime=runtime, settings=settings,
                         inference_s=inference_s)  # fmt: skip
+
+
+def require_patience(inference_s: float, limits: Limits) -> None:
+    """Return if the robot may wait for the first chunk without a fault.
+
+    Raises:
+        PolicyError: It takes longer than HOLD may last.
+    """
+    patience_s = limits.damp_after_ns * 1e-9
+    if inference_s >= patience_s:
+        raise PolicyError(f"safety.damp_after_s: expected longer than the {inference_s:.3f} s that "
+                          f"a chunk takes here, found {patience_s:g} s: waiting for the first chunk"
+                          " would be a fault; raise it in the contract, or take a faster back end")
 
 
 def measured_s(runtime: ChunkRuntime, contract: ChunkContract) -> float:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -58,6 +59,11 @@ class Arm(Robot):
             if name not in self.silent:
                 self.send_picture(name)
 
+    def send_now(self) -> None:
+        """Publish the sensors, stamped by the clock on the wall."""
+        self.now_ns = time.time_ns()
+        self.send()
+
     def send_picture(self, name: str) -> None:
         encoding, picture = self.encodings[name], np.full((*self.sizes[name], 3),
                                                           self.colours[name], np.uint8)
@@ -111,7 +117,7 @@ def encoded(picture: Picture, encoding: str) -> Picture:
     if encoding == "bgr8":
         return picture[:, :, ::-1].reshape(height, -1)
     if encoding == "mono8":
-        return picture.mean(axis=2).astype(np.uint8)
+        return np.asarray(picture.mean(axis=2), np.uint8)
     red, green, blue = picture[0, 0] / 255.0
     y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
     u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy whose joints show what it sees: three the mean colour of one camera, one another's.
+"""A chunk policy whose joints show what it sees: three a camera's mean colour, one another's.
 
 Step k of a chunk has red, green and blue of `front`, 0 to 1, and the red of `wrist` as positions in
 rad, each + k x RAMP. A `front` with less red than NEEDED gives NaN in step NAN_STEP.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pytest
 import rclpy
 from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
 
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import FRONT, Arm, seen
-from .colour_bundle import JOINTS, PERIOD_NS, RAMP, RATE_HZ, SIZE, STEPS, write_colours
+from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
 from .harness import NAN, StageOf, ns
 
 pytestmark = pytest.mark.ros
@@ -246,6 +249,14 @@ class TestModes:
         assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
         arm.hears("mode ensemble: expected inference within a period of 50.0 ms")
 
+    def test_inference_that_takes_longer_than_hold_may_last_is_refused(
+        self, stage: ArmStage, arm: Arm, bundle: Path
+    ) -> None:
+        node = stage.node(bundle=str(bundle), use_sim_time=True, simulated_latency_s=0.6)
+
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+        arm.hears("safety.damp_after_s: expected longer than the 0.600 s that a chunk takes here")
+
     def test_more_steps_than_a_chunk_has_are_refused(
         self, stage: ArmStage, arm: Arm, bundle: Path
     ) -> None:
@@ -263,6 +274,29 @@ class TestModes:
         assert is_held(arm.commands[-1])
         status = arm.reported(lambda status: status.mode == Mode.DAMP, "DAMP")
         assert (status.reason, status.latched) == ("ran for 1 s, as asked (run_for_s)", False)
+
+
+class TestRealTime:
+    def test_chunks_come_beside_the_ticks(self, start: Start, tmp_path: Path) -> None:
+        """On a machine with other work, everything may be late, and nothing is judged by time."""
+        patient = write_colours(tmp_path / "patient", {
+            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0,
+                    frame_tolerance_s=5.0)  # fmt: skip
+        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
+        arm.until(lambda: arm.commands, "commands")
+        arm.until(lambda: arm.ask("stand").success, "STAND")
+        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.is_told("run")
+        arm.until(lambda: len(arm.chunks) > 3, "chunks")
+        arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
+
+        assert arm.commands[-1].position[:3] == pytest.approx(seen()[:3], abs=SIZE * RAMP)
+        assert all(ns(after.stamp) > ns(before.stamp)
+                   for before, after in zip(arm.chunks, arm.chunks[1:], strict=False))
+        arm.colours["front"] = (0, 0, 0)
+        arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
 
 
 class TestReports:
@@ -292,6 +326,20 @@ class TestReports:
         assert 0 <= int(values["chunk.steps_left"]) <= STEPS
         assert float(values["camera.front.age_s"]) == pytest.approx(0.0, abs=1e-9)
 
+    def test_joint_that_swings_about_a_target_that_stands_still_is_named(
+        self, start: Start
+    ) -> None:
+        arm = start(mode="synchronous", n_action_steps=1).runs()
+        for tick in range(4 * RATE_HZ):
+            arm.position = (0.0, 0.0, 0.05 * (-1) ** (tick // 3), 0.0)
+            arm.tick()
+
+        arm.hears("blue swings about 0.00 rad by 0.050 rad at 3.3 Hz; its target stands still")
+        before = len(arm.diagnostics)
+        arm.until(lambda: len(arm.diagnostics) > before + 1, "diagnostics")
+        assert "blue swings about" in arm.diagnostics[-1].status[0].message
+        assert "P 16, I 0, D 0" in arm.diagnostics[-1].status[0].message
+
     def test_status_has_every_camera_among_its_inputs(self, start: Start) -> None:
         arm = start()
         arm.encodings["front"] = "rgba8"
@@ -304,8 +352,6 @@ class TestReports:
         assert {entry.name: entry.ok for entry in status.inputs}["wrist/image_raw"]
 
     def test_second_publisher_on_a_camera_refuses_motion(self, start: Start) -> None:
-        from sensor_msgs.msg import Image
-
         arm = start()
         arm.is_met()
         arm.is_joined_by_publisher(arm.node, Image, "front/image_raw")
@@ -360,6 +406,33 @@ class TestLeaving:
 
         ran = [command for command in arm.commands[before:] if command.mode == Mode.RUN]
         assert all(command.position[0] < 0.4 for command in ran)
+
+    def test_run_that_hangs_in_a_graph_is_left_behind(
+        self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        patient = write_colours(tmp_path / "patient", {
+            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def hang(_: OnnxBackend) -> None:
+            hangs.set()
+            goes_on.wait()
+
+        monkeypatch.setattr(OnnxBackend, "run", hang)
+        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
+        arm.until(lambda: arm.ask("stand").success, "STAND")
+        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.is_told("run")
+        arm.until(hangs.is_set, "a run that hangs")
+        arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
+        node = stage.nodes[0]
+
+        assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
+        assert node.left_behind
+        goes_on.set()
+        arm.until(lambda: not node.left_behind, "the end of the run")
 
     def test_node_can_be_configured_again(self, start: Start, stage: ArmStage) -> None:
         arm, node = start().runs(), stage.nodes[0]

@@ -4,7 +4,7 @@
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `front/image_raw` and
 `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
-(sensor_msgs/CompressedImage, JPEG), on request `environment_state` (std_msgs/Float32MultiArray: the
+(sensor_msgs/CompressedImage, JPEG), `environment_state` (std_msgs/Float32MultiArray: the
 cube's position, m, world); in lockstep also `/clock`.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1).
 
@@ -82,10 +82,12 @@ class ArmSimNode(RobotNode):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
+        # OpenGL is the thread's that renders first, and takes a second to open: time waits for it.
+        self.world.render(POLICY_CAMERAS[0])
         try:
             super().run()
         finally:
-            self.world.close()  # OpenGL is the thread's that rendered
+            self.world.close()
 
     def save(self) -> None:
         """Write the trace, if one was asked for and there is anything in it."""

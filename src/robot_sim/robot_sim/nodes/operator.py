@@ -169,6 +169,15 @@ class Operator:
         """
         return _granted(name, *self.request(name))
 
+    def call(self, service: Any, name: str) -> str:
+        """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
+
+        Raises:
+            SimError: It refused, or there is no answer within `answer_timeout_s`.
+        """
+        return _granted(
+            name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
+
     def record_run(self, on: bool) -> str:
         """Let the policy node record everything from now on, or end that; return what it says.
 

@@ -43,7 +43,7 @@ ARM_SIM_NODE: Parameters = {
     "picture_height": (96, "Height of the cameras' pictures"),
     "picture_width": (128, "Width of the cameras' pictures"),
     "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
-    "environment_state": (False, "Publish the cube's position, m, world, on environment_state"),
+    "environment_state": (True, "Publish the cube's position, m, world, on environment_state"),
     "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
     "episode_s": (8.0, "Time in which an episode has to succeed, s"),
 }

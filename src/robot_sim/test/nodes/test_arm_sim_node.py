@@ -94,7 +94,7 @@ def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[ArmStage]:
 
 
 def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(arm: ArmStage) -> None:
-    arm.run(lockstep=True, environment_state=True)
+    arm.run(lockstep=True)
     arm.listen()
     for tick in range(4):
         arm.answer(tick)

@@ -10,6 +10,7 @@ import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.core.chunks.command import ChunkCommand
+from policy_inference.core.chunks.oscillation import Oscillation
 from policy_inference.core.chunks.queue import ChunkQueue
 from policy_inference.core.chunks.snapshot import Senses
 from policy_inference.core.chunks.ticks import TickCounter
@@ -58,6 +59,8 @@ class ChunkPolicy:
         """Finished ones, the oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
         """How long inferences took: decoding and all graphs."""
+        self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
+        """Whether the arm swings about one position."""
         self._queue, self._worker, self._senses = queue, worker, senses
         self._joint_pos, self._clock = joint_pos, clock
         self._ticks = TickCounter(contract.period_ns)
@@ -77,6 +80,7 @@ class ChunkPolicy:
         """Start clean: no chunk is known, and what is being computed will be of no use."""
         self._generation += 1
         self._worker.forget()
+        self.oscillation.restart()
         self._start()
         self.begins = True
         self.action.stay(self._joint_pos)
@@ -102,6 +106,8 @@ class ChunkPolicy:
         self._tick = self._ticks.number(self._now_ns)
         self.begins = self._executed_ns is None
         self._senses.remember(self._now_ns)
+        if not self.begins:
+            self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
         if finite and self._queue.wants_chunk(self._tick) and not self._worker.busy:
             self._ask()

@@ -51,8 +51,8 @@ class ScriptedGraph:
 class Arm:
     """Feeds the controller with joints and pictures, one tick after the other.
 
-    The encoder's features are the brightness of a picture; the policy's chunk is `chunk` [steps,
-    joints], or what `answer` makes of the number of the run (from 0).
+    The encoder's features are the brightness of a picture; the policy's chunk is what `answer`
+    makes of the number of the run, from 0.
     """
 
     def __init__(
