@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from policy_inference.bundle.load import load_chunk_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
+from ..lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
 from ..tiny_bundle import make_bundle
 
 POLICY, ENCODER = "BPU_ACTPolicy_TransformerLayers", "BPU_ACTPolicy_VisionEncoder"
 SIZES: Any = {"laptop": (16, 24), "phone": (16, 24)}
+OF_DATASET: Any = {"laptop": (HEIGHT, WIDTH), "phone": (HEIGHT, WIDTH)}
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def reference(tmp_path: Path) -> Path:
 
 def changed(
     folder: Path, change: Callable[[onnx.ModelProto], None], graph: str = POLICY,
-    precision: str = "fp32", **changes: Any,
+    precision: str = "fp32", sizes: Any = SIZES, **changes: Any,
 ) -> Path:  # fmt: skip
     """Write the reference's bundle with another graph."""
-    write_chunk_bundle(folder, sizes=SIZES, **changes)
+    write_chunk_bundle(folder, sizes=sizes, **changes)
     file, contract_file = folder / graph / f"{graph}.onnx", folder / "policy.yaml"
     model = onnx.load(file)
     change(model)
@@ -81,9 +83,9 @@ def rounded(step: float) -> Callable[[onnx.ModelProto], None]:
     return apply
 
 
-def compared(*folders: Path) -> list[ComparedChunks]:
+def compared(*folders: Path, rows: Sequence[Path] = ()) -> list[ComparedChunks]:
     bundles = [load_chunk_bundle(folder) for folder in folders]
-    return compare_chunks(chunk_candidates(bundles, ["onnx"], {}), [])
+    return compare_chunks(chunk_candidates(bundles, ["onnx"], {}), rows)
 
 
 def failed(one: ComparedChunks) -> set[str]:
@@ -303,3 +305,33 @@ def test_bundle_without_golden_rows_needs_a_dataset(
 
     assert cli.main(["compare", str(bare), str(changed(tmp_path / "same", again))]) == 1
     assert "found no golden rows; give a dataset or a recording (--rows)" in caplog.text
+
+
+def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    one = write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET, golden=None)
+    same = changed(tmp_path / "same", again, sizes=OF_DATASET)
+    shifted = changed(tmp_path / "shifted", weights("ramp", lambda ramp: ramp * 1.02),
+                      sizes=OF_DATASET)
+
+    first, second, third = compared(one, same, shifted, rows=[data])
+
+    (rows,) = second.on_rows
+    assert first
+    assert second
+    assert (rows.source, rows.count) == ("data", 36)
+    assert rows.chunk.max_abs < 1e-7
+    assert "largest error" in failed(third)
+
+
+def test_pictures_of_another_size_are_stretched_where_the_contract_says_so(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    resize: Any = {f"cameras.{name}.resize": True for name in ("laptop", "phone")}
+    one = write_chunk_bundle(tmp_path / "one", sizes=SIZES, **resize)
+
+    _, second = compared(one, changed(tmp_path / "same", again, **resize), rows=[data])
+
+    assert [rows.source for rows in second.on_rows] == ["golden rows", "data"]
+    with pytest.raises(ToolError, match="expected pictures of 24 x 16 pixels"):
+        compared(write_chunk_bundle(tmp_path / "no", sizes=SIZES),
+                 changed(tmp_path / "too", again), rows=[data])
