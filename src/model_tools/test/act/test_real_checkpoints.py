@@ -16,9 +16,12 @@ import pytest
 
 from model_tools.act.export import Request, export_act
 from model_tools.act.reference import Reference
+from model_tools.cli import main
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_chunk_bundle
 from policy_inference.interfaces import Tensor
+
+from .small_checkpoints import config_of, write_checkpoint
 
 pytestmark = pytest.mark.real_data
 NORMALISED, JOINT_UNITS = 1e-5, 3e-4
@@ -121,3 +124,25 @@ def test_blue_for_red_is_seen(inputs: ModuleType, checkpoints: Path, tmp_path: P
     rows = rows_of(inputs, "so100_new", 0, 6)
     bgr = {name: array[..., ::-1] if array.ndim == 4 else array for name, array in rows.items()}
     assert np.abs(reference.normalised(bgr) - reference.normalised(rows)).max() > 0.1
+
+
+def test_one_command_makes_the_bundle_and_the_boards_workspace(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config_of(
+        cameras={"laptop": (48, 64), "phone": (48, 64)}))
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path", str(tmp_path / "b"),
+             "--units", "degrees", "--type", "nash-e", "--cal-num", "5", "--onnx-sim"]
+    assert main(asked) == 1  # nothing to calibrate with
+    dataset = ["--dataset", str(shared_data / "act" / "dataset_v3")]
+    assert main([*asked, *dataset]) == 0
+    assert main([*asked, *dataset]) == 1  # it is there
+    assert main([*asked, *dataset, "--force"]) == 0
+    bundle = load_chunk_bundle(tmp_path / "b")
+    assert bundle.contract.rate_hz == 30.0
+    assert (tmp_path / "b" / "build_all.sh").is_file()
+    for name in bundle.contract.graphs:
+        assert len(list((tmp_path / "b" / name / f"calibration_data_{name}").rglob("*.npy"))) >= 5
+    # Golden rows are those of the dataset: its first frame is the first of the states there.
+    first = _module(shared_data / "act" / "inputs.py").state(6, 0, 0)
+    np.testing.assert_allclose(bundle.golden()["state"][0].astype(np.float64), first, rtol=1e-6)
