@@ -26,7 +26,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["py.typed"]},
+    package_data={"": ["py.typed"], f"{PACKAGE}.act": ["robots/*.yaml"]},
     zip_safe=False,
     install_requires=[
         "setuptools", "av", "cryptography", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime",
