@@ -26,11 +26,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["py.typed"]},
+    package_data={"": ["py.typed"], f"{PACKAGE}.act": ["robots/*.yaml"]},
     zip_safe=False,
     install_requires=[
-        "setuptools", "cryptography", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime",
-        "onnxsim", "protobuf", "PyYAML", "rich", "rosbags", "safetensors",
+        "setuptools", "av", "cryptography", "matplotlib", "mujoco", "numpy", "onnx", "onnxruntime",
+        "onnxsim", "protobuf", "pyarrow", "PyYAML", "rich", "rosbags", "safetensors",
     ],
     # torch: only to read checkpoints; from 2.6 on without running code in them. test: with it,
     # `colcon test` runs pytest.

@@ -14,6 +14,7 @@ from model_tools.commands import (
     compile,
     complete,
     export,
+    export_act,
     import_policy,
     inspect,
     install,
@@ -29,6 +30,7 @@ from policy_inference.command_line import Verb, run_command
 
 COMMANDS: dict[str, Verb] = {
     "export": export,
+    "export act": export_act,
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,
@@ -57,7 +59,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
-    return run_command("model_tools", __doc__, COMMANDS, args)
+    words = sys.argv[1:] if args is None else args
+    if (verb := " ".join(words[:2])) in COMMANDS:  # a verb of two words
+        words = [verb, *words[2:]]
+    return run_command("model_tools", __doc__, COMMANDS, words)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from policy_inference.errors import RobotError
 
 COMMAND = "cmd_vel"
 TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 # A quaternion that is not set is 0, 0, 0, 0; rounding leaves the length within a per cent.
 _NORM_RANGE = (0.9, 1.1)

@@ -16,7 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policy_inference.core.messages import ImuReader, JointStateReader
+from policy_inference.core.messages import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    ImuReader,
+    JointStateReader,
+)
 from policy_inference.interfaces import F64
 
 Decode = Callable[[bytes], Any]
@@ -24,7 +29,7 @@ Decode = Callable[[bytes], Any]
 _PLAIN_LITTLE_ENDIAN = b"\x00\x01"
 _START = 4
 _STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
-_COUNT = struct.Struct("<I")
+_COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<2I")
 _IMU = struct.Struct("<5d64x3d")
 """Orientation, the first entry of its covariance, the others, angular velocity."""
 
@@ -85,6 +90,36 @@ class WireJointState(NamedTuple):
     def header(self) -> Header:
         """Its header."""
         return _header(self.data)
+
+
+class WireImage(NamedTuple):
+    """What is used of sensor_msgs/Image; the data is a view of the received bytes."""
+
+    message: bytes
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: memoryview
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.message)
+
+
+class WireCompressedImage(NamedTuple):
+    """What is used of sensor_msgs/CompressedImage; the data is a view of the received bytes."""
+
+    message: bytes
+    format: str
+    data: memoryview
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        return _header(self.message)
 
 
 def decoder_of(message: str, otherwise: Decode) -> Decode | None:
@@ -149,9 +184,46 @@ class JointStateDecoder:
         return WireJointState(data, self._names, position, velocity)
 
 
+class ImageDecoder:
+    """Reads sensor_msgs/Image, of which rclpy copies each byte, and before Jazzy one by one."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+
+    def __call__(self, data: bytes) -> WireImage | Any:
+        """Read a message."""
+        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        at = _aligned(_end_of_string(data, _START + _STAMP.size), 4)
+        height, width = _SIZE.unpack_from(data, at)
+        encoding, at = _string(data, at + _SIZE.size)
+        is_bigendian, at = data[at], _aligned(at + 1, 4)
+        (step,) = _COUNT.unpack_from(data, at)
+        pixels = _bytes(data, at + _COUNT.size)
+        return WireImage(data, height, width, encoding, is_bigendian, step, pixels)
+
+
+class CompressedImageDecoder:
+    """Reads sensor_msgs/CompressedImage."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+
+    def __call__(self, data: bytes) -> WireCompressedImage | Any:
+        """Read a message."""
+        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        kind, at = _string(data, _end_of_string(data, _START + _STAMP.size))
+        return WireCompressedImage(data, kind, _bytes(data, at))
+
+
 _DECODERS: dict[str, Callable[[Decode], Decode]] = {
     ImuReader.message: ImuDecoder,
     JointStateReader.message: JointStateDecoder,
+    IMAGE: ImageDecoder,
+    COMPRESSED_IMAGE: CompressedImageDecoder,
 }
 
 
@@ -181,10 +253,21 @@ def _strings(data: bytes, at: int) -> tuple[list[str], int]:
     count, at = _count(data, at)
     found = []
     for _ in range(count):
-        length, at = _count(data, at)
-        found.append(data[at : at + length - 1].decode())
-        at += length
+        text, at = _string(data, at)
+        found.append(text)
     return found, at
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    """Return a string and where it ends."""
+    length, at = _count(data, at)
+    return data[at : at + length - 1].decode(), at + length
+
+
+def _bytes(data: bytes, at: int) -> memoryview:
+    """Return an array of bytes; one that says it is longer than the message is as long as that."""
+    count, at = _count(data, at)
+    return memoryview(data)[at : at + count]
 
 
 def _doubles(data: bytes, at: int) -> tuple[F64, int]:

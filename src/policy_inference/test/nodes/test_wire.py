@@ -10,7 +10,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Vector3
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Imu, JointState
+from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
 
 from policy_inference.core.wire import Decode
@@ -74,6 +74,31 @@ def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
     assert found.orientation_covariance[0] == -1.0
     assert (rate.x, rate.y) == (1.0, 2.0)
     assert np.isnan(rate.z)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("encoding", ["", "rgb8", "mono8", "yuv422_yuy2"])
+def test_image_is_read_as_rclpy_reads_it_without_a_copy(frame: str, encoding: str) -> None:
+    message = Image(header=header(frame), height=2, width=3, encoding=encoding, is_bigendian=1,
+                    step=9, data=array("B", range(18)))  # fmt: skip
+    wire = serialize_message(message)
+    found = decoder_for(Image)(wire)
+    assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
+    for name in ("height", "width", "encoding", "is_bigendian", "step"):
+        assert getattr(found, name) == getattr(message, name)
+    assert found.data.tobytes() == bytes(range(18))
+    assert found.data.obj is wire
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("kind", ["", "png", "rgb8; jpeg compressed bgr8"])
+@pytest.mark.parametrize("size", [0, 7])
+def test_compressed_image_is_read_as_rclpy_reads_it(frame: str, kind: str, size: int) -> None:
+    message = CompressedImage(header=header(frame), format=kind, data=array("B", range(size)))
+    found = decoder_for(CompressedImage)(serialize_message(message))
+    assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
+    assert found.format == kind
+    assert found.data.tobytes() == bytes(range(size))
 
 
 def big_endian_imu() -> bytes:

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds an ONNX graph node by node; what depends on constants only becomes a constant.
+
+A value is an array while it is known, else the name of a tensor. So a network is written down once,
+and its fixed tokens, position embeddings and all that follows from them alone end as initializers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from policy_inference.interfaces import Tensor
+
+Value = str | Tensor
+PRODUCER = "model_tools"
+LAYER_NORM_OPSET, REDUCE_AXES_OPSET, GELU_OPSET = 17, 18, 20
+_IR_VERSIONS = {range(11): 6, range(11, 15): 7, range(15, 19): 8, range(19, 21): 9,
+                range(21, 23): 10}  # fmt: skip
+"""Of the file format by opset: the oldest that runtimes of the opset's time read, and for 11 the
+one up to which D-Robotics' tools go."""
+
+
+class GraphBuilder:
+    """Collects nodes and initializers of a graph."""
+
+    def __init__(self, name: str, opset: int) -> None:
+        """Begin an empty graph."""
+        self.name, self.opset = name, opset
+        self._nodes = list[onnx.NodeProto]()
+        self._constants = dict[str, Tensor]()
+        self._by_id = dict[int, tuple[Tensor, str]]()
+        self._inputs = dict[str, tuple[int, ...]]()
+        self._counts = Counter[str]()
+
+    def input(self, name: str, shape: Sequence[int]) -> str:
+        """Declare an input, float32."""
+        self._inputs[name] = tuple(shape)
+        return name
+
+    def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
+        """Return the only output of an operator on `values`; an array where all of them are."""
+        if not any(isinstance(value, str) for value in values):
+            return self._folded(kind, [np.asarray(value) for value in values], attributes)
+        output = self._new(kind)
+        names = [value if isinstance(value, str) else self._constant(kind, value)
+                 for value in values]
+        self._nodes.append(helper.make_node(kind, names, [output], name=output, **attributes))
+        return output
+
+    def model(self, outputs: Mapping[str, tuple[Value, Sequence[int]]],
+              metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """Return the graph with these outputs: value and shape by name.
+
+        Raises:
+            onnx.checker.ValidationError: The graph is none.
+        """
+        for name, (value, _) in outputs.items():
+            given = value if isinstance(value, str) else self._constant(name, value)
+            self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))
+        self._without_last_identities(list(outputs))
+        graph = helper.make_graph(
+            self._nodes, self.name,
+            [_info(name, shape) for name, shape in self._inputs.items()],
+            [_info(name, shape) for name, (_, shape) in outputs.items()],
+            [numpy_helper.from_array(array, name) for name, array in self._constants.items()])
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name=PRODUCER,
+            ir_version=next(ir for opsets, ir in _IR_VERSIONS.items() if self.opset in opsets))
+        helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _folded(self, kind: str, values: list[Tensor], attributes: Mapping[str, Any]) -> Tensor:
+        names = [f"x{i}" for i in range(len(values))]
+        node = helper.make_node(kind, names, ["y"], **attributes)
+        graph = helper.make_graph([node], kind, [], [helper.make_empty_tensor_value_info("y")],
+                                  [numpy_helper.from_array(np.ascontiguousarray(value), name)
+                                   for name, value in zip(names, values, strict=True)])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        (found,) = ReferenceEvaluator(model).run(None, {})
+        return np.asarray(found)
+
+    def _constant(self, kind: str, value: Tensor) -> str:
+        """Return the name of an initializer; an array that is used twice is kept once."""
+        if id(value) not in self._by_id:
+            name = self._new(f"{kind}_constant")
+            self._constants[name] = np.ascontiguousarray(value)
+            # With the array itself, so that no other one can get its id.
+            self._by_id[id(value)] = value, name
+        return self._by_id[id(value)][1]
+
+    def _new(self, kind: str) -> str:
+        self._counts[kind] += 1
+        return f"{kind}_{self._counts[kind]}"
+
+    def _without_last_identities(self, outputs: Sequence[str]) -> None:
+        """Let a node write an output itself, where nothing else reads what it writes."""
+        for name in outputs:
+            last = next(node for node in self._nodes if node.output[0] == name)
+            source = next((node for node in self._nodes if node.output[0] == last.input[0]), None)
+            readers = [node for node in self._nodes if last.input[0] in node.input]
+            if source is not None and len(readers) == 1:
+                source.output[0] = name
+                self._nodes.remove(last)
+
+
+def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ResNet of an ACT policy: from a normalised picture to a map of features.
+
+He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck
+in its 3 x 3 convolution, as torchvision has it. Batch norm is frozen, so it becomes part of the
+convolution before it: y = (x - running_mean) / sqrt(running_var + eps) weight + bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model_tools.act.builder import GraphBuilder, Value
+from model_tools.act.weights import Weights
+from policy_inference.interfaces import F32
+
+_EPS = 1e-5
+_FIRST = 64
+_STAGES = (64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNet:
+    """Blocks per stage, and whether they are bottlenecks, which widen by 4."""
+
+    blocks: tuple[int, int, int, int]
+    is_bottleneck: bool
+
+    @property
+    def widening(self) -> int:
+        """Channels that a block gives, in those of its stage."""
+        return 4 if self.is_bottleneck else 1
+
+    @property
+    def channels(self) -> int:
+        """Channels of the features."""
+        return _STAGES[-1] * self.widening
+
+
+RESNETS = {
+    "resnet18": ResNet(blocks=(2, 2, 2, 2), is_bottleneck=False),
+    "resnet34": ResNet(blocks=(3, 4, 6, 3), is_bottleneck=False),
+    "resnet50": ResNet(blocks=(3, 4, 6, 3), is_bottleneck=True),
+    "resnet101": ResNet(blocks=(3, 4, 23, 3), is_bottleneck=True),
+    "resnet152": ResNet(blocks=(3, 8, 36, 3), is_bottleneck=True),
+}
+
+
+def feature_size(pixels: int, *, dilated: bool) -> int:
+    """Return height or width of the features of a picture: each stride of 2 halves, rounded up."""
+    return -(-pixels // (16 if dilated else 32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """Writes a ResNet into a graph, for one picture or several, which share its weights."""
+
+    graph: GraphBuilder
+    weights: Weights
+    network: ResNet
+    dilated: bool
+    """Whether the last stage is dilated, instead of a stride (`replace_final_stride_...`)."""
+    known: dict[str, tuple[F32, F32]] = field(default_factory=dict)
+    """Weight and bias of the convolutions so far."""
+
+    def features(self, picture: Value) -> Value:
+        """Return the features [1, channels, h, w] of a picture [1, 3, height, width].
+
+        Raises:
+            ToolError: A tensor is missing or of another shape.
+        """
+        x = self._relu(self._conv(picture, "conv1", "bn1", (_FIRST, 3, 7), stride=2))
+        x = self.graph.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        given = _FIRST
+        for stage, (channels, blocks) in enumerate(zip(_STAGES, self.network.blocks, strict=True)):
+            last = self.dilated and stage == len(_STAGES) - 1
+            for number in range(blocks):
+                stride = 2 if stage and number == 0 and not last else 1
+                # torchvision begins to dilate with the second block of the stage.
+                dilation = 2 if last and number else 1
+                x = self._block(x, f"layer{stage + 1}.{number}", given, channels, stride, dilation)
+                given = channels * self.network.widening
+        return x
+
+    def _block(self, x: Value, name: str, given: int, channels: int, stride: int,
+               dilation: int) -> Value:
+        wide = channels * self.network.widening
+        if self.network.is_bottleneck:
+            y = self._relu(self._of_block(x, name, 1, (channels, given, 1)))
+            y = self._relu(self._of_block(y, name, 2, (channels, channels, 3), stride, dilation))
+            y = self._of_block(y, name, 3, (wide, channels, 1))
+        else:
+            y = self._relu(self._of_block(x, name, 1, (channels, given, 3), stride))
+            y = self._of_block(y, name, 2, (channels, channels, 3), 1, dilation)
+        if stride != 1 or given != wide:
+            x = self._conv(x, f"{name}.downsample.0", f"{name}.downsample.1", (wide, given, 1),
+                           stride=stride)
+        return self._relu(self.graph.op("Add", y, x))
+
+    def _of_block(self, x: Value, name: str, number: int, shape: tuple[int, int, int],
+                  stride: int = 1, dilation: int = 1) -> Value:
+        return self._conv(x, f"{name}.conv{number}", f"{name}.bn{number}", shape, stride=stride,
+                          dilation=dilation)
+
+    def _conv(self, x: Value, conv: str, norm: str, shape: tuple[int, int, int], *,
+              stride: int, dilation: int = 1) -> Value:
+        out, given, kernel = shape
+        if conv not in self.known:
+            self.known[conv] = self._folded(conv, norm, (out, given, kernel, kernel))
+        weight, bias = self.known[conv]
+        pad = dilation * (kernel // 2)
+        return self.graph.op("Conv", x, weight, bias, kernel_shape=[kernel, kernel],
+                             strides=[stride, stride], pads=[pad] * 4,
+                             dilations=[dilation, dilation])
+
+    def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> tuple[F32, F32]:
+        """Return weight and bias of a convolution with the batch norm that follows it."""
+        weight = self.weights.take(f"backbone.{conv}.weight", *shape).astype(np.float64)
+        scale, bias, mean, variance = (
+            self.weights.take(f"backbone.{norm}.{kind}", shape[0]).astype(np.float64)
+            for kind in ("weight", "bias", "running_mean", "running_var"))
+        scale = scale / np.sqrt(variance + _EPS)
+        folded = weight * scale[:, np.newaxis, np.newaxis, np.newaxis]
+        return folded.astype(np.float32), (bias - mean * scale).astype(np.float32)
+
+    def _relu(self, x: Value) -> Value:
+        return self.graph.op("Relu", x)

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Export an ACT policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+
+The bundle has two graphs, an encoder of pictures and the transformer (or one), and is proven on
+rows of raw pictures. What no checkpoint knows is asked for: --robot and --units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from pathlib import Path
+
+from model_tools.act.export import UNKNOWN_LICENCE, Exported, Request, export_act
+from model_tools.act.robots import KNOWN, UNITS
+from model_tools.inspect.json_file import read_json
+
+TYPES = ("bayes", "bayes-e", "nash-e", "nash-m", "nash-p")
+OPSETS = range(11, 21)
+USUAL_FPS = 30.0
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--act-path", type=Path, required=True, metavar="FOLDER",
+                        help="the checkpoint: config.json, model.safetensors, and from LeRobot 0.4 "
+                             "on the processors' files")
+    parser.add_argument("--export-path", type=Path, required=True, metavar="FOLDER",
+                        help="bundle to write")
+    parser.add_argument("--units", choices=UNITS, required=True,
+                        help="what the policy's values are, which no checkpoint says: degrees "
+                             "(LeRobot's default since 0.4), range (-100 to 100 of the calibrated "
+                             "range, the default until 0.3), radians; in the first two a gripper "
+                             "counts 0 to 100")
+    parser.add_argument("--robot", default="so101", metavar="NAME",
+                        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints "
+                             "in the order of training; twice as many in the policy are two arms, "
+                             "left first")
+    parser.add_argument("--joint-prefix", default="", metavar="TEXT",
+                        help="before the names of the joints")
+    parser.add_argument("--fps", type=float, metavar="HZ",
+                        help="steps per second, as in the data; else what --dataset or the "
+                             f"checkpoint says, else {USUAL_FPS:g}, with a note")
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER",
+                        help="the training's dataset, LeRobot v3: says the rate")
+    parser.add_argument("--n-action-steps", type=int, metavar="N",
+                        help="steps of a chunk that are executed (default: the checkpoint's)")
+    parser.add_argument("--graphs", choices=("two", "one"), default="two",
+                        help="encoder and transformer (default), or one graph")
+    parser.add_argument("--type", choices=TYPES, metavar="MARCH",
+                        help=f"D-Robotics' BPU that it is for: {', '.join(TYPES)}; bayes takes "
+                             "opset 11")
+    parser.add_argument("--opset", type=int, choices=OPSETS, metavar="N",
+                        help="version of ONNX's operators, 11 to 20 (default 11 for bayes, else "
+                             "19)")
+    parser.add_argument("--onnx-sim", action="store_true",
+                        help="simplify the graphs with onnxsim, and compare")
+    parser.add_argument("--golden", type=Path, metavar="NPZ",
+                        help="rows that the training answered (cameras.NAME, state, chunk), to "
+                             "compare with and to keep; else rows are drawn")
+    parser.add_argument("--name", help="of the policy (default: the bundle's folder)")
+    parser.add_argument("--policy-version", default="0.1.0", metavar="VERSION",
+                        help="of the policy (default 0.1.0)")
+    parser.add_argument("--licence", metavar="SPDX",
+                        help="identifier of the weights' licence (default: the checkpoint's, else "
+                             f"{UNKNOWN_LICENCE})")
+    parser.add_argument("--force", action="store_true", help="replace the bundle that is there")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export, and say what was made.
+
+    Raises:
+        PolicyError: The checkpoint cannot be used, or what comes of it is another function.
+        OSError: A file cannot be read or written.
+    """
+    bayes = (given.type or "").startswith("bayes")
+    exported = export_act(Request(
+        checkpoint=given.act_path, output=given.export_path, robot=given.robot, units=given.units,
+        prefix=given.joint_prefix, rate_hz=_rate_hz(given), steps=given.n_action_steps,
+        name=given.name or _name(given.export_path), version=given.policy_version,
+        graphs=given.graphs, opset=given.opset or (11 if bayes else 19), simplify=given.onnx_sim,
+        golden=given.golden, licence=given.licence or _licence(given.act_path),
+        force=given.force))
+    _say(given.export_path, exported)
+    return 0
+
+
+def _say(output: Path, exported: Exported) -> None:
+    contract = exported.contract
+    for line in exported.warnings:
+        _log.warning("warning: %s", line)
+    for line in exported.checked:
+        _log.info("difference, %s", line)
+    cameras = ", ".join(f"{name} {camera.width} x {camera.height}"
+                        for name, camera in contract.cameras.items()) or "none"
+    _log.info("joints: %s\ncameras: %s\nchunk: %d steps at %g Hz, of which %d are executed\n%s",
+              ", ".join(contract.joints.names), cameras, contract.chunk.size, contract.rate_hz,
+              contract.chunk.steps, output)
+
+
+def _rate_hz(given: argparse.Namespace) -> float:
+    if given.fps is not None:
+        return float(given.fps)
+    if given.dataset is not None:
+        return read_json(given.dataset / "meta" / "info.json")["fps"].positive()
+    training = given.act_path / "train_config.json"
+    if training.is_file():
+        environment = read_json(training).get("env")
+        fps = environment.get("fps") if environment else None
+        if fps is not None:
+            return fps.positive()
+    _log.info("rate: %g Hz, since neither --fps nor --dataset says another one", USUAL_FPS)
+    return USUAL_FPS
+
+
+def _licence(checkpoint: Path) -> str:
+    """Return what LeRobot keeps of a policy that was published."""
+    config = checkpoint / "config.json"
+    found = read_json(config).get("license") if config.is_file() else None
+    return found.text() if found else UNKNOWN_LICENCE
+
+
+def _name(output: Path) -> str:
+    name = re.sub(r"[^a-z0-9_]", "_", output.resolve().name.lower())
+    return name if re.match("[a-z]", name) else f"act_{name}"

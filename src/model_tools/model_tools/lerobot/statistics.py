@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of a LeRobot checkpoint as a contract has them, or an error that names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.inspect.json_file import read_json
+from model_tools.inspect.lerobot_config import Feature
+from model_tools.inspect.lerobot_statistics import PROCESSORS, is_buffer
+from model_tools.inspect.safetensors_file import read_tensors
+from policy_inference.bundle.chunk_contract import Scaling
+from policy_inference.interfaces import F64, Tensor
+
+DEFAULT_EPS = 1e-8
+"""LeRobot's, where a checkpoint does not say."""
+_NORMALISERS = ("normalizer_processor", "unnormalizer_processor")
+_MODES: dict[str, tuple[Literal["mean_std", "min_max"], str, str]] = {
+    "MEAN_STD": ("mean_std", "mean", "std"),
+    "MIN_MAX": ("min_max", "min", "max"),
+    "QUANTILES": ("min_max", "q01", "q99"),
+    "QUANTILE10": ("min_max", "q10", "q90"),
+}
+"""Mode of a contract, and the two statistics, by LeRobot's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What a checkpoint normalises with.
+
+    Attributes:
+        scalings: By the name of the feature.
+        observed: Names of observations on the robot, where they differ: by the feature's name.
+        means: Means of the training data [size], where they are known, by the feature's name.
+        largest: Largest |value| [size] that the statistics tell of, likewise.
+    """
+
+    scalings: dict[str, Scaling]
+    observed: dict[str, str]
+    means: dict[str, F64]
+    largest: dict[str, F64]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Source:
+    """Statistics as they lie in files, of the inputs or of the outputs."""
+
+    place: str
+    values: Mapping[str, Tensor]
+    """By `feature.statistic`."""
+    modes: Mapping[str, str] = field(default_factory=dict)
+    """By kind of feature, where the file says other ones than the configuration."""
+    eps: float = DEFAULT_EPS
+
+
+def read_statistics(folder: Path, weights: Path, features: Sequence[Feature]) -> Statistics:
+    """Read the statistics of all features.
+
+    Args:
+        folder: The checkpoint.
+        weights: File with its weights, which until LeRobot 0.3 hold the statistics.
+        features: Inputs and outputs that are normalised.
+
+    Raises:
+        ToolError: A statistic is missing, of another size, or not finite; a mode is unknown; or
+            there are none, or two places with them.
+        OSError: A file cannot be read.
+    """
+    beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
+    buffers = {name: array for name, array in read_tensors(weights).items() if is_buffer(name)}
+    if beside and buffers:
+        raise ToolError(f"{weights}: expected statistics in one place, found some inside the "
+                        f"weights and {' and '.join(beside)}; keep those of the training")
+    if not beside and not buffers:
+        raise ToolError(f"{folder}: expected {' and '.join(PROCESSORS.values())}, or statistics "
+                        f"inside {weights.name}, found neither; copy the whole folder")
+    observed, found = dict[str, str](), Statistics(scalings={}, observed={}, means={},
+                                                      largest={})
+    for is_input, file in PROCESSORS.items():
+        ours = [feature for feature in features if feature.is_input == is_input]
+        source = (_of_processor(folder, file, observed) if beside
+                  else _of_buffers(weights, buffers, ours))
+        for feature in ours:
+            found.scalings[feature.name] = _scaling(source, feature)
+            known = _known(source, feature)
+            if known:
+                found.largest[feature.name] = np.max(np.abs(list(known.values())), axis=0)
+            if "mean" in known:
+                found.means[feature.name] = known["mean"]
+    names = {feature.name for feature in features}
+    found.observed.update({new: old for old, new in observed.items() if new in names})
+    return found
+
+
+def _known(source: _Source, feature: Feature) -> dict[str, F64]:
+    """Return mean, min and max [size] of a feature, as far as the file has them whole."""
+    found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
+    return {name: np.ravel(array).astype(np.float64) for name, array in found.items()
+            if array is not None and array.size == feature.statistics_size
+            and np.isfinite(array).all()}
+
+
+def _of_buffers(
+    weights: Path, buffers: Mapping[str, Tensor], features: Sequence[Feature]
+) -> _Source:
+    """Look names up from those of features, since dots became bars: `a.b` and `a_b` are one."""
+    values = dict[str, Tensor]()
+    for feature in features:
+        owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
+        start = f"{owner}.buffer_{feature.name.replace('.', '_')}."
+        values |= {f"{feature.name}.{name.removeprefix(start)}": array
+                   for name, array in buffers.items() if name.startswith(start)}
+    return _Source(place=str(weights), values=values)
+
+
+def _of_processor(folder: Path, file: str, observed: dict[str, str]) -> _Source:
+    """Read a pipeline's normaliser; what it renames goes to `observed`."""
+    for step in read_json(_present(folder, file))["steps"].elements():
+        config = step.get("config")
+        renamed = config.get("rename_map") if config else None
+        observed |= {old: new.text() for old, new in renamed.items()} if renamed else {}
+        name = step.get("registry_name")
+        if config is None or name is None or name.value not in _NORMALISERS:
+            continue
+        state = step.get("state_file")
+        if state is None:
+            raise ToolError(f"{folder / file}: {step.key}.state_file: expected a file with the "
+                            "statistics, found none; the policy was saved without its dataset's")
+        path, eps, modes = _present(folder, state.text()), config.get("eps"), config.get("norm_map")
+        return _Source(
+            place=str(path), values=read_tensors(path), eps=eps.number() if eps else DEFAULT_EPS,
+            modes={kind: mode.text() for kind, mode in modes.items()} if modes else {})
+    raise ToolError(f"{folder / file}: steps: expected one of {' or '.join(_NORMALISERS)}, found "
+                    "none")
+
+
+def _present(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise ToolError(f"{folder / name}: expected this file of the checkpoint, found none; copy "
+                        "the whole folder")
+    return folder / name
+
+
+def _scaling(source: _Source, feature: Feature) -> Scaling:
+    mode = source.modes.get(feature.kind, feature.mode)
+    if mode == "IDENTITY":
+        return Scaling(mode="identity")
+    if mode not in _MODES:
+        raise ToolError(f"{source.place}: {feature.name}: expected a normalisation of "
+                        f"{', '.join(_MODES)}, IDENTITY, found {mode}")
+    kind, *names = _MODES[mode]
+    low, high = (_values(source, feature, name, mode) for name in names)
+    if kind == "mean_std":
+        if min(high) < 0.0:
+            raise ToolError(f"{source.place}: {feature.name}.{names[1]}: expected values >= 0, "
+                            f"found {min(high):g}")
+        return Scaling(mode=kind, mean=low, std=high, eps=source.eps)
+    return Scaling(mode=kind, min=low, max=high, eps=source.eps)
+
+
+def _values(source: _Source, feature: Feature, name: str, mode: str) -> tuple[float, ...]:
+    place, array = f"{source.place}: {feature.name}.{name}", source.values.get(
+        f"{feature.name}.{name}")
+    if array is None:
+        raise ToolError(f"{place}: expected a statistic that {mode} needs, found none; "
+                        "without it every action is wrong")
+    if array.size != feature.statistics_size:
+        raise ToolError(f"{place}: expected {feature.statistics_size} values, as the feature has, "
+                        f"found {array.size} ({list(array.shape)})")
+    if not np.isfinite(array).all():
+        where = np.flatnonzero(~np.isfinite(np.ravel(array))).tolist()
+        raise ToolError(f"{place}: expected finite values, found NaN or infinite ones at "
+                        f"{', '.join(map(str, where))}; compute the dataset's statistics again")
+    # The shortest numbers that are the same float32: a contract is read by people, too.
+    return tuple(float(str(value)) for value in np.ravel(array).astype(np.float32))

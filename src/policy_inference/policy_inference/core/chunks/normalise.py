@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From pictures and vectors to what a network takes, and from what it gives back to values.
+
+A picture has 256 values per channel, so each formula is a table: exact to the last bit of a
+float32, and one pass over the pixels that writes where the back end reads.
+"""
+
+import cv2
+import numpy as np
+
+from policy_inference.bundle.chunk_contract import Camera, Scaling
+from policy_inference.core.images import Picture
+from policy_inference.interfaces import F32, F64, Tensor
+
+
+class VectorNormaliser:
+    """Normalises vectors, and brings normalised ones back."""
+
+    def __init__(self, scaling: Scaling, size: int) -> None:
+        """Compute scale and offset [size]; `scaling` holds as many statistics."""
+        self._scale, self._offset = _forward(scaling, size)
+        self._back_scale, self._back_offset = _back(scaling, size)
+
+    def apply(self, values: F64) -> F64:
+        """Return values [..., size] as the network takes them."""
+        return values * self._scale + self._offset
+
+    def undo(self, values: F64) -> F64:
+        """Return the values [..., size] that a network's outputs mean."""
+        return values * self._back_scale + self._back_offset
+
+
+class PictureNormaliser:
+    """Writes pictures of one camera into the input of a graph."""
+
+    def __init__(self, camera: Camera, out: Tensor) -> None:
+        """Prepare the tables.
+
+        Args:
+            camera: Its size and its statistics.
+            out: The backend's buffer [1, 3, height, width], float32 or float16.
+        """
+        self._size = camera.width, camera.height
+        self._tables = picture_tables(camera.normalisation)
+        self._out = out[0]
+        shape = (camera.height, camera.width)
+        self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
+        # OpenCV writes into an array only if it is one that it would have made itself.
+        self._direct = out.dtype == np.float32 and out.flags.c_contiguous
+        self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
+
+    def apply(self, picture: Picture) -> None:
+        """Write a picture [h, w, 3]; one of another size is stretched to the camera's."""
+        if picture.shape[:2] != self._size[::-1]:
+            picture = resized(picture, self._size)
+        cv2.split(picture, self._channels)
+        for channel, table, plane in zip(self._channels, self._tables, self._planes, strict=True):
+            cv2.LUT(channel, table, plane)
+        if not self._direct:
+            self._out[:] = self._planes
+
+
+def picture_tables(scaling: Scaling) -> F32:
+    """Return what the network takes for each value of a pixel [3 channels, 256]."""
+    scale, offset = _forward(scaling, 3)
+    values = np.arange(256) / 255.0
+    return (values * scale[:, np.newaxis] + offset[:, np.newaxis]).astype(np.float32)
+
+
+def resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Return a picture stretched to width and height, averaged over areas where that is smaller."""
+    height, width = picture.shape[:2]
+    smaller = size[0] <= width and size[1] <= height
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+
+
+def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
+    """Return scale and offset of the contract's formula."""
+    if scaling.mode == "mean_std":
+        scale = 1.0 / (np.array(scaling.std) + scaling.eps)
+        return scale, -np.array(scaling.mean) * scale
+    if scaling.mode == "min_max":
+        scale = 2.0 / _range(scaling)
+        return scale, -np.array(scaling.min) * scale - 1.0
+    return np.ones(size), np.zeros(size)
+
+
+def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
+    """Return scale and offset of the way back, which knows no eps for mean and deviation."""
+    if scaling.mode == "mean_std":
+        return np.array(scaling.std), np.array(scaling.mean)
+    if scaling.mode == "min_max":
+        half = _range(scaling) / 2.0
+        return half, np.array(scaling.min) + half
+    return np.ones(size), np.zeros(size)
+
+
+def _range(scaling: Scaling) -> F64:
+    found = np.array(scaling.max) - np.array(scaling.min)
+    return np.where(found == 0.0, scaling.eps, found)

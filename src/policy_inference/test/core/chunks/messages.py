@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of cameras, with the attributes of the ROS types."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from policy_inference.core.images import Picture
+
+
+def image(
+    encoding: str, rows: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    height: int, width: int, padding: int = 0,
+) -> SimpleNamespace:  # fmt: skip
+    """Return a sensor_msgs/Image of these rows, each of which is followed by some padding."""
+    flat = rows.reshape(len(rows), -1)
+    padded = np.pad(flat, ((0, 0), (0, padding)), constant_values=77)
+    return SimpleNamespace(encoding=encoding, height=height, width=width, step=padded.shape[1],
+                           is_bigendian=0, data=padded.tobytes())
+
+
+def rgb8(picture: Picture, padding: int = 0) -> SimpleNamespace:
+    """Return a picture as a sensor_msgs/Image in rgb8."""
+    height, width, _ = picture.shape
+    return image("rgb8", picture, height, width, padding)
+
+
+def compressed(picture: Picture, suffix: str = ".jpg") -> SimpleNamespace:
+    """Return a picture as a sensor_msgs/CompressedImage."""
+    done, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done
+    return SimpleNamespace(format=f"rgb8; {suffix[1:]} compressed bgr8", data=data.tobytes())
+
+
+def plain(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> Picture:
+    """Return a picture of one colour."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:] = (red, green, blue)
+    return picture
+
+
+def coloured(height: int = 48, width: int = 64, seed: int = 0) -> Picture:
+    """Return a picture with areas of all colours and soft edges."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height)), np.uint8)

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from policy_inference.bundle.chunk_contract import Scaling
+from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
+from policy_inference.core.images import Picture
+from policy_inference.interfaces import F64
+
+from .contracts import camera_of
+from .messages import coloured, plain
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_STD = Scaling(mode="mean_std", mean=MEAN, std=STD)
+MIN_MAX = Scaling(mode="min_max", min=(0.1, 0.2, 0.3), max=(0.9, 0.8, 0.3))
+IDENTITY = Scaling(mode="identity")
+
+
+def formula(scaling: Scaling, x: F64) -> F64:
+    """Return what the contract says, written out [..., 3]."""
+    found = x
+    if scaling.mode == "mean_std":
+        found = (x - np.array(scaling.mean)) / (np.array(scaling.std) + scaling.eps)
+    if scaling.mode == "min_max":
+        difference = np.array(scaling.max) - np.array(scaling.min)
+        difference[difference == 0] = scaling.eps
+        found = 2 * (x - np.array(scaling.min)) / difference - 1
+    return found
+
+
+def normalised(scaling: Scaling, picture: Picture, dtype: str = "float32") -> F64:
+    """Return what reaches a backend of a camera of 48 rows and 64 columns, [3, 48, 64]."""
+    out = np.full((1, 3, 48, 64), np.nan, dtype)
+    PictureNormaliser(camera_of(48, 64, scaling=scaling), out).apply(picture)
+    found: F64 = out[0].astype(np.float64)
+    return found
+
+
+@pytest.mark.parametrize("scaling", [MEAN_STD, IDENTITY], ids=lambda scaling: scaling.mode)
+def test_pictures_are_normalised_to_a_millionth(scaling: Scaling) -> None:
+    picture = coloured()
+    expected = formula(scaling, picture / 255.0).transpose(2, 0, 1)
+    assert np.abs(normalised(scaling, picture) - expected).max() < 1e-6
+
+
+def test_pictures_are_scaled_between_lowest_and_highest() -> None:
+    picture = coloured()
+    expected = formula(MIN_MAX, picture / 255.0).transpose(2, 0, 1)
+    np.testing.assert_allclose(normalised(MIN_MAX, picture), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_half_floats_get_the_same_rounded() -> None:
+    found = normalised(MEAN_STD, coloured(), "float16")
+    np.testing.assert_array_equal(found, normalised(MEAN_STD, coloured()).astype(np.float16))
+
+
+def test_red_goes_to_the_first_channel() -> None:
+    found = normalised(IDENTITY, plain(255, 0, 0))
+    assert [channel.mean() for channel in found] == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("size", [(24, 32), (96, 128)], ids=["larger", "smaller"])
+def test_a_picture_of_another_size_is_stretched(size: tuple[int, int]) -> None:
+    halves = plain(0, 0, 255, *size)
+    halves[:, : size[1] // 2] = (255, 0, 0)
+    found = normalised(IDENTITY, halves)
+    assert found[0, :, :31].min() == found[2, :, 33:].min() == 1.0
+    assert found[0, :, 33:].max() == found[2, :, :31].max() == 0.0
+
+
+def test_rows_of_a_padded_message_are_taken_as_they_lie() -> None:
+    padded = np.zeros((48, 70, 3), np.uint8)
+    padded[:, :64] = coloured()
+    np.testing.assert_array_equal(normalised(MEAN_STD, padded[:, :64]),
+                                  normalised(MEAN_STD, coloured()))
+
+
+@pytest.mark.parametrize("scaling", [MEAN_STD, MIN_MAX, IDENTITY],
+                         ids=lambda scaling: scaling.mode)
+def test_vectors_follow_the_formula_and_come_back(scaling: Scaling) -> None:
+    values = np.array([[0.2, -0.7, 0.3], [30.0, 2.0, 0.3 + 1e-9]])
+    vectors = VectorNormaliser(scaling, 3)
+    np.testing.assert_allclose(vectors.apply(values), formula(scaling, values), rtol=1e-7)
+    np.testing.assert_allclose(vectors.undo(vectors.apply(values)), values, rtol=1e-6)
+
+
+def test_the_way_back_from_mean_and_deviation_has_no_eps() -> None:
+    still = VectorNormaliser(Scaling(mode="mean_std", mean=(5.0,), std=(0.0,)), 1)
+    assert still.undo(np.array([1e6])) == [5.0]
+    assert still.apply(np.array([5.0])) == [0.0]
