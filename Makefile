@@ -16,10 +16,12 @@ IN_LEROBOT := PYTHONPATH=src/robot_sim:src/model_tools:src/policy_inference:. OM
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
+DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-torch test-rknn test-lerobot \
-  acceptance train train-act demo bench clean
+  acceptance train train-act demo demo-act bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -71,6 +73,9 @@ train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeR
 
 demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
+
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
+	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
 bench: setup  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench

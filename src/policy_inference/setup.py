@@ -45,8 +45,10 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "act_policy_node = policy_inference.nodes.act_policy_node:main",
             "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
             "policy_inference = policy_inference.commands.main:main",
+            "usb_camera = policy_inference.nodes.usb_camera:main",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",

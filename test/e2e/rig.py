@@ -18,7 +18,8 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 
 from robot_sim.demo.processes import Processes
-from robot_sim.nodes.messages import NS_PER_S, nanoseconds
+from robot_sim.driven import NS_PER_S
+from robot_sim.nodes.messages import nanoseconds
 from robot_sim.nodes.operator import MODES, Operator
 from robot_sim.trace import Trace
 

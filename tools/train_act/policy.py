@@ -26,7 +26,9 @@ from tools.train_act.scenes import CAMERAS
 STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
 PICTURES = {name: f"observation.images.{name}" for name in CAMERAS}
 CHUNK = 60
-_BATCH, _RATE, _WARM, _DECAY = 64, 5e-4, 100, 1e-4
+EVERY = 3
+"""Frames from one that is learned from to the next; those between look alike."""
+_BATCH, _RATE, _WARM, _DECAY = 32, 5e-4, 100, 1e-4
 _log = logging.getLogger("train_act")
 Statistics = dict[str, dict[str, Tensor]]
 
@@ -130,7 +132,7 @@ class _Cached(nn.Module):
 
 
 class _Frames:
-    """All frames of the demonstrations as tensors, normalised."""
+    """The demonstrations as tensors, normalised; chunks may begin at every third frame."""
 
     def __init__(
         self, episodes: list[Episode], encoder: NarrowResNet | None, stats: Statistics
@@ -139,23 +141,26 @@ class _Frames:
             joined = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))
             return (joined - stats[key]["mean"]) / (stats[key]["std"] + 1e-8)
 
-        self._inputs = {STATE: values("state", STATE), CUBE: values("cube", CUBE)}
         self._action = values("action", ACTION)
-        self.count = len(self._action)
         ends = np.cumsum([len(one.state) for one in episodes])
-        self._end = torch.from_numpy(ends[np.searchsorted(ends, np.arange(self.count), "right")])
-        if encoder is not None:
-            del self._inputs[CUBE]
+        begins = ends - [len(one.state) for one in episodes]
+        self._at = torch.cat([torch.arange(begin, end, EVERY)
+                              for begin, end in zip(begins, ends, strict=True)])
+        self._last = torch.from_numpy(ends[np.searchsorted(ends, self._at, "right")] - 1)
+        self._inputs = {STATE: values("state", STATE)[self._at]}
+        if encoder is None:
+            self._inputs[CUBE] = values("cube", CUBE)[self._at]
+        else:
             for name, key in PICTURES.items():
-                self._inputs[key] = torch.cat([_features(encoder, one.pictures[name])
+                self._inputs[key] = torch.cat([_features(encoder, one.pictures[name][::EVERY])
                                                for one in episodes])
+        self.count = len(self._at)
 
     def batch(self, rows: np.ndarray) -> dict[str, Any]:
-        """Return LeRobot's batch of these frames."""
-        at = torch.from_numpy(rows)
-        ahead = at[:, None] + torch.arange(CHUNK)
-        last = self._end[at][:, None] - 1
-        inputs = {key: values[at].float() for key, values in self._inputs.items()}
+        """Return LeRobot's batch of these."""
+        ahead = self._at[rows][:, None] + torch.arange(CHUNK)
+        last = self._last[rows][:, None]
+        inputs = {key: values[rows].float() for key, values in self._inputs.items()}
         return {**inputs, ACTION: self._action[torch.minimum(ahead, last)],
                 "action_is_pad": ahead > last}
 

@@ -117,8 +117,8 @@ class Command(Protocol):
     """Target of each joint, in the unit of its kind; the guard changes it in place."""
     gains: F64
     """Stiffness and damping [2, joints] that fit the kinds."""
-    clipped: bool
-    """Whether a bound of the policy's own changed the command."""
+    clipped: str
+    """The guard's name of the policy's own bound that changed the command, empty for none."""
 
     @property
     def kinds(self) -> Sequence[Kind]:

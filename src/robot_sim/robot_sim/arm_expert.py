@@ -31,7 +31,7 @@ _ITERATIONS, _STEP_RAD, _ENOUGH_M = 300, 0.2, 1e-4
 
 def cube_top(sensed: ArmSensors) -> Array:
     """Return the middle of the cube's upper side [3], m, world; the cube stands on the table."""
-    return sensed.cube_world + np.array([0.0, 0.0, CUBE_HALF_M])
+    return np.asarray(sensed.cube_world + np.array([0.0, 0.0, CUBE_HALF_M]))
 
 
 @dataclass(slots=True)

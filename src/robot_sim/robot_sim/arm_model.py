@@ -25,8 +25,9 @@ from robot_sim.figures import Vec3
 STEPS_PER_S = 480
 CUBE_HALF_M = 0.015
 CUBE_MASS_KG = 0.03
-CAMERAS = ("front", "wrist", "outside")
-"""The policy's two cameras, and one for people."""
+POLICY_CAMERAS = ("front", "wrist")
+CAMERAS = (*POLICY_CAMERAS, "outside")
+"""The two of the policy, and one for people."""
 SHELL, SERVO, TABLE, CUBE, FLOOR = "shell", "servo", "table", "cube", "floor"
 COLOURS = {
     SHELL: (0.96, 0.78, 0.16, 1.0),

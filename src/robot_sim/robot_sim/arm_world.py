@@ -91,22 +91,24 @@ class ArmWorld(DrivenWorld):
             seed: Says where; 0 is the exact home and a cube straight ahead.
         """
         self._start_again()
-        random = np.random.default_rng(seed)
-        home, distance_m = HOME_RAD, float(np.mean(CUBE_DISTANCE_M))
-        bearing_rad = turn_rad = 0.0
-        if seed:
-            home = np.clip(HOME_RAD + random.uniform(-HOME_JITTER_RAD, HOME_JITTER_RAD, JOINTS),
-                           LOWER_RAD, UPPER_RAD)
-            # Uniform over the area, not over the distance.
-            distance_m = float(np.sqrt(random.uniform(*np.square(CUBE_DISTANCE_M))))
-            bearing_rad = random.uniform(*CUBE_BEARING_RAD)
-            turn_rad = random.uniform(0.0, np.pi / 2.0)
-        pan_x = self.model.body("shoulder").pos[0]
-        self._data.qpos[:JOINTS] = home
-        self._data.qpos[JOINTS:] = [
-            pan_x + distance_m * np.cos(bearing_rad), distance_m * np.sin(bearing_rad), CUBE_HALF_M,
-            np.cos(turn_rad / 2.0), 0.0, 0.0, np.sin(turn_rad / 2.0),
-        ]  # fmt: skip
+        home, cube = _places(self.model, seed)
+        self._data.qpos[:] = [*home, *cube]
+        mujoco.mj_forward(self.model, self._data)
+
+    def move_cube(self, seed: int) -> None:
+        """Put the cube where `reset` with this seed puts it; time and arm go on."""
+        _, self._data.qpos[JOINTS:] = _places(self.model, seed)
+        self._data.qvel[JOINTS:] = 0.0
+        mujoco.mj_forward(self.model, self._data)
+
+    @property
+    def pose(self) -> Array:
+        """Joint positions, then the cube's position and orientation w x y z [13], as a copy."""
+        return np.array(self._data.qpos)
+
+    def show(self, pose: Array) -> None:
+        """Take over a `pose`, at rest, for `render`."""
+        self._data.qpos[:], self._data.qvel[:] = pose, 0.0
         mujoco.mj_forward(self.model, self._data)
 
     def sense(self) -> ArmSensors:
@@ -153,3 +155,22 @@ def arm_command(position: npt.ArrayLike, *, valid_for_ns: int = 200_000_000) -> 
     """Return a command to hold `position` (rad, [6]) with the servos' gains."""
     return position_command(position, stiffness=STIFFNESS, damping=DAMPING,
                             joint_names=ARM_JOINT_NAMES, valid_for_ns=valid_for_ns)
+
+
+def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
+    """Return joint positions [6], and the cube's position and orientation w x y z [7]."""
+    home, distance_m = HOME_RAD, float(np.mean(CUBE_DISTANCE_M))
+    bearing_rad = turn_rad = 0.0
+    if seed:
+        random = np.random.default_rng(seed)
+        home = np.clip(HOME_RAD + random.uniform(-HOME_JITTER_RAD, HOME_JITTER_RAD, JOINTS),
+                       LOWER_RAD, UPPER_RAD)
+        # Uniform over the area, not over the distance.
+        distance_m = float(np.sqrt(random.uniform(*np.square(CUBE_DISTANCE_M))))
+        bearing_rad = random.uniform(*CUBE_BEARING_RAD)
+        turn_rad = random.uniform(0.0, np.pi / 2.0)
+    pan_x = model.body("shoulder").pos[0]
+    return home, np.array([
+        pan_x + distance_m * np.cos(bearing_rad), distance_m * np.sin(bearing_rad), CUBE_HALF_M,
+        np.cos(turn_rad / 2.0), 0.0, 0.0, np.sin(turn_rad / 2.0),
+    ])  # fmt: skip

@@ -2,13 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """What simulated robots share: time, drives with expiry and latency, stepping."""
 
+from typing import Protocol
+
 import mujoco
 
 from robot_sim.drives import DriveCommand, Drives
 from robot_sim.errors import SimError
+from robot_sim.figures import Array
 
 NS_PER_S = 1_000_000_000
 MAX_LATENCY_NS = 40_000_000
+
+
+class JointSensors(Protocol):
+    """Readings of a robot's joints, float64 [n] each."""
+
+    @property
+    def joint_pos(self) -> Array:
+        """Positions, rad."""
+
+    @property
+    def joint_vel(self) -> Array:
+        """Velocities, rad/s."""
+
+    @property
+    def joint_effort(self) -> Array:
+        """Torques of the drives, N m."""
 
 
 class DrivenWorld:
@@ -29,6 +48,11 @@ class DrivenWorld:
     def joint_names(self) -> tuple[str, ...]:
         """The driven joints, in the order of all joint arrays."""
         return self._drives.joint_names
+
+    @property
+    def steps(self) -> int:
+        """Physics steps since the last reset."""
+        return self._steps
 
     @property
     def time_ns(self) -> int:
@@ -75,7 +99,7 @@ class DrivenWorld:
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(f"duration_ns: expected a positive multiple of "
-                           f"{NS_PER_S / self.steps_per_s:g}, got {duration_ns}")
+                           f"{round(NS_PER_S / self.steps_per_s)}, got {duration_ns}")
         return count
 
     def step(self, duration_ns: int) -> None:

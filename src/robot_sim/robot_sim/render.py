@@ -3,20 +3,19 @@
 """Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-import imageio_ffmpeg
 import mujoco
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from robot_sim.figures import Array
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
 from robot_sim.offscreen import Frame, Offscreen
 from robot_sim.trace import Trace
+from robot_sim.video import caption, write_frames
 
 AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
 # Where the camera looks, above the ground, and how fast it follows: not with every step's sway.
@@ -103,7 +102,7 @@ def frames(
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
             frame = camera.picture(trace.qpos[row], look_at)
-            yield _caption(frame, _text(trace, int(row)))
+            yield caption(frame, _text(trace, int(row)))
 
 
 def write_video(
@@ -124,19 +123,9 @@ def write_video(
         SimError: Neither EGL nor OSMesa works on this machine.
         OSError: The file cannot be written.
     """
-    total = len(_times_s(trace, rate_hz))
-    with _there_once_whole(path) as growing:
-        writer = imageio_ffmpeg.write_frames(
-            str(growing), (width, height), fps=rate_hz, quality=7, macro_block_size=16
-        )
-        writer.send(None)
-        try:
-            pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
-            for done, frame in enumerate(pictures, start=1):
-                writer.send(np.ascontiguousarray(frame))
-                on_picture(done, total)
-        finally:
-            writer.close()
+    pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
+    write_frames(pictures, path, total=len(_times_s(trace, rate_hz)), rate_hz=rate_hz,
+                 width=width, height=height, on_picture=on_picture)  # fmt: skip
 
 
 def write_animation(
@@ -182,7 +171,7 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
     with Camera(width=2 * width, height=2 * height) as camera:
         for index, row in enumerate(chosen):
             frame = camera.picture(trace.qpos[row], trace.pos_world[row, :2])
-            small = Image.fromarray(_caption(frame, _text(trace, int(row)))).resize((width, height))
+            small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)
 
@@ -192,33 +181,7 @@ def _times_s(trace: Trace, rate_hz: float) -> Array:
     return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
 
 
-@contextmanager
-def _there_once_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`, which the file gets where nothing was raised."""
-    growing = path.with_name(f"{path.stem}.part{path.suffix}")
-    try:
-        yield growing
-        growing.replace(path)
-    finally:
-        growing.unlink(missing_ok=True)
-
-
 def _text(trace: Trace, row: int) -> str:
     """Return the caption of a row: time and command."""
     vx, vy, wz = trace.command[row] + 0.0
     return f"{trace.time_s[row]:5.1f} s    vx {vx:+.1f}  vy {vy:+.1f} m/s   wz {wz:+.1f} rad/s"
-
-
-def _caption(frame: Frame, text: str) -> Frame:
-    """Write a line of text into the lower left corner of a picture."""
-    image = Image.fromarray(frame)
-    draw, size = ImageDraw.Draw(image, "RGBA"), max(12, frame.shape[0] // 26)
-    font = ImageFont.load_default(size)
-    corner = (size, frame.shape[0] - 2.4 * size)
-    left, top, right, bottom = draw.textbbox(corner, text, font=font)
-    pad = size // 2
-    draw.rounded_rectangle(
-        (left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(20, 24, 30, 170)
-    )
-    draw.text(corner, text, font=font, fill=(245, 246, 248, 255))
-    return np.asarray(image)

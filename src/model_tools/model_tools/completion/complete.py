@@ -84,7 +84,9 @@ def make_bundle(
             exists, or the robot is not healthy.
         OSError: A file cannot be read or written.
     """
-    read_contract(contract / CONTRACT_FILE)  # says what is wrong under the user's own path
+    # Says what is wrong under the user's own path.
+    read_contract(contract / CONTRACT_FILE, instead="`model_tools export act` writes bundles of "
+                  "chunk policies whole, with their golden rows")
     with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
         copy_folder(contract, made)
         if model is not None:

@@ -8,13 +8,21 @@ from pathlib import Path
 
 from model_tools.baked import baked_action, baked_normaliser
 from model_tools.errors import ToolError
+from model_tools.inspect.chunk_oddities import oddities
+from model_tools.inspect.chunk_rows import describe_chunk_contract
 from model_tools.inspect.contract_rows import describe_contract
 from model_tools.inspect.draft import describe_draft
 from model_tools.inspect.kept_reports import describe_reports
 from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, read_contract
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    AnyContract,
+    read_any_contract,
+    stated_hashes,
+)
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
 
@@ -32,45 +40,46 @@ def inspect(path: Path) -> Report:
     """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
     report = Report(kind=KIND, path=path)
     try:
-        contract = read_contract(path / CONTRACT_FILE)
+        contract = read_any_contract(path / CONTRACT_FILE)
     except BundleError as error:
         describe_draft(path / CONTRACT_FILE, error.problems, report)
         return report
-    describe_contract(contract, report)
+    if isinstance(contract, ChunkContract):
+        describe_chunk_contract(contract, report)
+    else:
+        describe_contract(contract, report)
     describe_reports(contract, path, report)
     _suspect_files(contract, path, report)
     _suspect_limits(contract, report)
-    for backend, artifact in contract.model.artifacts.items():
-        model = _model(path / artifact.file, report)
-        if model is not None:
-            _suspect_precision(backend, artifact, model, report)
-        if model is not None and backend == "onnx":
-            _suspect_twice(contract, path, model, report)
+    for graph in contract.models.values():
+        for backend, artifact in graph.artifacts.items():
+            model = _model(path / artifact.file, report)
+            if model is not None:
+                _suspect_precision(backend, artifact, model, report)
+            if model is not None and backend == "onnx" and isinstance(contract, JointContract):
+                _suspect_twice(contract, path, model, report)
+    if isinstance(contract, ChunkContract):
+        report.suspicions.extend(oddities(contract, path))
     return report
 
 
-def _suspect_files(contract: JointContract, path: Path, report: Report) -> None:
-    entries = [(artifact.file, artifact.sha256) for artifact in contract.model.artifacts.values()]
-    entries += [(entry.file, entry.sha256) for entry in contract.reports.values()]
-    entries += [(o.normalisation.file, o.normalisation.sha256)
-                for o in contract.observations.values() if o.normalisation]
-    if contract.model.golden:
-        entries.append((contract.model.golden.file, contract.model.golden.sha256))
-    for name, sha256 in entries:
+def _suspect_files(contract: AnyContract, path: Path, report: Report) -> None:
+    stated = stated_hashes(contract)
+    for name, sha256 in stated.items():
         file = path / name
         if not file.is_file():
             report.suspect(f"{name} is not there")
         elif sha256_of(file) != sha256:
             report.suspect(f"{name} has another hash than the contract says")
-    used = {name for name, _ in entries}
-    if (path / _STATISTICS).is_file() and _STATISTICS not in used:
+    if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(f"{_STATISTICS} is there, and the contract does not use it: either the "
                        "model normalises inside, or nothing does")
 
 
-def _suspect_limits(contract: JointContract, report: Report) -> None:
+def _suspect_limits(contract: AnyContract, report: Report) -> None:
     """Note limits that hold for nothing."""
-    for backend in contract.limits.keys() - contract.model.artifacts.keys():
+    artifacts = next(iter(contract.models.values())).artifacts
+    for backend in contract.limits.keys() - artifacts.keys():
         report.suspect(f"limits {backend}: there is no artifact for this back end")
 
 

@@ -17,7 +17,7 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     report.row("name", f"{contract.name} {contract.version}")
     report.row("rate", f"{contract.rate_hz:g} Hz")
     report.row(f"{len(contract.joints.names)} joints", ", ".join(contract.joints.names))
-    _describe_joints(contract.joints, report)
+    describe_joints(contract.joints, report)
     for name, observation in contract.observations.items():
         report.row(f"observation {name}", _terms(observation))
         report.row(f"normalisation {name}", _normalisation(observation))
@@ -31,7 +31,7 @@ def describe_contract(contract: JointContract, report: Report) -> None:
         target = f" for {artifact.target}" if artifact.target else ""
         report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}{target}")
     for name, limits in contract.limits.items():
-        report.row(f"limits {name}", _bounds(limits) or "none")
+        report.row(f"limits {name}", bounds(limits) or "none")
     report.row("golden rows", contract.model.golden.file if contract.model.golden else
                "none: nothing to prove other artifacts with; `import` makes them")
     report.row("nominal", contract.nominal.source if contract.nominal else
@@ -39,7 +39,8 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     report.row("licence", contract.provenance.licence)
 
 
-def _describe_joints(joints: Joints, report: Report) -> None:
+def describe_joints(joints: Joints, report: Report) -> None:
+    """Add rows of positions, gains and limits."""
     def of(key: str) -> str:
         values = [f"{value:g}" for value in per_joint(getattr(joints, key), joints.names)]
         return values[0] if len(set(values)) == 1 else ", ".join(values)
@@ -58,7 +59,7 @@ def _normalisation(observation: Observation) -> str:
     return f"{stated.file}: (x - mean) / std, std at least {stated.std_floor:g}{clip}"
 
 
-def _bounds(limits: Limits) -> str:
+def bounds(limits: Limits) -> str:
     """Return the bounds that are stated."""
     open_loop = asdict(limits)
     closed_loop = open_loop.pop("closed_loop") or {}

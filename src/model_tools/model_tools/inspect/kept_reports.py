@@ -10,10 +10,10 @@ from model_tools.errors import ToolError
 from model_tools.inspect.json_file import read_json
 from model_tools.inspect.report import Report
 from model_tools.node import Node
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import AnyContract, model_sha256
 
 
-def describe_reports(contract: JointContract, path: Path, report: Report) -> None:
+def describe_reports(contract: AnyContract, path: Path, report: Report) -> None:
     """Add a row with the verdict of each report; note those that fail or are about another model.
 
     Args:
@@ -22,11 +22,11 @@ def describe_reports(contract: JointContract, path: Path, report: Report) -> Non
         report: What the rows are added to.
     """
     for backend, entry in contract.reports.items():
-        artifact, file = contract.model.artifacts.get(backend), path / entry.file
+        file = path / entry.file
         if not file.is_file():
             continue  # which is noted with the other files
         try:
-            verdict, failed = _verdict(read_json(file), artifact.sha256 if artifact else "")
+            verdict, failed = _verdict(read_json(file), model_sha256(contract, backend) or "")
         except ToolError as error:
             report.suspect(str(error))
             continue

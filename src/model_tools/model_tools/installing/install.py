@@ -27,7 +27,12 @@ from model_tools.installing.lock import locked
 from model_tools.installing.models import hashes_of
 from model_tools.installing.record import record_of
 from model_tools.installing.source import Source, opened
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, load_bundle, parse_contract
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    BundleFolder,
+    load_any_bundle,
+    parse_any_contract,
+)
 from policy_inference.bundle.record import RECORD_FILE
 from policy_inference.bundle.schema import LARGEST_BYTES
 from policy_inference.bundle.signature import TrustedKeys
@@ -46,7 +51,7 @@ class Installed:
     """
 
     folder: Path
-    bundle: Bundle
+    bundle: BundleFolder
     is_new: bool
 
 
@@ -67,7 +72,7 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
-        contract = parse_contract(_contract(source, path), path / CONTRACT_FILE)
+        contract = parse_any_contract(_contract(source, path), path / CONTRACT_FILE)
         model = root / contract.name
         with writing(root):
             make_folders(model)
@@ -79,14 +84,15 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
                 folder = model / contract.version
                 is_new = not folder.exists()
                 if is_new:
-                    model_file = next(iter(contract.model.artifacts.values())).file
+                    artifacts = next(iter(contract.models.values())).artifacts
+                    model_file = next(iter(artifacts.values())).file
                     record = record_of(bundle, hashes, source=path,
                                        modified_s=source.modified_s(model_file))
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
                     move_folder(growing, folder)
                 else:
                     _require_same(folder, hashes, path)
-        return Installed(folder=folder, bundle=load_bundle(folder, trusted), is_new=is_new)
+        return Installed(folder=folder, bundle=load_any_bundle(folder, trusted), is_new=is_new)
 
 
 def _contract(source: Source, path: Path) -> bytes:
@@ -112,7 +118,7 @@ def _growing(model: Path) -> Iterator[Path]:
 
 def _copied(
     source: Source, growing: Path, trusted: TrustedKeys | None
-) -> tuple[Bundle, dict[str, str]]:
+) -> tuple[BundleFolder, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
     for name in source.names:
@@ -122,7 +128,7 @@ def _copied(
             hashes[name] = copy_synced(stream, file)
     for folder in {(growing / name).parent for name in hashes}:
         sync_folder(folder)
-    bundle = load_bundle(growing, trusted)
+    bundle = load_any_bundle(growing, trusted)
     bundle.verify()
     return bundle, hashes
 

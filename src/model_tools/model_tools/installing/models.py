@@ -12,7 +12,7 @@ from model_tools.errors import ToolError
 from model_tools.installing.durable import is_hidden
 from model_tools.installing.record import changed_files
 from policy_inference.bundle.contract import NAME
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.load import BundleFolder, load_any_bundle
 from policy_inference.bundle.record import RECORD_FILE, require_recorded
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, versions_of
@@ -58,14 +58,14 @@ def version_folder(model: Path, version: str) -> Path:
     return model / version
 
 
-def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
+def check_version(folder: Path, trusted: TrustedKeys | None) -> BundleFolder:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
     Raises:
         BundleError: With everything that is wrong.
         OSError: A file cannot be read.
     """
-    bundle = load_bundle(folder, trusted)
+    bundle = load_any_bundle(folder, trusted)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
     changed = changed_files(folder, record, hashes_of(folder))
     if changed:

@@ -9,15 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.bundle.load import CONTRACT_FILE, AnyContract, BundleFolder
 from policy_inference.bundle.record import ALGORITHM, REMEDY
 from policy_inference.errors import Problem
 from policy_inference.machine.packages import installed_version
 
 
 def record_of(
-    bundle: Bundle, files: Mapping[str, str], *, source: Path, modified_s: float
+    bundle: BundleFolder, files: Mapping[str, str], *, source: Path, modified_s: float
 ) -> dict[str, Any]:
     """Return the record of a bundle that is installed now.
 
@@ -29,15 +28,14 @@ def record_of(
             contract does not say when it was exported.
     """
     contract = bundle.contract
-    artifacts = contract.model.artifacts
-    stated = {f"{name}_hash": ALGORITHM + entry.sha256 for name, entry in artifacts.items()}
-    calibrated = [entry.calibration for entry in artifacts.values() if entry.calibration]
+    calibrated = [entry.calibration for model in contract.models.values()
+                  for entry in model.artifacts.values() if entry.calibration]
     return {
         "model": contract.name,
         "version": contract.version,
         "onnx_hash": None,
         "rknn_hash": None,
-        **stated,
+        **_model_hashes(contract),
         "quant_dataset": calibrated[0].source if calibrated else None,
         "export_time": _export_time(contract, modified_s),
         "policy_hash": ALGORITHM + bundle.sha256,
@@ -68,7 +66,17 @@ def changed_files(
     ]  # fmt: skip
 
 
-def _export_time(contract: JointContract, modified_s: float) -> str:
+def _model_hashes(contract: AnyContract) -> dict[str, str | dict[str, str]]:
+    """Return the hash of the model for each back end; of several graphs, by their names."""
+    hashes = dict[str, dict[str, str]]()
+    for key, model in contract.models.items():
+        for backend, entry in model.artifacts.items():
+            graph = key.removeprefix("graphs.")
+            hashes.setdefault(f"{backend}_hash", {})[graph] = ALGORITHM + entry.sha256
+    return {name: of if len(of) > 1 else next(iter(of.values())) for name, of in hashes.items()}
+
+
+def _export_time(contract: AnyContract, modified_s: float) -> str:
     """Return ISO 8601 in UTC; a date without a time of day stays a date."""
     stated = contract.provenance.date
     if stated is None:

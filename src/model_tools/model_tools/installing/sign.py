@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model_tools.errors import ToolError
 from model_tools.files import new_file
-from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE, load_bundle
+from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE, load_any_bundle
 from policy_inference.bundle.signature import TrustedKeys, fingerprint
 
 
@@ -37,12 +37,12 @@ def sign(
     key = read_private_key(key_file, password)
     file = bundle / CONTRACT_FILE
     content = file.read_bytes() if file.is_file() else b""
-    load_bundle(bundle).verify()
+    load_any_bundle(bundle).verify()
     with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
         growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
-    load_bundle(bundle, TrustedKeys({name: public}, str(key_file)))
+    load_any_bundle(bundle, TrustedKeys({name: public}, str(key_file)))
     return name
 
 

@@ -59,8 +59,10 @@ def artifacts(
         BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
         ToolError: The reference is not in fp32, or they are not the same function.
     """
-    model = candidate(load_bundle(bundle), backend, options)
-    baseline = candidate(load_bundle(reference or bundle), REFERENCE_BACKEND, {})
+    instead = ("`model_tools compare` holds the graphs of chunk policies against the reference, on "
+               "golden rows and datasets")
+    model = candidate(load_bundle(bundle, instead=instead), backend, options)
+    baseline = candidate(load_bundle(reference or bundle, instead=instead), REFERENCE_BACKEND, {})
     if baseline.entry.precision != REFERENCE_PRECISION:
         raise ToolError(f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
                         f"found {baseline.entry.precision}, which would be held against itself; "

@@ -24,6 +24,7 @@ from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
 from policy_inference.interfaces import Backend
 
+_JOINT_POLICY = "flights that are run again are those of joint policies"
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Of a value, or of 1. On another machine, state and observation: sine and square root may round
 there in another way, and both end as float32. There also targets, and everywhere commands, which
@@ -129,7 +130,7 @@ def replay(
     """
     recording = FlightRecording(path)
     info, contract = recording.info, recorded_contract(recording)
-    bundle = load_bundle(given) if given else recorded_bundle(recording)
+    bundle = load_bundle(given, instead=_JOINT_POLICY) if given else recorded_bundle(recording)
     wanted = [name for name in (backends or info.backend).split(",") if name]
     backend, _ = open_backend(bundle, wanted, options)
     try:

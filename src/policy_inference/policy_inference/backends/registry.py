@@ -110,16 +110,25 @@ def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
 
 
 def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Artifact, Path]:
-    """Return what a class opens of a bundle, verified: its own artifact, or what it builds from.
+    """Return what a class opens of a joint policy's bundle, as `artifacts_of` for its model."""
+    (opened,) = artifacts_of(bundle, name, cls).values()
+    return opened
 
-    In the latter case the precision is that of what it builds.
+
+def artifacts_of(
+    bundle: BundleFolder, name: str, cls: type[BackendBase]
+) -> dict[str, tuple[Artifact, Path]]:
+    """Return what a class opens for each model, verified: its artifact, or what it builds from.
+
+    They go by the key of the model in the contract. In the latter case the precision is that of
+    what it builds.
 
     Raises:
         BackendError: The bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    entry = _entry(bundle.models[0], name, cls)
-    return entry, verified(bundle.path, entry)
+    entries = {model.key: _entry(model, name, cls) for model in bundle.models}
+    return {key: (entry, verified(bundle.path, entry)) for key, entry in entries.items()}
 
 
 def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:

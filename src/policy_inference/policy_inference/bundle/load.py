@@ -5,18 +5,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
-import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
+from policy_inference.bundle.arrays import check_observations, read_rows, read_statistics
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
@@ -25,10 +20,10 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
-from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
+from policy_inference.bundle.schema import Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
-from policy_inference.bundle.verified import LARGEST_BYTES, sha256_of, verified, verified_bytes
+from policy_inference.bundle.verified import sha256_of, verified, verified_bytes
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
 
@@ -40,10 +35,6 @@ SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
 B = TypeVar("B", "Bundle", "ChunkBundle")
-_LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
-"""Of an array's element and its header."""
-
-
 AnyContract = JointContract | ChunkContract
 _NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node"}
 """By the kind of a contract: what runs it."""
@@ -167,7 +158,10 @@ class Bundle(BundleFolder):
         model = self.contract.model
         shapes = {name: tensor.shape[1:]
                   for name, tensor in {**model.inputs, **model.outputs}.items()}
-        return _golden(self.path, model.golden, "model.golden", shapes)
+        entry = _golden_entry(self.path, model.golden, "model.golden",
+                             f"`model_tools complete {self.path} --output FOLDER` makes a bundle "
+                             "that has them")
+        return read_rows(self.path, entry, shapes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -194,16 +188,27 @@ class ChunkBundle(BundleFolder):
         if contract.environment_state:
             shapes[GOLDEN_ENVIRONMENT] = (contract.environment_state.size,)
         shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
-        return _golden(self.path, contract.golden, "golden", shapes)
+        entry = _golden_entry(self.path, contract.golden, "golden",
+                             "`model_tools export act` writes a bundle that has them")
+        rows = read_rows(self.path, entry, shapes)
+        check_observations(self.path / entry.file, rows, GOLDEN_CAMERA)
+        return rows
 
 
-def load_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle:
+def load_bundle(
+    path: Path, trusted: TrustedKeys | None = None, *, instead: str = ""
+) -> Bundle:
     """Read and check the bundle folder of a joint policy, as `load_any_bundle`.
+
+    Args:
+        path: The folder.
+        trusted: As for `load_any_bundle`.
+        instead: What to do with a policy of another kind, in the words of an error.
 
     Raises:
         BundleError: As there, or the policy is of another kind.
     """
-    return of_kind(load_any_bundle(path, trusted), Bundle)
+    return of_kind(load_any_bundle(path, trusted), Bundle, instead)
 
 
 def load_chunk_bundle(path: Path, trusted: TrustedKeys | None = None) -> ChunkBundle:
@@ -236,7 +241,7 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
     if isinstance(contract, ChunkContract):
         return ChunkBundle(path=path, contract=contract, sha256=sha256, signed_by=signed_by)
     statistics = {
-        key: _statistics(path, observation.normalisation, contract.model.inputs[key].shape)
+        key: read_statistics(path, observation.normalisation, contract.model.inputs[key].shape)
         for key, observation in contract.observations.items()
         if observation.normalisation
     }
@@ -244,35 +249,26 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
                   statistics=statistics, signed_by=signed_by)
 
 
-def of_kind(bundle: Bundle | ChunkBundle, kind: type[B]) -> B:
-    """Return a bundle that must be of a kind.
+def of_kind(bundle: Bundle | ChunkBundle, kind: type[B], instead: str = "") -> B:
+    """Return a bundle that must be of a kind; `instead` says what to do with one of another.
 
     Raises:
         BundleError: It is of another one.
     """
     if isinstance(bundle, kind):
         return bundle
-    raise _other_kind(bundle.path / CONTRACT_FILE, bundle.contract)
+    raise _other_kind(bundle.path / CONTRACT_FILE, bundle.contract, instead)
 
 
-def read_contract(file: Path) -> JointContract:
+def read_contract(file: Path, *, instead: str = "") -> JointContract:
     """Read and check a joint policy's `policy.yaml` without looking at the files it names.
 
     Raises:
-        BundleError: With everything that is wrong.
+        BundleError: With everything that is wrong; `instead` is as for `load_bundle`.
     """
-    return parse_contract(read_bytes(file), file)
-
-
-def parse_contract(content: bytes, file: object) -> JointContract:
-    """Check the content of a joint policy's `policy.yaml`; `file` is for messages.
-
-    Raises:
-        BundleError: With everything that is wrong.
-    """
-    contract = parse_any_contract(content, file)
+    contract = parse_any_contract(read_bytes(file), file)
     if isinstance(contract, ChunkContract):
-        raise _other_kind(file, contract)
+        raise _other_kind(file, contract, instead)
     return contract
 
 
@@ -312,15 +308,28 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
     return contract
 
 
-def _other_kind(file: object, contract: AnyContract) -> BundleError:
+def _other_kind(file: object, contract: AnyContract, instead: str) -> BundleError:
     wanted = next(kind for kind in _NODES if kind != contract.kind)
+    remedy = instead or f"{_NODES[contract.kind]} runs this policy"
     return BundleError([Problem(file=str(file), key="kind", expected=wanted, found=contract.kind,
-                                remedy=f"{_NODES[contract.kind]} runs this policy")])
+                                remedy=remedy)])
 
 
 def stated_hashes(contract: AnyContract) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name."""
     return {entry.file: entry.sha256 for entry in _entries(contract)}
+
+
+def model_sha256(contract: AnyContract, backend: str) -> str | None:
+    """Return the hash that stands for a back end's model, None where there is no such artifact.
+
+    Of several graphs it is that of their hashes, one after another in the contract's order.
+    """
+    hashes = [model.artifacts[backend].sha256 for model in contract.models.values()
+              if backend in model.artifacts]
+    if not hashes:
+        return None
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def file_entry(file: Path, folder: Path) -> File:
@@ -340,75 +349,8 @@ def _entries(contract: AnyContract) -> list[Artifact | File | Normalisation]:
     return [entry for entry in entries if entry is not None]
 
 
-def _statistics(
-    folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
-) -> tuple[F64, F64]:
-    file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
-    size, reader = math.prod(shape), Reader(str(file))
-    limit = 2 * (size * _LARGEST_NUMBER_BYTES + _HEADER_BYTES)
-    arrays = _arrays(file, content, ("mean", "std"), limit)
-    for key in ("mean", "std"):
-        array = arrays.get(key)
-        if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
-            reader.problem(key, f"{size} numbers, as the model's input", _found(array))
-        elif not np.isfinite(array).all():
-            reader.problem(key, "finite values", Found("NaN or infinite ones"))
-        elif key == "std" and bool((array.astype(np.float64) < 0).any()):
-            reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
-    if reader.problems:
-        raise BundleError(reader.problems)
-    mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
-    return mean, np.maximum(std, normalisation.std_floor)
-
-
-def _golden(
-    folder: Path, entry: File | None, key: str, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Return the arrays of a golden file, each of which has these shapes for a row."""
+def _golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
     if entry is None:
-        problem = Problem(file=str(folder / CONTRACT_FILE), key=key,
-                          expected="a file of golden vectors", found="nothing",
-                          remedy=f"`model_tools complete {folder} --output FOLDER` makes a "
-                                 "bundle that has them")
-        raise BundleError([problem])
-    return _rows(folder / entry.file, verified_bytes(folder, entry), shapes)
-
-
-def _rows(
-    file: Path, content: bytes, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Return an array for each shape, all with as many rows as the first."""
-    reader, arrays = Reader(str(file)), _arrays(file, content, shapes, LARGEST_BYTES)
-    rows = next((len(a) for a in map(arrays.get, shapes) if a is not None and a.ndim), 0)
-    for name, one in shapes.items():
-        array, shape = arrays.get(name), (rows, *one)
-        if array is None or not rows or array.shape != shape:
-            reader.problem(name, f"an array {[rows or 'rows', *one]}", _found(array))
-    if reader.problems:
-        raise BundleError(reader.problems)
-    return {name: arrays[name] for name in shapes}
-
-
-def _arrays(
-    file: Path, content: bytes, names: Iterable[str], limit_bytes: int
-) -> dict[str, Tensor]:
-    """Return those arrays of a file that are there, which unpacked have at most so many bytes."""
-    found = "no zip archive"
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        try:
-            with np.load(io.BytesIO(content)) as data:
-                sizes = {info.filename: info.file_size for info in data.zip.infolist()}
-                size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
-                if size <= limit_bytes:  # what is read of a member ends with the size stated
-                    return {key: np.asarray(data[key]) for key in names if key in data.files}
-                found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
-        # MemoryError: a broken header may ask for more than there is.
-        except (
-            OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,
-        ) as error:  # fmt: skip
-            found = str(error) or type(error).__name__
-    raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])
-
-
-def _found(array: Tensor | None) -> Found:
-    return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")
+        raise BundleError([Problem(file=str(folder / CONTRACT_FILE), key=key, remedy=remedy,
+                                   expected="a file of golden vectors", found="nothing")])
+    return entry

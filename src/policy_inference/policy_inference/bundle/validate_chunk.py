@@ -22,6 +22,7 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
     check.joints()
     check.stand_and_damp()
     check.nominal()
+    check.unguarded()
     check.units()
     check.vectors()
     for name, camera in contract.cameras.items():
@@ -40,6 +41,15 @@ class _Validator(BodyValidator):
         self.contract = contract
         encoders = {camera.encoder for camera in contract.cameras.values()}
         self._policies = [name for name in contract.graphs if name not in encoders]
+
+    def unguarded(self) -> None:
+        """Check that nothing is asked for that a chunk policy has no input to judge by."""
+        if self.contract.safety.max_tilt_rad is not None:
+            self.reader.problem("safety.max_tilt_rad", "nothing, since a chunk policy reads no "
+                                "orientation", self.contract.safety.max_tilt_rad)
+        if self.contract.nominal is not None and self.contract.nominal.observation:
+            self.reader.problem("nominal.observation", "nothing for a chunk policy",
+                                listed(self.contract.nominal.observation))
 
     def units(self) -> None:
         """Check that each joint of the policy has a unit that is complete."""
@@ -74,6 +84,8 @@ class _Validator(BodyValidator):
                 self.known(f"{name}.joints", vector.joints)
                 self._scaling(f"{name}.normalisation", vector.normalisation, vector.joints)
         outside = contract.environment_state
+        inputs = (contract.state, outside, *contract.cameras.values())
+        self.unique("feature", [each.feature for each in inputs if each is not None])
         if outside is not None:
             names = [f"value {i}" for i in range(outside.size)]
             self._scaling("environment_state.normalisation", outside.normalisation, names)
@@ -192,7 +204,8 @@ class _Validator(BodyValidator):
     def topics(self) -> None:
         """Check that no topic is taken."""
         outside = self.contract.environment_state
-        taken = {*_TOPICS_OF_ROBOTS, *(f"{name}/image_raw" for name in self.contract.cameras)}
+        taken = {*_TOPICS_OF_ROBOTS, *(f"{name}/image_raw{way}" for name in self.contract.cameras
+                                       for way in ("", "/compressed"))}
         if outside is not None and outside.topic in taken:
             self.reader.problem("environment_state.topic", "a topic of its own", outside.topic)
 
@@ -211,6 +224,11 @@ class _Validator(BodyValidator):
             if graph.artifacts.keys() != first.keys():
                 self.reader.problem(f"graphs.{name}.artifacts", f"the same back ends as the other "
                                     f"graphs ({listed(first)})", listed(graph.artifacts))
+            for backend in graph.artifacts.keys() & first.keys():
+                target, other = graph.artifacts[backend].target, first[backend].target
+                if target != other:
+                    self.reader.problem(f"graphs.{name}.artifacts.{backend}.target", f"{other}, as "
+                                        "of the other graphs", target)
         self.reports(contract.reports, first)
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import NOT_EXAMINED, examined
-from policy_inference.backends.registry import artifact_of, available
+from policy_inference.backends.registry import artifacts_of, available
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.installed import open_bundle
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.installed import open_any_bundle
+from policy_inference.bundle.load import BundleFolder
 from policy_inference.commands.findings_table import table
 from policy_inference.commands.json_file import refuse_unwritable, write_new
 from policy_inference.commands.output import show
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
     """
     if given.json:
         refuse_unwritable(given.json, given.force)
-    bundle = open_bundle(given.bundle) if given.bundle else None
+    bundle = open_any_bundle(given.bundle) if given.bundle else None
     known = available()
     names = _names(given.backend, bundle, known)
     machine = Machine()
@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def examine_backend(
-    machine: Machine, entry: EntryPoint, bundle: Bundle | None
+    machine: Machine, entry: EntryPoint, bundle: BundleFolder | None
 ) -> list[Finding]:
     """Return what speaks for and against a back end here.
 
@@ -92,27 +92,31 @@ def examine_backend(
         cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError as error:
         return [Finding.error("package", str(error), "see the message")]
-    findings, artifact = [], None
+    findings, artifacts = list[Finding](), list[Artifact]()
     if bundle is not None:
         try:
-            artifact, file = artifact_of(bundle, entry.name, cls)
-            findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
+            for artifact, file in artifacts_of(bundle, entry.name, cls).values():
+                findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
+                artifacts.append(artifact)
         except PolicyError as error:
             remedy = f"model_tools compile {entry.name} makes a bundle that has one"
-            if entry.name in bundle.contract.model.artifacts:
+            if entry.name in bundle.models[0].model.artifacts:
                 remedy = "copy the bundle again"
             findings.append(Finding.error("bundle", str(error), remedy))
-    return [*findings, *examined(cls, machine, artifact)]
+    # What was found for several graphs alike is told once.
+    known: list[Artifact | None] = [*artifacts] or [None]
+    told = [one for artifact in known for one in examined(cls, machine, artifact)]
+    return [*findings, *dict.fromkeys(told)]
 
 
 def _names(
-    asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]
+    asked: str | None, bundle: BundleFolder | None, known: Mapping[str, EntryPoint]
 ) -> list[str]:
     """Return which back ends to look at: those asked for, else the bundle's, else all."""
     if asked is None and bundle is None:
         return list(known)
     if asked is None and bundle is not None:
-        artifacts = bundle.contract.model.artifacts
+        artifacts = bundle.models[0].model.artifacts
         return [name for name, entry in known.items()
                 if name in artifacts or _builds_from(entry) in artifacts]
     names = [name.strip() for name in (asked or "").split(",") if name.strip()]
@@ -132,7 +136,7 @@ def _builds_from(entry: EntryPoint) -> str | None:
     return cls.builds_from
 
 
-def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
+def _of(bundle: BundleFolder, artifact: Artifact, file: Path) -> str:
     contract = bundle.contract
     made = f", made by {artifact.tool}" if artifact.tool else ""
     target = f" for {artifact.target}" if artifact.target else ""
@@ -151,7 +155,7 @@ def _last_line(results: Mapping[str, Sequence[str]]) -> str:
     return told or f"{CANNOT_RUN}: no back end is registered for this bundle"
 
 
-def _about(bundle: Bundle) -> dict[str, str]:
+def _about(bundle: BundleFolder) -> dict[str, str]:
     return {"name": bundle.contract.name, "version": bundle.contract.version,
             "sha256": bundle.sha256}
 

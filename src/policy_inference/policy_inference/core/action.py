@@ -8,6 +8,7 @@ import numpy as np
 
 from policy_inference.bundle.contract import ActionTerm, JointContract
 from policy_inference.bundle.joint_values import per_joint
+from policy_inference.core.guard import Rule
 from policy_inference.interfaces import F64, JointTargets, Kind, Tensor
 
 
@@ -16,7 +17,8 @@ class ActionDecoder:
 
     A joint that no term drives keeps its default position. `kinds` says what each value is:
     rad, rad/s or N·m. `gains` holds stiffness and damping [2, joints] that fit the kinds.
-    `raw` [actions] is the output that was read last, `clipped` whether its clip changed it.
+    `raw` [actions] is the output that was read last; `clipped` names the rule of its clip where
+    that changed it.
     """
 
     def __init__(self, contract: JointContract, output: Tensor) -> None:
@@ -25,7 +27,7 @@ class ActionDecoder:
         default = per_joint(contract.joints.default_position, names)
         self.command: F64 = default.copy()
         self.kinds = [Kind.POSITION] * len(names)
-        self.clipped = False
+        self.clipped = ""
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self._clipped = self.raw.copy()
@@ -71,7 +73,7 @@ class ActionDecoder:
         output = self.raw
         if self._clips:
             output = np.clip(self.raw, self._low, self._high, out=self._clipped)
-            self.clipped = bool((output != self.raw).any())
+            self.clipped = Rule.ACTION_CLIP.value if (output != self.raw).any() else ""
         output.take(self._source, out=self.command, mode="clip")
         np.multiply(self.command, self._scale, out=self.command)
         np.add(self.command, self._offset, out=self.command)

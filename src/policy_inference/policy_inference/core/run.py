@@ -91,7 +91,7 @@ class Run:
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         self._fill(share)
         self.taken, self.blend = True, share
-        return (Rule.ACTION_CLIP, *acted) if action.clipped else acted
+        return (Rule(action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:
         """Write the policy's command and gains into `targets`, with this share of them."""

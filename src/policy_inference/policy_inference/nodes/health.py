@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.contract import JointContract
 from policy_inference.core.controller import Snapshot
 from policy_inference.core.guard import Rule
 from policy_inference.core.latency import LatencyWindow
@@ -29,13 +28,20 @@ class Health:
     """
 
     def __init__(
-        self, contract: JointContract, backend: BackendBase, latency: LatencyWindow,
-        logger: RcutilsLogger,
+        self, rate_hz: float, backend: BackendBase, latency: LatencyWindow,
+        observed: Observed | None, logger: RcutilsLogger,
     ) -> None:  # fmt: skip
-        """Tie to what is looked at."""
-        self._latency, self._logger = latency, logger
-        self._slowness = Slowness(1.0 / contract.rate_hz)
-        self._observed = Observed(contract, backend.inputs)
+        """Tie to what is looked at.
+
+        Args:
+            rate_hz: At which ticks are wanted.
+            backend: Tells the telemetry of its device.
+            latency: Of the ticks.
+            observed: Watches the observation, where there is something to compare it with.
+            logger: For what begins and ends.
+        """
+        self._latency, self._logger, self._observed = latency, logger, observed
+        self._slowness = Slowness(1.0 / rate_hz)
         self._reader = TelemetryReader({
             "machine": Host(Machine()).read, backend.name: backend.telemetry})
         self.telemetry: Mapping[str, str] = {}
@@ -44,7 +50,8 @@ class Health:
     def start(self) -> None:
         """Forget everything; for each activation."""
         self._slowness.restart()
-        self._observed.restart()
+        if self._observed is not None:
+            self._observed.restart()
         self._counted, self._late, self._mode = self._latency.count, -1, Mode.DAMP
         self._told: set[str] = set()
         self._unreadable: list[str] = []
@@ -88,7 +95,7 @@ class Health:
 
     def _odd(self, mode: Mode) -> str:
         """Return which terms of the observation are not what the policy was trained on."""
-        if mode not in (Mode.RUN, Mode.HOLD):
+        if self._observed is None or mode not in (Mode.RUN, Mode.HOLD):
             return ""
         if self._mode not in (Mode.RUN, Mode.HOLD):
             # The inputs may still hold the last observation of an earlier run.

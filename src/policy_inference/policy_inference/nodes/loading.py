@@ -100,7 +100,7 @@ class Loading:
             if wanted:
                 future.set_result(found)
         if not wanted and isinstance(found, Opened):
-            found.backend.close()
+            found.close()
 
 
 def _call(*closers: Callable[[], object]) -> None:

@@ -1,110 +1,45 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From the name of a bundle to a controller over its opened model."""
+"""From the name of a joint policy's bundle to a controller over its opened model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import Options, open_backend, parse_options
+from policy_inference.backends.registry import Options, open_backend
 from policy_inference.bundle.installed import open_bundle
 from policy_inference.bundle.load import Bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.comparison.rows import golden_rows
-from policy_inference.core.controller import Controller
 from policy_inference.core.joint_controller import joint_controller
-from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.limits import Limits, Tightening, effort_limit, limits_in_force
+from policy_inference.core.limits import Limits, effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
+from policy_inference.core.observed import Observed
 from policy_inference.core.replacing import require_replaceable
-from policy_inference.errors import RefusedError
 from policy_inference.flight.tap import Tap
 from policy_inference.nodes.forwarding import forwarded_to
+from policy_inference.nodes.opened import OpenedPolicy, Order
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.parity import require_enough, require_parity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Which policy is wanted, and with what.
-
-    Attributes:
-        bundle: Folder, or name of an installed one.
-        public_key: Keys of which one must have signed it, beside those of the environment; "" for
-            none.
-        backends: Names, the preferred one first.
-        options: Of backends.
-        tightening: Operating limits.
-        output: Kind of message that its targets are published as.
-    """
-
-    bundle: str
-    public_key: str
-    backends: Sequence[str]
-    options: Options
-    tightening: Tightening
-    output: str
-
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> Order:
-        """Return what the parameters of the node ask for.
-
-        Raises:
-            BackendError: An option is none.
-        """
-        return Order(
-            bundle=values["bundle"], public_key=values["public_key"],
-            backends=_listed(values["backend"]), output=values["output"],
-            options=parse_options(_listed(values["backend_options"])),
-            tightening=Tightening(**{field.name: values[f"safety.{field.name}"]
-                                     for field in fields(Tightening)}))  # fmt: skip
-
-    def for_bundle(self, bundle: str, backend: str) -> Order:
-        """Return the order of another bundle, on other backends unless `backend` is empty.
-
-        Raises:
-            RefusedError: No bundle is named.
-        """
-        if not bundle.strip():
-            raise RefusedError("load refused: bundle: expected a folder or the name of an "
-                               "installed bundle, found nothing")
-        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Opened:
-    """A policy that can run.
+class Opened(OpenedPolicy):
+    """A joint policy that can run.
 
     Attributes:
-        order: What was asked for.
-        bundle: Its bundle.
-        limits: Limits in force.
-        backend: The opened model.
-        skipped: Why each backend before that one in the list did not open.
-        tap: The same model as the controller runs it, for a flight recorder to look on.
-        controller: Nothing was commanded by it yet.
-        latency: How long its ticks take.
+        tap: The model as the controller runs it, for a flight recorder to look on.
     """
 
-    order: Order
     bundle: Bundle
-    limits: Limits
-    backend: BackendBase
-    skipped: tuple[str, ...]
     tap: Tap
-    controller: Controller
-    latency: LatencyWindow = field(default_factory=LatencyWindow)
 
-    def __str__(self) -> str:
-        """Return what runs where, e.g. for a log."""
-        contract = self.bundle.contract
-        return (f"{contract.name} {contract.version} ({self.bundle.path}) on {self.backend.name}: "
-                f"{', '.join(self.backend.details.values())}; {contract.rate_hz:g} Hz")
+    def observed(self) -> Observed | None:
+        """Return what compares the observation with the healthy run's."""
+        return Observed(self.bundle.contract, self.backend.inputs)
 
 
 def open_policy(order: Order, clock: Callable[[], int], logger: RcutilsLogger) -> Opened:
@@ -153,7 +88,7 @@ def open_replacement(
     try:
         require_parity(bundle, opened.backend)
     except BaseException:
-        opened.backend.close()
+        opened.close()
         raise
     return opened
 
@@ -171,10 +106,6 @@ def _open(
         backend, skipped = open_backend(bundle, order.backends, options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
     tap = Tap(backend)
-    return Opened(order=order, bundle=bundle, limits=limits, backend=backend, skipped=skipped,
-                  tap=tap, controller=joint_controller(bundle, tap, limits, clock))
-
-
-def _listed(text: str) -> list[str]:
-    """Return the entries of a comma-separated text."""
-    return [entry for part in text.split(",") if (entry := part.strip())]
+    return Opened(order=order, bundle=bundle, limits=limits, backends=(backend,),
+                  skipped=skipped, tap=tap,
+                  controller=joint_controller(bundle, tap, limits, clock))

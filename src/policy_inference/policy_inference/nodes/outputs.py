@@ -17,7 +17,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.load import AnyContract
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.nodes import qos
@@ -32,7 +33,7 @@ class Output:
     One thread at a time: the caller sees to that.
     """
 
-    def __init__(self, node: Node, kind: str, contract: JointContract, valid_for_s: float) -> None:
+    def __init__(self, node: Node, kind: str, contract: AnyContract, valid_for_s: float) -> None:
         """Create the publisher.
 
         Args:
@@ -69,7 +70,7 @@ class Output:
         return next(self._sent)
 
 
-def require_expressible(kind: str, contract: JointContract) -> None:
+def require_expressible(kind: str, contract: AnyContract) -> None:
     """Return if a kind of message can carry what a contract commands, also after a fault.
 
     Raises:
@@ -78,7 +79,7 @@ def require_expressible(kind: str, contract: JointContract) -> None:
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault
-    others = sorted({term.kind for term in contract.action.terms} - {"position"})
+    others = sorted(_kinds(contract) - {"position"})
     if others:
         raise PolicyError(f"output {kind!r} carries positions only, and the policy commands "
                           f"{', '.join(others)}; use the output 'joint_command'")
@@ -88,8 +89,15 @@ def require_expressible(kind: str, contract: JointContract) -> None:
                           "use the output 'joint_command'")
 
 
+def _kinds(contract: AnyContract) -> set[str]:
+    """Return what the policy commands; those that give chunks give positions."""
+    if isinstance(contract, ChunkContract):
+        return {"position"}
+    return {term.kind for term in contract.action.terms}
+
+
 def _joint_command(
-    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
     names, rows = contract.joints.names, list[F64]()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
@@ -101,7 +109,7 @@ def _joint_command(
     def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
         for row, values in zip(rows, targets.block, strict=True):
             row[:] = values
-        _set_stamp(message.stamp, stamp_ns)
+        set_stamp(message.stamp, stamp_ns)
         message.sequence = next(sequence)
         message.mode = fault_mode if targets.mode is Mode.DAMP else int(targets.mode)
         return message
@@ -110,7 +118,7 @@ def _joint_command(
 
 
 def _position_array(
-    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
     message = Float64MultiArray(data=_zeros(contract.joints.names))
     positions = _view(message.data)
@@ -123,7 +131,7 @@ def _position_array(
 
 
 def _joint_trajectory(
-    contract: JointContract, valid_for_s: float, sequence: "count[int]"
+    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
     point = JointTrajectoryPoint(
         positions=_zeros(contract.joints.names),
@@ -139,14 +147,14 @@ def _joint_trajectory(
     return build
 
 
-def _joint_state(contract: JointContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_state(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     names = contract.joints.names
     message = JointState(name=list(names), position=_zeros(names))
     positions = _view(message.position)
 
     def build(targets: JointTargets, stamp_ns: int) -> JointState:
         positions[:] = targets.position
-        _set_stamp(message.header.stamp, stamp_ns)
+        set_stamp(message.header.stamp, stamp_ns)
         return message
 
     return build
@@ -170,7 +178,8 @@ def _view(values: "array[float]") -> F64:
     return np.frombuffer(values)
 
 
-def _set_stamp(stamp: Time, ns: int) -> None:
+def set_stamp(stamp: Time, ns: int) -> None:
+    """Write a time into a stamp."""
     stamp.sec, stamp.nanosec = divmod(ns, 1_000_000_000)
 
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -21,6 +26,7 @@ _SAFETY = "safety."
 _TYPES = {
     bool: Parameter.Type.BOOL,
     float: Parameter.Type.DOUBLE,
+    int: Parameter.Type.INTEGER,
     str: Parameter.Type.STRING,
 }
 
@@ -164,11 +170,13 @@ def _problem(spec: Spec, value: Any) -> str:
 
 
 def _descriptor(spec: Spec) -> ParameterDescriptor:
-    ranges = []
-    if spec.minimum is not None:
-        ranges = [FloatingPointRange(from_value=spec.minimum, to_value=spec.maximum)]
-    return ParameterDescriptor(
+    found = ParameterDescriptor(
         description=spec.doc,
-        additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "",
-        floating_point_range=ranges,
-    )
+        additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "")
+    if spec.minimum is not None and spec.type is int:
+        found.integer_range = [IntegerRange(from_value=int(spec.minimum),
+                                            to_value=int(spec.maximum))]
+    elif spec.minimum is not None:
+        found.floating_point_range = [FloatingPointRange(from_value=spec.minimum,
+                                                         to_value=spec.maximum)]
+    return found

@@ -47,3 +47,8 @@ DIAGNOSTICS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
 """What /diagnostics aggregators expect."""
+
+CHUNKS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
+)
+"""Chunks for others to see: few, and each is worth having."""

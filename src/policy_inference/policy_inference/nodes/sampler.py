@@ -63,14 +63,15 @@ class Sampler:
         """Prepare the readers.
 
         Args:
-            topics: Subscription of each input of the controller.
+            topics: Subscription of each input that is read here.
             controller: Whose state is written.
             names: Joints of its contract.
         """
         self._controller = controller
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
         self._command: tuple[Input, Sampled[Any]] | None = None
-        for name, entry in controller.inputs.items():
+        for name in topics:
+            entry = controller.inputs[name]
             if name == COMMAND:
                 self._command = entry, topics[name]
             else:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a joint policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
+"""What a policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ from policy_inference.core.controller import Snapshot
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
+from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import ControlLoop
-from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.health import Health
-from policy_inference.nodes.opening import Opened
+from policy_inference.nodes.opened import OpenedPolicy
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 
@@ -33,12 +33,12 @@ _SLOW_SHARE = 0.95
 class Reported:
     """Everything that the status is put together from."""
 
-    policy: Opened
+    policy: OpenedPolicy
     topics: Mapping[str, Sampled[Any]]
     """Subscription of each input."""
     loop: ControlLoop
     pacer: Pacer
-    flight: NodeRecorder
+    companion: Companion
 
 
 class StatusReporter:
@@ -53,11 +53,11 @@ class StatusReporter:
         self._health = self._health_of(reported.policy)
         self.start()
 
-    def _health_of(self, policy: Opened) -> Health:
-        return Health(policy.bundle.contract, policy.backend, policy.latency,
-                      self._node.get_logger())
+    def _health_of(self, policy: OpenedPolicy) -> Health:
+        return Health(policy.bundle.contract.rate_hz, policy.backend, policy.latency,
+                      policy.observed(), self._node.get_logger())
 
-    def follow(self, policy: Opened) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy) -> Callable[[], None]:
         """Report on another policy from now on; return what ends the look at the one before.
 
         That may take a moment, where a driver hangs.
@@ -106,8 +106,7 @@ class StatusReporter:
             for name, sampled in self._reported.topics.items()
             if name != COMMAND and (count := sampled.publishers()) != 1
         ]
-        backend = self._reported.policy.backend.problem()
-        return [*filter(None, [self._silence(), backend]), *problems]
+        return [*filter(None, [self._silence(), self._reported.policy.problem]), *problems]
 
     def _silence(self) -> str:
         silent_s = self._reported.loop.silent_s()
@@ -149,15 +148,14 @@ class StatusReporter:
 
     def _compose(self, snapshot: Snapshot) -> PolicyStatus:
         policy, loop = self._reported.policy, self._reported.loop
-        bundle, backend, latency = policy.bundle, policy.backend, policy.latency.summary()
+        bundle, latency = policy.bundle, policy.latency.summary()
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode), latched=snapshot.latched,
             reason="; ".join(filter(None, [snapshot.reason, self._silent])),
             bundle=str(bundle.path), bundle_name=bundle.contract.name,
             bundle_version=bundle.contract.version, bundle_sha256=bundle.sha256,
-            backend=backend.name,
-            runs_on=", ".join(backend.details.values()), fallback="\n".join(policy.skipped),
+            backend=policy.backend.name, runs_on=policy.runs_on, fallback="\n".join(policy.skipped),
             nominal_known=bundle.contract.nominal is not None,
             rate_hz=bundle.contract.rate_hz,
             rate_reached_hz=0.0 if self._silent else self._rate_hz,
@@ -203,7 +201,7 @@ class StatusReporter:
         bad = [entry.text for entry in status.inputs if not entry.ok]
         skipped = self._reported.policy.skipped
         odd = [*self._health.problems, *(f"not on {why}" for why in skipped),
-               *filter(None, [self._reported.flight.problem])]
+               *filter(None, [self._reported.companion.problem])]
         if bad or odd or self._slow or self._silent:
             reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
@@ -218,7 +216,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
-            **self._health.telemetry, **self._reported.flight.told(),
+            **self._health.telemetry, **self._reported.companion.told(),
         }  # fmt: skip
         return DiagnosticArray(
             header=_header(status),

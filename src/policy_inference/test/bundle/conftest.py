@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 import yaml
 
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.models import save_linear, weights
 
 from .editing import CONTRACT, set_key, sha256
@@ -41,6 +42,36 @@ def parsed(template: Path) -> dict[str, Any]:
     return contract
 
 
+@pytest.fixture(scope="session")
+def chunk_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a chunk policy's bundle without fault, to be copied."""
+    return write_chunk_bundle(
+        tmp_path_factory.mktemp("small_arm"), environment=4,
+        nominal={"source": "ten seconds of reaching", "ticks": 300, "target_step": 0.05,
+                 "effort_demand": [1.0, 2.0, 2.0]})  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def chunk_parsed(chunk_template: Path) -> dict[str, Any]:
+    """The chunk policy's contract as YAML gives it, to be copied."""
+    contract: dict[str, Any] = yaml.safe_load((chunk_template / "policy.yaml").read_text("utf-8"))
+    return contract
+
+
+@pytest.fixture
+def chunk_dir(chunk_template: Path, tmp_path: Path) -> Path:
+    """Folder of a chunk policy's bundle without fault, the test's own."""
+    return shutil.copytree(chunk_template, tmp_path / "small_arm")
+
+
+@pytest.fixture
+def edit_chunk(
+    chunk_dir: Path, chunk_parsed: dict[str, Any]
+) -> Callable[[Mapping[str, object]], Path]:
+    """Set keys of the chunk policy's contract, as `edit`."""
+    return _editor(chunk_dir / "policy.yaml", chunk_parsed)
+
+
 @pytest.fixture
 def bundle_dir(template: Path, tmp_path: Path) -> Path:
     """Folder of a bundle without fault, the test's own."""
@@ -50,7 +81,10 @@ def bundle_dir(template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def edit(bundle_dir: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object]], Path]:
     """Set keys of the contract, named like ``observations.obs.terms.0.scale``."""
-    file = bundle_dir / "policy.yaml"
+    return _editor(bundle_dir / "policy.yaml", parsed)
+
+
+def _editor(file: Path, parsed: dict[str, Any]) -> Callable[[Mapping[str, object]], Path]:
     contract = copy.deepcopy(parsed)
 
     def apply(edits: Mapping[str, object]) -> Path:

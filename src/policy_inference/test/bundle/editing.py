@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from policy_inference.bundle.load import read_contract
+from policy_inference.bundle.load import read_any_contract
 from policy_inference.errors import BundleError
 
 CONTRACT = """
@@ -90,7 +90,7 @@ def sha256(file: Path) -> str:
 def problems_of(file: Path) -> list[str]:
     """Read a contract that is wrong; return its problems without the file's name."""
     with pytest.raises(BundleError) as caught:
-        read_contract(file)
+        read_any_contract(file)
     assert all(problem.file == str(file) for problem in caught.value.problems)
     return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
 

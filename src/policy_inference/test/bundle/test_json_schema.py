@@ -14,6 +14,7 @@ import yaml
 from policy_inference.bundle.editor_schema import contract_schema
 from policy_inference.bundle.load import read_contract
 
+from . import test_chunk_contract as chunk
 from .editing import MISSING, Rejection, case_id, place, set_key
 from .test_contract import (
     OUT_OF_BOUNDS,
@@ -31,11 +32,13 @@ CONTRACTS = sorted(BUNDLES.glob("*/policy.yaml"))
 # In JSON 1.0 is a whole number, every key is text, and nothing is NaN or infinite; and Python's
 # jsonschema lets a pattern's $ stand before a line end.
 BEYOND_JSON = {"schema_version=1.0", "observations.obs.terms.5.size=2.0",
-               "joints.stiffness={1: 30.0}", r"name='two_joints\n'"}
-WRONG_VALUES = [
-    case for case in [*WRONG_TYPES, *OUT_OF_BOUNDS, *WRONG_LENGTHS, *WRONG_WORDS]
-    if "finite" not in case[2] and case_id(case) not in BEYOND_JSON
-]  # fmt: skip
+               "chunk.size=8.0", "joints.stiffness={1: 30.0}", r"name='two_joints\n'"}
+WRONG_VALUES, WRONG_CHUNK_VALUES = (
+    [case for case in cases if "finite" not in case[2] and case_id(case) not in BEYOND_JSON]
+    for cases in (
+        [*WRONG_TYPES, *OUT_OF_BOUNDS, *WRONG_LENGTHS, *WRONG_WORDS],
+        [*chunk.WRONG_TYPES, *chunk.OUT_OF_BOUNDS, *chunk.WRONG_LENGTHS, *chunk.WRONG_WORDS])
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +117,60 @@ def test_unknown_key_is_marked(
     assert any("'surprise' was unexpected" in message for message in messages)
 
 
+def test_chunk_contract_without_fault_is_accepted(
+    chunk_parsed: dict[str, Any], validator: jsonschema.Draft202012Validator
+) -> None:
+    validator.validate(chunk_parsed)
+
+
+@pytest.mark.parametrize("case", WRONG_CHUNK_VALUES, ids=case_id)
+def test_wrong_value_of_a_chunk_policy_is_marked_at_its_place(
+    validator: jsonschema.Draft202012Validator, wrong_chunk: Callable[..., object], case: Rejection
+) -> None:
+    key, value, _ = case
+
+    assert place(key) in _places(validator.iter_errors(wrong_chunk(key, value)))
+
+
+@pytest.mark.parametrize("key", chunk.REQUIRED_KEYS)
+def test_missing_key_of_a_chunk_policy_is_marked(
+    validator: jsonschema.Draft202012Validator, wrong_chunk: Callable[..., object], key: str
+) -> None:
+    messages = _messages(validator.iter_errors(wrong_chunk(key, MISSING)))
+
+    assert f"'{key.rpartition('.')[2]}' is a required property" in messages
+
+
+@pytest.mark.parametrize("section", ["", *chunk.SECTIONS])
+def test_unknown_key_of_a_chunk_policy_is_marked(
+    validator: jsonschema.Draft202012Validator, wrong_chunk: Callable[..., object], section: str
+) -> None:
+    messages = _messages(validator.iter_errors(wrong_chunk(f"{section}.surprise".lstrip("."), 1)))
+
+    assert any("'surprise' was unexpected" in message for message in messages)
+
+
+@pytest.mark.parametrize("kind", ["act", "", None, 2])
+def test_kind_that_there_is_not_is_marked(
+    validator: jsonschema.Draft202012Validator, wrong_chunk: Callable[..., object], kind: object
+) -> None:
+    assert "kind" in _places(validator.iter_errors(wrong_chunk("kind", kind)))
+
+
 @pytest.fixture
 def wrong(parsed: dict[str, Any]) -> Callable[[str, object], object]:
     """Return the contract with one key changed."""
 
+    return _changer(parsed)
+
+
+@pytest.fixture
+def wrong_chunk(chunk_parsed: dict[str, Any]) -> Callable[[str, object], object]:
+    """Return the chunk policy's contract with one key changed."""
+    return _changer(chunk_parsed)
+
+
+def _changer(parsed: dict[str, Any]) -> Callable[[str, object], object]:
     def change(key: str, value: object) -> object:
         contract = json.loads(json.dumps(parsed))
         set_key(contract, key, value)

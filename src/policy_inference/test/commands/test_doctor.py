@@ -17,6 +17,7 @@ from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
 WALK = str(BUNDLES / "lite3_walk")
@@ -48,6 +49,31 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
 def test_one_of_several_back_ends_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", WALK, "--backend", "rknn,onnx"]) == 0
     assert last_line(capsys) == "can run: onnx; cannot run: rknn"
+
+
+def test_chunk_policy_can_run_where_all_its_graphs_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_chunk_bundle(tmp_path / "arm")
+    assert main(["doctor", str(folder)]) == 0
+    said = capsys.readouterr().out
+
+    for name in ("VisionEncoder_16x24", "VisionEncoder_12x16", "TransformerLayers"):
+        assert re.search(rf"ok +bundle +small_arm 1\.0\.0: BPU_ACTPolicy_{name}\.onnx, fp32", said)
+    assert len(re.findall(r"ok +onnxruntime", said)) == 1
+
+
+def test_chunk_policy_with_a_damaged_graph_cannot_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_chunk_bundle(tmp_path / "arm")
+    (model,) = folder.glob("*TransformerLayers/*.onnx")
+    model.write_bytes(b"")
+
+    assert main(["doctor", str(folder), "--backend", "onnx"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"-> copy the bundle again", said)
+    assert said.splitlines()[-1] == "cannot run: onnx"
 
 
 def test_machine_that_can_run_none_of_them_is_told_with_what_to_do(

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from ..nodes.colour_bundle import write_colours
+
 LAUNCH_FILES = ["joint_policy.launch.py", "lite3_rknn.launch.py", "isaac_tensorrt.launch.py"]
+ACT_FILES = ["act_policy.launch.py", "act_bpu.launch.py"]
 ARGUMENTS = {
     "backend", "backend_options", "bundle", "robot", "params_file", "namespace", "use_sim_time",
     "log_level", "public_key",
@@ -21,13 +24,14 @@ LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.parametrize("file", LAUNCH_FILES)
+@pytest.mark.parametrize("file", [*LAUNCH_FILES, *ACT_FILES])
 def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> None:
     run = launch(file, "--show-args")
 
     assert run.wait_for_end() == 0
     described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
-    assert described.keys() == ARGUMENTS
+    more = {"cameras", "image_transport"} if file in ACT_FILES else set()
+    assert described.keys() == ARGUMENTS | more
     assert not [name for name, text in described.items() if "no description" in text]
 
 
@@ -119,3 +123,26 @@ def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) ->
 
     run.wait_for_end()
     assert re.search(r"joint_policy_node-\d+\] was required: shutting down", run.output)
+
+
+def test_cameras_of_an_act_policy_are_checked_by_name(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    bundle = write_colours(tmp_path / "colours")
+    run = launch("act_bpu.launch.py", "backend:=onnx", f"bundle:={bundle}",
+                 "cameras:=front=/dev/video7,left=/dev/video8")  # fmt: skip
+
+    assert run.wait_for_end() == 1
+    assert "expected NAME=DEVICE with a name of the contract's (front, wrist)" in run.output
+
+
+def test_act_policy_starts_with_its_cameras(launch: Callable[..., Any], tmp_path: Path) -> None:
+    bundle = write_colours(tmp_path / "colours")
+    run = launch("act_bpu.launch.py", "backend:=onnx", f"bundle:={bundle}", "namespace:=one",
+                 "cameras:=front=/dev/video7", "image_transport:=compressed")  # fmt: skip
+    run.wait_for(r"\[one\.front\.usb_camera\]: /dev/video7: expected a camera, found nothing")
+    run.wait_for(r"\[one\.act_policy_node\]: asynchronous: 5 of 10 steps")
+    run.send(signal.SIGINT)
+
+    run.wait_for_end()
+    assert run.output.count("process has finished cleanly") == 2

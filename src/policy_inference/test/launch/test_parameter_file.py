@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-FILE = Path(__file__).parents[2] / "config" / "nodes" / "joint_policy.yaml"
-TEXT = FILE.read_text(encoding="utf-8")
+FOLDER = Path(__file__).parents[2] / "config" / "nodes"
+NODES_OF = {
+    "joint_policy.yaml": ("joint_policy_node", "sim_node"),
+    "act_policy.yaml": ("act_policy_node", "arm_sim_node"),
+}
+TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in NODES_OF}
 SECTIONS: dict[str, dict[str, Any]] = {
     section.rsplit("/", 1)[-1]: body["ros__parameters"]
-    for section, body in yaml.safe_load(TEXT).items()
+    for text in TEXTS.values()
+    for section, body in yaml.safe_load(text).items()
 }
 
 
@@ -31,9 +36,24 @@ def sim_node() -> Any:
     return SimNode()
 
 
+def act_policy_node() -> Any:
+    from policy_inference.nodes.act_policy_node import ActPolicyNode
+
+    return ActPolicyNode()
+
+
+def arm_sim_node() -> Any:
+    pytest.importorskip("robot_sim", reason="robot_sim is not built")
+    from robot_sim.nodes.arm_sim_node import ArmSimNode
+
+    return ArmSimNode()
+
+
 NODES: dict[str, Callable[[], Any]] = {
     "joint_policy_node": joint_policy_node,
     "sim_node": sim_node,
+    "act_policy_node": act_policy_node,
+    "arm_sim_node": arm_sim_node,
 }
 
 
@@ -46,8 +66,9 @@ def ros() -> Iterator[None]:
     rclpy.try_shutdown()
 
 
-def test_parameter_file_has_a_section_for_each_node_in_any_namespace() -> None:
-    assert yaml.safe_load(TEXT).keys() == {f"/**/{name}" for name in NODES}
+@pytest.mark.parametrize("file", NODES_OF)
+def test_parameter_file_has_a_section_for_each_node_in_any_namespace(file: str) -> None:
+    assert yaml.safe_load(TEXTS[file]).keys() == {f"/**/{name}" for name in NODES_OF[file]}
 
 
 @pytest.mark.ros
@@ -65,9 +86,10 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 
 
 @pytest.mark.ros
-def test_limits_suggested_in_the_parameter_file_are_parameters(ros: None) -> None:
-    node = joint_policy_node()
-    suggested = re.findall(r"# (safety\.\w+):", TEXT)
+@pytest.mark.parametrize("file", NODES_OF)
+def test_limits_suggested_in_the_parameter_file_are_parameters(ros: None, file: str) -> None:
+    node = NODES[NODES_OF[file][0]]()
+    suggested = re.findall(r"# (safety\.\w+):", TEXTS[file])
     declared = [key for key in suggested if node.has_parameter(key)]
     node.destroy_node()
 

@@ -6,7 +6,7 @@ import math
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.nodes.lifecycle import LifecycleBase
 
 from .bundles import DAMP_DAMPING, JOINTS, PERIOD_NS, STAND
 
@@ -36,6 +37,10 @@ _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 class Robot:
     """Feeds a node with sensors, in lockstep on /clock or whenever it is told to."""
 
+    policy_node = "joint_policy_node"
+    period_ns = PERIOD_NS
+    stand: Sequence[float] = STAND
+
     def __init__(self, executor: SingleThreadedExecutor, new_log: Callable[[], str]) -> None:
         self.executor = executor
         self._new_log, self._log = new_log, ""
@@ -43,7 +48,7 @@ class Robot:
         executor.add_node(self.node)
         self.now_ns = 1_000_000_000
         self.names: Sequence[str] = JOINTS
-        self.position: Sequence[float] = STAND
+        self.position: Sequence[float] = self.stand
         self.velocity: Sequence[float] = (0.0, 0.0)
         self.quat_xyzw: Sequence[float] = _UPRIGHT
         self.ang_vel = 0.0
@@ -56,7 +61,7 @@ class Robot:
         self._clock = self.node.create_publisher(Clock, "/clock", _RELIABLE)
         self.cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _RELIABLE)
         self.estop = self.node.create_publisher(Bool, "estop", _RELIABLE)
-        self._listen(PolicyStatus, "joint_policy_node/status", self.statuses, _LATCHED)
+        self._listen(PolicyStatus, f"{self.policy_node}/status", self.statuses, _LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", self.diagnostics)
         self.listening = self._listen(JointCommand, "joint_command", self.commands)
 
@@ -107,7 +112,7 @@ class Robot:
 
     def ask(self, request: str) -> Trigger.Response:
         """Call one of the node's requests: stand, run, damp, estop, reset."""
-        return self.call(Trigger, f"joint_policy_node/{request}")
+        return self.call(Trigger, f"{self.policy_node}/{request}")
 
     def is_told(self, request: str) -> None:
         """Call a request that must succeed."""
@@ -136,14 +141,14 @@ class Robot:
     def send_clock(self) -> None:
         self._clock.publish(Clock(clock=stamp(self.now_ns)))
 
-    def show_time(self, step_ns: int = PERIOD_NS) -> None:
-        """Move simulated time, publish the sensors, then the time."""
-        self.now_ns += step_ns
+    def show_time(self, step_ns: int | None = None) -> None:
+        """Move simulated time, by a period, publish the sensors, then the time."""
+        self.now_ns += self.period_ns if step_ns is None else step_ns
         self.send()
         self.send_clock()
 
     def shows_time_until(
-        self, condition: Callable[[], object], what: str, step_ns: int = PERIOD_NS
+        self, condition: Callable[[], object], what: str, step_ns: int | None = None
     ) -> None:
         """Let simulated time pass until the condition holds."""
 
@@ -153,7 +158,7 @@ class Robot:
 
         self.until(act, what)
 
-    def tick(self, step_ns: int = PERIOD_NS) -> JointCommand:
+    def tick(self, step_ns: int | None = None) -> JointCommand:
         """Let simulated time pass; return the command that answers it."""
         self.show_time(step_ns)
         self.until(self.answers, f"the command stamped {self.now_ns} ns")
@@ -201,17 +206,22 @@ class Robot:
         return self._log
 
 
-class Stage:
-    """Makes nodes beside a robot, and ends all of them."""
+R = TypeVar("R", bound=Robot)
+N = TypeVar("N", bound=LifecycleBase)
 
-    def __init__(self, new_log: Callable[[], str]) -> None:
+
+class StageOf(Generic[R, N]):
+    """Makes nodes of a kind beside a robot, and ends all of them."""
+
+    def __init__(self, robot: type[R], make: Callable[[], N], new_log: Callable[[], str]) -> None:
         self.executor = SingleThreadedExecutor()
-        self.robot = Robot(self.executor, new_log)
-        self.nodes: list[JointPolicyNode] = []
+        self.robot = robot(self.executor, new_log)
+        self._make = make
+        self.nodes: list[N] = []
 
-    def node(self, **parameters: object) -> JointPolicyNode:
+    def node(self, **parameters: object) -> N:
         """Return a node with parameters, unconfigured; `__` in their names stands for a dot."""
-        node = JointPolicyNode()
+        node = self._make()
         self.executor.add_node(node)
         self.nodes.append(node)
         given = [Parameter(name.replace("__", "."), value=value)
@@ -228,6 +238,13 @@ class Stage:
             node.leave()
             node.destroy_node()
         self.robot.node.destroy_node()
+
+
+class Stage(StageOf[Robot, JointPolicyNode]):
+    """Makes joint policy nodes beside a robot."""
+
+    def __init__(self, new_log: Callable[[], str]) -> None:
+        super().__init__(Robot, JointPolicyNode, new_log)
 
 
 def stamp(time_ns: int) -> Time:

@@ -13,7 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from policy_inference.interfaces import Mode
-from policy_inference.nodes import joint_policy_node
+from policy_inference.nodes import policy_node
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import MISSING, write_bundle
@@ -225,7 +225,7 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
 
     node = stage.node(bundle=str(bundle))
     before = entities(node)
-    monkeypatch.setattr(joint_policy_node, "ControlLoop", break_down)
+    monkeypatch.setattr(policy_node, "ControlLoop", break_down)
     assert node.trigger_configure() is FAILURE
     text = stage.robot.hears("from deep inside")
     assert "Traceback" in text

@@ -12,10 +12,10 @@ from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
 from sensor_msgs.msg import Imu, JointState
 
+from robot_sim.driven import NS_PER_S, JointSensors
+from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
-from robot_sim.world import DriveCommand, Sensors
-
-NS_PER_S = 1_000_000_000
+from robot_sim.world import Sensors
 
 
 def time_of(ns: int) -> Time:
@@ -53,7 +53,7 @@ class JointStateWriter:
             # A view of the message's own memory: filling it needs no conversion.
             self._views.append(np.frombuffer(getattr(self.message, field)))
 
-    def fill(self, sensors: Sensors, stamp: Time) -> JointState:
+    def fill(self, sensors: JointSensors, stamp: Time) -> JointState:
         """Write positions (rad), velocities (rad/s) and torques (N·m)."""
         self.message.header.stamp = stamp
         values = (sensors.joint_pos, sensors.joint_vel, sensors.joint_effort)

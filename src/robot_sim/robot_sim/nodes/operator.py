@@ -22,8 +22,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
+from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.nodes.messages import NS_PER_S
 
 COMMAND_PERIOD_S = 0.05
 ANSWER_TIMEOUT_S = 10.0
@@ -168,6 +168,15 @@ class Operator:
             SimError: The policy node refused.
         """
         return _granted(name, *self.request(name))
+
+    def call(self, service: Any, name: str) -> str:
+        """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
+
+        Raises:
+            SimError: It refused, or there is no answer within `answer_timeout_s`.
+        """
+        return _granted(
+            name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
 
     def record_run(self, on: bool) -> str:
         """Let the policy node record everything from now on, or end that; return what it says.

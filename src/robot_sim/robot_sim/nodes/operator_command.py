@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from policy_msgs.msg import PolicyStatus
 
+from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.nodes.messages import NS_PER_S
 from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
 
 INTERRUPTED = 130

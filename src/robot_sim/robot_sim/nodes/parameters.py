@@ -1,56 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of sim_node: defaults, descriptions, and what their values must be."""
+"""The parameters of the robots' nodes: defaults, descriptions, and what values must be."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.errors import SimError
-from robot_sim.world import NS_PER_S, World
 
-PARAMETERS: dict[str, tuple[Any, str]] = {
+Parameters = Mapping[str, tuple[Any, str]]
+"""Default and description by name."""
+
+_EVERY_ROBOT: Parameters = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
-    "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
     "answer_timeout_s": (2.0, "Time to wait in lockstep for a command before the drives damp, s"),
+    "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
+    "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
+    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
+    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
+}
+SIM_NODE: Parameters = {
+    **_EVERY_ROBOT,
+    "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
     "pose": ("lying", "How the robot starts: lying or standing"),
     "friction": (1.0, "Sliding friction of feet and floor"),
-    "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
     "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
-    "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
-    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
-    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
 }
-"""Default and description by name."""
+ARM_SIM_NODE: Parameters = {
+    **_EVERY_ROBOT,
+    "rate_hz": (30.0, "Ticks per second in lockstep, and rows of the trace, Hz"),
+    "joint_state_rate_hz": (120.0, "Rate of joint_states in real time, Hz"),
+    "camera_rate_hz": (30.0, "Rate of the cameras in real time, Hz"),
+    "picture_height": (96, "Height of the cameras' pictures"),
+    "picture_width": (128, "Width of the cameras' pictures"),
+    "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
+    "environment_state": (True, "Publish the cube's position, m, world, on environment_state"),
+    "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
+    "episode_s": (8.0, "Time in which an episode has to succeed, s"),
+}
 
 
-def described() -> str:
+def described(parameters: Parameters) -> str:
     """Return the parameters, a line each."""
     return "\n".join(f"  {name} ({default!r}): {doc}"
-                     for name, (default, doc) in PARAMETERS.items())
+                     for name, (default, doc) in parameters.items())
 
 
-def declared(node: Node) -> Callable[[str], Any]:
+def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     """Declare the parameters; return what gives their values by name.
 
     Raises:
         SimError: A value cannot be meant.
     """
-    for name, (default, doc) in PARAMETERS.items():
+    for name, (default, doc) in parameters.items():
         node.declare_parameter(name, default, ParameterDescriptor(description=doc))
 
     def get(name: str) -> Any:
         return node.get_parameter(name).value
 
-    for name, (default, _) in PARAMETERS.items():
+    for name, (default, _) in parameters.items():
         if type(default) in (int, float) and not 0 <= get(name) < math.inf:
             raise SimError(f"{name}: expected a number >= 0, got {get(name)}")
         if name.endswith("_hz") and get(name) == 0.0:
@@ -61,16 +78,14 @@ def declared(node: Node) -> Callable[[str], Any]:
     return get
 
 
-def whole_steps(name: str, period_s: float, world: World) -> int:
-    """Return a period in ns.
+def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
+    """Return a period in physics steps.
 
     Raises:
         SimError: It is not a positive multiple of the world's time step.
     """
-    period_ns = round(period_s * NS_PER_S)
     try:
-        world.whole_steps(period_ns)
+        return world.whole_steps(round(period_s * NS_PER_S))
     except SimError:
         raise SimError(f"{name}: expected a period that is a multiple of "
-                       f"{1e3 / world.steps_per_s:g} ms, got {period_s * 1e3:g} ms") from None
-    return period_ns
+                       f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms") from None

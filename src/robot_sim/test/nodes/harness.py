@@ -34,6 +34,7 @@ class Stage:
 
     node: SimNode
     listener: Node
+    new_node: Callable[[], Any] = SimNode
 
     def __init__(self, new_log: Callable[[], str]) -> None:
         self._new_log, self._log = new_log, ""
@@ -50,7 +51,7 @@ class Stage:
                  for word in ("-p", f"{name}:={json.dumps(value)}")]
         rclpy.init(args=["--ros-args", *words])
         self.listener = Node("listener", use_global_arguments=False)
-        self.node = SimNode()
+        self.node = self.new_node()
         self.executor = SingleThreadedExecutor()
         for node in (self.listener, self.node):
             self.executor.add_node(node)
@@ -88,7 +89,10 @@ class Stage:
         self.until(lambda: self.times_ns[-1:] == [time_ns], f"/clock {time_ns}")
 
     def command(self, time_ns: int, **changes: Any) -> None:
-        self._commands.publish(command(time_ns, **changes))
+        self.send(command(time_ns, **changes))
+
+    def send(self, message: JointCommand) -> None:
+        self._commands.publish(message)
 
     def ticks(self, count: int, first: int = 0, **changes: Any) -> None:
         """Answer ticks with commands, until the time after the last is shown."""

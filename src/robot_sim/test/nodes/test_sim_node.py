@@ -81,7 +81,7 @@ class TestLockstep:
             stage.shows(tick * PERIOD_NS)
             stage.command(tick * PERIOD_NS)
         stage.ends()
-        node.save_trace()
+        node.save()
         trace = Trace.load(tmp_path / "walk.npz")
         np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
         assert np.isnan(trace.target[0]).all()

@@ -179,6 +179,7 @@ def test_the_orientation_of_a_camera_does_not_turn_the_picture() -> None:
     data = compressed(coloured()).data
     turned = data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
     obeyed = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
-    assert np.shape(obeyed) == (64, 48, 3)
+    assert obeyed is not None
+    assert obeyed.shape == (64, 48, 3)
     found = decode(frame_of(SimpleNamespace(format="jpeg", data=turned), CAMERA))
     assert found.shape == (48, 64, 3)

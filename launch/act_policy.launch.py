@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy such as ACT on an arm: the policy node, its USB cameras, a simulated arm.
+
+It ends when the policy node or the simulated arm ends; a camera that ends leaves a policy that
+holds. Two arms: launch it twice, with two namespaces.
+"""
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
+
+CONFIG = Path(__file__).parents[1] / "config"
+BOOLEANS = ["true", "false"]
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
+    DeclareLaunchArgument(
+        "public_key", default_value="",
+        description="PEM file or folder of keys, one of which must have signed the bundle"),
+    DeclareLaunchArgument(
+        "backend", default_value="onnx",
+        description="What runs the graphs; several in order of preference: bpu,onnx"),
+    DeclareLaunchArgument(
+        "backend_options", default_value="",
+        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
+    DeclareLaunchArgument(
+        "robot", default_value="none", choices=["sim", "none"],
+        description="What to start beside the policy: a simulated SO-101 with cameras, or nothing"),
+    DeclareLaunchArgument(
+        "cameras", default_value="",
+        description="USB cameras to start, by name: laptop=/dev/video0,phone=/dev/video2"),
+    DeclareLaunchArgument(
+        "image_transport", default_value="raw", choices=["raw", "compressed"],
+        description="How pictures come: NAME/image_raw, or NAME/image_raw/compressed"),
+    DeclareLaunchArgument(
+        "params_file", default_value=str(CONFIG / "nodes" / "act_policy.yaml"),
+        description="Parameters of the nodes; those given as arguments here do not count"),
+    DeclareLaunchArgument(
+        "namespace", default_value="", description="Namespace of all nodes, topics and services"),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", choices=BOOLEANS,
+        description="Tick on /clock; the simulated arm then waits for each command (lockstep)"),
+    DeclareLaunchArgument(
+        "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
+        description="What the nodes log at least"),
+]  # fmt: skip
+# By rcl, not by `parameters`, which would only warn of a file that is not there.
+ROS_ARGUMENTS = ["--ros-args", "--params-file", LaunchConfiguration("params_file"),
+                 "--log-level", LaunchConfiguration("log_level")]  # fmt: skip
+
+
+def cameras(context: LaunchContext) -> list[Node]:
+    """Return a node for each USB camera, with the size that the contract wants of it."""
+    given = {name: LaunchConfiguration(name).perform(context)
+             for name in ("bundle", "cameras", "image_transport", "namespace")}  # fmt: skip
+    if not given["cameras"]:
+        return []
+    contract = contract_of(given["bundle"])
+    return [
+        Node(
+            package="policy_inference",
+            executable="usb_camera",
+            name="usb_camera",
+            namespace=f"{given['namespace']}/{name}",
+            arguments=ROS_ARGUMENTS,
+            parameters=[camera_parameters(contract, name, device, given["image_transport"])],
+            output="screen",
+        )
+        for name, device in cameras_of(given["cameras"].split(","), contract).items()
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the nodes."""
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
+             for name in ("bundle", "public_key", "backend", "backend_options", "image_transport")}
+    sim = Node(
+        package="robot_sim",
+        executable="arm_sim_node",
+        name="arm_sim_node",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=ROS_ARGUMENTS,
+        parameters=[{"lockstep": use_sim_time, "compressed": ParameterValue(
+            PythonExpression(["'", LaunchConfiguration("image_transport"), "' == 'compressed'"]),
+            value_type=bool)}],
+        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("robot"), "' == 'sim'"])),
+        output="screen",
+        on_exit=Shutdown(reason="the simulated arm ended"),
+    )
+    policy = Node(
+        package="policy_inference",
+        executable="act_policy_node",
+        name="act_policy_node",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=ROS_ARGUMENTS,
+        parameters=[{**texts, "use_sim_time": use_sim_time}],
+        output="screen",
+        on_exit=Shutdown(reason="the policy node ended"),
+    )
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=cameras), sim, policy])

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which USB camera is which of the policy's: what starts their nodes shares this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.installed import bundle_folder
+from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.errors import PolicyError
+
+
+def contract_of(bundle: str) -> ChunkContract:
+    """Return the contract of a chunk policy's bundle, a folder or the name of an installed one.
+
+    Raises:
+        PolicyError: There is none, or it is of another kind.
+    """
+    return load_chunk_bundle(Path(bundle_folder(bundle))).contract
+
+
+def cameras_of(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
+    """Return devices by the names of their cameras, of texts like `laptop=/dev/video0`.
+
+    Raises:
+        PolicyError: A text is no NAME=DEVICE, a name is none of the contract's or comes twice, or
+            two cameras have one device.
+    """
+    found = dict[str, str]()
+    given = [text.strip() for text in texts if text.strip()]
+    for text in given:
+        name, _, device = text.partition("=")
+        if not device or name not in contract.cameras or name in found or device in found.values():
+            raise PolicyError(f"cameras: expected NAME=DEVICE with a name of the contract's "
+                              f"({', '.join(contract.cameras) or 'it has none'}), each name and "
+                              f"each device once, found {', '.join(given)}")
+        found[name] = device
+    return found
+
+
+def camera_parameters(
+    contract: ChunkContract, name: str, device: str, image_transport: str
+) -> dict[str, object]:
+    """Return the parameters of the `usb_camera` that is a camera of the contract."""
+    camera = contract.cameras[name]
+    return {"device": device, "width": camera.width, "height": camera.height,
+            "fps": contract.rate_hz, "frame_id": name, "image_transport": image_transport}

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The control path of a chunk policy."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.load import ChunkBundle
+from policy_inference.core.chunks.inference import Inference
+from policy_inference.core.chunks.policy import Chunk, ChunkPolicy
+from policy_inference.core.chunks.queue import (
+    AsynchronousQueue,
+    ChunkQueue,
+    EnsembleQueue,
+    SynchronousQueue,
+)
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    ensemble_coeff_of,
+    steps_of,
+)
+from policy_inference.core.chunks.snapshot import FrameBuffer, Senses
+from policy_inference.core.chunks.worker import InlineWorker, ThreadWorker, Worker
+from policy_inference.core.command import CommandFader
+from policy_inference.core.controller import Controller
+from policy_inference.core.freshness import Input
+from policy_inference.core.limits import Limits
+from policy_inference.core.state import StateVector
+from policy_inference.interfaces import Backend
+
+
+def camera_input(name: str) -> str:
+    """Return the input of a camera: the topic that its name in the contract stands for."""
+    return f"{name}/image_raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkRuntime:
+    """A chunk policy that can be ticked, and what a node needs beside its controller."""
+
+    controller: Controller
+    frames: Mapping[str, FrameBuffer]
+    """By camera: where new frames go."""
+    policy: ChunkPolicy
+    worker: Worker
+    inference: Inference
+
+    @property
+    def chunks(self) -> deque[Chunk]:
+        """Finished chunks, the oldest first, to be popped from the left and published."""
+        return self.policy.chunks
+
+    def forget_frames(self) -> None:
+        """Forget all frames, after the clock began anew."""
+        for buffer in self.frames.values():
+            buffer.clear()
+
+    def close(self) -> None:
+        """End the worker; the backends may be closed after that."""
+        self.worker.close()
+
+
+def chunk_controller(
+    bundle: ChunkBundle, backends: Mapping[str, Backend], limits: Limits,
+    clock: Callable[[], int], settings: ChunkSettings, *, inline: bool,
+) -> ChunkRuntime:  # fmt: skip
+    """Return the controller of a chunk policy, and its parts.
+
+    The controller's inputs are `joint_states`, the topic of an environment state, and
+    `camera_input` of each camera; their owner accepts or rejects messages there, and adds what
+    `core.images.frame_of` makes of a picture to `frames`.
+
+    Args:
+        bundle: Bundle whose contract holds.
+        backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's to
+            close, after the runtime.
+        limits: Limits in force.
+        clock: As for `Controller`; also the clock of the frames' times.
+        settings: How chunks are executed.
+        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
+            after `settings.simulated_latency_s`; else a thread runs it.
+
+    Raises:
+        PolicyError: The settings do not fit the policy.
+    """
+    contract = bundle.contract
+    check_settings(settings, contract)
+    state = StateVector(_fields(contract))
+    senses = Senses(contract, state, settings.frame_tolerance_s)
+    inference = Inference(contract, backends)
+    worker: Worker = (InlineWorker(inference.run, round(settings.simulated_latency_s * 1e9))
+                      if inline else ThreadWorker(inference.run, clock))
+    policy = ChunkPolicy(contract, queue_of(settings, contract), worker, senses,
+                         state["joint_pos"], clock)
+    controller = Controller(contract, policy, state, _inputs(contract, limits),
+                            CommandFader(None, None, limits), limits, clock)
+    return ChunkRuntime(controller=controller, frames=senses.frames, policy=policy, worker=worker,
+                        inference=inference)
+
+
+def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
+    """Return the queue of a mode; the settings fit the contract."""
+    steps = steps_of(settings, contract)
+    if settings.mode == "synchronous":
+        return SynchronousQueue(steps)
+    if settings.mode == "ensemble":
+        return EnsembleQueue(contract.chunk.size, ensemble_coeff_of(settings, contract))
+    action = contract.action
+    return AsynchronousQueue(
+        steps, settings.refill_threshold, round(settings.fade_s * contract.rate_hz),
+        [action.joints.index(name) for name in action.grippers], realign=settings.realign)
+
+
+def _fields(contract: ChunkContract) -> dict[str, int]:
+    sizes = {"joint_pos": len(contract.joints.names)}
+    if outside := contract.environment_state:
+        sizes[f"external:{outside.topic}"] = outside.size
+    return sizes
+
+
+def _inputs(contract: ChunkContract, limits: Limits) -> dict[str, Input]:
+    timeouts_ns = {"joint_states": limits.state_timeout_ns}
+    if outside := contract.environment_state:
+        timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)
+    for name, camera in contract.cameras.items():
+        timeouts_ns[camera_input(name)] = round(camera.timeout_s * 1e9)
+    return {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}

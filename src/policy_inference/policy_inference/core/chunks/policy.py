@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy in the control path: each tick takes a step of a chunk, none waits for one."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.core.chunks.command import ChunkCommand
+from policy_inference.core.chunks.oscillation import Oscillation
+from policy_inference.core.chunks.queue import ChunkQueue
+from policy_inference.core.chunks.snapshot import Senses
+from policy_inference.core.chunks.ticks import TickCounter
+from policy_inference.core.chunks.worker import Outcome, Request, Worker
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.errors import BackendError, NoTargetError, RobotError
+from policy_inference.interfaces import F64
+
+_CHUNKS = 16
+"""Finished ones that wait to be published; far more than are made between two ticks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Chunk:
+    """What an inference gave, for those who look on; nobody writes into it.
+
+    `targets` [steps, actions] are in rad; step k is meant for `time_ns` + k periods, where
+    `time_ns` is the observation's on the clock of the ticks.
+    """
+
+    sequence: int
+    time_ns: int
+    targets: F64
+
+
+class ChunkPolicy:
+    """Asks a worker for chunks and executes them; `reset` makes those under way void."""
+
+    def __init__(
+        self, contract: ChunkContract, queue: ChunkQueue, worker: Worker, senses: Senses,
+        joint_pos: F64, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """Tie the parts together.
+
+        Args:
+            contract: States rate and actions.
+            queue: Decides what is executed, and when a chunk is asked for.
+            worker: Computes chunks.
+            senses: What the policy sees.
+            joint_pos: The field of the state [joints], rad.
+            clock: That of the ticks.
+        """
+        self.action = ChunkCommand(contract)
+        self.begins = True
+        self.chunks = deque[Chunk](maxlen=_CHUNKS)
+        """Finished ones, the oldest first, to be popped from the left."""
+        self.latency = LatencyWindow()
+        """How long inferences took: decoding and all graphs."""
+        self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
+        """Whether the arm swings about one position."""
+        self._queue, self._worker, self._senses = queue, worker, senses
+        self._joint_pos, self._clock = joint_pos, clock
+        self._ticks = TickCounter(contract.period_ns)
+        self._generation, self._sequence = 0, 0
+        self._target = self.action.target
+        self._start()
+
+    def _start(self) -> None:
+        self._queue.reset()
+        self._ticks.reset()
+        self._tick, self._now_ns = 0, 0
+        self._executed_ns: int | None = None
+        self._blind: NoTargetError | None = None
+        self._failure: Exception | None = None
+
+    def reset(self) -> None:
+        """Start clean: no chunk is known, and what is being computed will be of no use."""
+        self._generation += 1
+        self._worker.forget()
+        self.oscillation.restart()
+        self._start()
+        self.begins = True
+        self.action.stay(self._joint_pos)
+
+    @property
+    def problem(self) -> str:
+        """What keeps the next chunk away, empty where nothing does; steps may be left."""
+        return str(self._blind or self._failure or "")
+
+    @property
+    def left(self) -> int:
+        """For how many ticks from the last one on there are targets."""
+        return self._queue.left(self._tick)
+
+    def infer(self) -> bool:
+        """Find the target of this tick; return False where a chunk is not finite.
+
+        Raises:
+            NoTargetError: No chunk has a step for this tick; says why.
+            BackendError: The same, because a runtime failed.
+        """
+        self._now_ns = self._clock()
+        self._tick = self._ticks.number(self._now_ns)
+        self.begins = self._executed_ns is None
+        self._senses.remember(self._now_ns)
+        if not self.begins:
+            self.oscillation.add(self._joint_pos, self.action.command)
+        finite = self._collect()
+        if finite and self._queue.wants_chunk(self._tick) and not self._worker.busy:
+            self._ask()
+            finite = self._collect()
+        if not finite:
+            return False
+        target = self._queue.target(self._tick)
+        if target is None:
+            raise self._nothing()
+        self._target = target
+        return True
+
+    def commit(self) -> F64:
+        """Execute the target; return the command [joints], rad."""
+        self.action.set(self._target, self._joint_pos)
+        self._queue.advance(self._tick)
+        self._executed_ns = self._now_ns
+        return self.action.command
+
+    def _ask(self) -> None:
+        self._blind = None
+        try:
+            sensed = self._senses.sense(self._now_ns)
+        except NoTargetError as error:
+            self._blind = error
+        else:
+            self._worker.ask(Request(sensed=sensed, generation=self._generation,
+                                     asked_ns=self._now_ns))
+
+    def _collect(self) -> bool:
+        """Take what the worker has finished; return whether all of it is finite."""
+        while (outcome := self._worker.take(self._now_ns)) is not None:
+            if outcome.request.generation != self._generation:
+                continue
+            self.latency.add(outcome.ended_ns - outcome.began_ns)
+            self._failure = outcome.error
+            if outcome.chunk is None:
+                continue
+            if not np.isfinite(outcome.chunk).all():
+                return False
+            self._accept(outcome, outcome.chunk)
+        return True
+
+    def _accept(self, outcome: Outcome, chunk: F64) -> None:
+        time_ns = outcome.request.sensed.time_ns
+        # A robot that has held its pose since then is where it was seen: nothing has passed.
+        held = self._executed_ns is None or self._executed_ns < time_ns
+        passed = 0 if held else self._ticks.steps(self._now_ns - time_ns)
+        self._queue.add(chunk, self._tick - passed, self._tick, self.action.target)
+        if self._queue.left(self._tick) == 0:
+            self._failure = NoTargetError(
+                f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
+                f"chunk came, {passed} steps had passed, which is all that is executed of one")
+        self.chunks.append(Chunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
+        self._sequence += 1
+
+    def _nothing(self) -> Exception:
+        """Return why there is no target."""
+        if self._blind is not None:
+            return NoTargetError(str(self._blind))
+        failure = self._failure
+        if isinstance(failure, BackendError):
+            return BackendError(str(failure))
+        if isinstance(failure, (NoTargetError, RobotError)):
+            return NoTargetError(str(failure))
+        if failure is not None:
+            return failure
+        if self._executed_ns is None:
+            return NoTargetError("waiting for the first chunk")
+        took_s = self.latency.summary().p50_s
+        return NoTargetError(f"no step is left, and the next chunk is not there yet: inference "
+                             f"takes {took_s * 1e3:.0f} ms")

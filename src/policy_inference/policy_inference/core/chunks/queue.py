@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which step of which chunk is executed at a tick; one class for each way to do it.
+
+Ticks are numbered, so that each step of a chunk belongs to one tick, whatever a tick's jitter.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from policy_inference.interfaces import F64
+
+
+class ChunkQueue(Protocol):
+    """Gives one target [actions] per tick."""
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Take a new chunk.
+
+        Args:
+            chunk: Targets [steps, actions], finite, the queue's from now on.
+            first_tick: Tick that its first step is meant for, at most `now_tick`.
+            now_tick: The next one that is executed.
+            last_target: What was commanded last [actions].
+        """
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether inference should begin at this tick."""
+
+    def target(self, tick: int) -> F64 | None:
+        """Return what is meant for a tick, None where there is nothing."""
+
+    def advance(self, tick: int) -> None:
+        """Note that the target of this tick was executed."""
+
+    def left(self, tick: int) -> int:
+        """Return for how many ticks from this one on there are targets."""
+
+
+class SynchronousQueue:
+    """Executes the first steps of a chunk one by one, then asks for the next: LeRobot's way.
+
+    As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
+    only when none is left, so nothing can be executed while it is computed.
+    """
+
+    def __init__(self, steps: int) -> None:
+        """Execute so many steps of each chunk."""
+        self._steps = steps
+        self._queue = deque[F64]()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._queue.clear()
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Take the chunk's first steps, whenever it comes."""
+        self._queue.extend(chunk[: self._steps])
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the queue is empty."""
+        return not self._queue
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the next step, whichever tick it is."""
+        return self._queue[0] if self._queue else None
+
+    def advance(self, tick: int) -> None:
+        """Drop the step that was executed."""
+        self._queue.popleft()
+
+    def left(self, tick: int) -> int:
+        """Return how many steps are queued."""
+        return len(self._queue)
+
+
+class AsynchronousQueue:
+    """Executes the newest chunk, and asks for the next one while there are steps left.
+
+    Of a chunk that comes, the steps whose ticks have passed are dropped. Over the next `fade`
+    ticks its targets take the place of those that were planned until then, linearly; grippers
+    change at once, since halfway between open and closed is nowhere.
+    """
+
+    def __init__(
+        self, steps: int, refill_threshold: float, fade: int, grippers: Sequence[int], *,
+        realign: bool = False,
+    ) -> None:  # fmt: skip
+        """Prepare an empty queue.
+
+        Args:
+            steps: How many steps of a chunk may be executed.
+            refill_threshold: Share of them below which the next chunk is asked for.
+            fade: Ticks of a fade.
+            grippers: Columns of a chunk that neither fade nor are shifted.
+            realign: Whether a chunk is shifted to begin at the last target.
+        """
+        self._steps, self._refill_below = steps, refill_threshold * steps
+        # Of the new chunk; the one after these would be 1.
+        self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
+        self._grippers, self._realign = list(grippers), realign
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._plan: F64 | None = None
+        self._first_tick = 0
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Plan the chunk's steps from this tick on; nothing changes where all have passed."""
+        new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
+        if len(new) == 0:
+            return
+        grippers = new[:, self._grippers]
+        if self._realign:
+            new += last_target - new[0]
+        if self._plan is not None:
+            shares = self._shares[: len(new)]
+            ticks = now_tick - self._first_tick + np.arange(len(shares))
+            # Where the old plan has ended, its last target is held.
+            old = self._plan.take(ticks, axis=0, mode="clip")
+            new[: len(shares)] *= shares
+            new[: len(shares)] += (1.0 - shares) * old
+        new[:, self._grippers] = grippers
+        self._plan, self._first_tick = new, now_tick
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the share that is left is below the threshold."""
+        left = self.left(tick)
+        return left == 0 or left < self._refill_below
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the step that is meant for a tick."""
+        if self._plan is None or not self.left(tick):
+            return None
+        target: F64 = self._plan[max(0, tick - self._first_tick)]
+        return target
+
+    def advance(self, tick: int) -> None:
+        """Do nothing: ticks pass by themselves."""
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on are planned."""
+        end = self._first_tick + len(self._plan) if self._plan is not None else tick
+        return max(0, end - tick)
+
+
+class EnsembleQueue:
+    """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
+
+    The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section
+    IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
+    """
+
+    def __init__(self, size: int, coefficient: float) -> None:
+        """Prepare for chunks of this size."""
+        self._weights: F64 = np.exp(-coefficient * np.arange(size))
+        self._chunks = deque[tuple[int, F64]](maxlen=size)
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._chunks.clear()
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Let the chunk take part."""
+        self._chunks.append((first_tick, chunk))
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return that it does."""
+        return True
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the mean."""
+        said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
+        if not said:
+            return None
+        mean: F64 = np.average(said, axis=0, weights=self._weights[: len(said)])
+        return mean
+
+    def advance(self, tick: int) -> None:
+        """Do nothing: ticks pass by themselves."""
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on a chunk says something of."""
+        return max((0, *(first + len(chunk) - tick for first, chunk in self._chunks)))

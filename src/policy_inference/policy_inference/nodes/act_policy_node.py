@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node that runs a chunk policy such as ACT: cameras and joints in, joint commands out.
+
+Subscribes (best effort, depth 1, as far as the contract needs them): `joint_states`
+(sensor_msgs/JointState), per camera `CAMERA/image_raw` (sensor_msgs/Image) or
+`CAMERA/image_raw/compressed` (sensor_msgs/CompressedImage), the environment state
+(std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
+Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
+`~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
+No tick waits for an inference: see `core.chunks`.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
+from policy_inference.nodes.chunk_reports import ChunkReports
+from policy_inference.nodes.opened import Order
+from policy_inference.nodes.opening_chunks import OpenedChunks, open_chunks
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.parameters import refuse_arguments
+from policy_inference.nodes.policy_node import PolicyNode
+from policy_inference.nodes.process import run_node
+from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.settings import ACT_PARAMETERS
+
+
+class ActPolicyNode(PolicyNode[OpenedChunks]):
+    """Runs a chunk policy."""
+
+    def __init__(self) -> None:
+        """Declare the parameters; nothing else exists before configure."""
+        super().__init__("act_policy_node", ACT_PARAMETERS)
+        self._run_ends_ns: int | None = None
+
+    def open(self, values: Mapping[str, Any]) -> OpenedChunks:
+        """Open the bundle that the parameters name."""
+        self._run_for_ns = round(values["run_for_s"] * 1e9)
+        return open_chunks(
+            Order.of(values), settings_of(values), self.now_ns, self.get_logger(),
+            simulated_time=bool(self.get_parameter("use_sim_time").value))
+
+    def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
+        """Subscribe to joints, environment state and cameras."""
+        return subscribe_chunks(self, group, self.policy.runtime, values["image_transport"])
+
+    def sampler_of(self, policy: OpenedChunks) -> Sampler:
+        """Return what fills state and frames of the policy."""
+        return ChunkSampler(self.topics, policy.runtime, policy.bundle.contract.joints.names)
+
+    def companion_of(
+        self, policy: OpenedChunks, group: SampleGroup, values: Mapping[str, Any]
+    ) -> ChunkReports:
+        """Return what tells of chunks."""
+        return ChunkReports(self, policy)
+
+    def tell(self, policy: OpenedChunks) -> None:
+        """Log what runs, how chunks are executed, and how long one takes."""
+        super().tell(policy)
+        contract, settings = policy.bundle.contract, policy.settings
+        steps = settings.steps or contract.chunk.steps
+        self.get_logger().info(
+            f"{settings.mode}: {steps} of {contract.chunk.size} steps of a chunk, "
+            f"{steps / contract.rate_hz:.2f} s; a chunk takes {policy.inference_s * 1e3:.1f} ms")
+
+    def tick(self, tick: Tick) -> None:
+        """Tick, and end a run whose time is over."""
+        super().tick(tick)
+        if not self._run_for_ns:
+            return
+        if self.controller.mode not in (Mode.RUN, Mode.HOLD):
+            self._run_ends_ns = None
+        elif self._run_ends_ns is None:
+            self._run_ends_ns = tick.now_ns + self._run_for_ns
+        elif tick.now_ns >= self._run_ends_ns:
+            self.controller.damp(f"ran for {self._run_for_ns * 1e-9:g} s, as asked (run_for_s)")
+
+
+def settings_of(values: Mapping[str, Any]) -> ChunkSettings:
+    """Return what the parameters say of the execution of chunks."""
+    given = {field.name: values[field.name] for field in fields(ChunkSettings)
+             if field.name in values}  # fmt: skip
+    return ChunkSettings(**given, steps=values["n_action_steps"] or None)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `act_policy_node`."""
+    refuse_arguments("act_policy_node", __doc__, ACT_PARAMETERS, args)
+    sys.exit(run_node(ActPolicyNode, args))
+
+
+if __name__ == "__main__":
+    main()

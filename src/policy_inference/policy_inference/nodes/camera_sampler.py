@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras of a chunk policy: subscribe, and bring the newest frames into its buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from policy_inference.core.chunks.controller import ChunkRuntime, camera_input
+from policy_inference.core.chunks.snapshot import FrameBuffer
+from policy_inference.core.freshness import Input
+from policy_inference.core.images import frame_of
+from policy_inference.core.messages import stamp_ns
+from policy_inference.errors import RobotError
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.sampler import Sampler, subscribe
+from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.settings import RAW, TRANSPORTS
+
+
+def subscribe_chunks(
+    node: Node, group: SampleGroup, runtime: ChunkRuntime, image_transport: str
+) -> dict[str, Sampled[Any]]:
+    """Subscribe to all inputs of a chunk policy; return the subscriptions by name of the input.
+
+    Args:
+        node: Node that subscribes.
+        group: Keeps the executor from them.
+        runtime: Whose inputs they are.
+        image_transport: How pictures come: a key of `TRANSPORTS`.
+    """
+    cameras = {camera_input(name): name for name in runtime.frames}
+    others = [name for name in runtime.controller.inputs if name not in cameras]
+    message: type[Any] = Image if image_transport == RAW else CompressedImage
+    pictures: dict[str, Sampled[Any]] = {
+        entry: Sampled(node, group, message, f"{name}/{TRANSPORTS[image_transport]}")
+        for entry, name in cameras.items()}
+    return {**subscribe(node, group, others, stamped_command=False), **pictures}
+
+
+class ChunkSampler(Sampler):
+    """Brings the newest messages of all inputs into a chunk policy, at each tick."""
+
+    def __init__(
+        self, topics: Mapping[str, Sampled[Any]], runtime: ChunkRuntime, names: tuple[str, ...]
+    ) -> None:
+        """Prepare; arguments as for `Sampler`."""
+        cameras = {camera_input(name): buffer for name, buffer in runtime.frames.items()}
+        super().__init__({name: sampled for name, sampled in topics.items()
+                          if name not in cameras}, runtime.controller, names)
+        self._runtime = runtime
+        self._cameras = [(runtime.controller.inputs[name], topics[name], buffer)
+                         for name, buffer in cameras.items()]
+
+    def sample(self, tick: Tick) -> None:
+        """Take the newest message of each input; pictures are judged, and decoded by nobody."""
+        super().sample(tick)
+        for entry, sampled, buffer in self._cameras:
+            message = sampled.take()
+            if message is not None:
+                _take(message, entry, buffer, tick)
+
+    def restart(self) -> None:
+        """Forget ages, stamps and frames, after the clock began anew."""
+        super().restart()
+        self._runtime.forget_frames()
+
+
+def _take(message: Any, entry: Input, buffer: FrameBuffer, tick: Tick) -> None:
+    stamp = stamp_ns(message)
+    if not entry.is_new(stamp):
+        return
+    try:
+        frame = frame_of(message, buffer.camera)
+    except RobotError as error:
+        entry.reject(str(error))
+        return
+    entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
+    buffer.add(frame, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))

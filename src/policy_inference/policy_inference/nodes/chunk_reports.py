@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node tells of its chunks: each one as a message, and how they keep up.
+
+Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Mapping
+
+from policy_msgs.msg import ActionChunk
+from rclpy.node import Node
+
+from policy_inference.core.chunks.controller import camera_input
+from policy_inference.core.chunks.policy import Chunk
+from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.nodes import qos
+from policy_inference.nodes.opening_chunks import OpenedChunks
+from policy_inference.nodes.outputs import set_stamp
+from policy_inference.nodes.pacing import Tick
+
+_COUNTED = 10
+"""Chunks that the rate of inference is told from."""
+
+
+class ChunkReports:
+    """Goes along with the ticks of a chunk policy."""
+
+    left_behind = False
+
+    def __init__(self, node: Node, policy: OpenedChunks) -> None:
+        """Create the publisher."""
+        self._node, self._policy = node, policy
+        self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
+        contract = policy.bundle.contract
+        self._message = ActionChunk(names=list(contract.action.joints),
+                                    period_s=1.0 / contract.rate_hz)
+        self.start()
+
+    def start(self) -> None:
+        """Count chunks anew."""
+        self._came_ns = deque[int](maxlen=_COUNTED)
+        self._now_ns = 0
+        self._sent, self._left, self._problem = 0, 0, ""
+        self._swings = False
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """Publish the chunks that have come."""
+        policy, chunks = self._policy.runtime.policy, self._policy.runtime.chunks
+        runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
+        self._now_ns, self._left = tick.now_ns, policy.left if runs else 0
+        self._problem = policy.problem if runs else ""
+        while chunks:
+            self._publish(chunks.popleft(), tick)
+
+    def _publish(self, chunk: Chunk, tick: Tick) -> None:
+        message = self._message
+        set_stamp(message.stamp, tick.ros_now_ns - (tick.now_ns - chunk.time_ns))
+        message.sequence, message.steps = self._sent, len(chunk.targets)
+        message.data = array("d", chunk.targets.tobytes())
+        self._publisher.publish(message)
+        self._sent += 1
+        self._came_ns.append(tick.now_ns)
+
+    @property
+    def problem(self) -> str:
+        """What keeps the next chunk away, though steps may be left; and which joints swing."""
+        return "; ".join(filter(None, [self._problem, self._oscillation()]))
+
+    def _oscillation(self) -> str:
+        runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
+        return "; ".join(self._policy.runtime.policy.oscillation.problems) if runs else ""
+
+    def told(self) -> Mapping[str, str]:
+        """Return how long chunks take, how often they come, and how many steps are left."""
+        runtime, latency = self._policy.runtime, self._policy.runtime.policy.latency.summary()
+        runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
+        return {
+            "chunk.mode": self._policy.settings.mode,
+            "chunk.count": str(self._sent),
+            "chunk.steps_left": str(self._left),
+            "chunk.rate_hz": f"{self._rate_hz() if runs else 0.0:.2f}",
+            "chunk.inference_p50_s": f"{latency.p50_s:.6f}",
+            "chunk.inference_p99_s": f"{latency.p99_s:.6f}",
+            "arm.oscillation": self._oscillation(),
+            **{f"camera.{name}.age_s": self._age(name) for name in runtime.frames},
+        }
+
+    def _rate_hz(self) -> float:
+        """Return how many chunks came per second."""
+        came_ns = tuple(self._came_ns)
+        if len(came_ns) < 2:
+            return 0.0
+        # One that has not come for longer than the others lowers the rate.
+        elapsed_ns = max(came_ns[-1] - came_ns[0], self._now_ns - came_ns[1])
+        return (len(came_ns) - 1) / (elapsed_ns * 1e-9) if elapsed_ns > 0 else 0.0
+
+    def _age(self, camera: str) -> str:
+        age_ns = self._policy.controller.inputs[camera_input(camera)].age_ns(self._now_ns)
+        return "never" if age_ns is None else f"{max(0, age_ns) * 1e-9:.3f}"
+
+    def watch(self) -> None:
+        """Do nothing."""
+
+    def log(self) -> None:
+        """Log that joints begin to swing."""
+        found, swung = self._oscillation(), self._swings
+        self._swings = bool(found)
+        if found and not swung:
+            self._node.get_logger().warning(found)
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Destroy the publisher."""
+        self._node.destroy_publisher(self._publisher)

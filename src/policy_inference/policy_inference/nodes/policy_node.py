@@ -1,0 +1,289 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes of all kinds of policies share: sense, tick, publish, answer, report, leave.
+
+Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool).
+Under `use_sim_time`: `/clock`.
+Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
+transient local), `/diagnostics`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
+"""
+
+import threading
+import time
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Generic, TypeVar
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rosgraph_msgs.msg import Clock as ClockMessage
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from policy_inference.core.controller import Controller
+from policy_inference.core.guard import Rule
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.nodes import qos
+from policy_inference.nodes.companion import Companion
+from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.opened import OpenedPolicy
+from policy_inference.nodes.outputs import Output
+from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
+from policy_inference.nodes.parameters import ParameterTable, Spec
+from policy_inference.nodes.sampler import Sampler
+from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+from policy_inference.nodes.settings import TIMER
+from policy_inference.nodes.status import Reported, StatusReporter
+
+STOPS = "the node stops"
+P = TypeVar("P", bound=OpenedPolicy)
+_LEAVING_TIMES = 3
+_ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
+
+
+class PolicyNode(LifecycleBase, Generic[P]):
+    """Thin adapter: sample, tick the controller, publish, report.
+
+    A subclass says what is opened, what is subscribed to, and what goes along with the ticks.
+    """
+
+    policy: P
+    controller: Controller
+    sampler: Sampler
+    companion: Companion
+
+    def __init__(self, name: str, specs: Sequence[Spec]) -> None:
+        """Declare the parameters; nothing else exists before configure."""
+        super().__init__(name)
+        self.table = ParameterTable(self, specs, lambda: self.configured)
+        self._closers = ExitStack()
+        self._publishing = threading.Lock()
+        self._estop_pressed = False
+        self._companion_hangs = False
+        self._stamp_ns = 0
+
+    @abstractmethod
+    def open(self, values: Mapping[str, Any]) -> P:
+        """Open what the parameters ask for; its controller's clock is `now_ns`.
+
+        Raises:
+            PolicyError: It cannot be used, with the reason.
+        """
+
+    @abstractmethod
+    def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
+        """Subscribe to each input of the controller, for ticks to sample."""
+
+    @abstractmethod
+    def sampler_of(self, policy: P) -> Sampler:
+        """Return what brings the newest messages into the controller of a policy."""
+
+    @abstractmethod
+    def companion_of(
+        self, policy: P, group: SampleGroup, values: Mapping[str, Any]
+    ) -> Companion:
+        """Return what goes along with the ticks of a policy."""
+
+    def set_up(self) -> None:
+        """Load the bundle, open the backend, create all entities; publish nothing."""
+        values = self.table.read()
+        policy = self.policy = self.open(values)
+        self._closers.callback(lambda: self.policy.close())
+        self.controller = policy.controller
+        if self._estop_pressed:
+            self.controller.estop("pressed before the node was configured anew")
+        self._closers.callback(self._remember_estop)
+        contract, group = policy.bundle.contract, SampleGroup()
+        self.topics = self.subscribe(group, values)
+        for sampled in self.topics.values():
+            self._closers.callback(sampled.close)
+        self.sampler = self.sampler_of(policy)
+        self._output = Output(self, values["output"], contract, values["command_valid_for_s"])
+        self._closers.callback(self.destroy_publisher, self._output.publisher)
+        self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
+        self.loop = ControlLoop(self._pacer, self.tick, self._failed)
+        self.companion = self.companion_of(policy, group, values)
+        self._closers.callback(self.companion.close)
+        self.reporter = StatusReporter(self, Reported(
+            policy=policy, topics=self.topics, loop=self.loop, pacer=self._pacer,
+            companion=self.companion))
+        self._closers.callback(self.reporter.close)
+        self._create_requests(values["status_rate_hz"])
+        self.tell(policy)
+
+    def tell(self, policy: P) -> None:
+        """Log what runs, and what would have been preferred."""
+        for line in policy.skipped:
+            self.get_logger().warning(line)
+        self.get_logger().info(str(policy))
+        if policy.bundle.contract.nominal is None:
+            self.get_logger().warning("the bundle has no `nominal`: steps and torques are not "
+                                      "bounded, only the contract's limits guard")
+
+    def now_ns(self) -> int:
+        """Return the time on the clock of ticks, ns."""
+        return self._pacer.clock()
+
+    def _make_pacer(self, trigger: str, period_ns: int, group: SampleGroup) -> Pacer:
+        if self.get_parameter("use_sim_time").value:
+            clock: Sampled[ClockMessage] = Sampled(self, group, ClockMessage, "/clock")
+            self._closers.callback(clock.close)
+            return SimulatedPacer(period_ns, clock, Arrivals(self, [clock]))
+        if trigger == TIMER:
+            return TimerPacer(period_ns)
+        topics = self.topics
+        if trigger not in topics:
+            raise PolicyError(f"parameter trigger: expected {TIMER} or an input of the contract "
+                              f"({', '.join(topics)}), found {trigger!r}")
+        return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
+
+    def _create_requests(self, status_rate_hz: float) -> None:
+        requests: dict[str, Callable[[], Mode | None]] = {
+            "stand": lambda: self.controller.stand(self._problems()),
+            "run": lambda: self.controller.run(self._problems()),
+            "damp": lambda: self.controller.damp("asked for by service"),
+            "reset": lambda: self.controller.reset(),
+            "estop": lambda: self._estop("service"),
+        }
+        for name, act in requests.items():
+            handler = self._handler(act, needs_active=name != "estop")
+            service = self.create_service(Trigger, f"~/{name}", handler)
+            self._closers.callback(self.destroy_service, service)
+        for profile in qos.ESTOPS:
+            subscription = self.create_subscription(
+                Bool, "estop", self._on_estop, profile,
+                callback_group=MutuallyExclusiveCallbackGroup(),
+                event_callbacks=qos.NoEvents())
+            self._closers.callback(self.destroy_subscription, subscription)
+        # On the steady clock: the status must not stop with a simulator that pauses.
+        timer = self.create_timer(1.0 / status_rate_hz, self.report,
+                                  clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._closers.callback(self.destroy_timer, timer)
+
+    def _handler(
+        self, act: Callable[[], Mode | None], *, needs_active: bool
+    ) -> Callable[..., Trigger.Response]:
+        def handle(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            if needs_active and not self.running:
+                response.message = "the node is not active; activate it first"
+                return response
+            try:
+                mode = act()
+            except RefusedError as error:
+                response.message = str(error)
+            else:
+                mode = self.controller.mode if mode is None else mode
+                response.success, response.message = True, mode.name
+            self.report()
+            return response
+
+        return handle
+
+    def _problems(self) -> list[str]:
+        """Return what speaks against motion and only ROS can tell."""
+        problems = self.reporter.problems()
+        topic = self._output.publisher.topic_name
+        if self._output.publisher.get_subscription_count() == 0:
+            problems.append(f"nobody listens to {topic}")
+        if (publishers := self.count_publishers(topic)) > 1:
+            problems.append(f"{publishers} publishers on {topic}, expected this node alone")
+        return problems
+
+    def _remember_estop(self) -> None:
+        """Only a reset clears an e-stop, not a new configuration."""
+        self._estop_pressed = self.controller.estop_pressed
+
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            self._estop("topic")
+
+    def _estop(self, source: str) -> Mode:
+        repeated = self.controller.estop_pressed
+        targets = self.controller.estop(f"pressed by {source}")
+        if self.running and not repeated:
+            self._publish(targets)
+        return Mode.DAMP
+
+    def report(self) -> None:
+        """Publish the status now, if there is anything to say."""
+        if self.running:
+            self.reporter.report()
+            self.companion.log()
+
+    def start(self) -> None:
+        """Start the control loop, in DAMP."""
+        self.controller.start()
+        self._output.start()
+        self.reporter.start()
+        self.companion.start()
+        self.loop.start()
+
+    def tick(self, tick: Tick) -> None:
+        """Sample, ask the controller, publish; on the control thread."""
+        if tick.repeated and self.controller.mode is not Mode.DAMP:
+            # Only at rest: a simulator that starts or pauses must not advance a motion.
+            return
+        began_ns, self._stamp_ns = time.monotonic_ns(), tick.ros_now_ns
+        if tick.restarted:
+            self.sampler.restart()
+            if self.controller.mode is not Mode.DAMP:
+                self.controller.fault(Rule.CLOCK, "simulated time ran backwards")
+        self.sampler.sample(tick)
+        targets = self.controller.tick(tick.now_ns, tick.next_deadline_ns)
+        sent, sequence = self._publish(targets)
+        duration_ns = time.monotonic_ns() - began_ns
+        self.policy.latency.add(duration_ns)
+        self.companion.record(tick, duration_ns, sent, sequence)
+
+    def _failed(self, error: BaseException) -> None:
+        try:
+            self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
+            self._publish(self.controller.safe_targets())
+            self.companion.watch()
+        except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
+            self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
+        self.get_logger().error("".join(traceback.format_exception(error)),
+                                throttle_duration_sec=1.0)
+
+    def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
+        """Publish, from any thread; after an e-stop nothing but the fault command goes out.
+
+        Returns:
+            What was sent, and the number of the command.
+        """
+        with self._publishing:
+            if self.controller.estop_pressed:
+                targets = self.controller.safe_targets()
+            if targets is None:
+                return None, None
+            return targets, self._output.publish(targets, self._stamp_ns)
+
+    def stop(self) -> None:
+        """End the loop, then send the fault command until it is acknowledged."""
+        if self.loop.stop():
+            self.controller.damp(STOPS)
+        else:
+            self.controller.estop(STOPS)
+            self.get_logger().error("a tick hangs in the backend; its thread is left behind")
+        for _ in range(_LEAVING_TIMES):
+            self._publish(self.controller.safe_targets())
+        if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
+            self.get_logger().error("the last command was not acknowledged within 1 s")
+        self.reporter.log_edges()
+        self.companion.stop()
+        self._companion_hangs = self.companion.left_behind
+
+    def tear_down(self) -> None:
+        """Close everything that was opened, the last first."""
+        self._closers.close()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread cannot be ended."""
+        return self._companion_hangs

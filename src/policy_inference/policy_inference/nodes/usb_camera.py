@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A USB camera as a topic, and which camera is which.
+
+    usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
+    usb_camera --list --output pictures
+
+Publishes (best effort, depth 1): `image_raw` (sensor_msgs/Image, bgr8) or, with `image_transport`
+compressed, `image_raw/compressed` (sensor_msgs/CompressedImage, the camera's own JPEG). A camera
+that is unplugged is opened again when it is back. `--list` needs no ROS: it takes one picture per
+camera.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from array import array
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CompressedImage, Image
+
+from policy_inference.errors import PolicyError
+from policy_inference.nodes import qos
+from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
+from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
+from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
+from policy_inference.nodes.usb_listing import list_cameras
+
+PARAMETERS = (
+    Spec(name="device", type=str, required=True,
+         doc="Device file, such as /dev/v4l/by-path/..., or N of /dev/videoN"),
+    Spec(name="width", type=int, default=640, minimum=1, maximum=8192,
+         doc="Of the picture, pixels"),
+    Spec(name="height", type=int, default=480, minimum=1, maximum=8192,
+         doc="Of the picture, pixels"),
+    Spec(name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0,
+         doc="Pictures per second"),
+    Spec(name="image_transport", type=str, default=RAW, choices=tuple(TRANSPORTS),
+         doc="raw: image_raw; compressed: image_raw/compressed, which needs a camera with MJPG"),
+    Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
+)  # fmt: skip
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
+"""Before a lost camera is looked for again; twice as long each time."""
+_LEAVE_WITHIN_S = 1.0
+_LOOKED_EVERY_S = 0.2
+"""So often the main thread looks whether it is to end."""
+
+
+class UsbCamera(Node):
+    """Reads a camera on a thread of its own, and publishes each picture."""
+
+    def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
+        """Read the parameters, of which these come before the process's, and create the publisher.
+
+        Raises:
+            PolicyError: A parameter is wrong.
+        """
+        super().__init__("usb_camera", automatically_declare_parameters_from_overrides=True,
+                         parameter_overrides=list(overrides))
+        # What is asked of the camera is read once.
+        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_wanted"))
+        values = self._table.read()
+        transport = values["image_transport"]
+        self._wanted = Wanted(
+            device=values["device"], width=values["width"], height=values["height"],
+            fps=values["fps"], compressed=transport == COMPRESSED)
+        self._frame_id = values["frame_id"]
+        self._publisher = self.create_publisher(
+            CompressedImage if self._wanted.compressed else Image, TRANSPORTS[transport],
+            qos.SAMPLE)
+        self._gives = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more; a driver that hangs is left behind."""
+        self._stopped.set()
+        self._thread.join(_LEAVE_WITHIN_S)
+
+    def _serve(self) -> None:
+        wait_s, told = _FIRST_WAIT_S, ""
+        while not self._stopped.is_set():
+            self._gives = False
+            try:
+                with closing(UsbCapture(self._wanted)) as capture:
+                    self._read(capture)
+            except CameraError as error:
+                if self._gives:  # it did, until now
+                    wait_s, told = _FIRST_WAIT_S, ""
+                if str(error) != told:
+                    told = str(error)
+                    self.get_logger().error(told)
+                self._stopped.wait(wait_s)
+                wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
+
+    def _read(self, capture: UsbCapture) -> None:
+        """Publish what comes until asked to end."""
+        while not self._stopped.is_set():
+            shot = capture.shoot()
+            if shot is None:
+                continue
+            if not self._gives:
+                self._gives = True
+                self.get_logger().info(
+                    f"{self._wanted.path}: {self._wanted.width} x {self._wanted.height} at "
+                    f"{capture.fps:g} fps, {capture.format}, on {self._publisher.topic_name}")
+            self._publisher.publish(self._message(shot))
+
+    def _message(self, shot: Shot) -> Any:
+        message = CompressedImage() if self._wanted.compressed else Image()
+        message.header.frame_id = self._frame_id
+        message.header.stamp = (self.get_clock().now() - Duration(seconds=shot.age_s)).to_msg()
+        # The only kind of bytes that a message takes without looking at each of them.
+        message.data = array("B", shot.data.tobytes())
+        if self._wanted.compressed:
+            message.format = "jpeg"
+        else:
+            message.height, message.width, _ = shot.data.shape
+            message.encoding, message.step = "bgr8", 3 * message.width
+        return message
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `usb_camera`."""
+    given = list(sys.argv[1:] if args is None else args)
+    if "--list" in remove_ros_args(["usb_camera", *given]):
+        sys.exit(_list(given))
+    refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
+    # rclpy's own handlers would pull down what the camera's thread publishes on.
+    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        node = UsbCamera()
+    except (PolicyError, ParameterException) as error:
+        rclpy.logging.get_logger("usb_camera").fatal(str(error))
+        rclpy.try_shutdown()
+        sys.exit(2)
+    node.start()
+    try:
+        while not ended.is_set():
+            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
+    finally:
+        node.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _list(given: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("usb_camera", description="One picture per camera.")
+    parser.add_argument("--list", action="store_true", required=True)
+    parser.add_argument("--output", type=Path,
+                        help="folder for the pictures; without it none is written")
+    parser.add_argument("--force", action="store_true", help="replace pictures that exist")
+    asked = parser.parse_args(given)
+    try:
+        for line in list_cameras(asked.output, asked.force):
+            sys.stdout.write(f"{line}\n")
+    except (PolicyError, OSError) as error:
+        sys.stderr.write(f"usb_camera --list: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `act`: what it refuses, and what it starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from policy_inference.commands.act import ros_arguments
+from policy_inference.commands.main import main
+from policy_inference.commands.processes import Together
+
+from ..nodes.colour_bundle import RATE_HZ, SIZE, write_colours
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A chunk policy of two cameras, front and wrist."""
+    return write_colours(tmp_path / "colours")
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (["--fps", "30"], rf"--fps: expected {RATE_HZ}, the rate of colours .*found 30"),
+            (["--n-action-steps", "11"], rf"--n-action-steps: expected 1 to {SIZE}.*found 11"),
+            (["--camera", "laptop=/dev/video0"], r"name of the contract's \(front, wrist\)"),
+            (["--camera", "front"], "cameras: expected NAME=DEVICE"),
+            (["--camera", "front=0", "--camera", "wrist=0"], "each device once"),
+        ],
+    )
+    def test_what_does_not_fit_the_contract_is_named_before_anything_starts(
+        self, bundle: Path, caplog: pytest.LogCaptureFixture, given: list[str], said: str
+    ) -> None:
+        assert main(["act", "--bpu-act-path", str(bundle), *given]) == 1
+        assert re.search(said, caplog.text)
+
+    def test_joint_policy_is_sent_to_its_own_node(self, caplog: pytest.LogCaptureFixture) -> None:
+        walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
+
+        assert main(["act", "--bundle", str(walk)]) == 1
+        assert "joint_policy_node" in caplog.text
+
+    def test_machine_without_ros_is_told_to_source_one(
+        self, bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+        assert main(["act", "--bpu-act-path", str(bundle)]) == 1
+        assert "expected ROS 2, found no rclpy; source it" in caplog.text
+
+
+def test_arguments_of_a_node_keep_their_types() -> None:
+    assert ros_arguments({"bundle": "2026", "run_for_s": 3.0, "realign": True}, ["-r", "a:=b"]) == [
+        "--ros-args", "-p", 'bundle:="2026"', "-p", "run_for_s:=3.0", "-p", "realign:=true",
+        "-r", "a:=b"]  # fmt: skip
+
+
+class TestTogether:
+    def test_first_that_ends_gives_the_status_and_ends_the_others(self, tmp_path: Path) -> None:
+        (tmp_path / "waits.py").write_text(
+            "import pathlib, signal\n"
+            f"signal.signal(signal.SIGINT, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
+            ".touch())\n"
+            f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\nsignal.pause()\n")  # fmt: skip
+        (tmp_path / "ends.py").write_text(
+            "import pathlib, sys, time\n"
+            f"while not pathlib.Path({str(tmp_path)!r}, 'began').exists(): time.sleep(0.01)\n"
+            "sys.exit(3)\n")  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(tmp_path))
+            with Together() as processes:
+                processes.start("waits", [])
+                processes.start("ends", [])
+                assert processes.wait() == 3
+
+        assert (tmp_path / "left").exists()
+
+
+class Command:
+    """The command in a process of its own, and what it says."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.said = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "policy_inference.commands.main", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self._came = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def hears(self, text: str) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: text in self.said, WITHIN_S), self.said
+
+    def is_sent(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(WITHIN_S)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self.is_sent(signal.SIGTERM)
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._came:
+                    self.said += line
+                    self._came.notify_all()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Command]]:
+    """Start the command; it ends with the test."""
+    commands: list[Command] = []
+
+    def start_one(*arguments: str) -> Command:
+        commands.append(Command(*arguments))
+        return commands[-1]
+
+    yield start_one
+    for command in commands:
+        command.close()
+
+
+@pytest.mark.ros
+def test_node_and_cameras_start_and_end_together(
+    start: Callable[..., Command], bundle: Path
+) -> None:
+    command = start("act", "--bpu-act-path", str(bundle), "--fps", str(RATE_HZ),
+                    "--n-action-steps", "4", "--inference-time", "1000",
+                    "--camera", "front=/dev/video97", "--ros-args", "-p", "fade_s:=0.1")
+
+    command.hears("ros2 service call /act_policy_node/stand std_srvs/srv/Trigger")
+    command.hears("asynchronous: 4 of 10 steps of a chunk, 0.20 s")
+    command.hears("[front.usb_camera]: /dev/video97: expected a camera, found nothing")
+    assert command.is_sent(signal.SIGINT) == 128 + signal.SIGINT
+    command.close()
+    assert "DAMP: the node stops" in command.said
+    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _runs(folder, str(bundle))]
+
+
+def _runs(process: Path, text: str) -> bool:
+    try:
+        return text.encode() in (process / "cmdline").read_bytes()
+    except OSError:
+        return False

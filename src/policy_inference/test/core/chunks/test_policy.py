@@ -1,0 +1,391 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The chunk path as a whole, in simulated time."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    require_ensemble_speed,
+)
+from policy_inference.core.guard import Rule
+from policy_inference.core.images import frame_of
+from policy_inference.errors import BackendError, PolicyError
+from policy_inference.interfaces import Mode
+
+from .arms import MS, PERIOD_NS, Arm, ramp
+from .contracts import STEPS, contract_of
+from .messages import compressed, plain
+
+LATE_S = 0.3
+"""Inference of three periods."""
+
+
+def arm_of(mode: str, changes: dict[str, object] | None = None, **settings: Any) -> Arm:
+    """Return an arm in RUN whose chunk number r says 0.1 r + 0.01 k for step k."""
+    arm = Arm(changes, mode=mode, **settings)
+    arm.answer = ramp
+    return arm.run()
+
+
+def test_synchronous_runs_the_network_when_the_steps_are_used_up() -> None:
+    arm = arm_of("synchronous")
+    ran = []
+    for tick in range(12):
+        before = arm.transformer.runs
+        arm.tick()
+        ran += [tick] * (arm.transformer.runs - before)
+    assert ran == [0, 5, 10]
+
+
+def test_synchronous_executes_the_first_steps_of_each_chunk() -> None:
+    found = arm_of("synchronous").follow(12)[:, 0]
+    expected = [0.1 * (tick // 5) + 0.01 * (tick % 5) for tick in range(12)]
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_synchronous_holds_while_it_waits_and_skips_no_step() -> None:
+    arm = arm_of("synchronous", simulated_latency_s=LATE_S)
+    assert arm.follow(3)[:, 0].tolist() == [0.0] * 3
+    assert arm.is_in(Mode.HOLD)
+    np.testing.assert_allclose(arm.follow(8)[:, 0],
+                               [0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04], atol=1e-7)
+    assert arm.is_in(Mode.HOLD)
+    assert "inference takes 300 ms" in arm.reason
+    assert arm.count(Rule.NO_TARGET) == 2
+    np.testing.assert_allclose(arm.follow(2)[:, 0], [0.1, 0.11], atol=1e-7)
+    assert arm.is_in(Mode.RUN)
+
+
+def test_fewer_steps_than_the_contracts_can_be_chosen() -> None:
+    found = arm_of("synchronous", steps=2).follow(5)[:, 0]
+    np.testing.assert_allclose(found, [0, 0.01, 0.1, 0.11, 0.2], atol=1e-7)
+
+
+def test_asynchronous_never_holds_once_it_has_a_chunk() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S, steps=STEPS, fade_s=0.0)
+    arm.follow(4)
+    assert arm.is_in(Mode.RUN)
+    for _ in range(40):
+        arm.tick()
+        assert arm.is_in(Mode.RUN)
+    assert arm.count(Rule.NO_TARGET) == 1
+
+
+def test_asynchronous_drops_the_steps_that_passed_during_inference() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S, steps=STEPS, fade_s=0.0)
+    assert arm.follow(3)[:, 0].tolist() == [0.0] * 3
+    # Asked for with less than half left, at step 6; there three ticks later, at its step 3.
+    expected = [0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.13, 0.14, 0.15, 0.16, 0.17,
+                0.18, 0.23]
+    np.testing.assert_allclose(arm.follow(16)[:, 0], expected, atol=1e-7)
+
+
+def test_the_first_chunk_begins_at_its_first_step_since_nothing_moved() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S)
+    arm.follow(3)
+    assert arm.reason == "waiting for the first chunk"
+    assert arm.tick()[0] == pytest.approx(0.0)
+    assert arm.tick()[0] == pytest.approx(0.01)
+
+
+def test_old_pictures_let_steps_pass_too() -> None:
+    arm = arm_of("asynchronous", steps=STEPS, fade_s=0.0)
+    arm.follow(6)
+    # Asked for at the next tick, of a picture that is two ticks old, and there at once.
+    found = arm.follow(2, silent=("laptop", "phone"))[:, 0]
+    np.testing.assert_allclose(found, [0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
+
+
+def test_asynchronous_fades_but_for_the_gripper() -> None:
+    arm = Arm(mode="asynchronous", steps=STEPS, fade_s=0.3)
+    arm.answer = lambda run: 0.8 * run
+    found = arm.run().follow(10)
+    np.testing.assert_allclose(found[:, 0], [0] * 6 + [0.2, 0.4, 0.6, 0.8], atol=1e-7)
+    np.testing.assert_allclose(found[:, 2], [0] * 6 + [0.8] * 4, atol=1e-7)
+
+
+def test_the_ensemble_runs_each_tick_and_averages_the_predictions_of_a_tick() -> None:
+    arm = arm_of("ensemble", ensemble_coeff=0.1)
+    found = arm.follow(15)[:, 0]
+    assert arm.transformer.runs == 15
+    for tick in (0, 3, 14):
+        runs = np.arange(max(0, tick - STEPS + 1), tick + 1)
+        weights = np.exp(-0.1 * np.arange(len(runs)))
+        said = 0.1 * runs + 0.01 * (tick - runs)
+        assert found[tick] == pytest.approx(np.average(said, weights=weights), abs=1e-6)
+
+
+def test_a_reset_discards_a_chunk_under_way() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S)
+    arm.follow(2)
+    arm.controller.damp()
+    arm.tick()
+    arm.controller.stand()
+    arm.follow(3)
+    arm.controller.run()
+    # The chunk that was under way would say 0.0, the second one says 0.1.
+    assert arm.follow(4)[-1, 0] == pytest.approx(0.1)
+    assert [chunk.sequence for chunk in arm.runtime.chunks] == [0]
+
+
+def test_a_reset_discards_the_steps_that_are_left() -> None:
+    arm = arm_of("asynchronous")
+    arm.follow(2)
+    arm.controller.damp()
+    arm.tick()
+    arm.controller.stand()
+    arm.follow(3)
+    arm.controller.run()
+    assert arm.tick()[0] == pytest.approx(0.1)
+
+
+def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> None:
+    arm = arm_of("asynchronous", steps=STEPS)
+    broken = ramp(5)
+    broken[0, 7, 1] = np.nan
+    arm.answer = lambda run: ramp(run) if run == 0 else broken
+    good = arm.follow(6)
+    assert arm.is_in(Mode.RUN)
+    arm.joint_pos = (0.3, 0.2, 0.1)
+    assert arm.tick().tolist() == [0.3, 0.2, 0.1]
+    assert arm.reason == "not_finite: output of the model"
+    assert good[-1, 0] == pytest.approx(0.05)
+
+
+def test_a_runtime_that_fails_holds_once_the_steps_are_used_up_and_recovers() -> None:
+    arm = arm_of("asynchronous", steps=STEPS)
+
+    def fail(run: int) -> float:
+        raise BackendError("scripted: the device is gone")
+
+    arm.answer = fail
+    arm.transformer.runs = 0
+    arm.tick()
+    assert arm.is_in(Mode.HOLD)
+    assert arm.reason == "scripted: the device is gone"
+    assert arm.count(Rule.INFERENCE_ERROR) == 1
+    arm.answer = ramp
+    arm.tick()
+    assert arm.is_in(Mode.RUN)
+    arm.answer = fail
+    for _ in range(9):
+        arm.tick()
+        assert arm.is_in(Mode.RUN)
+    assert arm.runtime.policy.problem == "scripted: the device is gone"
+    arm.tick()
+    assert arm.is_in(Mode.HOLD)
+
+
+def test_a_fault_of_ours_is_raised_as_it_is() -> None:
+    arm = arm_of("asynchronous")
+
+    def fail(run: int) -> float:
+        raise ZeroDivisionError
+
+    arm.answer = fail
+    with pytest.raises(ZeroDivisionError):
+        arm.tick()
+
+
+def test_hold_ends_in_the_measured_pose_where_no_chunk_comes() -> None:
+    arm = arm_of("synchronous", {"safety.damp_after_s": 0.5}, simulated_latency_s=10.0)
+    arm.follow(6)
+    assert arm.is_in(Mode.HOLD)
+    arm.tick()
+    assert arm.is_in(Mode.DAMP)
+    assert arm.reason == "held_too_long: waiting for the first chunk"
+
+
+def test_inference_that_takes_longer_than_the_steps_says_so() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.4, steps=3)
+    # The second chunk is asked for at the last step of the first.
+    arm.follow(4 + 3 + 1)
+    assert arm.is_in(Mode.HOLD)
+    assert "inference takes 400 ms" in arm.reason
+    arm.follow(3)
+    assert arm.runtime.policy.problem == (
+        "inference takes 400 ms: when the chunk came, 4 steps had passed, which is all that is "
+        "executed of one")
+
+
+def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -> None:
+    arm = arm_of("asynchronous", {"cameras.phone.timeout_s": 0.25}, steps=STEPS)
+    arm.follow(3)
+    arm.follow(3, silent=("phone",))
+    assert arm.is_in(Mode.HOLD)
+    assert arm.reason == "phone/image_raw: 300 ms old"
+    assert arm.count(Rule.STALE_STATE) == 1
+    arm.follow(2)
+    assert arm.is_in(Mode.RUN)
+
+
+def test_a_camera_without_a_frame_refuses_to_stand() -> None:
+    arm = Arm(mode="asynchronous")
+    arm.now_ns += PERIOD_NS
+    arm.sense(silent=("laptop",))
+    with pytest.raises(PolicyError, match="laptop/image_raw: no message"):
+        arm.controller.stand()
+
+
+def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None:
+    arm = arm_of("asynchronous", frame_tolerance_s=0.05)
+    buffer = arm.runtime.frames["phone"]
+    buffer.clear()
+    arm.now_ns += PERIOD_NS
+    arm.sense(silent=("phone",))
+    buffer.add(frame_of(compressed(arm.picture), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
+    arm.controller.tick(arm.now_ns, arm.now_ns + PERIOD_NS)
+    assert arm.is_in(Mode.HOLD)
+    assert arm.reason == ("camera laptop: its frame nearest to the other cameras' is 300 ms away, "
+                          "expected at most 50 ms (frame_tolerance_s)")
+
+
+def test_a_picture_that_does_not_decode_holds_with_the_cameras_name() -> None:
+    arm = arm_of("synchronous")
+    buffer = arm.runtime.frames["phone"]
+    data = bytearray(compressed(plain(9, 9, 9, 6, 8)).data)
+    at = data.index(b"\xff\xc4")
+    data[at + 4 : at + 21] = b"\xff" * 17
+    broken = frame_of(SimpleNamespace(format="jpeg", data=bytes(data)), buffer.camera)
+    arm.now_ns += PERIOD_NS
+    arm.sense(silent=("phone",))
+    buffer.add(broken, arm.now_ns)
+    arm.controller.inputs["phone/image_raw"].accept(arm.now_ns)
+    arm.controller.tick(arm.now_ns, arm.now_ns + PERIOD_NS)
+    assert arm.is_in(Mode.HOLD)
+    assert arm.reason.startswith("camera phone: expected a JPEG of 8 x 6 pixels")
+    arm.tick()
+    assert arm.is_in(Mode.RUN)
+
+
+def test_nan_in_the_measured_state_latches() -> None:
+    arm = arm_of("asynchronous")
+    arm.tick()
+    arm.joint_pos = (0.0, np.nan, 0.0)
+    arm.tick()
+    assert arm.reason == "not_finite: joint_pos"
+
+
+def test_targets_stay_within_reach_of_the_measured_position_without_a_fault() -> None:
+    arm = Arm({"action.max_relative_target": {"pan": 0.2, "lift": 5.0, "gripper": 0.1}},
+              mode="synchronous")
+    arm.answer = lambda run: 0.5
+    found = arm.run().follow(30)
+    np.testing.assert_allclose(found, np.tile([0.2, 0.5, 0.1], (30, 1)), atol=1e-7)
+    assert arm.count(Rule.RELATIVE_TARGET) == 30
+    assert arm.is_in(Mode.RUN)
+    arm.joint_pos = (0.45, 0.0, 0.6)
+    np.testing.assert_allclose(arm.tick(), [0.5, 0.5, 0.5], atol=1e-7)
+    assert arm.count(Rule.RELATIVE_TARGET) == 30
+
+
+def test_targets_stay_within_the_joints_limits() -> None:
+    arm = Arm(mode="synchronous")
+    arm.answer = lambda run: 2.5
+    np.testing.assert_allclose(arm.run().follow(3), 2.0)
+    assert arm.count(Rule.POSITION_LIMIT) == 3
+
+
+def test_a_joint_without_an_action_keeps_its_default() -> None:
+    arm = Arm({
+        "joints.default_position": [0.0, 0.7, 0.0],
+        "action.joints": ["gripper", "pan"],
+        "graphs.transformer.outputs": {"Actions": {"shape": [1, STEPS, 2]}},
+    }, mode="synchronous")
+    arm.answer = lambda run: [0.1, 0.2]
+    np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
+
+
+def test_finished_chunks_are_kept_for_others_with_time_and_number() -> None:
+    arm = arm_of("synchronous")
+    arm.tick()
+    first_ns = arm.now_ns
+    arm.follow(5)
+    chunks = list(arm.runtime.chunks)
+    assert [chunk.sequence for chunk in chunks] == [0, 1]
+    assert [chunk.time_ns for chunk in chunks] == [first_ns, first_ns + 5 * PERIOD_NS]
+    np.testing.assert_allclose(chunks[1].targets, ramp(1)[0], atol=1e-7)
+
+
+def test_the_state_is_that_of_the_pictures_time() -> None:
+    arm = arm_of("synchronous", steps=1)
+    seen = []
+
+    def note(run: int) -> float:
+        seen.append(arm.transformer.inputs["states"].ravel().tolist())
+        return 0.0
+
+    arm.answer = note
+    for value in (0.25, 0.5, 0.75):
+        arm.joint_pos = (value, 0.0, -value)
+        arm.tick(silent=("laptop",) if value == 0.75 else ())
+    # At the last tick the newest picture of one camera is of the tick before.
+    assert seen[:2] == [[0.25, 0.0, -0.25], [0.5, 0.0, -0.5]]
+    assert seen[2] == [0.5, 0.0, -0.5]
+
+
+def test_state_and_chunk_are_in_the_policys_units() -> None:
+    arm = Arm({"units.pan": {"unit": "degrees", "sign": -1},
+               "units.gripper": {"unit": "range_0_100", "low_rad": -0.5, "high_rad": 1.5}},
+              mode="synchronous")  # fmt: skip
+    seen = []
+
+    def answer(run: int) -> list[float]:
+        seen.append(arm.transformer.inputs["states"].ravel().tolist())
+        return [-90.0, 0.25, 75.0]
+
+    arm.answer = answer
+    arm.joint_pos = (0.1, 0.2, 0.0)
+    np.testing.assert_allclose(arm.run().tick(), [np.pi / 2, 0.25, 1.0], atol=1e-6)
+    np.testing.assert_allclose(seen[0], [-np.rad2deg(0.1), 0.2, 25.0], rtol=1e-6)
+
+
+def test_latency_is_that_of_inference() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=LATE_S)
+    arm.follow(5)
+    assert arm.runtime.policy.latency.summary().p50_s == pytest.approx(LATE_S)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    (ChunkSettings(steps=11), "expected 1 to 10, the steps of a chunk of arm, found 11"),
+    (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
+    (ChunkSettings(mode="ensemble"), "found none in chunk.ensemble_coeff of arm; set"),
+    (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
+    (ChunkSettings(fade_s=-1.0), "fade_s: expected at least 0 s, found -1"),
+    (ChunkSettings(frame_tolerance_s=float("nan")), "frame_tolerance_s: expected at least 0 s"),
+    (dataclasses.replace(ChunkSettings(), mode="sync"),  # type: ignore[arg-type]
+     "expected one of synchronous, asynchronous, ensemble, found 'sync'"),
+])  # fmt: skip
+def test_settings_that_do_not_fit_are_refused(settings: ChunkSettings, said: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        check_settings(settings, contract_of())
+    assert said in str(error.value)
+
+
+def test_the_contracts_coefficient_is_used() -> None:
+    arm = arm_of("ensemble", {"chunk.ensemble_coeff": 0.7})
+    found = arm.follow(2)[1, 0]
+    assert found == pytest.approx(np.average([0.01, 0.1], weights=np.exp([0.0, -0.7])), abs=1e-6)
+
+
+def test_ensembling_is_refused_where_inference_takes_longer_than_a_period() -> None:
+    require_ensemble_speed(0.099, contract_of())
+    with pytest.raises(PolicyError, match=r"period of 100.0 ms.*found 101.0 ms; choose the mode"):
+        require_ensemble_speed(0.101, contract_of())
+
+
+def test_ticks_with_jitter_skip_and_repeat_no_step() -> None:
+    arm = arm_of("asynchronous", steps=STEPS, refill_threshold=0.0, fade_s=0.0)
+    found = []
+    for late_ms in (20, 0, 20, 60, 3, 70, 0, 44):
+        arm.now_ns += late_ms * MS
+        found.append(arm.tick()[0])
+        arm.now_ns -= late_ms * MS
+    np.testing.assert_allclose(found, 0.01 * np.arange(8), atol=1e-7)

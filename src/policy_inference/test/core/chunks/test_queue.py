@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from policy_inference.core.chunks.queue import AsynchronousQueue, EnsembleQueue, SynchronousQueue
+from policy_inference.interfaces import F64
+
+HELD = np.array([9.0, 9.0])
+
+
+def chunk(start: float, steps: int = 10, slope: float = 1.0) -> F64:
+    """Return a chunk of two joints: start + slope k in step k, for both."""
+    return np.repeat((start + slope * np.arange(steps))[:, np.newaxis], 2, axis=1)
+
+
+def planned(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float]]:
+    """Return the targets of so many ticks, one list per joint."""
+    targets = [queue.target(tick) for tick in range(first, first + ticks)]
+    assert all(target is not None for target in targets)
+    return np.array(targets).T.round(9).tolist()  # type: ignore[no-any-return]
+
+
+def asynchronous(
+    *, steps: int = 10, refill: float = 0.5, fade: int = 0, grippers: tuple[int, ...] = (),
+    realign: bool = False,
+) -> AsynchronousQueue:  # fmt: skip
+    return AsynchronousQueue(steps, refill, fade, grippers, realign=realign)
+
+
+def test_synchronous_executes_the_first_steps_whenever_they_come() -> None:
+    queue = SynchronousQueue(3)
+    assert queue.wants_chunk(0)
+    queue.add(chunk(0.0), 0, 7, HELD)
+    executed = []
+    for tick in (7, 8, 100):
+        assert not queue.wants_chunk(tick)
+        target = queue.target(tick)
+        assert target is not None
+        executed.append(target[0])
+        queue.advance(tick)
+    assert executed == [0.0, 1.0, 2.0]
+    assert queue.wants_chunk(101)
+    assert queue.target(101) is None
+
+
+def test_synchronous_keeps_a_step_that_was_not_executed() -> None:
+    queue = SynchronousQueue(3)
+    queue.add(chunk(5.0), 0, 0, HELD)
+    first, again = queue.target(0), queue.target(1)
+    assert first is not None
+    assert np.array_equal(first, again if again is not None else ())
+
+
+def test_asynchronous_drops_the_steps_that_have_passed() -> None:
+    queue = asynchronous()
+    queue.add(chunk(0.0), 4, 7, HELD)
+    assert planned(queue, 7, 7)[0] == [3, 4, 5, 6, 7, 8, 9]
+    assert queue.target(14) is None
+
+
+def test_asynchronous_leaves_out_the_steps_of_ticks_that_were_missed() -> None:
+    queue = asynchronous()
+    queue.add(chunk(0.0), 0, 0, HELD)
+    assert planned(queue, 0, 1)[0] == [0]
+    assert planned(queue, 4, 2)[0] == [4, 5]
+
+
+def test_asynchronous_executes_no_more_than_the_wanted_steps() -> None:
+    queue = asynchronous(steps=4)
+    queue.add(chunk(0.0), 0, 1, HELD)
+    assert queue.left(1) == 3
+    assert queue.target(4) is None
+
+
+def test_a_chunk_of_which_all_steps_have_passed_changes_nothing() -> None:
+    queue = asynchronous()
+    queue.add(chunk(0.0), 0, 0, HELD)
+    queue.add(chunk(100.0), -7, 3, HELD)
+    assert planned(queue, 3, 2)[0] == [3, 4]
+    queue.add(chunk(100.0), -6, 3, HELD)
+    assert planned(queue, 3, 1)[0] == [109]
+
+
+@pytest.mark.parametrize(("threshold", "wanted_from"), [(0.5, 6), (0.2, 9), (0.0, 10), (1.0, 1)])
+def test_asynchronous_asks_once_less_than_the_share_is_left(
+    threshold: float, wanted_from: int
+) -> None:
+    queue = asynchronous(refill=threshold)
+    assert queue.wants_chunk(0)
+    queue.add(chunk(0.0), 0, 0, HELD)
+    assert [tick for tick in range(12) if queue.wants_chunk(tick)] == list(range(wanted_from, 12))
+
+
+def test_the_fade_is_linear_and_grippers_do_not_take_part() -> None:
+    queue = asynchronous(fade=3, grippers=(1,))
+    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
+    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
+    arm, gripper = planned(queue, 2, 6)
+    assert arm == [2, 4, 6, 8, 8, 8]
+    assert gripper == [8] * 6
+
+
+def test_the_fade_follows_both_chunks_while_they_move() -> None:
+    queue = asynchronous(fade=1)
+    queue.add(chunk(0.0), 0, 0, HELD)
+    queue.add(chunk(100.0), 3, 5, HELD)
+    assert planned(queue, 5, 2)[0] == [(5 + 102) / 2, 103]
+
+
+def test_a_fade_holds_the_last_target_of_a_plan_that_has_ended() -> None:
+    queue = asynchronous(fade=3)
+    queue.add(chunk(0.0, steps=4), 0, 0, HELD)
+    queue.add(chunk(3.0, slope=0.0), 20, 20, HELD)
+    queue.add(chunk(7.0, slope=0.0), 40, 40, HELD)
+    assert planned(queue, 40, 4)[0] == [4, 5, 6, 7]
+
+
+def test_the_first_chunk_is_not_faded() -> None:
+    queue = asynchronous(fade=3)
+    queue.add(chunk(5.0, slope=0.0), 0, 0, HELD)
+    assert planned(queue, 0, 2)[0] == [5, 5]
+
+
+def test_a_chunk_in_the_middle_of_a_fade_goes_on_from_the_blended_targets() -> None:
+    queue = asynchronous(fade=3)
+    queue.add(chunk(0.0, slope=0.0), 0, 0, HELD)
+    queue.add(chunk(8.0, slope=0.0), 1, 1, HELD)
+    assert planned(queue, 1, 1)[0] == [2]
+    queue.add(chunk(8.0, slope=0.0), 2, 2, HELD)
+    # The old plan goes on 4, 6, 8; a quarter, half, three quarters of the rest is added.
+    assert planned(queue, 2, 4)[0] == [5, 7, 8, 8]
+
+
+def test_realignment_begins_at_the_last_target_but_for_grippers() -> None:
+    queue = asynchronous(realign=True, grippers=(1,))
+    queue.add(chunk(0.0), 0, 2, HELD)
+    arm, gripper = planned(queue, 2, 3)
+    assert arm == [9, 10, 11]
+    assert gripper == [2, 3, 4]
+
+
+def test_the_callers_chunk_is_not_changed() -> None:
+    given = chunk(0.0)
+    queue = asynchronous(fade=5, realign=True)
+    for tick in range(3):
+        queue.add(given, tick, tick, HELD)
+    assert np.array_equal(given, chunk(0.0))
+
+
+def test_the_ensemble_weighs_the_oldest_chunk_most() -> None:
+    queue = EnsembleQueue(4, 0.5)
+    for tick, start in enumerate((10.0, 20.0, 40.0)):
+        queue.add(chunk(start, 4, 0.0), tick, tick, HELD)
+    weights = np.exp(-0.5 * np.arange(3))
+    target = queue.target(2)
+    assert target is not None
+    np.testing.assert_allclose(target, np.dot(weights, [10, 20, 40]) / weights.sum())
+
+
+def test_the_ensemble_takes_each_chunks_step_for_this_tick() -> None:
+    queue = EnsembleQueue(4, 0.0)
+    queue.add(chunk(0.0, 4), 0, 0, HELD)
+    queue.add(chunk(100.0, 4), 2, 2, HELD)
+    target = queue.target(3)
+    assert target is not None
+    assert target.tolist() == [(3 + 101) / 2] * 2
+
+
+def test_chunks_that_have_ended_leave_the_ensemble_with_their_weights() -> None:
+    queue = EnsembleQueue(4, 0.5)
+    queue.add(chunk(0.0, 4), 0, 0, HELD)
+    queue.add(chunk(7.0, 4, 0.0), 3, 3, HELD)
+    target = queue.target(5)
+    assert target is not None
+    assert target.tolist() == [7.0, 7.0]
+    assert [queue.left(tick) for tick in (3, 6, 9)] == [4, 1, 0]
+    assert queue.target(7) is None
+
+
+@pytest.mark.parametrize("queue", [SynchronousQueue(5), asynchronous(), EnsembleQueue(10, 0.01)],
+                         ids=lambda queue: type(queue).__name__)
+def test_a_reset_forgets_all_chunks(
+    queue: SynchronousQueue | AsynchronousQueue | EnsembleQueue
+) -> None:
+    queue.add(chunk(0.0), 0, 0, HELD)
+    queue.reset()
+    assert queue.target(0) is None
+    assert queue.left(0) == 0
+    assert queue.wants_chunk(0)

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from policy_inference.core.chunks.snapshot import Sensed
+from policy_inference.core.chunks.worker import InlineWorker, Outcome, Request, ThreadWorker
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F64
+
+TIMEOUT_S = 20.0
+
+
+def request_of(number: int, generation: int = 0) -> Request:
+    """Return a request that its outcome can be told by."""
+    sensed = Sensed(time_ns=number, frames={}, fields={})
+    return Request(sensed=sensed, generation=generation, asked_ns=number)
+
+
+class Gate:
+    """Inference that begins and ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self.seen: list[int] = []
+
+    def run(self, sensed: Sensed) -> F64:
+        self.seen.append(sensed.time_ns)
+        self.began.release()
+        assert self.may_end.acquire(timeout=TIMEOUT_S)
+        return np.full((2, 1), float(sensed.time_ns))
+
+    def wait_until_it_began(self) -> None:
+        assert self.began.acquire(timeout=TIMEOUT_S)
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def worker(gate: Gate) -> Iterator[ThreadWorker]:
+    worker = ThreadWorker(gate.run, time.monotonic_ns)
+    yield worker
+    gate.may_end.release(100)
+    worker.close()
+
+
+def outcome_of(worker: ThreadWorker) -> Outcome:
+    """Return the next outcome, which comes."""
+    found = wait_for(lambda: worker.take(0))
+    assert isinstance(found, Outcome)
+    return found
+
+
+def wait_for(look: Callable[[], object]) -> object:
+    """Look until there is something."""
+    end_s = time.monotonic() + TIMEOUT_S
+    while not (found := look()):
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.001)
+    return found
+
+
+def test_the_tick_does_not_wait_for_inference(gate: Gate, worker: ThreadWorker) -> None:
+    worker.ask(request_of(1))
+    gate.wait_until_it_began()
+    assert worker.busy
+    assert worker.take(0) is None
+    gate.may_end.release()
+    outcome = outcome_of(worker)
+    assert outcome.chunk is not None
+    assert outcome.chunk.tolist() == [[1.0], [1.0]]
+    assert outcome.request.sensed.time_ns == 1
+    assert 0 < outcome.began_ns <= outcome.ended_ns
+    assert not worker.busy
+
+
+def test_the_latest_request_takes_the_place_of_one_that_has_not_begun(
+    gate: Gate, worker: ThreadWorker
+) -> None:
+    worker.ask(request_of(1))
+    gate.wait_until_it_began()
+    worker.ask(request_of(2))
+    worker.ask(request_of(3))
+    gate.may_end.release(2)
+    assert [outcome_of(worker).request.sensed.time_ns for _ in range(2)] == [1, 3]
+    assert gate.seen == [1, 3]
+
+
+def test_forget_drops_what_has_not_begun_and_the_rest_can_be_told_by_its_generation(
+    gate: Gate, worker: ThreadWorker
+) -> None:
+    worker.ask(request_of(1, generation=7))
+    gate.wait_until_it_began()
+    worker.ask(request_of(2, generation=7))
+    worker.forget()
+    gate.may_end.release()
+    assert outcome_of(worker).request.generation == 7
+    assert not worker.busy
+    assert gate.seen == [1]
+
+
+@pytest.mark.parametrize("error", [BackendError("the device is gone"), ZeroDivisionError()])
+def test_errors_are_handed_over_and_the_worker_goes_on(error: Exception) -> None:
+    answers = iter([error, None])
+
+    def run(sensed: Sensed) -> F64:
+        if (found := next(answers)) is not None:
+            raise found
+        return np.zeros((1, 1))
+
+    worker = ThreadWorker(run, time.monotonic_ns)
+    worker.ask(request_of(1))
+    assert outcome_of(worker).error is error
+    worker.ask(request_of(2))
+    assert outcome_of(worker).error is None
+    worker.close()
+
+
+def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
+    worker = ThreadWorker(gate.run, time.monotonic_ns, name="closing")
+    worker.ask(request_of(1))
+    gate.wait_until_it_began()
+    worker.ask(request_of(2))
+    gate.may_end.release()
+    worker.close()
+    assert gate.seen == [1]
+    assert "closing" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
+    worker = InlineWorker(lambda sensed: np.full((1, 1), float(sensed.time_ns)), delay_ns=100)
+    worker.ask(request_of(1000))
+    assert worker.busy
+    assert worker.take(1099) is None
+    outcome = worker.take(1100)
+    assert outcome is not None
+    assert (outcome.began_ns, outcome.ended_ns) == (1000, 1100)
+    assert not worker.busy
+    assert worker.take(5000) is None
+
+
+def test_inline_without_a_delay_hands_over_at_once() -> None:
+    worker = InlineWorker(lambda sensed: np.zeros((1, 1)))
+    worker.ask(request_of(7))
+    assert worker.take(7) is not None
+
+
+def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:
+    worker = InlineWorker(lambda sensed: np.full((1, 1), float(sensed.time_ns)), delay_ns=100)
+    for number in (0, 10, 20):
+        worker.ask(request_of(number))
+    ended = []
+    for now_ns in range(0, 400, 5):
+        if (outcome := worker.take(now_ns)) is not None:
+            ended.append((outcome.request.sensed.time_ns, outcome.began_ns, outcome.ended_ns))
+    assert ended == [(0, 0, 100), (20, 100, 200)]

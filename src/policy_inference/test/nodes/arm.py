@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An arm with two cameras beside the node under test; what it shows can be wrong in every way."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from policy_msgs.msg import ActionChunk
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+
+from policy_inference.interfaces import Mode
+from policy_inference.nodes import qos
+
+from .colour_bundle import JOINTS, PERIOD_NS, SIZES
+from .harness import Robot, stamp
+
+Colour = tuple[int, int, int]
+Picture = npt.NDArray[np.uint8]
+FRONT, WRIST = (200, 100, 50), (150, 0, 0)
+_YUY2, _NV12 = "yuv422_yuy2", "nv12"
+
+
+class Arm(Robot):
+    """Robot whose cameras show one colour each, in an encoding each."""
+
+    policy_node = "act_policy_node"
+    period_ns = PERIOD_NS
+    stand = (0.0,) * len(JOINTS)
+
+    def __init__(self, executor: SingleThreadedExecutor, new_log: Callable[[], str]) -> None:
+        super().__init__(executor, new_log)
+        self.names, self.velocity = JOINTS, (0.0,) * len(JOINTS)
+        self.colours: dict[str, Colour] = {"front": FRONT, "wrist": WRIST}
+        self.encodings = {"front": "rgb8", "wrist": "rgb8"}
+        self.sizes = dict(SIZES)
+        self.cut_bytes = 0
+        """So many are missing at the end of what `front` sends compressed."""
+        self.chunks: list[ActionChunk] = []
+        self._listen(ActionChunk, "action_chunk", self.chunks, QoSProfile(depth=100))
+        self._raw = {name: self.node.create_publisher(Image, f"{name}/image_raw", qos.SAMPLE)
+                     for name in SIZES}  # fmt: skip
+        self._compressed = {
+            name: self.node.create_publisher(CompressedImage, f"{name}/image_raw/compressed",
+                                             qos.SAMPLE) for name in SIZES}  # fmt: skip
+
+    def send(self) -> None:
+        """Publish the sensors that are not silent: joints and cameras."""
+        if "joint_states" not in self.silent:
+            self.send_joints()
+        for name in SIZES:
+            if name not in self.silent:
+                self.send_picture(name)
+
+    def send_picture(self, name: str) -> None:
+        encoding, picture = self.encodings[name], np.full((*self.sizes[name], 3),
+                                                          self.colours[name], np.uint8)
+        if encoding in ("jpeg", "png"):
+            data = compressed(picture, encoding)
+            left = len(data) - (self.cut_bytes if name == "front" else 0)
+            message = CompressedImage(format=encoding, data=array("B", data[:left]))
+            message.header.stamp = stamp(self.now_ns)
+            self._compressed[name].publish(message)
+            return
+        rows = encoded(picture, encoding)
+        message = Image(height=picture.shape[0], width=picture.shape[1], encoding=encoding,
+                        step=rows.shape[1], data=array("B", rows.tobytes()))
+        message.header.stamp = stamp(self.now_ns)
+        self._raw[name].publish(message)
+
+    def runs(self) -> Arm:
+        """Tick until the policy runs and commands what it sees."""
+        self.is_met()
+        self.tick()
+        self.is_told("stand")
+        self.until(lambda: self.tick().mode == Mode.READY, "READY")
+        self.is_told("run")
+        self.until(lambda: self.tick().mode == Mode.RUN, "RUN")
+        return self
+
+    def moves(self, ticks: int) -> list[float]:
+        """Return what the first joint is told in each of so many ticks, rad."""
+        return [self.tick().position[0] for _ in range(ticks)]
+
+
+def seen(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[float]:
+    """Return what the policy makes of colours in the first step, rad."""
+    return [value / 255.0 for value in (*front, wrist[0])]
+
+
+def compressed(picture: Picture, encoding: str) -> bytes:
+    """Return a picture in RGB as JPEG or PNG."""
+    _, data = cv2.imencode(f".{encoding}", picture[:, :, ::-1])
+    return data.tobytes()
+
+
+def encoded(picture: Picture, encoding: str) -> Picture:
+    """Return the rows of bytes of a picture in RGB, of one colour for yuv422_yuy2 and nv12.
+
+    The formulas of ITU-R BT.601, in its studio range, written down here on their own.
+    """
+    height, width, _ = picture.shape
+    if encoding == "rgb8":
+        return picture.reshape(height, -1)
+    if encoding == "bgr8":
+        return picture[:, :, ::-1].reshape(height, -1)
+    if encoding == "mono8":
+        return np.asarray(picture.mean(axis=2), np.uint8)
+    red, green, blue = picture[0, 0] / 255.0
+    y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
+    u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
+    v = round(128 + 112.0 * red - 93.786 * green - 18.214 * blue)
+    if encoding == _YUY2:
+        return np.tile(np.array([y, u, y, v], np.uint8), (height, width // 2))
+    if encoding == _NV12:
+        luma = np.full((height, width), y, np.uint8)
+        return np.vstack([luma, np.tile(np.array([u, v], np.uint8), (height // 2, width // 2))])
+    return picture.reshape(height, -1)  # named otherwise than it is

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy whose joints show what it sees: three a camera's mean colour, one another's.
+
+Step k of a chunk has red, green and blue of `front`, 0 to 1, and the red of `wrist` as positions in
+rad, each + k x RAMP. A `front` with less red than NEEDED gives NaN in step NAN_STEP.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from onnx import helper
+
+from policy_inference.testing.models import save
+
+JOINTS = ("red", "green", "blue", "grip")
+SIZES = {"front": (16, 24), "wrist": (12, 16)}
+"""Height and width."""
+RATE_HZ, SIZE, STEPS = 20, 10, 5
+PERIOD_NS = 1_000_000_000 // RATE_HZ
+RAMP, NEEDED, NAN_STEP = 0.01, 0.05, 3
+_VECTOR: Mapping[str, Any] = {"joints": list(JOINTS), "normalisation": {"mode": "identity"}}
+
+CONTRACT: Mapping[str, Any] = {
+    "schema_version": 1,
+    "kind": "chunk",
+    "name": "colours",
+    "version": "1.0.0",
+    "rate_hz": RATE_HZ,
+    "joints": {
+        "names": list(JOINTS), "default_position": 0.0, "position_min": -2.0, "position_max": 2.0,
+        "velocity_limit": 50.0, "effort_limit": 3.0, "stiffness": 20.0, "damping": 1.0,
+    },
+    "units": {name: {"unit": "radians"} for name in JOINTS},
+    "stand": {"position": 0.0, "stiffness": 40.0, "damping": 1.0, "duration_s": 0.1},
+    "damp": {"damping": 1.0},
+    "cameras": {
+        name: {"feature": f"observation.images.{name}", "height": height, "width": width,
+               "normalisation": {"mode": "identity"}, "tensor": name, "timeout_s": 0.2}
+        for name, (height, width) in SIZES.items()
+    },
+    "state": {"feature": "observation.state", "tensor": "states", **_VECTOR},
+    "action": {"feature": "action", "tensor": "Actions", "grippers": ["grip"], **_VECTOR},
+    "chunk": {"size": SIZE, "steps": STEPS, "ensemble_coeff": 0.01},
+    "graphs": {"policy": {
+        "inputs": {"states": {"shape": [1, len(JOINTS)]},
+                   **{name: {"shape": [1, 3, *size]} for name, size in SIZES.items()}},
+        "outputs": {"Actions": {"shape": [1, SIZE, len(JOINTS)]}},
+        "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
+    }},
+    "safety": {"on_fault": "hold_measured", "damp_after_s": 0.5, "blend_s": 0.0},
+    "provenance": {"source": "a test", "licence": "Apache-2.0"},
+}  # fmt: skip
+
+
+def write_colours(folder: Path, changes: Mapping[str, object] | None = None) -> Path:
+    """Write the bundle with keys of the contract replaced, named like ``safety.on_fault``."""
+    contract = copy.deepcopy(dict(CONTRACT))
+    for key, value in (changes or {}).items():
+        *path, last = key.split(".")
+        section = contract
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = copy.deepcopy(value)
+    folder.mkdir(parents=True)
+    model = _save(folder / "policy.onnx")
+    artifacts = contract["graphs"]["policy"]["artifacts"]
+    artifacts["onnx"]["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return folder
+
+
+def _save(file: Path) -> Path:
+    nodes = [
+        helper.make_node("ReduceMean", ["front"], ["colour"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["wrist"], ["other"], axes=[2, 3], keepdims=0),
+        helper.make_node("Gather", ["other", "first"], ["grip"], axis=1),
+        helper.make_node("Mul", ["states", "nothing"], ["unmoved"]),
+        helper.make_node("Concat", ["colour", "grip"], ["seen"], axis=1),
+        helper.make_node("Add", ["seen", "unmoved"], ["row"]),
+        helper.make_node("Reshape", ["row", "step"], ["target"]),
+        helper.make_node("Add", ["target", "ramp"], ["targets"]),
+        helper.make_node("Gather", ["colour", "first"], ["red"], axis=1),
+        helper.make_node("Sub", ["red", "needed"], ["enough"]),
+        helper.make_node("Sqrt", ["enough"], ["root"]),
+        helper.make_node("Mul", ["root", "nothing"], ["hole"]),
+        helper.make_node("Add", ["targets", "hole"], ["holed"]),
+        helper.make_node("Where", ["at", "holed", "targets"], ["Actions"]),
+    ]
+    at = np.zeros((1, SIZE, 1), bool)
+    at[:, NAN_STEP] = True
+    ramp = RAMP * np.arange(SIZE, dtype=np.float32).reshape(1, SIZE, 1)
+    inputs = {"states": (1, len(JOINTS)),
+              **{name: (1, 3, *size) for name, size in SIZES.items()}}  # fmt: skip
+    return save(file, nodes, inputs, {"Actions": (1, SIZE, len(JOINTS))}, constants={
+        "first": np.array([0]), "nothing": np.float32(0), "step": np.array([1, 1, len(JOINTS)]),
+        "ramp": ramp, "needed": np.float32(NEEDED), "at": at})  # fmt: skip

@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The USB camera, over a double of OpenCV's capture; no camera here was real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+
+from policy_inference.errors import PolicyError
+from policy_inference.nodes import qos, usb_listing
+from policy_inference.nodes.usb_camera import UsbCamera
+from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
+
+from .harness import Stage
+from .video_devices import Device, VideoCapture
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """A camera at /dev/video3."""
+    found = Device()
+    monkeypatch.setattr(VideoCapture, "devices", {3: found})
+    monkeypatch.setattr(cv2, "VideoCapture", VideoCapture)
+    return found
+
+
+def wanted(device: str = "/dev/video3", width: int = 640, *, compressed: bool = False) -> Wanted:
+    return Wanted(device=device, width=width, height=480 * width // 640, fps=30.0,
+                  compressed=compressed)
+
+
+def shot_of(capture: UsbCapture) -> Shot:
+    found = capture.shoot()
+    assert found is not None
+    return found
+
+
+class TestCapture:
+    @pytest.mark.parametrize("named", ["/dev/video3", "3"])
+    def test_camera_gives_its_jpeg_first_and_the_size_asked_for(
+        self, device: Device, named: str
+    ) -> None:
+        capture = UsbCapture(wanted(named, 320))
+
+        assert capture.format == "MJPG"
+        assert shot_of(capture).data.shape == (240, 320, 3)
+
+    def test_link_to_a_device_is_followed(self, device: Device, tmp_path: Path) -> None:
+        link = tmp_path / "usb-0:1.2:1.0-video-index0"
+        link.symlink_to("/dev/video3")
+
+        assert shot_of(UsbCapture(wanted(str(link)))).data.shape == (480, 640, 3)
+
+    def test_pixels_are_blue_green_red(self, device: Device) -> None:
+        assert shot_of(UsbCapture(wanted())).data[0, 0].tolist() == [0, 0, 255]
+
+    @pytest.mark.parametrize("filled_up", [0, 5000])
+    def test_jpeg_is_the_cameras_own_without_what_lies_behind_it(
+        self, device: Device, filled_up: int
+    ) -> None:
+        device.filled_up = filled_up
+
+        data = shot_of(UsbCapture(wanted(compressed=True))).data
+
+        assert data.tobytes().endswith(b"\xff\xd9")
+        _, expected = cv2.imencode(".jpg", np.full((480, 640, 3), (0, 0, 255), np.uint8))
+        assert data.tobytes() == expected.tobytes()
+
+    def test_age_of_a_picture_is_the_drivers(self, device: Device) -> None:
+        assert 0.0 <= shot_of(UsbCapture(wanted())).age_s < 1.0
+
+    def test_camera_that_is_not_there_is_named(self, device: Device) -> None:
+        with pytest.raises(CameraError, match="/dev/video7: expected a camera, found nothing"):
+            UsbCapture(wanted("/dev/video7"))
+
+    def test_camera_of_another_program_does_not_open(self, device: Device) -> None:
+        UsbCapture(wanted())
+
+        with pytest.raises(CameraError, match="/dev/video3: expected a camera"):
+            UsbCapture(wanted())
+
+    def test_size_that_the_camera_lacks_is_refused_and_the_camera_let_go(
+        self, device: Device
+    ) -> None:
+        with pytest.raises(CameraError, match=r"1280 x 960 pixels, found .* 640 x 480.*v4l2-ctl"):
+            UsbCapture(wanted(width=1280))
+        assert device.taken_by is None
+
+    def test_camera_without_jpeg_gives_pixels_and_no_jpeg(self, device: Device) -> None:
+        device.formats = ("YUYV",)
+
+        with pytest.raises(CameraError, match="expected a camera that gives MJPG, found YUYV"):
+            UsbCapture(wanted(compressed=True))
+        assert shot_of(UsbCapture(wanted())).data.shape == (480, 640, 3)
+
+    def test_broken_picture_is_left_out(self, device: Device) -> None:
+        capture = UsbCapture(wanted())
+        device.broken_reads = 2
+
+        assert [capture.shoot(), capture.shoot()] == [None, None]
+        assert capture.shoot() is not None
+
+    def test_full_bus_is_told_with_the_remedy(self, device: Device) -> None:
+        device.bus_is_full = True
+        capture = UsbCapture(wanted())
+
+        with pytest.raises(CameraError, match=r"opens and gives none.*uvcvideo quirks=128"):
+            [capture.shoot() for _ in range(10)]
+
+    def test_unplugged_camera_is_told(self, device: Device) -> None:
+        capture = UsbCapture(wanted())
+        shot_of(capture)
+        device.plugged = False
+
+        with pytest.raises(CameraError, match="none any more; is it plugged in"):
+            [capture.shoot() for _ in range(10)]
+
+
+class TestList:
+    @pytest.fixture
+    def folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Two devices, of which the second gives no pictures."""
+        for name in ("video3", "video4", "vcs"):
+            (tmp_path / name).touch()
+        names = tmp_path / "class" / "video3"
+        names.mkdir(parents=True)
+        (names / "name").write_text("HD Webcam\n")
+        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
+        monkeypatch.setattr(usb_listing, "_NAMES", tmp_path / "class")
+        monkeypatch.setattr(usb_listing, "_LINKS", tmp_path / "none")
+        return tmp_path
+
+    def test_each_camera_gives_one_picture(self, device: Device, folders: Path) -> None:
+        output = folders / "pictures"
+
+        lines = list(usb_listing.list_cameras(output, force=False))
+
+        assert [file.name for file in output.iterdir()] == ["video3.jpg"]
+        found = cv2.imread(str(output / "video3.jpg"))
+        assert found is not None
+        assert found.shape == (480, 640, 3)
+        assert "video3 (HD Webcam): 640 x 480, MJPG" in lines[0]
+        assert "video4 (name unknown): expected a camera" in lines[1]
+        assert device.taken_by is None
+
+    def test_picture_that_is_there_is_replaced_only_by_force(
+        self, device: Device, folders: Path
+    ) -> None:
+        (folders / "video3.jpg").write_text("mine")
+
+        with pytest.raises(CameraError, match=r"video3\.jpg.*--force"):
+            list(usb_listing.list_cameras(folders, force=False))
+        assert device.opened == 0
+        list(usb_listing.list_cameras(folders, force=True))
+        assert cv2.imread(str(folders / "video3.jpg")) is not None
+
+    def test_machine_without_cameras_says_so(self, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
+
+        assert list(usb_listing.list_cameras(None, force=False)) == [
+            "no camera: there is no /dev/video*"]  # fmt: skip
+
+
+@pytest.mark.ros
+class TestNode:
+    @pytest.fixture
+    def stage(self, capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+        rclpy.init(args=[])
+        stage = Stage(lambda: capfd.readouterr().err)
+        yield stage
+        stage.close()
+        rclpy.shutdown()
+
+    @pytest.fixture
+    def start(self, stage: Stage) -> Iterator[Callable[..., UsbCamera]]:
+        """Start a node with parameters, as a parameter file would."""
+        nodes: list[UsbCamera] = []
+
+        def start_one(**parameters: object) -> UsbCamera:
+            given = [Parameter(name, value=value) for name, value in parameters.items()]
+            nodes.append(UsbCamera(given))
+            nodes[-1].start()
+            return nodes[-1]
+
+        yield start_one
+        for node in nodes:
+            node.stop()
+            node.destroy_node()
+
+    def test_pictures_come_as_pixels(
+        self, device: Device, stage: Stage, start: Callable[..., UsbCamera]
+    ) -> None:
+        found: list[Image] = []
+        stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
+        start(device="/dev/video3", frame_id="laptop")
+
+        stage.robot.until(lambda: found, "a picture")
+
+        image = found[0]
+        assert (image.height, image.width, image.step) == (480, 640, 1920)
+        assert (image.encoding, image.header.frame_id) == ("bgr8", "laptop")
+        assert list(image.data[:3]) == [0, 0, 255]
+        assert image.header.stamp.sec > 0
+
+    def test_pictures_come_as_jpeg(
+        self, device: Device, stage: Stage, start: Callable[..., UsbCamera]
+    ) -> None:
+        found: list[CompressedImage] = []
+        stage.robot.node.create_subscription(
+            CompressedImage, "image_raw/compressed", found.append, qos.SAMPLE)
+        start(device="/dev/video3", image_transport="compressed")
+
+        stage.robot.until(lambda: found, "a picture")
+
+        assert found[0].format == "jpeg"
+        decoded = cv2.imdecode(np.array(found[0].data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None
+        assert decoded[100, 100].tolist() == [0, 0, 254]
+
+    def test_unplugged_camera_comes_back_and_each_change_is_told_once(
+        self, device: Device, stage: Stage, start: Callable[..., UsbCamera],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
+        monkeypatch.setattr("policy_inference.nodes.usb_camera._LONGEST_WAIT_S", 0.01)
+        found: list[Image] = []
+        stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
+        start(device="/dev/video3")
+        stage.robot.until(lambda: found, "a picture")
+
+        device.plugged = False
+        stage.robot.hears("none any more; is it plugged in?")
+        stage.robot.hears("expected a camera, found nothing")
+        before = len(found)
+        device.plugged = True
+
+        stage.robot.until(lambda: len(found) > before + 2, "pictures again")
+        stage.robot.until(lambda: stage.robot.log.count("fps, MJPG, on /image_raw") == 2, "a line")
+        assert stage.robot.log.count("found nothing") == 1
+
+    def test_wrong_parameter_is_named(self, stage: Stage, device: Device) -> None:
+        with pytest.raises(PolicyError, match="parameter device: expected a value, found none"):
+            UsbCamera([])

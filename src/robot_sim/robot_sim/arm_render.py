@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of the arm's episodes: what people see, and beside it what the policy saw."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from robot_sim.arm_model import POLICY_CAMERAS
+from robot_sim.arm_trace import ArmTrace
+from robot_sim.arm_world import ArmWorld
+from robot_sim.errors import SimError
+from robot_sim.offscreen import Frame
+from robot_sim.video import caption, write_frames
+
+WIDTH, HEIGHT = 960, 480
+"""Of a picture: 640 x 480 from outside, and 320 x 240 from each of the policy's cameras."""
+RUN_MODE = 3.0
+"""JointCommand.MODE_RUN, as the trace has it."""
+_SHOWN_AFTER_S = 0.6
+_Rows = npt.NDArray[np.intp]
+
+
+def write_episodes(
+    trace: ArmTrace, path: Path, *, picture_size: tuple[int, int],
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
+) -> None:  # fmt: skip
+    """Write an H.264 video (`.mp4`) of all episodes in real time, less what lies between them.
+
+    Args:
+        trace: What to show.
+        path: The file to write.
+        picture_size: Height and width of the policy's pictures.
+        on_picture: Called after each picture with how many are done, and of how many.
+
+    Raises:
+        SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
+        OSError: The file cannot be written.
+    """
+    rows = shown(trace)
+    rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
+    write_frames(_pictures(trace, rows, picture_size), path, total=len(rows), rate_hz=rate_hz,
+                 width=WIDTH, height=HEIGHT, on_picture=on_picture)  # fmt: skip
+
+
+def write_ends(
+    trace: ArmTrace, path: Path, *, picture_size: tuple[int, int], columns: int = 4
+) -> None:
+    """Write one picture with the last moment of each episode.
+
+    Raises:
+        SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
+        OSError: The file cannot be written.
+    """
+    shown(trace)
+    lasts = [np.flatnonzero(trace.episode == number)[-1] for number in range(len(trace.seed))]
+    size = (WIDTH // 2, HEIGHT // 2)
+    lines = -(-len(lasts) // columns)
+    sheet = Image.new("RGB", (min(columns, len(lasts)) * size[0], lines * size[1]))
+    for index, frame in enumerate(_pictures(trace, np.array(lasts), picture_size)):
+        place = (index % columns * size[0], index // columns * size[1])
+        sheet.paste(Image.fromarray(frame).resize(size), place)
+    sheet.save(path)
+
+
+def shown(trace: ArmTrace) -> _Rows:
+    """Return the rows in which an episode is under way, and a little after each.
+
+    Raises:
+        SimError: There is none.
+    """
+    under_way = trace.episode >= 0
+    if not under_way.any():
+        raise SimError("trace: expected rows of an episode, found none; the policy never ran")
+    lasting = int(_SHOWN_AFTER_S / float(np.median(np.diff(trace.time_s))))
+    recently = np.convolve(under_way, np.ones(lasting + 1))[: len(under_way)] > 0
+    # After RUN the cube is put elsewhere.
+    return np.flatnonzero(under_way | (recently & (trace.mode == RUN_MODE)))
+
+
+def _pictures(trace: ArmTrace, rows: _Rows, picture_size: tuple[int, int]) -> Iterator[Frame]:
+    """Render rows of a trace."""
+    world = ArmWorld(picture_size=picture_size)
+    try:
+        for row in rows:
+            world.show(trace.pose[row])
+            yield _composed(world, _text(trace, int(row)))
+    finally:
+        world.close()
+
+
+def _composed(world: ArmWorld, text: str) -> Frame:
+    """Return the view from outside with a caption, and the policy's pictures beside it."""
+    outside = caption(world.render("outside", (HEIGHT, WIDTH * 2 // 3)), text)
+    small = (WIDTH // 3, HEIGHT // 2)
+    seen = [
+        np.asarray(Image.fromarray(frame).resize(small, Image.Resampling.NEAREST))
+        for frame in (world.render(name) for name in POLICY_CAMERAS)
+    ]
+    return np.hstack([outside, np.vstack(seen)])
+
+
+def _text(trace: ArmTrace, row: int) -> str:
+    """Return the caption of a row: episode, time, and the result once it is there."""
+    number = int(trace.episode[: row + 1].max())
+    first, last = np.flatnonzero(trace.episode == number)[[0, -1]]
+    text = f"episode {number + 1}   {trace.time_s[row] - trace.time_s[first]:4.1f} s"
+    if number >= len(trace.seed):  # broken off
+        return text
+    result = "" if row < last else "   reached" if trace.succeeded[number] else "   not reached"
+    return f"{text}   seed {trace.seed[number]}{result}"

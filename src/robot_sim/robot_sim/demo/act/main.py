@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `robot_sim_demo_act`: a simulated SO-101 reaches for a cube under a chunk policy.
+
+Arm and policy are two processes that talk over topics, in lockstep; each episode has a cube
+elsewhere.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from policy_inference.errors import PolicyError
+from robot_sim.arm_render import write_ends, write_episodes
+from robot_sim.arm_trace import ArmTrace
+from robot_sim.demo.act.performance import TRACE, Wanted, perform
+from robot_sim.demo.act.summary import summarise, table, verdict
+from robot_sim.demo.main import INTERRUPTED, SUMMARY
+from robot_sim.demo.processes import own_domain
+from robot_sim.errors import SimError
+
+VIDEO, ENDS = "episodes.mp4", "ends.png"
+FIRST_SEED = 1001
+"""Episodes that no training has seen: tools/train_act keeps to seeds below 1000."""
+_log = logging.getLogger("robot_sim_demo")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0; 1 where no episode succeeded, a fault ended one, a node ended or refused; 130 after
+        Ctrl-C.
+    """
+    _log.addHandler(logging.StreamHandler(sys.stdout))
+    _log.setLevel(logging.INFO)
+    given = _parse(args)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    for name in (TRACE, SUMMARY, VIDEO, ENDS):
+        (given.output / name).unlink(missing_ok=True)
+    try:
+        return _demonstrate(given)
+    except (SimError, PolicyError) as error:
+        _log.error("robot_sim_demo_act: %s", error)
+        return 1
+    except KeyboardInterrupt:
+        _log.error("robot_sim_demo_act: interrupted; the nodes have ended")
+        return INTERRUPTED
+
+
+def _demonstrate(given: argparse.Namespace) -> int:
+    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend,
+              os.environ["ROS_DOMAIN_ID"])
+    performed = perform(given.output, Wanted(
+        bundle=given.bundle, backend=given.backend, mode=given.mode, episodes=given.episodes,
+        seed=given.seed, lockstep=not given.real_time))
+    summary = summarise(performed)
+    (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
+    _log.info("\n%s\n", table(summary))
+    if given.pictures:
+        _draw(performed.trace, given.output, performed.picture_size)
+    failure = verdict(summary)
+    if failure is not None:
+        _log.error("robot_sim_demo_act: %s", failure)
+        return 1
+    return 0
+
+
+def _draw(trace: ArmTrace, folder: Path, picture_size: tuple[int, int]) -> None:
+    """Write the pictures; where OpenGL fails the cameras of the arm would have failed before."""
+    write_ends(trace, folder / ENDS, picture_size=picture_size)
+    _log.info("%s", folder / ENDS)
+    write_episodes(trace, folder / VIDEO, picture_size=picture_size)
+    _log.info("%s", folder / VIDEO)
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="robot_sim_demo_act", description=__doc__)
+    add = parser.add_argument
+    add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
+    add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
+    add("--mode", choices=("synchronous", "asynchronous", "ensemble"), default="synchronous",
+        help="how chunks are executed (default: %(default)s)")
+    add("--episodes", type=_count, default=10, help="how many (default: %(default)s)")
+    add("--seed", type=_count, default=FIRST_SEED,
+        help="of the first episode; the others count up (default: %(default)s)")
+    add("--output", type=Path, default=Path("out/demo-act"), help="folder for results")
+    add("--real-time", action="store_true",
+        help="by the clock, instead of simulated time that waits for each command")
+    add("--no-pictures", action="store_false", dest="pictures", help="no video")
+    return parser.parse_args(args)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000000, found {text}")
+    return value

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the arm shows in the demo: two processes, an operator, one episode after another."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.installed import open_chunk_bundle
+from robot_sim.arm_model import POLICY_CAMERAS
+from robot_sim.arm_trace import ArmTrace
+from robot_sim.arm_world import PICTURE_SIZE
+from robot_sim.demo.processes import Processes
+from robot_sim.errors import SimError
+from robot_sim.nodes.arm_operator import ArmOperator
+
+TRACE = "trace.npz"
+_EPISODE_WITHIN_S = 300.0
+_log = logging.getLogger("robot_sim_demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the demo shall show.
+
+    Attributes:
+        bundle: Folder of a bundle, or name of an installed one.
+        backend: Backend, or several in order of preference, comma-separated.
+        mode: How chunks are executed.
+        episodes: How many.
+        seed: Of the first.
+        lockstep: Whether simulated time waits for each command, else it is real time.
+    """
+
+    bundle: str
+    backend: str
+    mode: str
+    episodes: int
+    seed: int
+    lockstep: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """What came of it.
+
+    Attributes:
+        wanted: What was asked for.
+        picture_size: Height and width of the policy's pictures.
+        trace: The simulator's ground truth, with the results of the episodes.
+        statuses: The policy node's newest policy_msgs/PolicyStatus in each episode.
+        chunks: How many chunks came.
+        told: The policy node's diagnostics at the end.
+        wall_s: How long all episodes took.
+    """
+
+    wanted: Wanted
+    picture_size: tuple[int, int]
+    trace: ArmTrace
+    statuses: tuple[Any, ...]
+    chunks: int
+    told: Mapping[str, str]
+    wall_s: float
+
+
+def perform(output: Path, wanted: Wanted) -> Performed:
+    """Let the arm reach for a cube again and again.
+
+    Args:
+        output: Folder for the trace and the processes' logs.
+        wanted: What to show.
+
+    Raises:
+        PolicyError: The bundle cannot be used.
+        SimError: It is not for this robot, a node ended, or the policy node refused.
+    """
+    contract = open_chunk_bundle(wanted.bundle).contract
+    size = picture_size(contract)
+    file = output / TRACE
+    with Processes() as nodes:
+        nodes.start("arm_sim_node", {
+            "trace_file": str(file), "lockstep": wanted.lockstep, "seed": wanted.seed,
+            "rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz,
+            "picture_height": size[0], "picture_width": size[1],
+        }, output / "arm_sim_node.log")
+        nodes.start("act_policy_node", {
+            "bundle": wanted.bundle, "backend": wanted.backend, "mode": wanted.mode,
+            "use_sim_time": wanted.lockstep,
+        }, output / "act_policy_node.log")
+        with ArmOperator(use_sim_time=wanted.lockstep, watch=nodes.check) as operator:
+            operator.wait_for_robot()
+            began_s = time.monotonic()
+            statuses = tuple(_episodes(operator, wanted.episodes))
+            wall_s = time.monotonic() - began_s
+            operator.wait_for_diagnostics()
+    return Performed(wanted=wanted, picture_size=size, trace=ArmTrace.load(file),
+                     statuses=statuses, chunks=operator.chunks, told=operator.told, wall_s=wall_s)
+
+
+def picture_size(contract: ChunkContract) -> tuple[int, int]:
+    """Return height and width of the policy's pictures.
+
+    Raises:
+        SimError: It needs a camera that the simulated arm lacks, or pictures of several sizes.
+    """
+    others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
+    if others:
+        raise SimError(f"bundle: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
+                       f"simulated arm has; it needs {', '.join(others)}")
+    sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
+    if len(sizes) > 1:
+        raise SimError("bundle: expected pictures of one size, which the simulated arm makes; it "
+                       f"needs {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}")
+    return sizes.pop() if sizes else PICTURE_SIZE
+
+
+def _episodes(operator: ArmOperator, count: int) -> Iterator[Any]:
+    """Run the episodes; yield the newest status in each."""
+    for number in range(count):
+        if number:
+            operator.next_episode()
+        operator.stand_up()
+        reached = operator.wait_for_result(number, _EPISODE_WITHIN_S)
+        _log.info("episode %d: %s", number + 1, "reached" if reached else "not reached")
+        yield operator.status
+        operator.demand("reset" if operator.status.latched else "damp")
+        operator.wait_for_mode("DAMP")

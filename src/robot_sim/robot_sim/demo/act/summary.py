@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo of a chunk policy in figures: `summary.json` and the table that is shown."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_sim.demo.act.performance import Performed
+
+_HOLD_MODE = 4
+"""JointCommand.MODE_HOLD."""
+
+
+def summarise(performed: Performed) -> dict[str, Any]:
+    """Return the content of `summary.json`."""
+    trace, wanted, last = performed.trace, performed.wanted, performed.statuses[-1]
+    took_s = trace.took_s[trace.succeeded]
+    return {
+        "bundle": Path(last.bundle).name,
+        "backend": last.backend,
+        "runs_on": last.runs_on,
+        "mode": wanted.mode,
+        "rate_hz": last.rate_hz,
+        "lockstep": wanted.lockstep,
+        "episodes": len(trace.seed),
+        "successes": int(trace.succeeded.sum()),
+        "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
+        "chunks": performed.chunks,
+        # In lockstep inference takes what is asked for, of simulated time.
+        "chunk_ms": None if wanted.lockstep else {
+            name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")},
+        "hold_ticks": int(np.count_nonzero(trace.mode == _HOLD_MODE)),
+        "guard_events": {entry.name: entry.count for entry in last.guard_counters if entry.count},
+        "ticks": last.ticks,
+        "ticks_missed": last.ticks_missed,
+        "tick_ms": {"p50": _ms(last.latency_p50_s), "p99": _ms(last.latency_p99_s),
+                    "max": _ms(last.latency_max_s)},
+        "wall_s": round(performed.wall_s, 1),
+        "simulated_s": round(float(trace.time_s[-1]), 1),
+        "results": [
+            {"seed": int(seed), "succeeded": bool(succeeded), "took_s": round(float(took), 2),
+             "closest_mm": round(1e3 * float(closest), 1),
+             **({"fault": status.reason} if status.latched else {})}
+            for seed, succeeded, took, closest, status in zip(
+                trace.seed, trace.succeeded, trace.took_s, trace.closest_m, performed.statuses,
+                strict=True)
+        ],
+    }
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Return the figures for a person."""
+    events = ", ".join(f"{name} {count}" for name, count in summary["guard_events"].items())
+    tick, chunk = summary["tick_ms"], summary["chunk_ms"]
+    took = f"; p50 {chunk['p50']} ms, p99 {chunk['p99']} ms" if chunk else ""
+    lines = [
+        ("policy", f"{summary['bundle']} on {summary['backend']} ({summary['runs_on']})"),
+        ("chunks", f"{summary['chunks']}, {summary['mode']}{took}"),
+        ("episodes", f"{summary['successes']} of {summary['episodes']} reached"),
+        ("time to reach", f"{summary['mean_time_to_reach_s']} s on average"),
+        ("held", f"{summary['hold_ticks']} ticks"),
+        ("guard events", events or "none"),
+        ("ticks", f"{summary['ticks']} at {summary['rate_hz']:g} Hz, "
+                  f"{summary['ticks_missed']} missed"),
+        ("tick", f"p50 {tick['p50']} ms, p99 {tick['p99']} ms, max {tick['max']} ms"),
+        ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+
+
+def verdict(summary: dict[str, Any]) -> str | None:
+    """Return what was wrong with the run, if anything."""
+    faults = [f"seed {each['seed']}: {each['fault']}" for each in summary["results"]
+              if "fault" in each]
+    if faults:
+        return f"expected no fault, found {len(faults)}: {'; '.join(faults)}"
+    if not summary["successes"]:
+        return f"expected at least one of {summary['episodes']} episodes to succeed, none did"
+    return None
+
+
+def _ms(seconds: Any) -> float | None:
+    return None if seconds is None else round(1e3 * float(seconds), 3)

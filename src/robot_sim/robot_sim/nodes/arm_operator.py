@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one who stands beside the arm: asks for modes, puts the cube elsewhere, hears of results."""
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from policy_msgs.msg import ActionChunk
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, Operator
+
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_EVERY_ONE = QoSProfile(depth=100)
+
+
+class ArmOperator(Operator):
+    """A client of one policy node and of the simulated arm. Use it in a `with` block.
+
+    Attributes:
+        results: Whether each episode succeeded.
+        chunks: How many chunks have come from the policy node.
+        told: The newest values of its diagnostics.
+    """
+
+    def __init__(self, *, policy_node: str = "act_policy_node", **more: Any) -> None:
+        """Join the ROS 2 domain of the environment; arguments as those of `Operator`."""
+        super().__init__(policy_node=policy_node, **more)
+        self.results: list[bool] = []
+        self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
+        self.chunks = 0
+        self.told: dict[str, str] = {}
+        self.node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, _EVERY_ONE)
+        self.node.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE)
+        self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
+
+    def __enter__(self) -> "ArmOperator":
+        """Return itself."""
+        return self
+
+    def next_episode(self) -> str:
+        """Put the cube elsewhere; return what the arm's node says.
+
+        Raises:
+            SimError: It does not answer in time.
+        """
+        return self.call(self._next, "next_episode")
+
+    def wait_for_result(self, number: int, timeout_s: float) -> bool:
+        """Wait for the end of an episode; return whether it succeeded.
+
+        Args:
+            number: Which, from 0 on.
+            timeout_s: How long to wait at most, on the steady clock.
+
+        Raises:
+            SimError: It does not end in time.
+        """
+        self.wait_until(lambda: len(self.results) > number, f"the end of episode {number + 1}",
+                        timeout_s)
+        return self.results[number]
+
+    def wait_for_diagnostics(self) -> None:
+        """Wait for diagnostics that are not here yet.
+
+        Raises:
+            SimError: None come in time.
+        """
+        self.told = {}
+        self.wait_until(lambda: bool(self.told), "diagnostics of the policy node",
+                        ANSWER_TIMEOUT_S)
+
+    def _on_chunk(self, _: ActionChunk) -> None:
+        self.chunks += 1
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(": policy"):
+                self.told = {entry.key: entry.value for entry in status.values}
+        self.notify()
+
+    def _on_result(self, message: Bool) -> None:
+        self.results.append(message.data)
+        self.notify()

@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes of simulated robots share: joints and commands, real time, lockstep.
+
+In real time the drives damp when a command expires. In lockstep the node publishes the sensors
+of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
+steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
+later on, the drives damp, and the world runs on in real time until a command comes again.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import rclpy
+from policy_msgs.msg import JointCommand
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+
+from robot_sim.driven import NS_PER_S, DrivenWorld
+from robot_sim.drives import DriveCommand
+from robot_sim.errors import SimError
+from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
+from robot_sim.nodes.parameters import Parameters, declared, described
+
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""Sensors and commands: only the newest counts; in lockstep none may be lost."""
+RECORD = "trace"
+"""Name among what is due: a row for the trace, after the command of this time has come."""
+
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REPEAT_S = 0.05
+_BEHIND_NS = 100_000_000
+
+
+class RobotNode(Node):
+    """Steps a world on the caller's thread; commands come in on the executor's."""
+
+    world: DrivenWorld
+
+    def __init__(self, name: str, parameters: Parameters) -> None:
+        """Read the parameters; a subclass then makes `world` and calls `connect`.
+
+        Raises:
+            SimError: A parameter does not fit.
+        """
+        super().__init__(name)
+        self._get = declared(self, parameters)
+        self._received: JointCommand | None = None
+        self._arrival = threading.Condition()
+        self.stopped = False
+
+    def connect(self, *, period_steps: int, stream_steps: Mapping[str, int]) -> None:
+        """Create what every robot has: `joint_states`, `joint_command`, in lockstep `/clock`.
+
+        Args:
+            period_steps: Physics steps between ticks in lockstep, and between rows of the trace.
+            stream_steps: Physics steps between messages in real time, by name of the stream.
+
+        Raises:
+            SimError: The parameter `joint_order` does not fit.
+        """
+        self._period_steps, self._stream_steps = period_steps, stream_steps
+        self._answer_timeout_s: float = self._get("answer_timeout_s")
+        self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
+        order = [name for name in self._get("joint_order") if name] or self.world.joint_names
+        self.joint_state = JointStateWriter(order, self.world.joint_names)
+        self.joint_states = self.create_publisher(JointState, "joint_states", NEWEST)
+        lockstep = self._get("lockstep")
+        self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
+        self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
+
+    def publish(self, due: Sequence[str], stamp: Any) -> None:
+        """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
+        raise NotImplementedError
+
+    def applied(self, command: DriveCommand, message: JointCommand) -> None:
+        """Hear of a command that the drives have taken."""
+
+    def before_step(self) -> None:
+        """Act on the world before it goes on."""
+
+    def save(self) -> None:
+        """Write what was recorded; called once, when the node ends."""
+
+    def run(self) -> None:
+        """Simulate until `stop` or until the duration is over."""
+        if self._time is not None:
+            self._run_lockstep()
+        else:
+            self._run_real_time()
+
+    def stop(self) -> None:
+        """Let `run` return soon; may be called from a signal handler and from any thread."""
+        self.stopped = True
+
+    def _run_real_time(self) -> None:
+        """Publish each sensor at its own rate; simulated time keeps up with the steady clock."""
+        periods = {**self._stream_steps, RECORD: self._period_steps}
+        due = dict.fromkeys(periods, 0)
+        offset_ns, wall_offset_ns = time.monotonic_ns(), time.time_ns()
+        while self._goes_on():
+            now = self.world.steps
+            ready = [name for name, at in due.items() if at <= now]
+            self.publish(ready, time_of(wall_offset_ns + self.world.time_ns))
+            for name in ready:
+                due[name] += periods[name]
+            self._step(min(due.values()) - now)
+            ahead_ns = offset_ns + self.world.time_ns - time.monotonic_ns()
+            if ahead_ns > 0:
+                time.sleep(ahead_ns / NS_PER_S)
+            elif ahead_ns < -_BEHIND_NS:
+                self.get_logger().warning(f"{-ahead_ns / 1e6:.0f} ms behind real time",
+                                          throttle_duration_sec=5.0)
+                offset_ns, wall_offset_ns = offset_ns - ahead_ns, wall_offset_ns - ahead_ns
+
+    def _run_lockstep(self) -> None:
+        """Wait for the answer to each tick."""
+        period_s = self._period_steps / self.world.steps_per_s
+        answered = True
+        while self._goes_on():
+            now_ns, began = self.world.time_ns, time.monotonic()
+            self._show(now_ns)
+            if answered:
+                waits_for_first = now_ns == 0
+                answered = self._wait_for_answer(now_ns, forever=waits_for_first)
+                if not answered and not self.stopped:
+                    self.get_logger().error(
+                        f"no command for t = {now_ns / NS_PER_S:.3f} s within "
+                        f"{self._answer_timeout_s:g} s; the drives damp")
+                    self.world.expire()
+            else:
+                left_s = began + period_s - time.monotonic()
+                answered = self._answer(now_ns, max(0.0, left_s))
+            self.publish([RECORD], time_of(now_ns))
+            self._step(self._period_steps)
+
+    def _show(self, now_ns: int) -> None:
+        """Publish all sensors of this time, then the time."""
+        assert self._time is not None
+        self.publish(list(self._stream_steps), time_of(now_ns))
+        self._time.publish(Clock(clock=time_of(now_ns)))
+
+    def _wait_for_answer(self, now_ns: int, *, forever: bool) -> bool:
+        """Repeat sensors and time until the answer comes: they may have met no one, or be lost."""
+        ends = time.monotonic() + self._answer_timeout_s
+        while not self.stopped and (forever or time.monotonic() < ends):
+            if self._answer(now_ns, _REPEAT_S):
+                return True
+            self._show(now_ns)
+        return False
+
+    def _answer(self, now_ns: int, timeout_s: float) -> bool:
+        """Return whether the command of this tick came."""
+        with self._arrival:
+            return self._arrival.wait_for(lambda: self._answers(now_ns), timeout_s)
+
+    def _answers(self, now_ns: int) -> bool:
+        return self._received is not None and nanoseconds(self._received.stamp) == now_ns
+
+    def _goes_on(self) -> bool:
+        over = self._ends_ns is not None and self.world.time_ns >= self._ends_ns
+        return not over and not self.stopped
+
+    def _step(self, steps: int) -> None:
+        """Give the newest command to the drives and advance."""
+        with self._arrival:
+            message, self._received = self._received, None
+        if message is not None:
+            self._apply(message)
+        self.before_step()
+        self.world.advance(steps)
+
+    def _apply(self, message: JointCommand) -> None:
+        try:
+            command = drive_command(message)
+            self.world.apply(command)
+        except SimError as error:
+            self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
+            return
+        self.applied(command, message)
+
+    def _on_command(self, message: JointCommand) -> None:
+        with self._arrival:
+            self._received = message
+            self._arrival.notify()
+
+
+def run_node(
+    name: str, make: Callable[[], RobotNode], parameters: Parameters, doc: str | None,
+    args: Sequence[str] | None,
+) -> None:  # fmt: skip
+    """Run a node until a signal or its own end; status 2 where a parameter is wrong.
+
+    Args:
+        name: Name of the command.
+        make: Makes the node.
+        parameters: For `--help`.
+        doc: What the command is, for `--help`.
+        args: Arguments; those of the process if None.
+    """
+    try:
+        given = remove_ros_args([name, *args] if args is not None else sys.argv)
+        _refuse_arguments(name, given, parameters, doc)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = make()
+    except (SimError, RuntimeError, ParameterException) as error:
+        rclpy.logging.get_logger(name).error(str(error))
+        rclpy.try_shutdown()
+        sys.exit(2)
+    for number in _END_SIGNALS:
+        signal.signal(number, lambda *_: node.stop())
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor") as threads:
+            spinning = threads.submit(_spin, executor, node)
+            try:
+                node.run()
+            finally:
+                node.stop()
+        spinning.result()
+    finally:
+        executor.shutdown()
+        node.save()
+        node.destroy_node()
+        rclpy.try_shutdown()
+        # Python gives handlers back before it ends; a second signal would then kill it.
+        for number in _END_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _refuse_arguments(
+    name: str, given: Sequence[str], parameters: Parameters, doc: str | None
+) -> None:
+    """End where arguments are not for ROS: after `--help`, or with status 2."""
+    argparse.ArgumentParser(
+        name, usage=f"{name} [--ros-args -p NAME:=VALUE ...]", description=doc,
+        epilog=f"parameters:\n{described(parameters)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(given[1:])
+
+
+def _spin(executor: SingleThreadedExecutor, node: RobotNode) -> None:
+    """Spin until the node stops; it stops, too, when a callback raises."""
+    try:
+        while not node.stopped:
+            executor.spin_once(timeout_sec=_REPEAT_S)
+    finally:
+        node.stop()

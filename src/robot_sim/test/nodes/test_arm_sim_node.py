@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated arm on its topics, in lockstep and in real time."""
+
+import io
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration
+from PIL import Image as Pillow
+from policy_msgs.msg import JointCommand
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Bool, Float32MultiArray
+from std_srvs.srv import Trigger
+
+from robot_sim.arm_expert import ReachExpert
+from robot_sim.arm_figures import ARM_JOINT_NAMES, DAMPING, HOME_RAD, STALL_NM, STIFFNESS
+from robot_sim.arm_trace import ArmTrace
+from robot_sim.arm_world import ArmWorld
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.nodes.arm_sim_node import ArmSimNode
+
+from .harness import Stage, stamp, stamps_ns
+
+pytestmark = pytest.mark.ros
+_DEEP = QoSProfile(depth=1000)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def at(tick: int) -> int:
+    """Return the time of a tick at 30 Hz, ns."""
+    return round(tick * 1e9 / 30.0)
+
+
+class ArmStage(Stage):
+    """An arm that runs, and what it has published beside what every robot does."""
+
+    node: Any
+    new_node = ArmSimNode
+
+    def __init__(self, new_log: Callable[[], str]) -> None:
+        super().__init__(new_log)
+        self.pictures: dict[str, list[Any]] = {"front": [], "wrist": []}
+        self.cubes: list[Float32MultiArray] = []
+        self.results: list[bool] = []
+
+    def listen(self, message: type[Any] = Image, topic: str = "image_raw") -> None:
+        """Listen to cameras, cube and results."""
+        listen = self.listener.create_subscription
+        for name, into in self.pictures.items():
+            listen(message, f"{name}/{topic}", into.append, _DEEP)
+        listen(Float32MultiArray, "environment_state", self.cubes.append, _DEEP)
+        listen(Bool, "episode_result", lambda m: self.results.append(m.data), _LATCHED)
+
+    def answer(
+        self, tick: int, position: Array = HOME_RAD, mode: int = JointCommand.MODE_STAND
+    ) -> None:
+        """Wait for a tick and answer it."""
+        self.shows(at(tick))
+        self.send(arm_message(at(tick), position, mode))
+
+    def next_episode(self) -> str:
+        """Ask for the next episode."""
+        client = self.listener.create_client(Trigger, "arm_sim_node/next_episode")
+        self.until(client.service_is_ready, "the service")
+        future = client.call_async(Trigger.Request())
+        self.until(future.done, "the answer")
+        return str(future.result().message)
+
+
+def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
+    """Return a command as a policy node sends it."""
+    fields: dict[str, list[float]] = {
+        "position": position.tolist(), "velocity": [0.0] * 6, "effort": [0.0] * 6,
+        "stiffness": [STIFFNESS] * 6, "damping": [DAMPING] * 6, "effort_limit": [STALL_NM] * 6}
+    return JointCommand(
+        stamp=stamp(time_ns), names=list(ARM_JOINT_NAMES), mode=mode,
+        valid_for=Duration(nanosec=200_000_000),
+        **{name: array("d", values) for name, values in fields.items()})
+
+
+@pytest.fixture
+def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[ArmStage]:
+    """Start simulated arms with parameters; all ends with the test."""
+    stage = ArmStage(lambda: capfd.readouterr().err)
+    yield stage
+    stage.close()
+
+
+def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(arm: ArmStage) -> None:
+    arm.run(lockstep=True)
+    arm.listen()
+    for tick in range(4):
+        arm.answer(tick)
+    arm.shows(at(4))
+    arm.until(lambda: len({*stamps_ns(arm.pictures["wrist"])}) >= 4, "the pictures")
+    assert sorted(set(stamps_ns(arm.joint_states))) == [at(tick) for tick in range(5)]
+    assert set(stamps_ns(arm.pictures["front"])) <= {at(tick) for tick in range(5)}
+    assert arm.joint_states[-1].name == list(ARM_JOINT_NAMES)
+    np.testing.assert_allclose(arm.cubes[-1].data, arm.node.world.sense().cube_world, atol=1e-4)
+
+
+def test_pictures_on_topics_are_those_of_the_world(arm: ArmStage) -> None:
+    arm.run(lockstep=True, seed=4, picture_height=48, picture_width=64)
+    arm.listen()
+    arm.shows(0)
+    arm.until(lambda: all(arm.pictures.values()), "a picture of each camera")
+    alike = ArmWorld(seed=4, picture_size=(48, 64))
+    for name, messages in arm.pictures.items():
+        message = messages[0]
+        assert (message.header.frame_id, message.encoding) == (name, "rgb8")
+        assert (message.height, message.width, message.step) == (48, 64, 192)
+        picture = np.frombuffer(message.data, np.uint8).reshape(48, 64, 3)
+        np.testing.assert_array_equal(picture, alike.render(name))
+    alike.close()
+
+
+def test_compressed_pictures_are_jpeg_of_the_same(arm: ArmStage) -> None:
+    arm.run(lockstep=True, seed=4, compressed=True)
+    arm.listen(CompressedImage, "image_raw/compressed")
+    arm.until(lambda: arm.pictures["front"], "a picture")
+    message = arm.pictures["front"][0]
+    assert "jpeg" in message.format
+    picture = np.asarray(Pillow.open(io.BytesIO(bytes(message.data)))).astype(int)
+    alike = ArmWorld(seed=4)
+    assert np.abs(picture - alike.render("front")).mean() < 3.0
+    alike.close()
+
+
+def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewhere(
+    arm: ArmStage, tmp_path: Path
+) -> None:
+    trace_file = tmp_path / "trace.npz"
+    arm.run(lockstep=True, seed=7, trace_file=str(trace_file))
+    arm.listen()
+    alike = ArmWorld(seed=7)
+    expert, tick = ReachExpert(alike), 0
+    while not arm.results:
+        arm.answer(tick, expert.target(at(tick)), JointCommand.MODE_RUN)
+        tick += 1
+        arm.shows(at(tick))
+    assert arm.results == [True]
+    assert arm.next_episode() == "the cube lies as seed 8 says"
+    arm.answer(tick)
+    arm.shows(at(tick + 1))
+    alike.reset(seed=8)
+    np.testing.assert_allclose(arm.node.world.sense().cube_world, alike.sense().cube_world,
+                               atol=1e-3)
+    arm.node.stop()
+    arm.ends()
+    arm.node.save()
+    trace = ArmTrace.load(trace_file)
+    assert (trace.seed.tolist(), trace.succeeded.tolist()) == ([7], [True])
+    assert 2.0 < trace.took_s[0] < 5.0
+    assert set(trace.episode) == {0, -1}
+    assert "seed 7: reached after" in arm.log
+
+
+def test_an_episode_that_takes_too_long_has_failed(arm: ArmStage) -> None:
+    arm.run(lockstep=True, episode_s=0.3)
+    arm.listen()
+    for tick in range(30):
+        arm.answer(tick, mode=JointCommand.MODE_RUN if tick > 5 else JointCommand.MODE_STAND)
+    arm.until(lambda: arm.results, "the result")
+    assert arm.results == [False]
+    assert "not reached within 0.3 s" in arm.log
+
+
+def test_silence_in_real_time_damps_the_drives(arm: ArmStage) -> None:
+    arm.run()
+    arm.listen()
+    arm.until(lambda: len(arm.pictures["front"]) > 2, "pictures")
+    assert arm.node.world.damped
+    arm.send(arm_message(0, HOME_RAD, JointCommand.MODE_STAND))
+    arm.until(lambda: not arm.node.world.damped, "the command")
+    arm.until(lambda: arm.node.world.damped, "its end")
+
+
+@pytest.mark.parametrize(("parameter", "value", "complaint"), [
+    ("rate_hz", 31.0, "rate_hz: expected a period that is a multiple of 2.083 ms, got 32.2581 ms"),
+    ("camera_rate_hz", 0.0, "camera_rate_hz: expected a rate > 0"),
+    ("picture_width", 4000, "picture_size: expected height and width of 1 to 960 and 1280"),
+    ("joint_order", ["gripper"], "joint_order: expected each of shoulder_pan"),
+])
+def test_parameters_that_do_not_fit_are_refused(
+    arm: ArmStage, parameter: str, value: object, complaint: str
+) -> None:
+    with pytest.raises(SimError, match=complaint):
+        arm.make(**{parameter: value})

