@@ -40,7 +40,7 @@ def make_anew(venv: Path, mark: str) -> list[str]:
 
 
 def install_for_cpu(pip: list[str], package: str) -> None:
-    """Install a package of PyTorch's: a build for CPUs, without its requirements, if there is one."""
+    """Install one of PyTorch's packages: a build for CPUs, alone, where there is such a build."""
     for source in ([], ["--index-url", _CPU_INDEX]):
         command = [*pip, "--no-deps", "--retries", "1", f"{package}+cpu", *source]
         if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, for training alone.
 
-Nothing that runs a policy needs it. Its bounds on PyTorch are those of its release; ACT was found to
-train, and its datasets to be written, with the versions below.
+Nothing that runs a policy needs it. LeRobot bounds PyTorch to what there was at its release; its
+ACT trains, and its datasets are written, with the later versions below.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tools.setup.workspace import ROOT
 VENV = ".venv-lerobot"
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
 REQUIREMENTS = FOLDER / "requirements" / "lerobot.in"
+HOOK = FOLDER / "torchvision_beside_cpu.py"
 LEROBOT, TORCH, TORCHVISION = "lerobot==0.4.4", "torch==2.13.0", "torchvision==0.28.0"
 _OURS = ".made-by-setup-lerobot"
 
@@ -40,10 +42,10 @@ def ensure_lerobot(venv: Path, version: tuple[int, int]) -> None:
     """
     if version not in PYTHONS:
         offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} at "
-                         f"{sys.executable}; name one with "
+        raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
+                         f"at {sys.executable}; name one with "
                          "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
-    key = stamp.digest([REQUIREMENTS, Path(__file__)], extra=f"{sys.executable}{version}")
+    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__)], extra=f"{sys.executable}{version}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (1.7 GB, a minute or two on first use)", venv)
@@ -53,7 +55,15 @@ def ensure_lerobot(venv: Path, version: tuple[int, int]) -> None:
         install_for_cpu(pip, package)
     run([*pip, "-r", str(REQUIREMENTS)])
     run([*pip, "--no-deps", LEROBOT])
+    _add_hook(venv)
     stamp.write(venv, key)
+
+
+def _add_hook(venv: Path) -> None:
+    """Let every Python of the environment begin with `HOOK`."""
+    site = next((venv / "lib").glob("python3.*/site-packages"))
+    shutil.copy(HOOK, site)
+    (site / f"{HOOK.stem}.pth").write_text(f"import {HOOK.stem}\n", encoding="utf-8")
 
 
 def main() -> int:

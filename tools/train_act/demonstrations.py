@@ -95,7 +95,8 @@ def _demonstrate(world: ArmWorld, pictures: bool) -> Episode:
 def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
     """Go a part of the way to a point beside the cube: a policy must recover from its misses."""
     sensed = world.sense()
-    beside = cube_top(sensed) + [*random.uniform(-_ASTRAY_M, _ASTRAY_M, 2), random.uniform(0, 0.05)]
+    offset = [*random.uniform(-_ASTRAY_M, _ASTRAY_M, 2), random.uniform(0.0, _ASTRAY_M)]
+    beside = cube_top(sensed) + np.array(offset)
     start = sensed.joint_pos
     goal = solve(world.model, _within_reach(beside), start_rad=start)
     part, periods = random.uniform(0.2, 1.0), round(RATE_HZ * random.uniform(1.0, 2.0))

@@ -24,6 +24,7 @@ class Locator(nn.Module):
     """The encoder and, for each camera, a linear guess with its uncertainty; training only."""
 
     def __init__(self) -> None:
+        """Begin with random weights."""
         super().__init__()
         self.encoder = NarrowResNet()
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[3] * _CELLS, 6) for name in CAMERAS})

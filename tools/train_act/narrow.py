@@ -21,6 +21,7 @@ class NarrowResNet(nn.Module):
     """Layers and names of torchvision's ResNet-18 up to its last feature map."""
 
     def __init__(self, widths: tuple[int, int, int, int] = WIDTHS) -> None:
+        """Begin with random weights."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-import tools.train_act.lerobot_import  # noqa: F401  (must come before LeRobot)
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
+from torch import Tensor, nn
+
 from robot_sim.arm_world import JOINTS, PICTURE_SIZE
 from tools.train_act.demonstrations import Episode
 from tools.train_act.encoder import MEAN, STD, normalised
@@ -47,7 +46,8 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
         inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *PICTURE_SIZE))
                    for key in PICTURES.values()}
     policy = ACTPolicy(ACTConfig(
-        input_features=inputs, output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+        input_features=inputs,
+        output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
         device="cpu", push_to_hub=False, pretrained_backbone_weights=None, chunk_size=CHUNK,
         n_action_steps=steps, dim_model=128, n_heads=4, dim_feedforward=512, n_encoder_layers=3,
         use_vae=False, dropout=0.0,
@@ -67,8 +67,9 @@ def statistics(episodes: list[Episode]) -> Statistics:
         # The cube's height never changes; a deviation of 1 mm leaves it near 0.
         std = values.std(0, correction=0).clamp(min=1e-3)
         found[key] = {"mean": values.mean(0), "std": std}
-    for key in PICTURES.values():
-        found[key] = {"mean": torch.tensor(MEAN).view(3, 1, 1), "std": torch.tensor(STD).view(3, 1, 1)}
+    colours = {name: torch.tensor(values).view(3, 1, 1)
+               for name, values in (("mean", MEAN), ("std", STD))}
+    found |= dict.fromkeys(PICTURES.values(), colours)
     return found
 
 

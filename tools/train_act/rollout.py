@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-
-import tools.train_act.lerobot_import  # noqa: F401  (must come before LeRobot)
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.processor.converters import policy_action_to_transition, transition_to_policy_action
+
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_world import ArmWorld
 from tools.train_act.demonstrations import advance_period, to_policy, to_rad
