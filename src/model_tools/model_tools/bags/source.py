@@ -55,7 +55,7 @@ class BagSource:
         self.name = path.name
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
         self._heard = _Recording(bundle, Bag(path), topics or {})
-        self._heard.refuse_set_back()
+        refuse_set_back(self._heard.bag, self._heard.topics)
         with self._heard.newest_times_ns() as times_ns:
             ticks = count_ticks(bundle.contract, times_ns)
         self.count: int | None = ticks.present
@@ -85,28 +85,32 @@ class BagSource:
                 yield row
 
 
+def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
+    """Check that the clock of the log was not set back.
+
+    Raises:
+        ToolError: It was, or the recording is broken.
+    """
+    for topic in topics.values():
+        stored_ns = bag.stored_ns(topic)
+        if (place := set_back(stored_ns)) is not None:
+            back_s = float(stored_ns[place - 1] - stored_ns[place]) * 1e-9
+            raise bag.problem(
+                topic, int(stored_ns[place]), "expected times in the log that go on, found one "
+                f"{back_s:.3f} s before the last; the clock began anew: cut the recording there")
+
+
 class _Recording:
     """A recording of a robot, as a replay hears it."""
 
     def __init__(self, bundle: Bundle, bag: Bag, given: Mapping[str, str]) -> None:
-        self._bag, self._period_ns = bag, bundle.contract.period_ns
+        self.bag, self._period_ns = bag, bundle.contract.period_ns
         self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
         self.decoder, self.problem = bag.decoder, bag.problem
         self._one_robot = OneRobot(bag, self.topics, bundle.contract)
 
     def arrivals(self) -> Iterator[Arrival]:
-        return in_time(self._bag, self.topics, self._period_ns)
-
-    def refuse_set_back(self) -> None:
-        """Raise where the clock of the log was set back."""
-        for topic in self.topics.values():
-            stored_ns = self._bag.stored_ns(topic)
-            if (place := set_back(stored_ns)) is not None:
-                back_s = float(stored_ns[place - 1] - stored_ns[place]) * 1e-9
-                raise self._bag.problem(
-                    topic, int(stored_ns[place]), "expected times in the log that go on, found one "
-                    f"{back_s:.3f} s before the last; the clock began anew: cut the recording "
-                    "there")
+        return in_time(self.bag, self.topics, self._period_ns)
 
     def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
-        return newest_times_ns(self._bag, self.topics, self._period_ns, self._one_robot.look)
+        return newest_times_ns(self.bag, self.topics, self._period_ns, self._one_robot.look)

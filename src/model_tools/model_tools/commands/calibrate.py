@@ -3,11 +3,16 @@
 r"""Collect rows to calibrate with, say what they cover, and refuse those that will not do.
 
     model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
+    model_tools calibrate --bundle my_arm --dataset my_dataset --cal-num 200 --output calib
 
 Rows are drawn by a seed from recordings, live topics, files with rows (logs, recorded rollouts), or
 an environment in which the bundle's own model acts, or --policy. Several recordings and files go
 into one collection. The output is an .npz or an .npy, or with --format a folder with the list that
 a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
+
+The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with its camera
+topics: --cal-num observations, evenly spaced over all of it, normalised as on the robot; what its
+encoders make of them calibrates the other graph. The output is a folder with one per graph.
 """
 
 from __future__ import annotations
@@ -25,10 +30,11 @@ from model_tools.errors import ToolError
 if TYPE_CHECKING:
     from model_tools.calibration.collect import Selection
     from model_tools.calibration.source import Source
-    from policy_inference.bundle.load import Bundle
+    from policy_inference.bundle.load import Bundle, ChunkBundle
 
 _ALL = "all"
 _LARGEST_BATCH = 65536
+_OBSERVATIONS = 200
 _log = logging.getLogger("model_tools")
 
 
@@ -51,6 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="MODULE:CLASS",
                         help="acts in the environment instead of the bundle's model: is made with "
                              "obs_dim and act_dim, and has act(obs)")
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER",
+                        help="LeRobot dataset (v3.0), for a chunk policy")
+    parser.add_argument("--cal-num", type=_count, metavar="NUMBER",
+                        help="observations for a chunk policy (default 200)")
     parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
                         help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
     parser.add_argument("--batch", type=_batch, default=32,
@@ -76,17 +86,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Collect; return the exit status."""
+    from policy_inference.bundle.load import ChunkBundle, load_any_bundle
+
+    bundle = load_any_bundle(given.bundle)
+    if isinstance(bundle, ChunkBundle):
+        return _run_chunks(given, bundle)
+    if given.dataset is not None or given.cal_num is not None:
+        raise ToolError("expected a chunk policy for --dataset and --cal-num, found the joint "
+                        f"policy {bundle.contract.name}; use --bag or --rows, and --samples")
+    return _run_rows(given, bundle)
+
+
+def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> int:
+    from model_tools.chunk_rows.calibrate import calibrate_chunks
+    from model_tools.chunk_rows.sources import open_source
+    from model_tools.progress import progress_bar
+
+    options = {"--live": given.live, "--rows": given.rows, "--env": given.env,
+               "--report": given.report, "--from": given.from_s, "--to": given.to_s is not None,
+               "--every": given.every != 1}  # fmt: skip
+    refused = ", ".join(name for name, value in options.items() if value)
+    if refused:
+        raise ToolError(f"expected other options for the chunk policy {bundle.contract.name}, "
+                        f"found {refused}; it takes --dataset or --bag, and --cal-num")
+    sources = [*given.bag, *([given.dataset] if given.dataset else [])]
+    if len(sources) != 1:
+        raise ToolError("expected one --dataset or --bag to calibrate a chunk policy with, found "
+                        f"{len(sources)}")
+    with progress_bar("samples") as progress:
+        calibrate_chunks(bundle, open_source(bundle.contract, sources[0], dict(given.topic)),
+                         given.cal_num or _OBSERVATIONS, given.output, given.format or "npy",
+                         force=given.force, progress=progress)
+    _log.info("samples in %s", given.output)
+    return 0
+
+
+def _run_rows(given: argparse.Namespace, bundle: Bundle) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
     from model_tools.calibration.calibrate import Request, calibrate
     from model_tools.calibration.collect import Selection
     from model_tools.calibration.report import Calibrated, table
-    from policy_inference.bundle.load import load_bundle
 
     selection = Selection(samples=given.samples, every=given.every, from_s=given.from_s,
                           to_s=given.to_s, seed=given.seed)
-    bundle = load_bundle(given.bundle)
     _check(given, selection)
     request = Request(selection=selection, batch=given.batch, output=given.output,
                       form=given.format, report=given.report, force=given.force,

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Compile a bundle's reference model for a back end and a precision.
+r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a back end.
 
     model_tools compile onnx --bundle my_bundle --precision int8 --samples rollout.npz \
         --output my_bundle_int8
+    model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
+        --dataset my_dataset --option workspace=work --output my_arm_s100
 
 The new bundle has the compiled model in the place of that back end's former one, and everything
 else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
@@ -31,15 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's")
     parser.add_argument("--target", help="chip, for compilers that have several: rk3588, nash-e, "
                         "...; one that is none lists them")
-    parser.add_argument("--samples", type=Path,
-                        help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
-                             "rosbag2 recording; not used for precisions without calibration")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--samples", type=Path,
+                       help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
+                            "rosbag2 recording; not used for precisions without calibration")
+    given.add_argument("--dataset", type=Path, dest="samples",
+                       help="LeRobot dataset to calibrate a chunk policy with; --samples takes one,"
+                            " too")
     add_topics(parser)
     parser.add_argument("--option", type=pair, action="append", default=[], metavar="NAME=VALUE",
                         help="option of the compiler; may be given several times")
-    parser.add_argument("--count", type=int, default=512, dest="rows",
+    parser.add_argument("--count", "--cal-num", type=int, dest="rows",
                         help="samples to take, evenly spaced (default 512), at most half of all: "
-                             "compare judges the others")
+                             "compare judges the others; for a chunk policy of each camera "
+                             "(default 200), from all")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
@@ -47,12 +54,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compile; return the exit status."""
     from model_tools.compilers.compiled_bundle import Request, compile_bundle
+    from model_tools.compilers.compiled_chunks import compile_chunk_bundle
+    from model_tools.progress import progress_bar
+    from policy_inference.bundle.load import BundleFolder, ChunkBundle, load_any_bundle
 
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
-    bundle = compile_bundle(Request(**{name: getattr(given, name) for name in names},
-                                    topics=dict(given.topic), options=dict(given.option)))
-    for backend, artifact in bundle.contract.model.artifacts.items():
-        if artifact.precision == given.precision:
-            _log.info("%s: %s: %s (%s)", bundle.path, backend, artifact.made or "as it was",
-                      artifact.tool or "tool unknown")
+    request = Request(**{name: getattr(given, name) for name in names},
+                      topics=dict(given.topic), options=dict(given.option))
+    is_chunk = isinstance(load_any_bundle(given.bundle), ChunkBundle)
+    bundle: BundleFolder
+    if is_chunk:
+        with progress_bar("samples") as progress:
+            bundle = compile_chunk_bundle(request, progress)
+    else:
+        bundle = compile_bundle(request)
+    for key, model in bundle.contract.models.items():
+        for backend, artifact in model.artifacts.items():
+            if artifact.precision == given.precision:
+                _log.info("%s: %s%s: %s (%s)", bundle.path, f"{key}: " if is_chunk else "", backend,
+                          artifact.made or "as it was", artifact.tool or "tool unknown")
     return 0

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ class Order:
     """What shall be compiled.
 
     Attributes:
+        name: Of the graph; a joint policy has one.
         model: The reference model, ONNX in fp32.
         inputs, outputs: Its tensors as the contract states them.
         output: The file to write.
@@ -24,6 +25,8 @@ class Order:
         target: One of the compiler's; None where it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
+        sample_files: By input the name of each sample, for tools that read them from files; none
+            where their number will do.
         options: Values by name, among those of the compiler.
         force: Whether folders that options name may be replaced.
     """
@@ -37,6 +40,8 @@ class Order:
     samples: Mapping[str, Tensor] | None
     options: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
+    name: str = "policy"
+    sample_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,8 @@ class Compiler(Protocol):
         options: What can be set, and what it means.
         also_for: Optional: other back ends that run what is made beside it.
         remedies: Optional: what helps where a precision does not hold its limits.
+        compile_all: Optional: takes the orders of all graphs of a policy, in the place of
+            `compile` for each of them, and returns what was made of each.
     """
 
     backend: str

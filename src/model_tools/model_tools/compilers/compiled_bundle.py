@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from model_tools.compilers.base import Compiler, Made, Order
 from model_tools.compilers.registry import find_compiler
@@ -16,11 +17,22 @@ from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import copy_folder, new_folder
 from model_tools.onnx_model import read_onnx
-from policy_inference.bundle.contract import Artifact, Calibration, File, JointContract
+from policy_inference.bundle.contract import Artifact, Calibration, File, Graph
 from policy_inference.bundle.expected import Limits
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle, file_entry, load_bundle
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    AnyContract,
+    Bundle,
+    ModelFiles,
+    file_entry,
+    load_any_bundle,
+    load_bundle,
+    read_any_contract,
+    stated_hashes,
+)
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
+_ROWS = 512
 _log = logging.getLogger("model_tools")
 
 
@@ -33,10 +45,11 @@ class Request:
         bundle: Folder of the bundle with the reference model.
         precision, target: Among those of the compiler.
         options: Values by name, among those of the compiler.
-        samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; not used for a
-            precision that needs none.
+        samples: Calibration rows, as `model_tools.row_files.read_rows` takes them; of a chunk
+            policy a LeRobot dataset or a rosbag2 recording. Not used for a precision that needs
+            none.
         topics: Topics of a recording by input, where they have other names.
-        rows: How many of them to take.
+        rows: How many of them to take; None for as many as are usual.
         output: Folder of the new bundle.
         force: Whether a bundle that is there may be replaced.
     """
@@ -46,7 +59,7 @@ class Request:
     precision: str
     target: str | None
     samples: Path | None
-    rows: int
+    rows: int | None
     output: Path
     force: bool = False
     topics: Mapping[str, str] = field(default_factory=dict)
@@ -54,37 +67,43 @@ class Request:
 
 
 def compile_bundle(request: Request) -> Bundle:
-    """Compile a bundle's reference model into a new bundle.
+    """Compile the reference model of a joint policy's bundle into a new bundle.
 
     Raises:
         PolicyError: Something does not fit: compiler, precision, target, samples, bundle, model.
         OSError: A file cannot be read or written.
     """
     compiler = find_compiler(request.compiler)
-    _check(request, compiler)
+    check(request, compiler)
     bundle = load_bundle(request.bundle)
-    model = _reference(bundle)
-    rows = _calibrating(request, compiler)
-    samples = None if rows is None else calibration_samples(bundle, rows, request.rows,
-                                                            request.topics)
-    tensors = bundle.contract.model
+    model = reference(bundle.models[0])
+    rows = calibrating(request, compiler)
+    count = _ROWS if request.rows is None else request.rows
+    samples = None if rows is None else calibration_samples(bundle, rows, count, request.topics)
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
-        order = Order(
-            model=model, output=file, precision=request.precision, target=request.target,
-            inputs=tensors.input_specs, samples=samples,
-            outputs=tensors.output_specs, options=request.options,
-            force=request.force,
-        )  # fmt: skip
-        _enter(made, _artifacts(compiler.backend, order, compiler.compile(order), rows))
+        order = order_of(request, bundle.contract.model, model=model, output=file, samples=samples)
+        made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
+        enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
     return load_bundle(request.output)
 
 
-def _check(request: Request, compiler: Compiler) -> None:
-    """Raise unless the compiler offers what is asked for, with samples where it calibrates."""
+def order_of(request: Request, graph: Graph, **given: Any) -> Order:
+    """Return the order for a graph; `given` are the other attributes of `Order`."""
+    return Order(precision=request.precision, target=request.target, options=request.options,
+                 force=request.force, inputs=graph.input_specs, outputs=graph.output_specs,
+                 **given)
+
+
+def check(request: Request, compiler: Compiler) -> None:
+    """Check that the compiler offers what is asked for, with samples where it calibrates.
+
+    Raises:
+        ToolError: It does not.
+    """
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(f"{request.compiler}: expected a precision among "
@@ -106,7 +125,7 @@ def _check(request: Request, compiler: Compiler) -> None:
                         f"found one in {request.bundle}")
 
 
-def _calibrating(request: Request, compiler: Compiler) -> Path | None:
+def calibrating(request: Request, compiler: Compiler) -> Path | None:
     """Return the samples where the precision is calibrated; else say that they are not used."""
     if compiler.precisions[request.precision]:
         return request.samples
@@ -115,28 +134,32 @@ def _calibrating(request: Request, compiler: Compiler) -> Path | None:
     return None
 
 
-def _reference(bundle: Bundle) -> Path:
-    """Return the verified file of the reference model, whose weights are finite."""
-    entry, file = bundle.artifact(REFERENCE)
+def reference(model: ModelFiles) -> Path:
+    """Return the verified file of a reference model, whose weights are finite.
+
+    Raises:
+        PolicyError: There is none, or it is in another precision or damaged.
+    """
+    entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
-        raise ToolError(f"{bundle.path}: expected the artifact {REFERENCE} in "
+        raise ToolError(f"{model.folder}: expected the artifact {REFERENCE} in "
                         f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
                         "with the reference model")
     read_onnx(file).require_finite()
     return file
 
 
-def _artifacts(
-    backend: str, order: Order, made: Made, samples: Path | None
+def artifacts(
+    backend: str, order: Order, made: Made, folder: Path, samples: Path | None
 ) -> dict[str, Artifact]:
-    """Return what the contract says of each file, by back end."""
+    """Return what the contract of a bundle in `folder` says of each file, by back end."""
     how, calibration, found = made.how, None, dict[str, Artifact]()
     if samples is not None and order.samples is not None:
         how += f" of {samples.name}"
         calibration = Calibration(source=samples.name, sha256=hash_of(samples),
                                   rows=len(next(iter(order.samples.values()))))
     for name, file in {backend: made.file or order.output, **made.beside}.items():
-        entry = file_entry(file, order.output.parent)
+        entry = file_entry(file, folder)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
             tool=made.tool, made=how, calibration=calibration,
@@ -144,25 +167,28 @@ def _artifacts(
     return found
 
 
-def _enter(folder: Path, made: Mapping[str, Artifact]) -> None:
-    """Write the artifacts into the contract; what was said of those before them goes.
+def enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
+    """Write artifacts into the contract; what was said of those before them goes.
 
     Closed-loop limits stay: they say how the robot has to walk, whatever runs it.
+
+    Args:
+        folder: Of the bundle.
+        made: By key of the model in the contract, and by back end.
     """
-    contract, file = load_bundle(folder).contract, folder / CONTRACT_FILE
-    artifacts = {**contract.model.artifacts, **made}
-    reports = {name: entry for name, entry in contract.reports.items() if name not in made}
-    text = file.read_text("utf-8")
-    for key, entries in (("model.artifacts", artifacts), ("reports", reports),
-                         ("limits", _limits_of_walking(contract, made))):
-        text = _set(text, key, entries)
+    contract, file = load_any_bundle(folder).contract, folder / CONTRACT_FILE
+    text, backends = file.read_text("utf-8"), {name for part in made.values() for name in part}
+    for key, model in contract.models.items():
+        text = _set(text, f"{key}.artifacts", {**model.artifacts, **made[key]})
+    reports = {name: entry for name, entry in contract.reports.items() if name not in backends}
+    text = _set(text, "reports", reports)
+    text = _set(text, "limits", _limits_of_walking(contract, backends))
     file.write_text(text, "utf-8")
-    for before, now in ((contract.model.artifacts, artifacts), (contract.reports, reports)):
-        for name in {e.file for e in before.values()} - {e.file for e in now.values()}:
-            (folder / name).unlink(missing_ok=True)
+    for name in stated_hashes(contract).keys() - stated_hashes(read_any_contract(file)).keys():
+        (folder / name).unlink(missing_ok=True)
 
 
-def _limits_of_walking(contract: JointContract, made: Collection[str]) -> dict[str, Limits]:
+def _limits_of_walking(contract: AnyContract, made: Collection[str]) -> dict[str, Limits]:
     limits = dict(contract.limits)
     for backend in made:
         former = limits.pop(backend, None)

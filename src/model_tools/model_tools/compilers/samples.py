@@ -69,8 +69,8 @@ def hash_of(samples: Path) -> str:
     """Return the SHA-256 of a file; of a folder, that of the list of its files' hashes."""
     if samples.is_file():
         return sha256_of(samples)
-    lines = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(samples.iterdir())
-             if file.is_file()]  # fmt: skip
+    lines = [f"{sha256_of(file)}  {file.relative_to(samples)}\n"
+             for file in sorted(samples.rglob("*")) if file.is_file()]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -100,19 +100,19 @@ def open_graphs(
 
 
 def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
-    """Return what a back end opens of a joint policy's bundle, verified, as `artifact_of`.
+    """Return what a back end opens of a joint policy's bundle, as `artifacts_for` its model."""
+    (opened,) = artifacts_for(bundle, name).values()
+    return opened
+
+
+def artifacts_for(bundle: BundleFolder, name: str) -> dict[str, tuple[Artifact, Path]]:
+    """Return what a back end opens of a bundle, verified, as `artifacts_of`.
 
     Raises:
         BackendError: The back end is not installed, or the bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    return artifact_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
-
-
-def artifact_of(bundle: Bundle, name: str, cls: type[BackendBase]) -> tuple[Artifact, Path]:
-    """Return what a class opens of a joint policy's bundle, as `artifacts_of` for its model."""
-    (opened,) = artifacts_of(bundle, name, cls).values()
-    return opened
+    return artifacts_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
 
 
 def artifacts_of(

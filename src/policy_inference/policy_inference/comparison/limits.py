@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import radians
 from typing import TypeVar
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import ClosedLoopLimits, Limits
+from policy_inference.bundle.load import AnyContract
 from policy_inference.errors import BundleError, Problem
 
 _INT8 = Limits(rmse=0.1, cosine_min=0.9)
@@ -65,19 +67,27 @@ def judged_by_walking(precision: str) -> bool:
     return precision.casefold() not in _LIKE_FLOATS
 
 
-def open_loop_limits(contract: JointContract, backend: str, precision: str) -> Limits:
+def open_loop_limits(
+    contract: AnyContract, backend: str, precision: str, defaults: Mapping[str, Limits] = DEFAULTS
+) -> Limits:
     """Return the limits on outputs: those of the precision, where the bundle states no others.
+
+    Args:
+        contract: May state limits.
+        backend: Whose artifact it is.
+        precision: Of the artifact.
+        defaults: Limits by precision.
 
     Raises:
         BundleError: The bundle states none, and nothing is known of the precision.
     """
     stated = contract.limits.get(backend, Limits())
-    limits = _merged(DEFAULTS.get(precision, Limits()), stated)
+    limits = _merged(defaults.get(precision, Limits()), stated)
     if limits == Limits(closed_loop=limits.closed_loop):
         raise BundleError([Problem(
             file=contract.name, key=f"limits.{backend}", found="none",
             expected=f"limits for the precision {precision}",
-            remedy=f"only {', '.join(DEFAULTS)} have limits of their own")])
+            remedy=f"only {', '.join(defaults)} have limits of their own")])
     return limits
 
 

@@ -18,6 +18,7 @@ from dataclasses import fields
 from typing import Any
 
 from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.chunks.worker import Worker
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
 from policy_inference.nodes.chunk_reports import ChunkReports
@@ -39,13 +40,16 @@ class ActPolicyNode(PolicyNode[OpenedChunks]):
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("act_policy_node", ACT_PARAMETERS)
         self._run_ends_ns: int | None = None
+        self._worker: Worker | None = None
 
     def open(self, values: Mapping[str, Any]) -> OpenedChunks:
         """Open the bundle that the parameters name."""
         self._run_for_ns = round(values["run_for_s"] * 1e9)
-        return open_chunks(
+        opened = open_chunks(
             Order.of(values), settings_of(values), self.now_ns, self.get_logger(),
             simulated_time=bool(self.get_parameter("use_sim_time").value))
+        self._worker = opened.runtime.worker
+        return opened
 
     def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
         """Subscribe to joints, environment state and cameras."""
@@ -81,6 +85,11 @@ class ActPolicyNode(PolicyNode[OpenedChunks]):
             self._run_ends_ns = tick.now_ns + self._run_for_ns
         elif tick.now_ns >= self._run_ends_ns:
             self.controller.damp(f"ran for {self._run_for_ns * 1e-9:g} s, as asked (run_for_s)")
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread cannot be ended: after `tear_down`, a run that hangs in a graph."""
+        return self._worker is not None and self._worker.busy
 
 
 def settings_of(values: Mapping[str, Any]) -> ChunkSettings:

@@ -46,9 +46,10 @@ class OpenedChunks(OpenedPolicy):
     inference_s: float = 0.0
 
     def close(self) -> None:
-        """End the worker, then close the graphs."""
+        """End the worker, then close the graphs; those that a run hangs in are left behind."""
         self.runtime.close()
-        OpenedPolicy.close(self)
+        if not self.runtime.worker.busy:
+            OpenedPolicy.close(self)
 
 
 def open_chunks(

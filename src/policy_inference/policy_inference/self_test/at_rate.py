@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.load import Bundle
@@ -46,8 +47,24 @@ def at_rate(
     Raises:
         BackendError: The runtime failed.
     """
+    return with_load(partial(paced, bundle, backend, duration_s, clock), backend, machine)
+
+
+def with_load(
+    run: Callable[[Callable[[int], object]], Paced], backend: BackendBase, machine: Machine
+) -> AtRate:
+    """Run ticks, with an eye on device and processes.
+
+    Args:
+        run: Runs them, and calls what it is given after each with the time, ns.
+        backend: Opened backend, whose device and process are looked at.
+        machine: Where processes are looked up.
+
+    Raises:
+        BackendError: The runtime failed.
+    """
     load, before = DeviceLoad(backend.telemetry), _usage(machine, backend)
-    ticks = paced(bundle, backend, duration_s, clock, load.sample)
+    ticks = run(load.sample)
     after = _usage(machine, backend)
     usage = {each: after[each].since(before[each]) for each in before if each in after}
     return AtRate(paced=ticks, load=load, usage=usage)

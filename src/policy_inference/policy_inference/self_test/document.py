@@ -8,8 +8,10 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import Any
 
+from policy_inference.bundle.load import ChunkBundle
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 from policy_inference.self_test.at_rate import AtRate
+from policy_inference.self_test.chunks import ChunkParity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity
 from policy_inference.self_test.run import Found
@@ -30,12 +32,14 @@ def document(found: Found) -> dict[str, Any]:
         "bundle": bundle and {
             "name": bundle.contract.name, "version": bundle.contract.version,
             "sha256": bundle.sha256, "rate_hz": bundle.contract.rate_hz},
-        "artifact": found.entry and dataclasses.asdict(found.entry),
+        **_artifacts(found),
         "findings": [{**dataclasses.asdict(one), "verdict": one.verdict.value}
                      for one in found.findings],
         "details": dict(found.details),
         "parity": found.parity and _parity(found.parity),
         "back_to_back": found.back_to_back and _durations(found.back_to_back),
+        **({"graphs": {name: _durations(one) for name, one in found.graphs.items()}}
+           if found.graphs else {}),
         "at_rate": found.at_rate and _at_rate(found.at_rate),
         "parity_again": found.parity_again and _parity(found.parity_again),
         "verdict": _verdict(found.verdict),
@@ -43,7 +47,15 @@ def document(found: Found) -> dict[str, Any]:
     return {name: plain(entry, DIGITS) for name, entry in whole.items()}
 
 
-def _parity(found: Parity) -> dict[str, Any]:
+def _artifacts(found: Found) -> dict[str, Any]:
+    """Return the model that was opened, or the graphs of a chunk policy by their names."""
+    if isinstance(found.bundle, ChunkBundle):
+        return {"artifacts": {key.removeprefix("graphs."): dataclasses.asdict(entry)
+                              for key, entry in found.entries.items()}}
+    return {"artifact": next(map(dataclasses.asdict, found.entries.values()), None)}
+
+
+def _parity(found: Parity | ChunkParity) -> dict[str, Any]:
     return {"rows": found.rows.source, "count": len(found.rows), "after_runs": found.after_runs,
             "outputs": {one.output: difference_figures(one) for one in found.differences}}
 

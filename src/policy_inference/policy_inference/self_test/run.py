@@ -12,14 +12,21 @@ from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import examined
-from policy_inference.backends.registry import artifact_for, available, open_backend
+from policy_inference.backends.registry import artifacts_for, available, open_graphs
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.load import Bundle, ChunkBundle, load_any_bundle
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.self_test.at_rate import AtRate, at_rate
+from policy_inference.self_test.chunk_verdict import MeasuredChunks, judged_chunks
+from policy_inference.self_test.chunks import (
+    ChunkParity,
+    chunk_parity,
+    chunks_at_rate,
+    chunks_back_to_back,
+)
 from policy_inference.self_test.clock import Clock, SteadyClock
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity, parity
@@ -48,12 +55,13 @@ class Found:
         order: What was tested.
         system: Versions and hardware.
         bundle: The bundle, once it was loaded.
-        entry: What the back end opens of it.
+        entries: What the back end opens of it, by the key of the model in the contract.
         findings: What speaks for and against the back end on this machine.
         details: What the backend told when it was opened.
         parity: Its outputs on the golden rows.
-        back_to_back: Runs without a pause.
-        at_rate: Ticks at the policy's rate.
+        back_to_back: Runs without a pause; of a chunk policy, whole chunks.
+        graphs: The graphs of a chunk policy, and what was not in them, in the same chunks.
+        at_rate: Ticks at the policy's rate; of a chunk policy, chunks as often as it needs one.
         parity_again: Its outputs on the golden rows after all that.
         verdict: What they are worth.
         error: Why the test ended early.
@@ -62,14 +70,15 @@ class Found:
 
     order: Order
     system: Mapping[str, str | None]
-    bundle: Bundle | None = None
-    entry: Artifact | None = None
+    bundle: Bundle | ChunkBundle | None = None
+    entries: Mapping[str, Artifact] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     details: Mapping[str, str] = field(default_factory=dict)
-    parity: Parity | None = None
+    parity: Parity | ChunkParity | None = None
     back_to_back: Durations | None = None
+    graphs: Mapping[str, Durations] = field(default_factory=dict)
     at_rate: AtRate | None = None
-    parity_again: Parity | None = None
+    parity_again: Parity | ChunkParity | None = None
     verdict: Verdict | None = None
     error: str = ""
     trace: str = ""
@@ -100,17 +109,29 @@ def self_test(order: Order, clock: Clock | None = None, machine: Machine | None 
 
 def _test(found: Found, clock: Clock, machine: Machine) -> None:
     order, name = found.order, found.order.backend
-    found.bundle = bundle = load_bundle(order.folder)
-    found.entry, _ = artifact_for(bundle, name)
+    found.bundle = bundle = load_any_bundle(order.folder)
+    found.entries = entries = {key: entry for key, (entry, _) in
+                               artifacts_for(bundle, name).items()}
     cls: type[BackendBase] = loaded(available()[name], BackendError)
-    found.findings = examined(cls, machine, found.entry)
-    backend, _ = open_backend(bundle, [name], {name: order.options})
+    # What was found for several graphs alike is told once.
+    found.findings = tuple(dict.fromkeys(
+        one for entry in entries.values() for one in examined(cls, machine, entry)))
+    backends, _ = open_graphs(bundle, [name], {name: order.options})
     try:
-        found.details = {str(name): str(text) for name, text in backend.details.items()}
-        measured = _measured(found, bundle, backend, clock, machine)
+        found.details = {str(name): str(text) for backend in backends.values()
+                         for name, text in backend.details.items()}
+        if isinstance(bundle, ChunkBundle):
+            chunks = _measured_chunks(found, bundle, backends, clock, machine)
+        else:
+            ((entry,), (backend,)) = entries.values(), backends.values()
+            measured = _measured(found, bundle, backend, clock, machine)
     finally:
-        backend.close()
-    found.verdict = judged(bundle, cls, name, found.entry, measured)
+        for backend in backends.values():
+            backend.close()
+    if isinstance(bundle, ChunkBundle):
+        found.verdict = judged_chunks(bundle, cls, name, entries, chunks)
+    else:
+        found.verdict = judged(bundle, cls, name, entry, measured)
 
 
 def _measured(
@@ -128,3 +149,23 @@ def _measured(
     _log.info("golden rows again ...")
     found.parity_again = again = parity(bundle, backend, after_runs=runs)
     return Measured(parity=(same, again), back_to_back=quick, at_rate=ticks)
+
+
+def _measured_chunks(
+    found: Found, bundle: ChunkBundle, backends: Mapping[str, BackendBase], clock: Clock,
+    machine: Machine,
+) -> MeasuredChunks:  # fmt: skip
+    """Measure a chunk policy step by step, as `_measured`."""
+    duration_s, contract = found.order.duration_s, bundle.contract
+    _log.info("golden rows ...")
+    found.parity = same = chunk_parity(bundle, backends)
+    _log.info("chunks without a pause, %g s at most ...", duration_s)
+    quick = chunks_back_to_back(bundle, backends, duration_s, clock)
+    found.back_to_back = quick.whole
+    found.graphs = {**quick.graphs, "preprocessing": quick.preprocessing}
+    _log.info("a chunk every %g s ...", contract.chunk.steps / contract.rate_hz)
+    found.at_rate = paced = chunks_at_rate(bundle, backends, duration_s, clock, machine)
+    runs = len(same.rows) + len(quick.whole) + len(paced.paced.inference)
+    _log.info("golden rows again ...")
+    found.parity_again = again = chunk_parity(bundle, backends, after_runs=runs)
+    return MeasuredChunks(parity=(same, again), back_to_back=quick, at_rate=paced)

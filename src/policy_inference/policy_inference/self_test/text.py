@@ -10,6 +10,7 @@ from math import ceil, log10
 
 from policy_inference.machine.finding import Verdict as Speaks
 from policy_inference.self_test.at_rate import AtRate
+from policy_inference.self_test.chunks import ChunkParity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity
 from policy_inference.self_test.run import Found
@@ -20,9 +21,10 @@ _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
 
 def lines(found: Found) -> Iterator[str]:
     """Yield what was found, a title first, the verdict last."""
-    order, bundle, entry = found.order, found.bundle, found.entry
+    order, bundle = found.order, found.bundle
+    precisions = ", ".join(dict.fromkeys(entry.precision for entry in found.entries.values()))
     name = f"{bundle.contract.name} {bundle.contract.version}" if bundle else order.folder.name
-    yield f"{name} on {order.backend}" + (f" in {entry.precision}" if entry else "")
+    yield f"{name} on {order.backend}" + (f" in {precisions}" if precisions else "")
     for key, text in found.details.items():
         yield _line(key, text)
     for finding in found.findings:
@@ -33,8 +35,11 @@ def lines(found: Found) -> Iterator[str]:
     if found.back_to_back:
         yield _line("back to back", _durations(found.back_to_back))
         yield from _histogram(found.back_to_back)
+    for name, durations in found.graphs.items():
+        yield _line("  of which", f"{name}: {_durations(durations)}")
     if found.at_rate:
-        yield from _at_rate(found.at_rate)
+        yield from _at_rate(found.at_rate, *(("chunks", "chunk") if found.graphs else
+                                             ("ticks", "inference")))
     if found.parity_again:
         yield _line("parity again", _parity(found.parity_again))
     if found.verdict is not None:
@@ -43,7 +48,7 @@ def lines(found: Found) -> Iterator[str]:
         yield _line("error", found.error)
 
 
-def _parity(found: Parity) -> str:
+def _parity(found: Parity | ChunkParity) -> str:
     action = found.differences[0]
     row, joint = action.worst
     return (f"{len(found.rows)} {found.source}: MAE {action.mae:.3g}, RMSE {action.rmse:.3g}, "
@@ -51,11 +56,11 @@ def _parity(found: Parity) -> str:
             f"smallest cosine {action.cosine.min():.4g}")
 
 
-def _at_rate(found: AtRate) -> Iterator[str]:
+def _at_rate(found: AtRate, what: str, timed: str) -> Iterator[str]:
     paced = found.paced
-    yield _line("at its rate", f"{len(paced.inference)} ticks in {paced.wall_s:.3g} s, "
+    yield _line("at its rate", f"{len(paced.inference)} {what} in {paced.wall_s:.3g} s, "
                 f"{paced.missed} missed")
-    yield _line("  inference", _durations(paced.inference))
+    yield _line(f"  {timed}", _durations(paced.inference))
     yield _line("  observation", _durations(paced.preprocessing))
     for name, one in found.load.series().items():
         yield _line("device", f"{name} {one.min:g} to {one.max:g}, mean {one.mean:.4g}")

@@ -89,7 +89,7 @@ def paced(
     Raises:
         BackendError: The runtime failed.
     """
-    state, timed = _standing(bundle.contract), _Timed(backend, clock)
+    state, timed = _standing(bundle.contract), Timed(backend, clock)
     policy = JointPolicy(bundle, timed, state)
     policy.reset()
     for _ in range(WARM_UP_TICKS):
@@ -131,19 +131,23 @@ def _standing(contract: JointContract) -> RobotState:
     return state
 
 
-class _Timed:
-    """A backend that notes when its latest run began and ended."""
+class Timed:
+    """A backend that notes when its latest run began and ended, and the time of all together."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
+        """Time a backend by a clock."""
         self.name, self.details = backend.name, backend.details
         self.inputs, self.outputs = backend.inputs, backend.outputs
         self._backend, self._clock = backend, clock
-        self.began_ns = self.ended_ns = 0
+        self.began_ns = self.ended_ns = self.total_ns = 0
 
     def run(self) -> None:
+        """Run the backend, and time it."""
         self.began_ns = self._clock.now_ns()
         self._backend.run()
         self.ended_ns = self._clock.now_ns()
+        self.total_ns += self.ended_ns - self.began_ns
 
     def close(self) -> None:
+        """Close the backend."""
         self._backend.close()

@@ -85,9 +85,9 @@ def judged(
                         "about its speed")
     else:
         checks += _latency(found, bundle.contract.period_ns * 1e-6)
-        power = _power(found.at_rate.load.series())
-        checks += power
-        if not power:
+        rails = power(found.at_rate.load.series())
+        checks += rails
+        if not rails:
             left_out.append("power: this machine does not tell it")
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
@@ -117,7 +117,7 @@ def _latency(found: Measured, period_ms: float) -> list[Check]:
              period_ms, period_ms),
         Check(what="ticks missed, share", value=paced.missed / ticks, limit=MISSED_LIMIT,
               where=f"{paced.missed} of {ticks} ticks"),
-        _drift(found.at_rate),
+        drift(found.at_rate),
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _p99(what: str, durations: Durations, limit_ms: float, period_ms: float) -> 
                  where=f"{len(durations)} runs, median {median_ms:.3g} ms{period}")
 
 
-def _drift(found: AtRate) -> Check:
+def drift(found: AtRate) -> Check:
     """Return the check of the second half's median, which names what could have slowed it."""
     first_ms, second_ms = (half_s * 1e3 for half_s in found.paced.inference.halves_p50_s())
     return Check(what="inference, median of the second half, ms", value=second_ms,
@@ -150,7 +150,7 @@ def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
                      for name, one in _in_units(series, units).items()) or "not told"
 
 
-def _power(series: dict[str, Series]) -> list[Check]:
+def power(series: dict[str, Series]) -> list[Check]:
     """Return the check of the mean power, where it is told.
 
     Of several rails the largest is taken: boards that measure their input have it among them.

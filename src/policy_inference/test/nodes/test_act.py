@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from policy_msgs.msg import JointCommand
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
@@ -283,12 +284,7 @@ class TestRealTime:
             "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
         arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0,
                     frame_tolerance_s=5.0)  # fmt: skip
-
-        def send() -> None:
-            arm.now_ns = time.time_ns()
-            arm.send()
-
-        arm.node.create_timer(1.0 / RATE_HZ, send)
+        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.commands, "commands")
         arm.until(lambda: arm.ask("stand").success, "STAND")
         arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
@@ -410,6 +406,33 @@ class TestLeaving:
 
         ran = [command for command in arm.commands[before:] if command.mode == Mode.RUN]
         assert all(command.position[0] < 0.4 for command in ran)
+
+    def test_run_that_hangs_in_a_graph_is_left_behind(
+        self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        patient = write_colours(tmp_path / "patient", {
+            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def hang(_: OnnxBackend) -> None:
+            hangs.set()
+            goes_on.wait()
+
+        monkeypatch.setattr(OnnxBackend, "run", hang)
+        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
+        arm.until(lambda: arm.ask("stand").success, "STAND")
+        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.is_told("run")
+        arm.until(hangs.is_set, "a run that hangs")
+        arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
+        node = stage.nodes[0]
+
+        assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
+        assert node.left_behind
+        goes_on.set()
+        arm.until(lambda: not node.left_behind, "the end of the run")
 
     def test_node_can_be_configured_again(self, start: Start, stage: ArmStage) -> None:
         arm, node = start().runs(), stage.nodes[0]

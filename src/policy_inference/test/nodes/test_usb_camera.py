@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos, usb_listing
-from policy_inference.nodes.usb_camera import UsbCamera
+from policy_inference.nodes.usb_camera import UsbCamera, main
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 
 from .harness import Stage
@@ -168,6 +169,38 @@ class TestList:
 
         assert list(usb_listing.list_cameras(None, force=False)) == [
             "no camera: there is no /dev/video*"]  # fmt: skip
+
+
+class TestCommand:
+    def test_list_needs_no_ros(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
+
+        with pytest.raises(SystemExit) as ended:
+            main(["--list"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out == "no camera: there is no /dev/video*\n"
+
+    def test_output_without_list_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["--output", "pictures"])
+        assert ended.value.code == 2
+
+    @pytest.mark.ros
+    def test_camera_without_a_device_ends_with_the_reason(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        handlers = {number: signal.getsignal(number)
+                    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}  # fmt: skip
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main(["--ros-args", "-p", "width:=320"])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        assert ended.value.code == 2
+        assert "parameter device: expected a value, found none" in capfd.readouterr().err
 
 
 @pytest.mark.ros

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_tools.compilers.base import MORE_SAMPLES, Made, Order
-from model_tools.compilers.bpu.graph import Graph
+from model_tools.compilers.bpu.graph import ACT, ONE_GRAPH, Graph
 from model_tools.compilers.bpu.toolchain import MARCHES, PRECISIONS
 from model_tools.compilers.bpu.workspace import (
     BUILD_ALL,
@@ -32,7 +32,6 @@ from model_tools.compilers.bpu.workspace import (
 from model_tools.errors import ToolError, UnfinishedError
 from model_tools.files import new_folder
 
-_GRAPH = "policy"
 _CALIBRATIONS = ("default", "mix", "kl", "max")
 _LAST_LINES = 15
 _BEGINNING = 512
@@ -59,32 +58,43 @@ class BpuCompiler:
     }
 
     def compile(self, order: Order) -> Made:
-        """Write the workspace and let the vendor's compiler work in it.
+        """Compile a policy of one graph, as `compile_all`."""
+        return self.compile_all([order])[0]
+
+    def compile_all(self, orders: Sequence[Order]) -> list[Made]:
+        """Write a workspace of all graphs, and let the vendor's compiler work in it.
 
         Raises:
             UnfinishedError: The compiler is not on this machine; the workspace is there.
             ToolError: The model, the options or the workspace do not fit, or the compiler failed.
             OSError: Something cannot be written.
         """
-        assert order.samples is not None
+        order, graphs = orders[0], [graph_of(order) for order in orders]
         settings = _settings(order)
-        graph = Graph(name=_GRAPH, model=order.model, inputs=order.inputs, outputs=order.outputs,
-                      samples=order.samples)
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
-            _require_same(folder, record([graph], settings))
-            return _taken(folder, order, settings, f"{settings.toolchain.tool}, run elsewhere")
+            _require_same(folder, record(graphs, settings))
+            tool = f"{settings.toolchain.tool}, run elsewhere"
+            return [_taken(folder, one, settings, tool) for one in orders]
         tool = settings.toolchain.tool
         if shutil.which(tool) is None and "workspace" not in order.options:
             raise ToolError(f"bpu: expected {tool} on the PATH, or a folder to prepare its work in "
                             "(--option workspace=FOLDER), found neither; it comes in the container "
                             f"{_image(order, settings)}")
-        with _workspace(order, [graph], settings) as folder:
+        with _workspace(order, graphs, settings) as folder:
             if shutil.which(tool) is None:
                 raise UnfinishedError(_next_steps(folder, order, settings))
             release = _release(tool)
             _build(folder, tool, kept="workspace" in order.options)
-            return _taken(folder, order, settings, release)
+            return [_taken(folder, one, settings, release) for one in orders]
+
+
+def graph_of(order: Order) -> Graph:
+    """Return what the workspace needs of a graph; samples with names are those of ACT."""
+    assert order.samples is not None
+    return Graph(name=order.name, model=order.model, inputs=order.inputs, outputs=order.outputs,
+                 samples=order.samples, files=order.sample_files,
+                 layout=ACT if order.sample_files else ONE_GRAPH)
 
 
 def _settings(order: Order) -> Settings:
@@ -153,11 +163,11 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
 
 def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     """Copy what the compiler made to where it is wanted."""
-    made = result(folder, _GRAPH, settings)
+    made = result(folder, order.name, settings)
     if not made.is_file() or not made.stat().st_size:
         raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
                         f"it: {container_command(folder, _image(order, settings))}; where it ran "
-                        f"already, its logs are in {folder / _GRAPH}")
+                        f"already, its logs are in {folder / order.name}")
     if _is_text(made):
         raise ToolError(f"{made}: expected a compiled model, found a text; copy the file that "
                         f"{settings.toolchain.tool} made")

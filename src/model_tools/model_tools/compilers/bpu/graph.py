@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,35 @@ from model_tools.errors import ToolError
 from policy_inference.interfaces import F32, Tensor, TensorSpec
 
 _OPSET = 11
+_OLD_IR_VERSION = 7
+"""What the older compiler reads at most."""
 _AXES = 4
 _CHECKED_ROWS = 32
 _TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the files of a graph are named; {} stands for its name.
+
+    Attributes:
+        config, build: Settings of the compiler, and the script that runs it.
+        calibration: Folder of the samples.
+        four_axes: Whether inputs get four axes, as featuremaps have them.
+    """
+
+    config: str
+    build: str
+    calibration: str
+    four_axes: bool
+
+
+ONE_GRAPH = Layout(config="config.yaml", build="build.sh", calibration="calibration",
+                   four_axes=True)
+ACT = Layout(config="config_{}.yaml", build="build_{}.sh", calibration="calibration_data_{}",
+             four_axes=False)
+"""As D-Robotics' exporter of ACT has it (rdk_LeRobot_tools), whose programs on the board give
+`states` two axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +59,9 @@ class Graph:
         model: ONNX in fp32.
         inputs, outputs: Its tensors, float32, batch of one first.
         samples: Rows to calibrate with by input, [rows, *shape without the batch axis].
+        files: By input the name of each sample's file, perhaps in a folder; else they are numbered.
+        layout: Names of the other files.
+        file: Name of the prepared model; NAME.onnx if empty.
     """
 
     name: str
@@ -39,6 +69,14 @@ class Graph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     samples: Mapping[str, Tensor]
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layout: Layout = ONE_GRAPH
+    file: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the prepared model."""
+        return self.file or f"{self.name}.onnx"
 
     def check(self) -> None:
         """Check that the compilers can be given this.
@@ -62,7 +100,7 @@ class Graph:
             raise ToolError(f"{self.name}: expected the same number of samples for each of "
                             f"{', '.join(map(str, self.inputs))}, found {sizes or 'none'}")
         for name, array in self.samples.items():
-            if not np.isfinite(np.asarray(array, np.float32)).all():
+            if not all(np.isfinite(np.asarray(row, np.float32)).all() for row in array):
                 raise ToolError(f"{self.name}: samples of {name}: expected finite values, found "
                                 "NaN or infinity")
 
@@ -70,7 +108,11 @@ class Graph:
         """Return the samples of an input, [rows, *shape that the compiler gets] float32."""
         (spec,) = (spec for spec in self.inputs if spec.name == name)
         samples: F32 = np.asarray(self.samples[name], np.float32)
-        return samples.reshape(len(samples), *four_axes(spec.shape)[1:])
+        return samples.reshape(len(samples), *self.shape(spec)[1:])
+
+    def shape(self, spec: TensorSpec) -> tuple[int, ...]:
+        """Return the shape that the compiler gets of an input."""
+        return four_axes(spec.shape) if self.layout.four_axes else spec.shape
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -84,8 +126,11 @@ def write_prepared(graph: Graph, last_opset: int, output: Path) -> None:
     Raises:
         ToolError: It cannot be brought to an opset that the compiler reads.
     """
+    if fits(graph, last_opset):
+        shutil.copyfile(graph.model, output)
+        return
     model = onnx.load(graph.model)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = _opset(model)
     _fix_sizes(model, graph)
     ways = [(way, _OPSET) for way in (converted, relabelled) if opset != _OPSET]
     reasons = list[str]()
@@ -105,10 +150,27 @@ def write_prepared(graph: Graph, last_opset: int, output: Path) -> None:
                     f"{'; '.join(dict.fromkeys(reasons))}; export it again with --opset {_OPSET}")
 
 
+def fits(graph: Graph, last_opset: int) -> bool:
+    """Return whether the compiler reads the model as it is."""
+    if graph.layout.four_axes:
+        return False
+    model = onnx.load(graph.model, load_external_data=False)
+    newest = max(_OLD_IR_VERSION, helper.find_min_ir_version_for(list(model.opset_import)))
+    sizes = {value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+             for value in (*model.graph.input, *model.graph.output)}
+    return _opset(model) <= last_opset and model.ir_version <= newest and all(
+        sizes.get(spec.name) == spec.shape for spec in (*graph.inputs, *graph.outputs))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return int(next(entry.version for entry in model.opset_import
+                    if entry.domain in ("", "ai.onnx")))
+
+
 def _prepared(graph: Graph, found: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose inputs have four axes."""
+    """Return a model whose inputs have the axes that the compiler gets."""
     for spec in graph.inputs:
-        if len(spec.shape) < _AXES:
+        if graph.shape(spec) != spec.shape:
             _reshape_inside(found.graph, spec)
     found.ir_version = helper.find_min_ir_version_for(list(found.opset_import))
     onnx.checker.check_model(found)

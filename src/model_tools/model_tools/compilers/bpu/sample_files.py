@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,22 @@ def sample_folders(inputs: Sequence[str]) -> list[str]:
     return [f"{place}_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}" for place, name in enumerate(inputs)]
 
 
-def write_samples(folder: Path, parts: Iterable[F32], suffix: str) -> None:
+def write_samples(
+    folder: Path, parts: Iterable[F32], suffix: str, names: Iterable[str] | None = None
+) -> None:
     """Write a folder of samples.
 
     Args:
         folder: Is made.
         parts: Rows of the input [rows, *shape that the compiler gets], one part after another.
         suffix: `.npy` of one row with batch axis each, or `.bin` of raw float32.
+        names: Of the files, without suffix; numbers where there are none.
     """
     folder.mkdir(parents=True)
     rows = (row for part in parts for row in part)
-    for number, row in enumerate(rows):
-        file = folder / f"{number:06d}{suffix}"
+    stems = iter(f"{number:06d}" for number in count()) if names is None else iter(names)
+    for row in rows:
+        file = folder / f"{next(stems)}{suffix}"
         if suffix == ".npy":
             np.save(file, row[np.newaxis], allow_pickle=False)
         else:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CONFIG = "config.yaml"
 PRECISIONS = ("int8", "int16")
 
 
@@ -17,7 +16,7 @@ class Toolchain:
 
     Attributes:
         tool: Its command.
-        arguments: How it takes `CONFIG`.
+        arguments: Before the name of its settings.
         suffix: Of what it makes.
         sample_suffix: Of calibration files: `.npy`, or `.bin` for raw float32.
         last_opset: Newest that it reads.
@@ -37,20 +36,19 @@ class Toolchain:
     keys: Mapping[str, object]
     image: str
 
-    @property
-    def command(self) -> str:
-        """What one types."""
-        return " ".join((self.tool, *self.arguments))
+    def command(self, config: str) -> str:
+        """Return what one types, given the file of the settings."""
+        return " ".join((self.tool, *self.arguments, config))
 
 
 BAYES = Toolchain(
-    tool="hb_mapper", arguments=("makertbin", "--model-type", "onnx", "--config", CONFIG),
+    tool="hb_mapper", arguments=("makertbin", "--model-type", "onnx", "--config"),
     suffix=".bin", sample_suffix=".bin", last_opset=11, levels=("O0", "O1", "O2", "O3"),
     all_int16="set_all_nodes_int16;set_Softmax_input_int16;set_Softmax_output_int16;", keys={},
     image="openexplorer/ai_toolchain_ubuntu_20_x5_cpu:v1.2.8",
 )  # fmt: skip
 NASH = Toolchain(
-    tool="hb_compile", arguments=("-c", CONFIG), suffix=".hbm", sample_suffix=".npy",
+    tool="hb_compile", arguments=("-c",), suffix=".hbm", sample_suffix=".npy",
     last_opset=19, levels=("O0", "O1", "O2"), all_int16="set_all_nodes_int16",
     keys={"extra_params": {"input_no_padding": True, "output_no_padding": True}},
     image="registry.d-robotics.cc/deliver/ai_toolchain_ubuntu_22_s100_s600_cpu:v3.7.0",

@@ -10,20 +10,20 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
-from model_tools.compilers.bpu.graph import Graph, four_axes, write_prepared
+from model_tools.compilers.bpu.graph import Graph, write_prepared
 from model_tools.compilers.bpu.sample_files import sample_folders, write_samples
-from model_tools.compilers.bpu.toolchain import CONFIG, MARCHES, Toolchain
+from model_tools.compilers.bpu.toolchain import MARCHES, Toolchain
 from model_tools.errors import ToolError
 from policy_inference.bundle.verified import sha256_of
 
 RECORD, RESULTS = "workspace.json", "bpu_output"
 BUILD_ALL, BUILD_LOG = "build_all.sh", "build.log"
-_BUILD, _CALIBRATION, _WORKING = "build.sh", "calibration", "model_output"
+WORKING = "model_output"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -54,9 +54,9 @@ class Settings:
 def write_workspace(folder: Path, graphs: Sequence[Graph], settings: Settings) -> None:
     """Write everything that the vendor's compiler needs into an empty folder.
 
-    For each graph a folder of its name: the model, `config.yaml`, `build.sh`, and calibration
-    samples by input; above them `build_all.sh`, which leaves the results in `bpu_output/`, and
-    `workspace.json`, which says what it was all made of.
+    For each graph a folder of its name: the model, settings, a script, and calibration samples by
+    input, named as its layout says; above them `build_all.sh`, which leaves the results in
+    `bpu_output/`, and `workspace.json`, which says what it was all made of.
 
     Raises:
         ToolError: A graph cannot be compiled for a BPU, or two have the same name.
@@ -71,7 +71,7 @@ def write_workspace(folder: Path, graphs: Sequence[Graph], settings: Settings) -
     for graph in graphs:
         _write_graph(folder / graph.name, graph, settings)
     (folder / RESULTS).mkdir()
-    lines = [f"bash {shlex.quote(name)}/{_BUILD}" for name in names]
+    lines = [f"bash {shlex.quote(graph.name)}/{_build(graph)}" for graph in graphs]
     _write_script(folder / BUILD_ALL, lines)
     text = json.dumps(record(graphs, settings), indent=2)
     (folder / RECORD).write_text(f"{text}\n", "utf-8")
@@ -104,13 +104,20 @@ def container_command(folder: Path, image: str) -> str:
 def _write_graph(folder: Path, graph: Graph, settings: Settings) -> None:
     toolchain = settings.toolchain
     folder.mkdir()
-    write_prepared(graph, toolchain.last_opset, folder / f"{graph.name}.onnx")
+    write_prepared(graph, toolchain.last_opset, folder / graph.file_name)
     for spec, place in zip(graph.inputs, _sample_folders(graph), strict=True):
-        write_samples(folder / place, [graph.rows(spec.name)], toolchain.sample_suffix)
+        names = graph.files.get(spec.name)
+        write_samples(folder / place, [graph.rows(spec.name)], toolchain.sample_suffix,
+                      names and [PurePath(name).name for name in names])
     text = yaml.safe_dump(_config(graph, settings), sort_keys=False, width=1000)
-    (folder / CONFIG).write_text(text, "utf-8")
-    made = f"{_WORKING}/{graph.name}{toolchain.suffix}"
-    _write_script(folder / _BUILD, [toolchain.command, f"cp {made} ../{RESULTS}/"])
+    config, made = graph.layout.config.format(graph.name), f"{graph.name}{toolchain.suffix}"
+    (folder / config).write_text(text, "utf-8")
+    _write_script(folder / _build(graph), [toolchain.command(config),
+                                           f"cp {WORKING}/{made} ../{RESULTS}/"])
+
+
+def _build(graph: Graph) -> str:
+    return graph.layout.build.format(graph.name)
 
 
 def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
@@ -127,13 +134,13 @@ def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
         calibration["optimization"] = toolchain.all_int16
     return {
         "model_parameters": {
-            "onnx_model": f"{graph.name}.onnx", "march": settings.march,
-            "working_dir": _WORKING, "output_model_file_prefix": graph.name,
+            "onnx_model": graph.file_name, "march": settings.march,
+            "working_dir": WORKING, "output_model_file_prefix": graph.name,
             "layer_out_dump": False,
         },
         "input_parameters": {
             "input_name": ";".join(spec.name for spec in graph.inputs),
-            "input_shape": ";".join("x".join(map(str, four_axes(spec.shape)))
+            "input_shape": ";".join("x".join(map(str, graph.shape(spec)))
                                     for spec in graph.inputs),
             "input_type_rt": each("featuremap"), "input_layout_rt": each("NCHW"),
             "input_type_train": each("featuremap"), "input_layout_train": each("NCHW"),
@@ -148,14 +155,18 @@ def _config(graph: Graph, settings: Settings) -> dict[str, dict[str, object]]:
 
 
 def _sample_folders(graph: Graph) -> list[str]:
-    return [f"{_CALIBRATION}/{place}" for place in sample_folders(
-        [spec.name for spec in graph.inputs])]
+    """Return the folder of each input's samples, in the folder of the graph."""
+    places = sample_folders([spec.name for spec in graph.inputs])
+    if graph.files:
+        places = [str(PurePath(graph.files[spec.name][0]).parent) for spec in graph.inputs]
+    return [str(PurePath(graph.layout.calibration.format(graph.name), place)) for place in places]
 
 
 def _hash_of_samples(graph: Graph) -> str:
     found = hashlib.sha256()
     for spec in graph.inputs:
-        found.update(graph.rows(spec.name).tobytes())
+        for row in graph.rows(spec.name):
+            found.update(row.tobytes())
     return found.hexdigest()
 
 

@@ -75,8 +75,9 @@ def _check_inputs(
     if set(lists["norm_type"]) != {"no_preprocess"}:
         raise ValueError("a featuremap has no preprocessing")
     shapes = [tuple(map(int, text.split("x"))) for text in lists["input_shape"]]
-    if any(len(shape) != 4 for shape in shapes):
-        raise ValueError(f"a featuremap has four axes: {shapes}")
+    # Two: as D-Robotics' exporter of ACT gives `states` to both tools.
+    if any(len(shape) not in (2, 4) for shape in shapes):
+        raise ValueError(f"a featuremap has two or four axes: {shapes}")
     _check_model(tool, folder / config["model_parameters"]["onnx_model"], names, shapes)
     counts = {_check_samples(tool, folder / place, shape)
               for place, shape in zip(lists["cal_data_dir"], shapes, strict=True)}

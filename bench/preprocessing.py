@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What two frames cost on their way into the back end's buffers.
+
+The baseline is the formula as one writes it in numpy.
+"""
+
+import numpy as np
+
+from bench.figures import Figure, summarise
+from bench.processes import BenchError
+from bench.timing import timed_us
+from policy_inference.bundle.chunk_contract import Camera, Scaling
+from policy_inference.core.chunks.normalise import PictureNormaliser
+from policy_inference.core.images import Picture
+from policy_inference.interfaces import F32
+
+HEIGHT, WIDTH = 480, 640
+SCALING = Scaling(mode="mean_std", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_BLOCKS, _CALLS = 10, 40
+_MEAN, _STD = (np.array(values, np.float32).reshape(3, 1, 1)
+               for values in (SCALING.mean, SCALING.std))
+_TOLERANCE = 1e-6
+
+
+def camera(tensor: str) -> Camera:
+    """Return a camera of 640 x 480 pixels whose picture goes into this tensor."""
+    return Camera(feature=f"observation.images.{tensor}", height=HEIGHT, width=WIDTH,
+                  normalisation=SCALING, tensor=tensor)
+
+
+def frames() -> list[Picture]:
+    """Return two pictures of noise."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(2)]
+
+
+def plain(frame: Picture, buffer: F32) -> None:
+    """Normalise in numpy: the baseline, also of the source documents' loop."""
+    scaled = (frame.astype(np.float32) / 255).transpose(2, 0, 1)
+    buffer[0] = (scaled - _MEAN) / _STD
+
+
+def measure() -> list[Figure]:
+    """Measure both in blocks that take turns.
+
+    Raises:
+        BenchError: The results differ.
+    """
+    pictures = frames()
+    buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in pictures]
+    normalisers = [PictureNormaliser(camera("images"), buffer) for buffer in buffers]
+
+    def ours() -> None:
+        for normaliser, picture in zip(normalisers, pictures, strict=True):
+            normaliser.apply(picture)
+
+    def baseline() -> None:
+        for picture, buffer in zip(pictures, buffers, strict=True):
+            plain(picture, buffer)
+
+    baseline()
+    expected = [buffer.copy() for buffer in buffers]
+    ours()
+    difference = np.abs(np.array(buffers) - expected).max()
+    if not difference <= _TOLERANCE:
+        raise BenchError(f"preprocessing: results differ by {difference:.1e}")
+    measured, base = [], []
+    for _ in range(_BLOCKS):
+        base.append(summarise(timed_us(_CALLS, 0.0, baseline)))
+        measured.append(summarise(timed_us(_CALLS, 0.0, ours)))
+    return [Figure(name="preprocessing_ratio", unit="us", ours=measured, baseline=base,
+                   wanted=0.5)]

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations of a LeRobot dataset, whose features are those that the policy was trained on."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.chunk_rows.observation import Observation
+from model_tools.errors import ToolError
+from model_tools.lerobot.dataset import Dataset, Episode
+from model_tools.lerobot.dataset_info import Feature
+from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.interfaces import F64, Tensor
+
+_SAME_RATE = 1e-3
+_OF_A_POSITION = ".pos"
+
+
+class DatasetSource:
+    """The frames of a dataset, counted through all episodes.
+
+    Attributes:
+        name: Of its folder.
+        count: Frames.
+    """
+
+    def __init__(self, contract: ChunkContract, path: Path) -> None:
+        """Check that the dataset has what the policy sees.
+
+        Raises:
+            ToolError: It is no dataset, lacks a camera or vector, or has others, of another size
+                or rate.
+            OSError: It cannot be read.
+        """
+        self._contract, self._dataset = contract, Dataset(path)
+        self.name, self.count = path.resolve().name, self._dataset.frames
+        info = self._dataset.info
+        if abs(info.fps / contract.rate_hz - 1.0) > _SAME_RATE:
+            raise ToolError(f"{info.file}: expected {contract.rate_hz:g} frames per second, as "
+                            f"rate_hz of {contract.name}, found {info.fps:g}")
+        for name, camera in contract.cameras.items():
+            self._check_camera(name, camera)
+        self._vectors = dict(self._found_vectors())
+        ends = np.cumsum([episode.length for episode in self._dataset.episodes])
+        self._begins: list[int] = [0, *ends.tolist()]
+
+    def observations(self, wanted: Sequence[int]) -> Iterator[Observation]:
+        """Yield observations; see `ObservationSource.observations`."""
+        chosen = dict[int, list[int]]()
+        for number in wanted:
+            episode = bisect_right(self._begins, number) - 1
+            chosen.setdefault(episode, []).append(number - self._begins[episode])
+        for episode, frames in chosen.items():
+            yield from self._of_episode(self._dataset.episodes[episode], frames,
+                                        self._begins[episode])
+
+    def _of_episode(
+        self, episode: Episode, frames: Sequence[int], begin: int
+    ) -> Iterator[Observation]:
+        rows = self._dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
+        cameras = self._contract.cameras
+        pictures = [self._dataset.pictures(camera.feature, episode, frames)
+                    for camera in cameras.values()]
+        for frame in frames:
+            vectors = {name: _ordered(rows[feature][frame], order)
+                       for name, (feature, order) in self._vectors.items()}
+            yield Observation(
+                number=begin + frame,
+                pictures={name: next(one) for name, one in zip(cameras, pictures, strict=True)},
+                state=vectors.get("state"), environment_state=vectors.get("environment_state"),
+            )  # fmt: skip
+
+    def _check_camera(self, name: str, camera: Camera) -> None:
+        feature = self._dataset.feature(camera.feature, camera=True)
+        wanted, found = (camera.height, camera.width), feature.shape[:2]
+        if found != wanted and not camera.resize:
+            raise ToolError(f"{self._dataset.info.file}: {camera.feature}: expected pictures of "
+                            f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
+                            f"{self._contract.name}, found {found[1]} x {found[0]}; name the "
+                            "dataset of the training, or let the contract say `resize: true`")
+
+    def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
+        """Yield what the policy sees beside pictures: the feature, and the places of its values."""
+        contract = self._contract
+        if contract.state is not None:
+            feature = self._sized(contract.state.feature, len(contract.state.joints))
+            yield "state", (feature.name, _places(feature, contract.state.joints))
+        if contract.environment_state is not None:
+            outside = contract.environment_state
+            feature = self._sized(outside.feature, outside.size)
+            yield "environment_state", (feature.name, list(range(outside.size)))
+
+    def _sized(self, name: str, size: int) -> Feature:
+        feature = self._dataset.feature(name)
+        if feature.shape != (size,):
+            raise ToolError(f"{self._dataset.info.file}: {name}: expected {size} values, as "
+                            f"{self._contract.name} sees, found {list(feature.shape)}: "
+                            f"{', '.join(feature.names) or 'without names'}")
+        return feature
+
+
+def _places(feature: Feature, joints: Sequence[str]) -> list[int]:
+    """Return the place of each joint: by name where the names are the same, else in order.
+
+    A policy has its joints in the order of its training; a robot may name them otherwise.
+    """
+    places: Mapping[str, int] = {name.removesuffix(_OF_A_POSITION): place
+                                 for place, name in enumerate(feature.names)}
+    return [places[joint] for joint in joints] if places.keys() == set(joints) else list(
+        range(len(joints)))
+
+
+def _ordered(row: Tensor, places: Sequence[int]) -> F64:
+    values: F64 = row.astype(np.float64)[list(places)]
+    return values
