@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint of LeRobot's, exported, in the node, with pictures on topics: LeRobot's chunk."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from policy_msgs.msg import ActionChunk, JointCommand
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from model_tools.cli import main as model_tools
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.core.chunks.units import Units
+from policy_inference.interfaces import F64
+from policy_inference.nodes.act_policy_node import ActPolicyNode
+
+pytestmark = [pytest.mark.real_data, pytest.mark.ros]
+
+WITHIN_S = 60.0
+SEED = 0
+TOLERANCE = 3e-4
+"""In joint units: that of the golden data."""
+
+
+class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
+    """Shows an arm's joints and pictures in simulated time."""
+
+    def __init__(self, executor: SingleThreadedExecutor, contract: ChunkContract) -> None:
+        super().__init__("feeder")
+        self._executor = executor
+        executor.add_node(self)
+        self.names = list(contract.joints.names)
+        self.now_ns, self.period_ns = 1_000_000_000, contract.period_ns
+        self.position: list[float] = per_joint(contract.stand.position, self.names).tolist()
+        self.pictures = {name: np.zeros((camera.height, camera.width, 3), np.uint8)
+                         for name, camera in contract.cameras.items()}
+        self.commands: list[JointCommand] = []
+        self.chunks: list[ActionChunk] = []
+        self._clock = self.create_publisher(Clock, "/clock", 10)
+        self._joints = self.create_publisher(JointState, "joint_states", 10)
+        self._cameras = {name: self.create_publisher(Image, f"{name}/image_raw", 1)
+                         for name in self.pictures}  # fmt: skip
+        self.create_subscription(JointCommand, "joint_command", self.commands.append, 10)
+        self.create_subscription(ActionChunk, "action_chunk", self.chunks.append, 10)
+
+    def until(self, condition: Any, what: str) -> None:
+        ends_s = time.monotonic() + WITHIN_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def ask(self, request: str) -> None:
+        client = self.create_client(Trigger, f"act_policy_node/{request}")
+        self.until(client.service_is_ready, request)
+        future = client.call_async(Trigger.Request())
+        self.until(future.done, request)
+        assert future.result().success, future.result().message
+
+    def show(self) -> None:
+        """Let a period pass."""
+        self.now_ns += self.period_ns
+        clock = Clock()
+        clock.clock.sec, clock.clock.nanosec = divmod(self.now_ns, 1_000_000_000)
+        joints = JointState(name=self.names, position=array("d", self.position))
+        joints.header.stamp = clock.clock
+        self._joints.publish(joints)
+        for name, picture in self.pictures.items():
+            height, width, _ = picture.shape
+            image = Image(height=height, width=width, encoding="rgb8", step=3 * width,
+                          data=array("B", picture.tobytes()))
+            image.header.stamp = clock.clock
+            self._cameras[name].publish(image)
+        self._clock.publish(clock)
+
+    def tick(self) -> int:
+        """Let a period pass; return the mode of the command that answers."""
+        self.show()
+        self.until(lambda: self.answered, f"the command of {self.now_ns} ns")
+        return int(self.commands[-1].mode)
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.commands) and _ns(self.commands[-1].stamp) == self.now_ns
+
+    def is_met(self) -> None:
+        ends_s = time.monotonic() + WITHIN_S
+        while not self.answered:
+            assert time.monotonic() < ends_s, "the node never answered"
+            self.show()
+            for _ in range(10):
+                self._executor.spin_once(timeout_sec=0.02)
+
+
+@pytest.fixture
+def inputs(shared_data: Path) -> Any:
+    """The formulas of the golden data's inputs."""
+    spec = importlib.util.spec_from_file_location("inputs", shared_data / "act" / "inputs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bundle(shared_data: Path, tmp_path: Path) -> Path:
+    """The checkpoint as a bundle."""
+    folder = tmp_path / "so100"
+    assert model_tools(["export", "act", "--act-path", str(shared_data / "act" / "so100_new"),
+                        "--export-path", str(folder), "--units", "degrees", "--robot", "so100",
+                        "--fps", "30"]) == 0  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def executor() -> Iterator[SingleThreadedExecutor]:
+    rclpy.init(args=[])
+    executor = SingleThreadedExecutor()
+    yield executor
+    executor.shutdown()
+    rclpy.shutdown()
+
+
+def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
+    shared_data: Path, bundle: Path, inputs: Any, executor: SingleThreadedExecutor
+) -> None:
+    contract = load_chunk_bundle(bundle).contract
+    node, feeder = ActPolicyNode(), Feeder(executor, contract)
+    executor.add_node(node)
+    node.set_parameters([Parameter(name, value=value) for name, value in {
+        "bundle": str(bundle), "use_sim_time": True, "mode": "synchronous",
+        "n_action_steps": 1}.items()])  # fmt: skip
+    try:
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        feeder.is_met()
+        feeder.tick()
+        feeder.ask("stand")
+        feeder.until(lambda: feeder.tick() == JointCommand.MODE_READY, "READY")
+        feeder.ask("run")
+        feeder.until(lambda: feeder.tick() == JointCommand.MODE_RUN, "RUN")
+        show_golden(feeder, contract, inputs)
+        feeder.tick()
+        feeder.until(lambda: _ns(feeder.chunks[-1].stamp) == feeder.now_ns, "its chunk")
+    finally:
+        node.halt()
+        executor.shutdown()
+        node.leave()
+        node.destroy_node()
+        feeder.destroy_node()
+    chunk = feeder.chunks[-1]
+
+    found = Units(contract.units, chunk.names).of_rad(
+        np.array(chunk.data).reshape(chunk.steps, len(chunk.names)))
+    golden = np.load(shared_data / "act" / "golden.npz")[f"s{SEED}_chunk"][0]
+    assert found.shape == golden.shape
+    assert np.abs(found - golden).max() < TOLERANCE
+
+
+def show_golden(feeder: Feeder, contract: ChunkContract, inputs: Any) -> None:
+    """Show the golden observation: cameras in the order of training, the state in rad."""
+    for k, (name, picture) in enumerate(feeder.pictures.items()):
+        feeder.pictures[name] = np.asarray(
+            inputs.image(k, SEED, 0, *picture.shape[:2]), np.uint8)
+    assert contract.state is not None
+    joints = contract.state.joints
+    state: F64 = np.asarray(inputs.state(len(joints), SEED, 0), np.float64).reshape(-1)
+    by_name = dict(zip(joints, Units(contract.units, joints).to_rad(state), strict=True))
+    feeder.position = [float(by_name[name]) for name in feeder.names]
+
+
+def _ns(stamp: Any) -> int:
+    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
