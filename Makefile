@@ -4,11 +4,15 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 RKNN_PYTHON ?= $(PYTHON)
+LEROBOT_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
+ACT_OUTPUT ?= out/train_act/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
+IN_LEROBOT := PYTHONPATH=src/robot_sim:src/model_tools:src/policy_inference:. OMP_WAIT_POLICY=PASSIVE \
+  .venv-lerobot/bin/python
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) --output out/demo
@@ -16,10 +20,11 @@ DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend 
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn lint test test-torch test-rknn acceptance train demo demo-act bench clean
+.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-torch test-rknn test-lerobot \
+  acceptance train train-act demo demo-act bench clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 setup:  ## Environment in .venv, build in install/ (ROS_DISTRO=kilted, PYTHON=python3.12)
 	@$(PYTHON) -m tools.setup
@@ -29,6 +34,9 @@ setup-torch: setup  ## PyTorch beside that, in .venv-torch
 
 setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-rknn (RKNN_PYTHON=python3.12)
 	@$(RKNN_PYTHON) -m tools.setup.rknn
+
+setup-lerobot:  ## LeRobot, for training alone, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
+	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
 
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
@@ -50,12 +58,18 @@ test-torch: setup-torch  ## The tests that need PyTorch
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
 	@$(IN_WORKSPACE) python -m pytest test/rknn $(PYTEST_ARGS)
 
+test-lerobot: setup setup-lerobot  ## The tests that need LeRobot
+	@$(IN_LEROBOT) -m pytest -p no:cacheprovider test/lerobot $(PYTEST_ARGS)
+
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
 
 train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=10e6)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \
 	  --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
+
+train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
+	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
@@ -67,4 +81,4 @@ bench: setup  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv .venv-torch .venv-rknn build install log
+	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot build install log

@@ -274,12 +274,12 @@ def _write(ours: Trace, baseline: Trace) -> None:
         for trace, name, colour in ((baseline, "queue that computes when it is empty", COLOURS[1]),
                                     (ours, "asynchronous", COLOURS[0])):
             shown = trace.time_s < _SHOWN_S
-            position.plot(trace.time_s[shown], trace.position[shown], ".-", label=name,
-                          color=colour, markersize=2.5)
-            interval.plot(trace.time_s[1:][shown[1:]], np.diff(trace.time_s)[shown[1:]] * 1e3, "-",
-                          label=name, color=colour)
+            position.step(trace.time_s[shown], trace.position[shown], where="post", label=name,
+                          color=colour)
+            interval.step(trace.time_s[1:][shown[1:]], np.diff(trace.time_s)[shown[1:]] * 1e3,
+                          where="pre", color=colour)
         position.set(title="Commands with an inference of 300 ms, chunks of 50 steps at 30 Hz",
                      ylabel="position [rad]")
         interval.set(xlabel="time [s]", ylabel="time between\ncommands [ms]")
-        position.legend(loc="upper right", ncols=2)
+        drawing.legend(loc="outside upper right", ncols=2)
         drawing.savefig(_OUT / "chunks.svg")

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
+from policy_inference.commands.cameras import (
+    camera_parameters,
+    cameras_of,
+    contract_of,
+    simulated_cameras,
+)
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
@@ -79,24 +83,31 @@ def cameras(context: LaunchContext) -> list[Node]:
     ]
 
 
+def arm(context: LaunchContext) -> list[Node]:
+    """Return the simulated arm, if one is asked for, with pictures as the contract wants them."""
+    given = {name: LaunchConfiguration(name).perform(context)
+             for name in ("robot", "bundle", "image_transport", "namespace", "use_sim_time")}
+    if given["robot"] != "sim":
+        return []
+    return [Node(
+        package="robot_sim",
+        executable="arm_sim_node",
+        name="arm_sim_node",
+        namespace=given["namespace"],
+        arguments=ROS_ARGUMENTS,
+        parameters=[{"lockstep": given["use_sim_time"] == "true",
+                     "compressed": given["image_transport"] == "compressed",
+                     **simulated_cameras(contract_of(given["bundle"]))}],
+        output="screen",
+        on_exit=Shutdown(reason="the simulated arm ended"),
+    )]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
              for name in ("bundle", "public_key", "backend", "backend_options", "image_transport")}
-    sim = Node(
-        package="robot_sim",
-        executable="arm_sim_node",
-        name="arm_sim_node",
-        namespace=LaunchConfiguration("namespace"),
-        arguments=ROS_ARGUMENTS,
-        parameters=[{"lockstep": use_sim_time, "compressed": ParameterValue(
-            PythonExpression(["'", LaunchConfiguration("image_transport"), "' == 'compressed'"]),
-            value_type=bool)}],
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("robot"), "' == 'sim'"])),
-        output="screen",
-        on_exit=Shutdown(reason="the simulated arm ended"),
-    )
     policy = Node(
         package="policy_inference",
         executable="act_policy_node",
@@ -107,4 +118,5 @@ def generate_launch_description() -> LaunchDescription:
         output="screen",
         on_exit=Shutdown(reason="the policy node ended"),
     )
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=cameras), sim, policy])
+    return LaunchDescription([
+        *ARGUMENTS, OpaqueFunction(function=cameras), OpaqueFunction(function=arm), policy])

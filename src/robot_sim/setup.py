@@ -18,7 +18,7 @@ def files(pattern: str) -> list[str]:
 setup(
     name=PACKAGE,
     version="0.1.0",
-    description="A simulated legged robot with the topics of a real one.",
+    description="A simulated quadruped and arm with the topics of real ones.",
     author="The policy_inference authors",
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",

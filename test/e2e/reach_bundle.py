@@ -82,10 +82,10 @@ def contract(sha256: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_reach(folder: Path) -> Path:
-    """Write the bundle."""
+def write_reach(folder: Path, *, needs_red: float = _PER_RED) -> Path:
+    """Write the bundle; where nothing is redder than `needs_red` its chunks are not finite."""
     folder.mkdir(parents=True)
-    model = _save(folder / "policy.onnx", _fitted())
+    model = _save(folder / "policy.onnx", _fitted(), needs_red)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     text = yaml.safe_dump(contract(digest), sort_keys=False)
     (folder / "policy.yaml").write_text(text, "utf-8")
@@ -122,7 +122,7 @@ def _terms(picture: Frame) -> Array:
     return np.asarray(np.einsum("i,j,k->ijk", place, place, place).ravel())
 
 
-def _save(file: Path, polynomial: Array) -> Path:
+def _save(file: Path, polynomial: Array, needs_red: float) -> Path:
     height, width = PICTURE_SIZE
     node = helper.make_node
     nodes = [
@@ -160,7 +160,7 @@ def _save(file: Path, polynomial: Array) -> Path:
     inputs = {"states": (1, JOINTS), **dict.fromkeys(POLICY_CAMERAS, (1, 3, height, width))}
     return save(file, nodes, inputs, {"Actions": (1, SIZE, JOINTS)}, constants={
         "first": np.array([0]), "second": np.array([1]), "third": np.array([2]),
-        "two": np.float32(2.0), "per_red": np.float32(_PER_RED), "nothing": np.float32(0.0),
+        "two": np.float32(2.0), "per_red": np.float32(needs_red), "nothing": np.float32(0.0),
         "flat": np.array([1, -1]), "columns": _columns().astype(np.float32),
         "as_a": np.array([1, 3, 1, 1]), "as_b": np.array([1, 1, 3, 1]),
         "as_c": np.array([1, 1, 1, 3]), "as_terms": np.array([1, 27]),

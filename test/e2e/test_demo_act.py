@@ -67,6 +67,16 @@ def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
     assert "1 of 1 reached" in output
 
 
+def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:
+    blind = write_reach(tmp_path / "blind", needs_red=2.0)
+    status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-pictures")
+    assert status == 1
+    assert "expected no fault, found 2: seed 1001: " in output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["successes"] == 0
+    assert all("not_finite" in result["fault"] for result in summary["results"])
+
+
 def test_a_camera_that_the_arm_lacks_is_named(bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import rknn
+from tools.setup import apart, rknn
 from tools.setup.host import SetupError
 from tools.setup.rknn import ensure_toolkit
 
@@ -26,8 +26,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
         if "venv" in words:
             Path(words[-1]).mkdir()
 
-    monkeypatch.setattr(rknn, "run", note)
-    monkeypatch.setattr(rknn, "_install_torch", lambda pip: note([*pip, "torch"]))
+    for module in (rknn, apart):
+        monkeypatch.setattr(module, "run", note)
+    monkeypatch.setattr(rknn, "install_for_cpu", lambda pip, package: note([*pip, package]))
     return noted
 
 
@@ -48,7 +49,7 @@ def test_the_toolkit_is_installed_once_behind_what_it_needs(
         ensure_toolkit(tmp_path / "venv", (3, 12))
 
     installed = [words[-1] for words in commands]
-    assert installed == [str(tmp_path / "venv"), str(rknn.REQUIREMENTS), "torch", rknn.TOOLKIT]
+    assert installed == [str(tmp_path / "venv"), str(rknn.REQUIREMENTS), rknn.TORCH, rknn.TOOLKIT]
     assert "--no-deps" in commands[-1]
 
 

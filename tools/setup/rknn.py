@@ -8,12 +8,11 @@ It needs versions of onnx, protobuf and setuptools that nothing else should.
 from __future__ import annotations
 
 import logging
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from tools.setup import stamp
+from tools.setup.apart import install_for_cpu, make_anew
 from tools.setup.environment import FOLDER
 from tools.setup.host import SetupError, run
 from tools.setup.workspace import ROOT
@@ -23,7 +22,6 @@ PYTHONS = ((3, 10), (3, 11), (3, 12))
 """Those that the toolkit has wheels for, less 3.8."""
 REQUIREMENTS = FOLDER / "requirements" / "rknn.in"
 TOOLKIT, TORCH = "rknn-toolkit2==2.5.0", "torch==2.13.0"
-_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _OURS = ".made-by-setup-rknn"
 
 _log = logging.getLogger(__name__)
@@ -48,28 +46,12 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
     key = stamp.digest([REQUIREMENTS, Path(__file__)], extra=f"{sys.executable}{version}")
     if stamp.matches(venv, key):
         return
-    if venv.exists() and not (venv / _OURS).exists():
-        raise SetupError(f"{venv} was not made by this command; move it away and try again")
-    shutil.rmtree(venv, ignore_errors=True)
     _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
-    run([Path(sys.executable).resolve(), "-m", "venv", venv])
-    (venv / _OURS).touch()
-    pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install",
-           "--quiet"]
+    pip = make_anew(venv, _OURS)
     run([*pip, "-r", str(REQUIREMENTS)])
-    _install_torch(pip)
+    install_for_cpu(pip, TORCH)
     run([*pip, "--no-deps", TOOLKIT])
     stamp.write(venv, key)
-
-
-def _install_torch(pip: list[str]) -> None:
-    """Install PyTorch, which the toolkit imports: a build for CPUs where there is one."""
-    for source in ([], ["--index-url", _CPU_INDEX]):
-        command = [*pip, "--no-deps", "--retries", "1", f"{TORCH}+cpu", *source]
-        if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-            return
-    _log.warning("setup: no PyTorch for CPUs was found; taking the large one")
-    run([*pip, TORCH])
 
 
 def main() -> int:

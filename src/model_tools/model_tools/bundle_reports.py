@@ -15,7 +15,8 @@ from policy_inference.bundle.load import (
     CONTRACT_FILE,
     REPORT_FOLDER,
     file_entry,
-    load_bundle,
+    load_any_bundle,
+    model_sha256,
 )
 
 
@@ -41,7 +42,7 @@ def keep_report(
         backend: The back end whose model it is about.
         name: Name of the file in the folder `reports`.
         write: Writes it to a path.
-        sha256: Of the model that it is about.
+        sha256: Of the model that it is about, as `bundle.load.model_sha256`.
         force: Whether a report about this model may be replaced.
 
     Returns:
@@ -53,11 +54,12 @@ def keep_report(
         BundleError: The bundle does not load, or its model is not the one that it states.
         OSError: It cannot be written.
     """
-    loaded = load_bundle(bundle)
-    entry, model = loaded.artifact(backend)
-    if entry.sha256 != sha256:
-        raise ToolError(f"{model}: expected the model that the report is about, sha256 {sha256}, "
-                        f"found {entry.sha256}; the bundle was changed meanwhile, begin again")
+    loaded = load_any_bundle(bundle)
+    models = [model.artifact(backend)[1] for model in loaded.models]
+    there = model_sha256(loaded.contract, backend)
+    if there != sha256:
+        raise ToolError(f"{models[0]}: expected the model that the report is about, sha256 "
+                        f"{sha256}, found {there}; the bundle was changed meanwhile, begin again")
     reports = loaded.contract.reports
     file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE
     if backend in reports and not force:

@@ -35,11 +35,13 @@ class Episodes:
         self._asked += 1
         return self._asked
 
-    def cube_to_move(self) -> int | None:
-        """Return the seed of a new episode, once; what is under way is forgotten."""
+    def cube_to_move(self, now_ns: int) -> int | None:
+        """Return the seed of a new episode, once; one that is under way has failed."""
         if self._asked == self._seed:
             return None
-        self._seed, self._waiting, self._judge = self._asked, True, None
+        if self._judge is not None:
+            self._end(self._judge, now_ns)
+        self._seed, self._waiting = self._asked, True
         return self._seed
 
     def look(self, sensed: ArmSensors, *, running: bool) -> Result | None:
@@ -56,11 +58,15 @@ class Episodes:
             self._waiting, self._began_ns, self._judge = False, sensed.time_ns, ReachJudge()
         if self._judge is None:
             return None
-        took_ns = sensed.time_ns - self._began_ns
-        if not self._judge.look(sensed) and took_ns < self._longest_ns:
+        reached = self._judge.look(sensed)
+        if not reached and sensed.time_ns - self._began_ns < self._longest_ns:
             return None
-        result = Result(seed=self._seed, succeeded=self._judge.succeeded,
-                        closest_m=self._judge.closest_m, took_s=took_ns / NS_PER_S)
+        return self._end(self._judge, sensed.time_ns)
+
+    def _end(self, judge: ReachJudge, now_ns: int) -> Result:
+        """Keep the result of the episode under way."""
+        result = Result(seed=self._seed, succeeded=judge.succeeded, closest_m=judge.closest_m,
+                        took_s=(now_ns - self._began_ns) / NS_PER_S)
         self._judge = None
         self.results.append(result)
         return result

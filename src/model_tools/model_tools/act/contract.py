@@ -60,7 +60,7 @@ class Settings:
         name: Of the policy.
         version: Of the policy.
         robot: With as many joints as the policy.
-        units: One of `robots.UNITS`.
+        units: One of `choices.UNITS`.
         rate_hz: Steps of a chunk per second.
         steps: How many of a chunk are executed; the checkpoint's number if None.
     """

@@ -17,11 +17,14 @@ from model_tools.act.board_files import BOARD_FOLDER, write_board_files
 from model_tools.act.config import ActConfig, read_act_config, renamed
 from model_tools.act.contract import Settings, contract_text, graph_entry, make_contract
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
-from model_tools.act.reference import TOLERANCE, Reference, drawn_rows, require_same
+from model_tools.act.reference import TOLERANCE, Reference, require_same
 from model_tools.act.robots import of_size, read_arm
+from model_tools.act.rows import drawn_rows, recorded_rows
 from model_tools.act.suspicions import suspicions
 from model_tools.act.weights import Weights
 from model_tools.array_files import read_arrays, write_arrays
+from model_tools.chunk_rows.sources import open_source
+from model_tools.compilers.bpu.workspace import BUILD_ALL, RECORD
 from model_tools.errors import ToolError
 from model_tools.exporting.portable import simplified
 from model_tools.files import BUNDLE_FILES, new_folder
@@ -34,7 +37,6 @@ from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32, Tensor
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.npz"
-UNKNOWN_LICENCE = "NOASSERTION"
 TOOL = "model_tools"
 
 
@@ -46,7 +48,7 @@ class Request:
         checkpoint: Folder with `config.json` and `model.safetensors`.
         output: Bundle folder to be.
         robot: Name or file of the robot, or of one arm of two.
-        units: One of `robots.UNITS`.
+        units: One of `choices.UNITS`.
         rate_hz: Steps of a chunk per second.
         name: Of the policy.
         version: Of the policy.
@@ -56,6 +58,8 @@ class Request:
         opset: 11 to 20.
         simplify: Whether onnxsim goes over the graphs.
         golden: File of golden rows that the training answered, to compare with and to keep.
+        dataset: Dataset or recording that golden rows are of, where no file gives them; else
+            they are drawn.
         licence: SPDX identifier of the weights' licence.
         force: Whether a bundle that is there may be replaced.
     """
@@ -73,7 +77,8 @@ class Request:
     opset: int = 19
     simplify: bool = False
     golden: Path | None = None
-    licence: str = UNKNOWN_LICENCE
+    dataset: Path | None = None
+    licence: str = "NOASSERTION"
     force: bool = False
 
 
@@ -103,7 +108,7 @@ def export_act(request: Request) -> Exported:
     settings = _settings(request, config)
     models = write_graphs(config, Weights(file, read_tensors(file)), opset=request.opset,
                           how=request.graphs)
-    owned = (*BUNDLE_FILES, f"{BOARD_FOLDER}/**", "build_all.sh",
+    owned = (*BUNDLE_FILES, f"{BOARD_FOLDER}/**", RECORD, BUILD_ALL,
              *(f"{name}/**" for name in (*models, VISION, POLICY, WHOLE)))
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     owned=owned) as folder:
@@ -174,8 +179,9 @@ def _rows(
 ) -> tuple[_Rows, list[str]]:
     reference = Reference(contract, models)
     if request.golden is None:
-        drawn = drawn_rows(contract)
-        return _Rows(observations=drawn, normalised=reference.normalised(drawn)), []
+        rows = (drawn_rows(contract) if request.dataset is None
+                else recorded_rows(contract, open_source(contract, request.dataset)))
+        return _Rows(observations=rows, normalised=reference.normalised(rows)), []
     given = read_arrays(request.golden)
     expected = given.pop(GOLDEN_CHUNK, None)
     wanted = {name: array[0].shape for name, array in drawn_rows(contract).items()}

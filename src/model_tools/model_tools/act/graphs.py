@@ -82,8 +82,11 @@ def _features(backbone: Backbone, picture: Value, dim: int) -> Value:
     """Return the features [1, dim, h, w] of a picture."""
     weights, name = backbone.weights, "encoder_img_feat_input_proj"
     weight = weights.take(f"{name}.weight", dim, backbone.network.channels, 1, 1)
-    return backbone.graph.op("Conv", backbone.features(picture), weight,
-                             weights.take(f"{name}.bias", dim), kernel_shape=[1, 1])
+    features, left = backbone.features(picture)
+    if len(left) < backbone.network.channels:
+        weight = np.ascontiguousarray(weight[:, left])
+    return backbone.graph.op("Conv", features, weight, weights.take(f"{name}.bias", dim),
+                             kernel_shape=[1, 1])
 
 
 def _policy(

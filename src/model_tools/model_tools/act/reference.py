@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy's graphs answer on raw observations, in ONNX Runtime; and rows to ask it about."""
+"""What a policy's graphs answer on raw observations, in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_ENVIRONMENT,
     GOLDEN_STATE,
     ChunkContract,
-    Scaling,
 )
 from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
 from policy_inference.interfaces import F32, F64, Tensor
 
-ROWS = 3
 TOLERANCE = 1e-5
 """Largest difference of a normalised chunk from another one of the same function."""
-_BLOCK = 16
 Rows = Mapping[str, Tensor]
 """Observations as a golden file has them, and perhaps chunks."""
 
@@ -81,23 +78,6 @@ def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
     return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
 
 
-def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return observations that are always the same: blocks of colours, states about the mean."""
-    random, rows = np.random.default_rng(0), dict[str, Tensor]()
-    for name, camera in contract.cameras.items():
-        height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
-        blocks = random.integers(0, 256, (ROWS, height, width, 3), np.uint8)
-        large = blocks.repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)
-        rows[f"{GOLDEN_CAMERA}{name}"] = large[:, : camera.height, : camera.width]
-    if contract.state is not None:
-        rows[GOLDEN_STATE] = _drawn(random, contract.state.normalisation,
-                                    len(contract.state.joints))
-    if contract.environment_state is not None:
-        rows[GOLDEN_ENVIRONMENT] = _drawn(random, contract.environment_state.normalisation,
-                                          contract.environment_state.size)
-    return rows
-
-
 def require_same(
     normalised: F32, expected: Tensor, contract: ChunkContract, source: str
 ) -> float:
@@ -119,12 +99,3 @@ def require_same(
                         f"{TOLERANCE:g}) in row {difference.row}; are pictures RGB, cameras under "
                         "their own names, and the state in the policy's units?")
     return difference.largest
-
-
-def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
-    """Return rows [ROWS, size] about as wide as the training data."""
-    normal = random.normal(0.0, 1.0, (ROWS, size))
-    if scaling.mode == "identity":
-        return normal.astype(np.float32)
-    normaliser = VectorNormaliser(scaling, size)
-    return normaliser.undo(np.clip(normal, -1.0, 1.0)).astype(np.float32)

@@ -9,13 +9,14 @@ convolution before it: y = (x - running_mean) / sqrt(running_var + eps) weight +
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from model_tools.act.builder import GraphBuilder, Value
+from model_tools.act.silent import Convolution, Rows, without_silent
 from model_tools.act.weights import Weights
-from policy_inference.interfaces import F32
 
 _EPS = 1e-5
 _FIRST = 64
@@ -62,61 +63,80 @@ class Backbone:
     weights: Weights
     network: ResNet
     dilated: bool
-    """Whether the last stage is dilated, instead of a stride (`replace_final_stride_...`)."""
-    known: dict[str, tuple[F32, F32]] = field(default_factory=dict)
-    """Weight and bias of the convolutions so far."""
+    """Whether the last stage is dilated, instead of a stride (`replace_final_stride_with_...`)."""
+    known: dict[str, Convolution] = field(default_factory=dict)
+    """Convolutions with weights, without channels that are zero for every picture."""
+    left: list[Rows] = field(default_factory=list)
+    """Which of the features are left, once that is known."""
 
-    def features(self, picture: Value) -> Value:
-        """Return the features [1, channels, h, w] of a picture [1, 3, height, width].
+    def features(self, picture: Value) -> tuple[Value, Rows]:
+        """Return features [1, left, h, w] of a picture [1, 3, height, width], and which they are.
+
+        Those that are not there are zero for every picture.
 
         Raises:
             ToolError: A tensor is missing or of another shape.
         """
-        x = self._relu(self._conv(picture, "conv1", "bn1", (_FIRST, 3, 7), stride=2))
+        if not self.left:
+            convolutions = {conv: self._folded(conv, norm, shape)
+                            for conv, norm, shape in self._convolutions()}
+            layers = 3 if self.network.is_bottleneck else 2
+            known, left = without_silent(convolutions, self.network.blocks, layers)
+            self.known.update(known)
+            self.left.append(left)
+        x = self._relu(self._conv(picture, "conv1", stride=2))
         x = self.graph.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        given = _FIRST
-        for stage, (channels, blocks) in enumerate(zip(_STAGES, self.network.blocks, strict=True)):
+        for stage, blocks in enumerate(self.network.blocks):
             last = self.dilated and stage == len(_STAGES) - 1
             for number in range(blocks):
                 stride = 2 if stage and number == 0 and not last else 1
                 # torchvision begins to dilate with the second block of the stage.
                 dilation = 2 if last and number else 1
-                x = self._block(x, f"layer{stage + 1}.{number}", given, channels, stride, dilation)
-                given = channels * self.network.widening
-        return x
+                x = self._block(x, f"layer{stage + 1}.{number}", stride, dilation)
+        return x, self.left[0]
 
-    def _block(self, x: Value, name: str, given: int, channels: int, stride: int,
-               dilation: int) -> Value:
-        wide = channels * self.network.widening
+    def _block(self, x: Value, name: str, stride: int, dilation: int) -> Value:
         if self.network.is_bottleneck:
-            y = self._relu(self._of_block(x, name, 1, (channels, given, 1)))
-            y = self._relu(self._of_block(y, name, 2, (channels, channels, 3), stride, dilation))
-            y = self._of_block(y, name, 3, (wide, channels, 1))
+            y = self._relu(self._conv(x, f"{name}.conv1"))
+            y = self._relu(self._conv(y, f"{name}.conv2", stride=stride, dilation=dilation))
+            y = self._conv(y, f"{name}.conv3")
         else:
-            y = self._relu(self._of_block(x, name, 1, (channels, given, 3), stride))
-            y = self._of_block(y, name, 2, (channels, channels, 3), 1, dilation)
-        if stride != 1 or given != wide:
-            x = self._conv(x, f"{name}.downsample.0", f"{name}.downsample.1", (wide, given, 1),
-                           stride=stride)
+            y = self._relu(self._conv(x, f"{name}.conv1", stride=stride))
+            y = self._conv(y, f"{name}.conv2", dilation=dilation)
+        if f"{name}.downsample.0" in self.known:
+            x = self._conv(x, f"{name}.downsample.0", stride=stride)
         return self._relu(self.graph.op("Add", y, x))
 
-    def _of_block(self, x: Value, name: str, number: int, shape: tuple[int, int, int],
-                  stride: int = 1, dilation: int = 1) -> Value:
-        return self._conv(x, f"{name}.conv{number}", f"{name}.bn{number}", shape, stride=stride,
-                          dilation=dilation)
+    def _convolutions(self) -> Iterator[tuple[str, str, tuple[int, int, int, int]]]:
+        """Yield name, name of the batch norm and shape of the weight."""
+        yield "conv1", "bn1", (_FIRST, 3, 7, 7)
+        given = _FIRST
+        for stage, (channels, blocks) in enumerate(zip(_STAGES, self.network.blocks, strict=True)):
+            wide = channels * self.network.widening
+            for number in range(blocks):
+                name = f"layer{stage + 1}.{number}"
+                for layer, shape in enumerate(self._shapes(given, channels), 1):
+                    yield f"{name}.conv{layer}", f"{name}.bn{layer}", shape
+                if given != wide:
+                    yield f"{name}.downsample.0", f"{name}.downsample.1", (wide, given, 1, 1)
+                given = wide
 
-    def _conv(self, x: Value, conv: str, norm: str, shape: tuple[int, int, int], *,
-              stride: int, dilation: int = 1) -> Value:
-        out, given, kernel = shape
-        if conv not in self.known:
-            self.known[conv] = self._folded(conv, norm, (out, given, kernel, kernel))
+    def _shapes(self, given: int, channels: int) -> tuple[tuple[int, int, int, int], ...]:
+        """Return the shapes of a block's weights."""
+        if self.network.is_bottleneck:
+            return ((channels, given, 1, 1), (channels, channels, 3, 3),
+                    (channels * self.network.widening, channels, 1, 1))
+        return (channels, given, 3, 3), (channels, channels, 3, 3)
+
+    def _conv(self, x: Value, conv: str, *, stride: int = 1, dilation: int = 1) -> Value:
         weight, bias = self.known[conv]
+        kernel = weight.shape[2]
         pad = dilation * (kernel // 2)
         return self.graph.op("Conv", x, weight, bias, kernel_shape=[kernel, kernel],
                              strides=[stride, stride], pads=[pad] * 4,
                              dilations=[dilation, dilation])
 
-    def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> tuple[F32, F32]:
+    def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> Convolution:
         """Return weight and bias of a convolution with the batch norm that follows it."""
         weight = self.weights.take(f"backbone.{conv}.weight", *shape).astype(np.float64)
         scale, bias, mean, variance = (

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a checkpoint does not know of its robot: joints, ranges, gains, and units of its values.
 
-A robot is a YAML file of the form of `Robot`; those of `KNOWN` come along.
+A robot is a YAML file of the form of `Robot`; those in the folder `robots` come along.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from model_tools.act.choices import KNOWN, ROBOTS
 from model_tools.errors import ToolError
 from policy_inference.bundle.chunk_contract import JointUnit
 from policy_inference.bundle.schema import Reader, entry, load_yaml
 from policy_inference.errors import BundleError
 
-UNITS = ("degrees", "range", "radians")
-"""degrees: LeRobot's default since 0.4, the gripper 0 to 100; range: -100 to 100 of the calibrated
-range, the default until 0.3, the gripper 0 to 100; radians: all in rad."""
 _SIDES = ("left_", "right_")
-_FOLDER = Path(__file__).parent / "robots"
-KNOWN = tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +69,7 @@ def read_arm(name_or_file: str) -> Robot:
         BundleError: The file says something else than a robot's does.
         OSError: It cannot be read.
     """
-    file = _FOLDER / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
+    file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(f"--robot: expected one of {', '.join(KNOWN)}, or a YAML file, found "
                         f"{name_or_file!r}, which is neither")
@@ -102,7 +98,7 @@ def of_size(robot: Robot, size: int, prefix: str = "") -> Robot:
 
 
 def units_of(robot: Robot, units: str) -> dict[str, JointUnit]:
-    """Return in which units each joint counts, for one of `UNITS`."""
+    """Return in which units each joint counts, for one of `choices.UNITS`."""
     return {name: _unit(joint, units) for name, joint in robot.joints.items()}
 
 

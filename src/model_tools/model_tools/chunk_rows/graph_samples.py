@@ -9,6 +9,7 @@ disk: two hundred pictures of two cameras in 640 x 480 are 1.5 GB.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from policy_inference.comparison.rows import evenly
 from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
 from policy_inference.core.images import Picture
 from policy_inference.interfaces import F64, Tensor
+
+_USUAL = 100
+_log = logging.getLogger("model_tools")
 
 Progress = Callable[[int, int], object]
 """Gets how many observations were taken, and of how many."""
@@ -72,6 +76,9 @@ def collect_samples(
     if not 0 < count <= source.count:
         raise ToolError(f"{source.name}: expected at least {count} observations to take, found "
                         f"{source.count}; record more, or take fewer with --cal-num")
+    if count < _USUAL:
+        _log.warning("%s: %d observations to calibrate with; %d to 400 are usual", source.name,
+                     count, _USUAL)
     contract, graphs = bundle.contract, bundle.contract.graphs
     seen_by = {name: [camera for camera, one in contract.cameras.items() if one.encoder == name]
                for name in graphs}

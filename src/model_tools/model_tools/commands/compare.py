@@ -4,19 +4,31 @@
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
-The first artifact is the reference. Limits are those of the precision, each where the bundle does
-not state it; the exit status is 1 when one does not hold. The output folder gets comparison.json
-and comparison.html; with --record, the bundles that are compared with the first get them, too.
+The first artifact is the reference. Bundles of chunk policies are compared on their golden rows
+and on LeRobot datasets or recordings (--rows). Limits are those of the precision, each where the
+bundle does not state it; the exit status is 1 when one does not hold. The output folder gets
+comparison.json and comparison.html; with --record, the bundles that are compared with the first
+get them, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_backend_options, add_topics
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
+    from rich.table import Table
+
+    from policy_inference.backends.registry import Options
+    from policy_inference.bundle.load import ChunkBundle
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _log = logging.getLogger("model_tools")
@@ -30,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_options(parser)
     parser.add_argument("--rows", type=Path, action="append", default=[],
                         help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a "
-                             "rosbag2 recording; may be given several times")
+                             "rosbag2 recording; of a chunk policy a LeRobot dataset or a "
+                             "recording; may be given several times")
     add_topics(parser)
     parser.add_argument("--closed-loop", action="store_true",
                         help="walk the simulated robot with each, too")
@@ -44,35 +57,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Compare; return the exit status."""
-    from rich.console import Console
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.load import ChunkBundle, load_any_bundle
 
+    options = parse_options(given.backend_option)
+    bundles = [load_any_bundle(folder) for folder in given.bundles]
+    chunks = [bundle for bundle in bundles if isinstance(bundle, ChunkBundle)]
+    if not chunks:
+        return _joint_policies(given, options)
+    if len(chunks) < len(bundles):
+        raise ToolError(f"{given.bundles[0]}: expected bundles of one kind, found joint policies "
+                        "and chunk policies")
+    return _chunk_policies(given, chunks, options)
+
+
+def _joint_policies(given: argparse.Namespace, options: Options) -> int:
     from model_tools.comparison import report
     from model_tools.comparison.artifacts import candidates
     from model_tools.comparison.compare import compare
     from model_tools.comparison.html import write_html
     from model_tools.comparison.record import record
-    from model_tools.files import new_folder
-    from policy_inference.backends.registry import parse_options
 
-    artifacts = candidates(given.bundles, given.backends.split(","),
-                           parse_options(given.backend_option))
-    # Opened first: an output that cannot be written is found before the walks, not after.
-    output = nullcontext() if given.output is None else new_folder(
-        given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force)
-    with output as folder:
-        found = compare(artifacts, given.rows, given.seconds if given.closed_loop else None,
-                        dict(given.topic))
-        Console().print(*report.tables(found), sep="\n")
-        for line in report.failures(found):
-            _log.error("%s", line)
+    artifacts = candidates(given.bundles, given.backends.split(","), options)
+    walk_s = given.seconds if given.closed_loop else None
+    with _output(given) as folder:  # before the walks
+        found = compare(artifacts, given.rows, walk_s, dict(given.topic))
+        _show(report.tables(found), report.failures(found))
         if folder is not None:
             report.write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
-    if given.output is not None:
-        _log.info("report in %s", given.output)
-    if given.record:
-        for file in record(found, force=given.force):
-            _log.info("report kept as %s", file)
+    _note(given, partial(record, found))
     for line in report.remedies(found):
         _log.info("%s", line)
     return 0 if all(found) else 1
+
+
+def _chunk_policies(
+    given: argparse.Namespace, bundles: Sequence[ChunkBundle], options: Options
+) -> int:
+    from model_tools.chunk_comparison import report
+    from model_tools.chunk_comparison.artifacts import chunk_candidates
+    from model_tools.chunk_comparison.compare import compare_chunks
+    from model_tools.chunk_comparison.html import write_html
+    from model_tools.chunk_comparison.record import record
+
+    if given.closed_loop:
+        raise ToolError("--closed-loop: expected joint policies, which walk, found a chunk policy")
+    artifacts = chunk_candidates(bundles, given.backends.split(","), options)
+    with _output(given) as folder:
+        found = compare_chunks(artifacts, given.rows, dict(given.topic))
+        _show(report.tables(found), report.failures(found))
+        if folder is not None:
+            report.write_json(found, folder / JSON_FILE)
+            write_html(found, folder / HTML_FILE)
+    _note(given, partial(record, found))
+    return 0 if all(found) else 1
+
+
+def _output(given: argparse.Namespace) -> AbstractContextManager[Path | None]:
+    """Return the output's folder in the making: what cannot be written is found before the work."""
+    if given.output is None:
+        return nullcontext()
+    from model_tools.files import new_folder
+
+    return new_folder(given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE),
+                      force=given.force)
+
+
+def _show(tables: Sequence[Table], failures: Sequence[str]) -> None:
+    from rich.console import Console
+
+    Console().print(*tables, sep="\n")
+    for line in failures:
+        _log.error("%s", line)
+
+
+def _note(given: argparse.Namespace, record: Callable[..., Sequence[Path]]) -> None:
+    """Say where the report is; keep it in the bundles where that is asked for."""
+    if given.output is not None:
+        _log.info("report in %s", given.output)
+    if given.record:
+        for file in record(force=given.force):
+            _log.info("report kept as %s", file)

@@ -12,14 +12,18 @@ import argparse
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from model_tools.act.export import UNKNOWN_LICENCE, Exported, Request, export_act
-from model_tools.act.robots import KNOWN, UNITS
-from model_tools.inspect.json_file import read_json
+from model_tools.act.choices import KNOWN, UNITS
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:  # --help loads no ONNX
+    from model_tools.act.export import Exported
 
 TYPES = ("bayes", "bayes-e", "nash-e", "nash-m", "nash-p")
 OPSETS = range(11, 21)
 USUAL_FPS = 30.0
+UNKNOWN_LICENCE = "NOASSERTION"
 _log = logging.getLogger("model_tools")
 
 
@@ -45,14 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="steps per second, as in the data; else what --dataset or the "
                              f"checkpoint says, else {USUAL_FPS:g}, with a note")
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
-                        help="the training's dataset, LeRobot v3: says the rate")
+                        help="the training's dataset, LeRobot v3: says the rate, gives the golden "
+                             "rows, and calibrates with --type")
     parser.add_argument("--n-action-steps", type=int, metavar="N",
                         help="steps of a chunk that are executed (default: the checkpoint's)")
     parser.add_argument("--graphs", choices=("two", "one"), default="two",
                         help="encoder and transformer (default), or one graph")
     parser.add_argument("--type", choices=TYPES, metavar="MARCH",
-                        help=f"D-Robotics' BPU that it is for: {', '.join(TYPES)}; bayes takes "
-                             "opset 11")
+                        help="make the workspace for the compiler of D-Robotics' BPUs, too: "
+                             f"{', '.join(TYPES)}; needs --dataset")
+    parser.add_argument("--cal-num", type=int, default=200, metavar="N",
+                        help="samples of the dataset to calibrate the BPU's models with (default "
+                             "200)")
+    parser.add_argument("--combine-jobs", type=int, default=6, metavar="N",
+                        help="processes of the BPU's compiler (default 6)")
     parser.add_argument("--opset", type=int, choices=OPSETS, metavar="N",
                         help="version of ONNX's operators, 11 to 20 (default 11 for bayes, else "
                              "19)")
@@ -77,15 +87,27 @@ def run(given: argparse.Namespace) -> int:
         PolicyError: The checkpoint cannot be used, or what comes of it is another function.
         OSError: A file cannot be read or written.
     """
+    from model_tools.act.export import Request, export_act
+
+    if given.type and given.dataset is None:
+        raise ToolError("--type: expected --dataset as well, since a BPU's models are calibrated, "
+                        "found none")
     bayes = (given.type or "").startswith("bayes")
     exported = export_act(Request(
         checkpoint=given.act_path, output=given.export_path, robot=given.robot, units=given.units,
         prefix=given.joint_prefix, rate_hz=_rate_hz(given), steps=given.n_action_steps,
         name=given.name or _name(given.export_path), version=given.policy_version,
         graphs=given.graphs, opset=given.opset or (11 if bayes else 19), simplify=given.onnx_sim,
-        golden=given.golden, licence=given.licence or _licence(given.act_path),
-        force=given.force))
+        golden=given.golden, dataset=given.dataset, force=given.force,
+        licence=given.licence or _licence(given.act_path)))
     _say(given.export_path, exported)
+    if given.type:
+        from model_tools.compilers.chunk_workspace import prepare_workspace
+        from model_tools.progress import progress_bar
+
+        with progress_bar("samples") as progress:
+            prepare_workspace(given.export_path, given.type, given.dataset, given.cal_num,
+                              given.combine_jobs, given.force, progress)
     return 0
 
 
@@ -103,10 +125,13 @@ def _say(output: Path, exported: Exported) -> None:
 
 
 def _rate_hz(given: argparse.Namespace) -> float:
+    from model_tools.inspect.json_file import read_json
+    from model_tools.lerobot.dataset_info import INFO
+
     if given.fps is not None:
         return float(given.fps)
-    if given.dataset is not None:
-        return read_json(given.dataset / "meta" / "info.json")["fps"].positive()
+    if given.dataset is not None and (given.dataset / INFO).is_file():
+        return read_json(given.dataset / INFO)["fps"].positive()
     training = given.act_path / "train_config.json"
     if training.is_file():
         environment = read_json(training).get("env")
@@ -119,6 +144,8 @@ def _rate_hz(given: argparse.Namespace) -> float:
 
 def _licence(checkpoint: Path) -> str:
     """Return what LeRobot keeps of a policy that was published."""
+    from model_tools.inspect.json_file import read_json
+
     config = checkpoint / "config.json"
     found = read_json(config).get("license") if config.is_file() else None
     return found.text() if found else UNKNOWN_LICENCE

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import ActionTerm, JointContract, Observation, Term
@@ -26,13 +27,23 @@ def check_same_function(reference: Bundle, other: Bundle) -> None:
     Raises:
         ToolError: Something differs; it is named.
     """
-    ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
+    require_same(reference.path, dict(_meaning(reference)), other.path, dict(_meaning(other)))
+
+
+def require_same(
+    reference: Path, ours: Mapping[str, object], other: Path, theirs: Mapping[str, object]
+) -> None:
+    """Compare what two bundles mean, by key.
+
+    Raises:
+        ToolError: Something differs; it is named.
+    """
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if keys:
         found = [f"{key} {_brief(theirs.get(key))} instead of {_brief(ours.get(key))}"
                  for key in keys[:_SHOWN]]  # fmt: skip
         more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-        raise ToolError(f"{other.path}: expected the same function as {reference.path}, found "
+        raise ToolError(f"{other}: expected the same function as {reference}, found "
                         f"{'; '.join(found)}{more}")
 
 

@@ -34,12 +34,12 @@ def pictures_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterat
     if not times_s:
         return
     with _opened(file) as (container, stream):
-        frames = container.decode(stream)
+        frames = _timed(container.decode(stream))
         frame = next(frames, None)
         for time_s in times_s:
             if frame is None or time_s - frame.time > _READ_ON_S:
                 container.seek(max(0, int(time_s / stream.time_base)), stream=stream)
-                frames = container.decode(stream)
+                frames = _timed(container.decode(stream))
                 frame = next(frames, None)
             while frame is not None and frame.time < time_s - period_s / 2.0:
                 frame = next(frames, None)
@@ -48,6 +48,11 @@ def pictures_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterat
                                 f"{'the end' if frame is None else f'one at {frame.time:.4f} s'}; "
                                 "the video is cut off, or of another dataset")
             yield frame.to_ndarray(format="rgb24")
+
+
+def _timed(frames: Iterator[Any]) -> Iterator[Any]:
+    """Leave out frames without a time, which a damaged file may have."""
+    return (frame for frame in frames if frame.pts is not None)
 
 
 @contextmanager

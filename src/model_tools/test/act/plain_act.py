@@ -39,15 +39,15 @@ class PlainAct:
                 for column in range(width):
                     tokens.append(features[:, row, column])
                     at.append(self._sines(row, column, height, width))
-        memory, at = np.stack(tokens), np.stack(at)
+        memory, positions = np.stack(tokens), np.stack(at)
         for i in range(self.config["n_encoder_layers"]):
-            memory = self._layer(f"encoder.layers.{i}", memory, at, None, None)
+            memory = self._layer(f"encoder.layers.{i}", memory, positions, None, None)
         if self.config["pre_norm"]:
             memory = self._norm("encoder.norm", memory)
         steps = t["decoder_pos_embed.weight"]
         x = np.zeros_like(steps)
         for i in range(self.config["n_decoder_layers"]):
-            x = self._layer(f"decoder.layers.{i}", x, steps, memory, at)
+            x = self._layer(f"decoder.layers.{i}", x, steps, memory, positions)
         return self._linear("action_head", self._norm("decoder.norm", x))
 
     def features(self, picture: Tensor) -> F64:
@@ -62,7 +62,8 @@ class PlainAct:
                                 2 if dilated and block else 1)
         weight = self.tensors["encoder_img_feat_input_proj.weight"]
         bias = self.tensors["encoder_img_feat_input_proj.bias"]
-        return np.einsum("oc,chw->ohw", weight[:, :, 0, 0], x) + bias[:, None, None]
+        found: F64 = np.einsum("oc,chw->ohw", weight[:, :, 0, 0], x) + bias[:, None, None]
+        return found
 
     def _block(self, name: str, x: F64, stride: int, dilation: int) -> F64:
         def conv(number: int, y: F64, s: int, pad: int, d: int) -> F64:
@@ -93,14 +94,16 @@ class PlainAct:
 
         def part(norm: str, x: F64, work: Any) -> F64:
             if before:
-                return x + work(self._norm(f"{name}.{norm}", x))
+                y: F64 = x + work(self._norm(f"{name}.{norm}", x))
+                return y
             return self._norm(f"{name}.{norm}", x + work(x))
 
         x = part("norm1", x, lambda y: self._attention(f"{name}.self_attn", y + at, y + at, y))
         last = "norm2"
-        if memory is not None:
+        if memory is not None and memory_at is not None:
+            keys = memory + memory_at
             x = part("norm2", x, lambda y: self._attention(
-                f"{name}.multihead_attn", y + at, memory + memory_at, memory))
+                f"{name}.multihead_attn", y + at, keys, memory))
             last = "norm3"
         return part(last, x, lambda y: self._linear(
             f"{name}.linear2", self._bent(self._linear(f"{name}.linear1", y))))
@@ -123,24 +126,28 @@ class PlainAct:
         if kind == "relu":
             return _relu(x)
         if kind == "gelu":
-            return x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+            return np.asarray(x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0))))
         low, high = np.split(x, 2, axis=-1)
-        return low / (1.0 + np.exp(-high))
+        gated: F64 = low / (1.0 + np.exp(-high))
+        return gated
 
     def _linear(self, name: str, x: F64) -> F64:
-        return x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
+        found: F64 = x @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"]
+        return found
 
     def _norm(self, name: str, x: F64) -> F64:
         centred = x - x.mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-        return scaled * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
+        found: F64 = scaled * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
+        return found
 
     def _sines(self, row: int, column: int, height: int, width: int) -> F64:
         half = self.config["dim_model"] // 2
         found = np.zeros(2 * half)
         for start, number, count in ((0, row, height), (half, column, width)):
             for i in range(half):
-                angle = (number + 1) / (count + 1e-6) * 2 * math.pi / 10_000 ** (2 * (i // 2) / half)
+                turns = (number + 1) / (count + 1e-6)
+                angle = turns * 2 * math.pi / 10_000 ** (2 * (i // 2) / half)
                 found[start + i] = math.cos(angle) if i % 2 else math.sin(angle)
         return found
 

@@ -50,7 +50,7 @@ def write_checkpoint(
     folder: Path, config: dict[str, Any], *, tensors: Tensors | None = None,
     statistics: Tensors | None = None, is_old: bool = False,
 ) -> Path:  # fmt: skip
-    """Write the files of a checkpoint, in the format up to 0.3 if `is_old`, and return the folder."""
+    """Write the files of a checkpoint, in the format up to 0.3 if `is_old`; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = random_tensors(config) if tensors is None else tensors
     statistics = random_statistics(config) if statistics is None else statistics

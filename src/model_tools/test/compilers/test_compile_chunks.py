@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from model_tools import cli
+from model_tools.act.export import Request as ExportRequest
+from model_tools.act.export import export_act
 from model_tools.chunk_rows.dataset_source import DatasetSource
-from model_tools.chunk_rows.graph_samples import collect_samples
+from model_tools.chunk_rows.graph_samples import GraphSamples, collect_samples
 from model_tools.compilers.compiled_bundle import Request
 from model_tools.compilers.compiled_chunks import compile_chunk_bundle
 from model_tools.errors import ToolError
@@ -58,24 +60,27 @@ def worst(source: Path, dataset: Path, tmp_path: Path) -> Worst:
     folder.mkdir()
     samples = collect_samples(reference, DatasetSource(reference.contract, dataset), 30, folder)
 
-    def chunks(bundle: ChunkBundle) -> F64:
-        opened, _ = open_graphs(bundle, ["onnx"])
-        encoder, policy = opened[f"graphs.{ENCODER}"], opened[f"graphs.{POLICY}"]
-        found = []
-        for row in range(30):
-            for place, name in enumerate(("laptop_features", "phone_features")):
-                encoder.inputs["images"][0] = samples[ENCODER].inputs["images"][2 * row + place]
-                encoder.run()
-                policy.inputs[name][:] = encoder.outputs["Vision_Features"]
-            policy.inputs["states"][0] = samples[POLICY].inputs["states"][row]
-            policy.run()
-            found.append(np.array(policy.outputs["Actions"][0], np.float64))
-        for one in opened.values():
-            one.close()
-        return np.stack(found)
+    expected = chunks_of(reference, samples)
+    return lambda bundle: float(np.abs(chunks_of(bundle, samples) - expected).max())
 
-    expected = chunks(reference)
-    return lambda bundle: float(np.abs(chunks(bundle) - expected).max())
+
+def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
+    """Return the normalised chunks [rows, steps, actions] of what the graphs of a source get."""
+    opened, _ = open_graphs(bundle, ["onnx"])
+    encoder, policy = opened[f"graphs.{ENCODER}"], opened[f"graphs.{POLICY}"]
+    images, states = samples[ENCODER].inputs["images"], samples[POLICY].inputs["states"]
+    found = []
+    for row, state in enumerate(states):
+        for place, name in enumerate(("laptop_features", "phone_features")):
+            encoder.inputs["images"][0] = images[2 * row + place]
+            encoder.run()
+            policy.inputs[name][:] = encoder.outputs["Vision_Features"]
+        policy.inputs["states"][0] = state
+        policy.run()
+        found.append(np.array(policy.outputs["Actions"][0], np.float64))
+    for one in opened.values():
+        one.close()
+    return np.stack(found)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 3e-3), ("int8", 0.05)])
@@ -169,3 +174,26 @@ def test_the_command_compiles_a_chunk_policy(
     bundle = load_chunk_bundle(tmp_path / "made")
     assert bundle.contract.graphs[POLICY].artifacts["onnx"].precision == "int8"
     bundle.verify()
+
+
+@pytest.mark.real_data
+def test_a_real_checkpoint_in_int8_stays_near_its_float32(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "so100"
+    export_act(ExportRequest(checkpoint=shared_data / "act/so100_new", output=folder, robot="so100",
+                             units="degrees", rate_hz=30.0, name="so100"))
+    contract = folder / "policy.yaml"  # the dataset's pictures are smaller than those of training
+    contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
+
+    made = compile_chunk_bundle(Request(
+        compiler="onnx", bundle=folder, precision="int8", target=None, rows=6,
+        samples=shared_data / "act/dataset_v3", output=tmp_path / "int8"))
+
+    reference = load_chunk_bundle(folder)
+    source = DatasetSource(reference.contract, shared_data / "act/dataset_v3")
+    (tmp_path / "seen").mkdir()
+    samples = collect_samples(reference, source, 3, tmp_path / "seen")
+    errors = np.abs(chunks_of(made, samples) - chunks_of(reference, samples))
+    assert errors.mean() < 0.08
+    assert errors.max() < 0.4

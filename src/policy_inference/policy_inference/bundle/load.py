@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -321,14 +321,17 @@ def stated_hashes(contract: AnyContract) -> dict[str, str]:
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
-    """Return the hash that stands for a back end's model, None where there is no such artifact.
+    """Return the hash that stands for a back end's model, None where there is no such artifact."""
+    hashes = [model.artifacts[backend].sha256 for model in contract.models.values()
+              if backend in model.artifacts]
+    return joint_hash(hashes) if hashes else None
+
+
+def joint_hash(hashes: Sequence[str]) -> str:
+    """Return the hash that stands for the files of a model.
 
     Of several graphs it is that of their hashes, one after another in the contract's order.
     """
-    hashes = [model.artifacts[backend].sha256 for model in contract.models.values()
-              if backend in model.artifacts]
-    if not hashes:
-        return None
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 

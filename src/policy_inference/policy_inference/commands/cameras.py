@@ -48,3 +48,14 @@ def camera_parameters(
     camera = contract.cameras[name]
     return {"device": device, "width": camera.width, "height": camera.height,
             "fps": contract.rate_hz, "frame_id": name, "image_transport": image_transport}
+
+
+def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
+    """Return the parameters of an `arm_sim_node` whose pictures are those of the contract.
+
+    The simulated arm's cameras have one size: that of the contract's first.
+    """
+    rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
+    for camera in contract.cameras.values():
+        return {**rates, "picture_height": camera.height, "picture_width": camera.width}
+    return rates

@@ -44,6 +44,13 @@ class ChunkRows:
         """Yield the observations."""
         return (self.row(i) for i in range(len(self)))
 
+    def first(self, count: int) -> ChunkRows:
+        """Return the first rows, or all where there are fewer."""
+        return ChunkRows(source=self.source,
+                         observations={name: array[:count]
+                                       for name, array in self.observations.items()},
+                         chunks=None if self.chunks is None else self.chunks[:count])
+
     def row(self, row: int, swapped: tuple[str, str] | None = None) -> Observation:
         """Return an observation; the pictures of two cameras may be swapped."""
         pictures = {name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from policy_inference.bundle.editor_schema import contract_schema
-from policy_inference.bundle.load import read_contract
+from policy_inference.bundle.load import read_any_contract
 
 from . import test_chunk_contract as chunk
 from .editing import MISSING, Rejection, case_id, place, set_key
@@ -64,7 +64,7 @@ def test_committed_bundles_are_found() -> None:
 def test_committed_contract_is_accepted_by_reader_and_schema(
     file: Path, validator: jsonschema.Draft202012Validator
 ) -> None:
-    assert read_contract(file).name == file.parent.name
+    assert read_any_contract(file).name == file.parent.name
     validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
@@ -75,13 +75,18 @@ def test_committed_contract_names_its_schema_for_editors(file: Path) -> None:
     assert (file.parent / name).resolve() == (BUNDLES / "policy.schema.json").resolve()
 
 
-def test_contract_of_the_guide_is_accepted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["joint", "chunk"])
+def test_contract_of_the_guide_is_accepted_by_reader_and_schema(
+    tmp_path: Path, validator: jsonschema.Draft202012Validator, kind: str
+) -> None:
     guide = (BUNDLES.resolve().parents[1] / "docs" / "bundle.md").read_text(encoding="utf-8")
-    example = guide.partition("```yaml\n")[2].partition("```")[0]
+    examples = [block.partition("```")[0] for block in guide.split("```yaml\n")[1:]]
+    (example,) = (block for block in examples if f"kind: {kind}\n" in block)
     file = tmp_path / "policy.yaml"
     file.write_text(example.replace("<64 hex digits>", "'" + "0" * 64 + "'"), encoding="utf-8")
 
-    assert read_contract(file).name == "two_link_reach"
+    assert read_any_contract(file).kind == kind
+    validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
 def test_contract_without_fault_is_accepted(

@@ -10,6 +10,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.nodes.forwarding import forwarded_to
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from .bundles import MISSING, write_bundle
 from .harness import Stage, entities
@@ -58,6 +59,14 @@ def test_everything_that_is_wrong_is_said_at_once(stage: Stage, tmp_path: Path) 
     assert stage.node(bundle=str(bundle)).trigger_configure() is FAILURE
     stage.robot.hears("rate_hz")
     stage.robot.hears("damp")
+
+
+def test_bundle_of_a_chunk_policy_is_refused_with_the_node_that_runs_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    bundle = write_chunk_bundle(tmp_path / "arm")
+    assert stage.node(bundle=str(bundle)).trigger_configure() is FAILURE
+    stage.robot.hears("kind: expected joint, found chunk; act_policy_node runs this policy")
 
 
 def test_missing_bundle_parameter_is_named(stage: Stage) -> None:

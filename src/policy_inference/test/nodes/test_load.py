@@ -19,6 +19,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 from policy_inference.testing.distributions import register
 from policy_inference.testing.process import children, open_descriptors
 
@@ -337,6 +338,11 @@ class TestRefused:
     ) -> None:  # fmt: skip
         spoil(version)
         assert expected in refusal(ready, version)
+        assert_as_before(ready, bundle, Mode.READY)
+
+    def test_chunk_policy(self, ready: Robot, tmp_path: Path, bundle: Path) -> None:
+        assert ("kind: expected joint, found chunk; act_policy_node runs this policy"
+                in refusal(ready, write_chunk_bundle(tmp_path / "arm")))
         assert_as_before(ready, bundle, Mode.READY)
 
     def test_unknown_bundle_or_back_end(self, ready: Robot, version: Path, bundle: Path) -> None:

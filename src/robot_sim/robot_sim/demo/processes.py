@@ -54,6 +54,11 @@ class NodeProcess:
                            "workspace and source install/setup.bash") from None  # fmt: skip
 
     @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """Exit status, None while the process runs; negative: ended by that signal."""
         return self._process.poll()

@@ -49,19 +49,24 @@ class ArmOperator(Operator):
         """
         return self.call(self._next, "next_episode")
 
-    def wait_for_result(self, number: int, timeout_s: float) -> bool:
-        """Wait for the end of an episode; return whether it succeeded.
+    def run_episode(self, timeout_s: float) -> bool:
+        """Let the arm stand and the policy run until the episode or the policy ends.
 
         Args:
-            number: Which, from 0 on.
-            timeout_s: How long to wait at most, on the steady clock.
+            timeout_s: How long the episode may take, on the steady clock.
+
+        Returns:
+            Whether it succeeded. A policy that met a fault is latched then.
 
         Raises:
-            SimError: It does not end in time.
+            SimError: The policy node refused, or the episode does not end in time.
         """
-        self.wait_until(lambda: len(self.results) > number, f"the end of episode {number + 1}",
-                        timeout_s)
-        return self.results[number]
+        before = len(self.results)
+        self.stand()
+        self.demand("run")
+        self.wait_until(lambda: len(self.results) > before or self.status.latched,
+                        "the end of the episode", timeout_s)
+        return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
         """Wait for diagnostics that are not here yet.

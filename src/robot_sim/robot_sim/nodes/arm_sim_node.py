@@ -96,7 +96,7 @@ class ArmSimNode(RobotNode):
 
     def before_step(self) -> None:
         """Begin, watch and end episodes."""
-        cube_seed = self._episodes.cube_to_move()
+        cube_seed = self._episodes.cube_to_move(self.world.time_ns)
         if cube_seed is not None:
             self.world.move_cube(cube_seed)
         running = self._mode == JointCommand.MODE_RUN

@@ -59,7 +59,7 @@ class ChunkRuntime:
             buffer.clear()
 
     def close(self) -> None:
-        """End the worker; the backends may be closed after that."""
+        """End the worker; the backends may be closed after that, unless it is still busy."""
         self.worker.close()
 
 

@@ -45,7 +45,10 @@ class Worker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether a request is not answered yet, or an answer was not taken.
+
+        After `close`: whether a run has not returned, so that its backends cannot be closed.
+        """
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next; a request that has not begun gives way to a newer one."""
@@ -57,7 +60,7 @@ class Worker(Protocol):
         """Drop the request that has not begun; one that has is finished."""
 
     def close(self) -> None:
-        """End; the backends may be closed after that."""
+        """End; the backends may be closed after that, unless the worker is still busy."""
 
 
 class ThreadWorker:
@@ -82,8 +85,9 @@ class ThreadWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
-        return self._running or self._pending is not None
+        """Whether a request is not answered yet, or an answer was not taken."""
+        with self._changed:
+            return self._running or self._pending is not None or bool(self._outcomes)
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next."""
@@ -104,15 +108,16 @@ class ThreadWorker:
         """End, once what runs has returned; not later than after the time-out."""
         with self._changed:
             self._closed, self._pending = True, None
+            self._outcomes.clear()
             self._changed.notify()
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
         while (request := self._next()) is not None:
             outcome = computed(self._run, request, self._clock)
-            # What was asked for is answered before the worker is idle.
             with self._changed:
-                self._outcomes.append(outcome)
+                if not self._closed:
+                    self._outcomes.append(outcome)
                 self._running = False
 
     def _next(self) -> Request | None:
@@ -137,7 +142,7 @@ class InlineWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is not answered yet."""
+        """Whether a request is not answered yet, or an answer was not taken."""
         return bool(self._outcomes)
 
     def ask(self, request: Request) -> None:

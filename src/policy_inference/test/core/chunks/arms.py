@@ -56,7 +56,7 @@ class Arm:
     """
 
     def __init__(
-        self, changes: Mapping[str, object] | None = None, **settings: Any
+        self, changes: Mapping[str, object] | None = None, *, inline: bool = True, **settings: Any
     ) -> None:
         self.bundle = bundle_of(changes)
         self.contract = self.bundle.contract
@@ -69,7 +69,7 @@ class Arm:
         self.now_ns = 1_000_000_000
         self.runtime = chunk_controller(
             self.bundle, self.graphs, limits_in_force(self.contract, Tightening()),
-            lambda: self.now_ns, ChunkSettings(**settings), inline=True)
+            lambda: self.now_ns, ChunkSettings(**settings), inline=inline)
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3
         self.picture: Picture = plain(10, 20, 30, HEIGHT, WIDTH)

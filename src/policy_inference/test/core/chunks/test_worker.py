@@ -10,7 +10,9 @@ import pytest
 from policy_inference.core.chunks.snapshot import Sensed
 from policy_inference.core.chunks.worker import InlineWorker, Outcome, Request, ThreadWorker
 from policy_inference.errors import BackendError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Mode
+
+from .arms import Arm
 
 TIMEOUT_S = 20.0
 
@@ -128,10 +130,50 @@ def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
     worker.ask(request_of(1))
     gate.wait_until_it_began()
     worker.ask(request_of(2))
+    worker.close(timeout_s=0.0)
+    assert worker.busy
     gate.may_end.release()
     worker.close()
+    assert not worker.busy
     assert gate.seen == [1]
     assert "closing" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_finished_answer_keeps_the_worker_busy_until_it_is_taken(
+    gate: Gate, worker: ThreadWorker
+) -> None:
+    """Else a tick between the end of an inference and the next look would ask once more."""
+    worker.ask(request_of(1))
+    gate.wait_until_it_began()
+    gate.may_end.release()
+    for _ in range(100):
+        assert worker.busy
+    outcome_of(worker)
+    assert not worker.busy
+
+
+def test_a_controller_goes_on_ticking_while_its_worker_computes() -> None:
+    # Simulated time passes while the test waits for the thread.
+    arm = Arm({"safety.damp_after_s": 3600.0}, inline=False, mode="synchronous")
+    may_end = threading.Semaphore(0)
+
+    def answer(run: int) -> float:
+        assert may_end.acquire(timeout=TIMEOUT_S)
+        return 0.25
+
+    arm.answer = answer
+    arm.run()
+    for _ in range(3):
+        assert arm.tick()[0] == 0.0
+        assert arm.is_in(Mode.HOLD)
+    assert arm.reason == "waiting for the first chunk"
+    may_end.release()
+    wait_for(lambda: arm.transformer.runs == 1 and arm.tick()[0] == 0.25)
+    assert arm.is_in(Mode.RUN)
+    arm.follow(4)
+    assert arm.transformer.runs == 1
+    may_end.release(10)
+    arm.runtime.close()
 
 
 def test_inline_hands_over_when_the_callers_clock_says_so() -> None:

@@ -26,7 +26,7 @@ from robot_sim.errors import SimError
 
 VIDEO, ENDS = "episodes.mp4", "ends.png"
 FIRST_SEED = 1001
-"""Episodes that no training has seen: tools/train_act keeps to seeds below 1000."""
+"""Episodes that no training has seen: tools/train_act has seeds from 100 000 on."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -100,6 +100,6 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 def _count(text: str) -> int:
     value = int(text)
-    if not 0 < value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000000, found {text}")
+    if not 0 < value < 100_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 99999, found {text}")
     return value

@@ -19,7 +19,7 @@ from robot_sim.errors import SimError
 from robot_sim.nodes.arm_operator import ArmOperator
 
 TRACE = "trace.npz"
-_EPISODE_WITHIN_S = 300.0
+_EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -52,7 +52,7 @@ class Performed:
         wanted: What was asked for.
         picture_size: Height and width of the policy's pictures.
         trace: The simulator's ground truth, with the results of the episodes.
-        statuses: The policy node's newest policy_msgs/PolicyStatus in each episode.
+        statuses: The policy node's newest policy_msgs/PolicyStatus in each episode, by seed.
         chunks: How many chunks came.
         told: The policy node's diagnostics at the end.
         wall_s: How long all episodes took.
@@ -61,7 +61,7 @@ class Performed:
     wanted: Wanted
     picture_size: tuple[int, int]
     trace: ArmTrace
-    statuses: tuple[Any, ...]
+    statuses: Mapping[int, Any]
     chunks: int
     told: Mapping[str, str]
     wall_s: float
@@ -94,7 +94,7 @@ def perform(output: Path, wanted: Wanted) -> Performed:
         with ArmOperator(use_sim_time=wanted.lockstep, watch=nodes.check) as operator:
             operator.wait_for_robot()
             began_s = time.monotonic()
-            statuses = tuple(_episodes(operator, wanted.episodes))
+            statuses = dict(_episodes(operator, wanted))
             wall_s = time.monotonic() - began_s
             operator.wait_for_diagnostics()
     return Performed(wanted=wanted, picture_size=size, trace=ArmTrace.load(file),
@@ -118,14 +118,14 @@ def picture_size(contract: ChunkContract) -> tuple[int, int]:
     return sizes.pop() if sizes else PICTURE_SIZE
 
 
-def _episodes(operator: ArmOperator, count: int) -> Iterator[Any]:
-    """Run the episodes; yield the newest status in each."""
-    for number in range(count):
-        if number:
+def _episodes(operator: ArmOperator, wanted: Wanted) -> Iterator[tuple[int, Any]]:
+    """Run the episodes; yield the seed of each and the newest status in it."""
+    for seed in range(wanted.seed, wanted.seed + wanted.episodes):
+        if seed > wanted.seed:
             operator.next_episode()
-        operator.stand_up()
-        reached = operator.wait_for_result(number, _EPISODE_WITHIN_S)
-        _log.info("episode %d: %s", number + 1, "reached" if reached else "not reached")
-        yield operator.status
+        reached = operator.run_episode(_EPISODE_WITHIN_S)
+        _log.info("seed %d: %s", seed, "reached" if reached else "not reached")
+        yield seed, operator.status
         operator.demand("reset" if operator.status.latched else "damp")
-        operator.wait_for_mode("DAMP")
+        operator.wait_until(lambda: operator.mode == "DAMP" and not operator.status.latched,
+                            "DAMP", _MODE_WITHIN_S)

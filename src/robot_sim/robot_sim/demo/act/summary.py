@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.act.performance import Performed
 
 _HOLD_MODE = 4
@@ -15,7 +16,8 @@ _HOLD_MODE = 4
 
 def summarise(performed: Performed) -> dict[str, Any]:
     """Return the content of `summary.json`."""
-    trace, wanted, last = performed.trace, performed.wanted, performed.statuses[-1]
+    trace, wanted = performed.trace, performed.wanted
+    last = list(performed.statuses.values())[-1]
     took_s = trace.took_s[trace.succeeded]
     return {
         "bundle": Path(last.bundle).name,
@@ -24,7 +26,7 @@ def summarise(performed: Performed) -> dict[str, Any]:
         "mode": wanted.mode,
         "rate_hz": last.rate_hz,
         "lockstep": wanted.lockstep,
-        "episodes": len(trace.seed),
+        "episodes": len(performed.statuses),
         "successes": int(trace.succeeded.sum()),
         "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
         "chunks": performed.chunks,
@@ -39,15 +41,20 @@ def summarise(performed: Performed) -> dict[str, Any]:
                     "max": _ms(last.latency_max_s)},
         "wall_s": round(performed.wall_s, 1),
         "simulated_s": round(float(trace.time_s[-1]), 1),
-        "results": [
-            {"seed": int(seed), "succeeded": bool(succeeded), "took_s": round(float(took), 2),
-             "closest_mm": round(1e3 * float(closest), 1),
-             **({"fault": status.reason} if status.latched else {})}
-            for seed, succeeded, took, closest, status in zip(
-                trace.seed, trace.succeeded, trace.took_s, trace.closest_m, performed.statuses,
-                strict=True)
-        ],
+        "results": [_result(trace, seed, status) for seed, status in performed.statuses.items()],
     }
+
+
+def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
+    """Return how an episode ended; without figures where a fault came before it began."""
+    fault = {"fault": status.reason} if status.latched else {}
+    at = np.flatnonzero(trace.seed == seed)
+    if not len(at):
+        return {"seed": seed, "succeeded": False, **fault}
+    row = int(at[0])
+    return {"seed": seed, "succeeded": bool(trace.succeeded[row]),
+            "took_s": round(float(trace.took_s[row]), 2),
+            "closest_mm": round(1e3 * float(trace.closest_m[row]), 1), **fault}
 
 
 def table(summary: dict[str, Any]) -> str:
@@ -59,7 +66,8 @@ def table(summary: dict[str, Any]) -> str:
         ("policy", f"{summary['bundle']} on {summary['backend']} ({summary['runs_on']})"),
         ("chunks", f"{summary['chunks']}, {summary['mode']}{took}"),
         ("episodes", f"{summary['successes']} of {summary['episodes']} reached"),
-        ("time to reach", f"{summary['mean_time_to_reach_s']} s on average"),
+        *([("time to reach", f"{summary['mean_time_to_reach_s']} s on average")]
+          if summary["successes"] else []),
         ("held", f"{summary['hold_ticks']} ticks"),
         ("guard events", events or "none"),
         ("ticks", f"{summary['ticks']} at {summary['rate_hz']:g} Hz, "

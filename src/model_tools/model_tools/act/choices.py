@@ -1,0 +1,14 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user chooses among; apart, so that --help loads nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+UNITS = ("degrees", "range", "radians")
+"""degrees: LeRobot's default since 0.4, the gripper 0 to 100; range: -100 to 100 of the calibrated
+range, the default until 0.3, the gripper 0 to 100; radians: all in rad."""
+ROBOTS = Path(__file__).parent / "robots"
+"""Folder of the robots that come along."""
+KNOWN = tuple(sorted(file.stem for file in ROBOTS.glob("*.yaml")))

@@ -1,0 +1,391 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From checkpoints to bundles: what they hold, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from model_tools.act.board_files import BOARD_FOLDER
+from model_tools.act.export import Exported, Request, export_act
+from model_tools.act.graphs import POLICY, VISION
+from model_tools.act.reference import Reference
+from model_tools.cli import main
+from model_tools.errors import ToolError
+from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
+from policy_inference.errors import BundleError
+from policy_inference.interfaces import F64, Tensor
+
+from .small_checkpoints import (
+    ACTION,
+    NORMALISER,
+    OUTSIDE,
+    STATE,
+    UNNORMALISER,
+    config_of,
+    random_statistics,
+    write_checkpoint,
+)
+
+FRONT = "observation.images.front"
+
+
+def request(checkpoint: Path, **changed: Any) -> Request:
+    return Request(**{"checkpoint": checkpoint, "output": checkpoint.parent / "bundle",
+                      "robot": "so101", "units": "degrees", "rate_hz": 30.0, "name": "reach",
+                      **changed})
+
+
+def exported(checkpoint: Path, **changed: Any) -> tuple[ChunkBundle, Exported]:
+    asked = request(checkpoint, **changed)
+    made = export_act(asked)
+    return load_chunk_bundle(asked.output), made
+
+
+def chunk_of(bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
+    """Return what the bundle's files answer on raw observations, in the policy's units."""
+    models = {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
+              for name, graph in bundle.contract.graphs.items()}
+    reference = Reference(bundle.contract, models)
+    return reference.chunks(reference.normalised(rows))
+
+
+def edit(file: Path, **changed: Any) -> None:
+    """Replace tensors of a file; None takes one out."""
+    merged = {**load_file(file), **changed}
+    save_file({name: value for name, value in merged.items() if value is not None}, file)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "checkpoint", config_of())
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_both_formats_give_the_same_bundle(tmp_path: Path, is_old: bool) -> None:
+    new, _ = exported(write_checkpoint(tmp_path / "new", config_of()), output=tmp_path / "a")
+    config = config_of()
+    other = write_checkpoint(tmp_path / "other", config, is_old=is_old)
+    bundle, _ = exported(other, output=tmp_path / "b")
+    assert bundle.contract.graphs == new.contract.graphs
+    assert bundle.contract.cameras == new.contract.cameras
+    assert bundle.contract.action == new.contract.action
+    np.testing.assert_array_equal(bundle.golden()["chunk"], new.golden()["chunk"])
+
+
+def test_a_bundle_says_what_the_checkpoint_knows(checkpoint: Path) -> None:
+    bundle, _ = exported(checkpoint)
+    contract, statistics = bundle.contract, random_statistics(config_of())
+    assert list(contract.cameras) == ["front", "wrist"]
+    front = contract.cameras["front"]
+    assert (front.feature, front.height, front.width) == (FRONT, 40, 64)
+    assert (front.encoder, front.tensor) == (VISION, "front_features")
+    assert (contract.chunk.size, contract.chunk.steps) == (7, 4)
+    assert contract.state is not None
+    np.testing.assert_allclose(np.array(contract.state.normalisation.mean),
+                               statistics[f"{STATE}.mean"], rtol=1e-7)
+    np.testing.assert_allclose(np.array(front.normalisation.std),
+                               statistics[f"{FRONT}.std"].ravel(), rtol=1e-7)
+    assert contract.joints.names[0] == "shoulder_pan"
+    assert contract.action.grippers == ("gripper",)
+    assert contract.units["gripper"].unit == "range_0_100"
+    assert contract.safety.on_fault == "hold_measured"
+    assert contract.provenance.checkpoint_sha256 is not None
+    bundle.verify()
+
+
+def test_golden_rows_are_what_the_files_answer_on_raw_pictures(checkpoint: Path) -> None:
+    bundle, _ = exported(checkpoint)
+    golden: Any = bundle.golden()
+    assert golden["cameras.front"].dtype == np.uint8
+    np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
+
+
+def test_swapped_cameras_answer_something_else(checkpoint: Path) -> None:
+    bundle, _ = exported(checkpoint)
+    rows: Any = bundle.golden()
+    swapped = {**rows, "cameras.front": rows["cameras.wrist"],
+               "cameras.wrist": rows["cameras.front"]}
+    assert np.abs(chunk_of(bundle, swapped) - rows["chunk"]).max() > 1e-3
+
+
+def test_the_boards_script_finds_statistics_and_a_chunk(checkpoint: Path) -> None:
+    bundle, _ = exported(checkpoint)
+    found = {file.stem: np.load(file) for file in (bundle.path / BOARD_FOLDER).iterdir()}
+    statistics = random_statistics(config_of())
+    np.testing.assert_allclose(found["front_mean"], statistics[f"{FRONT}.mean"], rtol=1e-6)
+    np.testing.assert_allclose(found["action_mean"], statistics[f"{STATE}.mean"], rtol=1e-6)
+    np.testing.assert_allclose(found["action_std_unnormalize"], statistics[f"{ACTION}.std"],
+                               rtol=1e-6)
+    # The network's own answer: the script brings it back with the statistics above.
+    assert found["new_actions"].shape == (1, 7, 6)
+    back = found["new_actions"][0] * found["action_std_unnormalize"] + found[
+        "action_mean_unnormalize"]
+    np.testing.assert_allclose(back, bundle.golden()["chunk"][0], rtol=0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("mode", "low", "high"), [("MIN_MAX", "min", "max"),
+                                                   ("QUANTILES", "q01", "q99"),
+                                                   ("QUANTILE10", "q10", "q90")])
+def test_other_normalisations_are_ranges(
+    tmp_path: Path, mode: str, low: str, high: str
+) -> None:
+    modes = {"VISUAL": "IDENTITY", "STATE": mode, "ACTION": mode}
+    config = config_of(normalization_mapping=modes)
+    statistics = random_statistics(config)
+    for feature in (STATE, ACTION):
+        statistics[f"{feature}.{low}"] = np.full(6, -7.5, np.float32)
+        statistics[f"{feature}.{high}"] = np.full(6, 8.5, np.float32)
+    bundle, _ = exported(write_checkpoint(tmp_path / "c", config, statistics=statistics))
+    action = bundle.contract.action.normalisation
+    assert (action.mode, action.min, action.max) == ("min_max", (-7.5,) * 6, (8.5,) * 6)
+    assert bundle.contract.cameras["front"].normalisation.mode == "identity"
+    mean = np.load(bundle.path / BOARD_FOLDER / "action_mean_unnormalize.npy")
+    np.testing.assert_allclose(mean, np.full(6, 0.5))
+
+
+def test_two_arms_have_left_and_right_joints_left_first(tmp_path: Path) -> None:
+    config = config_of(state=12, action=12, cameras=dict.fromkeys(("a", "b", "c"), (32, 32)))
+    bundle, _ = exported(write_checkpoint(tmp_path / "c", config))
+    names = bundle.contract.joints.names
+    assert names[0] == "left_shoulder_pan"
+    assert names[6] == "right_shoulder_pan"
+    assert bundle.contract.action.grippers == ("left_gripper", "right_gripper")
+
+
+def test_names_of_cameras_become_those_of_topics(tmp_path: Path) -> None:
+    config = config_of(cameras={"cam.top-1": (32, 32), "cam_top_1": (32, 32)})
+    bundle, made = exported(write_checkpoint(tmp_path / "c", config))
+    cameras = bundle.contract.cameras
+    assert {name: camera.feature for name, camera in cameras.items()} == {
+        "cam_top_1": "observation.images.cam.top-1", "cam_top_1_2": "observation.images.cam_top_1"}
+    model = onnx.load(str(bundle.path / POLICY / f"{POLICY}.onnx"))
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(kept["cameras"])["cam_top_1_features"] == "observation.images.cam.top-1"
+    assert any("its topic is cam_top_1/image_raw" in line for line in made.warnings)
+
+
+def test_a_policy_without_cameras_takes_an_environment_state(tmp_path: Path) -> None:
+    config = config_of(cameras={}, outside=5)
+    bundle, _ = exported(write_checkpoint(tmp_path / "c", config))
+    outside = bundle.contract.environment_state
+    assert outside is not None
+    assert (outside.size, outside.normalisation.mode) == (5, "min_max")
+    golden: Any = bundle.golden()
+    np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
+
+
+def test_a_camera_that_is_renamed_is_bound_under_the_robots_name(checkpoint: Path) -> None:
+    file = checkpoint / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    content["steps"][0]["config"]["rename_map"] = {"observation.images.laptop": FRONT}
+    file.write_text(json.dumps(content))
+    bundle, _ = exported(checkpoint)
+    assert list(bundle.contract.cameras) == ["laptop", "wrist"]
+    assert bundle.contract.cameras["laptop"].feature == "observation.images.laptop"
+    statistics = random_statistics(config_of())
+    np.testing.assert_allclose(np.array(bundle.contract.cameras["laptop"].normalisation.mean),
+                               statistics[f"{FRONT}.mean"].ravel(), rtol=1e-7)
+
+
+def test_simplified_graphs_are_the_same_function(checkpoint: Path) -> None:
+    bundle, made = exported(checkpoint, simplify=True, opset=11)
+    assert any("simplified" in line for line in made.checked)
+    model = onnx.load(str(bundle.path / VISION / f"{VISION}.onnx"))
+    assert (model.opset_import[0].version, model.ir_version) == (11, 7)
+
+
+def test_golden_rows_of_the_training_are_compared_and_kept(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    bundle, _ = exported(checkpoint)
+    rows: Any = bundle.golden()
+    file = tmp_path / "rows.npz"
+    np.savez(file, **{name: array[:2] for name, array in rows.items()})
+    again, made = exported(checkpoint, golden=file, force=True)
+    assert len(again.golden()["state"]) == 2
+    assert any("rows.npz" in line for line in made.checked)
+    np.savez(file, **{**rows, "cameras.front": rows["cameras.front"][..., ::-1]})
+    with pytest.raises(ToolError, match="expected what the policy answered in training"):
+        exported(checkpoint, golden=file, force=True)
+    np.savez(file, state=rows["state"], chunk=rows["chunk"])
+    with pytest.raises(ToolError, match=r"cameras.front \[40, 64, 3\].*found state"):
+        exported(checkpoint, golden=file, force=True)
+
+
+@pytest.mark.parametrize(("file", "name", "value", "found"), [
+    (NORMALISER, f"{STATE}.std", None, "expected a statistic that MEAN_STD needs, found none"),
+    (NORMALISER, f"{FRONT}.mean", np.full((3, 1, 1), np.inf, np.float32), "found NaN or infinite"),
+    (UNNORMALISER, f"{ACTION}.mean", np.full(6, np.nan, np.float32), "found NaN or infinite"),
+    (UNNORMALISER, f"{ACTION}.std", np.ones(5, np.float32), r"expected 6 values.*found 5"),
+    (UNNORMALISER, f"{ACTION}.std", -np.ones(6, np.float32), "expected values >= 0"),
+])  # fmt: skip
+def test_a_broken_statistic_is_named(
+    checkpoint: Path, file: str, name: str, value: Any, found: str
+) -> None:
+    edit(checkpoint / file, **{name: value})
+    with pytest.raises(ToolError, match=found) as error:
+        exported(checkpoint)
+    assert name in str(error.value)
+    assert not (checkpoint.parent / "bundle").exists()
+
+
+def test_a_missing_statistic_among_the_weights_is_named(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "c", config_of(), is_old=True)
+    edit(folder / "model.safetensors",
+         **{"normalize_inputs.buffer_observation_images_wrist.std": None})
+    with pytest.raises(ToolError, match=r"observation.images.wrist.std: expected a statistic"):
+        exported(folder)
+
+
+def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
+    old = write_checkpoint(tmp_path / "old", config_of(), is_old=True)
+    new = write_checkpoint(tmp_path / "new", config_of())
+    weights = (new / "model.safetensors").read_bytes()
+    (old / "model.safetensors").replace(new / "model.safetensors")
+    with pytest.raises(ToolError, match="expected statistics in one place"):
+        exported(new)
+    (old / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ToolError, match="found neither; copy the whole folder"):
+        exported(old)
+
+
+@pytest.mark.parametrize(("change", "found"), [
+    ({"type": "diffusion"}, "type: expected act, the policy"),
+    ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
+    ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
+    ({"vision_backbone": "vit_b_16"}, "vision_backbone: expected one of resnet18"),
+    ({"replace_final_stride_with_dilation": True}, "blocks cannot be dilated"),
+    ({"feedforward_activation": "swish"}, "feedforward_activation: expected one of relu"),
+    ({"n_heads": 3}, "dim_model: expected a multiple of n_heads, 3"),
+    ({"output_features": {}}, "output_features: expected the output action"),
+    ({"input_shapes": {}}, "found input_shapes, as LeRobot wrote them in 2024"),
+    ({"normalization_mapping": {"VISUAL": "SCALED"}}, "expected a normalisation of MEAN_STD"),
+    ({"dim_model": None}, "dim_model: expected a number"),
+])  # fmt: skip
+def test_configurations_that_cannot_be_exported_are_refused(
+    checkpoint: Path, change: dict[str, Any], found: str
+) -> None:
+    write_checkpoint(checkpoint, config_of())
+    (checkpoint / "config.json").write_text(json.dumps({**config_of(), **change}))
+    if "normalization_mapping" in change:
+        write_checkpoint(checkpoint, config_of(**change))
+    with pytest.raises(ToolError, match=found):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", NORMALISER, UNNORMALISER])
+def test_missing_files_are_named(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink()
+    with pytest.raises(ToolError, match=rf"{name}.*found none"):
+        exported(checkpoint)
+
+
+def test_joints_that_never_moved_are_named(checkpoint: Path) -> None:
+    std = np.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0], np.float32)
+    edit(checkpoint / NORMALISER, **{f"{STATE}.std": std})
+    edit(checkpoint / UNNORMALISER, **{f"{ACTION}.std": std})
+    _, made = exported(checkpoint)
+    still = [line for line in made.warnings if "elbow_flex never moved" in line]
+    assert [line.partition(":")[0] for line in still] == [STATE, ACTION]
+
+
+@pytest.mark.parametrize(("units", "largest", "hint"), [
+    ("range", 140.0, "shoulder_pan reaches 140 in the data, which -100 to 100 cannot be"),
+    ("radians", 90.0, "more than a turn"),
+    ("degrees", 1.5, "is it --units radians?"),
+])  # fmt: skip
+def test_units_that_the_data_contradict_are_a_warning(
+    tmp_path: Path, units: str, largest: float, hint: str
+) -> None:
+    statistics = random_statistics(config_of())
+    for feature in (STATE, ACTION):
+        values = np.array([largest, 0.1, 0.1, 0.1, 0.1, 50.0], np.float32)
+        for kind in ("mean", "min", "max"):
+            statistics[f"{feature}.{kind}"] = values
+    folder = write_checkpoint(tmp_path / "c", config_of(), statistics=statistics)
+    _, made = exported(folder, units=units)
+    assert any(hint in line for line in made.warnings)
+
+
+def test_the_ends_of_a_range_are_those_of_the_calibration(checkpoint: Path) -> None:
+    units = exported(checkpoint, units="range")[0].contract.units
+    pan, roll = units["shoulder_pan"], units["wrist_roll"]
+    assert (pan.unit, pan.low_rad, pan.high_rad) == ("range_m100_100", -1.919862, 1.919862)
+    assert (roll.low_rad, roll.high_rad) == (-3.141593, 3.141593)
+
+
+def test_a_robot_of_ones_own_is_a_file(checkpoint: Path, tmp_path: Path) -> None:
+    joint = ("{position_min: -1, position_max: 1, velocity_limit: 2, effort_limit: 3, "
+             "stiffness: 4, damping: 5}")
+    file = tmp_path / "arm.yaml"
+    lines = [f"  j{i}: {joint}" for i in range(6)]
+    file.write_text("\n".join(["source: mine", "joints:", *lines]))
+    contract = exported(checkpoint, robot=str(file), prefix="arm_")[0].contract
+    assert contract.joints.names == tuple(f"arm_j{i}" for i in range(6))
+    assert contract.joints.effort_limit == 3.0
+    assert contract.action.grippers == ()
+    file.write_text("\n".join(["source: mine", "joints:", *lines[:4]]))
+    with pytest.raises(ToolError, match=r"expected 6 joints.*found 4"):
+        exported(checkpoint, robot=str(file), force=True)
+    file.write_text("joints: {}")
+    with pytest.raises(BundleError, match="source"):
+        exported(checkpoint, robot=str(file), force=True)
+    with pytest.raises(ToolError, match=r"expected one of so100, so101, or a YAML file"):
+        exported(checkpoint, robot="panda", force=True)
+
+
+def test_steps_of_ones_own_are_within_the_chunk(checkpoint: Path) -> None:
+    assert exported(checkpoint, steps=7)[0].contract.chunk.steps == 7
+    with pytest.raises(ToolError, match=r"--n-action-steps: expected 1 to 7"):
+        exported(checkpoint, steps=8, force=True)
+
+
+def test_nothing_is_replaced_without_force(checkpoint: Path) -> None:
+    bundle, _ = exported(checkpoint)
+    with pytest.raises(ToolError, match="--force replaces it"):
+        exported(checkpoint)
+    exported(checkpoint, force=True, graphs="one")
+    (bundle.path / "mine.txt").write_text("")
+    with pytest.raises(ToolError, match=r"found mine\.txt"):
+        exported(checkpoint, force=True)
+
+
+def test_the_command_writes_a_bundle_and_asks_for_units(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
+             str(tmp_path / "Reach-1"), "--type", "bayes-e"]
+    with pytest.raises(SystemExit):
+        main(asked)
+    assert "--units" in capsys.readouterr().err
+    assert main([*asked, "--units", "degrees", "--fps", "50"]) == 0
+    contract = load_chunk_bundle(tmp_path / "Reach-1").contract
+    assert (contract.name, contract.rate_hz) == ("reach_1", 50.0)
+    assert contract.provenance.licence == "NOASSERTION"
+    model = onnx.load(str(tmp_path / "Reach-1" / POLICY / f"{POLICY}.onnx"))
+    assert model.opset_import[0].version == 11
+    assert main([*asked, "--units", "degrees"]) == 1
+
+
+def test_the_rate_is_the_datasets(checkpoint: Path, tmp_path: Path) -> None:
+    meta = tmp_path / "data" / "meta"
+    meta.mkdir(parents=True)
+    (meta / "info.json").write_text(json.dumps({"fps": 15}))
+    assert main(["export", "act", "--act-path", str(checkpoint), "--export-path",
+                 str(tmp_path / "b"), "--units", "degrees", "--dataset", str(meta.parent)]) == 0
+    assert load_chunk_bundle(tmp_path / "b").contract.rate_hz == 15.0
+
+
+def test_an_environment_state_needs_its_name(checkpoint: Path) -> None:
+    config = config_of(cameras={})
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ToolError, match=f"expected a camera or {OUTSIDE}"):
+        exported(checkpoint)

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of chunks: by joint and in rad, the precision that counts, what shows a collapse."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.comparison.chunks import (
+    chunk_checks,
+    chunk_difference,
+    chunk_limits,
+    coarsest,
+    feature_difference,
+    normalised_chunks,
+    rad_difference,
+    swapped_check,
+)
+from policy_inference.errors import BundleError
+from policy_inference.interfaces import F64
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+LOOSE = Limits(max_abs=10.0)
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> ChunkContract:
+    return load_chunk_bundle(write_chunk_bundle(tmp_path_factory.mktemp("arm"))).contract
+
+
+@pytest.fixture
+def chunks() -> F64:
+    """Normalised chunks [rows, steps, actions] that answer what was seen."""
+    return np.random.default_rng(0).normal(size=(6, 8, 3))
+
+
+def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool]:
+    difference = chunk_difference(contract, found, expected)
+    return {check.what: bool(check)
+            for check in chunk_checks(difference, expected, found, "rows", LOOSE)}
+
+
+def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
+    contract: ChunkContract, chunks: F64
+) -> None:
+    found = chunks.copy()
+    found[4, 7, 1] += 0.5
+
+    difference = chunk_difference(contract, found, chunks)
+
+    assert difference.worst == (4, "elbow_flex")
+    assert difference.max_abs_each == pytest.approx([0.0, 0.5, 0.0])
+    product = np.vdot(found[4], chunks[4])
+    lengths = np.linalg.norm(found[4]) * np.linalg.norm(chunks[4])
+    assert difference.cosine.min() == pytest.approx(product / lengths)
+    assert difference.worst_direction == 4
+
+
+def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(
+    contract: ChunkContract
+) -> None:
+    zeros = np.zeros((1, 8, 3))
+
+    difference = rad_difference(contract, zeros + 1.0, zeros)
+
+    assert difference.max_abs_each == pytest.approx(
+        [np.pi / 180, np.pi / 180, (1.74533 + 0.17453) / 100])
+
+
+def test_normalised_chunks_are_deviations_of_the_action(contract: ChunkContract) -> None:
+    chunk = np.array([[20.0, 25.0, 50.0]])
+
+    assert normalised_chunks(contract, chunk) == pytest.approx(np.array([[1.0, 1.0, 0.0]]))
+
+
+def test_features_are_measured_by_channel() -> None:
+    expected = np.random.default_rng(1).normal(size=(2, 4, 3, 5))
+    found = expected.copy()
+    found[1, 2, 0, 0] += 2.0
+
+    difference = feature_difference("laptop", found, expected)
+
+    assert difference.output == "features of laptop"
+    assert difference.worst == (1, "channel 2")
+
+
+@pytest.mark.parametrize(("precisions", "counts"), [
+    (("fp32", "fp32"), "fp32"), (("int8", "int16"), "int8"), (("fp32", "fp16"), "fp16"),
+    (("int8", "int3"), "int3")])
+def test_coarsest_precision_counts(precisions: tuple[str, ...], counts: str) -> None:
+    entries = {str(i): Artifact(file="a", sha256="0" * 64, precision=precision)
+               for i, precision in enumerate(precisions)}
+
+    assert coarsest(entries) == counts
+
+
+def test_limits_of_an_unknown_precision_must_be_stated(
+    contract: ChunkContract, tmp_path: Path
+) -> None:
+    stated = load_chunk_bundle(write_chunk_bundle(
+        tmp_path / "arm", limits={"onnx": {"rmse": 0.2}})).contract
+
+    assert chunk_limits(stated, "onnx", "int3") == Limits(rmse=0.2)
+    assert chunk_limits(stated, "onnx", "int8") == Limits(rmse=0.2, cosine_min=0.99)
+    with pytest.raises(BundleError, match="limits for the precision int3"):
+        chunk_limits(contract, "onnx", "int3")
+
+
+def test_chunks_as_they_should_be_pass_every_check(contract: ChunkContract, chunks: F64) -> None:
+    assert checks(contract, chunks, chunks) == {
+        "largest error": True, "values that a joint takes": True,
+        "share of the reference's answer to other observations": True}
+
+
+def test_one_joint_that_takes_few_values_fails(contract: ChunkContract, chunks: F64) -> None:
+    found = chunks.copy()
+    found[..., 2] = np.sign(found[..., 2])
+
+    assert not checks(contract, chunks, found)["values that a joint takes"]
+
+
+def test_joint_that_rests_in_the_reference_too_may_rest(
+    contract: ChunkContract, chunks: F64
+) -> None:
+    chunks[..., 2] = 0.25
+
+    assert all(checks(contract, chunks, chunks).values())
+
+
+def test_same_answer_to_every_observation_fails(contract: ChunkContract, chunks: F64) -> None:
+    found = np.broadcast_to(chunks.mean(axis=0), chunks.shape)
+
+    assert not checks(contract, chunks, found)[
+        "share of the reference's answer to other observations"]
+
+
+def test_nan_holds_no_limit(contract: ChunkContract, chunks: F64) -> None:
+    found = chunks.copy()
+    found[2, 3, 1] = np.nan
+
+    assert not checks(contract, chunks, found)["largest error"]
+
+
+@pytest.mark.parametrize(("as_is", "swapped", "holds", "said"), [
+    (0.0, 0.4, True, "swapping them changes chunks by 0.4"),
+    (0.05, 0.4, True, "swapping them changes chunks by 0.35"),
+    (0.4, 0.0, False, "swapping them changes chunks by 0.4"),
+    (0.0, 1e-6, True, "swapping them changes chunks by 1e-06 only, so this proves nothing")])
+def test_cameras_are_swapped_where_that_fits_better(
+    chunks: F64, as_is: float, swapped: float, holds: bool, said: str
+) -> None:
+    check = swapped_check("laptop", "phone", chunks, chunks + as_is, chunks + swapped, "rows")
+
+    assert bool(check) == holds
+    assert check.where == f"rows: {said}"

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo policy's training: LeRobot's network sees as its encoder does, and is saved whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.policies.act.modeling_act import ACTPolicy
+
+from robot_sim.arm_figures import LOWER_RAD, UPPER_RAD
+from tools.train_act.dataset import write_dataset
+from tools.train_act.demonstrations import Episode, demonstrations, to_policy, to_rad
+from tools.train_act.narrow import WIDTHS, NarrowResNet
+from tools.train_act.policy import (
+    ACTION,
+    CHUNK,
+    PICTURES,
+    STATE,
+    new_policy,
+    save,
+    statistics,
+    train,
+)
+from tools.train_act.rollout import Runner, judge
+from tools.train_act.scenes import CAMERAS, random_scenes
+
+
+@pytest.fixture(scope="module")
+def encoder() -> NarrowResNet:
+    """An encoder whose batch norms have seen something."""
+    torch.manual_seed(3)
+    network = NarrowResNet()
+    for _ in range(3):
+        network(torch.randn(8, 3, 96, 128) * 2.0 + 0.5)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def episodes() -> list[Episode]:
+    """Return two demonstrations with pictures."""
+    return list(demonstrations(2))
+
+
+@torch.no_grad()
+def test_the_whole_network_gives_the_narrow_ones_features_and_zeros(encoder: NarrowResNet) -> None:
+    pictures = torch.randn(2, 3, 96, 128)
+
+    whole = new_policy(encoder).model.backbone(pictures)["feature_map"]
+
+    assert whole.shape == (2, 512, 3, 4)
+    torch.testing.assert_close(whole[:, :WIDTHS[3]], encoder(pictures), rtol=1e-4, atol=1e-5)
+    assert whole[:, :WIDTHS[3]].abs().max() > 0.1
+    assert not whole[:, WIDTHS[3]:].any()
+
+
+def test_units_are_degrees_and_percent_and_come_back() -> None:
+    assert to_policy(LOWER_RAD)[-1] == 0.0
+    assert to_policy(UPPER_RAD)[-1] == pytest.approx(100.0)
+    assert to_policy(np.full(6, np.pi / 4))[:5] == pytest.approx(45.0)
+    pose = np.linspace(LOWER_RAD, UPPER_RAD, 7)
+    np.testing.assert_allclose(to_rad(to_policy(pose)), pose, atol=1e-6)
+
+
+def test_scenes_show_the_cube_to_both_cameras() -> None:
+    scenes = random_scenes(40, seed=5)
+
+    for name in CAMERAS:
+        red = scenes.pictures[name][:, 0].astype(int) - scenes.pictures[name][:, 2] > 80
+        assert (red & (scenes.pictures[name][:, 1] < 60)).any(axis=(1, 2)).mean() > 0.5
+
+
+def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
+    tmp_path: Path, encoder: NarrowResNet, episodes: list[Episode]
+) -> None:
+    policy, stats = new_policy(encoder), statistics(episodes)
+    before = {name: value.clone() for name, value in policy.model.backbone.state_dict().items()}
+
+    first = train(policy, encoder, episodes, stats, steps=1, seed=1)[0][1]
+    last = train(policy, encoder, episodes, stats, steps=40, seed=1)[-1][1]
+
+    assert last < 0.8 * first
+    for name, value in policy.model.backbone.state_dict().items():
+        assert torch.equal(value, before[name])
+    save(policy, stats, tmp_path / "checkpoint")
+    again = ACTPolicy.from_pretrained(tmp_path / "checkpoint")
+    pictures = {key: torch.rand(1, 3, 96, 128) for key in PICTURES.values()}
+    batch = {STATE: torch.zeros(1, 6), **pictures}
+    chunk = again.predict_action_chunk(batch)
+    assert chunk.shape == (1, CHUNK, 6)
+    assert torch.equal(chunk, policy.predict_action_chunk(batch))
+
+
+def test_a_checkpoint_that_learned_nothing_is_judged_so(
+    tmp_path: Path, episodes: list[Episode]
+) -> None:
+    policy = new_policy(None)
+    save(policy, statistics(episodes), tmp_path / "checkpoint")
+    runner = Runner(tmp_path / "checkpoint")
+
+    outcome = judge(runner, [1], runner.reset)[0]
+
+    assert not outcome.succeeded
+    assert outcome.duration_s >= 6.0
+    assert outcome.closest_m > 0.02
+
+
+def test_demonstrations_are_a_dataset_that_lerobot_reads(
+    tmp_path: Path, episodes: list[Episode]
+) -> None:
+    write_dataset(episodes, tmp_path / "data")
+
+    read = LeRobotDataset("local/data", root=tmp_path / "data")
+
+    lengths = [len(episode.state) for episode in episodes]
+    assert len(read) == sum(lengths)
+    frame = read[lengths[0] + 2]  # the second episode's third
+    np.testing.assert_array_equal(frame[ACTION].numpy(), episodes[1].action[2])
+    for name, key in PICTURES.items():
+        sent = episodes[1].pictures[name][2] / 255.0
+        assert np.abs(frame[key].numpy() - sent).max() < 1e-6

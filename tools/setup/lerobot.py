@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, for training alone.
+
+Nothing that runs a policy needs it. LeRobot bounds PyTorch to what there was at its release; its
+ACT trains, and its datasets are written, with the later versions below.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from tools.setup import stamp
+from tools.setup.apart import install_for_cpu, make_anew
+from tools.setup.environment import FOLDER
+from tools.setup.host import SetupError, run
+from tools.setup.workspace import ROOT
+
+VENV = ".venv-lerobot"
+PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
+REQUIREMENTS = FOLDER / "requirements" / "lerobot.in"
+HOOK = FOLDER / "torchvision_beside_cpu.py"
+LEROBOT, TORCH, TORCHVISION = "lerobot==0.4.4", "torch==2.13.0", "torchvision==0.28.0"
+_OURS = ".made-by-setup-lerobot"
+
+_log = logging.getLogger(__name__)
+
+
+def ensure_lerobot(venv: Path, version: tuple[int, int]) -> None:
+    """Make or refresh the environment.
+
+    Args:
+        venv: Where.
+        version: Of this Python.
+
+    Raises:
+        SetupError: LeRobot does not support this Python, a foreign folder is in the way, or pip
+            failed.
+    """
+    if version not in PYTHONS:
+        offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
+        raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
+                         f"at {sys.executable}; name one with "
+                         "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
+    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__)], extra=f"{sys.executable}{version}")
+    if stamp.matches(venv, key):
+        return
+    _log.info("setup: making %s with LeRobot (1.7 GB, a minute or two on first use)", venv)
+    pip = make_anew(venv, _OURS)
+    # First, so that what asks for some PyTorch finds this one.
+    for package in (TORCH, TORCHVISION):
+        install_for_cpu(pip, package)
+    run([*pip, "-r", str(REQUIREMENTS)])
+    run([*pip, "--no-deps", LEROBOT])
+    _add_hook(venv)
+    stamp.write(venv, key)
+
+
+def _add_hook(venv: Path) -> None:
+    """Let every Python of the environment begin with `HOOK`."""
+    site = next((venv / "lib").glob("python3.*/site-packages"))
+    shutil.copy(HOOK, site)
+    (site / f"{HOOK.stem}.pth").write_text(f"import {HOOK.stem}\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Set up the environment of the checkout around this file; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        ensure_lerobot(ROOT / VENV, sys.version_info[:2])
+    except SetupError as error:
+        _log.error("setup: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
