@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets torchvision's build for CUDA be imported beside a PyTorch for CPUs; copied into `.venv-lerobot`.
+"""Lets torchvision's build for CUDA be imported beside a PyTorch for CPUs; for `.venv-lerobot`.
 
 Its operators do not load there, and its import fails where it describes two of them. LeRobot's ACT
 takes no operator from it, just the ResNet. Indices that have builds for CPUs have both.

@@ -4,8 +4,8 @@
 
     .venv-lerobot/bin/python -m tools.train_act --output out/train_act/seed1
 
-Writes `checkpoint/`, as LeRobot does, `encoder.csv`, `policy.csv` and `episodes.csv`: the curves,
-and what came of each judged episode.
+Writes `checkpoint/`, as LeRobot does; `golden.npz`, its answers to some observations; `encoder.csv`
+and `policy.csv`, the curves; `episodes.csv`, what came of each judged episode.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from tools.arguments import positive_count, seed
 from tools.train_act.dataset import write_dataset
 from tools.train_act.demonstrations import demonstrations
 from tools.train_act.encoder import train_encoder
+from tools.train_act.golden import write_golden
 from tools.train_act.policy import new_policy, save, statistics, train
 from tools.train_act.rollout import Outcome, Runner, judge
 
@@ -48,6 +49,8 @@ def run(given: argparse.Namespace) -> None:
     _write(output / "policy.csv", ("step", "l1"), curve)
     save(policy, stats, output / CHECKPOINT)
     runner = Runner(output / CHECKPOINT)
+    if encoder is not None:
+        write_golden(runner, output / "golden.npz")
     outcomes = judge(runner, range(1, given.judged + 1), runner.reset)
     names = [field.name for field in fields(Outcome)]
     _write(output / "episodes.csv", names, map(astuple, outcomes))

@@ -54,6 +54,18 @@ class Runner:
 
     def __call__(self, world: ArmWorld) -> np.ndarray:
         """Return positions to command [6], rad."""
+        with torch.inference_mode():
+            action = self._after(self._policy.select_action(self._observe(world)))
+        return to_rad(action.squeeze(0).numpy())
+
+    def chunk(self, world: ArmWorld) -> np.ndarray:
+        """Return what the network answers now [steps, 6], degrees and percent."""
+        with torch.inference_mode():
+            chunk = self._after(self._policy.predict_action_chunk(self._observe(world)))
+        return np.asarray(chunk.squeeze(0).numpy())
+
+    def _observe(self, world: ArmWorld) -> Any:
+        """Return the network's inputs, made by LeRobot's processors."""
         sensed, wanted = world.sense(), self._policy.config.input_features
         observation = {STATE: torch.from_numpy(to_policy(sensed.joint_pos))}
         if CUBE in wanted:
@@ -62,9 +74,7 @@ class Runner:
             if key in wanted:
                 picture = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
                 observation[key] = torch.from_numpy(picture)
-        with torch.inference_mode():
-            action = self._after(self._policy.select_action(self._before(observation)))
-        return to_rad(action.squeeze(0).numpy())
+        return self._before(observation)
 
 
 def judge(policy: Callable[[ArmWorld], np.ndarray], seeds: Iterable[int],

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`make setup-lerobot`: which Python it takes, in which order it installs, what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.setup import apart, lerobot
+from tools.setup.host import SetupError
+from tools.setup.lerobot import ensure_lerobot
+
+Commands = list[list[str]]
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """Note the commands in the place of running them; making an environment makes its folders."""
+    noted: Commands = []
+
+    def note(command: list[object]) -> None:
+        words = [str(word) for word in command]
+        noted.append(words)
+        if "venv" in words:
+            (Path(words[-1]) / "lib/python3.11/site-packages").mkdir(parents=True)
+
+    for module in (lerobot, apart):
+        monkeypatch.setattr(module, "run", note)
+    monkeypatch.setattr(lerobot, "install_for_cpu", lambda pip, package: note([*pip, package]))
+    return noted
+
+
+def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
+    tmp_path: Path, commands: Commands
+) -> None:
+    for _ in range(2):
+        ensure_lerobot(tmp_path / "venv", (3, 11))
+
+    assert [words[-1] for words in commands] == [
+        str(tmp_path / "venv"), lerobot.TORCH, lerobot.TORCHVISION, str(lerobot.REQUIREMENTS),
+        lerobot.LEROBOT]
+    assert "--no-deps" in commands[-1]
+    hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
+    assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
+
+
+def test_an_older_python_is_refused_with_those_that_do(tmp_path: Path, commands: Commands) -> None:
+    with pytest.raises(SetupError, match=r"expected Python 3\.10, .* found 3\.9 .*LEROBOT_PYTHON="):
+        ensure_lerobot(tmp_path / "venv", (3, 9))
+    assert not commands
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path, commands: Commands) -> None:
+    (tmp_path / "venv").mkdir()
+
+    with pytest.raises(SetupError, match="was not made by this command; move it away"):
+        ensure_lerobot(tmp_path / "venv", (3, 11))
+    assert not commands
