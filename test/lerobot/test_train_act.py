@@ -37,7 +37,8 @@ def encoder() -> NarrowResNet:
     network = NarrowResNet()
     for _ in range(3):
         network(torch.randn(8, 3, 96, 128) * 2.0 + 0.5)
-    return network.eval()
+    network.eval()
+    return network
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ TESTING = "testing"
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "cryptography": "python3-cryptography",
+    "cv2": "python3-opencv",
     "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",

@@ -83,7 +83,7 @@ def train(
         Rows of the loss's curve: step and mean L1 since the row before.
     """
     frames = _Frames(episodes, encoder, stats)
-    backbone = getattr(policy.model, "backbone", None)
+    backbone: Any = getattr(policy.model, "backbone", None)
     if encoder is not None:
         policy.model.backbone = _Cached(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
