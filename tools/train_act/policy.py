@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lerobot.configs.types import FeatureType, PolicyFeature
+from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
@@ -51,6 +51,9 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
         device="cpu", push_to_hub=False, pretrained_backbone_weights=None, chunk_size=CHUNK,
         n_action_steps=steps, dim_model=128, n_heads=4, dim_feedforward=512, n_encoder_layers=3,
         use_vae=False, dropout=0.0,
+        # LeRobot leaves the environment's state as it is unless told otherwise.
+        normalization_mapping=dict.fromkeys(
+            ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD),
     ))  # fmt: skip
     if encoder is not None:
         backbone = policy.model.backbone
