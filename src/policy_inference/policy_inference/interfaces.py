@@ -117,8 +117,8 @@ class Command(Protocol):
     """Target of each joint, in the unit of its kind; the guard changes it in place."""
     gains: F64
     """Stiffness and damping [2, joints] that fit the kinds."""
-    clipped: str
-    """The guard's name of the policy's own bound that changed the command, empty for none."""
+    clipped: tuple[str, ...]
+    """The guard's names of the policy's own bounds that changed the command."""
 
     @property
     def kinds(self) -> Sequence[Kind]:
@@ -140,6 +140,9 @@ class Policy(Protocol):
 
     def reset(self) -> None:
         """Start clean, as for a new run."""
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the last targets were held."""
 
     def infer(self) -> bool:
         """Find the answer to what was sensed; return whether it is finite.

@@ -27,7 +27,7 @@ class ActionDecoder:
         default = per_joint(contract.joints.default_position, names)
         self.command: F64 = default.copy()
         self.kinds = [Kind.POSITION] * len(names)
-        self.clipped = ""
+        self.clipped: tuple[str, ...] = ()
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self._clipped = self.raw.copy()
@@ -73,7 +73,7 @@ class ActionDecoder:
         output = self.raw
         if self._clips:
             output = np.clip(self.raw, self._low, self._high, out=self._clipped)
-            self.clipped = Rule.ACTION_CLIP.value if (output != self.raw).any() else ""
+            self.clipped = (Rule.ACTION_CLIP.value,) if (output != self.raw).any() else ()
         output.take(self._source, out=self.command, mode="clip")
         np.multiply(self.command, self._scale, out=self.command)
         np.add(self.command, self._offset, out=self.command)

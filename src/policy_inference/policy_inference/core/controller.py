@@ -81,7 +81,7 @@ class Controller:
         self.ticked = self.mode, self._reason
         self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
-        self._held_mode, self._hold_began_ns = Mode.DAMP, 0
+        self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
         self._current = self._safe.targets
 
     def start(self) -> None:
@@ -196,6 +196,9 @@ class Controller:
         return self._take(self._stand.targets)
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
+        if self.mode is Mode.HOLD:
+            # Before it is asked: what it answers is for now, whether HOLD ends or not.
+            self._pause(now_ns)
         try:
             finite = self._run.infer()
         except BackendError as error:
@@ -225,7 +228,7 @@ class Controller:
         """Keep commanding the last targets; DAMP when that has lasted too long."""
         if self.mode is not Mode.HOLD:
             self._count(rule)
-            self._held_mode, self._hold_began_ns = self.mode, now_ns
+            self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
             self.tripped = Trip(rule=rule, reason=reason, latched=False)
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
@@ -234,9 +237,14 @@ class Controller:
         return self._current
 
     def _resume(self, now_ns: int) -> None:
-        self._stand.pause(now_ns - self._hold_began_ns)
-        self._run.pause(now_ns - self._hold_began_ns)
+        self._pause(now_ns)
         self._enter(self._held_mode, f"recovered from: {self._reason}")
+
+    def _pause(self, now_ns: int) -> None:
+        """Leave out what was held since the last call."""
+        held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
+        self._stand.pause(held_ns)
+        self._run.pause(held_ns)
 
     def _latch(self, rule: Rule, reason: str) -> JointTargets | None:
         """Enter DAMP and stay there until `reset`."""

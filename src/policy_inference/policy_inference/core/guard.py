@@ -29,6 +29,7 @@ class Rule(str, Enum):
     INTERNAL = "internal"
     ACTION_CLIP = "action_clip"
     RELATIVE_TARGET = "relative_target"
+    TARGET_SPEED = "target_speed"
     TARGET_STEP = "target_step"
     EFFORT = "effort"
     CLIPPED_TOO_LONG = "clipped_too_long"

@@ -42,6 +42,9 @@ class JointPolicy:
         for observation in self._observations:
             observation.reset()
 
+    def pause(self, duration_ns: int) -> None:
+        """Do nothing: ticks count, not the time between them."""
+
     def infer(self) -> bool:
         """Write the observations and run the model; return whether its output is finite.
 

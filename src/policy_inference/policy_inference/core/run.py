@@ -65,6 +65,7 @@ class Run:
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
         self._began_ns += duration_ns
+        self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
         """Run the model; return whether its result is finite.
@@ -91,7 +92,7 @@ class Run:
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         self._fill(share)
         self.taken, self.blend = True, share
-        return (Rule(action.clipped), *acted) if action.clipped else acted
+        return (*map(Rule, action.clipped), *acted)
 
     def _fill(self, share: float) -> None:
         """Write the policy's command and gains into `targets`, with this share of them."""

@@ -63,8 +63,11 @@ class ChunkPolicy:
         """Whether the arm swings about one position."""
         self._queue, self._worker, self._senses = queue, worker, senses
         self._joint_pos, self._clock = joint_pos, clock
+        self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
         self._generation, self._sequence = 0, 0
+        self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
+        """Time and number of the last ticks, the oldest first, without those that were held."""
         self._target = self.action.target
         self._start()
 
@@ -72,7 +75,7 @@ class ChunkPolicy:
         self._queue.reset()
         self._ticks.reset()
         self._tick, self._now_ns = 0, 0
-        self._executed_ns: int | None = None
+        self._executed.clear()
         self._blind: NoTargetError | None = None
         self._failure: Exception | None = None
 
@@ -83,7 +86,11 @@ class ChunkPolicy:
         self.oscillation.restart()
         self._start()
         self.begins = True
-        self.action.stay(self._joint_pos)
+        self.action.restart()
+
+    def pause(self, duration_ns: int) -> None:
+        """Let no step pass in a time in which the arm was held."""
+        self._ticks.pause(duration_ns)
 
     @property
     def problem(self) -> str:
@@ -103,8 +110,8 @@ class ChunkPolicy:
             BackendError: The same, because a runtime failed.
         """
         self._now_ns = self._clock()
-        self._tick = self._ticks.number(self._now_ns)
-        self.begins = self._executed_ns is None
+        self._tick = max(self._tick, self._ticks.number(self._now_ns))
+        self.begins = not self._executed
         self._senses.remember(self._now_ns)
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
@@ -124,7 +131,7 @@ class ChunkPolicy:
         """Execute the target; return the command [joints], rad."""
         self.action.set(self._target, self._joint_pos)
         self._queue.advance(self._tick)
-        self._executed_ns = self._now_ns
+        self._executed.append((self._now_ns, self._tick))
         return self.action.command
 
     def _ask(self) -> None:
@@ -153,9 +160,7 @@ class ChunkPolicy:
 
     def _accept(self, outcome: Outcome, chunk: F64) -> None:
         time_ns = outcome.request.sensed.time_ns
-        # A robot that has held its pose since then is where it was seen: nothing has passed.
-        held = self._executed_ns is None or self._executed_ns < time_ns
-        passed = 0 if held else self._ticks.steps(self._now_ns - time_ns)
+        passed = self._passed(time_ns)
         self._queue.add(chunk, self._tick - passed, self._tick, self.action.target)
         if self._queue.left(self._tick) == 0:
             self._failure = NoTargetError(
@@ -163,6 +168,18 @@ class ChunkPolicy:
                 f"chunk came, {passed} steps had passed, which is all that is executed of one")
         self.chunks.append(Chunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
         self._sequence += 1
+
+    def _passed(self, time_ns: int) -> int:
+        """Return how many steps were executed, or due, since the tick nearest to a time."""
+        if not self._executed or self._executed[-1][0] < time_ns:
+            # A robot that has held its pose since then is where it was seen.
+            return 0
+        nearest = self._tick
+        for now_ns, tick in reversed(self._executed):
+            if now_ns < time_ns - self._period_ns // 2:
+                break
+            nearest = tick
+        return self._tick - nearest
 
     def _nothing(self) -> Exception:
         """Return why there is no target."""
@@ -175,7 +192,7 @@ class ChunkPolicy:
             return NoTargetError(str(failure))
         if failure is not None:
             return failure
-        if self._executed_ns is None:
+        if not self._executed:
             return NoTargetError("waiting for the first chunk")
         took_s = self.latency.summary().p50_s
         return NoTargetError(f"no step is left, and the next chunk is not there yet: inference "

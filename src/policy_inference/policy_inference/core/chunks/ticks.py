@@ -23,6 +23,11 @@ class TickCounter:
         """Count the next time that is asked for as 0."""
         self._start_ns: int | None = None
 
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which no tick passes."""
+        if self._start_ns is not None:
+            self._start_ns += duration_ns
+
     def number(self, now_ns: int) -> int:
         """Return the number of the tick at this time."""
         if self._start_ns is None:
@@ -31,7 +36,3 @@ class TickCounter:
         number = math.floor(elapsed_ns / self._period_ns + _EARLY)
         self._start_ns = min(self._start_ns, now_ns - number * self._period_ns)
         return number
-
-    def steps(self, duration_ns: int) -> int:
-        """Return how many periods a duration is, to the nearest one."""
-        return math.floor(duration_ns / self._period_ns + 0.5)

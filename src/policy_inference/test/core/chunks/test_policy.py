@@ -203,15 +203,24 @@ def test_hold_ends_in_the_measured_pose_where_no_chunk_comes() -> None:
     assert arm.reason == "held_too_long: waiting for the first chunk"
 
 
-def test_inference_that_takes_longer_than_the_steps_says_so() -> None:
-    arm = arm_of("asynchronous", simulated_latency_s=0.4, steps=3)
+def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.4, steps=3, fade_s=0.0)
     # The second chunk is asked for at the last step of the first.
     arm.follow(4 + 3 + 1)
     assert arm.is_in(Mode.HOLD)
     assert "inference takes 400 ms" in arm.reason
+    found = arm.follow(4)[:, 0]
+    np.testing.assert_allclose(found, [0.02, 0.02, 0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
+
+
+def test_a_chunk_for_pictures_so_old_that_all_its_steps_have_passed_says_so() -> None:
+    arm = arm_of("asynchronous", simulated_latency_s=0.2, steps=2, refill_threshold=1.0)
     arm.follow(3)
+    # Asked for at the second step, with the pictures of the first.
+    arm.follow(3, silent=("laptop", "phone"))
+    assert arm.is_in(Mode.HOLD)
     assert arm.runtime.policy.problem == (
-        "inference takes 400 ms: when the chunk came, 4 steps had passed, which is all that is "
+        "inference takes 200 ms: when the chunk came, 2 steps had passed, which is all that is "
         "executed of one")
 
 
@@ -289,17 +298,80 @@ def test_targets_stay_within_reach_of_the_measured_position_without_a_fault() ->
 def test_targets_stay_within_the_joints_limits() -> None:
     arm = Arm(mode="synchronous")
     arm.answer = lambda run: 2.5
-    np.testing.assert_allclose(arm.run().follow(3), 2.0)
-    assert arm.count(Rule.POSITION_LIMIT) == 3
+    np.testing.assert_allclose(arm.run().follow(4)[:, 0], [1.0, 2.0, 2.0, 2.0])
+    assert arm.count(Rule.POSITION_LIMIT) == 2
 
 
-def test_a_joint_without_an_action_keeps_its_default() -> None:
+def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> None:
+    arm = Arm({"joints.velocity_limit": [5.0, 2.0, 1.0], "stand.position": 0.1},
+              mode="synchronous", steps=STEPS)
+    arm.joint_pos = (0.0, 0.1, 0.2)
+    arm.answer = lambda run: [1.2, -1e30, 1e30]
+    found = arm.run().follow(4)
+    np.testing.assert_allclose(found[:, 0], [0.6, 1.1, 1.2, 1.2], atol=1e-7)
+    np.testing.assert_allclose(found[:, 1], [-0.1, -0.3, -0.5, -0.7], atol=1e-7)
+    np.testing.assert_allclose(found[:, 2], [0.2, 0.3, 0.4, 0.5], atol=1e-7)
+    assert arm.count(Rule.TARGET_SPEED) == 4
+    assert arm.is_in(Mode.RUN)
+
+
+def test_a_target_near_a_measured_position_that_jumps_does_not_jump_with_it() -> None:
+    arm = Arm({"joints.velocity_limit": 1.0, "action.max_relative_target": 0.2},
+              mode="synchronous", steps=STEPS)  # fmt: skip
+    arm.run().follow(2)
+    arm.joint_pos = (1.0, 0.0, 0.0)
+    assert arm.tick()[0] == pytest.approx(0.1)
+    assert arm.count(Rule.RELATIVE_TARGET) == arm.count(Rule.TARGET_SPEED) == 1
+
+
+def test_a_gap_between_ticks_is_caught_up_with_and_is_no_jump() -> None:
+    arm = arm_of("asynchronous", {"joints.velocity_limit": 0.2}, steps=STEPS, refill_threshold=0.0)
+    arm.follow(2)
+    arm.now_ns += 7 * PERIOD_NS
+    np.testing.assert_allclose(arm.follow(2)[:, 0], [0.03, 0.05], atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
+def test_no_step_passes_while_the_arm_is_held(mode: str) -> None:
+    arm = Arm({"cameras.phone.timeout_s": 0.15}, mode=mode, ensemble_coeff=0.01, steps=STEPS,
+              refill_threshold=0.0, fade_s=0.0)  # fmt: skip
+    arm.answer = lambda run: ramp(0)
+    if mode == "ensemble":
+        # So that all chunks say the same of a tick.
+        arm.answer = lambda run: ramp(0) + 0.01 * run
+    found = arm.run().follow(4)[:, 0]
+    np.testing.assert_allclose(found, [0.0, 0.01, 0.02, 0.03], atol=1e-7)
+    held = arm.follow(6, silent=("phone",))[:, 0]
+    assert arm.is_in(Mode.HOLD)
+    assert held[-2] == held[-1]
+    after = arm.follow(3)[:, 0]
+    assert arm.is_in(Mode.RUN)
+    # An ensemble has one more or less chunk of a tick, by a thousandth.
+    np.testing.assert_allclose(after, held[-1] + [0.01, 0.02, 0.03], atol=2e-3)
+
+
+def test_a_chunk_asked_for_before_a_hold_goes_on_where_the_arm_is() -> None:
+    arm = Arm({"cameras.phone.timeout_s": 0.15}, mode="asynchronous", steps=STEPS, fade_s=0.0,
+              simulated_latency_s=0.6)
+    arm.answer = lambda run: ramp(run)
+    arm.run().follow(6)
+    # Executed: steps 0 to 7; the second chunk is asked for at step 6.
+    assert arm.follow(7)[-1, 0] == pytest.approx(0.06)
+    assert arm.follow(1, silent=("phone",))[0, 0] == pytest.approx(0.07)
+    arm.follow(6, silent=("phone",))
+    assert arm.is_in(Mode.HOLD)
+    np.testing.assert_allclose(arm.follow(2)[:, 0], [0.1 + 0.02, 0.1 + 0.03], atol=1e-7)
+
+
+def test_a_joint_without_an_action_stays_in_the_stand_pose() -> None:
     arm = Arm({
-        "joints.default_position": [0.0, 0.7, 0.0],
+        "joints.default_position": [0.0, 1.5, 0.0],
+        "stand.position": [0.0, 0.7, 0.0],
         "action.joints": ["gripper", "pan"],
         "graphs.transformer.outputs": {"Actions": {"shape": [1, STEPS, 2]}},
     }, mode="synchronous")
     arm.answer = lambda run: [0.1, 0.2]
+    arm.joint_pos = (0.0, 0.65, 0.0)
     np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
 
 
@@ -333,7 +405,8 @@ def test_the_state_is_that_of_the_pictures_time() -> None:
 
 def test_state_and_chunk_are_in_the_policys_units() -> None:
     arm = Arm({"units.pan": {"unit": "degrees", "sign": -1},
-               "units.gripper": {"unit": "range_0_100", "low_rad": -0.5, "high_rad": 1.5}},
+               "units.gripper": {"unit": "range_0_100", "low_rad": -0.5, "high_rad": 1.5},
+               "joints.velocity_limit": 20.0},
               mode="synchronous")  # fmt: skip
     seen = []
 
