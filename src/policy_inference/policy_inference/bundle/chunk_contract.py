@@ -30,6 +30,9 @@ GOLDEN_CAMERA = "cameras."
 """Arrays of the golden file: rows first. Pictures as uint8 [rows, height, width, 3] in RGB under
 `cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units."""
 
+LARGEST_ENSEMBLE_COEFF = 100
+"""With it, one prediction outweighs all others by far."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointUnit:
@@ -130,8 +133,9 @@ class Chunk:
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)
     ensemble_coeff: float | None = entry(
-        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first", default=None
-    )
+        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first", default=None,
+        minimum=-LARGEST_ENSEMBLE_COEFF, maximum=LARGEST_ENSEMBLE_COEFF,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

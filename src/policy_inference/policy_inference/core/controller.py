@@ -215,6 +215,8 @@ class Controller:
         acted = self._run.update(now_ns)
         for rule in acted:
             self._count(rule)
+        if not self._run.is_finite:
+            return self._latch(Rule.NOT_FINITE, "target of the policy")
         if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
             return self._latch(Rule.CLIPPED_TOO_LONG, f"{CLIPPED_TICKS_LIMIT} ticks in a row: "
                                + ", ".join(rule.value for rule in acted))

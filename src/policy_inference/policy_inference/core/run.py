@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets that come from the policy: inferred, bounded, blended in after standing."""
 
+import math
+
 import numpy as np
 
 from policy_inference.bundle.body import Body
@@ -45,6 +47,11 @@ class Run:
     def target(self) -> F64:
         """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
         return self._policy.action.command
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of `target` is finite."""
+        return math.isfinite(self.target.dot(self.target))
 
     def begin(self, now_ns: int) -> None:
         """Start clean, from the stand pose."""

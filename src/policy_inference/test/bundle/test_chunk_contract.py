@@ -89,6 +89,8 @@ OUT_OF_BOUNDS: list[Rejection] = [
     ("chunk.size", 10_001, "expected a whole number <= 10000, found 10001"),
     ("chunk.steps", 0, "expected a whole number >= 1, found 0"),
     ("chunk.ensemble_coeff", float("inf"), "expected a finite number, found inf"),
+    ("chunk.ensemble_coeff", -1e9, "expected a number >= -100, found -1000000000.0"),
+    ("chunk.ensemble_coeff", 101, "expected a number <= 100, found 101.0"),
     (f"{POLICY}.inputs.states.shape.0", 0, "expected a whole number >= 1, found 0"),
     ("safety.damp_after_s", -1, "expected a number >= 0, found -1.0"),
 ]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule
-from policy_inference.interfaces import Mode
+from policy_inference.core.policy import JointPolicy
+from policy_inference.interfaces import F64, Mode
 
 from .contracts import DEFAULT, NOMINAL
 from .robots import Robot, Targets, assert_latched, assert_safe
@@ -114,3 +115,21 @@ def test_step_and_effort_come_before_the_position_limit() -> None:
     robot.tick()
     counts = [robot.count(r) for r in (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)]
     assert counts == [1, 0, 0]
+
+
+class BrokenPolicy(JointPolicy):
+    """Its output is finite, and what it makes of it is not."""
+
+    def commit(self) -> F64:
+        command = super().commit()
+        command[1] = np.nan
+        return command
+
+
+def test_a_target_that_is_not_finite_is_never_commanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policy_inference.core.joint_controller.JointPolicy", BrokenPolicy)
+    robot = Robot().stand()
+    robot.controller.run()
+    assert_safe(robot.tick())
+    assert_latched(robot, Rule.NOT_FINITE)
+    assert robot.reason == "not_finite: target of the policy"

@@ -103,7 +103,7 @@ class ChunkPolicy:
         return self._queue.left(self._tick)
 
     def infer(self) -> bool:
-        """Find the target of this tick; return False where a chunk is not finite.
+        """Find the target of this tick; return False where a chunk or the target is not finite.
 
         Raises:
             NoTargetError: No chunk has a step for this tick; says why.
@@ -125,7 +125,7 @@ class ChunkPolicy:
         if target is None:
             raise self._nothing()
         self._target = target
-        return True
+        return bool(np.isfinite(target).all())
 
     def commit(self) -> F64:
         """Execute the target; return the command [joints], rad."""

@@ -160,7 +160,7 @@ class EnsembleQueue:
 
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
-        self._weights: F64 = np.exp(-coefficient * np.arange(size))
+        self._exponents: F64 = -coefficient * np.arange(size)
         self._chunks = deque[tuple[int, F64]](maxlen=size)
 
     def reset(self) -> None:
@@ -180,7 +180,10 @@ class EnsembleQueue:
         said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
         if not said:
             return None
-        mean: F64 = np.average(said, axis=0, weights=self._weights[: len(said)])
+        exponents = self._exponents[: len(said)]
+        # The largest is 1: none overflows, and they are never all 0.
+        weights: F64 = np.exp(exponents - exponents.max())
+        mean: F64 = np.average(said, axis=0, weights=weights)
         return mean
 
     def advance(self, tick: int) -> None:

@@ -5,11 +5,12 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.chunk_contract import LARGEST_ENSEMBLE_COEFF, ChunkContract
 from policy_inference.errors import PolicyError
 
 ChunkMode = Literal["synchronous", "asynchronous", "ensemble"]
 CHUNK_MODES: tuple[str, ...] = get_args(ChunkMode)
+_LONGEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,15 @@ def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float
     """Return the coefficient of temporal ensembling.
 
     Raises:
-        PolicyError: Neither the settings nor the contract have one.
+        PolicyError: Neither the settings nor the contract have one, or it is out of bounds.
     """
     for coefficient in (settings.ensemble_coeff, contract.chunk.ensemble_coeff):
-        if coefficient is not None:
-            return coefficient
+        if coefficient is None:
+            continue
+        if not abs(coefficient) <= LARGEST_ENSEMBLE_COEFF:
+            raise PolicyError(f"ensemble_coeff: expected {-LARGEST_ENSEMBLE_COEFF:g} to "
+                              f"{LARGEST_ENSEMBLE_COEFF:g}, found {coefficient:g}")
+        return coefficient
     raise PolicyError(f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
                       f"of {contract.name}; set ensemble_coeff (the paper's is 0.01), or choose "
                       "another mode")
@@ -76,8 +81,9 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
         raise PolicyError("refill_threshold: expected a share from 0 to 1, found "
                           f"{settings.refill_threshold:g}")
     for name in ("fade_s", "frame_tolerance_s", "simulated_latency_s"):
-        if not getattr(settings, name) >= 0.0:
-            raise PolicyError(f"{name}: expected at least 0 s, found {getattr(settings, name):g}")
+        if not 0.0 <= getattr(settings, name) <= _LONGEST_S:
+            raise PolicyError(f"{name}: expected 0 to {_LONGEST_S:g} s, found "
+                              f"{getattr(settings, name):g}")
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:

@@ -159,6 +159,19 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
     assert good[-1, 0] == pytest.approx(0.05)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_target_that_is_not_finite_latches() -> None:
+    arm = Arm({"action.normalisation": {"mode": "mean_std", "mean": [0.0] * 3, "std": [1e270] * 3}},
+              mode="ensemble", ensemble_coeff=0.0)  # fmt: skip
+    # Each chunk is finite, and the sum of two is not.
+    arm.answer = lambda run: 1.7e38
+    arm.run().tick()
+    assert arm.is_in(Mode.RUN)
+    arm.joint_pos = (0.3, 0.2, 0.1)
+    assert arm.tick().tolist() == [0.3, 0.2, 0.1]
+    assert arm.reason == "not_finite: output of the model"
+
+
 def test_a_runtime_that_fails_holds_once_the_steps_are_used_up_and_recovers() -> None:
     arm = arm_of("asynchronous", steps=STEPS)
 
@@ -431,8 +444,16 @@ def test_latency_is_that_of_inference() -> None:
     (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
     (ChunkSettings(mode="ensemble"), "found none in chunk.ensemble_coeff of arm; set"),
     (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
-    (ChunkSettings(fade_s=-1.0), "fade_s: expected at least 0 s, found -1"),
-    (ChunkSettings(frame_tolerance_s=float("nan")), "frame_tolerance_s: expected at least 0 s"),
+    (ChunkSettings(mode="ensemble", ensemble_coeff=float("nan")),
+     "ensemble_coeff: expected -100 to 100, found nan"),
+    (ChunkSettings(mode="ensemble", ensemble_coeff=-1e9),
+     "ensemble_coeff: expected -100 to 100, found -1e+09"),
+    (ChunkSettings(fade_s=-1.0), "fade_s: expected 0 to 60 s, found -1"),
+    (ChunkSettings(fade_s=float("inf")), "fade_s: expected 0 to 60 s, found inf"),
+    (ChunkSettings(fade_s=1e9), "fade_s: expected 0 to 60 s, found 1e+09"),
+    (ChunkSettings(frame_tolerance_s=float("nan")), "frame_tolerance_s: expected 0 to 60 s"),
+    (ChunkSettings(frame_tolerance_s=float("inf")), "frame_tolerance_s: expected 0 to 60 s"),
+    (ChunkSettings(simulated_latency_s=61.0), "simulated_latency_s: expected 0 to 60 s, found 61"),
     (dataclasses.replace(ChunkSettings(), mode="sync"),  # type: ignore[arg-type]
      "expected one of synchronous, asynchronous, ensemble, found 'sync'"),
 ])  # fmt: skip

@@ -167,6 +167,16 @@ def test_the_ensemble_takes_each_chunks_step_for_this_tick() -> None:
     assert target.tolist() == [(3 + 101) / 2] * 2
 
 
+@pytest.mark.parametrize("coefficient", [-100.0, 100.0])
+def test_no_coefficient_makes_the_ensemble_anything_but_a_mean(coefficient: float) -> None:
+    queue = EnsembleQueue(40, coefficient)
+    for tick in range(40):
+        queue.add(chunk(float(tick), 40, 0.0), tick, tick, HELD)
+        target = queue.target(tick)
+        assert target is not None
+        np.testing.assert_allclose(target, 0.0 if coefficient > 0.0 else tick, atol=1e-9)
+
+
 def test_chunks_that_have_ended_leave_the_ensemble_with_their_weights() -> None:
     queue = EnsembleQueue(4, 0.5)
     queue.add(chunk(0.0, 4), 0, 0, HELD)
