@@ -45,6 +45,13 @@ class OpenedChunks(OpenedPolicy):
     settings: ChunkSettings = field(default_factory=ChunkSettings)
     inference_s: float = 0.0
 
+    @property
+    def problem(self) -> str:
+        """Why no run can succeed any more; empty where nothing speaks against one."""
+        if not self.runtime.worker.alive:
+            return "the thread of inference has ended; configure the node anew"
+        return super(OpenedChunks, self).problem
+
     def close(self) -> None:
         """End the worker, then close the graphs; those that a run hangs in are left behind."""
         self.runtime.close()

@@ -407,6 +407,37 @@ class TestLeaving:
         ran = [command for command in arm.commands[before:] if command.mode == Mode.RUN]
         assert all(command.position[0] < 0.4 for command in ran)
 
+    def test_inference_that_wants_to_leave_is_a_fault_and_runs_again_after_a_reset(
+        self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        patient = write_colours(tmp_path / "patient", {
+            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
+
+        def leave(_: OnnxBackend) -> None:
+            raise SystemExit("from deep inside")
+
+        def run() -> None:
+            arm.until(lambda: arm.ask("stand").success, "STAND")
+            arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+            arm.is_told("run")
+
+        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
+        run()
+        arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
+        monkeypatch.setattr(OnnxBackend, "run", leave)
+        arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
+        status = arm.reported(lambda status: status.latched, "a latched fault")
+        assert status.reason == "internal: SystemExit: from deep inside"
+        arm.hears("Traceback")
+        arm.hears("in leave")
+        monkeypatch.undo()
+        arm.is_told("reset")
+        run()
+        arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN again")
+        assert not stage.nodes[0].policy.problem
+
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -22,6 +22,9 @@ from policy_inference.interfaces import F64
 _CHUNKS = 16
 """Finished ones that wait to be published; far more than are made between two ticks."""
 
+_EXPECTED = (BackendError, RobotError, NoTargetError)
+"""How an inference may fail; the steps that are left are executed nevertheless."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
@@ -77,7 +80,7 @@ class ChunkPolicy:
         self._tick, self._now_ns = 0, 0
         self._executed.clear()
         self._blind: NoTargetError | None = None
-        self._failure: Exception | None = None
+        self._failure: BackendError | RobotError | NoTargetError | None = None
 
     def reset(self) -> None:
         """Start clean: no chunk is known, and what is being computed will be of no use."""
@@ -145,11 +148,17 @@ class ChunkPolicy:
                                      asked_ns=self._now_ns))
 
     def _collect(self) -> bool:
-        """Take what the worker has finished; return whether all of it is finite."""
+        """Take what the worker has finished; return whether all of it is finite.
+
+        Raises:
+            BaseException: An inference ended in a way that is a fault of ours, as it was raised.
+        """
         while (outcome := self._worker.take(self._now_ns)) is not None:
             if outcome.request.generation != self._generation:
                 continue
             self.latency.add(outcome.ended_ns - outcome.began_ns)
+            if outcome.error is not None and not isinstance(outcome.error, _EXPECTED):
+                raise outcome.error
             self._failure = outcome.error
             if outcome.chunk is None:
                 continue
@@ -181,17 +190,15 @@ class ChunkPolicy:
             nearest = tick
         return self._tick - nearest
 
-    def _nothing(self) -> Exception:
+    def _nothing(self) -> BackendError | NoTargetError:
         """Return why there is no target."""
         if self._blind is not None:
             return NoTargetError(str(self._blind))
         failure = self._failure
         if isinstance(failure, BackendError):
             return BackendError(str(failure))
-        if isinstance(failure, (NoTargetError, RobotError)):
-            return NoTargetError(str(failure))
         if failure is not None:
-            return failure
+            return NoTargetError(str(failure))
         if not self._executed:
             return NoTargetError("waiting for the first chunk")
         took_s = self.latency.summary().p50_s

@@ -160,7 +160,7 @@ class EnsembleQueue:
 
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
-        self._exponents: F64 = -coefficient * np.arange(size)
+        self._exponents: F64 = -coefficient * np.arange(size, dtype=np.float64)
         self._chunks = deque[tuple[int, F64]](maxlen=size)
 
     def reset(self) -> None:

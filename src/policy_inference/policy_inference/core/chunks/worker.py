@@ -37,7 +37,7 @@ class Outcome:
     began_ns: int
     ended_ns: int
     chunk: F64 | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Worker(Protocol):
@@ -49,6 +49,10 @@ class Worker(Protocol):
 
         After `close`: whether a run has not returned, so that its backends cannot be closed.
         """
+
+    @property
+    def alive(self) -> bool:
+        """Whether what is asked for can still be computed."""
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next; a request that has not begun gives way to a newer one."""
@@ -87,7 +91,13 @@ class ThreadWorker:
     def busy(self) -> bool:
         """Whether a request is not answered yet, or an answer was not taken."""
         with self._changed:
-            return self._running or self._pending is not None or bool(self._outcomes)
+            waits = self.alive and (self._running or self._pending is not None)
+            return waits or bool(self._outcomes)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def ask(self, request: Request) -> None:
         """Begin, or begin next."""
@@ -145,6 +155,11 @@ class InlineWorker:
         """Whether a request is not answered yet, or an answer was not taken."""
         return bool(self._outcomes)
 
+    @property
+    def alive(self) -> bool:
+        """Return that it is."""
+        return True
+
     def ask(self, request: Request) -> None:
         """Compute now, or, where an outcome is not handed over yet, after that."""
         if self._outcomes:
@@ -183,6 +198,6 @@ def computed(run: Run, request: Request, clock: Clock) -> Outcome:
     chunk, found = None, None
     try:
         chunk = run(request.sensed)
-    except Exception as error:  # noqa: BLE001  # the tick's thread raises it, whatever it is
+    except BaseException as error:  # noqa: BLE001  # the tick's thread raises it, whatever it is
         found = error
     return Outcome(request=request, began_ns=began_ns, ended_ns=clock(), chunk=chunk, error=found)

@@ -196,14 +196,15 @@ def test_a_runtime_that_fails_holds_once_the_steps_are_used_up_and_recovers() ->
     assert arm.is_in(Mode.HOLD)
 
 
-def test_a_fault_of_ours_is_raised_as_it_is() -> None:
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
+def test_a_fault_of_ours_is_raised_as_it_is(kind: type[BaseException]) -> None:
     arm = arm_of("asynchronous")
 
     def fail(run: int) -> float:
-        raise ZeroDivisionError
+        raise kind
 
     arm.answer = fail
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(kind):
         arm.tick()
 
 

@@ -108,8 +108,9 @@ def test_forget_drops_what_has_not_begun_and_the_rest_can_be_told_by_its_generat
     assert gate.seen == [1]
 
 
-@pytest.mark.parametrize("error", [BackendError("the device is gone"), ZeroDivisionError()])
-def test_errors_are_handed_over_and_the_worker_goes_on(error: Exception) -> None:
+@pytest.mark.parametrize("error", [BackendError("the device is gone"), ZeroDivisionError(),
+                                   SystemExit(1)])  # fmt: skip
+def test_errors_are_handed_over_and_the_worker_goes_on(error: BaseException) -> None:
     answers = iter([error, None])
 
     def run(sensed: Sensed) -> F64:
@@ -123,6 +124,42 @@ def test_errors_are_handed_over_and_the_worker_goes_on(error: Exception) -> None
     worker.ask(request_of(2))
     assert outcome_of(worker).error is None
     worker.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
+    def clock() -> int:
+        raise SystemExit
+
+    worker = ThreadWorker(lambda sensed: np.zeros((1, 1)), clock)
+    assert worker.alive
+    worker.ask(request_of(1))
+    wait_for(lambda: not worker.alive)
+    assert not worker.busy
+    worker.close()
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
+def test_a_fault_of_ours_in_the_thread_is_raised_in_the_tick_though_steps_are_left(
+    kind: type[BaseException]
+) -> None:
+    # Simulated time passes while the test waits for the thread.
+    arm = Arm({"safety.damp_after_s": 3600.0}, inline=False, mode="ensemble", ensemble_coeff=0.01)
+    arm.run()
+    wait_for(lambda: (arm.tick(), arm.is_in(Mode.RUN))[1])
+
+    def fail(run: int) -> float:
+        raise kind
+
+    arm.answer = fail
+    with pytest.raises(kind):
+        wait_for(lambda: arm.tick() is None)
+    assert arm.runtime.worker.alive
+    arm.answer = lambda run: 0.25
+    arm.controller.damp()
+    arm.run()
+    wait_for(lambda: arm.tick()[0] == 0.25)
+    arm.runtime.close()
 
 
 def test_close_waits_for_what_runs_and_drops_what_waits(gate: Gate) -> None:
