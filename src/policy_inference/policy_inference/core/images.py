@@ -29,6 +29,8 @@ _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_SIZE = struct.Struct(">16x2I")
 _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
+_JPEG_STEPS = 256
+"""Segments and fill bytes that are looked at, far more than cameras write: a tick waits."""
 # Start of a frame: the markers C0 to CF but those of tables (C4, CC) and of an extension (C8).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -159,21 +161,22 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
     if not bytes(data).rstrip(b"\0").endswith(_JPEG_END):
         raise _truncated("JPEG", data)
     at, size = len(_JPEG), None
-    while at + _JPEG_SEGMENT.size <= len(data):
+    for _ in range(_JPEG_STEPS):
+        if at + _JPEG_SEGMENT.size > len(data):
+            raise _truncated("JPEG", data)
         prefix, marker, length = _JPEG_SEGMENT.unpack_from(data, at)
-        if prefix != 0xFF:
-            break
+        if prefix != 0xFF or (marker == _JPEG_SCAN and size is None):
+            raise _truncated("JPEG", data)
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        if marker == _JPEG_SCAN:
-            if size is None:
-                break
+        if marker == _JPEG_SCAN and size is not None:
             return size
         if marker in _JPEG_FRAMES and at + _JPEG_SIZE.size <= len(data):
             size = _JPEG_SIZE.unpack_from(data, at)
         at += 2 + length
-    raise _truncated("JPEG", data)
+    raise RobotError(f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before "
+                     f"its scan, found one of {len(data)} bytes that has more")
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:

@@ -148,6 +148,20 @@ def test_a_whole_jpeg_filled_up_with_zeros_is_taken() -> None:
     assert np.array_equal(decode(frame), decode(frame_of(compressed(coloured()), CAMERA)))
 
 
+@pytest.mark.parametrize("filling", [b"\xff" * 4_000_000, b"\xff\xfe\x00\x02" * 250_000],
+                         ids=["fill bytes", "empty comments"])
+def test_a_jpeg_whose_header_does_not_end_is_refused(filling: bytes) -> None:
+    whole = compressed(RED).data
+    said = refused(SimpleNamespace(format="jpeg", data=whole[:2] + filling + whole[2:]))
+    assert said.startswith("expected a JPEG with at most 256 segments and fill bytes")
+
+
+def test_a_jpeg_with_fill_bytes_and_comments_is_taken() -> None:
+    whole = compressed(RED).data
+    filled = whole[:2] + b"\xff" * 7 + b"\xff\xfe\x00\x03x" * 50 + whole[2:]
+    assert frame_of(SimpleNamespace(format="jpeg", data=filled), CAMERA).width == 64
+
+
 def test_a_thumbnail_does_not_make_a_cut_jpeg_whole() -> None:
     # Cut behind the end of a JPEG within a comment: it ends as a whole one does.
     inner, outer = compressed(plain(1, 2, 3, 8, 8)).data, compressed(coloured()).data
