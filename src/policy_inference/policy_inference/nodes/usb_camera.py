@@ -35,6 +35,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
+from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 from policy_inference.nodes.usb_listing import list_cameras
@@ -146,7 +147,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in END_SIGNALS:
         signal.signal(number, lambda *_: ended.set())
     try:
         node = UsbCamera()
