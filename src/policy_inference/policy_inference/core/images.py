@@ -210,8 +210,8 @@ def _without_end(data: bytes) -> bytes:
     """Return a JPEG of one scan without its end marker, whose picture is the same.
 
     At that marker libjpeg paints what is missing, as where a camera's packets were lost, and tells
-    stderr alone. Without it, it waits for more data, and OpenCV 5 gives no picture. (With several
-    scans, as a progressive JPEG has, it would wait in any case.)
+    stderr alone. Without it, it waits for more data, and OpenCV (4.11, 5.0) gives no picture. (With
+    several scans, as a progressive JPEG has, it would wait in any case.)
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
         return data
