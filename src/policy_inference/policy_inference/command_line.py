@@ -13,6 +13,8 @@ from typing import NoReturn, Protocol
 
 from policy_inference.errors import PolicyError
 
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""
 
@@ -46,8 +48,8 @@ def run_command(
         args: Its arguments; those of the process if None.
 
     Returns:
-        The exit status of the verb; after an error the error's own, 130 after SIGINT and 143 after
-        SIGTERM.
+        The exit status of the verb; after an error the error's own, after one of the signals
+        INTERRUPTING 128 more than its number, such as 130 after SIGINT.
 
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
@@ -73,14 +75,14 @@ def run_command(
 
 @contextmanager
 def _signals_that_interrupt() -> Iterator[list[int]]:
-    """Let SIGTERM interrupt as SIGINT does, through every `finally`; give those that came."""
+    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came."""
     came = list[int]()
 
     def interrupt(number: int, _: object) -> NoReturn:
         came.append(number)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTING
               if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
     try:
         yield came

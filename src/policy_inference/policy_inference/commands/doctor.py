@@ -8,33 +8,7 @@ Opens no device and starts no ROS. The exit status is 0 where at least one of th
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import EntryPoint
 from pathlib import Path
-
-from policy_inference.backends.base import BackendBase
-from policy_inference.backends.examined import NOT_EXAMINED, examined
-from policy_inference.backends.registry import artifacts_of, available
-from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.installed import open_any_bundle
-from policy_inference.bundle.load import BundleFolder
-from policy_inference.commands.findings_table import table
-from policy_inference.commands.json_file import refuse_unwritable, write_new
-from policy_inference.commands.output import show
-from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError, PolicyError
-from policy_inference.machine.finding import Finding, Verdict
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.middleware import examine_ros
-from policy_inference.machine.packages import installed_version
-from policy_inference.machine.system import examine_system
-
-SCHEMA_VERSION = 1
-CAN_RUN, CANNOT_RUN = "can run", "cannot run"
-RESULTS = (CAN_RUN, CANNOT_RUN, NOT_EXAMINED)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,117 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Examine, print, write; return 0 where a back end can run.
+    """Do it; return the exit status."""
+    # Not before signals are handled: this takes a while.
+    from policy_inference.commands.examination import examine
 
-    Raises:
-        PolicyError: A back end or the bundle is not known, or the file is there already.
-        OSError: The file cannot be written.
-    """
-    if given.json:
-        refuse_unwritable(given.json, given.force)
-    bundle = open_any_bundle(given.bundle) if given.bundle else None
-    known = available()
-    names = _names(given.backend, bundle, known)
-    machine = Machine()
-    groups = {"system": list(examine_system(machine)),
-              "ROS": list(examine_ros(machine, os.environ)),
-              **{name: examine_backend(machine, known[name], bundle) for name in names}}
-    results = {result: [name for name in names if _result(groups[name]) == result]
-               for result in RESULTS}
-    show(f"{table(groups)}\n{_last_line(results)}")
-    if given.json:
-        write_new(given.json, {
-            "schema_version": SCHEMA_VERSION, "kind": "doctor",
-            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "policy_inference": installed_version("policy_inference"),
-            "asked": given.backend, **{word.replace(" ", "_"): of for word, of in results.items()},
-            "bundle": bundle and _about(bundle),
-            "findings": {name: _plain(findings) for name, findings in groups.items()},
-        }, given.force)  # fmt: skip
-    return 0 if results[CAN_RUN] else 1
-
-
-def examine_backend(
-    machine: Machine, entry: EntryPoint, bundle: BundleFolder | None
-) -> list[Finding]:
-    """Return what speaks for and against a back end here.
-
-    Args:
-        machine: This one.
-        entry: A registered back end.
-        bundle: What it would run, if that is known.
-    """
-    try:
-        cls: type[BackendBase] = loaded(entry, BackendError)
-    except BackendError as error:
-        return [Finding.error("package", str(error), "see the message")]
-    findings, artifacts = list[Finding](), list[Artifact]()
-    if bundle is not None:
-        try:
-            for artifact, file in artifacts_of(bundle, entry.name, cls).values():
-                findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
-                artifacts.append(artifact)
-        except PolicyError as error:
-            remedy = f"model_tools compile {entry.name} makes a bundle that has one"
-            if entry.name in bundle.models[0].model.artifacts:
-                remedy = "copy the bundle again"
-            findings.append(Finding.error("bundle", str(error), remedy))
-    # What was found for several graphs alike is told once.
-    known: list[Artifact | None] = [*artifacts] or [None]
-    told = [one for artifact in known for one in examined(cls, machine, artifact)]
-    return [*findings, *dict.fromkeys(told)]
-
-
-def _names(
-    asked: str | None, bundle: BundleFolder | None, known: Mapping[str, EntryPoint]
-) -> list[str]:
-    """Return which back ends to look at: those asked for, else the bundle's, else all."""
-    if asked is None and bundle is None:
-        return list(known)
-    if asked is None and bundle is not None:
-        artifacts = bundle.models[0].model.artifacts
-        return [name for name, entry in known.items()
-                if name in artifacts or _builds_from(entry) in artifacts]
-    names = [name.strip() for name in (asked or "").split(",") if name.strip()]
-    unknown = ", ".join(repr(name) for name in names if name not in known)
-    if unknown or not names:
-        raise BackendError(f"--backend: expected names of installed back ends ({', '.join(known)}),"
-                           f" found {unknown or 'nothing'}")
-    return names
-
-
-def _builds_from(entry: EntryPoint) -> str | None:
-    """Return whose artifact a back end builds its own model from; None also if it does not load."""
-    try:
-        cls: type[BackendBase] = loaded(entry, BackendError)
-    except BackendError:
-        return None
-    return cls.builds_from
-
-
-def _of(bundle: BundleFolder, artifact: Artifact, file: Path) -> str:
-    contract = bundle.contract
-    made = f", made by {artifact.tool}" if artifact.tool else ""
-    target = f" for {artifact.target}" if artifact.target else ""
-    return (f"{contract.name} {contract.version}: {file.name}, {artifact.precision}{target}{made}")
-
-
-def _result(findings: Sequence[Finding]) -> str:
-    """Return one of `RESULTS`."""
-    if any(finding.verdict is Verdict.ERROR for finding in findings):
-        return CANNOT_RUN
-    return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else CAN_RUN
-
-
-def _last_line(results: Mapping[str, Sequence[str]]) -> str:
-    told = "; ".join(f"{word}: {', '.join(names)}" for word, names in results.items() if names)
-    return told or f"{CANNOT_RUN}: no back end is registered for this bundle"
-
-
-def _about(bundle: BundleFolder) -> dict[str, str]:
-    return {"name": bundle.contract.name, "version": bundle.contract.version,
-            "sha256": bundle.sha256}
-
-
-def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{**asdict(finding), "verdict": finding.verdict.value} for finding in findings]
+    return examine(given)

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
+from policy_inference.command_line import INTERRUPTING
+
+_KEPT = "policy_inference.commands.kept"
 _TIME_TO_LEAVE_S = 15.0
 """Longer than a policy node takes to leave its robot safe."""
 
@@ -18,13 +21,14 @@ _TIME_TO_LEAVE_S = 15.0
 class Together:
     """Modules that run as processes, in a `with` block that ends all of them.
 
-    They are in process groups of their own: a Ctrl-C comes to this process alone, which ends them
-    in order.
+    They are in sessions of their own: a Ctrl-C, or a terminal that closes, comes to this process
+    alone, which ends them in order. Where it is killed itself, they end too: see `kept`.
     """
 
     def __init__(self) -> None:
         """Begin without any."""
         self._running = list[subprocess.Popen[bytes]]()
+        self._lifelines = list[int]()
 
     def __enter__(self) -> Together:
         """Return itself."""
@@ -37,20 +41,27 @@ class Together:
         traceback: TracebackType | None,
     ) -> None:
         """End all, the last that began first; a second Ctrl-C does not cut that short."""
-        before = {number: signal.signal(number, signal.SIG_IGN)
-                  for number in (signal.SIGINT, signal.SIGTERM)}  # fmt: skip
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTING}
         try:
             while self._running:
                 _end(self._running.pop())
+            while self._lifelines:
+                os.close(self._lifelines.pop())
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def start(self, module: str, arguments: Sequence[str]) -> None:
         """Start one more."""
-        self._running.append(subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL,
-            start_new_session=True))  # fmt: skip
+        # One pipe for each: the kernel tells one process of a pipe's end.
+        held, lifeline = os.pipe()
+        self._lifelines.append(lifeline)
+        try:
+            self._running.append(subprocess.Popen(
+                [sys.executable, "-m", _KEPT, str(held), module, *arguments],
+                stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[held]))  # fmt: skip
+        finally:
+            os.close(held)
 
     def wait(self) -> int:
         """Wait for the first of them to end; return its exit status."""
@@ -63,7 +74,8 @@ class Together:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to end, and insist after a while."""
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        # Not SIGINT, which makes a Python that has only begun print a traceback.
+        process.terminate()
         try:
             process.wait(_TIME_TO_LEAVE_S)
         except subprocess.TimeoutExpired:

@@ -31,6 +31,8 @@ _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
 _JPEG_STEPS = 256
 """Segments and fill bytes that are looked at, far more than cameras write: a tick waits."""
+_READ_AHEAD = bytes(16)
+"""More than what libjpeg reads before it needs it, which is 8 bytes."""
 # Start of a frame: the markers C0 to CF but those of tables (C4, CC) and of an extension (C8).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -195,14 +197,28 @@ def _truncated(kind: str, data: memoryview) -> RobotError:
 def _decode_compressed(frame: Frame) -> Picture:
     # As it was taken: a note of the camera's orientation must not turn the picture.
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    data = _without_end(bytes(frame.data)) if frame.encoding == "jpeg" else frame.data
     try:
-        found = cv2.imdecode(np.frombuffer(frame.data, np.uint8), how)
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:
         found = None
     if found is None or found.shape[:2] != (frame.height, frame.width):
         raise RobotError(f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} "
-                         f"pixels, found one of {len(frame.data)} bytes that does not decode")
+                         f"pixels, found one of {len(frame.data)} bytes that does not decode: "
+                         "bytes of it are wrong, or were lost on the way")
     return _checked(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
+
+
+def _without_end(data: bytes) -> bytes:
+    """Return a JPEG of one scan without its end marker, whose picture is the same.
+
+    At that marker libjpeg paints what is missing, as where a camera's packets were lost, and tells
+    stderr alone. Without it, it waits for more data, and OpenCV (4.11, 5.0) gives no picture. (With
+    several scans, as a progressive JPEG has, it would wait in any case.)
+    """
+    if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
+        return data
+    return data.rstrip(b"\0")[: -len(_JPEG_END)] + _READ_AHEAD
 
 
 def _checked(found: Any) -> Picture:

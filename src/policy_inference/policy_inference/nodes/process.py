@@ -20,8 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.private_folder import remove_folders
 
-# A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word.
-_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word, nor
+# must the end of the process that started this one, which `policy_inference act` makes a SIGIO.
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGIO)
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 _SLICE_S = 0.05
@@ -32,7 +33,7 @@ _RETURNED_WITHIN_S = 8.0
 
 
 def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT, SIGTERM, SIGHUP or SIGQUIT; return the exit status.
+    """Run the node until one of END_SIGNALS comes; return the exit status.
 
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
@@ -52,7 +53,7 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
     # The system may give a signal to any thread; a byte wakes this one whichever it was.
     asking.setblocking(False)
     signal.set_wakeup_fd(asking.fileno())
-    for number in _END_SIGNALS:
+    for number in END_SIGNALS:
         signal.signal(number, lambda *_: None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -67,7 +68,7 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
         node.destroy_node()
         rclpy.try_shutdown()
         # Python gives handlers back before it ends; a second signal would then kill it.
-        for number in _END_SIGNALS:
+        for number in END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         asked.close()

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from policy_inference.core.controller import Snapshot
+from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.nodes import qos
@@ -94,7 +95,8 @@ class StatusReporter:
             ago_ms = max(0, self._reported.pacer.clock() - at_ns) * 1e-6
             text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
             # rclpy refuses two severities from one line of code.
-            if mode is Mode.HOLD or (mode is Mode.DAMP and ":" in reason):
+            held = mode is Mode.HOLD and reason != FIRST_AWAITED
+            if held or (mode is Mode.DAMP and ":" in reason):
                 self._node.get_logger().error(text)
             else:
                 self._node.get_logger().info(text)

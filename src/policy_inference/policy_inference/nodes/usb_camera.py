@@ -35,6 +35,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
+from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 from policy_inference.nodes.usb_listing import list_cameras
@@ -94,6 +95,11 @@ class UsbCamera(Node):
         self._stopped.set()
         self._thread.join(_LEAVE_WITHIN_S)
 
+    @property
+    def reads(self) -> bool:
+        """Whether it is at work; no error of a camera ends that, but Python can."""
+        return self._thread.is_alive()
+
     def _serve(self) -> None:
         wait_s, told = _FIRST_WAIT_S, ""
         while not self._stopped.is_set():
@@ -101,11 +107,11 @@ class UsbCamera(Node):
             try:
                 with closing(UsbCapture(self._wanted)) as capture:
                     self._read(capture)
-            except CameraError as error:
+            except Exception as error:  # noqa: BLE001  OpenCV and drivers raise what they like
                 if self._gives:  # it did, until now
                     wait_s, told = _FIRST_WAIT_S, ""
-                if str(error) != told:
-                    told = str(error)
+                if (text := self._words(error)) != told:
+                    told = text
                     self.get_logger().error(told)
                 self._stopped.wait(wait_s)
                 wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
@@ -122,6 +128,12 @@ class UsbCamera(Node):
                     f"{self._wanted.path}: {self._wanted.width} x {self._wanted.height} at "
                     f"{capture.fps:g} fps, {capture.format}, on {self._publisher.topic_name}")
             self._publisher.publish(self._message(shot))
+
+    def _words(self, error: Exception) -> str:
+        if isinstance(error, CameraError):
+            return str(error)
+        return (f"{self._wanted.path}: expected pictures, found {type(error).__name__}: {error}; "
+                "the camera is opened again")
 
     def _message(self, shot: Shot) -> Any:
         message = CompressedImage() if self._wanted.compressed else Image()
@@ -146,7 +158,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in END_SIGNALS:
         signal.signal(number, lambda *_: ended.set())
     try:
         node = UsbCamera()
@@ -156,8 +168,11 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(2)
     node.start()
     try:
-        while not ended.is_set():
+        while node.reads and not ended.is_set():
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
+        if not ended.is_set():
+            node.get_logger().fatal("the thread that reads the camera has ended; so does the node")
+            sys.exit(1)
     finally:
         node.stop()
         node.destroy_node()

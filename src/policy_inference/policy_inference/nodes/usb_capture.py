@@ -110,12 +110,12 @@ class UsbCapture:
         """Wait for the next picture; None where one was broken, or does not come yet.
 
         Raises:
-            CameraError: The camera is gone, or gives no pictures.
+            CameraError: The camera is gone, gives no pictures, or others than asked for.
         """
         is_there, read = self._capture.read()
         data = None
-        if is_there:
-            data = whole_jpeg(read) if self._wanted.compressed else np.asarray(read, np.uint8)
+        if is_there and read is not None:
+            data = whole_jpeg(read) if self._wanted.compressed else self._as_asked(read)
         if data is not None:
             self._failed, self._good_s, self._shots = 0, time.monotonic(), self._shots + 1
             return Shot(data, self._age_s())
@@ -127,6 +127,15 @@ class UsbCapture:
                                   f"none; {BANDWIDTH}")
             raise CameraError(f"{path}: expected pictures, found none any more; is it plugged in?")
         return None
+
+    def _as_asked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return a picture that is one, in colour and of the size asked for."""
+        shape = (self._wanted.height, self._wanted.width, 3)
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            raise CameraError(f"{self._wanted.path}: expected pictures of uint8 {list(shape)}, "
+                              f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
+                              "camera agreed to; does another program change its settings?")
+        return pixels
 
     def _age_s(self) -> float:
         """Return how long ago the driver got the picture, which it tells on the steady clock."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import signal
 import subprocess
@@ -14,14 +15,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
+from policy_msgs.msg import JointCommand
 
+from policy_inference.command_line import SIGNALLED
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.commands.processes import Together
+from policy_inference.nodes.act_policy_node import ActPolicyNode
 
+from ..nodes.arm import Arm
 from ..nodes.colour_bundle import RATE_HZ, SIZE, write_colours
+from ..nodes.harness import StageOf
 
 WITHIN_S = 30.0
+ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -72,7 +80,7 @@ class TestTogether:
     def test_first_that_ends_gives_the_status_and_ends_the_others(self, tmp_path: Path) -> None:
         (tmp_path / "waits.py").write_text(
             "import pathlib, signal\n"
-            f"signal.signal(signal.SIGINT, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
+            f"signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
             ".touch())\n"
             f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\nsignal.pause()\n")  # fmt: skip
         (tmp_path / "ends.py").write_text(
@@ -80,7 +88,7 @@ class TestTogether:
             f"while not pathlib.Path({str(tmp_path)!r}, 'began').exists(): time.sleep(0.01)\n"
             "sys.exit(3)\n")  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", str(tmp_path))
+            patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
             with Together() as processes:
                 processes.start("waits", [])
                 processes.start("ends", [])
@@ -109,10 +117,15 @@ class Command:
         self._process.send_signal(number)
         return self._process.wait(WITHIN_S)
 
+    def has_ended(self) -> None:
+        """Wait for the end of all that it started, which talks into the same pipe."""
+        self._reader.join(WITHIN_S)
+        assert not self._reader.is_alive(), self.said
+
     def close(self) -> None:
         if self._process.poll() is None:
             self.is_sent(signal.SIGTERM)
-        self._reader.join()
+        self.has_ended()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -121,6 +134,16 @@ class Command:
                 with self._came:
                     self.said += line
                     self._came.notify_all()
+
+
+@pytest.fixture
+def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
+    """An arm with two cameras, in lockstep."""
+    rclpy.init(args=[])
+    stage = StageOf(Arm, ActPolicyNode, lambda: capfd.readouterr().err)
+    yield stage.robot
+    stage.close()
+    rclpy.shutdown()
 
 
 @pytest.fixture
@@ -138,8 +161,9 @@ def start() -> Iterator[Callable[..., Command]]:
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("number", ENDING)
 def test_node_and_cameras_start_and_end_together(
-    start: Callable[..., Command], bundle: Path
+    start: Callable[..., Command], bundle: Path, number: signal.Signals
 ) -> None:
     command = start("act", "--bpu-act-path", str(bundle), "--fps", str(RATE_HZ),
                     "--n-action-steps", "4", "--inference-time", "1000",
@@ -148,14 +172,29 @@ def test_node_and_cameras_start_and_end_together(
     command.hears("ros2 service call /act_policy_node/stand std_srvs/srv/Trigger")
     command.hears("asynchronous: 4 of 10 steps of a chunk, 0.20 s")
     command.hears("[front.usb_camera]: /dev/video97: expected a camera, found nothing")
-    assert command.is_sent(signal.SIGINT) == 128 + signal.SIGINT
-    command.close()
+    killed = number is signal.SIGKILL
+    assert command.is_sent(number) == (-number if killed else SIGNALLED + number)
+    command.has_ended()
     assert "DAMP: the node stops" in command.said
-    assert not [folder for folder in Path("/proc").glob("[0-9]*") if _runs(folder, str(bundle))]
+    assert "Traceback" not in command.said
 
 
-def _runs(process: Path, text: str) -> bool:
-    try:
-        return text.encode() in (process / "cmdline").read_bytes()
-    except OSError:
-        return False
+@pytest.mark.ros
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_arm_in_run_gets_the_fault_command_whatever_ends_the_command(
+    start: Callable[..., Command], bundle: Path, arm: Arm, number: signal.Signals
+) -> None:
+    command = start("act", "--bundle", str(bundle), "--ros-args", "-p", "use_sim_time:=true")
+    arm.runs()
+    last = arm.commands[-1].sequence
+
+    command.is_sent(number)
+
+    command.has_ended()
+    arm.until(lambda: arm.commands[-1].sequence > last, "the fault command")
+    assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+
+
+def test_command_handles_signals_before_it_loads_what_takes_long() -> None:
+    code = "import sys, policy_inference.commands.main; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

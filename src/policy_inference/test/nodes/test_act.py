@@ -73,6 +73,11 @@ def is_held(command: JointCommand, position: float = 0.0) -> bool:
             and list(command.position) == [position] * len(JOINTS))
 
 
+def line_of(arm: Arm, text: str) -> str:
+    """Return the line of the log that has this text."""
+    return next(line for line in arm.hears(text).splitlines() if text in line)
+
+
 class TestPictures:
     def test_joints_show_what_each_camera_sees(self, start: Start) -> None:
         arm = start().runs()
@@ -215,6 +220,15 @@ class TestModes:
         assert modes == [Mode.RUN] * (STEPS - 1) + [Mode.HOLD] * 2
         arm.reported(lambda status: "no step is left, and the next chunk is not there yet: "
                      "inference takes 100 ms" in status.reason, "the reason")
+
+    def test_hold_is_logged_as_an_error_but_for_the_one_until_the_first_chunk(
+        self, start: Start
+    ) -> None:
+        arm = start(mode="synchronous", simulated_latency_s=0.1).runs()
+        arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+
+        assert "[INFO]" in line_of(arm, "HOLD: waiting for the first chunk")
+        assert "[ERROR]" in line_of(arm, "HOLD: no step is left")
 
     def test_asynchronous_never_waits_for_a_chunk(self, start: Start) -> None:
         arm = start(simulated_latency_s=0.1, n_action_steps=8).runs()

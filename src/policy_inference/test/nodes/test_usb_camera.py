@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos, usb_listing
+from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.usb_camera import UsbCamera, main
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 
@@ -42,6 +45,17 @@ def shot_of(capture: UsbCapture) -> Shot:
     found = capture.shoot()
     assert found is not None
     return found
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Give the signals back that `main` takes."""
+    handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class TestCapture:
@@ -108,6 +122,26 @@ class TestCapture:
 
         assert [capture.shoot(), capture.shoot()] == [None, None]
         assert capture.shoot() is not None
+
+    def test_picture_that_a_driver_gives_without_pixels_is_left_out(self, device: Device) -> None:
+        capture = UsbCapture(wanted())
+        device.instead = [None]
+
+        assert capture.shoot() is None
+        assert capture.shoot() is not None
+
+    @pytest.mark.parametrize("shape", [(480, 640), (240, 320, 3), (480, 640, 4)])
+    def test_picture_of_another_shape_than_agreed_is_refused(
+        self, device: Device, shape: tuple[int, ...]
+    ) -> None:
+        capture = UsbCapture(wanted())
+        shot_of(capture)
+        device.instead = [np.zeros(shape, np.uint8)]
+
+        with pytest.raises(CameraError) as refused:
+            capture.shoot()
+        assert "expected pictures of uint8 [480, 640, 3], found uint8 " in str(refused.value)
+        assert str(list(shape)) in str(refused.value)
 
     def test_full_bus_is_told_with_the_remedy(self, device: Device) -> None:
         device.bus_is_full = True
@@ -191,14 +225,8 @@ class TestCommand:
     def test_camera_without_a_device_ends_with_the_reason(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        handlers = {number: signal.getsignal(number)
-                    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}  # fmt: skip
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main(["--ros-args", "-p", "width:=320"])
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        with handlers_kept(), pytest.raises(SystemExit) as ended:
+            main(["--ros-args", "-p", "width:=320"])
         assert ended.value.code == 2
         assert "parameter device: expected a value, found none" in capfd.readouterr().err
 
@@ -279,6 +307,40 @@ class TestNode:
         stage.robot.until(lambda: len(found) > before + 2, "pictures again")
         stage.robot.until(lambda: stage.robot.log.count("fps, MJPG, on /image_raw") == 2, "a line")
         assert stage.robot.log.count("found nothing") == 1
+
+    @pytest.mark.parametrize(
+        ("found", "told"),
+        [
+            (cv2.error("no such conversion"), "found error: no such conversion"),
+            (MemoryError("640 kB"), "found MemoryError: 640 kB"),
+            (np.zeros((480, 640), np.uint8), "found uint8 [480, 640]"),
+        ],
+    )
+    def test_error_of_a_read_is_told_once_and_the_camera_opened_again(
+        self, device: Device, stage: Stage, start: Callable[..., UsbCamera],
+        monkeypatch: pytest.MonkeyPatch, found: Any, told: str,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
+        images: list[Image] = []
+        stage.robot.node.create_subscription(Image, "image_raw", images.append, qos.SAMPLE)
+        device.instead = [found] * 3
+        start(device="/dev/video3")
+
+        stage.robot.until(lambda: images, "a picture")
+        stage.robot.hears("fps, MJPG, on /image_raw")
+        assert stage.robot.log.count(told) == 1
+        assert device.opened == 4
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_camera_whose_thread_ends_ends_the_process_with_a_status(
+        self, device: Device, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        device.instead = [SystemExit()]
+
+        with handlers_kept(), pytest.raises(SystemExit) as ended:
+            main(["--ros-args", "-p", "device:=/dev/video3"])
+        assert ended.value.code == 1
+        assert "the thread that reads the camera has ended" in capfd.readouterr().err
 
     def test_wrong_parameter_is_named(self, stage: Stage, device: Device) -> None:
         with pytest.raises(PolicyError, match="parameter device: expected a value, found none"):

@@ -34,6 +34,8 @@ class Device:
         self.bus_is_full = False
         self.broken_reads = 0
         """So many reads from now on fail, as those of a damaged JPEG do."""
+        self.instead: list[Any] = []
+        """What the next reads give in place of a picture, or raise."""
         self.filled_up = 0
         """Zeros that the camera sends behind a JPEG."""
         self.taken_by: VideoCapture | None = None
@@ -91,6 +93,11 @@ class VideoCapture:
         if device.broken_reads:
             device.broken_reads -= 1
             return False, None
+        if device.instead:
+            found = device.instead.pop(0)
+            if isinstance(found, BaseException):
+                raise found
+            return True, found
         self._shot_s = time.monotonic()
         pixels = picture(*self._size[::-1])
         if self._converts:

@@ -15,6 +15,7 @@ from policy_inference.core.chunks.queue import ChunkQueue
 from policy_inference.core.chunks.snapshot import Senses
 from policy_inference.core.chunks.ticks import TickCounter
 from policy_inference.core.chunks.worker import Outcome, Request, Worker
+from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.errors import BackendError, NoTargetError, RobotError
 from policy_inference.interfaces import F64
@@ -200,7 +201,7 @@ class ChunkPolicy:
         if failure is not None:
             return NoTargetError(str(failure))
         if not self._executed:
-            return NoTargetError("waiting for the first chunk")
+            return NoTargetError(FIRST_AWAITED)
         took_s = self.latency.summary().p50_s
         return NoTargetError(f"no step is left, and the next chunk is not there yet: inference "
                              f"takes {took_s * 1e3:.0f} ms")

@@ -186,6 +186,46 @@ def test_a_jpeg_whose_tables_are_broken_is_refused_when_it_is_decoded() -> None:
         decode(frame)
 
 
+def noisy_jpeg(*settings: int) -> bytes:
+    """Return a JPEG of 64 x 48 pixels with details everywhere, some kB long."""
+    picture = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    _, data = cv2.imencode(".jpg", picture, settings)
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("lost_bytes", [512, 4096])
+def test_a_jpeg_that_lost_bytes_in_the_middle_is_refused_when_it_is_decoded(
+    lost_bytes: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Details of a few pixels and nothing else, as in what a camera sees.
+    blurred = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8),
+                               (0, 0), 4.0)
+    _, encoded = cv2.imencode(".jpg", blurred)
+    data = encoded.tobytes()
+    for at in range(data.index(b"\xff\xda") + 20, len(data) - lost_bytes - 100, 500):
+        cut = data[:at] + data[at + lost_bytes :]
+        frame = frame_of(SimpleNamespace(format="jpeg", data=cut), camera_of(480, 640))
+        with pytest.raises(RobotError, match="bytes of it are wrong, or were lost"):
+            decode(frame)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("filling", [0, 1000])
+@pytest.mark.parametrize("settings", [
+    (), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+    (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_QUALITY, 5), (cv2.IMWRITE_JPEG_QUALITY, 100),
+    (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)])  # fmt: skip
+def test_a_whole_jpeg_of_any_kind_is_what_opencv_makes_of_it(
+    settings: tuple[int, ...], filling: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = noisy_jpeg(*settings)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert expected is not None
+    message = SimpleNamespace(format="jpeg", data=data + bytes(filling))
+    assert np.array_equal(decode(frame_of(message, CAMERA)), expected[:, :, ::-1])
+    assert capfd.readouterr().err == ""
+
+
 def test_the_orientation_of_a_camera_does_not_turn_the_picture() -> None:
     # EXIF (big-endian TIFF) with one entry: orientation 6, turn by 90 degrees.
     tiff = b"MM\0*" + (8).to_bytes(4, "big") + b"\0\1" + b"\x01\x12\0\3\0\0\0\1\0\6\0\0" + bytes(4)
