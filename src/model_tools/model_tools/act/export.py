@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from model_tools.act.board_files import BOARD_FOLDER, write_board_files
+from model_tools.act.board_files import BOARD_FILES, write_board_files
 from model_tools.act.config import ActConfig, read_act_config, renamed
 from model_tools.act.contract import Settings, contract_text, graph_entry, make_contract
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
@@ -24,15 +24,20 @@ from model_tools.act.suspicions import suspicions
 from model_tools.act.weights import Weights
 from model_tools.array_files import read_arrays, write_arrays
 from model_tools.chunk_rows.sources import open_source
-from model_tools.compilers.bpu.workspace import BUILD_ALL, RECORD
+from model_tools.compilers.chunk_workspace import workspace_files
 from model_tools.errors import ToolError
 from model_tools.exporting.portable import simplified
-from model_tools.files import BUNDLE_FILES, new_folder
+from model_tools.files import new_folder
 from model_tools.inspect.safetensors_file import read_tensors
 from model_tools.lerobot.statistics import Statistics, read_statistics
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Graph, Provenance
-from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_chunk_bundle
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    SIGNATURE_FILE,
+    file_entry,
+    load_chunk_bundle,
+)
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32, Tensor
 
@@ -91,11 +96,19 @@ class Exported:
     warnings: Sequence[str]
 
 
-def export_act(request: Request) -> Exported:
+def export_act(
+    request: Request, finish: Callable[[Path], object] = lambda folder: None
+) -> Exported:
     """Export a checkpoint, prove the graphs, and write the bundle.
 
+    Args:
+        request: What to export.
+        finish: Adds to the bundle's folder before it is moved into place; where it raises, nothing
+            is made or replaced.
+
     Raises:
-        ToolError: The checkpoint cannot be used, or the graphs answer something else.
+        ToolError: The checkpoint cannot be used, the graphs answer something else, or a bundle is
+            there that may not be replaced, or holds files that no export wrote.
         BundleError: The contract that comes of it does not hold.
         OSError: A file cannot be read or written.
     """
@@ -108,10 +121,8 @@ def export_act(request: Request) -> Exported:
     settings = _settings(request, config)
     models = write_graphs(config, Weights(file, read_tensors(file)), opset=request.opset,
                           how=request.graphs)
-    owned = (*BUNDLE_FILES, f"{BOARD_FOLDER}/**", RECORD, BUILD_ALL,
-             *(f"{name}/**" for name in (*models, VISION, POLICY, WHOLE)))
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
-                    owned=owned) as folder:
+                    owned=_owned(models)) as folder:
         draft = _contract(request, config, statistics, settings, _written(folder, models))
         rows, checked = _rows(request, draft, models)
         if request.simplify:
@@ -126,6 +137,7 @@ def export_act(request: Request) -> Exported:
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
         write_board_files(folder, contract, rows.normalised[0])
         load_chunk_bundle(folder).golden()
+        finish(folder)
     return Exported(contract=contract, checked=checked, warnings=suspicions(
         config, statistics, settings.robot, request.units))
 
@@ -136,6 +148,13 @@ class _Rows:
 
     observations: dict[str, Tensor]
     normalised: F32
+
+
+def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
+    """Return patterns of the files that an export, or reports on it, wrote."""
+    graphs = dict.fromkeys((*models, VISION, POLICY, WHOLE))
+    return (CONTRACT_FILE, SIGNATURE_FILE, GOLDEN, "reports/*", *BOARD_FILES,
+            *(f"{name}/{name}.onnx" for name in graphs), *workspace_files(graphs))
 
 
 def _settings(request: Request, config: ActConfig) -> Settings:

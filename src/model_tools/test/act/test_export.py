@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
 
+from ..lerobot.small_dataset import HEIGHT, JOINTS, WIDTH, write_dataset
 from .small_checkpoints import (
     ACTION,
     NORMALISER,
@@ -356,6 +358,53 @@ def test_nothing_is_replaced_without_force(checkpoint: Path) -> None:
     (bundle.path / "mine.txt").write_text("")
     with pytest.raises(ToolError, match=r"found mine\.txt"):
         exported(checkpoint, force=True)
+
+
+@pytest.mark.parametrize("name", [
+    f"{VISION}/my_notes.txt", f"{BOARD_FOLDER}/{VISION}.hbm", f"{BOARD_FOLDER}/{POLICY}.bin",
+    f"{POLICY}/model_output/{POLICY}.hbm", f"{POLICY}/calibration_data_{POLICY}/state/mine.npy",
+])  # fmt: skip
+def test_force_spares_what_no_export_wrote(checkpoint: Path, name: str) -> None:
+    bundle, _ = exported(checkpoint)
+    theirs, before = bundle.path / name, (bundle.path / "policy.yaml").read_bytes()
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("theirs")
+    with pytest.raises(ToolError, match=f"found {name}; move them away, or name another folder"):
+        exported(checkpoint, force=True, name="other")
+    assert theirs.read_text() == "theirs"
+    assert (bundle.path / "policy.yaml").read_bytes() == before
+    theirs.unlink()
+    exported(checkpoint, force=True, name="other")
+
+
+def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    size = (HEIGHT, WIDTH)
+    config = config_of(cameras={"laptop": size, "phone": size}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
+             str(tmp_path / "b"), "--units", "degrees", "--robot", str(small_arm(tmp_path)),
+             "--type", "nash-e", "--dataset", str(write_dataset(tmp_path / "data"))]
+    assert main([*asked, "--cal-num", "999"]) == 1
+    assert not (tmp_path / "b").exists()
+    assert main([*asked, "--cal-num", "4"]) == 0
+    assert f"docker run --rm --shm-size=15g -v {tmp_path / 'b'}:" in caplog.text
+    samples = tmp_path / "b" / VISION / f"calibration_data_{VISION}"
+    assert len(list(samples.iterdir())) == 8
+    assert main([*asked, "--cal-num", "3", "--force"]) == 0
+    assert len(list(samples.iterdir())) == 6
+
+
+def small_arm(folder: Path) -> Path:
+    """Return the file of a robot with the joints of the small datasets, the last a gripper."""
+    joint = ("position_min: -1, position_max: 1, velocity_limit: 2, effort_limit: 3, "
+             "stiffness: 4, damping: 5")
+    lines = [f"  {name}: {{{joint}, gripper: {str(name == 'gripper').lower()}}}"
+             for name in JOINTS]
+    (folder / "arm.yaml").write_text("\n".join(["source: mine", "joints:", *lines]))
+    return folder / "arm.yaml"
 
 
 def test_the_command_writes_a_bundle_and_asks_for_units(
