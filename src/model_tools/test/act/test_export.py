@@ -271,6 +271,11 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
     ({"input_shapes": {}}, "found input_shapes, as LeRobot wrote them in 2024"),
     ({"normalization_mapping": {"VISUAL": "SCALED"}}, "expected a normalisation of MEAN_STD"),
     ({"dim_model": None}, "dim_model: expected a number"),
+    ({"pre_norm": "yes"}, "pre_norm: expected true or false, found 'yes'"),
+    ({"pre_norm": 1}, "pre_norm: expected true or false, found 1"),
+    ({"replace_final_stride_with_dilation": "no"}, "dilation: expected true or false"),
+    ({"input_features": {FRONT: {"type": "VISUAL", "shape": [3, 100_000, 40]}}},
+     "at most 8192 pixels a side, found .3, 100000, 40."),
 ])  # fmt: skip
 def test_configurations_that_cannot_be_exported_are_refused(
     checkpoint: Path, change: dict[str, Any], found: str
@@ -287,6 +292,70 @@ def test_configurations_that_cannot_be_exported_are_refused(
 def test_missing_files_are_named(checkpoint: Path, name: str) -> None:
     (checkpoint / name).unlink()
     with pytest.raises(ToolError, match=rf"{name}.*found none"):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(("name", "value", "found"), [
+    ("action_head.weight", np.ones((6, 16), np.int32), "expected floating-point numbers, found i"),
+    ("backbone.layer2.0.bn1.running_var", np.full(128, -1.0, np.float32),
+     "expected values >= 0, found -1; the file is damaged"),
+])  # fmt: skip
+def test_a_broken_weight_is_named(checkpoint: Path, name: str, value: Any, found: str) -> None:
+    edit(checkpoint / "model.safetensors", **{f"model.{name}": value})
+    with pytest.raises(ToolError, match=f"model.{name}: {found}"):
+        exported(checkpoint)
+
+
+def test_half_precision_weights_are_exported(checkpoint: Path) -> None:
+    bias = np.linspace(-1.0, 1.0, 6).astype(np.float16)
+    edit(checkpoint / "model.safetensors", **{"model.action_head.bias": bias})
+    bundle, _ = exported(checkpoint)
+    golden: Any = bundle.golden()
+    np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["../{}", "sub/{}", "..\\{}", "{folder}/{}"])
+def test_statistics_outside_of_the_checkpoint_are_not_read(checkpoint: Path, where: str) -> None:
+    for place in (checkpoint.parent, checkpoint / "sub"):
+        place.mkdir(exist_ok=True)
+        (place / NORMALISER).write_bytes((checkpoint / NORMALISER).read_bytes())
+    set_state_file(checkpoint, where.format(NORMALISER, folder=checkpoint))
+    with pytest.raises(ToolError, match=r"state_file: expected the name of a file in the same"):
+        exported(checkpoint)
+
+
+def test_statistics_behind_a_link_are_read_as_in_a_cache_of_the_hub(checkpoint: Path) -> None:
+    blob = checkpoint.parent / "blob"
+    (checkpoint / NORMALISER).rename(blob)
+    (checkpoint / NORMALISER).symlink_to(blob)
+    exported(checkpoint)
+
+
+def set_state_file(checkpoint: Path, name: str) -> None:
+    file = checkpoint / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    content["steps"][1]["state_file"] = name
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("name", "value", "found"), [
+    ("std", np.float32(1e30), "a spread of shoulder_pan 1e+30, "),
+    ("std", np.float32(1e-42), "a spread of shoulder_pan 1e-42, "),
+    ("mean", np.float32(1e9), "statistics of up to 1e+09, "),
+])
+def test_statistics_that_no_data_have_are_a_warning(
+    checkpoint: Path, name: str, value: Any, found: str
+) -> None:
+    values = random_statistics(config_of())[f"{STATE}.{name}"]
+    values[0] = value
+    edit(checkpoint / NORMALISER, **{f"{STATE}.{name}": values})
+    _, made = exported(checkpoint)
+    assert any(line.startswith(f"{STATE}: {found}") for line in made.warnings)
+
+
+def test_statistics_that_float32_cannot_hold_are_refused(checkpoint: Path) -> None:
+    edit(checkpoint / NORMALISER, **{f"{STATE}.mean": np.full(6, 1e39)})
+    with pytest.raises(ToolError, match=f"{STATE}.mean: expected values that float32 can hold"):
         exported(checkpoint)
 
 
