@@ -17,6 +17,7 @@ from model_tools.act.board_files import BOARD_FILES, write_board_files
 from model_tools.act.config import ActConfig, read_act_config, renamed
 from model_tools.act.contract import Settings, contract_text, graph_entry, make_contract
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
+from model_tools.act.nominal import demonstrated
 from model_tools.act.reference import TOLERANCE, Reference, require_same
 from model_tools.act.robots import of_size, read_arm
 from model_tools.act.rows import drawn_rows, recorded_rows
@@ -29,15 +30,18 @@ from model_tools.errors import ToolError
 from model_tools.exporting.portable import simplified
 from model_tools.files import new_folder
 from model_tools.inspect.safetensors_file import read_tensors
+from model_tools.lerobot.dataset_info import INFO
 from model_tools.lerobot.statistics import Statistics, read_statistics
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Graph, Provenance
+from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
     SIGNATURE_FILE,
     file_entry,
     load_chunk_bundle,
 )
+from policy_inference.bundle.schema import PerJoint
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32, Tensor
 
@@ -64,8 +68,9 @@ class Request:
         simplify: Whether onnxsim goes over the graphs.
         golden: File of golden rows that the training answered, to compare with and to keep.
         dataset: Dataset or recording that golden rows are of, where no file gives them; else
-            they are drawn.
+            they are drawn. Steps and torques of a dataset are the contract's `nominal`.
         licence: SPDX identifier of the weights' licence.
+        max_relative_target: Largest distance of a target from the measured position, rad.
         force: Whether a bundle that is there may be replaced.
     """
 
@@ -84,6 +89,7 @@ class Request:
     golden: Path | None = None
     dataset: Path | None = None
     licence: str = "NOASSERTION"
+    max_relative_target: PerJoint | None = None
     force: bool = False
 
 
@@ -132,7 +138,8 @@ def export_act(
         chunks = Reference(draft, models).chunks(rows.normalised)
         write_arrays(folder / GOLDEN, {**rows.observations,
                                        GOLDEN_CHUNK: chunks.astype(np.float32)})
-        contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder))
+        contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder),
+                                       nominal=_nominal(request, draft))
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
         write_board_files(folder, contract, rows.normalised[0])
@@ -167,7 +174,8 @@ def _settings(request: Request, config: ActConfig) -> Settings:
                         f"{config.state.shape[0]} and {size} values")
     return Settings(name=request.name, version=request.version, units=request.units,
                     robot=of_size(read_arm(request.robot), size, request.prefix),
-                    rate_hz=request.rate_hz, steps=steps)
+                    rate_hz=request.rate_hz, steps=steps,
+                    max_relative_target=request.max_relative_target)
 
 
 def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, Graph]:
@@ -191,6 +199,12 @@ def _contract(
         licence=request.licence, date=today.isoformat(),
         checkpoint_sha256=sha256_of(request.checkpoint / WEIGHTS))
     return make_contract(config, statistics, settings, request.graphs, graphs, provenance)
+
+
+def _nominal(request: Request, contract: ChunkContract) -> Nominal | None:
+    """Return what the demonstrations of a dataset asked for; a recording has none."""
+    dataset = request.dataset
+    return demonstrated(contract, dataset) if dataset and (dataset / INFO).is_file() else None
 
 
 def _rows(

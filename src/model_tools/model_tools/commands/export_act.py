@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              f"checkpoint says, else {USUAL_FPS:g}, with a note")
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
                         help="the training's dataset, LeRobot v3: says the rate, gives the golden "
-                             "rows, and calibrates with --type")
+                             "rows and the largest steps and torques (nominal), and calibrates "
+                             "with --type")
+    parser.add_argument("--max-relative-target", type=_reach, metavar="RAD",
+                        help="largest distance of a target from the measured position, rad: one "
+                             "number, or JOINT=RAD,... for all joints")
     parser.add_argument("--n-action-steps", type=int, metavar="N",
                         help="steps of a chunk that are executed (default: the checkpoint's)")
     parser.add_argument("--graphs", choices=("two", "one"), default="two",
@@ -103,6 +108,7 @@ def run(given: argparse.Namespace) -> int:
         name=given.name or _name(given.export_path), version=given.policy_version,
         graphs=given.graphs, opset=given.opset or (11 if bayes else 19), simplify=given.onnx_sim,
         golden=given.golden, dataset=given.dataset, force=given.force,
+        max_relative_target=given.max_relative_target,
         licence=given.licence or _licence(given.act_path)), finish)
     _say(given.export_path, exported)
     if given.type:
@@ -170,6 +176,20 @@ def _licence(checkpoint: Path) -> str:
     config = checkpoint / "config.json"
     found = read_json(config).get("license") if config.is_file() else None
     return found.text() if found else UNKNOWN_LICENCE
+
+
+def _reach(text: str) -> float | dict[str, float]:
+    """Read one number above 0, or one for each of several joints."""
+    names, values = zip(*(entry.rpartition("=")[::2] for entry in text.split(",")), strict=True)
+    try:
+        found = [float(value) for value in values]
+    except ValueError:
+        found = []
+    if not found or not all(0.0 < value < math.inf for value in found) or (
+            len(set(names)) < len(names) or (len(names) > 1 and "" in names)):
+        raise argparse.ArgumentTypeError("expected a number above 0, or JOINT=RAD,... with each "
+                                         f"joint once, found {text!r}")
+    return found[0] if names == ("",) else dict(zip(names, found, strict=True))
 
 
 def _name(output: Path) -> str:

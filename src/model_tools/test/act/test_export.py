@@ -24,7 +24,7 @@ from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
 
-from ..lerobot.small_dataset import HEIGHT, JOINTS, WIDTH, write_dataset
+from ..lerobot.small_dataset import HEIGHT, JOINTS, WIDTH, state, write_dataset
 from .small_checkpoints import (
     ACTION,
     NORMALISER,
@@ -464,6 +464,52 @@ def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
     assert len(list(samples.iterdir())) == 8
     assert main([*asked, "--cal-num", "3", "--force"]) == 0
     assert len(list(samples.iterdir())) == 6
+
+
+def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
+    config = config_of(cameras={"laptop": (HEIGHT, WIDTH)}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    lengths = (12, 9)
+    dataset = write_dataset(tmp_path / "data", lengths)
+    arm = str(small_arm(tmp_path))
+    bundle, _ = exported(checkpoint, robot=arm, dataset=dataset)
+    nominal, stated = bundle.contract.nominal, bundle.contract.joints
+    assert nominal is not None
+    assert (nominal.source, nominal.ticks) == ("demonstrations in the dataset data", 21)
+    # Degrees for two joints; 0 to 100 is from -1 to 1 rad for the gripper.
+    rad = np.array([np.pi / 180, np.pi / 180, 2 / 100])
+    states = [np.array([state(i, j) for j in range(n + 1)], float) for i, n in enumerate(lengths)]
+    steps = np.max([np.abs(np.diff(one[1:], axis=0)).max(axis=0) for one in states], axis=0) * rad
+    np.testing.assert_allclose([nominal.target_step[name] for name in JOINTS], steps, rtol=1e-3)
+    spring = [4.0 * (one[1:] - one[:-1]) * rad for one in states]
+    moved = [5.0 * np.gradient(one[:-1] * rad, axis=0) * 30.0 for one in states]
+    demands = np.concatenate([*spring, *(a - b for a, b in zip(spring, moved, strict=True))])
+    np.testing.assert_allclose([nominal.effort_demand[name] for name in JOINTS],
+                               np.abs(demands).max(axis=0), rtol=1e-3)
+    assert stated.stiffness == 4.0
+    assert exported(checkpoint, robot=arm, force=True)[0].contract.nominal is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("0.2", 0.2), ("shoulder_pan=0.1,elbow_flex=0.2,gripper=0.3",
+                   {"shoulder_pan": 0.1, "elbow_flex": 0.2, "gripper": 0.3})])
+def test_the_reach_of_targets_is_stated(tmp_path: Path, text: str, expected: Any) -> None:
+    config = config_of(cameras={"a": (32, 32)}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
+             str(tmp_path / "b"), "--units", "degrees", "--robot", str(small_arm(tmp_path))]
+    assert main([*asked, "--max-relative-target", "shoulder_pan=0.1"]) == 1
+    assert main([*asked, "--max-relative-target", text]) == 0
+    assert load_chunk_bundle(tmp_path / "b").contract.action.max_relative_target == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "a", "", "a=1,a=2", "a=1,2", "a="])
+def test_a_reach_that_is_none_is_refused(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "act", f"--max-relative-target={text}"])
+    assert "expected a number above 0, or JOINT=RAD,..." in capsys.readouterr().err
 
 
 def small_arm(folder: Path) -> Path:
