@@ -145,7 +145,7 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(f"{path}: expected nothing of anybody else's in a folder to replace, found "
                         f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
-                        "another --output")
+                        "another folder")
 
 
 def _matches(name: PurePath, pattern: str) -> bool:

@@ -39,6 +39,12 @@ class Node:
         """Return whether a key is there and true."""
         return self.mapping().get(name) is True
 
+    def boolean(self) -> bool:
+        """Return true or false."""
+        if not isinstance(self.value, bool):
+            raise self.wrong("true or false")
+        return self.value
+
     def section(self, name: str) -> list[Node]:
         """Return the entries of a list or mapping that are not null; none where it is absent."""
         found = self.get(name)

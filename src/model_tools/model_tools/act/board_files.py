@@ -16,6 +16,10 @@ from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
 from policy_inference.interfaces import F32
 
 BOARD_FOLDER = "bpu_output"
+BOARD_FILES = tuple(f"{BOARD_FOLDER}/{name}" for name in (
+    "*_mean.npy", "*_std.npy", "action_mean_unnormalize.npy", "action_std_unnormalize.npy",
+    "new_actions.npy"))
+"""Patterns of the files there."""
 
 
 def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:

@@ -20,6 +20,8 @@ from model_tools.node import Node
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
+LARGEST_SIDE = 8192
+"""Of a picture, as a contract allows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ def _network(root: Node) -> dict[str, Any]:
         raise backbone.wrong(f"one of {', '.join(RESNETS)}")
     if activation.text() not in ACTIVATIONS:
         raise activation.wrong(f"one of {', '.join(ACTIVATIONS)}")
-    dilated, network = root.flag("replace_final_stride_with_dilation"), RESNETS[backbone.text()]
+    dilated, network = _flag(root, "replace_final_stride_with_dilation"), RESNETS[backbone.text()]
     if dilated and not network.is_bottleneck:
         raise root["replace_final_stride_with_dilation"].wrong(
             f"false for {backbone.text()}, whose blocks cannot be dilated in torchvision")
@@ -135,9 +137,15 @@ def _network(root: Node) -> dict[str, Any]:
         "ensemble_coeff": None if coeff is None else coeff.number(),
         "backbone": network, "dilated": dilated, "dim": dim, "heads": heads,
         "feedforward": _count(root["dim_feedforward"]), "activation": activation.text(),
-        "pre_norm": root.flag("pre_norm"), "latent_dim": _count(root["latent_dim"]),
+        "pre_norm": _flag(root, "pre_norm"), "latent_dim": _count(root["latent_dim"]),
         "encoder_layers": _count(root["n_encoder_layers"]),
         "decoder_layers": _count(root["n_decoder_layers"])}
+
+
+def _flag(root: Node, name: str) -> bool:
+    """Return a flag, false where it is absent; another word for true must not count as false."""
+    found = root.get(name)
+    return found is not None and found.boolean()
 
 
 def _count(node: Node) -> int:
@@ -160,6 +168,9 @@ def _cameras(
         if len(feature.shape) != 3 or feature.shape[0] != 3 or min(feature.shape) < 1:
             raise ToolError(f"{file}: {feature.name}: expected a shape [3, height, width], found "
                             f"{list(feature.shape)}")
+        if max(feature.shape) > LARGEST_SIDE:
+            raise ToolError(f"{file}: {feature.name}: expected pictures of at most {LARGEST_SIDE} "
+                            f"pixels a side, found {list(feature.shape)}")
         source = observed.get(feature.name, feature.name)
         name = plain_name(source)
         taken[name] += 1

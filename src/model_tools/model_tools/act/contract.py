@@ -43,6 +43,7 @@ from policy_inference.bundle.contract import (
     Stand,
     Tensor,
 )
+from policy_inference.bundle.schema import PerJoint
 from policy_inference.core.chunks.units import Units
 from policy_inference.interfaces import F64
 
@@ -63,6 +64,7 @@ class Settings:
         units: One of `choices.UNITS`.
         rate_hz: Steps of a chunk per second.
         steps: How many of a chunk are executed; the checkpoint's number if None.
+        max_relative_target: Largest distance of a target from the measured position, rad.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Settings:
     units: str
     rate_hz: float
     steps: int | None = None
+    max_relative_target: PerJoint | None = None
 
 
 def make_contract(
@@ -98,7 +101,8 @@ def make_contract(
             feature=statistics.observed.get(outside.name, outside.name), tensor=OUTSIDE,
             topic=OUTSIDE, size=outside.shape[0], normalisation=scalings[outside.name]),
         action=ChunkAction(feature=ACTION, tensor=ACTIONS, joints=joints, grippers=robot.grippers,
-                           normalisation=scalings[ACTION]),
+                           normalisation=scalings[ACTION],
+                           max_relative_target=settings.max_relative_target),
         chunk=Chunk(size=config.chunk_size, steps=settings.steps or config.n_action_steps,
                     ensemble_coeff=config.ensemble_coeff),
         graphs=dict(graphs), provenance=provenance,

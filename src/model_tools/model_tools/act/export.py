@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from model_tools.act.board_files import BOARD_FOLDER, write_board_files
+from model_tools.act.board_files import BOARD_FILES, write_board_files
 from model_tools.act.config import ActConfig, read_act_config, renamed
 from model_tools.act.contract import Settings, contract_text, graph_entry, make_contract
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
+from model_tools.act.nominal import demonstrated
 from model_tools.act.reference import TOLERANCE, Reference, require_same
 from model_tools.act.robots import of_size, read_arm
 from model_tools.act.rows import drawn_rows, recorded_rows
@@ -24,15 +25,23 @@ from model_tools.act.suspicions import suspicions
 from model_tools.act.weights import Weights
 from model_tools.array_files import read_arrays, write_arrays
 from model_tools.chunk_rows.sources import open_source
-from model_tools.compilers.bpu.workspace import BUILD_ALL, RECORD
+from model_tools.compilers.chunk_workspace import workspace_files
 from model_tools.errors import ToolError
 from model_tools.exporting.portable import simplified
-from model_tools.files import BUNDLE_FILES, new_folder
+from model_tools.files import new_folder
 from model_tools.inspect.safetensors_file import read_tensors
+from model_tools.lerobot.dataset_info import INFO
 from model_tools.lerobot.statistics import Statistics, read_statistics
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
 from policy_inference.bundle.contract import Graph, Provenance
-from policy_inference.bundle.load import CONTRACT_FILE, file_entry, load_chunk_bundle
+from policy_inference.bundle.expected import Nominal
+from policy_inference.bundle.load import (
+    CONTRACT_FILE,
+    SIGNATURE_FILE,
+    file_entry,
+    load_chunk_bundle,
+)
+from policy_inference.bundle.schema import PerJoint
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import F32, Tensor
 
@@ -59,8 +68,9 @@ class Request:
         simplify: Whether onnxsim goes over the graphs.
         golden: File of golden rows that the training answered, to compare with and to keep.
         dataset: Dataset or recording that golden rows are of, where no file gives them; else
-            they are drawn.
+            they are drawn. Steps and torques of a dataset are the contract's `nominal`.
         licence: SPDX identifier of the weights' licence.
+        max_relative_target: Largest distance of a target from the measured position, rad.
         force: Whether a bundle that is there may be replaced.
     """
 
@@ -79,6 +89,7 @@ class Request:
     golden: Path | None = None
     dataset: Path | None = None
     licence: str = "NOASSERTION"
+    max_relative_target: PerJoint | None = None
     force: bool = False
 
 
@@ -91,11 +102,19 @@ class Exported:
     warnings: Sequence[str]
 
 
-def export_act(request: Request) -> Exported:
+def export_act(
+    request: Request, finish: Callable[[Path], object] = lambda folder: None
+) -> Exported:
     """Export a checkpoint, prove the graphs, and write the bundle.
 
+    Args:
+        request: What to export.
+        finish: Adds to the bundle's folder before it is moved into place; where it raises, nothing
+            is made or replaced.
+
     Raises:
-        ToolError: The checkpoint cannot be used, or the graphs answer something else.
+        ToolError: The checkpoint cannot be used, the graphs answer something else, or a bundle is
+            there that may not be replaced, or holds files that no export wrote.
         BundleError: The contract that comes of it does not hold.
         OSError: A file cannot be read or written.
     """
@@ -108,10 +127,8 @@ def export_act(request: Request) -> Exported:
     settings = _settings(request, config)
     models = write_graphs(config, Weights(file, read_tensors(file)), opset=request.opset,
                           how=request.graphs)
-    owned = (*BUNDLE_FILES, f"{BOARD_FOLDER}/**", RECORD, BUILD_ALL,
-             *(f"{name}/**" for name in (*models, VISION, POLICY, WHOLE)))
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
-                    owned=owned) as folder:
+                    owned=_owned(models)) as folder:
         draft = _contract(request, config, statistics, settings, _written(folder, models))
         rows, checked = _rows(request, draft, models)
         if request.simplify:
@@ -121,11 +138,13 @@ def export_act(request: Request) -> Exported:
         chunks = Reference(draft, models).chunks(rows.normalised)
         write_arrays(folder / GOLDEN, {**rows.observations,
                                        GOLDEN_CHUNK: chunks.astype(np.float32)})
-        contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder))
+        contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder),
+                                       nominal=_nominal(request, draft))
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
         write_board_files(folder, contract, rows.normalised[0])
         load_chunk_bundle(folder).golden()
+        finish(folder)
     return Exported(contract=contract, checked=checked, warnings=suspicions(
         config, statistics, settings.robot, request.units))
 
@@ -138,6 +157,13 @@ class _Rows:
     normalised: F32
 
 
+def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
+    """Return patterns of the files that an export, or reports on it, wrote."""
+    graphs = dict.fromkeys((*models, VISION, POLICY, WHOLE))
+    return (CONTRACT_FILE, SIGNATURE_FILE, GOLDEN, "reports/*", *BOARD_FILES,
+            *(f"{name}/{name}.onnx" for name in graphs), *workspace_files(graphs))
+
+
 def _settings(request: Request, config: ActConfig) -> Settings:
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
@@ -148,7 +174,8 @@ def _settings(request: Request, config: ActConfig) -> Settings:
                         f"{config.state.shape[0]} and {size} values")
     return Settings(name=request.name, version=request.version, units=request.units,
                     robot=of_size(read_arm(request.robot), size, request.prefix),
-                    rate_hz=request.rate_hz, steps=steps)
+                    rate_hz=request.rate_hz, steps=steps,
+                    max_relative_target=request.max_relative_target)
 
 
 def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, Graph]:
@@ -172,6 +199,12 @@ def _contract(
         licence=request.licence, date=today.isoformat(),
         checkpoint_sha256=sha256_of(request.checkpoint / WEIGHTS))
     return make_contract(config, statistics, settings, request.graphs, graphs, provenance)
+
+
+def _nominal(request: Request, contract: ChunkContract) -> Nominal | None:
+    """Return what the demonstrations of a dataset asked for; a recording has none."""
+    dataset = request.dataset
+    return demonstrated(contract, dataset) if dataset and (dataset / INFO).is_file() else None
 
 
 def _rows(

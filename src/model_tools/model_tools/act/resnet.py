@@ -142,6 +142,9 @@ class Backbone:
         scale, bias, mean, variance = (
             self.weights.take(f"backbone.{norm}.{kind}", shape[0]).astype(np.float64)
             for kind in ("weight", "bias", "running_mean", "running_var"))
+        if variance.min() < 0.0:
+            raise self.weights.wrong(f"backbone.{norm}.running_var", "values >= 0",
+                                     f"{variance.min():g}")
         scale = scale / np.sqrt(variance + _EPS)
         folded = weight * scale[:, np.newaxis, np.newaxis, np.newaxis]
         return folded.astype(np.float32), (bias - mean * scale).astype(np.float32)

@@ -16,13 +16,16 @@ from policy_inference.bundle.chunk_contract import Scaling
 
 _TURN_RAD = 6.3
 _FULL_RANGE = 100.0
+_NARROWEST, _WIDEST = 1e-6, 1e6
+"""Of a spread that data in any unit have."""
 
 
 def suspicions(
     config: ActConfig, statistics: Statistics, robot: Robot, units: str
 ) -> tuple[str, ...]:
     """Return a line for each."""
-    return (*_still(config, statistics, robot), *_units(statistics, robot, units),
+    return (*_still(config, statistics, robot), *_spreads(config, statistics, robot),
+            *_units(statistics, robot, units),
             *_cameras(config),
             *(f"{feature.name}: not exported, ACT does not look at it"
               for feature in config.ignored))
@@ -37,6 +40,24 @@ def _still(config: ActConfig, statistics: Statistics, robot: Robot) -> Iterator[
             what = ("the policy always commands the same there" if feature.name == ACTION else
                     "any other value than in training becomes huge")
             yield f"{feature.name}: {', '.join(still)} never moved in the data (no spread): {what}"
+
+
+def _spreads(
+    config: ActConfig, statistics: Statistics, robot: Robot
+) -> Iterator[str]:
+    for feature in config.features:
+        scaling = statistics.scalings[feature.name]
+        widths = dict(zip(_names(feature, robot), _widths(scaling), strict=False))
+        odd = [f"{name} {width:.3g}" for name, width in widths.items()
+               if width and not _NARROWEST <= width <= _WIDEST]
+        far = max(map(abs, (*(scaling.mean or ()), *(scaling.min or ()), *(scaling.max or ()))),
+                  default=0.0)
+        if odd:
+            yield (f"{feature.name}: a spread of {', '.join(odd)}, which no data have; are the "
+                   "statistics damaged?")
+        if far > _WIDEST:
+            yield (f"{feature.name}: statistics of up to {far:.3g}, which no data have; are they "
+                   "damaged?")
 
 
 def _widths(scaling: Scaling) -> list[float]:

@@ -44,11 +44,19 @@ class Weights:
         if found.shape != shape:
             raise ToolError(f"{place}: expected {list(shape)}, as config.json says, found "
                             f"{list(found.shape)}; the two files do not belong together")
+        if not np.issubdtype(found.dtype, np.floating):
+            raise ToolError(f"{place}: expected floating-point numbers, found {found.dtype}; a "
+                            "quantised file is another format, export the training's own")
         if not np.isfinite(found).all():
             raise ToolError(f"{place}: expected finite values, found NaN or infinite ones; the "
                             "training diverged, export an earlier checkpoint")
         self._taken.add(name)
         return np.ascontiguousarray(found, np.float32)
+
+    def wrong(self, name: str, expected: str, found: str) -> ToolError:
+        """Return the error that says what a tensor holds instead of `expected`."""
+        return ToolError(f"{self._file}: {PREFIX}{name}: expected {expected}, found {found}; the "
+                         "file is damaged, or the training diverged")
 
     def require_all_taken(self) -> None:
         """Check that the network has a place for each tensor.

@@ -89,7 +89,7 @@ class DatasetSource:
         contract = self._contract
         if contract.state is not None:
             feature = self._sized(contract.state.feature, len(contract.state.joints))
-            yield "state", (feature.name, _places(feature, contract.state.joints))
+            yield "state", (feature.name, joint_places(feature, contract.state.joints))
         if contract.environment_state is not None:
             outside = contract.environment_state
             feature = self._sized(outside.feature, outside.size)
@@ -104,7 +104,7 @@ class DatasetSource:
         return feature
 
 
-def _places(feature: Feature, joints: Sequence[str]) -> list[int]:
+def joint_places(feature: Feature, joints: Sequence[str]) -> list[int]:
     """Return the place of each joint: by name where the names are the same, else in order.
 
     A policy has its joints in the order of its training; a robot may name them otherwise.

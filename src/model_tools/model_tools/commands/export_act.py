@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              f"checkpoint says, else {USUAL_FPS:g}, with a note")
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
                         help="the training's dataset, LeRobot v3: says the rate, gives the golden "
-                             "rows, and calibrates with --type")
+                             "rows and the largest steps and torques (nominal), and calibrates "
+                             "with --type")
+    parser.add_argument("--max-relative-target", type=_reach, metavar="RAD",
+                        help="largest distance of a target from the measured position, rad: one "
+                             "number, or JOINT=RAD,... for all joints")
     parser.add_argument("--n-action-steps", type=int, metavar="N",
                         help="steps of a chunk that are executed (default: the checkpoint's)")
     parser.add_argument("--graphs", choices=("two", "one"), default="two",
@@ -77,7 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", metavar="SPDX",
                         help="identifier of the weights' licence (default: the checkpoint's, else "
                              f"{UNKNOWN_LICENCE})")
-    parser.add_argument("--force", action="store_true", help="replace the bundle that is there")
+    parser.add_argument("--force", action="store_true",
+                        help="replace the bundle that is there; a folder with files that no export "
+                             "wrote, such as compiled models, stays as it is")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -93,22 +101,41 @@ def run(given: argparse.Namespace) -> int:
         raise ToolError("--type: expected --dataset as well, since a BPU's models are calibrated, "
                         "found none")
     bayes = (given.type or "").startswith("bayes")
+    finish = _workspace(given) if given.type else lambda folder: None
     exported = export_act(Request(
         checkpoint=given.act_path, output=given.export_path, robot=given.robot, units=given.units,
         prefix=given.joint_prefix, rate_hz=_rate_hz(given), steps=given.n_action_steps,
         name=given.name or _name(given.export_path), version=given.policy_version,
         graphs=given.graphs, opset=given.opset or (11 if bayes else 19), simplify=given.onnx_sim,
         golden=given.golden, dataset=given.dataset, force=given.force,
-        licence=given.licence or _licence(given.act_path)))
+        max_relative_target=given.max_relative_target,
+        licence=given.licence or _licence(given.act_path)), finish)
     _say(given.export_path, exported)
     if given.type:
-        from model_tools.compilers.chunk_workspace import prepare_workspace
-        from model_tools.progress import progress_bar
-
-        with progress_bar("samples") as progress:
-            prepare_workspace(given.export_path, given.type, given.dataset, given.cal_num,
-                              given.combine_jobs, given.force, progress)
+        _say_how_to_compile(given.export_path, given.type)
     return 0
+
+
+def _workspace(given: argparse.Namespace) -> Callable[[Path], None]:
+    """Return what makes the workspace in the folder of a bundle."""
+    from model_tools.compilers.chunk_workspace import prepare_workspace
+    from model_tools.progress import progress_bar
+
+    def make(folder: Path) -> None:
+        with progress_bar("samples") as progress:
+            prepare_workspace(folder, given.type, given.dataset, given.cal_num,
+                              given.combine_jobs, progress)
+
+    return make
+
+
+def _say_how_to_compile(output: Path, march: str) -> None:
+    from model_tools.compilers.bpu.toolchain import MARCHES
+    from model_tools.compilers.bpu.workspace import container_command
+
+    toolchain = MARCHES[march]
+    _log.info("%s: workspace for %s; compile it where the container is:\n  %s", output,
+              toolchain.tool, container_command(output, toolchain.image))
 
 
 def _say(output: Path, exported: Exported) -> None:
@@ -149,6 +176,20 @@ def _licence(checkpoint: Path) -> str:
     config = checkpoint / "config.json"
     found = read_json(config).get("license") if config.is_file() else None
     return found.text() if found else UNKNOWN_LICENCE
+
+
+def _reach(text: str) -> float | dict[str, float]:
+    """Read one number above 0, or one for each of several joints."""
+    names, values = zip(*(entry.rpartition("=")[::2] for entry in text.split(",")), strict=True)
+    try:
+        found = [float(value) for value in values]
+    except ValueError:
+        found = []
+    if not found or not all(0.0 < value < math.inf for value in found) or (
+            len(set(names)) < len(names) or (len(names) > 1 and "" in names)):
+        raise argparse.ArgumentTypeError("expected a number above 0, or JOINT=RAD,... with each "
+                                         f"joint once, found {text!r}")
+    return found[0] if names == ("",) else dict(zip(names, found, strict=True))
 
 
 def _name(output: Path) -> str:

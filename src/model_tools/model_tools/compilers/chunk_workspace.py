@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,22 +16,20 @@ from model_tools.compilers.bpu.toolchain import MARCHES
 from model_tools.compilers.bpu.workspace import (
     BUILD_ALL,
     RECORD,
-    WORKING,
     Settings,
-    container_command,
-    result,
     write_workspace,
 )
 from model_tools.compilers.compiled_bundle import reference
 from model_tools.errors import ToolError
-from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
+from policy_inference.bundle.load import load_chunk_bundle
 
 _PRECISION, _CALIBRATION = "int16", "default"
-_log = logging.getLogger("model_tools")
+_NUMBER = "[0-9]" * 10
+"""Of a sample, in the name of its file."""
 
 
 def prepare_workspace(
-    bundle_folder: Path, march: str, dataset: Path, cal_num: int, jobs: int, force: bool,
+    bundle_folder: Path, march: str, dataset: Path, cal_num: int, jobs: int,
     progress: Progress = lambda seen, total: None,
 ) -> None:  # fmt: skip
     """Write what the vendor's compiler needs into the folder of a bundle.
@@ -48,7 +44,6 @@ def prepare_workspace(
         dataset: LeRobot dataset or rosbag2 recording to calibrate with.
         cal_num: Samples, of each camera.
         jobs: Processes of the compiler.
-        force: Whether a workspace that is there is replaced.
         progress: Is told how many samples were taken.
 
     Raises:
@@ -63,10 +58,9 @@ def prepare_workspace(
     bundle = load_chunk_bundle(bundle_folder)
     settings = Settings(march=march, precision=_PRECISION, calibration=_CALIBRATION, jobs=jobs,
                         optimize_level=MARCHES[march].levels[-1])
-    present = [place for place in _owned(bundle, settings) if place.exists()]
-    if present and not force:
-        raise ToolError(f"{bundle_folder}: expected no workspace there yet, found "
-                        f"{present[0].relative_to(bundle_folder)}; --force replaces it")
+    if (bundle_folder / RECORD).exists():
+        raise ToolError(f"{bundle_folder}: expected no workspace there yet, found {RECORD}; name "
+                        "another folder")
     source = open_source(bundle.contract, dataset)
     with tempfile.TemporaryDirectory(prefix=".workspace.", dir=bundle_folder) as scratch:
         samples, growing = Path(scratch, "samples"), Path(scratch, "workspace")
@@ -83,31 +77,31 @@ def prepare_workspace(
             kept = fits(graph, settings.toolchain.last_opset)
             graphs.append(graph if kept else replace(graph, file=_converted(name, march)))
         write_workspace(growing, graphs, settings)
-        _move(growing, bundle_folder, present)
-    image = settings.toolchain.image
-    _log.info("%s: workspace for %s; compile it where the container is:\n  %s", bundle_folder,
-              settings.toolchain.tool, container_command(bundle_folder, image))
+        _move(growing, bundle_folder)
+
+
+def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns of the files of a workspace around these graphs, and of no others.
+
+    What the vendor's compiler made there took it hours, and is not among them.
+    """
+    found = [RECORD, BUILD_ALL]
+    for name in graphs:
+        samples = ACT.calibration.format(name)
+        found += [f"{name}/{each}" for each in (
+            ACT.config.format(name), ACT.build.format(name),
+            *(_converted(name, march) for march in MARCHES),
+            *(f"{samples}/{sample}{suffix}" for sample in (f"*_{_NUMBER}", f"*/{_NUMBER}")
+              for suffix in (".npy", ".bin")))]
+    return tuple(found)
 
 
 def _converted(graph: str, march: str) -> str:
     return f"{graph}.{march}.onnx"
 
 
-def _owned(bundle: ChunkBundle, settings: Settings) -> list[Path]:
-    """Return what a workspace consists of, and what the vendor's compiler made there."""
-    folder, places = bundle.path, list[Path]()
-    for name in bundle.contract.graphs:
-        places += [folder / name / each for each in (
-            ACT.config.format(name), ACT.build.format(name), ACT.calibration.format(name), WORKING,
-            *(_converted(name, march) for march in MARCHES))]
-        places.append(result(folder, name, settings))
-    return [folder / RECORD, folder / BUILD_ALL, *places]
-
-
-def _move(growing: Path, folder: Path, replaced: Sequence[Path]) -> None:
+def _move(growing: Path, folder: Path) -> None:
     """Move a workspace into the bundle's folder, whose own files stay."""
-    for place in replaced:
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
     for part in growing.iterdir():
         if part.is_file():
             part.rename(folder / part.name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 import numpy as np
@@ -133,6 +133,10 @@ def _of_processor(folder: Path, file: str, observed: dict[str, str]) -> _Source:
         if state is None:
             raise ToolError(f"{folder / file}: {step.key}.state_file: expected a file with the "
                             "statistics, found none; the policy was saved without its dataset's")
+        # Links are followed: in a cache of the Hub every file is one.
+        if not all(kind(state.text()).name == state.text()
+                   for kind in (PurePosixPath, PureWindowsPath)):
+            raise state.wrong("the name of a file in the same folder")
         path, eps, modes = _present(folder, state.text()), config.get("eps"), config.get("norm_map")
         return _Source(
             place=str(path), values=read_tensors(path), eps=eps.number() if eps else DEFAULT_EPS,
@@ -178,5 +182,8 @@ def _values(source: _Source, feature: Feature, name: str, mode: str) -> tuple[fl
         where = np.flatnonzero(~np.isfinite(np.ravel(array))).tolist()
         raise ToolError(f"{place}: expected finite values, found NaN or infinite ones at "
                         f"{', '.join(map(str, where))}; compute the dataset's statistics again")
+    if np.any(np.abs(array) > np.finfo(np.float32).max):
+        raise ToolError(f"{place}: expected values that float32 can hold, found up to "
+                        f"{np.abs(array).max():g}")
     # The shortest numbers that are the same float32: a contract is read by people, too.
     return tuple(float(str(value)) for value in np.ravel(array).astype(np.float32))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
 
+from ..lerobot.small_dataset import HEIGHT, JOINTS, WIDTH, state, write_dataset
 from .small_checkpoints import (
     ACTION,
     NORMALISER,
@@ -269,6 +271,11 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
     ({"input_shapes": {}}, "found input_shapes, as LeRobot wrote them in 2024"),
     ({"normalization_mapping": {"VISUAL": "SCALED"}}, "expected a normalisation of MEAN_STD"),
     ({"dim_model": None}, "dim_model: expected a number"),
+    ({"pre_norm": "yes"}, "pre_norm: expected true or false, found 'yes'"),
+    ({"pre_norm": 1}, "pre_norm: expected true or false, found 1"),
+    ({"replace_final_stride_with_dilation": "no"}, "dilation: expected true or false"),
+    ({"input_features": {FRONT: {"type": "VISUAL", "shape": [3, 100_000, 40]}}},
+     "at most 8192 pixels a side, found .3, 100000, 40."),
 ])  # fmt: skip
 def test_configurations_that_cannot_be_exported_are_refused(
     checkpoint: Path, change: dict[str, Any], found: str
@@ -285,6 +292,70 @@ def test_configurations_that_cannot_be_exported_are_refused(
 def test_missing_files_are_named(checkpoint: Path, name: str) -> None:
     (checkpoint / name).unlink()
     with pytest.raises(ToolError, match=rf"{name}.*found none"):
+        exported(checkpoint)
+
+
+@pytest.mark.parametrize(("name", "value", "found"), [
+    ("action_head.weight", np.ones((6, 16), np.int32), "expected floating-point numbers, found i"),
+    ("backbone.layer2.0.bn1.running_var", np.full(128, -1.0, np.float32),
+     "expected values >= 0, found -1; the file is damaged"),
+])  # fmt: skip
+def test_a_broken_weight_is_named(checkpoint: Path, name: str, value: Any, found: str) -> None:
+    edit(checkpoint / "model.safetensors", **{f"model.{name}": value})
+    with pytest.raises(ToolError, match=f"model.{name}: {found}"):
+        exported(checkpoint)
+
+
+def test_half_precision_weights_are_exported(checkpoint: Path) -> None:
+    bias = np.linspace(-1.0, 1.0, 6).astype(np.float16)
+    edit(checkpoint / "model.safetensors", **{"model.action_head.bias": bias})
+    bundle, _ = exported(checkpoint)
+    golden: Any = bundle.golden()
+    np.testing.assert_allclose(chunk_of(bundle, golden), golden["chunk"], rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["../{}", "sub/{}", "..\\{}", "{folder}/{}"])
+def test_statistics_outside_of_the_checkpoint_are_not_read(checkpoint: Path, where: str) -> None:
+    for place in (checkpoint.parent, checkpoint / "sub"):
+        place.mkdir(exist_ok=True)
+        (place / NORMALISER).write_bytes((checkpoint / NORMALISER).read_bytes())
+    set_state_file(checkpoint, where.format(NORMALISER, folder=checkpoint))
+    with pytest.raises(ToolError, match=r"state_file: expected the name of a file in the same"):
+        exported(checkpoint)
+
+
+def test_statistics_behind_a_link_are_read_as_in_a_cache_of_the_hub(checkpoint: Path) -> None:
+    blob = checkpoint.parent / "blob"
+    (checkpoint / NORMALISER).rename(blob)
+    (checkpoint / NORMALISER).symlink_to(blob)
+    exported(checkpoint)
+
+
+def set_state_file(checkpoint: Path, name: str) -> None:
+    file = checkpoint / "policy_preprocessor.json"
+    content = json.loads(file.read_text())
+    content["steps"][1]["state_file"] = name
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("name", "value", "found"), [
+    ("std", np.float32(1e30), "a spread of shoulder_pan 1e+30, "),
+    ("std", np.float32(1e-42), "a spread of shoulder_pan 1e-42, "),
+    ("mean", np.float32(1e9), "statistics of up to 1e+09, "),
+])
+def test_statistics_that_no_data_have_are_a_warning(
+    checkpoint: Path, name: str, value: Any, found: str
+) -> None:
+    values = random_statistics(config_of())[f"{STATE}.{name}"]
+    values[0] = value
+    edit(checkpoint / NORMALISER, **{f"{STATE}.{name}": values})
+    _, made = exported(checkpoint)
+    assert any(line.startswith(f"{STATE}: {found}") for line in made.warnings)
+
+
+def test_statistics_that_float32_cannot_hold_are_refused(checkpoint: Path) -> None:
+    edit(checkpoint / NORMALISER, **{f"{STATE}.mean": np.full(6, 1e39)})
+    with pytest.raises(ToolError, match=f"{STATE}.mean: expected values that float32 can hold"):
         exported(checkpoint)
 
 
@@ -356,6 +427,99 @@ def test_nothing_is_replaced_without_force(checkpoint: Path) -> None:
     (bundle.path / "mine.txt").write_text("")
     with pytest.raises(ToolError, match=r"found mine\.txt"):
         exported(checkpoint, force=True)
+
+
+@pytest.mark.parametrize("name", [
+    f"{VISION}/my_notes.txt", f"{BOARD_FOLDER}/{VISION}.hbm", f"{BOARD_FOLDER}/{POLICY}.bin",
+    f"{POLICY}/model_output/{POLICY}.hbm", f"{POLICY}/calibration_data_{POLICY}/state/mine.npy",
+])  # fmt: skip
+def test_force_spares_what_no_export_wrote(checkpoint: Path, name: str) -> None:
+    bundle, _ = exported(checkpoint)
+    theirs, before = bundle.path / name, (bundle.path / "policy.yaml").read_bytes()
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("theirs")
+    with pytest.raises(ToolError, match=f"found {name}; move them away, or name another folder"):
+        exported(checkpoint, force=True, name="other")
+    assert theirs.read_text() == "theirs"
+    assert (bundle.path / "policy.yaml").read_bytes() == before
+    theirs.unlink()
+    exported(checkpoint, force=True, name="other")
+
+
+def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    size = (HEIGHT, WIDTH)
+    config = config_of(cameras={"laptop": size, "phone": size}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
+             str(tmp_path / "b"), "--units", "degrees", "--robot", str(small_arm(tmp_path)),
+             "--type", "nash-e", "--dataset", str(write_dataset(tmp_path / "data"))]
+    assert main([*asked, "--cal-num", "999"]) == 1
+    assert not (tmp_path / "b").exists()
+    assert main([*asked, "--cal-num", "4"]) == 0
+    assert f"docker run --rm --shm-size=15g -v {tmp_path / 'b'}:" in caplog.text
+    samples = tmp_path / "b" / VISION / f"calibration_data_{VISION}"
+    assert len(list(samples.iterdir())) == 8
+    assert main([*asked, "--cal-num", "3", "--force"]) == 0
+    assert len(list(samples.iterdir())) == 6
+
+
+def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
+    config = config_of(cameras={"laptop": (HEIGHT, WIDTH)}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    lengths = (12, 9)
+    dataset = write_dataset(tmp_path / "data", lengths)
+    arm = str(small_arm(tmp_path))
+    bundle, _ = exported(checkpoint, robot=arm, dataset=dataset)
+    nominal, stated = bundle.contract.nominal, bundle.contract.joints
+    assert nominal is not None
+    assert (nominal.source, nominal.ticks) == ("demonstrations in the dataset data", 21)
+    # Degrees for two joints; 0 to 100 is from -1 to 1 rad for the gripper.
+    rad = np.array([np.pi / 180, np.pi / 180, 2 / 100])
+    states = [np.array([state(i, j) for j in range(n + 1)], float) for i, n in enumerate(lengths)]
+    steps = np.max([np.abs(np.diff(one[1:], axis=0)).max(axis=0) for one in states], axis=0) * rad
+    np.testing.assert_allclose([nominal.target_step[name] for name in JOINTS], steps, rtol=1e-3)
+    spring = [4.0 * (one[1:] - one[:-1]) * rad for one in states]
+    moved = [5.0 * np.gradient(one[:-1] * rad, axis=0) * 30.0 for one in states]
+    demands = np.concatenate([*spring, *(a - b for a, b in zip(spring, moved, strict=True))])
+    np.testing.assert_allclose([nominal.effort_demand[name] for name in JOINTS],
+                               np.abs(demands).max(axis=0), rtol=1e-3)
+    assert stated.stiffness == 4.0
+    assert exported(checkpoint, robot=arm, force=True)[0].contract.nominal is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("0.2", 0.2), ("shoulder_pan=0.1,elbow_flex=0.2,gripper=0.3",
+                   {"shoulder_pan": 0.1, "elbow_flex": 0.2, "gripper": 0.3})])
+def test_the_reach_of_targets_is_stated(tmp_path: Path, text: str, expected: Any) -> None:
+    config = config_of(cameras={"a": (32, 32)}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    asked = ["export", "act", "--act-path", str(checkpoint), "--export-path",
+             str(tmp_path / "b"), "--units", "degrees", "--robot", str(small_arm(tmp_path))]
+    assert main([*asked, "--max-relative-target", "shoulder_pan=0.1"]) == 1
+    assert main([*asked, "--max-relative-target", text]) == 0
+    assert load_chunk_bundle(tmp_path / "b").contract.action.max_relative_target == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "a", "", "a=1,a=2", "a=1,2", "a="])
+def test_a_reach_that_is_none_is_refused(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "act", f"--max-relative-target={text}"])
+    assert "expected a number above 0, or JOINT=RAD,..." in capsys.readouterr().err
+
+
+def small_arm(folder: Path) -> Path:
+    """Return the file of a robot with the joints of the small datasets, the last a gripper."""
+    joint = ("position_min: -1, position_max: 1, velocity_limit: 2, effort_limit: 3, "
+             "stiffness: 4, damping: 5")
+    lines = [f"  {name}: {{{joint}, gripper: {str(name == 'gripper').lower()}}}"
+             for name in JOINTS]
+    (folder / "arm.yaml").write_text("\n".join(["source: mine", "joints:", *lines]))
+    return folder / "arm.yaml"
 
 
 def test_the_command_writes_a_bundle_and_asks_for_units(

@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from model_tools.compilers.bpu.toolchain import MARCHES
-from model_tools.compilers.chunk_workspace import prepare_workspace
+from model_tools.compilers.chunk_workspace import prepare_workspace, workspace_files
 from model_tools.compilers.compiled_bundle import Request
 from model_tools.compilers.compiled_chunks import compile_chunk_bundle
 from model_tools.errors import ToolError, UnfinishedError
+from model_tools.files import new_folder
 from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 
@@ -38,8 +39,8 @@ def dataset(tmp_path: Path) -> Path:
 def prepared(tmp_path: Path, dataset: Path) -> Prepare:
     folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
 
-    def apply(march: str = "nash-e", count: int = 6, jobs: int = 6, *, force: bool = False) -> Path:
-        prepare_workspace(folder, march, dataset, count, jobs, force)
+    def apply(march: str = "nash-e", count: int = 6, jobs: int = 6) -> Path:
+        prepare_workspace(folder, march, dataset, count, jobs)
         return folder
 
     return apply
@@ -111,7 +112,7 @@ def test_a_model_of_a_newer_opset_is_converted_beside_the_bundles_own(
 ) -> None:
     folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
 
-    prepare_workspace(folder, "bayes-e", dataset, 4, 1, force=False)
+    prepare_workspace(folder, "bayes-e", dataset, 4, 1)
 
     names = {graph: config(folder, graph)["model_parameters"]["onnx_model"]
              for graph in (ENCODER, POLICY)}
@@ -119,19 +120,31 @@ def test_a_model_of_a_newer_opset_is_converted_beside_the_bundles_own(
     load_chunk_bundle(folder).verify()
 
 
-def test_a_workspace_is_replaced_by_force_alone(prepared: Prepare) -> None:
+def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
     folder = prepared()
-    note, old = folder / ENCODER / "note.txt", folder / POLICY / "model_output"
-    note.touch()
-    old.mkdir()
 
     with pytest.raises(ToolError, match=r"arm: expected no workspace there yet, found works"):
         prepared(count=4)
+
     assert len(list((folder / ENCODER / f"calibration_data_{ENCODER}").iterdir())) == 12
-    prepared(count=4, force=True)
-    assert len(list((folder / ENCODER / f"calibration_data_{ENCODER}").iterdir())) == 8
-    assert note.exists()
-    assert not old.exists()
+
+
+@pytest.mark.parametrize("march", ["nash-e", "bayes-e"])
+def test_patterns_are_of_the_files_of_a_workspace_and_no_others(
+    prepared: Prepare, march: str
+) -> None:
+    folder, marker = prepared(march), "policy.yaml"
+    owned = (*workspace_files((ENCODER, POLICY)), marker, "golden.npz",
+             *(f"{name}/{name}.onnx" for name in (ENCODER, POLICY)))
+
+    with new_folder(folder, marker=marker, force=True, owned=owned) as made:
+        (made / marker).touch()
+        (made / POLICY / "model_output").mkdir(parents=True)
+        (made / POLICY / "model_output" / f"{POLICY}.hbm").touch()
+
+    with pytest.raises(ToolError, match=rf"found {POLICY}/model_output/{POLICY}\.hbm; move"), \
+            new_folder(folder, marker=marker, force=True, owned=owned):
+        pass
 
 
 @pytest.mark.parametrize(("given", "expected"), [

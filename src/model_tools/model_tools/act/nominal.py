@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the demonstrations of a dataset asked of the arm, which bounds what a policy may ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.act.config import ACTION
+from model_tools.chunk_rows.dataset_source import joint_places
+from model_tools.errors import ToolError
+from model_tools.lerobot.dataset import Dataset
+from policy_inference.bundle.chunk_contract import ChunkContract, JointVector
+from policy_inference.bundle.expected import Nominal
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.core.chunks.units import Units
+from policy_inference.interfaces import F64
+
+_SMALLEST_STEP_RAD = 1e-3
+"""For joints that never moved; a contract wants bounds above 0."""
+
+
+def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
+    """Return the largest step of the action, and the largest torque that it asked for, per joint.
+
+    A step lies between two frames of an episode. The torque is |stiffness (action - state) -
+    damping velocity|, as the guard reckons it, or that without the velocity if more; where the
+    policy takes no state, that of a target a step away.
+
+    Args:
+        contract: Says units, gains and joints.
+        path: LeRobot dataset with `action`.
+
+    Returns:
+        None where nothing moves, which says nothing of a policy.
+
+    Raises:
+        ToolError: It is no dataset, or lacks the vectors.
+        OSError: It cannot be read.
+    """
+    dataset, joints = Dataset(path), contract.action.joints
+    vectors = {ACTION: contract.action} | ({} if contract.state is None else {
+        contract.state.feature: contract.state})
+    places = {name: _places(dataset, name, vector) for name, vector in vectors.items()}
+    units, largest = Units(contract.units, joints), np.zeros((2, len(joints)))
+    names = contract.joints.names
+    stiffness, damping = (per_joint(gain, names)[[names.index(joint) for joint in joints]]
+                          for gain in (contract.joints.stiffness, contract.joints.damping))
+    for episode in dataset.episodes:
+        rows = dataset.rows(episode, list(vectors))
+        action, *states = (units.to_rad(rows[name][:, places[name]].astype(np.float64))
+                           for name in vectors)
+        steps = np.abs(np.diff(action, axis=0))
+        demands = [stiffness * steps]
+        for state in states if len(action) > 1 else ():
+            spring = stiffness * (action - state)
+            velocity = np.gradient(state, axis=0) * contract.rate_hz
+            demands = [np.abs(spring), np.abs(spring - damping * velocity)]
+        largest[0] = np.max(steps, axis=0, initial=0.0).clip(largest[0])
+        largest[1] = np.max(np.concatenate(demands), axis=0, initial=0.0).clip(largest[1])
+    if not largest[0].any():
+        return None
+    step = np.maximum(largest[0], _SMALLEST_STEP_RAD)
+    effort = np.maximum(largest[1], stiffness * _SMALLEST_STEP_RAD)
+    return Nominal(source=f"demonstrations in the dataset {path.resolve().name}",
+                   ticks=dataset.frames, target_step=_by_name(joints, step),
+                   effort_demand=_by_name(joints, effort))
+
+
+def _places(dataset: Dataset, name: str, vector: JointVector) -> list[int]:
+    feature = dataset.feature(name)
+    if feature.shape != (len(vector.joints),):
+        raise ToolError(f"{dataset.info.file}: {name}: expected {len(vector.joints)} values, as "
+                        f"the policy has, found {list(feature.shape)}")
+    return joint_places(feature, vector.joints)
+
+
+def _by_name(joints: tuple[str, ...], values: F64) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in zip(joints, values, strict=True)}
