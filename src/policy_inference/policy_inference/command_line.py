@@ -53,7 +53,7 @@ def run_command(
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    log, given = logging.getLogger(name), _parser(name, description, verbs).parse_args(args)
+    log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
     with _signals_that_interrupt() as came:
         try:
             return int(given.run(given))
@@ -95,9 +95,9 @@ def _words(error: OSError) -> str:
     return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
 
 
-def _parser(
-    name: str, description: str | None, verbs: Mapping[str, Verb]
-) -> argparse.ArgumentParser:
+def _parsed(
+    name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=name, description=description)
     choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, does in verbs.items():
@@ -105,5 +105,8 @@ def _parser(
         added = choices.add_parser(verb, help=text.splitlines()[0], description=text,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
         does.add_arguments(added)
-        added.set_defaults(run=does.run)
-    return parser
+        added.set_defaults(run=does.run, parser=added)
+    given, unknown = parser.parse_known_args(args)
+    if unknown:  # under the usage of the verb, where argparse would show that of all verbs
+        given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return given

@@ -154,7 +154,7 @@ def test_a_made_bundle_is_replaced_by_force_alone(compiled: Compile) -> None:
 
 
 def test_calibrating_needs_a_dataset(compiled: Compile, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"int8: expected rows to calibrate with \(--samples\)"):
+    with pytest.raises(ToolError, match=r"int8: expected rows to calibrate with \(--samples, or --da"):
         compiled(samples=None)
     with pytest.raises(ToolError, match=r"expected the folder of a LeRobot dataset, with meta/inf"):
         compiled(samples=tmp_path / "nowhere")
