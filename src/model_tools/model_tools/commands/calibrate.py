@@ -59,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
                         help="LeRobot dataset (v3.0), for a chunk policy")
     parser.add_argument("--cal-num", type=_count, metavar="NUMBER",
-                        help="observations for a chunk policy (default 200, or all where there are fewer)")
+                        help="observations for a chunk policy (default 200, or all where there are "
+                             "fewer)")
     parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
                         help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
     parser.add_argument("--batch", type=_batch, default=32,

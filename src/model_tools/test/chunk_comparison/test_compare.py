@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 
 from model_tools import cli
 from model_tools.act.rows import drawn_rows
+from model_tools.array_files import write_arrays
 from model_tools.chunk_comparison.artifacts import chunk_candidates
 from model_tools.chunk_comparison.compare import ComparedChunks, compare_chunks
 from model_tools.errors import ToolError
@@ -347,7 +348,7 @@ def with_drawn_rows(folder: Path) -> Path:
     rows = drawn_rows(bundle.contract)
     opened, _ = open_graphs(bundle, ["onnx"])
     played = play_chunks(bundle.contract, opened, ChunkRows(source="drawn", observations=rows))
-    np.savez(folder / "golden.npz", **{**rows, GOLDEN_CHUNK: played.chunks.astype(np.float32)})
+    write_arrays(folder / "golden.npz", {**rows, GOLDEN_CHUNK: played.chunks.astype(np.float32)})
     contract = yaml.safe_load(file.read_text("utf-8"))
     contract["golden"]["sha256"] = hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest()
     file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
