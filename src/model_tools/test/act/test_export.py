@@ -20,6 +20,7 @@ from model_tools.act.graphs import POLICY, VISION
 from model_tools.act.reference import Reference
 from model_tools.cli import main
 from model_tools.errors import ToolError
+from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
@@ -480,11 +481,11 @@ def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     rad = np.array([np.pi / 180, np.pi / 180, 2 / 100])
     states = [np.array([state(i, j) for j in range(n + 1)], float) for i, n in enumerate(lengths)]
     steps = np.max([np.abs(np.diff(one[1:], axis=0)).max(axis=0) for one in states], axis=0) * rad
-    np.testing.assert_allclose([nominal.target_step[name] for name in JOINTS], steps, rtol=1e-3)
+    np.testing.assert_allclose(per_joint(nominal.target_step, JOINTS), steps, rtol=1e-3)
     spring = [4.0 * (one[1:] - one[:-1]) * rad for one in states]
     moved = [5.0 * np.gradient(one[:-1] * rad, axis=0) * 30.0 for one in states]
     demands = np.concatenate([*spring, *(a - b for a, b in zip(spring, moved, strict=True))])
-    np.testing.assert_allclose([nominal.effort_demand[name] for name in JOINTS],
+    np.testing.assert_allclose(per_joint(nominal.effort_demand, JOINTS),
                                np.abs(demands).max(axis=0), rtol=1e-3)
     assert stated.stiffness == 4.0
     assert exported(checkpoint, robot=arm, force=True)[0].contract.nominal is None
