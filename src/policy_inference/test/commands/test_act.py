@@ -47,6 +47,16 @@ class TestRefused:
         assert main(["act", "--bpu-act-path", str(bundle), *given]) == 1
         assert re.search(said, caplog.text)
 
+    def test_mode_that_is_none_is_refused_before_anything_starts(
+        self, bundle: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            main(["act", "--bpu-act-path", str(bundle), "--mode", "fast"])
+
+        told = capsys.readouterr()
+        assert "'fast'" in told.err
+        assert told.out == ""
+
     def test_joint_policy_is_sent_to_its_own_node(self, caplog: pytest.LogCaptureFixture) -> None:
         walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
 
