@@ -25,7 +25,7 @@ _NODE = "/act_policy_node"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.set_defaults(left="the arm is held by its own drives, node and cameras have ended")
+    parser.set_defaults(left="node and cameras have ended")
     parser.add_argument("--bpu-act-path", "--bundle", required=True, metavar="BUNDLE",
                         dest="bundle",
                         help="folder of a chunk policy's bundle, or the name of an installed one")

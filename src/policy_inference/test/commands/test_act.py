@@ -72,6 +72,19 @@ class TestRefused:
         assert "expected ROS 2, found no rclpy; source it" in caplog.text
 
 
+def test_interruption_says_what_is_left_of_it(
+    bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(Together, "start", interrupt)
+
+    assert main(["act", "--bpu-act-path", str(bundle)]) == 130
+    assert caplog.messages[-1].endswith("act: interrupted; node and cameras have ended")
+
+
 def test_arguments_of_a_node_keep_their_types() -> None:
     assert ros_arguments({"bundle": "2026", "run_for_s": 3.0, "realign": True}, ["-r", "a:=b"]) == [
         "--ros-args", "-p", 'bundle:="2026"', "-p", "run_for_s:=3.0", "-p", "realign:=true",
