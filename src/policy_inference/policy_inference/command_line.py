@@ -60,7 +60,8 @@ def run_command(
         except (Exception, KeyboardInterrupt) as error:
             # Some libraries make an error of their own out of an interruption.
             if came or isinstance(error, KeyboardInterrupt):
-                log.error("%s %s: interrupted; nothing was left half-written", name, given.verb)
+                log.error("%s %s: interrupted; %s", name, given.verb,
+                          getattr(given, "left", "nothing was left half-written"))
                 return SIGNALLED + (came or [signal.SIGINT])[0]
             if isinstance(error, PolicyError):
                 log.error("%s %s: %s", name, given.verb, error)
