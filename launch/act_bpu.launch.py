@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ACT policy on an arm, on a D-Robotics board's BPU; `robot:=sim backend:=onnx` anywhere."""
+"""An ACT policy on an arm, on a D-Robotics board's BPU; `robot:=sim` anywhere.
+
+A bundle that has nothing for the BPU, or a machine without one, takes ONNX Runtime; the node's
+log and its status say so.
+"""
 
 from pathlib import Path
 
@@ -13,12 +17,9 @@ def generate_launch_description() -> LaunchDescription:
     """Take the board's defaults into act_policy.launch.py, which has the other arguments."""
     return LaunchDescription([
         DeclareLaunchArgument(
-            "bundle",
-            description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
-        DeclareLaunchArgument(
-            "backend", default_value="bpu",
-            description="What runs the graphs; several in order of preference: bpu,onnx"),
+            "backend", default_value="bpu,onnx",
+            description="What runs the graphs; several in order of preference; only the BPU: bpu"),
         IncludeLaunchDescription(
             str(Path(__file__).with_name("act_policy.launch.py")),
-            launch_arguments=[(name, LaunchConfiguration(name)) for name in ("bundle", "backend")]),
+            launch_arguments=[("backend", LaunchConfiguration("backend"))]),
     ])  # fmt: skip

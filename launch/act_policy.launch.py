@@ -20,19 +20,28 @@ from policy_inference.commands.cameras import (
     contract_of,
     simulated_cameras,
 )
+from policy_inference.errors import PolicyError
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
+SIMULATED = "so101_reach"
+"""The policy that comes with the suite, for the simulated arm."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
+        "bundle", default_value="",
+        description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION; with "
+        "robot:=sim so101_reach"),
     DeclareLaunchArgument(
         "public_key", default_value="",
         description="PEM file or folder of keys, one of which must have signed the bundle"),
     DeclareLaunchArgument(
         "backend", default_value="onnx",
         description="What runs the graphs; several in order of preference: bpu,onnx"),
+    DeclareLaunchArgument(
+        "mode", default_value="",
+        description="How chunks are executed: asynchronous, synchronous, ensemble; empty: what "
+        "params_file says"),
     DeclareLaunchArgument(
         "backend_options", default_value="",
         description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
@@ -62,13 +71,26 @@ ROS_ARGUMENTS = ["--ros-args", "--params-file", LaunchConfiguration("params_file
                  "--log-level", LaunchConfiguration("log_level")]  # fmt: skip
 
 
+def bundle_of(context: LaunchContext) -> str:
+    """Return the bundle that was asked for; the simulated arm has one of its own.
+
+    Raises:
+        PolicyError: None was asked for.
+    """
+    given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
+    if given or robot == "sim":
+        return given or SIMULATED
+    raise PolicyError("bundle: expected bundle:=FOLDER or the name of an installed one, found "
+                      f"none; robot:=sim alone takes {SIMULATED}")
+
+
 def cameras(context: LaunchContext) -> list[Node]:
     """Return a node for each USB camera, with the size that the contract wants of it."""
     given = {name: LaunchConfiguration(name).perform(context)
-             for name in ("bundle", "cameras", "image_transport", "namespace")}  # fmt: skip
+             for name in ("cameras", "image_transport", "namespace")}
     if not given["cameras"]:
         return []
-    contract = contract_of(given["bundle"])
+    contract = contract_of(bundle_of(context))
     return [
         Node(
             package="policy_inference",
@@ -86,7 +108,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 def arm(context: LaunchContext) -> list[Node]:
     """Return the simulated arm, if one is asked for, with pictures as the contract wants them."""
     given = {name: LaunchConfiguration(name).perform(context)
-             for name in ("robot", "bundle", "image_transport", "namespace", "use_sim_time")}
+             for name in ("robot", "image_transport", "namespace", "use_sim_time")}
     if given["robot"] != "sim":
         return []
     return [Node(
@@ -97,26 +119,32 @@ def arm(context: LaunchContext) -> list[Node]:
         arguments=ROS_ARGUMENTS,
         parameters=[{"lockstep": given["use_sim_time"] == "true",
                      "compressed": given["image_transport"] == "compressed",
-                     **simulated_cameras(contract_of(given["bundle"]))}],
+                     **simulated_cameras(contract_of(bundle_of(context)))}],
         output="screen",
         on_exit=Shutdown(reason="the simulated arm ended"),
     )]
 
 
-def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and start the nodes."""
-    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+def policy(context: LaunchContext) -> list[Node]:
+    """Return the policy's node; its mode is left to the file of parameters unless it was given."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
-             for name in ("bundle", "public_key", "backend", "backend_options", "image_transport")}
-    policy = Node(
+             for name in ("public_key", "backend", "backend_options", "image_transport")}
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    mode = LaunchConfiguration("mode").perform(context)
+    return [Node(
         package="policy_inference",
         executable="act_policy_node",
         name="act_policy_node",
         namespace=LaunchConfiguration("namespace"),
         arguments=ROS_ARGUMENTS,
-        parameters=[{**texts, "use_sim_time": use_sim_time}],
+        parameters=[{"bundle": ParameterValue(bundle_of(context), value_type=str), **texts,
+                     "use_sim_time": use_sim_time, **({"mode": mode} if mode else {})}],
         output="screen",
         on_exit=Shutdown(reason="the policy node ended"),
-    )
+    )]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the nodes."""
     return LaunchDescription([
-        *ARGUMENTS, OpaqueFunction(function=cameras), OpaqueFunction(function=arm), policy])
+        *ARGUMENTS, *(OpaqueFunction(function=part) for part in (cameras, arm, policy))])

@@ -62,6 +62,7 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
 def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
     status, output = demo(bundle, tmp_path, "--episodes", "1")
     assert status == 0, output
+    assert f"{tmp_path}: summary.json, trace.npz, ends.png, episodes.mp4" in output
     assert (tmp_path / "ends.png").stat().st_size > 10_000
     assert (tmp_path / "episodes.mp4").stat().st_size > 10_000
     assert "1 of 1 reached" in output

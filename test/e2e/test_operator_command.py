@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from robot_sim.demo.processes import Processes
+
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
@@ -75,3 +77,35 @@ def test_a_timeout_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize("numbers", [["nan", "0", "0"], ["0", "0"], ["0", "0", "fast"]])
 def test_a_velocity_that_is_none_is_refused(numbers: list[str]) -> None:
     assert operate("drive", *numbers, "--seconds", "1").returncode == 2
+
+
+def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_recorder(
+    tmp_path: Path,
+) -> None:
+    with Processes() as nodes:
+        nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
+        found = operate("status", "--timeout", "60")
+        assert found.returncode == 0, found.stderr
+        assert found.stderr == "robot_operator: /act_policy_node\n"
+        assert "so101_reach" in found.stdout
+        for arguments, remedy in (
+            (("drive", "0.5", "0", "0", "--seconds", "1"), "it takes no velocity"),
+            (("load", "lite3_walk"), "start it with the other bundle"),
+            (("record",), "ros2 bag record"),
+            (("record_run", "on"), "ros2 bag record"),
+        ):
+            refused = operate(*arguments)
+            assert refused.returncode == 1
+            assert f"{arguments[0]}: expected a node of joint policies" in refused.stderr
+            assert remedy in refused.stderr
+        nodes.start("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "joint.log")
+        shown("status", "--node", "joint_policy_node", "--timeout", "60")
+        refused = operate("status")
+        assert refused.returncode == 1
+        assert "found /act_policy_node, /joint_policy_node; say which with --node" in refused.stderr
+
+
+def test_no_policy_node_at_all_is_an_error() -> None:
+    result = operate("status", "--timeout", "0.5")
+    assert result.returncode == 1
+    assert "expected a policy node within 0.5 s, found none" in result.stderr

@@ -37,6 +37,17 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
+def test_unknown_arguments_are_told_under_the_usage_of_the_verb(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", "one", "other", "--rews", "data"])
+
+    said = capsys.readouterr().err
+    assert said.startswith("usage: model_tools compare ")
+    assert "model_tools compare: error: unrecognized arguments: --rews data" in said
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command with a verb that does this."""

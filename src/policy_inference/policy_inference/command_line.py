@@ -55,14 +55,15 @@ def run_command(
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    log, given = logging.getLogger(name), _parser(name, description, verbs).parse_args(args)
+    log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
     with _signals_that_interrupt() as came:
         try:
             return int(given.run(given))
         except (Exception, KeyboardInterrupt) as error:
             # Some libraries make an error of their own out of an interruption.
             if came or isinstance(error, KeyboardInterrupt):
-                log.error("%s %s: interrupted; nothing was left half-written", name, given.verb)
+                log.error("%s %s: interrupted; %s", name, given.verb,
+                          getattr(given, "left", "nothing was left half-written"))
                 return SIGNALLED + (came or [signal.SIGINT])[0]
             if isinstance(error, PolicyError):
                 log.error("%s %s: %s", name, given.verb, error)
@@ -97,9 +98,9 @@ def _words(error: OSError) -> str:
     return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
 
 
-def _parser(
-    name: str, description: str | None, verbs: Mapping[str, Verb]
-) -> argparse.ArgumentParser:
+def _parsed(
+    name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=name, description=description)
     choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, does in verbs.items():
@@ -107,5 +108,8 @@ def _parser(
         added = choices.add_parser(verb, help=text.splitlines()[0], description=text,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
         does.add_arguments(added)
-        added.set_defaults(run=does.run)
-    return parser
+        added.set_defaults(run=does.run, parser=added)
+    given, unknown = parser.parse_known_args(args)
+    if unknown:  # under the usage of the verb, where argparse would show that of all verbs
+        given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return given

@@ -18,16 +18,16 @@ from policy_inference.bundle.joint_values import per_joint
 from policy_inference.core.chunks.units import Units
 from policy_inference.interfaces import F64
 
-_SMALLEST_STEP_RAD = 1e-3
-"""For joints that never moved; a contract wants bounds above 0."""
+_SLOWEST = 0.1
+"""Share of a joint's speed that is always healthy: some joints never moved in the data."""
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
     """Return the largest step of the action, and the largest torque that it asked for, per joint.
 
     A step lies between two frames of an episode. The torque is |stiffness (action - state) -
-    damping velocity|, as the guard reckons it, or that without the velocity if more; where the
-    policy takes no state, that of a target a step away.
+    damping velocity|, as the guard reckons it, or that without the velocity if more, and never
+    less than the drive's limit; where the policy takes no state, that of a target a step away.
 
     Args:
         contract: Says units, gains and joints.
@@ -46,8 +46,10 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
     places = {name: _places(dataset, name, vector) for name, vector in vectors.items()}
     units, largest = Units(contract.units, joints), np.zeros((2, len(joints)))
     names = contract.joints.names
-    stiffness, damping = (per_joint(gain, names)[[names.index(joint) for joint in joints]]
-                          for gain in (contract.joints.stiffness, contract.joints.damping))
+    stiffness, damping, speed, torque = (
+        per_joint(value, names)[[names.index(joint) for joint in joints]]
+        for value in (contract.joints.stiffness, contract.joints.damping,
+                      contract.joints.velocity_limit, contract.joints.effort_limit))
     for episode in dataset.episodes:
         rows = dataset.rows(episode, list(vectors))
         action, *states = (units.to_rad(rows[name][:, places[name]].astype(np.float64))
@@ -62,8 +64,9 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
         largest[1] = np.max(np.concatenate(demands), axis=0, initial=0.0).clip(largest[1])
     if not largest[0].any():
         return None
-    step = np.maximum(largest[0], _SMALLEST_STEP_RAD)
-    effort = np.maximum(largest[1], stiffness * _SMALLEST_STEP_RAD)
+    step = np.maximum(largest[0], _SLOWEST * speed / contract.rate_hz)
+    # A servo arm sags under its load, and what a dataset calls an action may be its next state.
+    effort = np.maximum(largest[1], torque)
     return Nominal(source=f"demonstrations in the dataset {path.resolve().name}",
                    ticks=dataset.frames, target_step=_by_name(joints, step),
                    effort_demand=_by_name(joints, effort))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from model_tools.chunk_rows.observation import ObservationSource
@@ -37,6 +39,14 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
         rows[GOLDEN_ENVIRONMENT] = _drawn(random, contract.environment_state.normalisation,
                                           contract.environment_state.size)
     return rows
+
+
+def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
+    """Whether the pictures of observations are those that `drawn_rows` draws."""
+    pictures = {name: array for name, array in drawn_rows(contract).items()
+                if name.startswith(GOLDEN_CAMERA)}
+    return bool(pictures) and all(np.array_equal(rows[name], array)
+                                  for name, array in pictures.items())
 
 
 def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[str, Tensor]:

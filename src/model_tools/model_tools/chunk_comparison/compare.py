@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from model_tools.chunk_comparison.artifacts import ChunkCandidate
-from model_tools.chunk_comparison.row_sets import chunk_row_sets
+from model_tools.chunk_comparison.row_sets import DRAWN, chunk_row_sets
 from model_tools.comparison.latency import measure_latency
 from model_tools.errors import ToolError
 from policy_inference.bundle.chunk_contract import ChunkContract
@@ -25,7 +25,7 @@ from policy_inference.comparison.chunks import (
     rad_difference,
     swapped_check,
 )
-from policy_inference.comparison.limits import Check
+from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.core.latency import Latency
 from policy_inference.interfaces import F64
@@ -45,7 +45,9 @@ class OnChunkRows:
         chunk: Normalised chunks against the expected ones, by joint.
         chunk_rad: The same in rad.
         features: Of each camera's encoder, against the reference's.
-        checks: Everything that was held against a limit.
+        checks: Everything that was held against a limit; nothing where it is not judged.
+        judged: Whether it was. Pictures that were drawn say little of a graph of 8 bits, whose
+            ranges are those of recorded ones: where there are such, these judge it.
         expected, found: Normalised chunks [rows, steps, actions].
     """
 
@@ -55,6 +57,7 @@ class OnChunkRows:
     chunk_rad: Difference
     features: tuple[Difference, ...]
     checks: tuple[Check, ...]
+    judged: bool
     expected: F64
     found: F64
 
@@ -149,8 +152,11 @@ def _judged(one: _Ran, reference: _Ran, sets: Sequence[ChunkRows]) -> Iterator[O
         features, feature_checks = features_checks(played, said, rows.source, limits)
         cameras = [swapped_check(*pair, expected[: len(there)], found[: len(there)], there,
                                  rows.source) for pair, there in swapped.items()]
+        checks = (*chunk_checks(chunk, expected, found, rows.source, limits), *feature_checks,
+                  *cameras)
+        judged = not (rows.source == DRAWN and len(sets) > 1
+                      and judged_by_walking(candidate.precision))
         yield OnChunkRows(
             source=rows.source, count=len(rows), chunk=chunk, features=features,
             chunk_rad=rad_difference(contract, played.chunks, chunks), expected=expected,
-            found=found, checks=(*chunk_checks(chunk, expected, found, rows.source, limits),
-                                 *feature_checks, *cameras))
+            found=found, checks=checks if judged else (), judged=judged)

@@ -54,6 +54,9 @@ def _section(found: Sequence[ComparedChunks], index: int) -> Iterator[str]:
             for one in (on_rows.chunk, on_rows.chunk_rad, *on_rows.features)]
     yield panel(table(["artifact", "output", "MAE", "RMSE", "max", "cosine min", "worst"], rows,
                       _WORDS))
+    unjudged = ", ".join(label for label, on_rows in entries if not on_rows.judged)
+    if unjudged:
+        yield f"<p>Not judged here, since the pictures are drawn: {escape(unjudged)}.</p>"
     others = [(label, on_rows.chunk) for label, on_rows in entries[1:]]
     yield panel(plots.error_by_value(others)) + panel(plots.cosine_by_row(others))
     for label, on_rows in entries[1:]:

@@ -13,10 +13,12 @@ from typing import Any
 from rich.table import Table
 
 from model_tools.chunk_comparison.compare import ComparedChunks, OnChunkRows
+from model_tools.chunk_comparison.row_sets import DRAWN
 from model_tools.comparison.report import DIGITS, VERDICT, number
-from policy_inference.comparison.limits import Check
+from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 
+_NOT_JUDGED = "not judged"
 _WORDS = ("artifact", "graph", "back end", "precision", "on", "output", "limits")
 
 
@@ -34,7 +36,7 @@ def tables(found: Sequence[ComparedChunks]) -> list[Table]:
                 outputs.add_row(
                     one.candidate.label, rows.source, difference.output,
                     *map(number, (difference.rmse, difference.max_abs, difference.cosine.min())),
-                    _verdict(rows.checks))
+                    _verdict(rows.checks) if rows.judged else _NOT_JUDGED)
     return [graphs, outputs]
 
 
@@ -42,6 +44,16 @@ def failures(found: Sequence[ComparedChunks]) -> list[str]:
     """Return a line for each limit that does not hold: artifact, figure, where, limit."""
     return [f"{one.candidate.label}: {check}" for one in found for check in one.checks
             if not check]
+
+
+def remedies(found: Sequence[ComparedChunks]) -> list[str]:
+    """Return what to do where artifacts of 8 bits were judged by drawn pictures alone."""
+    coarse = [one.candidate.label for one in found if judged_by_walking(one.candidate.precision)]
+    if not coarse or any(rows.source != DRAWN for rows in found[0].on_rows):
+        return []
+    return [f"{', '.join(dict.fromkeys(coarse))}: the pictures of the golden rows are drawn, which "
+            "is no fair test of so few bits; compare on frames of the training: --dataset DATASET "
+            "(or a recording)"]
 
 
 def write_json(found: Sequence[ComparedChunks], file: Path) -> None:
@@ -71,7 +83,8 @@ def _on_rows(rows: OnChunkRows) -> dict[str, Any]:
     degrees = {name: math.degrees(largest)
                for name, largest in zip(rows.chunk_rad.names, rows.chunk_rad.max_abs_each,
                                         strict=True)}
-    return {"rows": rows.source, "count": rows.count, "checks": check_figures(rows.checks),
+    return {"rows": rows.source, "count": rows.count, "judged": rows.judged,
+            "checks": check_figures(rows.checks),
             "chunk": difference_figures(rows.chunk),
             "chunk_rad": difference_figures(rows.chunk_rad), "max_abs_degrees": degrees,
             "features": {one.output: difference_figures(one) for one in rows.features}}

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from model_tools.act.rows import are_drawn
 from model_tools.chunk_rows.sources import open_source
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -23,6 +25,8 @@ from policy_inference.core.chunks.normalise import resized
 from policy_inference.core.images import Picture
 from policy_inference.interfaces import Tensor
 
+DRAWN = "golden rows (drawn)"
+"""Source of golden rows whose pictures no camera saw."""
 MOST_ROWS = 64
 """Of a dataset or recording, evenly spaced: a chunk says much, and takes long."""
 
@@ -36,8 +40,10 @@ def chunk_row_sets(
         PolicyError: They do not fit the reference.
         OSError: A file cannot be read.
     """
-    golden = [golden_chunks(reference)] if reference.contract.golden else []
-    return [*golden, *(_read(reference.contract, place, topics) for place in places)]
+    contract = reference.contract
+    golden = [golden_chunks(reference)] if contract.golden else []
+    return [*(replace(rows, source=DRAWN) if are_drawn(contract, rows.observations) else rows
+              for rows in golden), *(_read(contract, place, topics) for place in places)]
 
 
 def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None) -> ChunkRows:

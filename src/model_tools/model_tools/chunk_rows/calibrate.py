@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.calibration.outputs import MARKER
-from model_tools.chunk_rows.graph_samples import GraphSamples, Progress, collect_samples
+from model_tools.chunk_rows.graph_samples import GraphSamples, Progress, collect_samples, count_of
 from model_tools.chunk_rows.observation import ObservationSource
 from model_tools.compilers.bpu.graph import ACT
 from model_tools.compilers.bpu.sample_files import sample_folders, write_samples
@@ -31,7 +31,7 @@ _log = logging.getLogger("model_tools")
 
 
 def calibrate_chunks(
-    bundle: ChunkBundle, source: ObservationSource, count: int, output: Path, form: str, *,
+    bundle: ChunkBundle, source: ObservationSource, wanted: int | None, output: Path, form: str, *,
     force: bool = False, progress: Progress = lambda seen, total: None,
 ) -> None:  # fmt: skip
     """Write a folder with a folder of samples per graph.
@@ -39,7 +39,8 @@ def calibrate_chunks(
     Args:
         bundle: Of the policy.
         source: Of the observations.
-        count: Samples; an encoder gets as many of each of its cameras.
+        wanted: Samples; an encoder gets as many of each of its cameras. The usual number, or all
+            where there are fewer, if None.
         output: The folder to be; gets `calibration.json`, which says what is in it.
         form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.
@@ -54,6 +55,7 @@ def calibrate_chunks(
     if form not in FORMATS:
         raise ToolError(f"expected a format among {', '.join(FORMATS)} for a chunk policy, found "
                         f"{form!r}")
+    count = count_of(source, wanted)
     owned = (MARKER, *(f"{name}/**" for name in bundle.contract.graphs))
     with new_folder(output, marker=MARKER, owned=owned, force=force) as made:
         with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:

@@ -30,6 +30,8 @@ from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNorm
 from policy_inference.core.images import Picture
 from policy_inference.interfaces import F64, Tensor
 
+DEFAULT_COUNT = 200
+"""Of each camera, unless another number is asked for; D-Robotics take 100 to 400."""
 _USUAL = 100
 _log = logging.getLogger("model_tools")
 
@@ -73,9 +75,7 @@ def collect_samples(
         PolicyError: It does not fit, or an encoder does not run.
         OSError: The disk is full.
     """
-    if not 0 < count <= source.count:
-        raise ToolError(f"{source.name}: expected at least {count} observations to take, found "
-                        f"{source.count}; record more, or take fewer with --cal-num")
+    count = count_of(source, count)
     if count < _USUAL:
         _log.warning("%s: %d observations to calibrate with; %d to 400 are usual", source.name,
                      count, _USUAL)
@@ -99,6 +99,23 @@ def collect_samples(
             progress(sample + 1, count)
     return {name: GraphSamples(inputs=rows[name], files=_files(contract, name, seen_by[name],
                                                                count)) for name in graphs}
+
+
+def count_of(source: ObservationSource, wanted: int | None) -> int:
+    """Return how many observations to take: what is wanted, else the usual number or all.
+
+    Raises:
+        ToolError: The source has fewer, or none.
+    """
+    if wanted is None and 0 < source.count < DEFAULT_COUNT:
+        _log.info("%s: all %d observations calibrate; %d would, if there were as many",
+                  source.name, source.count, DEFAULT_COUNT)
+        return source.count
+    count = DEFAULT_COUNT if wanted is None else wanted
+    if not 0 < count <= source.count:
+        raise ToolError(f"{source.name}: expected at least {count} observations to take, found "
+                        f"{source.count}; record more, or take fewer with --cal-num")
+    return count
 
 
 class _Camera:

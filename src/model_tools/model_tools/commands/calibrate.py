@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _ALL = "all"
 _LARGEST_BATCH = 65536
-_OBSERVATIONS = 200
 _log = logging.getLogger("model_tools")
 
 
@@ -60,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
                         help="LeRobot dataset (v3.0), for a chunk policy")
     parser.add_argument("--cal-num", type=_count, metavar="NUMBER",
-                        help="observations for a chunk policy (default 200)")
+                        help="observations for a chunk policy (default 200, or all where there are "
+                             "fewer)")
     parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
                         help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
     parser.add_argument("--batch", type=_batch, default=32,
@@ -115,7 +115,7 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> int:
                         f"{len(sources)}")
     with progress_bar("samples") as progress:
         calibrate_chunks(bundle, open_source(bundle.contract, sources[0], dict(given.topic)),
-                         given.cal_num or _OBSERVATIONS, given.output, given.format or "npy",
+                         given.cal_num, given.output, given.format or "npy",
                          force=given.force, progress=progress)
     _log.info("samples in %s", given.output)
     return 0

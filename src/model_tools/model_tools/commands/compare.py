@@ -5,7 +5,8 @@
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows
-and on LeRobot datasets or recordings (--rows). Limits are those of the precision, each where the
+and on LeRobot datasets or recordings (--rows, or --dataset): golden rows that were drawn do not
+judge 8 bits where there are others. Limits are those of the precision, each where the
 bundle does not state it; the exit status is 1 when one does not hold. The output folder gets
 comparison.json and comparison.html; with --record, the bundles that are compared with the first
 get them, too.
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backends", default="onnx",
                         help="back ends to open each bundle with, by comma (default onnx)")
     add_backend_options(parser)
-    parser.add_argument("--rows", type=Path, action="append", default=[],
+    parser.add_argument("--rows", "--dataset", type=Path, action="append", default=[],
                         help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a "
                              "rosbag2 recording; of a chunk policy a LeRobot dataset or a "
                              "recording; may be given several times")
@@ -111,6 +112,8 @@ def _chunk_policies(
             report.write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
     _note(given, partial(record, found))
+    for line in report.remedies(found):
+        _log.warning("%s", line)
     return 0 if all(found) else 1
 
 

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", "--cal-num", type=int, dest="rows",
                         help="samples to take, evenly spaced (default 512), at most half of all: "
                              "compare judges the others; for a chunk policy of each camera "
-                             "(default 200), from all")
+                             "(default 200, or all where there are fewer)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 

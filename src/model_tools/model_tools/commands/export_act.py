@@ -12,6 +12,7 @@ import argparse
 import logging
 import math
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,9 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", choices=TYPES, metavar="MARCH",
                         help="make the workspace for the compiler of D-Robotics' BPUs, too: "
                              f"{', '.join(TYPES)}; needs --dataset")
-    parser.add_argument("--cal-num", type=int, default=200, metavar="N",
+    parser.add_argument("--cal-num", type=int, metavar="N",
                         help="samples of the dataset to calibrate the BPU's models with (default "
-                             "200)")
+                             "200, or all where there are fewer)")
     parser.add_argument("--combine-jobs", type=int, default=6, metavar="N",
                         help="processes of the BPU's compiler (default 6)")
     parser.add_argument("--opset", type=int, choices=OPSETS, metavar="N",
@@ -101,7 +102,8 @@ def run(given: argparse.Namespace) -> int:
         raise ToolError("--type: expected --dataset as well, since a BPU's models are calibrated, "
                         "found none")
     bayes = (given.type or "").startswith("bayes")
-    finish = _workspace(given) if given.type else lambda folder: None
+    taken = list[int]()
+    finish = _workspace(given, taken) if given.type else lambda folder: None
     exported = export_act(Request(
         checkpoint=given.act_path, output=given.export_path, robot=given.robot, units=given.units,
         prefix=given.joint_prefix, rate_hz=_rate_hz(given), steps=given.n_action_steps,
@@ -112,30 +114,35 @@ def run(given: argparse.Namespace) -> int:
         licence=given.licence or _licence(given.act_path)), finish)
     _say(given.export_path, exported)
     if given.type:
-        _say_how_to_compile(given.export_path, given.type)
+        _say_how_to_compile(given, taken[0])
     return 0
 
 
-def _workspace(given: argparse.Namespace) -> Callable[[Path], None]:
-    """Return what makes the workspace in the folder of a bundle."""
+def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], None]:
+    """Return what makes the workspace in the folder of a bundle, and notes the samples."""
     from model_tools.compilers.chunk_workspace import prepare_workspace
     from model_tools.progress import progress_bar
 
     def make(folder: Path) -> None:
         with progress_bar("samples") as progress:
-            prepare_workspace(folder, given.type, given.dataset, given.cal_num,
-                              given.combine_jobs, progress)
+            taken.append(prepare_workspace(folder, given.type, given.dataset, given.cal_num,
+                                           given.combine_jobs, progress))
 
     return make
 
 
-def _say_how_to_compile(output: Path, march: str) -> None:
+def _say_how_to_compile(given: argparse.Namespace, samples: int) -> None:
     from model_tools.compilers.bpu.toolchain import MARCHES
     from model_tools.compilers.bpu.workspace import container_command
+    from model_tools.compilers.chunk_workspace import PRECISION
 
-    toolchain = MARCHES[march]
-    _log.info("%s: workspace for %s; compile it where the container is:\n  %s", output,
-              toolchain.tool, container_command(output, toolchain.image))
+    output, toolchain = given.export_path, MARCHES[given.type]
+    taken = ["model_tools", "compile", "bpu", "--bundle", output, "--precision", PRECISION,
+             "--target", given.type, "--dataset", given.dataset, "--cal-num", samples,
+             "--option", f"compiled={output}", "--output", f"{output}_{given.type}"]
+    _log.info("%s: workspace for %s. Next, where the container is:\n  %s\n"
+              "and then here, which makes the bundle for the board:\n  %s", output, toolchain.tool,
+              container_command(output, toolchain.image), shlex.join(map(str, taken)))
 
 
 def _say(output: Path, exported: Exported) -> None:

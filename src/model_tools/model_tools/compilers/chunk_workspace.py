@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from model_tools.chunk_rows.graph_samples import Progress, collect_samples
+from model_tools.chunk_rows.graph_samples import Progress, collect_samples, count_of
 from model_tools.chunk_rows.sources import open_source
 from model_tools.compilers.bpu.graph import ACT, Graph, fits
 from model_tools.compilers.bpu.toolchain import MARCHES
@@ -23,15 +23,15 @@ from model_tools.compilers.compiled_bundle import reference
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import load_chunk_bundle
 
-_PRECISION, _CALIBRATION = "int16", "default"
+PRECISION, _CALIBRATION = "int16", "default"
 _NUMBER = "[0-9]" * 10
 """Of a sample, in the name of its file."""
 
 
 def prepare_workspace(
-    bundle_folder: Path, march: str, dataset: Path, cal_num: int, jobs: int,
+    bundle_folder: Path, march: str, dataset: Path, cal_num: int | None, jobs: int,
     progress: Progress = lambda seen, total: None,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Write what the vendor's compiler needs into the folder of a bundle.
 
     For each graph GRAPH, beside GRAPH/GRAPH.onnx: config_GRAPH.yaml, build_GRAPH.sh and
@@ -42,9 +42,12 @@ def prepare_workspace(
         bundle_folder: A chunk policy's bundle.
         march: nash-e, nash-m, nash-p, bayes or bayes-e.
         dataset: LeRobot dataset or rosbag2 recording to calibrate with.
-        cal_num: Samples, of each camera.
+        cal_num: Samples, of each camera; the usual number, or all, if None.
         jobs: Processes of the compiler.
         progress: Is told how many samples were taken.
+
+    Returns:
+        How many samples were taken.
 
     Raises:
         ToolError: There is a workspace; the march is unknown; or dataset or graphs do not fit.
@@ -56,17 +59,18 @@ def prepare_workspace(
     if jobs < 1:
         raise ToolError(f"expected at least 1 job of the compiler, found {jobs}")
     bundle = load_chunk_bundle(bundle_folder)
-    settings = Settings(march=march, precision=_PRECISION, calibration=_CALIBRATION, jobs=jobs,
+    settings = Settings(march=march, precision=PRECISION, calibration=_CALIBRATION, jobs=jobs,
                         optimize_level=MARCHES[march].levels[-1])
     if (bundle_folder / RECORD).exists():
         raise ToolError(f"{bundle_folder}: expected no workspace there yet, found {RECORD}; name "
                         "another folder")
     source = open_source(bundle.contract, dataset)
+    count = count_of(source, cal_num)
     with tempfile.TemporaryDirectory(prefix=".workspace.", dir=bundle_folder) as scratch:
         samples, growing = Path(scratch, "samples"), Path(scratch, "workspace")
         samples.mkdir()
         growing.mkdir()
-        taken = collect_samples(bundle, source, cal_num, samples, progress)
+        taken = collect_samples(bundle, source, count, samples, progress)
         graphs = list[Graph]()
         for model in bundle.models:
             name = model.key.removeprefix("graphs.")
@@ -78,6 +82,7 @@ def prepare_workspace(
             graphs.append(graph if kept else replace(graph, file=_converted(name, march)))
         write_workspace(growing, graphs, settings)
         _move(growing, bundle_folder)
+    return count
 
 
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def check(request: Request, compiler: Compiler) -> None:
                         f"{', '.join(compiler.options) or 'none'}, found {unknown}")
     if compiler.precisions[request.precision] and request.samples is None:
         raise ToolError(f"{request.compiler}: {request.precision}: expected rows to calibrate with "
-                        "(--samples), found none")
+                        "(--samples, or --dataset for a chunk policy), found none")
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(f"{request.output}: expected a folder outside the bundle that is compiled, "
                         f"found one in {request.bundle}")

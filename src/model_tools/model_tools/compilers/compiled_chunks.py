@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from model_tools.chunk_rows.graph_samples import GraphSamples, Progress, collect_samples
+from model_tools.chunk_rows.graph_samples import GraphSamples, Progress, collect_samples, count_of
 from model_tools.chunk_rows.sources import open_source
 from model_tools.compilers.base import Compiler, Made, Order
 from model_tools.compilers.compiled_bundle import (
@@ -28,9 +28,6 @@ from policy_inference.bundle.load import (
     load_chunk_bundle,
     stated_hashes,
 )
-
-SAMPLES = 200
-"""Of each camera, unless another number is asked for; D-Robotics take 100 to 400."""
 
 
 def compile_chunk_bundle(
@@ -52,14 +49,14 @@ def compile_chunk_bundle(
     models = {model.key: reference(model) for model in bundle.models}
     source = calibrating(request, compiler)
     opened = None if source is None else open_source(bundle.contract, source, request.topics)
+    count = 0 if opened is None else count_of(opened, request.rows)
     owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force, kept=bundle.path,
                     owned=owned) as made:
         _copy(bundle, made)
         with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:
-            samples = {} if opened is None else collect_samples(
-                bundle, opened, SAMPLES if request.rows is None else request.rows, Path(scratch),
-                progress)
+            samples = {} if opened is None else collect_samples(bundle, opened, count,
+                                                                Path(scratch), progress)
             orders = {key: _order(request, bundle, key, file, made, compiler.suffix, samples)
                       for key, file in models.items()}
             results = _compiled(compiler, list(orders.values()))

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +27,23 @@ from model_tools.installing.lock import locked
 from model_tools.installing.models import hashes_of
 from model_tools.installing.record import record_of
 from model_tools.installing.source import Source, opened
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
+    AnyContract,
     BundleFolder,
     load_any_bundle,
     parse_any_contract,
+    stated_hashes,
 )
 from policy_inference.bundle.record import RECORD_FILE
 from policy_inference.bundle.schema import LARGEST_BYTES
 from policy_inference.bundle.signature import TrustedKeys
 
 _SHOWN = 6
+_RESULTS = "bpu_output"
+_WORKSPACE = {"workspace.json", "build_all.sh", "build.log"}
+"""As `model_tools.compilers.bpu.workspace`, which needs what no robot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,7 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
         with writing(root):
             make_folders(model)
             with locked(model), _growing(model) as growing, named_as(growing, path):
-                bundle, hashes = _copied(source, growing, trusted)
+                bundle, hashes = _copied(source, growing, trusted, contract)
                 if bundle.contract != contract:
                     raise ToolError(f"{path}: expected a bundle that stays as it is meanwhile, "
                                     "found another contract in it; begin again")
@@ -116,12 +122,26 @@ def _growing(model: Path) -> Iterator[Path]:
             remove(growing)
 
 
+def _wanted(names: Sequence[str], contract: AnyContract) -> list[str]:
+    """Return the files to copy: of a chunk policy not the workspace of a compiler around it.
+
+    That is what lies in the folders of its graphs and results without being named by the contract,
+    calibration data of a gigabyte as a rule.
+    """
+    if not isinstance(contract, ChunkContract):
+        return list(names)
+    stated = stated_hashes(contract)
+    folders = {*contract.graphs, _RESULTS}
+    return [name for name in names if name in stated
+            or not (name in _WORKSPACE or name.split("/")[0] in folders)]
+
+
 def _copied(
-    source: Source, growing: Path, trusted: TrustedKeys | None
+    source: Source, growing: Path, trusted: TrustedKeys | None, contract: AnyContract
 ) -> tuple[BundleFolder, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
-    for name in source.names:
+    for name in _wanted(source.names, contract):
         file = growing / name
         make_folders(file.parent)
         with source.open(name) as stream:

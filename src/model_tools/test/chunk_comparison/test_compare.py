@@ -17,11 +17,16 @@ import yaml
 from onnx import helper, numpy_helper
 
 from model_tools import cli
+from model_tools.act.rows import drawn_rows
+from model_tools.array_files import write_arrays
 from model_tools.chunk_comparison.artifacts import chunk_candidates
 from model_tools.chunk_comparison.compare import ComparedChunks, compare_chunks
 from model_tools.errors import ToolError
 from model_tools.inspect.registry import inspect_path
+from policy_inference.backends.registry import open_graphs
+from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK
 from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.comparison.chunk_rows import ChunkRows, play_chunks
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
@@ -335,3 +340,49 @@ def test_pictures_of_another_size_are_stretched_where_the_contract_says_so(tmp_p
     with pytest.raises(ToolError, match="expected pictures of 24 x 16 pixels"):
         compared(write_chunk_bundle(tmp_path / "no", sizes=SIZES),
                  changed(tmp_path / "too", again), rows=[data])
+
+
+def with_drawn_rows(folder: Path) -> Path:
+    """Give a bundle golden rows as the export draws them where it has no dataset."""
+    bundle, file = load_chunk_bundle(folder), folder / "policy.yaml"
+    rows = drawn_rows(bundle.contract)
+    opened, _ = open_graphs(bundle, ["onnx"])
+    played = play_chunks(bundle.contract, opened, ChunkRows(source="drawn", observations=rows))
+    write_arrays(folder / "golden.npz", {**rows, GOLDEN_CHUNK: played.chunks.astype(np.float32)})
+    contract = yaml.safe_load(file.read_text("utf-8"))
+    contract["golden"]["sha256"] = hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest()
+    file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return folder
+
+
+def test_drawn_pictures_do_not_judge_few_bits_where_others_were_recorded(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
+    few = changed(tmp_path / "few", rounded(1 / 64), precision="int8", sizes=OF_DATASET)
+
+    first, int8 = compared(one, few, rows=[data])
+
+    assert [(rows.source, rows.judged) for rows in int8.on_rows] == [
+        ("golden rows (drawn)", False), ("data", True)]
+    assert not int8.on_rows[0].checks
+    assert int8.on_rows[0].chunk.max_abs > 0
+    assert int8.on_rows[1].checks
+    assert all(rows.judged and rows.checks for rows in first.on_rows)
+
+
+def test_drawn_pictures_alone_judge_and_are_said_to_be_unfair(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_dataset(tmp_path / "data")
+    one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
+    few = changed(tmp_path / "few", rounded(0.5), precision="int8", sizes=OF_DATASET)
+
+    assert cli.main(["compare", str(one), str(few)]) == 1
+    assert "which is no fair test of so few bits; compare on frames of the training" in caplog.text
+    caplog.clear()
+    cli.main(["compare", str(one), str(few), "--dataset", str(data), "--output",
+              str(tmp_path / "report")])
+    assert "no fair test" not in caplog.text
+    figures = json.loads((tmp_path / "report/comparison.json").read_text("utf-8"))
+    assert [rows["judged"] for rows in figures["artifacts"][1]["rows"]] == [False, True]
+    assert "Not judged here" in (tmp_path / "report/comparison.html").read_text("utf-8")

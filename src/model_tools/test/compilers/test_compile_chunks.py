@@ -153,8 +153,24 @@ def test_a_made_bundle_is_replaced_by_force_alone(compiled: Compile) -> None:
     compiled("fp16", force=True)
 
 
+def test_all_frames_calibrate_where_there_are_fewer_than_usual(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    bundle = compiled(rows=None)
+
+    calibration = bundle.contract.graphs[POLICY].artifacts["onnx"].calibration
+    assert calibration is not None
+    assert calibration.rows == 36
+    assert "dataset: all 36 observations calibrate; 200 would" in caplog.text
+    with pytest.raises(ToolError, match="expected at least 37 observations to take, found 36"):
+        compiled(rows=37, output=tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
 def test_calibrating_needs_a_dataset(compiled: Compile, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"int8: expected rows to calibrate with \(--samples\)"):
+    with pytest.raises(ToolError, match=r"rows to calibrate with \(--samples, or --dataset"):
         compiled(samples=None)
     with pytest.raises(ToolError, match=r"expected the folder of a LeRobot dataset, with meta/inf"):
         compiled(samples=tmp_path / "nowhere")

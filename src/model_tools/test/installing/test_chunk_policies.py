@@ -133,3 +133,23 @@ def test_both_kinds_live_in_one_store(
     assert [open_any_bundle(name).contract.kind for name in (ARM, "tiny")] == ["chunk", "joint"]
     with pytest.raises(PolicyError, match="kind: expected chunk, found joint; joint_policy_node "):
         open_chunk_bundle("tiny")
+
+
+def test_a_workspace_of_a_compiler_stays_behind(
+    tmp_path: Path, arms: Callable[[str], Path]
+) -> None:
+    bundle, root = arms("1.0.0"), tmp_path / "models"
+    behind = (f"{GRAPHS[0]}/calibration_data_{GRAPHS[0]}/laptop_0000000000.npy",
+              f"{GRAPHS[0]}/build_{GRAPHS[0]}.sh", f"bpu_output/{GRAPHS[0]}.hbm", "workspace.json",
+              "build_all.sh", "build.log")
+    for name in (*behind, "LICENCE"):
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_text("of a workspace", "utf-8")
+
+    assert run("install", bundle, "--root", root) == 0
+
+    installed = root / ARM / "1.0.0"
+    assert not [name for name in behind if (installed / name).exists()]
+    assert (installed / "LICENCE").is_file()
+    assert not [one.problem for one in verify(root) if one.problem]
+    assert run("install", bundle, "--root", root) == 0  # is the same as before

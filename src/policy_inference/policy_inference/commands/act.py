@@ -25,6 +25,7 @@ _NODE = "/act_policy_node"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
+    parser.set_defaults(left="node and cameras have ended")
     parser.add_argument("--bpu-act-path", "--bundle", required=True, metavar="BUNDLE",
                         dest="bundle",
                         help="folder of a chunk policy's bundle, or the name of an installed one")
@@ -37,9 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend",
                         help="what runs the graphs, or several, comma-separated (default: bpu "
                         "where the bundle has it, else onnx)")
-    parser.add_argument("--mode", default="",
-                        help="how chunks are executed: asynchronous (default), synchronous, "
-                        "ensemble")
+    parser.add_argument("--mode", default="", choices=["asynchronous", "synchronous", "ensemble"],
+                        help="how chunks are executed (default asynchronous)")
     parser.add_argument("--output", default="", help="kind of message that commands the arm")
     parser.add_argument("--camera", action="append", default=[], metavar="NAME=DEVICE",
                         help="start a USB camera, such as laptop=/dev/video0; may be repeated "
@@ -71,9 +71,11 @@ def run(given: argparse.Namespace) -> int:
                 ["-r", f"__ns:=/{name}"]))
         processes.start("policy_inference.nodes.act_policy_node",
                         ros_arguments(_parameters(given, contract), given.ros_args))
+        show("once the node is ready, in another terminal (either of each two):")
         for request, meaning in (("stand", "the arm goes to the pose in which the policy begins"),
                                  ("run", "the policy takes over"), ("damp", "it is held again")):
-            show(f"ros2 service call {_NODE}/{request} std_srvs/srv/Trigger   # {meaning}")
+            show(f"robot_operator {request:<38}# {meaning}\n"
+                 f"ros2 service call {_NODE}/{request} std_srvs/srv/Trigger")
         return processes.wait()
 
 

@@ -55,6 +55,16 @@ class TestRefused:
         assert main(["act", "--bpu-act-path", str(bundle), *given]) == 1
         assert re.search(said, caplog.text)
 
+    def test_mode_that_is_none_is_refused_before_anything_starts(
+        self, bundle: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            main(["act", "--bpu-act-path", str(bundle), "--mode", "fast"])
+
+        told = capsys.readouterr()
+        assert "'fast'" in told.err
+        assert told.out == ""
+
     def test_joint_policy_is_sent_to_its_own_node(self, caplog: pytest.LogCaptureFixture) -> None:
         walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
 
@@ -68,6 +78,19 @@ class TestRefused:
 
         assert main(["act", "--bpu-act-path", str(bundle)]) == 1
         assert "expected ROS 2, found no rclpy; source it" in caplog.text
+
+
+def test_interruption_says_what_is_left_of_it(
+    bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(Together, "start", interrupt)
+
+    assert main(["act", "--bpu-act-path", str(bundle)]) == 130
+    assert caplog.messages[-1].endswith("act: interrupted; node and cameras have ended")
 
 
 def test_arguments_of_a_node_keep_their_types() -> None:

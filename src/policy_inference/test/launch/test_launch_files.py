@@ -30,7 +30,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 
     assert run.wait_for_end() == 0
     described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
-    more = {"cameras", "image_transport"} if file in ACT_FILES else set()
+    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else set()
     assert described.keys() == ARGUMENTS | more
     assert not [name for name, text in described.items() if "no description" in text]
 
@@ -146,3 +146,22 @@ def test_act_policy_starts_with_its_cameras(launch: Callable[..., Any], tmp_path
 
     run.wait_for_end()
     assert run.output.count("process has finished cleanly") == 2
+
+
+def test_simulated_arm_has_its_policy_and_runs_it_in_the_mode_that_was_asked_for(
+    launch: Callable[..., Any],
+) -> None:
+    run = launch("act_bpu.launch.py", "robot:=sim", "mode:=synchronous", "namespace:=one")
+
+    run.wait_for(r"\[one\.act_policy_node\]: synchronous: ")
+    run.send(signal.SIGINT)
+    run.wait_for_end()
+    assert "so101_reach" in run.output
+
+
+def test_arm_that_is_not_simulated_needs_a_bundle(launch: Callable[..., Any]) -> None:
+    run = launch("act_bpu.launch.py")
+
+    assert run.wait_for_end() == 1
+    assert "bundle: expected bundle:=FOLDER or the name of an installed one" in run.output
+    assert "process started" not in run.output

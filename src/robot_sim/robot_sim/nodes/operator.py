@@ -16,7 +16,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -35,6 +35,14 @@ MODES = {
                  "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
 }  # fmt: skip
 _NEWEST = QoSProfile(depth=1)
+_CHUNK = "policy_msgs/msg/ActionChunk"
+_NO_RECORDER = "record its topics with `ros2 bag record`"
+_NOT_THERE = {
+    "drive": "it takes no velocity: ask for stand, then run",
+    "load": "end it and start it with the other bundle",
+    "record": _NO_RECORDER, "record_run": _NO_RECORDER,
+}  # fmt: skip
+"""What to do instead of what a chunk policy's node does not have."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
 _LOADED_WITHIN_S = 600.0
@@ -83,6 +91,7 @@ class Operator:
             name: self.node.create_client(Trigger, f"{policy_node}/{name}")
             for name in (*REQUESTS, RECORD)
         }
+        self._policy_node = policy_node
         self._record_run = self.node.create_client(SetBool, f"{policy_node}/record_run")
         self._load = self.node.create_client(LoadBundle, f"{policy_node}/load")
         self.node.create_subscription(
@@ -140,6 +149,29 @@ class Operator:
         subscribers = self.node.count_subscribers(self._cmd_vel.topic_name)
         return bool(0 < subscribers <= self._cmd_vel.get_subscription_count())
 
+    @property
+    def makes_chunks(self) -> bool:
+        """Whether the policy node runs a chunk policy, as far as is known by now."""
+        name = self.node.resolve_topic_name(self._policy_node)
+        space, _, name = name.rpartition("/")
+        try:
+            published = self.node.get_publisher_names_and_types_by_node(name, space or "/")
+        except NodeNameNonExistentError:
+            return False
+        return any(_CHUNK in types for _, types in published)
+
+    def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
+        """Return once it is `known` that the policy node has what only joint policies have.
+
+        Raises:
+            SimError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
+        """
+        self.wait_until(lambda: known() or self.makes_chunks, f"what '{name}' needs",
+                        self._answer_timeout_s)
+        if not known() and self.makes_chunks:
+            raise SimError(f"{name}: expected a node of joint policies, found "
+                           f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
+
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
 
@@ -159,6 +191,8 @@ class Operator:
         Raises:
             SimError: No service, or no answer, within `answer_timeout_s`.
         """
+        if name == RECORD:
+            self.require_joint_policy(name, self._services[name].service_is_ready)
         return self._call(self._services[name], name, Trigger.Request(), self._answer_timeout_s)
 
     def demand(self, name: str) -> str:
@@ -185,6 +219,7 @@ class Operator:
             SimError: The policy node refused, or does not answer in time.
         """
         name, request = "record_run", SetBool.Request(data=on)
+        self.require_joint_policy(name, self._record_run.service_is_ready)
         timeout_s = self._answer_timeout_s
         return _granted(name, *self._call(self._record_run, name, request, timeout_s))
 
@@ -199,6 +234,7 @@ class Operator:
             SimError: The policy node refused, or has not answered within ten minutes: an engine
                 may have to be built.
         """
+        self.require_joint_policy("load", self._load.service_is_ready)
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return _granted("load", *self._call(self._load, "load", request, _LOADED_WITHIN_S))
 

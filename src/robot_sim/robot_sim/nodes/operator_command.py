@@ -12,10 +12,10 @@ from policy_msgs.msg import PolicyStatus
 
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
+from robot_sim.nodes.found import the_policy_node
 from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
 
 INTERRUPTED = 130
-POLICY_NODE = "joint_policy_node"
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
@@ -30,12 +30,17 @@ _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
 def main(args: Sequence[str] | None = None) -> int:
     """Do one thing and print what came of it: the policy node's status, or its answer.
 
+    Without `--node` it asks the one policy node that there is, and says which.
+
     Returns:
         0; 1 where the policy node refused or did not answer; 130 after Ctrl-C.
     """
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if given.node is None:
+            given.node = the_policy_node(given.timeout)
+            sys.stderr.write(f"robot_operator: {given.node}\n")
         with Operator(policy_node=given.node, use_sim_time=given.sim_time,
                       answer_timeout_s=given.timeout) as operator:
             sys.stdout.write(_act(operator, given))
@@ -109,11 +114,11 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
     """Command a velocity for some time, then zero.
 
     Raises:
-        SimError: The policy does not run, or no longer does.
+        SimError: The policy takes no velocity, does not run, or no longer does.
     """
+    operator.require_joint_policy("drive", lambda: operator.heard)
     _require_running(operator)
     operator.wait_until(lambda: operator.now_ns > 0, "the clock", _CHANGE_TIMEOUT_S)
-    operator.wait_until(lambda: operator.heard, "subscribers of cmd_vel", _CHANGE_TIMEOUT_S)
     ends_ns = operator.now_ns + round(given.seconds * NS_PER_S)
     try:
         operator.move(given.vx, given.vy, given.wz)
@@ -135,7 +140,8 @@ def _require_running(operator: Operator) -> None:
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     # Suppressed defaults let these stand before or after the action.
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    options.add_argument("--node", help=f"name of the policy node (default: {POLICY_NODE})")
+    options.add_argument("--node", help="name of the policy node (default: the one there is, "
+                                        "of whatever kind)")  # fmt: skip
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
     options.add_argument("--timeout", type=_positive, metavar="SECONDS",
                          help="how long to wait for the policy node to answer "
@@ -158,7 +164,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
-    defaults = argparse.Namespace(node=POLICY_NODE, sim_time=False, timeout=ANSWER_TIMEOUT_S)
+    defaults = argparse.Namespace(node=None, sim_time=False, timeout=ANSWER_TIMEOUT_S)
     return parser.parse_args(args, defaults)
 
 

@@ -204,11 +204,23 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
     except (OSError, ValueError) as error:
         raise ToolError(f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
                         "with --option workspace=FOLDER") from error
-    differ = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+    there, here = _flat(found), _flat(wanted)
+    differ = [f"{key} {there.get(key, 'none')} in the place of {value}"
+              for key, value in here.items() if there.get(key) != value]
+    differ += [f"{key} besides" for key in there if key.startswith("graphs.") and key not in here]
     if differ:
         raise ToolError(f"{folder / RECORD}: expected a workspace of this model, these samples and "
-                        f"these options, found others ({', '.join(differ)}); make a new one with "
-                        "--option workspace=FOLDER")
+                        f"these options, found {', '.join(differ)}; give bundle, --dataset or "
+                        "--samples, --cal-num and options as the workspace was made with, or make "
+                        "a new one with --option workspace=FOLDER")
+
+
+def _flat(found: object, before: str = "") -> dict[str, object]:
+    """Return single values by path, `graphs.policy.samples`."""
+    if not isinstance(found, Mapping):
+        return {before.removesuffix("."): found} if before else {}
+    return {key: value for name, part in found.items()
+            for key, value in _flat(part, f"{before}{name}.").items()}
 
 
 def _image(order: Order, settings: Settings) -> str:

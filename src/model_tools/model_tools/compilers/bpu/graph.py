@@ -24,6 +24,7 @@ _OLD_IR_VERSION = 7
 _AXES = 4
 _CHECKED_ROWS = 32
 _TOLERANCE = 1e-5
+_SHORT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ def write_prepared(graph: Graph, last_opset: int, output: Path) -> None:
             prepared = _prepared(graph, way(model, wanted))
             difference = _difference(graph, prepared)
         except Exception as error:  # noqa: BLE001  # the libraries' share no base; told below
-            reasons.append(f"{way.__name__} to {wanted}: {str(error).strip().splitlines()[0]}")
+            reasons.append(f"{way.__name__} to {wanted}: {_reason(error)}")
             continue
         if difference <= _TOLERANCE:
             onnx.save(prepared, str(output))
@@ -147,7 +148,12 @@ def write_prepared(graph: Graph, last_opset: int, output: Path) -> None:
         reasons.append(f"{way.__name__} to {wanted}: it differs by {difference:.2g}")
     raise ToolError(f"{graph.model}: expected a model that is the same function in an opset the "
                     f"compiler reads (to {last_opset}), found opset {opset}; "
-                    f"{'; '.join(dict.fromkeys(reasons))}; export it again with --opset {_OPSET}")
+                    f"export it again with --opset {_OPSET} ({'; '.join(dict.fromkeys(reasons))})")
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in short: of an assertion of ONNX's, what stands behind it."""
+    return str(error).strip().splitlines()[0].rpartition("failed: ")[2][:_SHORT]
 
 
 def fits(graph: Graph, last_opset: int) -> bool:

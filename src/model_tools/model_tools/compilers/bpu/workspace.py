@@ -84,10 +84,15 @@ def owned(graphs: Sequence[Graph]) -> tuple[str, ...]:
 
 
 def record(graphs: Sequence[Graph], settings: Settings) -> dict[str, Any]:
-    """Return what a workspace is made of, such that two are the same if these are."""
-    described = [{"name": graph.name, "model_sha256": sha256_of(graph.model),
-                  "samples_sha256": _hash_of_samples(graph)} for graph in graphs]  # fmt: skip
-    return {**asdict(settings), "graphs": described}
+    """Return what a workspace is made of, such that two are the same if these are.
+
+    How many processes compile it changes nothing that is made, and is left out.
+    """
+    described = {graph.name: {"model_sha256": sha256_of(graph.model),
+                              "samples": len(next(iter(graph.samples.values()))),
+                              "samples_sha256": _hash_of_samples(graph)} for graph in graphs}
+    asked = {key: value for key, value in asdict(settings).items() if key != "jobs"}
+    return {**asked, "graphs": described}
 
 
 def result(folder: Path, graph: str, settings: Settings) -> Path:

@@ -173,7 +173,7 @@ def test_build_all_compiles_and_the_bundle_takes_what_it_made(
     put_on_path(tool)
     subprocess.run(["bash", str(folder / "build_all.sh")], check=True, capture_output=True)
 
-    bundle = compiled(folder, dataset, tmp_path / "made", march, compiled=folder, jobs=6)
+    bundle = compiled(folder, dataset, tmp_path / "made", march, compiled=folder)
 
     for graph in (ENCODER, POLICY):
         artifact = bundle.contract.graphs[graph].artifacts["bpu"]

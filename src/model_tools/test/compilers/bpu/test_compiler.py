@@ -128,8 +128,9 @@ def test_what_was_not_compiled_yet_is_not_taken(compiled: Compile, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("target", "precision", "options", "differ"), [
-    ("nash-m", "int8", {}, "march"), ("nash-e", "int16", {}, "precision"),
-    ("nash-e", "int8", {"calibration": "kl"}, "calibration"),
+    ("nash-m", "int8", {}, "march nash-e in the place of nash-m"),
+    ("nash-e", "int16", {}, "precision int8 in the place of int16"),
+    ("nash-e", "int8", {"calibration": "kl"}, "calibration default in the place of kl"),
 ])  # fmt: skip
 def test_workspace_of_another_model_or_order_is_not_taken(
     compiled: Compile, tmp_path: Path, target: str, precision: str, options: dict[str, str],
@@ -139,7 +140,7 @@ def test_workspace_of_another_model_or_order_is_not_taken(
     with pytest.raises(UnfinishedError):
         compiled(workspace=folder)
 
-    with pytest.raises(ToolError, match=rf"of this model.* found others \({differ}\)"):
+    with pytest.raises(ToolError, match=rf"of this model.* found {differ}; give"):
         compiled(target, precision, compiled=folder, **options)
 
 
@@ -151,8 +152,19 @@ def test_workspace_of_other_samples_is_not_taken(
         compiled(workspace=folder)
     np.savez(rows, obs=observations(64, seed=9))
 
-    with pytest.raises(ToolError, match=r"found others \(graphs\)"):
+    with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ in the place"):
         compiled(compiled=folder)
+
+
+def test_workspace_that_more_processes_compiled_is_taken(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder, jobs=6)
+    (folder / "bpu_output" / "policy.hbm").write_bytes(b"\0compiled elsewhere")
+
+    compiled(compiled=folder)
 
 
 def test_folder_that_is_no_workspace_is_not_taken(compiled: Compile, tmp_path: Path) -> None:

@@ -443,7 +443,8 @@ def test_latency_is_that_of_inference() -> None:
 @pytest.mark.parametrize(("settings", "said"), [
     (ChunkSettings(steps=11), "expected 1 to 10, the steps of a chunk of arm, found 11"),
     (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
-    (ChunkSettings(mode="ensemble"), "found none in chunk.ensemble_coeff of arm; set"),
+    (ChunkSettings(mode="ensemble"),
+     "found none in the policy.yaml of arm; set chunk.ensemble_coeff there"),
     (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
     (ChunkSettings(mode="ensemble", ensemble_coeff=float("nan")),
      "ensemble_coeff: expected -100 to 100, found nan"),

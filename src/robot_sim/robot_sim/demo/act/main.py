@@ -66,6 +66,8 @@ def _demonstrate(given: argparse.Namespace) -> int:
     _log.info("\n%s\n", table(summary))
     if given.pictures:
         _draw(performed.trace, given.output, performed.picture_size)
+    _log.info("%s: %s", given.output, ", ".join(
+        name for name in (SUMMARY, TRACE, ENDS, VIDEO) if (given.output / name).exists()))
     failure = verdict(summary)
     if failure is not None:
         _log.error("robot_sim_demo_act: %s", failure)
@@ -76,9 +78,7 @@ def _demonstrate(given: argparse.Namespace) -> int:
 def _draw(trace: ArmTrace, folder: Path, picture_size: tuple[int, int]) -> None:
     """Write the pictures; where OpenGL fails the cameras of the arm would have failed before."""
     write_ends(trace, folder / ENDS, picture_size=picture_size)
-    _log.info("%s", folder / ENDS)
     write_episodes(trace, folder / VIDEO, picture_size=picture_size)
-    _log.info("%s", folder / VIDEO)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What comes after `model_tools export act`: the commands that it prints, and other compilers."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from model_tools.act.graphs import POLICY, VISION
+from model_tools.cli import main
+from policy_inference.bundle.load import load_chunk_bundle
+
+from ..act.small_checkpoints import config_of, write_checkpoint
+from ..act.test_export import small_arm
+from ..lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> list[str]:
+    """Return the words that export a small policy."""
+    config = config_of(cameras={"laptop": (HEIGHT, WIDTH), "phone": (HEIGHT, WIDTH)}, state=3,
+                       action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    return ["export", "act", "--act-path", str(checkpoint), "--export-path", str(tmp_path / "arm"),
+            "--units", "degrees", "--robot", str(small_arm(tmp_path)), "--dataset",
+            str(write_dataset(tmp_path / "data"))]
+
+
+def test_the_command_it_prints_takes_what_the_container_made(
+    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert main([*asked, "--type", "nash-e"]) == 0
+    assert "data: all 36 observations calibrate" in caplog.text
+    (printed,) = (line for line in caplog.text.splitlines() if "compile bpu" in line)
+    for graph in (VISION, POLICY):
+        (tmp_path / "arm/bpu_output" / f"{graph}.hbm").write_bytes(b"\0compiled elsewhere")
+
+    program, *words = shlex.split(printed)
+
+    assert program == "model_tools"
+    assert main(words) == 0
+    made = load_chunk_bundle(tmp_path / "arm_nash-e").contract
+    assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
+
+
+def test_a_model_that_is_too_new_is_to_be_exported_again(
+    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(asked) == 0
+
+    assert main(["compile", "bpu", "--bundle", str(tmp_path / "arm"), "--precision", "int16",
+                 "--target", "bayes-e", "--dataset", str(tmp_path / "data"), "--option",
+                 f"workspace={tmp_path / 'work'}", "--output", str(tmp_path / "made")]) == 1
+
+    (error,) = (one.getMessage() for one in caplog.records if one.levelname == "ERROR")
+    assert "(to 11), found opset 19; export it again with --opset 11 (" in error
+    assert len(error.splitlines()) == 1
+    assert len(error) < 600
+    assert "Assertion" not in error
+
+
+def test_nothing_is_warned_of_that_is_as_it_should_be(
+    asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(asked) == 0
+
+    assert main(["compile", "onnx", "--bundle", str(tmp_path / "arm"), "--precision", "int8",
+                 "--dataset", str(tmp_path / "data"), "--output", str(tmp_path / "int8")]) == 0
+
+    assert "out-of-range" not in caplog.text
