@@ -92,7 +92,7 @@ def make_contract(
         stand=Stand(position=_by_name(robot, pose), stiffness=_of(robot, "stiffness"),
                     damping=_of(robot, "damping"), duration_s=_STAND_S),
         damp=Damp(damping=_of(robot, "damping")),
-        cameras={camera.name: _camera(config, statistics, camera, how)
+        cameras={camera.name: _camera(config, statistics, camera, how, resize=settings.resize)
                  for camera in config.cameras},
         state=None if state is None else JointVector(
             feature=statistics.observed.get(STATE, STATE), tensor=STATES, joints=joints,
@@ -130,12 +130,12 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
 
 
 def _camera(
-    config: ActConfig, statistics: Statistics, camera: CameraInput, how: How
+    config: ActConfig, statistics: Statistics, camera: CameraInput, how: How, *, resize: bool
 ) -> Camera:
     return Camera(
         feature=camera.observed, height=camera.height, width=camera.width,
         normalisation=statistics.scalings[camera.feature.name],
-        encoder=encoder_name(config, camera, how), tensor=tensor_name(camera, how))
+        encoder=encoder_name(config, camera, how), tensor=tensor_name(camera, how), resize=resize)
 
 
 def _pose(statistics: Statistics, robot: Robot, units: Units) -> F64:
