@@ -64,6 +64,7 @@ class Settings:
         units: One of `choices.UNITS`.
         rate_hz: Steps of a chunk per second.
         steps: How many of a chunk are executed; the checkpoint's number if None.
+        resize: Whether pictures of another size are stretched.
         max_relative_target: Largest distance of a target from the measured position, rad.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     units: str
     rate_hz: float
     steps: int | None = None
+    resize: bool = False
     max_relative_target: PerJoint | None = None
 
 

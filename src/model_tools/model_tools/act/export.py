@@ -63,6 +63,7 @@ class Request:
         version: Of the policy.
         prefix: Before the names of the joints.
         steps: How many of a chunk are executed; the checkpoint's number if None.
+        resize: Whether pictures of another size are stretched, on the robot and of the dataset.
         graphs: Encoder and transformer, or one graph.
         opset: 11 to 20.
         simplify: Whether onnxsim goes over the graphs.
@@ -83,6 +84,7 @@ class Request:
     version: str = "0.1.0"
     prefix: str = ""
     steps: int | None = None
+    resize: bool = False
     graphs: How = "two"
     opset: int = 19
     simplify: bool = False
@@ -174,7 +176,7 @@ def _settings(request: Request, config: ActConfig) -> Settings:
                         f"{config.state.shape[0]} and {size} values")
     return Settings(name=request.name, version=request.version, units=request.units,
                     robot=of_size(read_arm(request.robot), size, request.prefix),
-                    rate_hz=request.rate_hz, steps=steps,
+                    rate_hz=request.rate_hz, steps=steps, resize=request.resize,
                     max_relative_target=request.max_relative_target)
 
 

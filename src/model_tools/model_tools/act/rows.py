@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from model_tools.chunk_rows.observation import ObservationSource
+from model_tools.chunk_rows.observation import ObservationSource, fitted
 from model_tools.errors import ToolError
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -61,7 +61,8 @@ def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[st
     wanted = np.unique(np.linspace(0, source.count - 1, ROWS).round().astype(int)).tolist()
     found, rows = list(source.observations(wanted)), dict[str, Tensor]()
     for name in contract.cameras:
-        rows[f"{GOLDEN_CAMERA}{name}"] = np.stack([one.pictures[name] for one in found])
+        rows[f"{GOLDEN_CAMERA}{name}"] = np.stack(
+            [fitted(contract.cameras[name], one.pictures[name]) for one in found])
     if contract.state is not None:
         rows[GOLDEN_STATE] = np.array([one.state for one in found], np.float32)
     if contract.environment_state is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.act.rows import are_drawn
+from model_tools.chunk_rows.observation import fitted
 from model_tools.chunk_rows.sources import open_source
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -21,8 +22,6 @@ from policy_inference.bundle.chunk_contract import (
 from policy_inference.bundle.load import ChunkBundle
 from policy_inference.comparison.chunk_rows import ChunkRows, golden_chunks
 from policy_inference.comparison.rows import evenly
-from policy_inference.core.chunks.normalise import resized
-from policy_inference.core.images import Picture
 from policy_inference.interfaces import Tensor
 
 DRAWN = "golden rows (drawn)"
@@ -51,15 +50,10 @@ def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None
     arrays: dict[str, list[Tensor]] = {}
     for one in source.observations(evenly(source.count, MOST_ROWS).tolist()):
         for name, picture in one.pictures.items():
-            arrays.setdefault(f"{GOLDEN_CAMERA}{name}", []).append(_fitted(contract, name, picture))
+            arrays.setdefault(f"{GOLDEN_CAMERA}{name}", []).append(
+                fitted(contract.cameras[name], picture))
         for key, values in ((GOLDEN_STATE, one.state), (GOLDEN_ENVIRONMENT, one.environment_state)):
             if values is not None:
                 arrays.setdefault(key, []).append(values)
     return ChunkRows(source=source.name,
                      observations={name: np.stack(each) for name, each in arrays.items()})
-
-
-def _fitted(contract: ChunkContract, name: str, picture: Picture) -> Picture:
-    camera = contract.cameras[name]
-    fits = picture.shape[:2] == (camera.height, camera.width)
-    return picture if fits else resized(picture, (camera.width, camera.height))

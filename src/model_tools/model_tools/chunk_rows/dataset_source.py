@@ -82,7 +82,8 @@ class DatasetSource:
             raise ToolError(f"{self._dataset.info.file}: {camera.feature}: expected pictures of "
                             f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
                             f"{self._contract.name}, found {found[1]} x {found[0]}; name the "
-                            "dataset of the training, or let the contract say `resize: true`")
+                            "dataset of the training, or let the contract say `resize: true` "
+                            "(export act --resize)")
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
         """Yield what the policy sees beside pictures: the feature, and the places of its values."""

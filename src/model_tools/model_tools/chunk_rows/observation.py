@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from policy_inference.bundle.chunk_contract import Camera
+from policy_inference.core.chunks.normalise import resized
 from policy_inference.core.images import Picture
 from policy_inference.interfaces import F64
 
@@ -50,3 +52,9 @@ class ObservationSource(Protocol):
             PolicyError: What it reads is broken or does not fit the contract.
             OSError: A file cannot be read.
         """
+
+
+def fitted(camera: Camera, picture: Picture) -> Picture:
+    """Return a picture in the size of a camera, stretched where it has another."""
+    fits = picture.shape[:2] == (camera.height, camera.width)
+    return picture if fits else resized(picture, (camera.width, camera.height))

@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "number, or JOINT=RAD,... for all joints")
     parser.add_argument("--n-action-steps", type=int, metavar="N",
                         help="steps of a chunk that are executed (default: the checkpoint's)")
+    parser.add_argument("--resize", action="store_true",
+                        help="stretch pictures of another size than that of the training, those "
+                             "of --dataset and of the robot's cameras")
     parser.add_argument("--graphs", choices=("two", "one"), default="two",
                         help="encoder and transformer (default), or one graph")
     parser.add_argument("--type", choices=TYPES, metavar="MARCH",
@@ -110,7 +113,7 @@ def run(given: argparse.Namespace) -> int:
         name=given.name or _name(given.export_path), version=given.policy_version,
         graphs=given.graphs, opset=given.opset or (11 if bayes else 19), simplify=given.onnx_sim,
         golden=given.golden, dataset=given.dataset, force=given.force,
-        max_relative_target=given.max_relative_target,
+        resize=given.resize, max_relative_target=given.max_relative_target,
         licence=given.licence or _licence(given.act_path)), finish)
     _say(given.export_path, exported)
     if given.type:

@@ -63,6 +63,23 @@ def test_a_model_that_is_too_new_is_to_be_exported_again(
     assert "Assertion" not in error
 
 
+def test_pictures_of_another_size_are_stretched_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = config_of(cameras={"laptop": (HEIGHT // 2, WIDTH)}, state=3, action=3)
+    words = ["export", "act", "--act-path", str(write_checkpoint(tmp_path / "checkpoint", config)),
+             "--export-path", str(tmp_path / "arm"), "--units", "degrees", "--robot",
+             str(small_arm(tmp_path)), "--dataset", str(write_dataset(tmp_path / "data"))]
+
+    assert main(words) == 1
+    assert "(export act --resize)" in caplog.text
+    assert main([*words, "--resize"]) == 0
+
+    bundle = load_chunk_bundle(tmp_path / "arm")
+    assert bundle.contract.cameras["laptop"].resize
+    assert bundle.golden()["cameras.laptop"].shape[1:3] == (HEIGHT // 2, WIDTH)
+
+
 def test_nothing_is_warned_of_that_is_as_it_should_be(
     asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
