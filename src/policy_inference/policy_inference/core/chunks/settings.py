@@ -55,9 +55,9 @@ def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float
     for coefficient in (settings.ensemble_coeff, contract.chunk.ensemble_coeff):
         if coefficient is not None:
             return coefficient
-    raise PolicyError(f"mode ensemble: expected a coefficient, found none in the policy.yaml of "
-                      f"{contract.name}; set chunk.ensemble_coeff there (the paper's is 0.01), or "
-                      "choose another mode")
+    raise PolicyError(f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
+                      f"of the policy.yaml of {contract.name}; set it there (the paper's is "
+                      "0.01), or choose another mode")
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
