@@ -60,9 +60,9 @@ def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float
             raise PolicyError(f"ensemble_coeff: expected {-LARGEST_ENSEMBLE_COEFF:g} to "
                               f"{LARGEST_ENSEMBLE_COEFF:g}, found {coefficient:g}")
         return coefficient
-    raise PolicyError(f"mode ensemble: expected a coefficient, found none in the policy.yaml of "
-                      f"{contract.name}; set chunk.ensemble_coeff there (the paper's is 0.01), or "
-                      "choose another mode")
+    raise PolicyError(f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
+                      f"of the policy.yaml of {contract.name}; set it there (the paper's is "
+                      "0.01), or choose another mode")
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:

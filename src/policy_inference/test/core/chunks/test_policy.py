@@ -444,7 +444,7 @@ def test_latency_is_that_of_inference() -> None:
     (ChunkSettings(steps=11), "expected 1 to 10, the steps of a chunk of arm, found 11"),
     (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
     (ChunkSettings(mode="ensemble"),
-     "found none in the policy.yaml of arm; set chunk.ensemble_coeff there"),
+     "found none in chunk.ensemble_coeff of the policy.yaml of arm; set it there"),
     (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
     (ChunkSettings(mode="ensemble", ensemble_coeff=float("nan")),
      "ensemble_coeff: expected -100 to 100, found nan"),
