@@ -64,7 +64,9 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
         largest[1] = np.max(np.concatenate(demands), axis=0, initial=0.0).clip(largest[1])
     if not largest[0].any():
         return None
-    step = np.maximum(largest[0], _SLOWEST * speed / contract.rate_hz)
+    # A gripper goes to a new chunk's target at once, wherever the one before was.
+    share = np.where([joint in contract.action.grippers for joint in joints], 1.0, _SLOWEST)
+    step = np.maximum(largest[0], share * speed / contract.rate_hz)
     # A servo arm sags under its load, and what a dataset calls an action may be its next state.
     effort = np.maximum(largest[1], torque)
     return Nominal(source=f"demonstrations in the dataset {path.resolve().name}",

@@ -481,6 +481,7 @@ def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     rad = np.array([np.pi / 180, np.pi / 180, 2 / 100])
     states = [np.array([state(i, j) for j in range(n + 1)], float) for i, n in enumerate(lengths)]
     steps = np.max([np.abs(np.diff(one[1:], axis=0)).max(axis=0) for one in states], axis=0) * rad
+    steps[-1] = per_joint(stated.velocity_limit, JOINTS)[-1] / 30.0  # as far as it goes in a tick
     np.testing.assert_allclose(per_joint(nominal.target_step, JOINTS), steps, rtol=1e-3)
     spring = [4.0 * (one[1:] - one[:-1]) * rad for one in states]
     moved = [5.0 * np.gradient(one[:-1] * rad, axis=0) * 30.0 for one in states]
