@@ -18,7 +18,12 @@ from model_tools.act.config import ActConfig, read_act_config, renamed
 from model_tools.act.contract import Settings, contract_text, graph_entry, make_contract
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
 from model_tools.act.nominal import demonstrated
-from model_tools.act.reference import TOLERANCE, Reference, require_same
+from model_tools.act.reference import (
+    TOLERANCE,
+    Reference,
+    action_normaliser,
+    require_same,
+)
 from model_tools.act.robots import of_size, read_arm
 from model_tools.act.rows import drawn_rows, recorded_rows
 from model_tools.act.suspicions import suspicions
@@ -136,8 +141,8 @@ def export_act(
         if request.simplify:
             models = {name: _simplified(model) for name, model in models.items()}
             checked.append(_compared("simplified", draft, models, rows))
-            draft = _contract(request, config, statistics, settings, _written(folder, models))
-        chunks = Reference(draft, models).chunks(rows.normalised)
+            draft = dataclasses.replace(draft, graphs=_written(folder, models))
+        chunks = action_normaliser(draft).undo(rows.normalised.astype(np.float64))
         write_arrays(folder / GOLDEN, {**rows.observations,
                                        GOLDEN_CHUNK: chunks.astype(np.float32)})
         contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder),
