@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from model_tools.comparison.same_function import require_same
+from model_tools.comparison.same_function import body_meaning, require_same
 from model_tools.errors import ToolError
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import Options, artifacts_for, open_graphs
 from policy_inference.bundle.chunk_contract import Camera, EnvironmentState, JointVector
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import ChunkBundle, joint_hash
 from policy_inference.comparison.chunks import coarsest
 
@@ -104,13 +103,8 @@ def _candidate(bundle: ChunkBundle, backend: str, options: Options) -> ChunkCand
 
 def _meaning(bundle: ChunkBundle) -> Iterator[tuple[str, object]]:
     """Yield what changes behaviour, by key; how the graphs are cut and named does not."""
-    contract, names = bundle.contract, bundle.contract.joints.names
-    yield "rate_hz", contract.rate_hz
-    yield "joints.names", names
-    for field in dataclasses.fields(contract.joints):
-        if field.name != "names":
-            values = per_joint(getattr(contract.joints, field.name), names)
-            yield f"joints.{field.name}", tuple(values.tolist())
+    contract = bundle.contract
+    yield from body_meaning(contract)
     yield "chunk.size", contract.chunk.size
     for joint, unit in contract.units.items():
         yield f"units.{joint}", unit

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import ActionTerm, JointContract, Observation, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
@@ -47,16 +48,21 @@ def require_same(
                         f"{'; '.join(found)}{more}")
 
 
+def body_meaning(body: Body) -> Iterator[tuple[str, object]]:
+    """Yield rate and joints by their keys, as they change behaviour in every kind of policy."""
+    names = body.joints.names
+    yield "rate_hz", body.rate_hz
+    yield "joints.names", names
+    for field in dataclasses.fields(body.joints):
+        if field.name != "names":
+            values = per_joint(getattr(body.joints, field.name), names)
+            yield f"joints.{field.name}", tuple(values.tolist())
+
+
 def _meaning(bundle: Bundle) -> Iterator[tuple[str, object]]:
     """Yield everything by its key, values per joint as one number for each."""
     contract = bundle.contract
-    names = contract.joints.names
-    yield "rate_hz", contract.rate_hz
-    yield "joints.names", names
-    for field in dataclasses.fields(contract.joints):
-        if field.name != "names":
-            values = per_joint(getattr(contract.joints, field.name), names)
-            yield f"joints.{field.name}", tuple(values.tolist())
+    yield from body_meaning(contract)
     for name, observation in contract.observations.items():
         for key, value in _observation(observation, bundle, name):
             yield f"observations.{name}.{key}", value

@@ -27,6 +27,15 @@ def is_buffer(name: str) -> bool:
     return name.startswith(_BUFFERS)
 
 
+def buffer_place(feature: Feature) -> str:
+    """Return what the names of a feature's statistics inside the weights begin with.
+
+    Names are looked up, never taken apart: dots became bars, so that `a.b` and `a_b` are one.
+    """
+    owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
+    return f"{owner}.buffer_{feature.name.replace('.', '_')}."
+
+
 def suspect_statistics(
     folder: Path, features: Sequence[Feature], weights: Path, names: Sequence[str], report: Report
 ) -> None:
@@ -57,13 +66,12 @@ def suspect_statistics(
 
 
 def _of_buffers(buffers: Mapping[str, Tensor], features: Sequence[Feature]) -> dict[str, Tensor]:
-    """Return statistics as `feature.statistic`; names are looked up, since dots became bars."""
+    """Return statistics as `feature.statistic`."""
     found = dict[str, Tensor]()
     for feature in features:
-        owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
-        place = f"{owner}.buffer_{feature.name.replace('.', '_')}"
-        found |= {f"{feature.name}.{kind}": buffers[f"{place}.{kind}"]
-                  for kind in feature.statistics if f"{place}.{kind}" in buffers}
+        place = buffer_place(feature)
+        found |= {f"{feature.name}.{kind}": buffers[place + kind]
+                  for kind in feature.statistics if place + kind in buffers}
     return found
 
 

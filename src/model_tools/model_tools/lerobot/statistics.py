@@ -14,8 +14,8 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.inspect.json_file import read_json
 from model_tools.inspect.lerobot_config import Feature
-from model_tools.inspect.lerobot_statistics import PROCESSORS, is_buffer
-from model_tools.inspect.safetensors_file import read_tensors
+from model_tools.inspect.lerobot_statistics import PROCESSORS, buffer_place, is_buffer
+from model_tools.inspect.safetensors_file import read_shapes, read_tensors
 from policy_inference.bundle.chunk_contract import Scaling
 from policy_inference.interfaces import F64, Tensor
 
@@ -74,7 +74,7 @@ def read_statistics(folder: Path, weights: Path, features: Sequence[Feature]) ->
         OSError: A file cannot be read.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
-    buffers = {name: array for name, array in read_tensors(weights).items() if is_buffer(name)}
+    buffers = read_tensors(weights, [name for name in read_shapes(weights) if is_buffer(name)])
     if beside and buffers:
         raise ToolError(f"{weights}: expected statistics in one place, found some inside the "
                         f"weights and {' and '.join(beside)}; keep those of the training")
@@ -110,11 +110,9 @@ def _known(source: _Source, feature: Feature) -> dict[str, F64]:
 def _of_buffers(
     weights: Path, buffers: Mapping[str, Tensor], features: Sequence[Feature]
 ) -> _Source:
-    """Look names up from those of features, since dots became bars: `a.b` and `a_b` are one."""
     values = dict[str, Tensor]()
     for feature in features:
-        owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
-        start = f"{owner}.buffer_{feature.name.replace('.', '_')}."
+        start = buffer_place(feature)
         values |= {f"{feature.name}.{name.removeprefix(start)}": array
                    for name, array in buffers.items() if name.startswith(start)}
     return _Source(place=str(weights), values=values)
