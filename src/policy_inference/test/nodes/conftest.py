@@ -3,7 +3,10 @@
 """A node beside a robot, in one process, on a ROS 2 domain of the test's own."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import rclpy
@@ -22,10 +25,26 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+def new_log(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    """Return what this process wrote to its standard error since the last call.
+
+    `capfd.readouterr` cuts the file short after each look, and with it a line that another thread
+    writes just then; so the file is read at a place of our own.
+    """
+    with ExitStack() as opened:
+
+        @cache  # in the test: while fixtures are set up, another file is there
+        def log() -> TextIO:
+            return opened.enter_context(Path("/proc/self/fd/2").open(errors="replace"))
+
+        yield lambda: log().read()
+
+
+@pytest.fixture
+def stage(new_log: Callable[[], str]) -> Iterator[Stage]:
     """Nodes and a robot; all ends with the test."""
     rclpy.init(args=[])
-    stage = Stage(lambda: capfd.readouterr().err)
+    stage = Stage(new_log)
     yield stage
     stage.close()
     rclpy.shutdown()

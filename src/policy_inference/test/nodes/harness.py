@@ -79,7 +79,7 @@ class Robot:
         """Spin until the condition holds; fail the test with `what` if it never does."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
-            assert time.monotonic() < ends_s, f"waited in vain for {what}"
+            assert time.monotonic() < ends_s, f"waited in vain for {what}; the log: {self.log!r}"
             self.executor.spin_once(timeout_sec=0.02)
 
     def finishes(self, future: Any, what: str) -> Any:
@@ -196,7 +196,7 @@ class Robot:
 
     def hears(self, text: str) -> str:
         """Spin until this text is logged; return all that was logged."""
-        self.until(lambda: text in self.log, f"{text!r} in the log, found {self._log!r}")
+        self.until(lambda: text in self.log, f"{text!r} in the log")
         return self._log
 
     @property

@@ -234,9 +234,9 @@ class TestCommand:
 @pytest.mark.ros
 class TestNode:
     @pytest.fixture
-    def stage(self, capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+    def stage(self, new_log: Callable[[], str]) -> Iterator[Stage]:
         rclpy.init(args=[])
-        stage = Stage(lambda: capfd.readouterr().err)
+        stage = Stage(new_log)
         yield stage
         stage.close()
         rclpy.shutdown()

@@ -66,7 +66,8 @@ class Oscillation:
             return ""
         half_turns = len(crossings) - 1
         frequency_hz = half_turns / (2.0 * (crossings[-1] - crossings[0]) * self._period_s)
-        return (f"{name} swings about {measured.mean():.2f} rad by {amplitude_rad:.3f} rad at "
+        middle_rad = round(float(measured.mean()), 2) + 0.0  # never "-0.00"
+        return (f"{name} swings about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
                 f"{frequency_hz:.1f} Hz; {_DRIVE if still else _POLICY}")
 
 
