@@ -11,7 +11,7 @@ SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 ACT_OUTPUT ?= out/train_act/seed$(SEED)
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
-IN_LEROBOT := PYTHONPATH=src/robot_sim:src/model_tools:src/policy_inference:. OMP_WAIT_POLICY=PASSIVE \
+IN_LEROBOT := PYTHONPATH=src/lerobot_bridge:src/robot_sim:src/model_tools:src/policy_inference:. OMP_WAIT_POLICY=PASSIVE \
   .venv-lerobot/bin/python
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
@@ -41,7 +41,7 @@ setup-lerobot:  ## LeRobot, for training alone, in .venv-lerobot (LEROBOT_PYTHON
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
 # Apart, because each package has a folder `test`.
-	@$(IN_WORKSPACE) for part in src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
+	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 

@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `lerobot_bridge`: recordings of ROS 2 robots to LeRobot datasets, and back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from policy_inference.command_line import Verb, run_command
+
+COMMANDS: dict[str, Verb] = {}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 1 for errors, 130 after SIGINT and 143 after SIGTERM.
+
+    Raises:
+        SystemExit: Help was asked for (0), or the arguments are wrong (2).
+    """
+    return run_command("lerobot_bridge", __doc__, COMMANDS, sys.argv[1:] if args is None else args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,358 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping file: which topic and field is which LeRobot feature.
+
+One file for everything: recordings become datasets by it and datasets recordings, LeRobot sees and
+moves the robot by it. It is validated as a whole when it is loaded. Values are called as LeRobot
+calls them (`shoulder_pan.pos`), in the units of the dataset; ROS counts in rad, m and s.
+
+    mapping = load_mapping("so101")          # one that comes along, or the path of a file
+    mapping.names("observation.state")       # ("shoulder_pan.pos", ..., "gripper.pos")
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from policy_inference.bundle.chunk_contract import JointUnit
+from policy_inference.bundle.schema import Found, Reader, entry, load_yaml
+from policy_inference.errors import BundleError
+
+ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
+MAPPINGS = Path(__file__).parent / "mappings"
+JOINT_STATE, JOINT_COMMAND = "sensor_msgs/msg/JointState", "policy_msgs/msg/JointCommand"
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
+TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
+"""Types of messages that name the joints of their values."""
+SENT = (*NAMED, *ARRAYS, *TWISTS)
+"""Types of messages that can be sent as commands."""
+SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
+"""By quantity, how LeRobot's names of values end: shoulder_pan.pos."""
+
+_TOPIC = r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*"
+_TYPE = r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*"
+_FEATURE = r"observation\.[A-Za-z0-9_.]+|action"
+_FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint(JointUnit):
+    """A joint: what LeRobot's values of it mean, and what it may be commanded.
+
+    Positions convert as `JointUnit` says; velocities of radians and degrees by sign and factor;
+    efforts are N·m on both sides.
+    """
+
+    ros_name: str | None = entry("name in ROS messages; the same if absent", default=None)
+    position_min: float | None = entry("lowest position that is commanded, rad", default=None)
+    position_max: float | None = entry("highest position that is commanded, rad", default=None)
+    max_relative_target: float | None = entry(
+        "largest distance of a commanded position from the measured one, rad", default=None,
+        exclusiveMinimum=0,
+    )  # fmt: skip
+    stiffness: float | None = entry("gain for JointCommand, N·m/rad", default=None, minimum=0)
+    damping: float | None = entry("gain for JointCommand, N·m·s/rad", default=None, minimum=0)
+    effort_limit: float | None = entry("torque for JointCommand, N·m", default=None, minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A topic and which of its values are meant: joints, or fields by the names of the values."""
+
+    topic: str = entry("topic, relative or absolute", pattern=_TOPIC)
+    type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)
+    joints: tuple[str, ...] | None = entry(
+        "joints, in the order of the values; all if neither these nor fields are given",
+        default=None, minItems=1,
+    )  # fmt: skip
+    fields: dict[str, str] | None = entry(
+        "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units",
+        default=None, minProperties=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Channel):
+    """Where values come from, and when they count.
+
+    At each frame the newest message before it counts: `hold`, however old it is; `as_of`, if it is
+    not older than the tolerance; `drop`, if it came within the last period. Where it does not
+    count, or there never was one, there is no frame.
+    """
+
+    quantity: Literal["position", "velocity", "effort"] = entry(
+        "which values of the joints", default="position"
+    )
+    resample: Literal["hold", "as_of", "drop"] = entry("which messages count", default="as_of")
+    tolerance_s: float | None = entry(
+        "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
+    )
+    stamp: Literal["header", "received"] = entry(
+        "which time is a message's; those without a header or a stamp count when they came",
+        default="header",
+    )
+    timeout_s: float = entry(
+        "age at which a live robot is given up, s", default=0.5, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A camera; its messages are sensor_msgs/Image or CompressedImage."""
+
+    topic: str = entry("topic of the pictures", pattern=_TOPIC)
+    height: int = entry("of the pictures, pixels", minimum=1, maximum=8192)
+    width: int = entry("of the pictures, pixels", minimum=1, maximum=8192)
+    resize: bool = entry("whether pictures of another size are stretched to it", default=False)
+    resample: Literal["hold", "as_of", "drop"] = entry("as for values", default="as_of")
+    tolerance_s: float | None = entry(
+        "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
+    )
+    stamp: Literal["header", "received"] = entry("as for values", default="header")
+    timeout_s: float = entry(
+        "age at which a live camera is given up, s", default=0.5, exclusiveMinimum=0
+    )
+
+    @property
+    def types(self) -> tuple[str, str]:
+        """Types that its messages may have."""
+        return IMAGE, COMPRESSED_IMAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotMapping:
+    """What of a ROS 2 robot is which feature of LeRobot's."""
+
+    schema_version: Literal[1] = entry("1")
+    robot_type: str = entry("robot_type of datasets: so101_follower", pattern=r"[A-Za-z0-9_]+")
+    rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
+    joints: dict[str, Joint] = entry(
+        "joints by LeRobot's names, without .pos", default={}
+    )
+    vectors: dict[str, tuple[Source, ...]] = entry(
+        "features of numbers: observation.state, action, others", minProperties=1
+    )
+    cameras: dict[str, Camera] = entry(
+        "cameras by name: the feature is observation.images.NAME", default={}
+    )
+    command: tuple[Channel, ...] = entry(
+        "where LeRobot's actions are sent; absent where it only watches", default=()
+    )
+    max_gap_frames: int = entry(
+        "frames in a row that may be missing inside an episode; more end it", default=1, minimum=0
+    )
+
+    def names(self, feature: str) -> tuple[str, ...]:
+        """Return the names of a feature's values, in their order."""
+        return tuple(name for source in self.vectors[feature]
+                     for name in self.values_of(source, source.quantity))
+
+    @property
+    def command_names(self) -> tuple[str, ...]:
+        """Names of all values that are sent, in their order."""
+        return tuple(name for channel in self.command for name in self.values_of(channel))
+
+    def values_of(self, channel: Channel, quantity: str = "position") -> tuple[str, ...]:
+        """Return the names of a channel's values."""
+        if channel.fields is not None:
+            return tuple(channel.fields)
+        return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.joints_of(channel))
+
+    def joints_of(self, channel: Channel) -> tuple[str, ...]:
+        """Return LeRobot's names of a channel's joints; none where it has fields."""
+        if channel.fields is not None:
+            return ()
+        return tuple(self.joints) if channel.joints is None else channel.joints
+
+    def ros_name(self, joint: str) -> str:
+        """Return what ROS calls a joint."""
+        return self.joints[joint].ros_name or joint
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two frames, ns."""
+        return round(1e9 / self.rate_hz)
+
+    def tolerance_ns(self, source: Source | Camera) -> int:
+        """Return the age up to which `as_of` counts, ns."""
+        if source.tolerance_s is None:
+            return 2 * self.period_ns
+        return round(source.tolerance_s * 1e9)
+
+
+def load_mapping(file: str | Path) -> RobotMapping:
+    """Read a mapping.
+
+    Args:
+        file: Path, or the name of one that comes along: `so101`.
+
+    Raises:
+        BundleError: It is missing or does not fit; names everything that is wrong.
+    """
+    path = shipped().get(str(file), Path(file))
+    return parse_mapping(load_yaml(path), path)
+
+
+def shipped() -> Mapping[str, Path]:
+    """Return the mappings that come along, by name."""
+    return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
+
+
+def parse_mapping(content: object, path: object) -> RobotMapping:
+    """Validate what a file holds, as `load_mapping` does."""
+    reader = Reader(str(path))
+    mapping = reader.section(RobotMapping, content)
+    if mapping is not None:
+        _Validator(mapping, reader).check()
+    if reader.problems:
+        raise BundleError(reader.problems)
+    found: RobotMapping = mapping
+    return found
+
+
+class _Validator:
+    """What one field alone cannot show."""
+
+    def __init__(self, mapping: RobotMapping, reader: Reader) -> None:
+        self._mapping, self._reader = mapping, reader
+
+    def check(self) -> None:
+        mapping = self._mapping
+        for name, joint in mapping.joints.items():
+            self._joint(f"joints.{name}", joint)
+        for feature, sources in mapping.vectors.items():
+            self._feature(feature, sources)
+        for name in mapping.cameras:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+                self._problem(f"cameras.{name}", "a name of letters, digits and _", name)
+        self._command()
+        self._types()
+
+    def _problem(self, key: str, expected: str, found: object, remedy: str = "") -> None:
+        self._reader.problem(key, expected, found, remedy)
+
+    def _joint(self, key: str, joint: Joint) -> None:
+        name = key.removeprefix("joints.")
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            self._problem(key, "a name of letters, digits and _", name)
+        is_range = joint.unit in ("range_m100_100", "range_0_100")
+        for name in ("low_rad", "high_rad"):
+            if (getattr(joint, name) is not None) is not is_range:
+                self._problem(f"{key}.{name}", "a position" if is_range else
+                              f"nothing, since {joint.unit} have no range", getattr(joint, name))
+        for low, high in (("low_rad", "high_rad"), ("position_min", "position_max")):
+            ends = getattr(joint, low), getattr(joint, high)
+            # A range may be counted downwards; limits may not.
+            if None not in ends and (ends[0] == ends[1] or (low == "position_min" and
+                                     ends[0] > ends[1])):
+                self._problem(f"{key}.{high}", f"another value than {low}" if low == "low_rad"
+                              else f"more than {low}", ends[1])
+
+    def _feature(self, feature: str, sources: Sequence[Source]) -> None:
+        key = f"vectors.{feature}"
+        if not re.fullmatch(_FEATURE, feature) or feature.startswith(IMAGES):
+            self._problem(key, "action, or observation. and a name; pictures are cameras", feature)
+        if not sources:
+            self._problem(key, "at least one source", Found("an empty list"))
+        for i, source in enumerate(sources):
+            self._channel(f"{key}[{i}]", source)
+            if source.quantity != "position" and source.fields is not None:
+                self._problem(f"{key}[{i}].quantity", "nothing, since the fields say it",
+                              source.quantity)
+            if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
+                self._problem(f"{key}[{i}].quantity", "position, all that the type has",
+                              source.quantity)
+            for joint in self._known(source) if source.quantity == "velocity" else ():
+                if self._mapping.joints[joint].unit not in ("radians", "degrees"):
+                    self._problem(f"{key}[{i}].quantity", f"position, since the joint {joint} "
+                                  "counts in a range", source.quantity)
+        self._once(key, [name for source in sources if self._is_known(source)
+                         for name in self._mapping.values_of(source, source.quantity)])
+
+    def _channel(self, key: str, channel: Channel) -> None:
+        mapping = self._mapping
+        if channel.joints is not None and channel.fields is not None:
+            self._problem(key, "joints or fields", Found("both"))
+        for joint in channel.joints or ():
+            if joint not in mapping.joints:
+                self._problem(f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}",
+                              joint)
+        for name, field in (channel.fields or {}).items():
+            if not _FIELD.fullmatch(field):
+                self._problem(f"{key}.fields.{name}", "a field like twist.linear.x or data[2]",
+                              field)
+        if channel.fields is None:
+            if channel.type not in (*NAMED, *ARRAYS):
+                self._problem(f"{key}.fields", f"fields of {channel.type}, which names no joints",
+                              Found("nothing"))
+            elif not mapping.joints:
+                self._problem(f"{key}.joints", "joints, which the mapping lists under `joints`",
+                              Found("none"))
+            elif channel.type in ARRAYS and channel.joints is None:
+                self._problem(f"{key}.joints", "the joints in the order of the array, which names "
+                              "none", Found("nothing"))
+        self._once(f"{key}.joints", [mapping.ros_name(joint) for joint in self._known(channel)])
+
+    def _command(self) -> None:
+        mapping = self._mapping
+        for i, channel in enumerate(mapping.command):
+            key = f"command[{i}]"
+            self._channel(key, channel)
+            if channel.type not in SENT:
+                self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
+            if channel.type in NAMED and channel.fields is not None:
+                self._problem(f"{key}.fields", "joints, since a command must name them",
+                              Found("fields"))
+            if channel.type == JOINT_COMMAND:
+                for joint in self._known(channel):
+                    for name in ("stiffness", "damping", "effort_limit"):
+                        if getattr(mapping.joints[joint], name) is None:
+                            self._problem(f"joints.{joint}.{name}", f"a value, since {key} sends "
+                                          "JointCommand", Found("nothing"))
+        names = [name for channel in mapping.command if self._is_known(channel)
+                 for name in mapping.values_of(channel)]
+        self._once("command", names)
+        self._once("command", [channel.topic for channel in mapping.command])
+        if mapping.command and ACTION in mapping.vectors and not self._reader.problems:
+            action = mapping.names(ACTION)
+            if set(names) != set(action):
+                self._problem("command", f"the values of the action, {', '.join(action)}",
+                              Found(", ".join(names)))
+
+    def _types(self) -> None:
+        """Check that a topic has one type."""
+        types: dict[str, str] = {}
+        for key, channel in self._channels():
+            if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
+                self._problem(f"{key}.type", f"{types[channel.topic.lstrip('/')]}, as where the "
+                              f"topic {channel.topic} is named first", channel.type)
+        for name, camera in self._mapping.cameras.items():
+            if camera.topic.lstrip("/") in types:
+                self._problem(f"cameras.{name}.topic", "a topic of its own", camera.topic)
+        self._once("cameras", [camera.topic for camera in self._mapping.cameras.values()])
+
+    def _channels(self) -> Iterator[tuple[str, Channel]]:
+        for feature, sources in self._mapping.vectors.items():
+            for i, source in enumerate(sources):
+                yield f"vectors.{feature}[{i}]", source
+        for i, channel in enumerate(self._mapping.command):
+            yield f"command[{i}]", channel
+
+    def _known(self, channel: Channel) -> list[str]:
+        return [joint for joint in self._mapping.joints_of(channel)
+                if joint in self._mapping.joints]
+
+    def _is_known(self, channel: Channel) -> bool:
+        return len(self._known(channel)) == len(self._mapping.joints_of(channel))
+
+    def _once(self, key: str, names: Sequence[Any]) -> None:
+        doubled = sorted({name for name in names if list(names).count(name) > 1})
+        if doubled:
+            self._problem(key, "each name once", Found(f"{', '.join(doubled)} twice"))

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages into LeRobot's values: one reader per source of a mapping.
+
+No ROS package is needed: a message is any object with the attributes of its ROS type, whether rclpy
+or a reader of recordings made it.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lerobot_bridge.mapping import ARRAYS, TRAJECTORY, Channel, RobotMapping, Source
+from policy_inference.core.chunks.units import Units
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import F64
+
+_STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
+
+
+class SourceReader:
+    """Reads the values of a source from its messages.
+
+    Attributes:
+        names: Of the values, in their order.
+    """
+
+    def __init__(self, mapping: RobotMapping, source: Source) -> None:
+        """Prepare for the messages of one source."""
+        self.names = mapping.values_of(source, source.quantity)
+        self._read: Callable[[Any], F64]
+        if source.fields is not None:
+            self._read = _fields(source.fields.values())
+        else:
+            self._read = _Joints(mapping, source).read
+
+    def read(self, message: Any) -> F64:
+        """Return the values [names], in LeRobot's units.
+
+        Raises:
+            RobotError: The message lacks a joint or a field, or a value is not finite.
+        """
+        values = self._read(message)
+        if not np.isfinite(values).all():
+            name = self.names[int(np.argmin(np.isfinite(values)))]
+            raise RobotError(f"{name}: expected a finite value, found NaN or infinity")
+        return values
+
+
+class ToLeRobot:
+    """Between quantities of joints in rad, rad/s, N·m and LeRobot's units."""
+
+    def __init__(self, mapping: RobotMapping, channel: Channel, quantity: str = "position") -> None:
+        """Compute the factors of a channel's joints, in its order."""
+        joints = mapping.joints_of(channel)
+        units = Units(mapping.joints, joints)
+        zero = units.to_rad(np.zeros(len(joints)))
+        # Velocities have the factor of positions alone; efforts are the same on both sides.
+        scale = units.of_rad(zero + 1.0) if quantity != "effort" else np.ones(len(joints))
+        self._zero: F64 = zero if quantity == "position" else np.zeros(len(joints))
+        self._scale: F64 = scale
+
+    def of_ros(self, values: F64) -> F64:
+        """Return values [..., joints] in LeRobot's units."""
+        return (values - self._zero) * self._scale
+
+    def to_ros(self, values: F64) -> F64:
+        """Return values [..., joints] in rad, rad/s or N·m."""
+        return values / self._scale + self._zero
+
+
+class _Joints:
+    """Values by joint, of messages that name them or of arrays that do not."""
+
+    def __init__(self, mapping: RobotMapping, source: Source) -> None:
+        joints = [mapping.ros_name(joint) for joint in mapping.joints_of(source)]
+        self._count, self._order = len(joints), JointOrder(joints)
+        self._units, self._type = ToLeRobot(mapping, source, source.quantity), source.type
+        self._quantity = source.quantity
+
+    def read(self, message: Any) -> F64:
+        names, values = self._named(message)
+        found = np.empty(self._count)
+        if names is None:
+            if len(values) != self._count:
+                raise RobotError(f"expected {self._count} values, found {len(values)}")
+            found[:] = values
+        else:
+            if len(values) == 0:
+                raise RobotError(f"expected a {self._quantity} for each joint, found none")
+            self._order.take(names, values, found)
+        return self._units.of_ros(found)
+
+    def _named(self, message: Any) -> tuple[Sequence[str] | None, F64]:
+        if self._type in ARRAYS:
+            return None, np.asarray(message.data, np.float64)
+        if self._type == TRAJECTORY:
+            if not len(message.points):
+                raise RobotError("expected a point in the trajectory, found none")
+            return message.joint_names, np.asarray(message.points[0].positions, np.float64)
+        names = message.name if hasattr(message, "name") else message.names
+        return names, np.asarray(getattr(message, self._quantity), np.float64)
+
+
+def _fields(paths: Any) -> Callable[[Any], F64]:
+    getters = [_getter(path) for path in paths]
+
+    def read(message: Any) -> F64:
+        return np.array([get(message) for get in getters])
+
+    return read
+
+
+def _getter(path: str) -> Callable[[Any], float]:
+    """Return what reads a field like twist.linear.x or data[2]."""
+    steps = list[Callable[[Any], Any]]()
+    for part in path.split("."):
+        name, index = _STEP.fullmatch(part).groups()  # type: ignore[union-attr]  # was validated
+        steps.append(operator.attrgetter(name))
+        if index is not None:
+            steps.append(operator.itemgetter(int(index)))
+
+    def get(message: Any) -> float:
+        value = message
+        try:
+            for step in steps:
+                value = step(value)
+            return float(value)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise RobotError(f"expected a number in the field {path}, found none ({error})"
+                             ) from error
+
+    return get

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Installs lerobot_bridge; colcon runs it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "lerobot_bridge"
+SHARE = f"share/{PACKAGE}"
+
+
+def files(pattern: str) -> list[str]:
+    """Return the files that match `pattern`, relative to this folder."""
+    return sorted(str(path) for path in Path().glob(pattern) if path.is_file())
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="ROS 2 robots as LeRobot robots, recordings as LeRobot datasets, and back.",
+    author="The policy_inference authors",
+    author_email="policy-inference@users.noreply.github.com",
+    maintainer="The policy_inference authors",
+    maintainer_email="policy-inference@users.noreply.github.com",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["py.typed"], PACKAGE: ["mappings/*.yaml"]},
+    zip_safe=False,
+    install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
+    # lerobot: only to write datasets; heavy, and it bounds what others need.
+    extras_require={"lerobot": ["lerobot"], "test": ["pytest"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/environment", files("environment/*")),
+    ],
+    entry_points={
+        "console_scripts": [
+            "episode_recorder = lerobot_bridge.nodes.episode_recorder:main",
+            "lerobot_bridge = lerobot_bridge.cli:main",
+        ],
+    },
+)
