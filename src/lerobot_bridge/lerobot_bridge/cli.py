@@ -7,9 +7,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lerobot_bridge.commands import replay
 from policy_inference.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {}
+COMMANDS: dict[str, Verb] = {"replay": replay}
 
 
 def main(args: Sequence[str] | None = None) -> int:
