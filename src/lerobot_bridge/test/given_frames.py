@@ -43,8 +43,9 @@ def write_frames(
     entries = [{"episode_index": i, "tasks": [tasks[i % len(tasks)]], "length": length,
                 "data/chunk_index": 0, "data/file_index": 0, "dataset_from_index": begins[i],
                 "dataset_to_index": begins[i + 1]} for i, length in enumerate(lengths)]
-    for table, file in ((rows, "data/chunk-000/file-000.parquet"),
-                        (pa.Table.from_pylist(entries), "meta/episodes/chunk-000/file-000.parquet")):
+    files = {"data/chunk-000/file-000.parquet": rows,
+             "meta/episodes/chunk-000/file-000.parquet": pa.Table.from_pylist(entries)}
+    for file, table in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / file)
     described = {
