@@ -41,7 +41,8 @@ def run(given: argparse.Namespace) -> int:
     """Write; return the exit status."""
     from lerobot_bridge.chosen_episodes import chosen_episodes
     from lerobot_bridge.mapping import load_mapping, shipped
-    from lerobot_bridge.to_bag.session import MAPPING, OWNED, SessionWriter
+    from lerobot_bridge.recording.folder import MAPPING
+    from lerobot_bridge.to_bag.session import OWNED, SessionWriter
     from model_tools.files import new_folder
     from model_tools.lerobot.dataset import Dataset
     from model_tools.progress import progress_bar

@@ -12,6 +12,7 @@ import numpy as np
 from lerobot_bridge.episode import SIDECAR
 from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import IMAGES, RobotMapping
+from lerobot_bridge.recording.folder import MAPPING
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from lerobot_bridge.to_bag.fitting import places_of
 from lerobot_bridge.to_bag.messages import FrameMessages, Said, types_of
@@ -22,7 +23,6 @@ from policy_inference.bag_file import BagFile, Storage
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Tensor
 
-MAPPING = "mapping.yaml"
 OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap", "*.db3")))
 """Patterns of a session's files."""
 _FIRST_S = 1.0
