@@ -60,9 +60,8 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     pip = make_anew(venv, _OURS)
     # First, so that what asks for some PyTorch finds this one.
     install_for_cpu(pip, TORCH)
-    run([*pip, "--no-deps", TORCHVISION])
     run([*pip, "-r", str(REQUIREMENTS)])
-    run([*pip, "--no-deps", LEROBOT, *wheels])
+    run([*pip, "--no-deps", LEROBOT, TORCHVISION, *wheels])
     _add_hook(venv)
     stamp.write(venv, key)
 
