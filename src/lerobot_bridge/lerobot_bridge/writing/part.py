@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,13 @@ from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.features import INTERVENTION, SUCCESS, dataset_features
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.writing.encoder import WaitingEncoder
+from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
 
-_FEWEST = 2
+FEWEST = 2
 """Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
 _QUEUE = 8
 """Frames that wait for an encoder, each as large as a picture."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """In which form episodes are written, the same for all of a dataset.
-
-    Attributes:
-        codec: Of the videos: h264, hevc or libsvtav1; None: each picture is a PNG.
-        judged: Those of SUCCESS and INTERVENTION that it has.
-        encoder_threads: Of each video; None: as many as the codec likes.
-    """
-
-    codec: str | None = "h264"
-    judged: tuple[str, ...] = ()
-    encoder_threads: int | None = None
 
 
 def write_part(
@@ -77,8 +62,8 @@ def write_part(
             dataset.add_frame(_entry(frame, episode.task, form))
             count += 1
             tell(count)
-        if count < _FEWEST:
-            raise ToolError(f"{episode.name}: expected at least {_FEWEST} frames, found {count}")
+        if count < FEWEST:
+            raise ToolError(f"{episode.name}: expected at least {FEWEST} frames, found {count}")
         if SUCCESS in form.judged:
             dataset.episode_buffer[SUCCESS][-1] = np.array([episode.success is True])
         dataset.save_episode()
