@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lerobot_bridge.commands import replay, to_bag
+from lerobot_bridge.commands import convert, replay, to_bag
 from policy_inference.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {"replay": replay, "to-bag": to_bag}
+COMMANDS: dict[str, Verb] = {"convert": convert, "to-bag": to_bag, "replay": replay}
 
 
 def main(args: Sequence[str] | None = None) -> int:
