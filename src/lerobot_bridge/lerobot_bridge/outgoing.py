@@ -58,6 +58,8 @@ class Outgoing:
                            for name in mapping.values_of(channel, _quantity(channel)))
         self._empty = empty
         self._fields = _fields(mapping, channels)
+        self._units = [(slice(begin, begin + len(channel.fields)), ToLeRobot(mapping, channel))
+                       for channel, begin in _spans(mapping, channels) if channel.fields]
         trial = empty(self.type)
         for path, _ in self._fields:
             _set_field(trial, path, 0.0)
@@ -88,8 +90,11 @@ class Outgoing:
             stamp.sec, stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         if self._write is not None:
             self._write(message, self._columns(values))
+        in_ros = values.astype(np.float64)
+        for part, units in self._units:
+            in_ros[part] = units.to_ros(in_ros[part])
         for path, place in self._fields:
-            _set_field(message, path, float(values[place]))
+            _set_field(message, path, float(in_ros[place]))
         return message
 
 

@@ -73,6 +73,8 @@ def sources_of(mapping: RobotMapping) -> list[Source]:
     {"type": "std_msgs/msg/Float32MultiArray", "joints": ["gripper", "pan"]},
     {"type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]", "a.pos": "data[0]"}},
     {"type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
+    {"type": "geometry_msgs/msg/Twist", "degrees": ["w.vel"],
+     "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
     {"type": "geometry_msgs/msg/TwistStamped", "fields": {"x.vel": "twist.linear.x"}},
     {"type": "nav_msgs/msg/Odometry",
      "fields": {"x.vel": "twist.twist.linear.x", "c": "pose.covariance[3]"}},

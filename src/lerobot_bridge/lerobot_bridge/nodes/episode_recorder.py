@@ -72,7 +72,6 @@ PARAMETERS = (
          doc="Messages that may wait in memory for a slow disk, MB"),
 )  # fmt: skip
 _TICK_S = 0.05
-_LOOK_S = 0.2
 _STATUS_S = 0.5
 _LOOKED_EVERY_S = 0.2
 """So often the main thread looks whether it is to end."""
@@ -126,8 +125,7 @@ class EpisodeRecorder(Node):
             self.create_subscription(PolicyStatus, f"{node}/status", self._on_policy, qos.STATUS)
         self._listening = Listening(self, watches, self._arrived)
         # On the steady clock: the recorder must not stop with a simulator that pauses.
-        for period_s, act in ((_TICK_S, self._tick), (_LOOK_S, self._listening.look),
-                              (_STATUS_S, self._status.publish)):
+        for period_s, act in ((_TICK_S, self._tick), (_STATUS_S, self._status.publish)):
             self.create_timer(period_s, act, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._tell()
 
@@ -209,7 +207,10 @@ class EpisodeRecorder(Node):
 
     def _tick(self) -> None:
         for line in self.recorder.tick(self.now_ns()):
-            (self.get_logger().error if line.failed else self.get_logger().info)(line.text)
+            if line.failed:
+                self.get_logger().error(line.text)
+            else:
+                self.get_logger().info(line.text)
 
     def _mark(self, kind: Mark, number: int, now_ns: int) -> None:
         mark = EpisodeMark(kind=int(kind), episode=number, task=self._task, tags=self._tags)

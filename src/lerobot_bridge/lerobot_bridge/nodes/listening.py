@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -20,30 +20,29 @@ from policy_inference.nodes.sampling import SampleGroup
 
 Arrived = Callable[[str, bytes], None]
 """Takes a message: full name of its topic, and its bytes."""
-_WAIT_NS = 50_000_000
-"""So long at most until a new subscription is waited on, too."""
+_LOOK_S = 0.1
+"""Time between two looks for publishers."""
 _PICTURES, _VALUES = 30, 1000
 """Messages that may wait: a second or two, of pictures no more than a robot's memory bears."""
 
 
 class Listening:
-    """Subscribes as soon as there are publishers, and as reliably as all of them offer.
-
-    `look` is the executor's; messages are taken by the thread.
-    """
+    """Subscribes as soon as there are publishers, and as reliably as all of them offer."""
 
     def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
-        """Begin to listen."""
-        self._node, self._group = node, SampleGroup()
-        self._topics = [_Topic(node, self._group, watch, arrived) for watch in watches]
+        """Begin to listen; `arrived` is called by the thread."""
+        self._topics = [_Topic(node, watch, arrived) for watch in watches]
+        self._wait_set = rclpy_implementation.WaitSet(
+            len(watches), 0, 0, 0, 0, 0, node.context.handle)
         self._ended = threading.Event()
+        # It alone subscribes as well: nothing that it waits on is destroyed meanwhile.
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
         self._thread.start()
 
-    def look(self) -> None:
-        """Subscribe where publishers came, or now offer less than what was asked of them."""
-        for topic in self._topics:
-            topic.look()
+    @property
+    def works(self) -> bool:
+        """Whether the thread is at work; no message ends that, but Python can."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Take no more messages."""
@@ -52,40 +51,37 @@ class Listening:
         for topic in self._topics:
             topic.close()
 
-    @property
-    def works(self) -> bool:
-        """Whether the thread is at work; no message ends that, but Python can."""
-        return self._thread.is_alive()
-
     def _work(self) -> None:
+        look_at_s = 0.0
         while not self._ended.is_set():
-            subscribed = [topic for topic in self._topics if topic.handle is not None]
-            if not subscribed:
-                self._ended.wait(_WAIT_NS * 1e-9)
-                continue
-            for topic in self._wait(subscribed):
+            if time.monotonic() >= look_at_s:
+                look_at_s = time.monotonic() + _LOOK_S
+                for topic in self._topics:
+                    topic.look()
+            for topic in self._wait():
                 topic.take()
 
-    def _wait(self, topics: Sequence[_Topic]) -> Iterator[_Topic]:
-        """Yield those for which a message is there."""
-        with ExitStack() as used:
-            handles = [(topic, used.enter_context(handle)) for topic in topics
-                       if (handle := topic.handle) is not None]
-            waiting = rclpy_implementation.WaitSet(
-                len(handles), 0, 0, 0, 0, 0, self._node.context.handle)
-            waiting.clear_entities()
-            for _, handle in handles:
-                waiting.add_subscription(handle)
-            waiting.wait(_WAIT_NS)
-            ready = waiting.get_ready_entities("subscription")
-            yield from (topic for topic, handle in handles if handle.pointer in ready)
+    def _wait(self) -> list[_Topic]:
+        """Return those topics for which a message is there, after a moment at most."""
+        subscribed = [topic for topic in self._topics if topic.handle is not None]
+        if not subscribed:
+            self._ended.wait(_LOOK_S)
+            return []
+        self._wait_set.clear_entities()
+        for topic in subscribed:
+            with topic.handle:
+                self._wait_set.add_subscription(topic.handle)
+        self._wait_set.wait(round(_LOOK_S * 1e9))
+        ready = self._wait_set.get_ready_entities("subscription")
+        return [topic for topic in subscribed if topic.handle.pointer in ready]
 
 
 class _Topic:
     """The subscription of one topic."""
 
-    def __init__(self, node: Node, group: SampleGroup, watch: Watch, arrived: Arrived) -> None:
-        self._node, self._group, self._watch, self._arrived = node, group, watch, arrived
+    def __init__(self, node: Node, watch: Watch, arrived: Arrived) -> None:
+        self._node, self._watch, self._arrived = node, watch, arrived
+        self._group = SampleGroup()
         self._message: type[Any] | None = None
         self._subscription: Any = None
         self._offered: tuple[bool, bool] | None = None
@@ -145,12 +141,9 @@ class _Topic:
             self._message, watch.name, _never_called, profile, callback_group=self._group)
 
     def take(self) -> None:
-        """Take all that is there; only the thread does."""
-        handle = self.handle
-        if handle is None:
-            return
-        with handle:
-            while taken := handle.take_message(self._message, True):
+        """Take all that is there."""
+        with self.handle:
+            while taken := self.handle.take_message(self._message, True):
                 data, info = taken
                 self._count_lost(info.get("publication_sequence_number"))
                 self._arrived(self._watch.name, data)

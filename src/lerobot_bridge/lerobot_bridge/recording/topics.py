@@ -81,6 +81,7 @@ class Watch:
         kind: Type of its messages, once there is a publisher; else empty.
         trouble: Why it cannot be subscribed to; empty where it can.
         publishers: How many there are.
+        count: Messages that came.
         lost: Messages that were published and did not come, where the middleware numbers them.
         newest: The newest message, of those topics whose newest one counts when an episode begins.
     """
@@ -88,7 +89,8 @@ class Watch:
     def __init__(self, wanted: Wanted, name: str) -> None:
         """Watch a topic that nothing came on yet."""
         self.wanted, self.name = wanted, name
-        self.kind, self.trouble, self.publishers, self.lost = "", "", 0, 0
+        self.kind, self.trouble = "", ""
+        self.publishers, self.count, self.lost = 0, 0, 0
         self.newest: bytes | None = None
         self.keeps = wanted.holds
         self._came = deque[tuple[int, int]]()
@@ -96,6 +98,7 @@ class Watch:
 
     def arrived(self, now_ns: int, data: bytes) -> None:
         """Take note of a message."""
+        self.count += 1
         self._newest_ns = now_ns
         self._came.append((now_ns, len(data)))
         self._forget(now_ns)
