@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LeRobot's lines for servo arms in docs/lerobot.md: this LeRobot takes each of them."""
 
+import functools
+import inspect
 import shlex
 import sys
 from collections.abc import Callable
@@ -28,6 +30,13 @@ BLOCKS = [block.partition("```")[0] for block in SERVO_ARMS.split("```bash\n")[1
 LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line]
 ASKED_AT_THE_KEYBOARD = {"lerobot-find-port", "lerobot-find-cameras"}
 """They have no configuration."""
+_source_of = functools.cache(inspect.getsource)
+
+
+@pytest.fixture(autouse=True)
+def _sources_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the parser's help texts nine tenths of the time: it reads a class once per option."""
+    monkeypatch.setattr(inspect, "getsource", _source_of)
 
 
 def lines_of(command: str) -> list[list[str]]:
