@@ -111,7 +111,7 @@ def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None
                 source("joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"),
                 source("joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort")],
             "action": [source("cmd_vel", "geometry_msgs/msg/Twist", fields={
-                "x.vel": "linear.x", "theta.vel": "angular.z"})],
+                "x.vel": "linear.x", "theta.vel": "angular.z"}, degrees=["theta.vel"])],
             "observation.force": [
                 source("wrench", "geometry_msgs/msg/WrenchStamped", fields={"z": "wrench.force.z"}),
                 source("sum", "std_msgs/msg/Float64", fields={"sum": "data"})]},
