@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 folder with one mcap file, written message by message."""
+"""A rosbag2 folder with one file, written message by message."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
 
+Storage = Literal["mcap", "sqlite3"]
+
 
 class BagFile:
     """A recording in the making; its folder can be read once it is finished, not before."""
 
-    def __init__(self, folder: Path, types: Typestore, *, compressed: bool = True) -> None:
+    def __init__(
+        self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True
+    ) -> None:
         """Begin.
 
         Args:
             folder: The folder to be, which is not there yet.
             types: Knows the type of each message that will be written.
-            compressed: Whether chunks of messages are.
+            storage: Kind of the file.
+            compressed: Whether chunks of messages are, or each message in sqlite3, which has none.
 
         Raises:
             OSError: It cannot be written.
@@ -32,11 +37,12 @@ class BagFile:
         self.folder = folder
         self._types = types
         self._connections: dict[str, Connection] = {}
-        self._writer = Writer(folder, version=Writer.VERSION_LATEST,
-                              storage_plugin=StoragePlugin.MCAP)  # fmt: skip
+        plugin = StoragePlugin[storage.upper()]
+        self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=plugin)
         if compressed:
             # By the chunk: `ros2 bag` and Foxglove read that without unpacking a file first.
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
+            self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._writer.open()
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes | memoryview) -> None:

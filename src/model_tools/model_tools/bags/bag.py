@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +16,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
-from model_tools.bags.blocks import Block, Times, read_blocks
+from model_tools.bags.blocks import LAST_NS, Block, BlocksOf, Times, read_blocks
 from model_tools.bags.indexed import indexed_files
 from model_tools.bags.written import in_rows
 from model_tools.errors import ToolError
@@ -25,6 +25,7 @@ from policy_inference.core.wire import Decode, decoder_of
 METADATA = "metadata.yaml"
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 _COMPRESSED = ".zstd"
+_STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,13 @@ class Bag:
         _, fields = self._types.fielddefs[self.topics[topic].type]
         return {name for name, _ in fields}
 
+    def is_stamped(self, topic: str) -> bool:
+        """Return whether a topic's messages begin with a header or a stamp."""
+        _, fields = self._types.fielddefs[self.topics[topic].type]
+        return bool(fields) and fields[0][1][1] in _STAMPED
+
     @contextmanager
-    def blocks(self) -> Iterator[Callable[[str], Iterator[Block]]]:
+    def blocks(self) -> Iterator[BlocksOf]:
         """Give what yields the messages of a topic, as long as the context is open.
 
         Several topics may be read side by side.
@@ -120,10 +126,13 @@ class Bag:
         with self._opened() as reader:
             files = indexed_files(reader)
 
-            def of_topic(topic: str) -> Iterator[Block]:
+            def of_topic(
+                topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
+            ) -> Iterator[Block]:
                 if files and all(file.in_order(topic) for file in files):
-                    return chain.from_iterable(file.blocks(topic) for file in files)
-                return self._blocks_in_turn(topic)
+                    return chain.from_iterable(file.blocks(topic, begin_ns, end_ns)
+                                               for file in files)
+                return self._blocks_in_turn(topic, begin_ns, end_ns)
 
             yield of_topic
 
@@ -142,15 +151,19 @@ class Bag:
                      else in_rows(reader, topic))
             return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 
-    def _blocks_in_turn(self, topic: str) -> Iterator[Block]:
+    def _blocks_in_turn(self, topic: str, begin_ns: int, end_ns: int) -> Iterator[Block]:
         # A reader of its own: one that looks at each message in turn has one place in the file.
         with self._opened() as reader:
-            yield from read_blocks(reader, topic)
+            yield from read_blocks(reader, topic, begin_ns, end_ns)
 
-    def decoder(self, topic: str) -> Decode:
+    def decoder(self, topic: str, *, whole: bool = False) -> Decode:
         """Return what reads the messages of a topic, all of one type, from their bytes.
 
         It raises a ValueError or a struct.error for bytes that are not such a message.
+
+        Args:
+            topic: Full name.
+            whole: Whether all fields are wanted, and not only those that a policy looks at.
         """
         kind = self.topics[topic].type
 
@@ -160,7 +173,7 @@ class Bag:
             except SerdeError as error:
                 raise ValueError(str(error)) from error
 
-        return decoder_of(kind, with_rosbags) or with_rosbags
+        return (None if whole else decoder_of(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
         """Return the error about something at a time."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ Heads = npt.NDArray[np.uint8]
 HEAD = 12
 """First bytes of a message: four name the encoding; where it has a header, eight are the stamp."""
 _AT_ONCE = 512
+LAST_NS = 2**63 - 1
+"""No log has a later time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,10 +54,19 @@ def stamps_ns(heads: Heads) -> Times:
     return sec.astype(np.int64) * 1_000_000_000 + nanosec
 
 
-def read_blocks(reader: AnyReader, topic: str) -> Iterator[Block]:
+class BlocksOf(Protocol):
+    """What reads messages of a topic."""
+
+    def __call__(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
+        """Yield those that were logged from one time to before another, ns."""
+
+
+def read_blocks(
+    reader: AnyReader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
+) -> Iterator[Block]:
     """Yield the messages of a topic of an opened recording, all of which rosbags reads."""
     chosen = [each for each in reader.connections if each.topic == topic]
-    messages = reader.messages(connections=chosen)
+    messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
         heads = np.frombuffer(b"".join(data[:HEAD] for _, _, data in found), np.uint8)
         yield Block(log_ns=np.array([log_ns for _, log_ns, _ in found]),

@@ -21,7 +21,7 @@ from rosbags.rosbag2.errors import ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 
-from model_tools.bags.blocks import HEAD, Block
+from model_tools.bags.blocks import HEAD, LAST_NS, Block
 
 Places = npt.NDArray[np.intp]
 
@@ -71,9 +71,13 @@ class IndexedFile:
         times = np.array(ends, np.uint64).reshape(-1)
         return bool((times[1:] >= times[:-1]).all())
 
-    def blocks(self, topic: str) -> Iterator[Block]:
-        """Yield the messages of a topic, a chunk at a time."""
-        for place, entries in self._index(topic):
+    def blocks(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
+        """Yield the messages of a topic that were logged in this time, a chunk at a time."""
+        for place, found in self._index(topic):
+            first, end = np.searchsorted(found[:, 0], np.array((begin_ns, end_ns), np.uint64))
+            entries = found[first:end]
+            if not len(entries):
+                continue
             chunk, at = self._data(place), entries[:, 1].astype(np.intp)
             content: npt.NDArray[np.uint8] = np.frombuffer(chunk, np.uint8)
             if not (content[at] == _MESSAGE).all():

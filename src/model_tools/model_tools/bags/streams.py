@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from model_tools.bags.bag import Bag
-from model_tools.bags.blocks import Block, Times, stamps_ns
+from model_tools.bags.blocks import LAST_NS, Block, Times, stamps_ns
 from model_tools.errors import ToolError
 from policy_inference.core.freshness import RESTART_NS
 from policy_inference.core.messages import TWIST, VectorReader
@@ -31,28 +32,48 @@ class Arrival(NamedTuple):
     data: bytes
 
 
-def in_time(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[Arrival]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """What of a recording is read, and by which times; whoever chooses it compares the clocks.
+
+    Attributes:
+        begins_ns: By input, the time in the log from which on its messages are read.
+        end_ns: Time in the log before which they are.
+        received: Inputs that go by the log, though their messages are stamped.
+    """
+
+    begins_ns: Mapping[str, int] = field(default_factory=dict)
+    end_ns: int = LAST_NS
+    received: Collection[str] = ()
+
+
+def in_time(
+    bag: Bag, topics: Mapping[str, str], period_ns: int, first_ns: int = 0,
+    extract: Extract | None = None,
+) -> Iterator[Arrival]:  # fmt: skip
     """Yield of each input the messages that are the newest ones at a tick, by header stamp.
 
-    Ticks are at multiples of the period. What has no header or no stamp goes by its time in the
-    log; a stamp that is repeated or earlier is not new.
+    What has no header or no stamp goes by its time in the log; a stamp that is repeated or earlier
+    is not new.
 
     Args:
         bag: The recording.
         topics: Topics by name of the input.
         period_ns: Of the ticks.
+        first_ns: A tick, from which the others are multiples of the period away.
+        extract: What of it is read; all if None.
 
     Raises:
         ToolError: The recording is broken, stamps begin anew, or are of another clock than the
             log by which messages without stamps are put among them.
     """
-    with _opened(bag, topics, period_ns) as streams:
+    with _opened(bag, topics, period_ns, first_ns, extract) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
 
 
 @contextmanager
 def newest_times_ns(
-    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look
+    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look, extract: Extract | None = None
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Give the times of the messages that `in_time` yields, by input, and read nothing else.
 
@@ -63,31 +84,39 @@ def newest_times_ns(
         topics: Topics by name of the input.
         period_ns: Of the ticks.
         look: Gets each input, block of its messages, their times, and the places of the new ones.
+        extract: What of it is read; all if None.
 
     Raises:
         ToolError: As `in_time` and `look`, while they are read.
     """
-    with _opened(bag, topics, period_ns) as streams:
+    with _opened(bag, topics, period_ns, 0, extract) as streams:
         yield {stream.name: (times[places] for _, times, places in stream.newest(look))
                for stream in streams}  # fmt: skip
 
 
 @contextmanager
-def _opened(bag: Bag, topics: Mapping[str, str], period_ns: int) -> Iterator[list[_Stream]]:
-    by_log = [topic for topic in topics.values() if bag.topics[topic].type in WITHOUT_HEADER]
+def _opened(
+    bag: Bag, topics: Mapping[str, str], period_ns: int, first_ns: int, extract: Extract | None
+) -> Iterator[list[_Stream]]:
+    read = extract or Extract()
+    by_log = [topic for topic in topics.values() if not (extract or bag.is_stamped(topic))]
     with bag.blocks() as blocks_of:
-        yield [_Stream(name, blocks_of(topic), period_ns, _Clock(bag, topic, by_log))
-               for name, topic in topics.items()]  # fmt: skip
+        yield [
+            _Stream(name, blocks_of(topic, read.begins_ns.get(name, 0), read.end_ns), period_ns,
+                    first_ns % period_ns, _Clock(bag, topic, name not in read.received, by_log))
+            for name, topic in topics.items()
+        ]  # fmt: skip
 
 
 class _Stream:
     """One input, whose messages `newest` or `arrivals` read once."""
 
     def __init__(
-        self, name: str, blocks: Iterator[Block], period_ns: int, clock: _Clock
+        self, name: str, blocks: Iterator[Block], period_ns: int, phase_ns: int, clock: _Clock
     ) -> None:
         self.name = name
-        self._blocks, self._period_ns, self._clock = blocks, period_ns, clock
+        self._blocks, self._clock = blocks, clock
+        self._period_ns, self._phase_ns = period_ns, phase_ns
 
     def arrivals(self) -> Iterator[Arrival]:
         """Yield the newest message of each period in which there is a new one."""
@@ -95,7 +124,7 @@ class _Stream:
         for block, times, places in self.newest():
             for place, time_ns in zip(places.tolist(), times[places].tolist(), strict=True):
                 # Of a period that goes on in the next block, the newest is there.
-                if held and held.time_ns <= (time_ns - 1) // self._period_ns * self._period_ns:
+                if held and self._tick(held.time_ns) < self._tick(time_ns):
                     yield held
                 held = Arrival(time_ns, self.name, block.data(place))
         if held:
@@ -107,17 +136,22 @@ class _Stream:
             times, new, problem = self._clock.judge(block)
             if look is not None:
                 look(self.name, block, times, new)
-            ticks = -(-times[new] // self._period_ns)
+            ticks = self._tick(times[new])
             yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
             if problem:
                 raise problem
+
+    def _tick(self, times: Any) -> Any:
+        """Return the number of the first tick at or after each time."""
+        return -((self._phase_ns - times) // self._period_ns)
 
 
 class _Clock:
     """The times of one topic's messages: what has no stamp goes by its time in the log."""
 
-    def __init__(self, bag: Bag, topic: str, by_log: Sequence[str]) -> None:
+    def __init__(self, bag: Bag, topic: str, stamped: bool, by_log: Sequence[str]) -> None:
         self._bag, self._topic, self._by_log = bag, topic, by_log
+        self._stamped = stamped and bag.is_stamped(topic)
         self._newest_ns: int | None = None
 
     def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
@@ -138,7 +172,7 @@ class _Clock:
         return times, np.flatnonzero(since[:end] > 0), problem
 
     def _times(self, block: Block) -> Times:
-        if self._bag.topics[self._topic].type in WITHOUT_HEADER:
+        if not self._stamped:
             return block.log_ns
         stamps = stamps_ns(block.heads)
         return np.where(stamps == 0, block.log_ns, stamps)

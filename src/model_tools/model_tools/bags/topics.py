@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from model_tools.bags.bag import Bag
 from model_tools.errors import ToolError
@@ -20,14 +20,16 @@ def is_named(topic: str, name: str) -> bool:
 
 
 def find_topics(
-    bag: Bag, types: Mapping[str, Sequence[str]], given: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the topic of each input; that of the velocity command only where it was recorded.
+    bag: Bag, types: Mapping[str, Sequence[str]], given: Mapping[str, str],
+    optional: Collection[str] = (COMMAND,),
+) -> dict[str, str]:  # fmt: skip
+    """Return the topic of each input; that of an optional one only where it was recorded.
 
     Args:
         bag: The recording.
         types: Message types that each input may have.
         given: Topics that the user named, by input; others go by their name, in one namespace.
+        optional: Inputs that need not be there.
 
     Raises:
         ToolError: A topic is missing, of another type, one of several, or of another robot.
@@ -36,8 +38,11 @@ def find_topics(
     if unknown:
         raise ToolError(f"{bag.path}: expected topics for inputs of the policy ({', '.join(types)})"
                         f", found one for {', '.join(unknown)}")
-    found = {name: _given(bag, given[name]) if name in given else _named(bag, name, types[name])
-             for name in types}
+    named = {name: _named(bag, name, fitting) for name, fitting in types.items()
+             if name not in given}
+    _keep_one_robot(named)
+    found = {name: _given(bag, given[name]) if name in given
+             else _only(bag, name, types[name], named[name], name in optional) for name in types}
     topics = {name: topic for name, topic in found.items() if topic is not None}
     for name, topic in topics.items():
         if bag.topics[topic].type not in types[name]:
@@ -45,7 +50,7 @@ def find_topics(
                             f"input {name}, found {bag.topics[topic].type}")
     _refuse_several_robots(bag, {name: topic for name, topic in topics.items()
                                  if name not in given})
-    if COMMAND in types.keys() - topics.keys():
+    if COMMAND in optional and COMMAND in types.keys() - topics.keys():
         _log.warning("%s: no messages on %s: the policy is replayed with the velocity command 0",
                      bag.path, COMMAND)
     return topics
@@ -68,16 +73,32 @@ def _given(bag: Bag, topic: str) -> str:
     return full
 
 
-def _named(bag: Bag, name: str, types: Sequence[str]) -> str | None:
-    """Return the only topic of that name; None for a command that was not recorded."""
-    recorded = _recorded(bag)
-    named = [topic for topic in recorded if is_named(topic, name)]
-    fitting = [topic for topic in named if bag.topics[topic].type in types] or named
-    if len(fitting) > 1:
+def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
+    """Return the topics of that name: those of a fitting type, if there are any."""
+    named = [topic for topic in _recorded(bag) if is_named(topic, name)]
+    return [topic for topic in named if bag.topics[topic].type in types] or named
+
+
+def _keep_one_robot(named: dict[str, list[str]]) -> None:
+    """Where only one namespace has all inputs, as `joint_states` and `leader/joint_states`: it."""
+    spaces = [{topic.removesuffix(name) for topic in topics}
+              for name, topics in named.items() if topics]
+    common = set.intersection(*spaces) if spaces else set()
+    if len(common) == 1:
+        (space,) = common
+        named.update({name: [space + name] for name, topics in named.items() if topics})
+
+
+def _only(
+    bag: Bag, name: str, types: Sequence[str], named: Sequence[str], optional: bool
+) -> str | None:
+    """Return the only topic of that name; None for an optional one that was not recorded."""
+    if len(named) > 1:
         raise ToolError(f"{bag.path}: expected one topic for the input {name}, found "
-                        f"{', '.join(fitting)}; choose one with --topic {name}={fitting[0]}")
-    if fitting or name == COMMAND:
-        return next(iter(fitting), None)
+                        f"{', '.join(named)}; choose one with --topic {name}={named[0]}")
+    if named or optional:
+        return next(iter(named), None)
+    recorded = _recorded(bag)
     alike = [topic for topic in recorded if bag.topics[topic].type in types]
     remedy = f"; it may be --topic {name}={' or '.join(alike)}" if alike else ""
     raise ToolError(f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.chunk_contract import Camera
 from policy_inference.errors import RobotError
 
 Picture = npt.NDArray[np.uint8]
@@ -79,16 +78,32 @@ ENCODINGS = tuple(_RAW)
 """Of sensor_msgs/Image that are understood."""
 
 
-def frame_of(message: Any, camera: Camera) -> Frame:
+class PictureSize(Protocol):
+    """What is asked of the size of a camera's pictures: a contract's camera, or a mapping's."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def resize(self) -> bool:
+        """Whether pictures of another size are taken, and stretched."""
+
+
+def frame_of(message: Any, camera: PictureSize) -> Frame:
     """Return what a message of a camera holds, judged but not decoded.
 
     Args:
         message: sensor_msgs/Image or CompressedImage, or what `core.wire` makes of one.
-        camera: The size that the policy takes.
+        camera: The size that is taken.
 
     Raises:
-        RobotError: The encoding is unknown, the size is another one than the policy's where it
-            must not be resized, or data is missing.
+        RobotError: The encoding is unknown, the size is another one where it must not be
+            resized, or data is missing.
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
     height, width = frame.height, frame.width
@@ -96,8 +111,8 @@ def frame_of(message: Any, camera: Camera) -> Frame:
         return frame
     if not camera.resize:
         raise RobotError(f"expected a picture of {camera.width} x {camera.height} pixels, found "
-                         f"{width} x {height}; set the camera to that size, or let the contract "
-                         "say `resize: true`")
+                         f"{width} x {height}; set the camera to that size, or let its "
+                         "entry in the contract or mapping say `resize: true`")
     if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
         raise RobotError(f"expected a picture of 1 to {_LARGEST} pixels in height and width, found "
                          f"{width} x {height}")

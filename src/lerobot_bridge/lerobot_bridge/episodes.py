@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which episodes recordings hold: one each, those that were marked, or one after another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from lerobot_bridge.episode import SIDECAR, Episode, Found, Skipped, Span
+from lerobot_bridge.marks import MARKS, marked_episodes
+from lerobot_bridge.sidecar import read_sidecar
+from model_tools.bags.bag import Bag, is_bag
+from model_tools.errors import ToolError
+
+How = Literal["bag", "marks"] | float
+"""Each recording is an episode, the marks in it say which there are, or each is so long, s."""
+
+_SHORTEST_REST = 0.5
+"""Share of an episode's length that the last one of a recording must have."""
+_log = logging.getLogger("lerobot_bridge")
+
+
+def find_episodes(
+    paths: Sequence[Path], how: How = "bag", *, task: str = "", tags: Sequence[str] = (),
+    marks: str = MARKS,
+) -> Found:  # fmt: skip
+    """Return the episodes of recordings.
+
+    Args:
+        paths: Recordings, and folders of such, as sessions of a recorder are.
+        how: What an episode is.
+        task: What was to be done, where neither a mark nor the file beside a recording says it.
+        tags: More words to find each episode by.
+        marks: Topic of the marks.
+
+    Raises:
+        ToolError: There is no recording, or a broken one, or one without marks where they are
+            asked for; or nobody says the task of an episode.
+        BundleError: A file beside a recording does not fit.
+        OSError: Something cannot be read.
+    """
+    found = Found()
+    for path in paths:
+        for bag in _recordings(path, found.skipped):
+            whole = _whole(bag, task, tags)
+            if how == "bag":
+                found.episodes.append(whole)
+            elif how == "marks":
+                _add(found, marked_episodes(Bag(bag), whole, marks))
+            else:
+                _add(found, _cut(Bag(bag), whole, float(how)))
+    for episode in found.episodes:
+        if not episode.task:
+            raise ToolError(f"{episode.name}: expected the task that was to be done, found none "
+                            f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task")
+    return found
+
+
+def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """Yield the recordings of a path, by name; name those that were never finished."""
+    if not path.exists():
+        raise ToolError(f"{path}: expected a recording, or a folder of recordings, found nothing")
+    if is_bag(path):
+        yield path
+        return
+    inside = [each for each in sorted(path.iterdir()) if is_bag(each)] if path.is_dir() else []
+    unfinished = [each for each in inside if each.name.startswith(".")]
+    skipped += [Skipped(name=str(each), why="its recording was not finished")
+                for each in unfinished]
+    finished = [each for each in inside if each not in unfinished]
+    if not finished:
+        raise ToolError(f"{path}: expected a rosbag2 recording, or a folder of recordings, found "
+                        f"none{', only unfinished ones' if unfinished else ''}")
+    yield from finished
+
+
+def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
+    """Return a recording as an episode, with what the file beside it says."""
+    if not (bag / SIDECAR).is_file():
+        return Episode(bag=bag, task=task, tags=tuple(tags))
+    said = read_sidecar(bag)
+    if said.lost:
+        _log.warning("%s: %d messages are missing that came faster than they could be recorded",
+                     bag, said.lost)
+    interventions = said.interventions
+    return Episode(
+        bag=bag, task=said.task or task, tags=_together(said.tags, tags), success=said.success,
+        number=said.number,
+        interventions=None if interventions is None else tuple(Span(*each)
+                                                               for each in interventions),
+    )
+
+
+def _together(tags: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*tags, *more)))
+
+
+def _add(found: Found, more: Found) -> None:
+    found.episodes.extend(more.episodes)
+    found.skipped.extend(more.skipped)
+
+
+def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
+    """Return parts of a recording that are so long, the last one maybe shorter."""
+    found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
+    if length_ns <= 0:
+        raise ToolError(f"expected a length of episodes of more than 0 s, found {length_s:g}")
+    for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
+        span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
+        episode = replace(whole, span=span, number=number)
+        if number and span.end_ns - span.begin_ns < _SHORTEST_REST * length_ns:
+            rest_s = (span.end_ns - span.begin_ns) * 1e-9
+            found.skipped.append(Skipped(name=episode.name, why=f"the last {rest_s:.3f} s of the "
+                                         f"recording are less than half of {length_s:g} s"))
+        else:
+            found.episodes.append(episode)
+    return found

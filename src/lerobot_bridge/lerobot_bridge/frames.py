@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The frames of a recorded episode, as LeRobot would have recorded them.
+
+A first look at a recording reads the times of its messages and finds the moments of the frames;
+the frames themselves are then read one after another, so that memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks
+from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.inputs import Input, find_inputs
+from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.pictures import picture_of
+from lerobot_bridge.resampling import LeftOut, Resampled, resample
+from lerobot_bridge.values import SourceReader
+from model_tools.bags.bag import Bag
+from model_tools.bags.blocks import Times
+from model_tools.bags.source import refuse_set_back
+from model_tools.bags.streams import Arrival, Extract, in_time
+from model_tools.errors import ToolError
+from policy_inference.errors import RobotError
+
+
+class EpisodeFrames:
+    """The frames of an episode.
+
+    Attributes:
+        episode: Which.
+        parts: The times of its frames (ns), between gaps of more than the mapping's
+            `max_gap_frames`; one where there is no such gap.
+        left_out: Frames that are left out, by the source or camera that misses them.
+        closed_up: How many of them lie between frames of one part.
+        heard: What was heard of each source and camera.
+    """
+
+    def __init__(
+        self, mapping: RobotMapping, episode: Episode, topics: Mapping[str, str] | None = None
+    ) -> None:
+        """Find the topics of a mapping in the recording, and the moments of the frames.
+
+        Args:
+            mapping: Says what a frame holds.
+            episode: Where it is.
+            topics: Topics of the recording by those of the mapping, where they have other names.
+
+        Raises:
+            ToolError: The recording is broken, lacks a topic, has no frame, or its clocks
+                disagree or begin anew.
+            OSError: It cannot be read.
+        """
+        self.episode, self._mapping = episode, mapping
+        self._bag = Bag(episode.bag)
+        self._inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
+        self._topics = {name: each.topic for name, each in self._inputs.items()}
+        refuse_set_back(self._bag, self._topics)
+        self._extract = self._read()
+        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract)
+        refuse_several_clocks(self._bag.path, list(self.heard.values()),
+                              with_log=episode.span is not None)
+        found = self._resampled()
+        self.parts: Sequence[Times] = found.parts(mapping.max_gap_frames)
+        self.left_out: Sequence[LeftOut] = found.left_out
+        if not self.parts:
+            raise self._without_frames()
+        self.closed_up = sum(round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
+                             for part in self.parts)
+
+    def refuse_gaps(self) -> None:
+        """Check that there is one part.
+
+        Raises:
+            ToolError: There are more; says where the first gap is, and what was missing.
+        """
+        if len(self.parts) == 1:
+            return
+        begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
+        missing = "; ".join(f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
+                            f"{each.at_ns * 1e-9:.3f} s" for each in self.left_out)
+        raise ToolError(
+            f"{self.episode.name}: expected frames without gaps of more than "
+            f"{self._mapping.max_gap_frames}, found {len(self.parts) - 1}, the first "
+            f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s, since messages were "
+            f"missing: {missing}; --gaps split makes an episode of each part, a higher "
+            "tolerance_s or max_gap_frames in the mapping closes them up")
+
+    def frames(self, part: int = 0) -> Iterator[Frame]:
+        """Yield the frames of a part, whose arrays live until the next one.
+
+        Raises:
+            ToolError: A message does not fit; names its topic and time.
+        """
+        readers = {name: self._reader(each) for name, each in self._inputs.items()}
+        period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
+        arrivals = in_time(self._bag, self._topics, period_ns, ticks[0], self._extract)
+        arrival = next(arrivals, None)
+        newest: dict[str, Arrival] = {}
+        values: dict[str, Any] = {}
+        for tick in ticks:
+            while arrival is not None and arrival.time_ns <= tick:
+                newest[arrival.name] = arrival
+                arrival = next(arrivals, None)
+            # One message may serve several frames, and is read once.
+            values |= {name: readers[name](each) for name, each in newest.items()}
+            newest.clear()
+            yield self._frame(tick, values)
+
+    def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
+        vectors = {feature: np.concatenate([values[name] for name in names])
+                   for feature, names in self._features.items()}
+        spans = self.episode.interventions or ()
+        return Frame(
+            time_ns=tick, vectors=vectors,
+            pictures={name: values[f"cameras.{name}"] for name in self._mapping.cameras},
+            intervention=any(begin <= tick < end for begin, end in spans),
+        )
+
+    @property
+    def _features(self) -> dict[str, list[str]]:
+        """By feature, the names of its inputs."""
+        names = [name for name, each in self._inputs.items() if isinstance(each.source, Source)]
+        return {feature: list(group) for feature, group in
+                groupby(names, key=lambda name: name.partition("[")[0])}
+
+    def _read(self) -> Extract:
+        span = self.episode.span
+        received = [name for name, each in self._inputs.items() if each.source.stamp == "received"]
+        if span is None:
+            return Extract(received=received)
+        # A message from before may be the newest one when the episode begins.
+        begins = {name: max(0, span.begin_ns - int(each.limit_ns))
+                  for name, each in self._inputs.items() if each.source.resample != "hold"}
+        return Extract(begins_ns=begins, end_ns=span.end_ns, received=received)
+
+    def _resampled(self) -> Resampled:
+        span = self.episode.span
+        return resample(
+            {name: each.times_ns for name, each in self.heard.items()},
+            {name: each.limit_ns for name, each in self._inputs.items()},
+            self._mapping.period_ns, None if span is None else span.begin_ns,
+        )
+
+    def _without_frames(self) -> ToolError:
+        why = "; ".join(f"{self._topics[each.name]} is missing or too old in {each.frames}"
+                        for each in self.left_out)
+        return ToolError(f"{self.episode.name}: expected a moment at which each source and camera "
+                         f"has a message, found none: {why or 'it is shorter than a period'}")
+
+    def _reader(self, entry: Input) -> Callable[[Arrival], Any]:
+        source = entry.source
+        if isinstance(source, Camera):
+            read: Callable[[Any], Any] = partial(picture_of, source)
+        else:
+            read = SourceReader(self._mapping, source).read
+        # What policies look at is read faster, and has no efforts.
+        whole = isinstance(source, Source) and (
+            source.fields is not None or source.quantity == "effort")
+        decoded = self._bag.decoder(entry.topic, whole=whole)
+
+        def read_arrival(arrival: Arrival) -> Any:
+            try:
+                return read(decoded(arrival.data))
+            except (RobotError, struct.error, ValueError) as error:
+                text = (error if isinstance(error, RobotError)
+                        else f"expected a whole message, found a broken one ({error})")
+                raise self._bag.problem(entry.topic, arrival.time_ns, text) from error
+
+        return read_arrival

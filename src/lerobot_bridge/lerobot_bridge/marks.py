@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes of a long recording, by the policy_msgs/EpisodeMark messages in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any
+
+from lerobot_bridge.episode import Episode, Found, Skipped, Span
+from model_tools.bags.bag import Bag
+from model_tools.bags.topics import find_topics
+from model_tools.errors import ToolError
+
+MARKS = "episode_marks"
+"""Topic of the marks, in any namespace."""
+MARK = "policy_msgs/msg/EpisodeMark"
+
+
+class Kind(IntEnum):
+    """As in policy_msgs/EpisodeMark."""
+
+    START = 0
+    STOP = 1
+    DISCARD = 2
+    SUCCESS = 3
+    FAILURE = 4
+    INTERVENTION_BEGINS = 5
+    INTERVENTION_ENDS = 6
+
+
+_INTERVENTIONS = (Kind.INTERVENTION_BEGINS, Kind.INTERVENTION_ENDS)
+
+
+def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
+    """Return the episodes of a recording that were started and stopped.
+
+    Args:
+        bag: The recording.
+        whole: What holds for each of them, where its marks do not say otherwise.
+        topic: Of the marks.
+
+    Raises:
+        ToolError: There are no marks, or none that fit.
+    """
+    given = {topic: topic} if topic.startswith("/") else {}
+    full = find_topics(bag, {topic: (MARK,)}, given)[topic]
+    marks = list(bag.messages(full))
+    watched = any(mark.kind in _INTERVENTIONS for _, mark in marks)
+    reader = _MarkReader(replace(whole, interventions=() if watched else None))
+    for time_ns, mark in marks:
+        if mark.kind not in list(Kind):
+            raise bag.problem(full, time_ns, f"expected a kind of 0 to {max(Kind)}, found "
+                              f"{mark.kind}")
+        reader.take(time_ns, mark)
+    reader.drop("the recording ends before its STOP")
+    if not reader.found.episodes:
+        why = "; ".join(f"{each.name}: {each.why}" for each in reader.found.skipped)
+        raise ToolError(f"{bag.path}: expected an episode between START and STOP on {full}, found "
+                        f"none among {len(marks)} marks{': ' if why else ''}{why}")
+    return reader.found
+
+
+class _MarkReader:
+    """Takes marks in the order of time.
+
+    Attributes:
+        found: Episodes that are over, and what was skipped.
+    """
+
+    def __init__(self, whole: Episode) -> None:
+        self._whole = whole
+        self._running: Episode | None = None
+        self._begin_ns = 0
+        self._driven_since_ns: int | None = None
+        self.found = Found()
+
+    def take(self, time_ns: int, mark: Any) -> None:
+        kind = Kind(mark.kind)
+        if kind is Kind.START:
+            self.drop("another one began before its STOP")
+            self._start(time_ns, mark)
+        elif kind is Kind.STOP:
+            self._stop(time_ns)
+        elif kind is Kind.DISCARD:
+            self._discard(mark.episode)
+        elif kind is Kind.INTERVENTION_BEGINS:
+            self._driven_since_ns = self._driven_since_ns or time_ns
+        elif kind is Kind.INTERVENTION_ENDS:
+            self._note_driven_until(time_ns)
+            self._driven_since_ns = None
+        else:
+            self._judge(success=kind is Kind.SUCCESS)
+
+    def drop(self, why: str) -> None:
+        """Skip the running episode, if there is one."""
+        if self._running is not None:
+            self.found.skipped.append(Skipped(name=self._running.name, why=why))
+            self._running = None
+
+    def _start(self, time_ns: int, mark: Any) -> None:
+        self._begin_ns, whole = time_ns, self._whole
+        self._running = replace(
+            whole, span=Span(time_ns, time_ns), number=mark.episode, task=mark.task or whole.task,
+            tags=tuple(dict.fromkeys((*mark.tags, *whole.tags))), success=None)
+
+    def _stop(self, time_ns: int) -> None:
+        self._note_driven_until(time_ns)
+        if self._running is not None:
+            span = Span(self._begin_ns, time_ns)
+            self.found.episodes.append(replace(self._running, span=span))
+            self._running = None
+
+    def _discard(self, number: int) -> None:
+        episodes = self.found.episodes
+        # Also one that was stopped already, but not whatever came before it.
+        if self._running is None and episodes and episodes[-1].number == number:
+            self._running = episodes.pop()
+        self.drop("it was discarded")
+
+    def _judge(self, *, success: bool) -> None:
+        if self._running is not None:
+            self._running = replace(self._running, success=success)
+        elif self.found.episodes:
+            self.found.episodes[-1] = replace(self.found.episodes[-1], success=success)
+
+    def _note_driven_until(self, time_ns: int) -> None:
+        """Note that a person drove the running episode until then, maybe since before it."""
+        if self._running is not None and self._driven_since_ns is not None:
+            driven = Span(max(self._driven_since_ns, self._begin_ns), time_ns)
+            before = self._running.interventions or ()
+            self._running = replace(self._running, interventions=(*before, driven))

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From messages of many rates to frames of one: which moments have a message of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_tools.bags.blocks import Times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Frames that are left out since an input has no message that counts.
+
+    Attributes:
+        name: Of the input.
+        frames: How many.
+        longest_s: The longest time without a message among them.
+        at_ns: When that began.
+    """
+
+    name: str
+    frames: int
+    longest_s: float
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resampled:
+    """The frames of a recording.
+
+    Attributes:
+        ticks_ns: [ticks] moments, one period apart.
+        kept: [ticks] whether each input has a message that counts then.
+        left_out: Of each input that misses some.
+    """
+
+    ticks_ns: Times
+    kept: npt.NDArray[np.bool_]
+    left_out: tuple[LeftOut, ...]
+
+    def parts(self, max_gap_frames: int) -> list[Times]:
+        """Return the moments of the frames between gaps that are longer than this."""
+        places = np.flatnonzero(self.kept)
+        if not len(places):
+            return []
+        cuts = 1 + np.flatnonzero(np.diff(places) > max_gap_frames + 1)
+        return [self.ticks_ns[part] for part in np.split(places, cuts)]
+
+
+def resample(
+    times_ns: Mapping[str, Times], limits_ns: Mapping[str, float], period_ns: int,
+    begin_ns: int | None = None,
+) -> Resampled:  # fmt: skip
+    """Return the frames: from the first moment at which each input has a message, to the last.
+
+    Args:
+        times_ns: By input, the rising times of its messages, at least one.
+        limits_ns: By input, the age up to which its newest message counts.
+        period_ns: Of the frames.
+        begin_ns: No frame is earlier.
+    """
+    first = max(int(times[0]) for times in times_ns.values())
+    first = first if begin_ns is None else max(first, begin_ns)
+    last = max(int(times[-1]) for times in times_ns.values())
+    ticks = np.arange(first, last + 1, period_ns, dtype=np.int64)
+    newest = {name: np.searchsorted(times, ticks, "right") - 1 for name, times in times_ns.items()}
+    fresh = {name: ticks - times_ns[name][places] <= limits_ns[name]
+             for name, places in newest.items()}  # fmt: skip
+    left_out = (_left_out(name, times_ns[name], newest[name][~each], last)
+                for name, each in fresh.items() if not each.all())
+    return Resampled(ticks_ns=ticks, left_out=tuple(left_out),
+                     kept=np.logical_and.reduce(list(fresh.values())))
+
+
+def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:
+    """Return what is to be said of an input whose messages at these places were too old."""
+    begins = times[newest]
+    lengths = np.append(times, last)[newest + 1] - begins
+    longest = int(np.argmax(lengths))
+    return LeftOut(name=name, frames=len(newest), longest_s=float(lengths[longest]) * 1e-9,
+                   at_ns=int(begins[longest]))

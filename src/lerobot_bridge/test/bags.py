@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Short recordings of an arm with two joints and a camera, and a mapping of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.mapping import RobotMapping, parse_mapping
+
+MS, S = 1_000_000, 1_000_000_000
+START_NS = 1_000 * S
+"""When recordings begin."""
+NAMES = ["gripper", "wheel", "pan_joint"]
+"""Not in the order of the mapping, and one more."""
+MESSAGES = Path(__file__).resolve().parents[2] / "policy_msgs" / "msg"
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+for _name in ("JointCommand", "EpisodeMark"):
+    TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(),
+                                      f"policy_msgs/msg/{_name}"))
+
+Said = tuple[str, int, Any]
+"""Topic, time in the log (ns), message."""
+STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
+LEADER = {"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}
+
+
+def mapping_of(**changes: Any) -> RobotMapping:
+    """Return a mapping at 20 Hz: pan in degrees, the gripper 0 to 100, one camera of 24 x 16."""
+    content: dict[str, Any] = {
+        "schema_version": 1, "robot_type": "arm", "rate_hz": 20,
+        "joints": {"pan": {"unit": "degrees", "ros_name": "pan_joint", "position_min": -2.0,
+                           "position_max": 2.0},
+                   "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0}},
+        "vectors": {"observation.state": [STATE], "action": [LEADER]},
+        "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
+    }
+    return parse_mapping({**content, **changes}, "mapping.yaml")
+
+
+def times(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
+    """Return times from the first to the last, both included, in ns from the start."""
+    count = math.floor((last_ms - first_ms) / period_ms + 1e-6) + 1
+    return [round((first_ms + i * period_ms) * MS) for i in range(count)]
+
+
+def joints(
+    times_ns: Sequence[int], topic: str = "/joint_states", *, offset_rad: float = 0.0,
+    stamp_ns: int = START_NS, **changes: Any,
+) -> list[Said]:  # fmt: skip
+    """Say t s after the start that pan is t / 10 rad plus the offset, and the gripper half open."""
+    make, said = TYPES.types["sensor_msgs/msg/JointState"], []
+    for time_ns in times_ns:
+        pan = time_ns / S / 10 + offset_rad
+        fields = {"name": NAMES, "position": np.array([1.0, 9.0, pan]),
+                  "velocity": np.array([0.0, 0.0, 0.1]), "effort": np.array([0.0, 0.0, pan]),
+                  **changes}
+        said.append((topic, START_NS + time_ns,
+                     make(header=header(stamp_ns + time_ns), **fields)))
+    return said
+
+
+def images(
+    times_ns: Sequence[int], topic: str = "/front/image_raw", *, size: tuple[int, int] = (16, 24),
+    encoding: str = "rgb8", stamp_ns: int = START_NS,
+) -> list[Said]:  # fmt: skip
+    """Say pictures whose red is the time in 10 ms, green 50, blue 100."""
+    said = []
+    for time_ns in times_ns:
+        colour = [time_ns // (10 * MS) % 256, 50, 100]
+        pixels = np.full((*size, 3), colour if encoding == "rgb8" else colour[::-1], np.uint8)
+        said.append((topic, START_NS + time_ns, TYPES.types["sensor_msgs/msg/Image"](
+            header=header(stamp_ns + time_ns), height=size[0], width=size[1], encoding=encoding,
+            is_bigendian=0, step=3 * size[1], data=pixels.reshape(-1))))
+    return said
+
+
+def compressed(
+    times_ns: Sequence[int], topic: str = "/front/image_raw", *, end: str = ".png",
+    size: tuple[int, int] = (16, 24),
+) -> list[Said]:  # fmt: skip
+    """Say the same pictures as PNG, or as JPEG."""
+    said = []
+    for time_ns in times_ns:
+        pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
+        data = np.frombuffer(cv2.imencode(end, pixels)[1].tobytes(), np.uint8)
+        said.append((topic, START_NS + time_ns, TYPES.types["sensor_msgs/msg/CompressedImage"](
+            header=header(START_NS + time_ns), format=end[1:], data=data)))
+    return said
+
+
+def mark(
+    time_ns: int, kind: str, *, topic: str = "/episode_marks", episode: int = 0, task: str = "",
+    tags: Sequence[str] = (),
+) -> Said:  # fmt: skip
+    """Say where an episode begins or ends, or what is to be said of it."""
+    make = TYPES.types["policy_msgs/msg/EpisodeMark"]
+    sec, nanosec = divmod(START_NS + time_ns, S)
+    return topic, START_NS + time_ns, make(
+        stamp=TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), kind=getattr(make, kind),
+        episode=episode, task=task, tags=list(tags))
+
+
+def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
+    """Say a velocity, without a stamp."""
+    vector = TYPES.types["geometry_msgs/msg/Vector3"]
+    return topic, START_NS + time_ns, TYPES.types["geometry_msgs/msg/Twist"](
+        vector(x, 0.0, 0.0), vector(0.0, 0.0, 0.0))
+
+
+def header(time_ns: int) -> Any:
+    """Return a header."""
+    stamp = TYPES.types["builtin_interfaces/msg/Time"](*divmod(time_ns, S))
+    return TYPES.types["std_msgs/msg/Header"](stamp, "")
+
+
+def arm(last_ms: float = 1000) -> list[Said]:
+    """Say everything of the mapping until then: joints every 10 ms, pictures every 50 ms."""
+    return [*joints(times(10, last_ms)),
+            *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),
+            *images(times(50, last_ms))]
+
+
+def write_bag(
+    folder: Path, said: Sequence[Said], storage: StoragePlugin = StoragePlugin.MCAP,
+    compression: CompressionMode = CompressionMode.NONE,
+) -> Path:  # fmt: skip
+    """Write a recording, in the order of its times; a topic has the type of its messages."""
+    writer = Writer(folder, version=9, storage_plugin=storage)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
+        known: dict[tuple[str, str], Any] = {}
+        for topic, log_ns, message in sorted(said, key=lambda each: each[1]):
+            kind = message.__msgtype__
+            if (topic, kind) not in known:
+                known[topic, kind] = writer.add_connection(topic, kind, typestore=TYPES)
+            writer.write(known[topic, kind], log_ns, TYPES.serialize_cdr(message, kind))
+    return folder
+
+
+def episode_of(bag: Path, **changes: Any) -> Episode:
+    """Return an episode that is a whole recording."""
+    return Episode(**{"bag": bag, "task": "wave", **changes})
+
+
+def without(said: Sequence[Said], topic: str, begin_ms: float, end_ms: float) -> list[Said]:
+    """Leave out what a topic said in a time."""
+    return [each for each in said if each[0] != topic or not
+            begin_ms * MS <= each[1] - START_NS < end_ms * MS]
+
+
+def changed(**fields: Any) -> Mapping[str, Any]:
+    """Return a source of the state with other fields."""
+    return {**STATE, **fields}

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings hold the episodes that were recorded, marked, or cut by time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lerobot_bridge.episode import SIDECAR, Episode, Span
+from lerobot_bridge.episodes import find_episodes
+from lerobot_bridge.sidecar import Sidecar, write_sidecar
+from model_tools.errors import ToolError
+from policy_inference.errors import BundleError
+
+from .bags import MS, START_NS, Said, arm, joints, mark, times, write_bag
+
+
+def span(begin_ms: int, end_ms: int) -> Span:
+    return Span(START_NS + begin_ms * MS, START_NS + end_ms * MS)
+
+
+def marked(folder: Path, *marks: Said) -> Path:
+    return write_bag(folder / "bag", [*joints(times(100, 9000)), *marks])
+
+
+def test_each_recording_is_an_episode(tmp_path: Path) -> None:
+    bags = [write_bag(tmp_path / name, arm(100)) for name in ("b", "a")]
+
+    found = find_episodes(bags, task="wave", tags=["x"])
+
+    assert found.episodes == [Episode(bag=bag, task="wave", tags=("x",)) for bag in bags]
+    assert not found.skipped
+
+
+def test_the_file_beside_a_recording_says_what_it_is(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(100))
+    write_sidecar(bag, Sidecar(number=3, task="stack", tags=("cubes",), success=False,
+                               interventions=((5, 7),), rate_hz=30))
+
+    (episode,) = find_episodes([bag], task="wave", tags=["x", "cubes"]).episodes
+
+    assert episode == Episode(bag=bag, task="stack", tags=("cubes", "x"), success=False,
+                              interventions=(Span(5, 7),), number=3)
+
+
+def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
+    tmp_path: Path
+) -> None:
+    for name in ("episode_0010", "episode_0002", ".episode_0011"):
+        write_bag(tmp_path / name, arm(100))
+    (tmp_path / "mapping.yaml").touch()
+
+    found = find_episodes([tmp_path], task="wave")
+
+    assert [episode.bag.name for episode in found.episodes] == ["episode_0002", "episode_0010"]
+    assert [(each.name, each.why) for each in found.skipped] == [
+        (str(tmp_path / ".episode_0011"), "its recording was not finished")]
+
+
+def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None:
+    bag = marked(
+        tmp_path,
+        mark(1000, "STOP"),  # of one that began before the recording
+        mark(1000 * MS, "START", episode=4, task="stack", tags=["cubes"]),
+        mark(1200 * MS, "INTERVENTION_BEGINS"), mark(1300 * MS, "INTERVENTION_ENDS"),
+        mark(1900 * MS, "INTERVENTION_BEGINS"),
+        mark(2000 * MS, "STOP"), mark(2100 * MS, "SUCCESS"),
+        mark(3000 * MS, "START", episode=5), mark(3500 * MS, "FAILURE"),
+        mark(4000 * MS, "STOP"))
+
+    found = find_episodes([bag], "marks", task="wave")
+
+    first, second = found.episodes
+    assert first == Episode(
+        bag=bag, span=span(1000, 2000), task="stack", tags=("cubes",), success=True, number=4,
+        interventions=(span(1200, 1300), span(1900, 2000)))
+    # The person still drove when it began.
+    assert second == Episode(bag=bag, span=span(3000, 4000), task="wave", success=False, number=5,
+                             interventions=(span(3000, 4000),))
+    assert first.name == "bag[4]"
+
+
+def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:
+    bag = marked(
+        tmp_path,
+        mark(1000 * MS, "START", episode=0), mark(2000 * MS, "DISCARD", episode=0),
+        mark(3000 * MS, "START", episode=1), mark(4000 * MS, "STOP", episode=1),
+        mark(4100 * MS, "DISCARD", episode=0),
+        mark(5000 * MS, "START", episode=2), mark(5500 * MS, "STOP", episode=2),
+        mark(5600 * MS, "DISCARD", episode=2),
+        mark(6000 * MS, "START", episode=3), mark(7000 * MS, "START", episode=4))
+
+    found = find_episodes([bag], "marks", task="wave")
+
+    assert [episode.number for episode in found.episodes] == [1]
+    assert found.episodes[0].interventions is None
+    assert [(each.name, each.why) for each in found.skipped] == [
+        ("bag[0]", "it was discarded"), ("bag[2]", "it was discarded"),
+        ("bag[3]", "another one began before its STOP"),
+        ("bag[4]", "the recording ends before its STOP")]
+
+
+def test_recordings_are_cut_by_time(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joints(times(100, 9000)))
+
+    found = find_episodes([bag], 4.0, task="wave")
+
+    assert [episode.span for episode in found.episodes] == [span(0, 4000), span(4000, 8000)]
+    assert [(each.name, each.why) for each in found.skipped] == [
+        ("bag[2]", "the last 1.000 s of the recording are less than half of 4 s")]
+
+
+@pytest.mark.parametrize(("how", "message"), [
+    ("bag", f"bag: expected the task that was to be done, found none in its {SIDECAR}; say it "
+     "with --task"),
+    ("marks", "expected messages of the input episode_marks"),
+    (0.0, "expected a length of episodes of more than 0 s, found 0"),
+])  # fmt: skip
+def test_recordings_without_what_is_asked_for_are_refused(
+    tmp_path: Path, how: str | float, message: str
+) -> None:
+    bag = write_bag(tmp_path / "bag", arm(100))
+
+    with pytest.raises(ToolError, match=message):
+        find_episodes([bag], how)  # type: ignore[arg-type]  # parametrized
+
+
+def test_marks_without_an_episode_are_refused(tmp_path: Path) -> None:
+    bag = marked(tmp_path, mark(1000 * MS, "START", episode=7))
+
+    with pytest.raises(ToolError, match="expected an episode between START and STOP on "
+                                        r"/episode_marks, found none among 1 marks: bag\[7\]: the "
+                                        "recording ends before its STOP"):
+        find_episodes([bag], "marks", task="wave")
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"or a folder of recordings, found none$"):
+        find_episodes([tmp_path])
+    with pytest.raises(ToolError, match=r"expected a recording.*found nothing"):
+        find_episodes([tmp_path / "gone"])
+
+
+def test_a_file_beside_a_recording_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(100))
+    (bag / SIDECAR).write_text('{"schema_version": 1, "task": 3}')
+
+    with pytest.raises(BundleError, match=r"episode\.json: task: "):
+        find_episodes([bag])
