@@ -42,7 +42,7 @@ class Fed:
     ) -> None:  # fmt: skip
         self.folder = SessionFolder(folder, MAPPING, TEXT)
         self.disk = Disk(round(buffer_mb * 1e6))
-        self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC)
+        self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
         self.watch.publishers, self.watch.kind = 1, "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
         self.data = _array(message_bytes)
