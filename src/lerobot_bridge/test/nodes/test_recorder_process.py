@@ -48,13 +48,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def begins(robot: Robot) -> None:
-    """Ask for an episode, again each second, until there is one.
+    """Ask for an episode, again after some time, until there is one.
 
     A request to a process that was killed, or whose answers find no way yet, is lost.
     """
     robot.statuses.clear()
     client = robot.node.create_client(Trigger, "episode_recorder/start")
-    timer = robot.node.create_timer(0.5, lambda: client.call_async(Trigger.Request()))
+    robot.until(client.service_is_ready, "the recorder", sends=True)
+    robot.until(lambda: robot.statuses, "its status", sends=True)
+    client.call_async(Trigger.Request())
+    timer = robot.node.create_timer(2.0, lambda: client.call_async(Trigger.Request()))
     robot.until(lambda: robot.statuses and robot.value("state") == "episode",
                 "an episode to begin", sends=True)
     robot.node.destroy_timer(timer)

@@ -76,7 +76,12 @@ class Fed:
 
     def hears(self, text: str) -> str:
         """Tick until this is said; return all that was."""
-        until(lambda: (self.tick(), text in self.all_said)[1])
+
+        def said() -> bool:
+            self.tick()
+            return text in self.all_said
+
+        until(said)
         return self.all_said
 
     @property
