@@ -130,3 +130,23 @@ def test_bad_parameters_end_with_status_2(
     log = (tmp_path / "recorder.log").read_text()
     assert said in log
     assert "Traceback" not in log
+
+
+def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
+    def operate(action: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator",
+                               action], capture_output=True, text=True)  # fmt: skip
+
+    start()
+
+    refused = operate("start")
+    assert refused.returncode == 1
+    assert "/joint_states: expected a publisher of sensor_msgs/msg/JointState" in refused.stderr
+    robot.appears()
+    begins(robot)
+    stopped = operate("stop")
+    assert (stopped.returncode, stopped.stdout) == (
+        0, "episode 0 is over and kept; 1 of 50 are there\n")
+    status = operate("status")
+    assert status.stdout.startswith("idle, 1 of 50 episodes\n")
+    assert "free_mb" in status.stdout
