@@ -173,8 +173,9 @@ class Recorder:
         for name, before in self._lost.items():
             if lost := self.watches[name].lost - before:
                 self._disk.news.append(News(
-                    f"episode {number}: {name}: {lost} messages were sent and did not come; record "
-                    "on the machine of the publisher, or let it keep more of them (QoS depth)",
+                    f"episode {number}: {name}: {lost} messages were sent and did not come; send "
+                    "pictures compressed, record on the machine of the publisher, or let it keep "
+                    "more messages (QoS depth)",
                     failed=True))
 
     def discard(self) -> None:
