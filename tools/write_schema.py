@@ -1,22 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the JSON Schema of `policy.yaml`, with which editors complete and check contracts.
+"""Writes the JSON Schemas with which editors complete and check contracts and mappings.
 
-Run it in the root of the checkout after a change of the contract: `python -m tools.write_schema`.
+Run it in the root of the checkout after a change of one of them: `python -m tools.write_schema`.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from lerobot_bridge.mapping import MAPPINGS, mapping_schema
 from policy_inference.bundle.editor_schema import contract_schema
 
-SCHEMA = Path(__file__).resolve().parent.parent / "config" / "bundles" / "policy.schema.json"
+CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"
 
 
-def schema_text() -> str:
-    """Return what the schema file must hold."""
-    return json.dumps(contract_schema(), indent=2, ensure_ascii=False) + "\n"
+def schemas() -> dict[Path, Mapping[str, Any]]:
+    """Return what each schema file must hold."""
+    return {CONTRACTS / "policy.schema.json": contract_schema(),
+            MAPPINGS / "mapping.schema.json": mapping_schema()}
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(schema_text(), encoding="utf-8")
+    for file, schema in schemas().items():
+        file.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["py.typed"], PACKAGE: ["mappings/*.yaml"]},
+    package_data={"": ["py.typed"], PACKAGE: ["mappings/*"]},
     zip_safe=False,
     install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
     # lerobot: only to write datasets; heavy, and it bounds what others need.

@@ -38,6 +38,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "arm_leader = robot_sim.nodes.arm_leader_node:main",
             "arm_sim_node = robot_sim.nodes.arm_sim_node:main",
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",

@@ -11,7 +11,9 @@ import pytest
 from tools.setup import apart, lerobot
 from tools.setup.host import SetupError
 from tools.setup.lerobot import ensure_lerobot
+from tools.setup.ros import Ros
 
+WHEELS, SOURCED = Ros(distro="jazzy", prefix=None), Ros(distro="humble", prefix=Path("/opt/ros"))
 Commands = list[list[str]]
 
 
@@ -36,19 +38,29 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
     tmp_path: Path, commands: Commands
 ) -> None:
     for _ in range(2):
-        ensure_lerobot(tmp_path / "venv", (3, 11))
+        ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
 
     assert [words[-1] for words in commands] == [
-        str(tmp_path / "venv"), lerobot.TORCH, lerobot.TORCHVISION, str(lerobot.REQUIREMENTS),
-        lerobot.LEROBOT]
-    assert "--no-deps" in commands[-1]
+        str(tmp_path / "venv"), lerobot.TORCH, str(lerobot.REQUIREMENTS), lerobot.TORCHVISION]
+    assert commands[-1][-3:-1] == ["--no-deps", lerobot.LEROBOT]
     hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
     assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
 
 
+def test_ros_comes_along_where_it_comes_from_wheels(tmp_path: Path, commands: Commands) -> None:
+    ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
+
+    last = commands[-1]
+    alone = last[last.index("--no-deps") + 1:]
+    assert alone[:2] == [lerobot.LEROBOT, lerobot.TORCHVISION]
+    assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= {name.split("[")[0].split("==")[0]
+                                                            for name in alone}
+    assert all(name.startswith("ros-") for name in alone[2:])
+
+
 def test_an_older_python_is_refused_with_those_that_do(tmp_path: Path, commands: Commands) -> None:
     with pytest.raises(SetupError, match=r"expected Python 3\.10, .* found 3\.9 .*LEROBOT_PYTHON="):
-        ensure_lerobot(tmp_path / "venv", (3, 9))
+        ensure_lerobot(tmp_path / "venv", (3, 9), WHEELS)
     assert not commands
 
 
@@ -56,5 +68,5 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, commands: Commands) -> N
     (tmp_path / "venv").mkdir()
 
     with pytest.raises(SetupError, match="was not made by this command; move it away"):
-        ensure_lerobot(tmp_path / "venv", (3, 11))
+        ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
     assert not commands

@@ -1,40 +1,46 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, for training alone.
+"""Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, with ROS 2 beside it.
 
-Nothing that runs a policy needs it. LeRobot bounds PyTorch to what there was at its release; its
-ACT trains, and its datasets are written, with the later versions below.
+Nothing that runs a policy needs it: policies are trained, datasets written, and ROS 2 robots driven
+by LeRobot's own commands there. LeRobot bounds PyTorch to what there was at its release; its ACT
+trains with the later version below.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from pathlib import Path
 
 from tools.setup import stamp
 from tools.setup.apart import install_for_cpu, make_anew
-from tools.setup.environment import FOLDER
+from tools.setup.environment import FOLDER, lock_file, read_origin
 from tools.setup.host import SetupError, run
+from tools.setup.ros import Ros, find_ros
 from tools.setup.workspace import ROOT
 
 VENV = ".venv-lerobot"
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
 REQUIREMENTS = FOLDER / "requirements" / "lerobot.in"
 HOOK = FOLDER / "torchvision_beside_cpu.py"
-LEROBOT, TORCH, TORCHVISION = "lerobot==0.4.4", "torch==2.13.0", "torchvision==0.28.0"
+LEROBOT, TORCH = "lerobot==0.4.4", "torch==2.13.0"
+TORCHVISION = "torchvision==0.25.0"
+"""The last that reads videos, which LeRobot does with it where torchcodec finds no FFmpeg."""
 _OURS = ".made-by-setup-lerobot"
 
 _log = logging.getLogger(__name__)
 
 
-def ensure_lerobot(venv: Path, version: tuple[int, int]) -> None:
+def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     """Make or refresh the environment.
 
     Args:
         venv: Where.
         version: Of this Python.
+        ros: What `make setup` chose; one that is sourced is there already.
 
     Raises:
         SetupError: LeRobot does not support this Python, a foreign folder is in the way, or pip
@@ -45,18 +51,25 @@ def ensure_lerobot(venv: Path, version: tuple[int, int]) -> None:
         raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
                          f"at {sys.executable}; name one with "
                          "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
-    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__)], extra=f"{sys.executable}{version}")
+    wheels = [] if ros.prefix else _ros_wheels(ros.distro, version)
+    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__)],
+                       extra=f"{sys.executable}{version}{wheels}")
     if stamp.matches(venv, key):
         return
-    _log.info("setup: making %s with LeRobot (1.7 GB, a minute or two on first use)", venv)
+    _log.info("setup: making %s with LeRobot (2 GB, some minutes on first use)", venv)
     pip = make_anew(venv, _OURS)
     # First, so that what asks for some PyTorch finds this one.
-    for package in (TORCH, TORCHVISION):
-        install_for_cpu(pip, package)
+    install_for_cpu(pip, TORCH)
     run([*pip, "-r", str(REQUIREMENTS)])
-    run([*pip, "--no-deps", LEROBOT])
+    run([*pip, "--no-deps", LEROBOT, TORCHVISION, *wheels])
     _add_hook(venv)
     stamp.write(venv, key)
+
+
+def _ros_wheels(distro: str, version: tuple[int, int]) -> list[str]:
+    """Return the wheels of ROS 2 that `.venv` has, for this Python."""
+    lock = lock_file(distro, f"{version[0]}.{version[1]}").read_text(encoding="utf-8")
+    return [line for line in lock.splitlines() if line.startswith("ros-")]
 
 
 def _add_hook(venv: Path) -> None:
@@ -70,7 +83,9 @@ def main() -> int:
     """Set up the environment of the checkout around this file; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        ensure_lerobot(ROOT / VENV, sys.version_info[:2])
+        origin = read_origin(ROOT / ".venv")
+        ros = find_ros(os.environ, ROOT, origin.distro if origin else None)
+        ensure_lerobot(ROOT / VENV, sys.version_info[:2], ros)
     except SetupError as error:
         _log.error("setup: %s", error)
         return 1

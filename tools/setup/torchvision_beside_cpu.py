@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets torchvision's build for CUDA be imported beside a PyTorch for CPUs; for `.venv-lerobot`.
+"""Lets torchvision be imported beside a PyTorch that it was not built for; for `.venv-lerobot`.
 
 Its operators do not load there, and its import fails where it describes two of them. LeRobot's ACT
-takes no operator from it, just the ResNet. Indices that have builds for CPUs have both.
+takes no operator from it, just the ResNet, and its datasets the reader of videos, which is Python.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -41,4 +42,6 @@ def _declare_operators() -> None:
             torch.library.define(f"torchvision::{name}", _SCHEMA)
 
 
+for said in ("Failed to load image Python extension", "The video decoding and encoding capab"):
+    warnings.filterwarnings("ignore", said, UserWarning)  # at each start, of what is known
 sys.meta_path.insert(0, _BeforeTorchvision())

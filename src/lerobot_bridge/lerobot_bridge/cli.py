@@ -7,9 +7,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lerobot_bridge.commands import convert, replay, to_bag
 from policy_inference.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {}
+COMMANDS: dict[str, Verb] = {"convert": convert, "replay": replay, "to-bag": to_bag}
 
 
 def main(args: Sequence[str] | None = None) -> int:

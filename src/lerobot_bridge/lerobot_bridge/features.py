@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from lerobot_bridge.mapping import IMAGES, RobotMapping
@@ -13,12 +14,15 @@ SUCCESS, INTERVENTION = "next.success", "intervention"
 frames in which a person drove in the policy's place."""
 
 
-def dataset_features(mapping: RobotMapping, *, videos: bool = True) -> dict[str, dict[str, Any]]:
+def dataset_features(
+    mapping: RobotMapping, *, videos: bool = True, judged: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Return the features for `LeRobotDataset.create`, less those that LeRobot adds itself.
 
     Args:
         mapping: Says which there are.
         videos: Whether pictures become videos, or a file each.
+        judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {name: {"dtype": "float32", "shape": (len(mapping.names(name)),),
                       "names": list(mapping.names(name))} for name in mapping.vectors}
@@ -26,4 +30,5 @@ def dataset_features(mapping: RobotMapping, *, videos: bool = True) -> dict[str,
                                "shape": (camera.height, camera.width, 3),
                                "names": ["height", "width", "channels"]}
                for name, camera in mapping.cameras.items()}
-    return {**vectors, **cameras}
+    verdicts = {name: {"dtype": "bool", "shape": (1,), "names": None} for name in sorted(judged)}
+    return {**vectors, **cameras, **verdicts}

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.bundle.schema import Found, Reader, entry, load_yaml
+from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
+from policy_inference.bundle.validate_chunk import check_unit
 from policy_inference.errors import BundleError
 
 ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
@@ -36,8 +37,9 @@ SENT = (*NAMED, *ARRAYS, *TWISTS)
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
 """By quantity, how LeRobot's names of values end: shoulder_pan.pos."""
 
-_TOPIC = r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*"
-_TYPE = r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*"
+_TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
+_TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
+_NAME = r"^[A-Za-z0-9_]+$"
 _FEATURE = r"observation\.[A-Za-z0-9_.]+|action"
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
 
@@ -76,6 +78,10 @@ class Channel:
         "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units",
         default=None, minProperties=1,
     )  # fmt: skip
+    degrees: tuple[str, ...] = entry(
+        "values of `fields` that LeRobot counts in degrees or degrees/s, ROS in rad or rad/s",
+        default=(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +137,7 @@ class RobotMapping:
     """What of a ROS 2 robot is which feature of LeRobot's."""
 
     schema_version: Literal[1] = entry("1")
-    robot_type: str = entry("robot_type of datasets: so101_follower", pattern=r"[A-Za-z0-9_]+")
+    robot_type: str = entry("robot_type of datasets: so101_follower", pattern=_NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry(
         "joints by LeRobot's names, without .pos", default={}
@@ -205,6 +211,11 @@ def shipped() -> Mapping[str, Path]:
     return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
 
 
+def mapping_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a mapping, with which editors complete and check it."""
+    return json_schema(RobotMapping)
+
+
 def parse_mapping(content: object, path: object) -> RobotMapping:
     """Validate what a file holds, as `load_mapping` does."""
     reader = Reader(str(path))
@@ -230,7 +241,7 @@ class _Validator:
         for feature, sources in mapping.vectors.items():
             self._feature(feature, sources)
         for name in mapping.cameras:
-            if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            if not re.fullmatch(_NAME, name):
                 self._problem(f"cameras.{name}", "a name of letters, digits and _", name)
         self._command()
         self._types()
@@ -240,20 +251,12 @@ class _Validator:
 
     def _joint(self, key: str, joint: Joint) -> None:
         name = key.removeprefix("joints.")
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        if not re.fullmatch(_NAME, name):
             self._problem(key, "a name of letters, digits and _", name)
-        is_range = joint.unit in ("range_m100_100", "range_0_100")
-        for name in ("low_rad", "high_rad"):
-            if (getattr(joint, name) is not None) is not is_range:
-                self._problem(f"{key}.{name}", "a position" if is_range else
-                              f"nothing, since {joint.unit} have no range", getattr(joint, name))
-        for low, high in (("low_rad", "high_rad"), ("position_min", "position_max")):
-            ends = getattr(joint, low), getattr(joint, high)
-            # A range may be counted downwards; limits may not.
-            if None not in ends and (ends[0] == ends[1] or (low == "position_min" and
-                                     ends[0] > ends[1])):
-                self._problem(f"{key}.{high}", f"another value than {low}" if low == "low_rad"
-                              else f"more than {low}", ends[1])
+        check_unit(key, joint, self._reader)
+        limits = joint.position_min, joint.position_max
+        if None not in limits and limits[0] >= limits[1]:  # type: ignore[operator]  # not None
+            self._problem(f"{key}.position_max", "more than position_min", joint.position_max)
 
     def _feature(self, feature: str, sources: Sequence[Source]) -> None:
         key = f"vectors.{feature}"
@@ -288,6 +291,9 @@ class _Validator:
             if not _FIELD.fullmatch(field):
                 self._problem(f"{key}.fields.{name}", "a field like twist.linear.x or data[2]",
                               field)
+        for name in channel.degrees:
+            if name not in (channel.fields or {}):
+                self._problem(f"{key}.degrees", "values of `fields`; joints have a unit", name)
         if channel.fields is None:
             if channel.type not in (*NAMED, *ARRAYS):
                 self._problem(f"{key}.fields", f"fields of {channel.type}, which names no joints",

@@ -36,7 +36,7 @@ class SourceReader:
         self.names = mapping.values_of(source, source.quantity)
         self._read: Callable[[Any], F64]
         if source.fields is not None:
-            self._read = _fields(source.fields.values())
+            self._read = _Fields(mapping, source).read
         else:
             self._read = _Joints(mapping, source).read
 
@@ -54,25 +54,41 @@ class SourceReader:
 
 
 class ToLeRobot:
-    """Between quantities of joints in rad, rad/s, N·m and LeRobot's units."""
+    """Between a channel's values in rad, rad/s, m, N·m and LeRobot's units."""
 
     def __init__(self, mapping: RobotMapping, channel: Channel, quantity: str = "position") -> None:
-        """Compute the factors of a channel's joints, in its order."""
+        """Compute the factors of a channel's joints or fields, in its order."""
+        if channel.fields is not None:
+            self._zero: F64 = np.zeros(len(channel.fields))
+            self._scale: F64 = np.array([180.0 / np.pi if name in channel.degrees else 1.0
+                                         for name in channel.fields])
+            return
         joints = mapping.joints_of(channel)
         units = Units(mapping.joints, joints)
         zero = units.to_rad(np.zeros(len(joints)))
         # Velocities have the factor of positions alone; efforts are the same on both sides.
         scale = units.of_rad(zero + 1.0) if quantity != "effort" else np.ones(len(joints))
-        self._zero: F64 = zero if quantity == "position" else np.zeros(len(joints))
-        self._scale: F64 = scale
+        self._zero = zero if quantity == "position" else np.zeros(len(joints))
+        self._scale = scale
 
     def of_ros(self, values: F64) -> F64:
-        """Return values [..., joints] in LeRobot's units."""
+        """Return values [..., values of the channel] in LeRobot's units."""
         return (values - self._zero) * self._scale
 
     def to_ros(self, values: F64) -> F64:
-        """Return values [..., joints] in rad, rad/s or N·m."""
+        """Return values [..., values of the channel] in ROS's units."""
         return values / self._scale + self._zero
+
+
+class _Fields:
+    """Values by field."""
+
+    def __init__(self, mapping: RobotMapping, source: Source) -> None:
+        self._getters = [_getter(path) for path in (source.fields or {}).values()]
+        self._units = ToLeRobot(mapping, source)
+
+    def read(self, message: Any) -> F64:
+        return self._units.of_ros(np.array([get(message) for get in self._getters]))
 
 
 class _Joints:
@@ -106,15 +122,6 @@ class _Joints:
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names
         return names, np.asarray(getattr(message, self._quantity), np.float64)
-
-
-def _fields(paths: Any) -> Callable[[Any], F64]:
-    getters = [_getter(path) for path in paths]
-
-    def read(message: Any) -> F64:
-        return np.array([get(message) for get in getters])
-
-    return read
 
 
 def _getter(path: str) -> Callable[[Any], float]:

@@ -60,32 +60,33 @@ class ReachJudge:
         return self.succeeded
 
 
-class ReachExpert:
-    """Goes from where the arm is to over the cube: a straight line of the joints, smooth in time.
+class JointMove:
+    """A straight line of the joints, smooth in time.
 
     The command leads the arm by what the servos yield under the arm's weight, as a person's hand
     does who moves it by a leader arm.
     """
 
-    def __init__(self, world: ArmWorld) -> None:
-        """Plan from what the world shows now.
-
-        Raises:
-            SimError: The arm cannot reach the cube.
-        """
-        sensed = world.sense()
-        self._began_ns, self._from = sensed.time_ns, sensed.joint_pos
-        goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
-        self.goal_rad = solve(world.model, goal, start_rad=sensed.joint_pos)
-        self._model, self._kinematics = world.model, mujoco.MjData(world.model)
-        distance_m = float(np.linalg.norm(goal - sensed.tip_world))
-        self.duration_s = float(np.clip(distance_m / MEAN_SPEED_M_PER_S, *DURATION_S))
+    def __init__(
+        self, model: mujoco.MjModel, *, start_rad: Array, goal_rad: Array, began_ns: int,
+        duration_s: float,
+    ) -> None:
+        """Plan a move of an arm's model from one pose [6] to another."""
+        self.goal_rad, self.duration_s = goal_rad, duration_s
+        self._began_ns, self._from = began_ns, start_rad
+        self._model, self._kinematics = model, mujoco.MjData(model)
 
     def target(self, time_ns: int) -> Array:
         """Return joint positions to command [6], rad, for a time of the world."""
-        part = (time_ns - self._began_ns) / NS_PER_S / self.duration_s
-        position = self._from + minimum_jerk(part) * (self.goal_rad - self._from)
+        position = self._from + minimum_jerk(self._part(time_ns)) * (self.goal_rad - self._from)
         return np.clip(position + self._sag(position), LOWER_RAD, UPPER_RAD)
+
+    def is_over(self, time_ns: int) -> bool:
+        """Return whether the goal is commanded at this time."""
+        return self._part(time_ns) >= 1.0
+
+    def _part(self, time_ns: int) -> float:
+        return (time_ns - self._began_ns) / NS_PER_S / self.duration_s
 
     def _sag(self, position: Array) -> Array:
         """Return by how much the servos yield at this pose under the arm's weight [6], rad."""
@@ -93,6 +94,29 @@ class ReachExpert:
         data.qpos[:JOINTS] = position
         mujoco.mj_forward(self._model, data)
         return np.asarray(data.qfrc_bias[:JOINTS] / STIFFNESS)
+
+
+class ReachExpert(JointMove):
+    """Goes from where the arm is to over the cube."""
+
+    def __init__(self, world: ArmWorld, began_ns: int | None = None) -> None:
+        """Plan from what the world shows now.
+
+        Args:
+            world: The arm and the cube.
+            began_ns: When the move begins, if not at the world's own time.
+
+        Raises:
+            SimError: The arm cannot reach the cube.
+        """
+        sensed, model = world.sense(), world.model
+        goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
+        distance_m = float(np.linalg.norm(goal - sensed.tip_world))
+        super().__init__(
+            model, start_rad=sensed.joint_pos,
+            began_ns=sensed.time_ns if began_ns is None else began_ns,
+            goal_rad=solve(model, goal, start_rad=sensed.joint_pos),
+            duration_s=float(np.clip(distance_m / MEAN_SPEED_M_PER_S, *DURATION_S)))
 
 
 def minimum_jerk(part: float) -> float:

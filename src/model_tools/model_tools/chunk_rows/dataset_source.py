@@ -27,6 +27,8 @@ class DatasetSource:
     Attributes:
         name: Of its folder.
         count: Frames.
+        contract: Says what the policy sees.
+        dataset: Where they are from.
     """
 
     def __init__(self, contract: ChunkContract, path: Path) -> None:
@@ -37,16 +39,16 @@ class DatasetSource:
                 or rate.
             OSError: It cannot be read.
         """
-        self._contract, self._dataset = contract, Dataset(path)
-        self.name, self.count = path.resolve().name, self._dataset.frames
-        info = self._dataset.info
+        self.contract, self.dataset = contract, Dataset(path)
+        self.name, self.count = path.resolve().name, self.dataset.frames
+        info = self.dataset.info
         if abs(info.fps / contract.rate_hz - 1.0) > _SAME_RATE:
             raise ToolError(f"{info.file}: expected {contract.rate_hz:g} frames per second, as "
                             f"rate_hz of {contract.name}, found {info.fps:g}")
         for name, camera in contract.cameras.items():
             self._check_camera(name, camera)
         self._vectors = dict(self._found_vectors())
-        ends = np.cumsum([episode.length for episode in self._dataset.episodes])
+        ends = np.cumsum([episode.length for episode in self.dataset.episodes])
         self._begins: list[int] = [0, *ends.tolist()]
 
     def observations(self, wanted: Sequence[int]) -> Iterator[Observation]:
@@ -56,38 +58,41 @@ class DatasetSource:
             episode = bisect_right(self._begins, number) - 1
             chosen.setdefault(episode, []).append(number - self._begins[episode])
         for episode, frames in chosen.items():
-            yield from self._of_episode(self._dataset.episodes[episode], frames,
-                                        self._begins[episode])
+            yield from self.of_episode(self.dataset.episodes[episode], frames)
 
-    def _of_episode(
-        self, episode: Episode, frames: Sequence[int], begin: int
-    ) -> Iterator[Observation]:
-        rows = self._dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
-        cameras = self._contract.cameras
-        pictures = [self._dataset.pictures(camera.feature, episode, frames)
+    def of_episode(self, episode: Episode, frames: Sequence[int]) -> Iterator[Observation]:
+        """Yield observations of one episode of the dataset, at rising frames of it.
+
+        Raises:
+            ToolError: A file is damaged.
+            OSError: A file cannot be read.
+        """
+        rows = self.dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
+        cameras = self.contract.cameras
+        pictures = [self.dataset.pictures(camera.feature, episode, frames)
                     for camera in cameras.values()]
         for frame in frames:
             vectors = {name: _ordered(rows[feature][frame], order)
                        for name, (feature, order) in self._vectors.items()}
             yield Observation(
-                number=begin + frame,
+                number=episode.first_frame + frame,
                 pictures={name: next(one) for name, one in zip(cameras, pictures, strict=True)},
                 state=vectors.get("state"), environment_state=vectors.get("environment_state"),
             )  # fmt: skip
 
     def _check_camera(self, name: str, camera: Camera) -> None:
-        feature = self._dataset.feature(camera.feature, camera=True)
+        feature = self.dataset.feature(camera.feature, camera=True)
         wanted, found = (camera.height, camera.width), feature.shape[:2]
         if found != wanted and not camera.resize:
-            raise ToolError(f"{self._dataset.info.file}: {camera.feature}: expected pictures of "
+            raise ToolError(f"{self.dataset.info.file}: {camera.feature}: expected pictures of "
                             f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
-                            f"{self._contract.name}, found {found[1]} x {found[0]}; name the "
+                            f"{self.contract.name}, found {found[1]} x {found[0]}; name the "
                             "dataset of the training, or let the contract say `resize: true` "
                             "(export act --resize)")
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
         """Yield what the policy sees beside pictures: the feature, and the places of its values."""
-        contract = self._contract
+        contract = self.contract
         if contract.state is not None:
             feature = self._sized(contract.state.feature, len(contract.state.joints))
             yield "state", (feature.name, joint_places(feature, contract.state.joints))
@@ -97,10 +102,10 @@ class DatasetSource:
             yield "environment_state", (feature.name, list(range(outside.size)))
 
     def _sized(self, name: str, size: int) -> Feature:
-        feature = self._dataset.feature(name)
+        feature = self.dataset.feature(name)
         if feature.shape != (size,):
-            raise ToolError(f"{self._dataset.info.file}: {name}: expected {size} values, as "
-                            f"{self._contract.name} sees, found {list(feature.shape)}: "
+            raise ToolError(f"{self.dataset.info.file}: {name}: expected {size} values, as "
+                            f"{self.contract.name} sees, found {list(feature.shape)}: "
                             f"{', '.join(feature.names) or 'without names'}")
         return feature
 

@@ -33,6 +33,20 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
     check.files()
 
 
+def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a joint's unit."""
+    ends = (unit.low_rad, unit.high_rad)
+    if unit.unit in _RANGES:
+        if None in ends or unit.low_rad == unit.high_rad:
+            reader.problem(key, "two different positions low_rad and high_rad, since "
+                           f"{unit.unit} counts between them", list(ends))
+        if unit.sign != 1 or unit.zero_rad != 0.0:
+            reader.problem(key, "neither sign nor zero_rad", Found("one of them"),
+                           "exchange low_rad and high_rad where the range is reversed")
+    elif ends != (None, None):
+        reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
+
+
 class _Validator(BodyValidator):
     """Keeps the contract and the reader at hand for the checks."""
 
@@ -61,20 +75,7 @@ class _Validator(BodyValidator):
             self.reader.problem("units", f"the unit of {joint}, which the checkpoint does not say",
                                 listed(contract.units))
         for joint, unit in contract.units.items():
-            self._unit(f"units.{joint}", unit)
-
-    def _unit(self, key: str, unit: JointUnit) -> None:
-        ends = (unit.low_rad, unit.high_rad)
-        if unit.unit in _RANGES:
-            if None in ends or unit.low_rad == unit.high_rad:
-                self.reader.problem(key, "two different positions low_rad and high_rad, since "
-                                    f"{unit.unit} counts between them", list(ends))
-            if unit.sign != 1 or unit.zero_rad != 0.0:
-                self.reader.problem(key, "neither sign nor zero_rad",
-                                    Found("one of them"),
-                                    "exchange low_rad and high_rad where the range is reversed")
-        elif ends != (None, None):
-            self.reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
+            check_unit(f"units.{joint}", unit, self.reader)
 
     def vectors(self) -> None:
         """Check joints and statistics of state, environment state and action."""

@@ -44,5 +44,5 @@ class JointOrder:
         found = [f"{text}: {', '.join(joints)}"
                  for text, joints in (("missing", missing), ("named twice", doubled)) if joints]
         if found:
-            raise RobotError("expected each joint of the policy once, found " + "; ".join(found))
+            raise RobotError("expected each joint once, found " + "; ".join(found))
         return np.array([list(names).index(name) for name in self._names], dtype=np.intp)

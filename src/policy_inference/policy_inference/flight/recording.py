@@ -16,14 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
+from policy_inference.bag_file import BagFile, sync
 from policy_inference.flight.description import Flight
 from policy_inference.flight.ring import FlightTick
 from policy_inference.flight.tick_messages import Entry, TickMessages
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
 
 UNFINISHED = ".unfinished-"
@@ -63,19 +61,14 @@ class Recording:
         place.parent.mkdir(parents=True, exist_ok=True)
         self.place = place
         """Where it will be; where it is, once it is finished."""
-        self._types, self._namespace = types, flight.namespace.rstrip("/")
+        self._namespace = flight.namespace.rstrip("/")
         self._messages, self._reason = TickMessages(types, flight), reason
         self._growing = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-",
                                               dir=place.parent))  # fmt: skip
-        self._connections: dict[str, Connection] = {}
         self.ticks = 0
         """Number of ticks in it."""
         try:
-            self._writer = Writer(self._growing / place.name, version=Writer.VERSION_LATEST,
-                                  storage_plugin=StoragePlugin.MCAP)  # fmt: skip
-            # By the chunk: `ros2 bag` and Foxglove read that without unpacking a file first.
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-            self._writer.open()
+            self._bag = BagFile(self._growing / place.name, types)
         except BaseException:
             shutil.rmtree(self._growing, ignore_errors=True)
             raise
@@ -117,14 +110,13 @@ class Recording:
             OSError: The disk is full, or fails; nothing is left of the recording then.
         """
         try:
-            self._writer.close()
-            _sync(*self._writer.path.iterdir(), self._writer.path)
+            self._bag.finish()
             self.place = self._move()
         except BaseException:
             self.discard()
             raise
         self._growing.rmdir()
-        _sync(self.place.parent)
+        sync(self.place.parent)
         return self.place
 
     def _move(self) -> Path:
@@ -132,30 +124,15 @@ class Recording:
             place = free_place(self.place.parent, self.place.name)
             try:
                 # Never replaces what is there: a folder with files in it makes it fail.
-                return self._writer.path.rename(place)
+                return self._bag.folder.rename(place)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
 
     def discard(self) -> None:
         """Leave nothing of it."""
-        self._writer.abort()
+        self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)
 
     def _write(self, entry: Entry, log_ns: int) -> None:
-        connection = self._connections.get(entry.topic)
-        if connection is None:
-            connection = self._writer.add_connection(
-                f"{self._namespace}/{entry.topic}", entry.type, typestore=self._types)
-            self._connections[entry.topic] = connection
-        self._writer.write(connection, log_ns, entry.data)
-
-
-def _sync(*paths: Path) -> None:
-    """See that files and folders are on the disk: a robot is switched off, not shut down."""
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        self._bag.write(f"{self._namespace}/{entry.topic}", entry.type, log_ns, entry.data)

@@ -47,6 +47,12 @@ ARM_SIM_NODE: Parameters = {
     "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
     "episode_s": (8.0, "Time in which an episode has to succeed, s"),
 }
+ARM_LEADER: Parameters = {
+    "drive": (False, "Send joint_command, too; else something else lets the arm follow"),
+    "repeat": (True, "Demonstrate again and again; else once for each call of ~/demonstrate"),
+    "marks": (True, "Publish episode_marks, by which a recording falls into episodes"),
+    "task": ("Reach the cube.", "What the marks say is to be done"),
+}
 
 
 def described(parameters: Parameters) -> str:
@@ -72,7 +78,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
             raise SimError(f"{name}: expected a number >= 0, got {get(name)}")
         if name.endswith("_hz") and get(name) == 0.0:
             raise SimError(f"{name}: expected a rate > 0, got 0")
-    folder = Path(get("trace_file")).parent
+    folder = Path(get("trace_file")).parent if "trace_file" in parameters else Path()
     if not folder.is_dir():
         raise SimError(f"trace_file: expected a file in a folder that is there, got {folder}")
     return get

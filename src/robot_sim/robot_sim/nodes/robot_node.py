@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import rclpy
 from policy_msgs.msg import JointCommand
@@ -42,6 +42,24 @@ RECORD = "trace"
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
 _BEHIND_NS = 100_000_000
+
+
+class Runs(Protocol):
+    """A node that `run_node` runs."""
+
+    stopped: bool
+
+    def run(self) -> None:
+        """Work until `stop`."""
+
+    def stop(self) -> None:
+        """Let `run` return soon; may be called from a signal handler and from any thread."""
+
+    def save(self) -> None:
+        """Write what was recorded; called once, when the node ends."""
+
+    def destroy_node(self) -> None:
+        """Take the node off the graph."""
 
 
 class RobotNode(Node):
@@ -198,7 +216,7 @@ class RobotNode(Node):
 
 
 def run_node(
-    name: str, make: Callable[[], RobotNode], parameters: Parameters, doc: str | None,
+    name: str, make: Callable[[], Runs], parameters: Parameters, doc: str | None,
     args: Sequence[str] | None,
 ) -> None:  # fmt: skip
     """Run a node until a signal or its own end; status 2 where a parameter is wrong.
@@ -252,7 +270,7 @@ def _refuse_arguments(
     ).parse_args(given[1:])
 
 
-def _spin(executor: SingleThreadedExecutor, node: RobotNode) -> None:
+def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:
     """Spin until the node stops; it stops, too, when a callback raises."""
     try:
         while not node.stopped:

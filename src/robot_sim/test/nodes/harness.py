@@ -68,10 +68,14 @@ class Stage:
     def run(self, **parameters: object) -> SimNode:
         """Make the node, meet it and let it run."""
         node = self.make(**parameters)
-        self.until(lambda: self._commands.get_subscription_count() == 1, "the robot's listener")
-        self._running = threading.Thread(target=node.run)
-        self._running.start()
+        self.begin()
         return node
+
+    def begin(self) -> None:
+        """Meet the node and let it run."""
+        self.until(lambda: self._commands.get_subscription_count() >= 1, "the robot's listener")
+        self._running = threading.Thread(target=self.node.run)
+        self._running.start()
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Spin until the condition holds; fail the test with `what` if it never does."""

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write recordings as a LeRobot dataset v3.0, with LeRobot's own library.
+
+    lerobot_bridge convert session/ --mapping so101 --output my_dataset --task "Pick the cube"
+
+It runs in the environment of LeRobot: .venv-lerobot/bin/python -m lerobot_bridge convert ...
+Episodes are written in several processes, and kept in OUTPUT.parts until all are there: after
+Ctrl-C, a full disk or a crash the same command goes on. An episode whose recording does not fit the
+mapping is left out and named; then the exit status is 1, unless --allow-left-out says that this is
+fine. conversion_report.json in the dataset says which recording each episode is from, and what is
+missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+
+from lerobot_bridge.writing.form import CODECS
+from model_tools.commands.arguments import pair
+
+_log = logging.getLogger("lerobot_bridge")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="PATH",
+                        help="rosbag2 recording, or folder of such")
+    parser.add_argument("--mapping", required=True,
+                        help="file that says which topic is which feature, or one that comes along")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the dataset")
+    parser.add_argument("--repo-id", metavar="USER/NAME",
+                        help="what it is called (default: local/NAME of the output)")
+    parser.add_argument("--task", default="",
+                        help="what was done, where the recording does not say")
+    parser.add_argument("--tags", default="", help="words to find it by: arm,cube")
+    parser.add_argument("--episodes", type=_how, default="bag", metavar="bag|marks|SECONDS",
+                        help="an episode is a recording, what its marks say, or so long")
+    parser.add_argument("--topic", type=pair, action="append", default=[], metavar="TOPIC=TOPIC",
+                        help="topic of the mapping and what it is called in the recordings; may "
+                             "be given several times")
+    parser.add_argument("--gaps", choices=("leave-out", "split"), default="leave-out",
+                        help="what becomes of an episode with a gap: it is left out, or its parts "
+                             "become episodes")
+    parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")
+    parser.add_argument("--images", action="store_true", help="write each picture as a PNG")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
+                        help="episodes at once (default: one for each core)")
+    parser.add_argument("--allow-left-out", action="store_true",
+                        help="exit with 0 also where episodes were left out")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="report, .json or .html")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Convert; return the exit status."""
+    from lerobot_bridge.converting.convert import Conversion, Settings, convert, parts_of
+    from lerobot_bridge.converting.lerobot_version import require_lerobot
+    from lerobot_bridge.converting.report import document, lines, write_html
+    from lerobot_bridge.episodes import find_episodes
+    from lerobot_bridge.mapping import load_mapping
+    from model_tools.errors import ToolError
+    from model_tools.files import new_file
+    from model_tools.progress import progress_bar
+
+    require_lerobot()
+    output: Path = given.output
+    if given.processes < 1:
+        raise ToolError(f"--processes: expected at least 1, found {given.processes}")
+    if given.report is not None and given.report.suffix not in (".json", ".html"):
+        raise ToolError(f"--report: expected a file .json or .html, found {given.report}")
+    given.left = (f"finished episodes are in {parts_of(output)}, from where the same command goes "
+                  "on")
+    mapping = load_mapping(given.mapping)
+    tags = [tag for tag in given.tags.split(",") if tag]
+    found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
+    skipped = {each.name: each.why for each in found.skipped}
+    settings = Settings(repo_id=given.repo_id or f"local/{output.name}",
+                        codec=None if given.images else given.codec, topics=dict(given.topic),
+                        split=given.gaps == "split", processes=given.processes, force=given.force)
+
+    def report(done: Conversion) -> dict[str, object]:
+        return document(done, mapping, skipped)
+
+    with progress_bar("converting") as tell:
+        done = convert(found.episodes, mapping, output, settings, report,
+                       lambda part, total: tell(round(1000 * part), 1000 * total))
+    said = report(done)
+    if given.report is not None:
+        with new_file(given.report, force=given.force) as file:
+            if given.report.suffix == ".html":
+                write_html(said, output.name, file)
+            else:
+                file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    for line in lines(said):
+        _log.info("%s", line)
+    _log.info("dataset in %s", output)
+    if done.refused and not given.allow_left_out:
+        _log.error("%d of %d episodes were left out; the others are kept in %s for another try",
+                   len(done.refused), len(found.episodes), parts_of(output))
+        return 1
+    return 0
+
+
+def _how(text: str) -> str | float:
+    if text in ("bag", "marks"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected bag, marks, or a length in seconds, found "
+                                         f"{text!r}") from None

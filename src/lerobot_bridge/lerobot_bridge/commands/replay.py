@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run episodes of a dataset through an exported chunk policy: predicted against recorded actions.
+
+    lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --report replay.html
+
+The policy sees what was recorded, as often as it would on the robot (a chunk every `chunk.steps`
+frames, or --every), and its steps are compared with the recorded actions of their frames: errors
+by joint in the units of the dataset and in rad, correlation, a delay between the two. Nothing of
+LeRobot is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lerobot_bridge.chosen_episodes import add_episodes
+from model_tools.commands.arguments import add_backend_options
+
+if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
+    from lerobot_bridge.open_loop.report import Replayed
+
+_log = logging.getLogger("lerobot_bridge")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the chunk policy")
+    add_episodes(parser)
+    parser.add_argument("--backend", default="onnx", help="back end (default onnx)")
+    add_backend_options(parser)
+    parser.add_argument("--every", type=int, metavar="FRAMES",
+                        help="frames from chunk to chunk (default: chunk.steps of the policy; 1: "
+                             "the first step of each frame's chunk)")
+    parser.add_argument("--report", type=Path, help="HTML file to write, with drawings")
+    parser.add_argument("--json", type=Path, help="JSON file to write, with all figures")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Replay; return the exit status."""
+    from rich.console import Console
+
+    from lerobot_bridge.open_loop import report
+    from lerobot_bridge.open_loop.html import write_html
+    from model_tools.files import new_file
+
+    with ExitStack() as stack:
+        # Opened first: an output that cannot be written is found before the work, not after.
+        page, figures = (file and stack.enter_context(new_file(file, force=given.force))
+                         for file in (given.report, given.json))
+        found = _replayed(given)
+        Console().print(report.table(found))
+        for line in report.sentences(found):
+            (_log.warning if line in found.all.strange else _log.info)("%s", line)
+        if page:
+            write_html(found, page)
+        if figures:
+            report.write_json(found, figures)
+    for file in filter(None, (given.report, given.json)):
+        _log.info("report in %s", file)
+    return 0
+
+
+def _replayed(given: argparse.Namespace) -> Replayed:
+    from lerobot_bridge.chosen_episodes import chosen_episodes
+    from lerobot_bridge.open_loop.figures import measure
+    from lerobot_bridge.open_loop.predict import OpenLoop
+    from lerobot_bridge.open_loop.report import Replayed
+    from model_tools.chunk_rows.dataset_source import DatasetSource
+    from model_tools.progress import progress_bar
+    from policy_inference.backends.registry import artifacts_for, open_graphs, parse_options
+    from policy_inference.bundle.load import load_chunk_bundle
+
+    bundle = load_chunk_bundle(given.bundle)
+    contract = bundle.contract
+    source = DatasetSource(contract, given.dataset)
+    episodes = chosen_episodes(source.dataset, given.episodes)
+    every = contract.chunk.steps if given.every is None else given.every
+    artifacts = [entry for entry, _ in artifacts_for(bundle, given.backend).values()]
+    backends, _ = open_graphs(bundle, [given.backend], parse_options(given.backend_option))
+    with ExitStack() as stack:
+        for backend in backends.values():
+            stack.callback(backend.close)
+        bar = stack.enter_context(progress_bar("episodes"))
+        loop, predicted = OpenLoop(source, backends, every), []
+        for done, episode in enumerate(episodes, 1):
+            predicted.append(loop.run(episode))
+            bar(done, len(episodes))
+    return Replayed(
+        dataset=given.dataset, bundle=bundle, backend=given.backend, artifacts=artifacts,
+        every=every, episodes=predicted, each=[measure(contract, [one]) for one in predicted],
+        all=measure(contract, predicted))

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write episodes of a dataset as rosbag2 recordings, to play through the nodes of a robot.
+
+    lerobot_bridge to-bag my_dataset --mapping so101 --output session --episodes 0,2
+    ros2 bag play session/episode_0000 --clock
+
+Each value and picture is said on the topic that the mapping reads it from, in ROS's units; all
+messages of a frame have its stamp. A topic that ends in /compressed gets JPEG pictures, others get
+them as they are. The folder is a session as the episode recorder leaves it: `convert` makes the
+same dataset of it again. Nothing of LeRobot is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from itertools import count
+from pathlib import Path
+
+from lerobot_bridge.chosen_episodes import add_episodes
+
+_log = logging.getLogger("lerobot_bridge")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
+    parser.add_argument("--mapping", required=True,
+                        help="mapping file, or the name of one that comes along")
+    parser.add_argument("--output", type=Path, required=True, help="folder to make")
+    add_episodes(parser)
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap",
+                        help="kind of the files (default mcap)")
+    parser.add_argument("--compressed", action="store_true",
+                        help="compress messages (zstd); pictures lose nothing by it")
+    parser.add_argument("--force", action="store_true", help="replace a session that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Write; return the exit status."""
+    from lerobot_bridge.chosen_episodes import chosen_episodes
+    from lerobot_bridge.mapping import load_mapping, shipped
+    from lerobot_bridge.recording.folder import MAPPING
+    from lerobot_bridge.to_bag.session import OWNED, SessionWriter
+    from model_tools.files import new_folder
+    from model_tools.lerobot.dataset import Dataset
+    from model_tools.progress import progress_bar
+
+    mapping, dataset = load_mapping(given.mapping), Dataset(given.dataset)
+    episodes = chosen_episodes(dataset, given.episodes)
+    writer = SessionWriter(dataset, mapping, storage=given.storage, compressed=given.compressed)
+    total, done = sum(episode.length for episode in episodes), count(1)
+    with (new_folder(given.output, marker=MAPPING, owned=OWNED, force=given.force) as folder,
+          progress_bar("frames") as bar):
+        file = shipped().get(given.mapping, Path(given.mapping))
+        (folder / MAPPING).write_bytes(file.read_bytes())
+        for episode in episodes:
+            writer.write(episode, folder / f"episode_{episode.index:04d}",
+                         lambda: bar(next(done), total))
+    _log.info("%d episodes, %d frames in %s", len(episodes), total, given.output)
+    return 0

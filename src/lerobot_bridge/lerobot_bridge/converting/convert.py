@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes of recordings to one dataset, which is there at the end, whole, or not at all.
+
+Each episode is written and checked apart, in a process of its own, into a folder beside the output.
+What is finished there is not done again: after an interruption, a full disk or a power cut the same
+command goes on. At the end the parts are joined, the whole is checked and moved into place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lerobot_bridge.converting.processes import Refused, run_apart
+from lerobot_bridge.converting.work import GROWING, MADE, EpisodeJob, JoinJob, join, make_parts
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.features import INTERVENTION, SUCCESS
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.writing.form import Form
+from model_tools.errors import ToolError
+from model_tools.files import new_folder
+from model_tools.lerobot.dataset_info import INFO
+
+REPORT = "conversion_report.json"
+"""File of the dataset that says which recording each episode is from."""
+OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", REPORT)
+"""Files of a dataset, which may be replaced with it."""
+LOG, _LOCK = "log.txt", ".lock"
+_WRITING = "lerobot_bridge.writing.part"
+_VERSION = 1
+"""Of what is in a folder of parts; another one makes them anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to convert.
+
+    Attributes:
+        repo_id: What the dataset is called: user/name.
+        codec: Of the videos; None: a PNG for each picture.
+        topics: Topics of the recordings by those of the mapping, where they have other names.
+        split: Whether parts of an episode between gaps become episodes.
+        processes: How many work at once.
+        force: Whether an older dataset may be replaced.
+    """
+
+    repo_id: str
+    codec: str | None = "h264"
+    topics: Mapping[str, str] = field(default_factory=dict)
+    split: bool = False
+    processes: int = 1
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What became of a conversion.
+
+    Attributes:
+        made: Episodes that are in the dataset, each with what its MADE says.
+        refused: Episodes that are not, and why.
+    """
+
+    made: Sequence[tuple[Episode, Mapping[str, Any]]]
+    refused: Sequence[tuple[Episode, str]]
+
+    @property
+    def frames(self) -> int:
+        """In the whole dataset."""
+        return sum(length for _, made in self.made for _, length in made["parts"])
+
+
+def parts_of(output: Path) -> Path:
+    """Return the folder in which what is finished of a dataset waits."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def convert(
+    episodes: Sequence[Episode], mapping: RobotMapping, output: Path, settings: Settings,
+    report: Callable[[Conversion], Mapping[str, Any]],
+    tell: Callable[[float, int], None] = lambda done, total: None,
+) -> Conversion:  # fmt: skip
+    """Write the dataset of some episodes.
+
+    An episode whose recording does not fit is left out; then its parts are kept, too, for the next
+    try.
+
+    Args:
+        episodes: In their order.
+        mapping: What the features are.
+        output: The folder to be.
+        settings: How.
+        report: Makes REPORT's content.
+        tell: Gets how much is done, and of how much.
+
+    Raises:
+        ToolError: The output is there, no episode can be converted, another command converts
+            into the same folder, or a process died.
+        OSError: Something cannot be read or written.
+    """
+    folder = parts_of(output)
+    with (new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing,
+          _only_one(folder)):  # fmt: skip
+        jobs = _jobs(episodes, mapping, folder, settings)
+        total = len(jobs) + 1  # joining counts as one more
+        done = _parts(jobs, settings.processes, folder / LOG, lambda part: tell(part, total))
+        made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
+        found = Conversion(
+            made=[(jobs[name].episode, each) for name, each in made.items()],
+            refused=[(jobs[name].episode, each.why) for name, each in done.items()
+                     if isinstance(each, Refused)])
+        if not found.made:
+            raise ToolError("\n  ".join(["expected an episode that can be converted, found none:",
+                                         *(why for _, why in found.refused)]))
+        growing.rmdir()  # LeRobot makes it
+        parts = tuple((jobs[name].folder / part, length) for name, each in made.items()
+                      for part, length in each["parts"])
+        _join(parts, growing, settings, found, folder / LOG,
+              lambda part: tell(len(jobs) + part, total))
+        (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
+    if not found.refused:
+        shutil.rmtree(folder)
+    return found
+
+
+def _jobs(
+    episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: Settings
+) -> dict[str, EpisodeJob]:  # fmt: skip
+    """Return the jobs, by the names of their folders."""
+    judged = ((INTERVENTION,) if any(each.interventions is not None for each in episodes) else ()
+              ) + ((SUCCESS,) if any(each.success is not None for each in episodes) else ())
+    at_once = min(settings.processes, len(episodes))
+    form = Form(codec=settings.codec, judged=judged, encoder_threads=1 if at_once > 1 else None)
+    jobs = dict[str, EpisodeJob]()
+    for episode in episodes:
+        key = _key(episode, mapping, settings, form)
+        if key in jobs:
+            raise ToolError(f"{episode.name}: expected each episode once, found it twice")
+        jobs[key] = EpisodeJob(mapping=mapping, episode=episode, topics=settings.topics,
+                               split=settings.split, form=form, folder=folder / key)
+    return jobs
+
+
+def _key(episode: Episode, mapping: RobotMapping, settings: Settings, form: Form) -> str:
+    """Return a name that changes with all that decides what is in the parts of an episode."""
+    bag = episode.bag.resolve()
+    files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
+    identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    said = [_VERSION, identity, asdict(replace(episode, tags=())), asdict(mapping),
+            asdict(replace(form, encoder_threads=None)), dict(settings.topics), settings.split]
+    text = json.dumps(said, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{episode.bag.stem}_{episode.number:04}_{digest}"
+
+
+def _parts(
+    jobs: Mapping[str, EpisodeJob], processes: int, log: Path, tell: Callable[[float], None]
+) -> dict[str, dict[str, Any] | Refused]:  # fmt: skip
+    """Make the parts that are not there yet; return what is said of all of them."""
+    missing = {name: job for name, job in jobs.items() if not (job.folder / MADE).is_file()}
+    before = len(jobs) - len(missing)
+    _remove_unfinished(log.parent)
+    try:
+        found = run_apart(make_parts, missing, at_once=processes, needs=_WRITING, log=log,
+                          tell=lambda count: tell(before + count))
+    finally:
+        _remove_unfinished(log.parent)
+    return {name: found[name] if name in found else
+            json.loads((job.folder / MADE).read_text("utf-8")) for name, job in jobs.items()}
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for each in folder.glob(f"{GROWING}*.*"):
+        shutil.rmtree(each)
+
+
+def _join(
+    parts: tuple[tuple[Path, int], ...], output: Path, settings: Settings, found: Conversion,
+    log: Path, tell: Callable[[float], None],
+) -> None:  # fmt: skip
+    tags = dict.fromkeys(tag for episode, _ in found.made for tag in episode.tags)
+    tasks = dict.fromkeys(episode.task for episode, _ in found.made)
+    description = (f"{len(parts)} episodes of ROS 2 recordings, converted with lerobot_bridge. "
+                   f"Tasks: {'; '.join(tasks)}")
+    job = JoinJob(parts=parts, output=output, repo_id=settings.repo_id, tags=tuple(tags),
+                  description=description)
+    done = run_apart(join, {"joining": job}, at_once=1, needs=_WRITING, log=log, tell=tell)
+    for each in done.values():
+        if isinstance(each, Refused):
+            raise ToolError(f"{each.why}; remove {log.parent} and try again")
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Keep a second command out of a folder of parts, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ToolError(f"{folder}: expected no other command that converts into the same "
+                            "folder, found one; wait for it, or name another --output") from error
+        yield

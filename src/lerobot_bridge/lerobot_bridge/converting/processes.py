@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Work in processes of its own, several at once: what one costs or breaks ends with it.
+
+Processes are copies of one that has imported what the work needs, once. A process that dies is
+named; one whose command is gone ends by itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from model_tools.errors import ToolError
+from policy_inference.errors import PolicyError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Tell = Callable[[float], None]
+"""Takes the share of the work that is done, 0 to 1."""
+
+_ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+          "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+"""Processes are what is parallel, nothing is fetched from anywhere, and bars are ours."""
+
+
+class Refused(NamedTuple):
+    """What cannot be done with a job's input, in the words of the error."""
+
+    why: str
+
+
+class _Running(NamedTuple):
+    name: str
+    process: ForkServerProcess
+
+
+def run_apart(
+    work: Callable[[Job, Tell], Result], jobs: Mapping[str, Job], *, at_once: int, needs: str,
+    log: Path, tell: Callable[[float], None] = lambda jobs_done: None,
+) -> dict[str, Result | Refused]:  # fmt: skip
+    """Do each job in a process of its own.
+
+    Args:
+        work: A function of a module. An error that a user can correct refuses the job.
+        jobs: Its first argument, one by one, by what they are called.
+        at_once: The number of processes.
+        needs: Module that is imported once for all.
+        log: File that gets what the processes print.
+        tell: Gets how many jobs are done, fractions included.
+
+    Returns:
+        What became of each job, by its name.
+
+    Raises:
+        ToolError: A process ended otherwise than by itself.
+        OSError: It could not read or write something.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([needs])
+    crew = _Crew(work, jobs, context, log, tell)
+    with _environment(_ALONE):
+        try:
+            crew.run(at_once)
+        finally:
+            crew.dismiss()
+    return {name: crew.results[name] for name in jobs}
+
+
+class _Crew(Generic[Job, Result]):
+    """The processes that work now, and what the finished ones found."""
+
+    def __init__(
+        self, work: Callable[[Job, Tell], Result], jobs: Mapping[str, Job],
+        context: ForkServerContext, log: Path, tell: Callable[[float], None],
+    ) -> None:  # fmt: skip
+        self._work, self._jobs, self._context = work, jobs, context
+        self._log, self._tell = log, tell
+        self._running: dict[Connection, _Running] = {}
+        self._shares: dict[str, float] = {}
+        self.results: dict[str, Result | Refused] = {}
+
+    def run(self, at_once: int) -> None:
+        for name in self._jobs:
+            while len(self._running) >= at_once:
+                self._listen()
+            self._start(name)
+        while self._running:
+            self._listen()
+
+    def dismiss(self) -> None:
+        """End what still runs."""
+        for each in self._running.values():
+            each.process.terminate()
+        for each in self._running.values():
+            each.process.join()
+
+    def _start(self, name: str) -> None:
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_begin, args=(self._work, self._jobs[name], sender, str(self._log)))
+        process.start()
+        sender.close()  # the process has its own: ours would keep the pipe open after its end
+        self._running[receiver] = _Running(name, process)
+
+    def _listen(self) -> None:
+        """Wait for the next word of any of them."""
+        for receiver in wait(list(self._running)):
+            assert isinstance(receiver, Connection)
+            try:
+                said = receiver.recv()
+            except EOFError:
+                self._end(receiver)
+                continue
+            name = self._running[receiver].name
+            if isinstance(said, OSError):
+                raise said
+            if isinstance(said, float):
+                self._shares[name] = said
+            else:
+                self.results[name], self._shares[name] = said[0], 1.0
+            self._tell(sum(self._shares.values()))
+
+    def _end(self, receiver: Connection) -> None:
+        name, process = self._running.pop(receiver)
+        receiver.close()
+        process.join()
+        if name not in self.results:
+            raise ToolError(f"{name}: expected a process that finishes it, found one that ended "
+                            f"with status {process.exitcode}, {_reason(process.exitcode)}; what it "
+                            f"said is in {self._log}")
+
+
+def _begin(
+    work: Callable[[Job, Tell], Result], job: Job, sender: Connection, log: str
+) -> None:  # fmt: skip
+    """Do a job in a new process, and say what became of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that waits for it ends it
+    _print_to(Path(log))
+    try:
+        sender.send((work(job, sender.send),))
+    except BrokenPipeError:
+        sys.exit("the command is gone")
+    except PolicyError as error:
+        sender.send((Refused(str(error)),))
+    except OSError as error:
+        sender.send(OSError(error.errno or errno.EIO, error.strerror or str(error),
+                            error.filename))
+
+
+def _print_to(log: Path) -> None:
+    """Let all that is printed, also by libraries in C, go into a file."""
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+
+
+def _reason(status: int | None) -> str:
+    if status == -signal.SIGKILL:
+        return "as when the memory is not enough; --processes takes fewer at once"
+    return "an error of the program"
+
+
+@contextmanager
+def _environment(names: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of an action is really sent: within each joint's limits, and not far from where it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lerobot_bridge.mapping import ACTION, STATE, Channel, RobotMapping
+from lerobot_bridge.values import ToLeRobot
+from policy_inference.errors import RobotError
+
+
+class Sent(NamedTuple):
+    """What is sent in the place of an action, in LeRobot's units.
+
+    `clipped` names the values that are not those that were asked for.
+    """
+
+    values: dict[str, float]
+    clipped: tuple[str, ...]
+
+
+class Limits:
+    """Those of a mapping's commands; positions of joints alone have any.
+
+    Attributes:
+        names: Of the values of an action, in the order of the feature `action` where there is one.
+    """
+
+    def __init__(self, mapping: RobotMapping) -> None:
+        """Collect the limits of the joints that are commanded.
+
+        Raises:
+            RobotError: A joint's distance from its measured position is limited, and
+                observation.state does not have that.
+        """
+        self.names = mapping.names(ACTION) if ACTION in mapping.vectors else mapping.command_names
+        self._bounds = {name: bound for channel in mapping.command
+                        for name, bound in _bounds(mapping, channel).items()}
+        measured = mapping.names(STATE) if STATE in mapping.vectors else ()
+        for name, bound in self._bounds.items():
+            if math.isfinite(bound.step) and name not in measured:
+                raise RobotError(f"joints.{name.removesuffix('.pos')}.max_relative_target: "
+                                 f"expected {name} in {STATE}, to measure from, found "
+                                 f"{', '.join(measured) or 'nothing'}")
+
+    def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
+        """Return what is sent for an action.
+
+        A joint that is beyond its limits is led back in steps of `max_relative_target`.
+
+        Args:
+            action: Value by name.
+            measured: Values of observation.state by name.
+
+        Raises:
+            RobotError: A value is missing, unknown, or not finite.
+        """
+        self._require(action)
+        sent, clipped = dict[str, float](), []
+        for name in self.names:
+            asked = float(action[name])
+            bound = self._bounds.get(name)
+            sent[name] = asked if bound is None else bound.clip(asked, name, measured)
+            if sent[name] != asked:
+                clipped.append(name)
+        return Sent(sent, tuple(clipped))
+
+    def _require(self, action: Mapping[str, float]) -> None:
+        missing = [name for name in self.names if name not in action]
+        unknown = [name for name in action if name not in self.names]
+        if missing or unknown:
+            found = [f"{what}: {', '.join(names)}" for what, names in
+                     (("missing", missing), ("unknown", unknown)) if names]
+            raise RobotError(f"action: expected a value for each of {', '.join(self.names)}, found "
+                             f"{'; '.join(found)}")
+        for name in self.names:
+            if not math.isfinite(action[name]):
+                raise RobotError(f"action: expected a finite value for {name}, found "
+                                 f"{float(action[name])}; nothing is sent")
+
+
+class _Bound(NamedTuple):
+    """Limits of a value in LeRobot's units; infinite where there are none."""
+
+    low: float
+    high: float
+    step: float
+
+    def clip(self, asked: float, name: str, measured: Mapping[str, float]) -> float:
+        inside = min(max(asked, self.low), self.high)
+        if not math.isfinite(self.step):
+            return inside
+        return min(max(inside, measured[name] - self.step), measured[name] + self.step)
+
+
+def _bounds(mapping: RobotMapping, channel: Channel) -> dict[str, _Bound]:
+    joints = mapping.joints_of(channel)
+    if not joints:
+        return {}
+    units = ToLeRobot(mapping, channel)
+    low, high, step = (
+        np.array([_or(getattr(mapping.joints[joint], name), other) for joint in joints])
+        for name, other in (("position_min", -math.inf), ("position_max", math.inf),
+                            ("max_relative_target", math.inf)))
+    ends = np.sort([units.of_ros(low), units.of_ros(high)], axis=0)
+    zero = units.of_ros(np.zeros(len(joints)))
+    steps = abs(units.of_ros(step) - zero)
+    return {f"{joint}.pos": _Bound(*map(float, row))
+            for joint, row in zip(joints, np.stack([*ends, steps], axis=1), strict=True)}
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value

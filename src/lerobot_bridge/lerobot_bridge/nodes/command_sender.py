@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sends LeRobot's actions to the topics of a mapping's commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from lerobot_bridge.mapping import JOINT_COMMAND, TWISTS, Channel, RobotMapping
+from lerobot_bridge.nodes.messages import empty_message, message_class
+from lerobot_bridge.outgoing import Outgoing
+from policy_inference.interfaces import FAULT_MODES, OnFault
+from policy_inference.nodes import qos
+
+VALID_FOR_S = 0.2
+"""How long a JointCommand is followed: so soon drives damp after this process died."""
+_REPEAT_NS = 50_000_000
+_LEAVING = Duration(seconds=VALID_FOR_S)
+
+
+class CommandSender:
+    """Publishes actions; one thread at a time.
+
+    A JointCommand is repeated while no newer action comes: LeRobot pauses where it saves an
+    episode, and the drives would let the arm sink. Other messages are sent once: who receives them
+    holds the last one, or stops by itself.
+    """
+
+    def __init__(self, node: Node, mapping: RobotMapping) -> None:
+        """Create the publishers.
+
+        Raises:
+            RobotError: A message's package is not there, or a message cannot be made.
+        """
+        self._topics = [_Topic(node, mapping, channel) for channel in mapping.command]
+        self._last: Mapping[str, float] = {}
+        self._sent_ns = 0
+
+    def send(self, values: Mapping[str, float]) -> None:
+        """Publish an action, given by name in LeRobot's units.
+
+        Raises:
+            RobotError: A value is not finite; nothing is sent.
+        """
+        stamp_ns = time.time_ns()
+        messages = [topic.message(values, stamp_ns) for topic in self._topics]
+        for topic, message in zip(self._topics, messages, strict=True):
+            topic.publisher.publish(message)
+        self._last, self._sent_ns = dict(values), time.monotonic_ns()
+
+    def repeat(self) -> None:
+        """Send anew what must not stop, if nothing was sent for a while."""
+        if not self._last or time.monotonic_ns() - self._sent_ns < _REPEAT_NS:
+            return
+        for topic in self._topics:
+            if topic.repeats:
+                topic.publisher.publish(topic.message(self._last, time.time_ns()))
+
+    def leave(self, measured: Mapping[str, float]) -> None:
+        """Send what leaves the robot safe, if anything was sent before.
+
+        Joints that follow JointCommand hold where they are, and their drives damp when that has
+        expired; bases stop; joints that follow positions stay at the last one.
+
+        Args:
+            measured: Measured values by name, as far as they are known.
+        """
+        for topic in self._topics if self._last else ():
+            message = topic.last_message(measured, time.time_ns())
+            if message is not None:
+                topic.publisher.publish(message)
+                # It would be lost with the publisher.
+                topic.publisher.wait_for_all_acked(_LEAVING)
+
+
+class _Topic:
+    """A topic of commands."""
+
+    def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
+        self._outgoing = Outgoing(mapping, [channel], empty_message, valid_for_s=VALID_FOR_S)
+        self.repeats, self._stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
+        self.publisher = node.create_publisher(
+            message_class(channel.type), channel.topic, qos.COMMAND)
+
+    def message(self, values: Mapping[str, float], stamp_ns: int) -> Any:
+        return self._outgoing.message(
+            np.array([values[name] for name in self._outgoing.names]), stamp_ns)
+
+    def last_message(self, measured: Mapping[str, float], stamp_ns: int) -> Any:
+        """Return what is sent last; None: nothing."""
+        names = self._outgoing.names
+        if self._stops:
+            return self.message(dict.fromkeys(names, 0.0), stamp_ns)
+        if not (self.repeats and set(names) <= set(measured)):
+            return None
+        message: Any = self.message(measured, stamp_ns)
+        message.mode = FAULT_MODES[OnFault.HOLD_MEASURED]
+        return message

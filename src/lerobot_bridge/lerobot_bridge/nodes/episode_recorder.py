@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records demonstrations and evaluations: one rosbag2 folder (mcap) for each episode.
+
+    episode_recorder --ros-args -p mapping:=so101 -p output:=pick_cube -p task:="Pick the cube"
+    ros2 service call /episode_recorder/start std_srvs/srv/Trigger
+
+Services (std_srvs/Trigger): `~/start`, `~/stop`, `~/discard`, `~/next`, `~/success`, `~/failure`,
+`~/finish`; (std_srvs/SetBool) `~/intervention`. Subscribes to what the mapping names, and to
+`intervention` (std_msgs/Bool). Publishes `episode_marks` (policy_msgs/EpisodeMark), `~/status`
+and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets of it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import rclpy
+from policy_msgs.msg import EpisodeMark, JointCommand, PolicyStatus
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from lerobot_bridge.mapping import load_mapping, shipped
+from lerobot_bridge.nodes.listening import Listening
+from lerobot_bridge.nodes.recorder_status import RecorderStatus
+from lerobot_bridge.recording.disk import Disk
+from lerobot_bridge.recording.folder import SessionFolder
+from lerobot_bridge.recording.policy import PolicyWatch
+from lerobot_bridge.recording.recorder import Recorder, Told
+from lerobot_bridge.recording.session import Course, Mark, Session
+from lerobot_bridge.recording.topics import Watch, wanted_topics
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.nodes import qos
+from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
+from policy_inference.nodes.process import END_SIGNALS
+
+PARAMETERS = (
+    Spec(name="mapping", type=str, required=True,
+         doc="Which topic is which feature: a file, or the name of one that comes along"),
+    Spec(name="output", type=str, required=True,
+         doc="Folder of the session; one of the same mapping is continued"),
+    Spec(name="task", type=str, required=True, doc="What is to be done, in a sentence"),
+    Spec(name="tags", type=str, default="", doc="Words to find the episodes by: red,left_arm"),
+    Spec(name="episodes", type=int, default=50, minimum=1,
+         doc="How many there shall be in the folder"),
+    Spec(name="warm_up_s", type=float, default=5.0, minimum=0.0,
+         doc="Before the first one, with auto, s"),
+    Spec(name="episode_s", type=float, default=30.0, minimum=0.1,
+         doc="Length of an episode, at most, s"),
+    Spec(name="reset_s", type=float, default=1.0, minimum=0.0, doc="Between two, s"),
+    Spec(name="auto", type=bool, default=True,
+         doc="Whether episodes follow each other by themselves once ~/start was asked for"),
+    Spec(name="extra_topics", type=str, default="",
+         doc="Topics to record beside those of the mapping: tf_static,wrench"),
+    Spec(name="policy_node", type=str, default="",
+         doc="Node of the policy that drives (evaluation); empty: a person drives"),
+    Spec(name="min_free_mb", type=float, default=500.0, minimum=0.0,
+         doc="Space that is left free on the disk, MB"),
+    Spec(name="buffer_mb", type=float, default=256.0, minimum=1.0,
+         doc="Messages that may wait in memory for a slow disk, MB"),
+)  # fmt: skip
+_TICK_S = 0.05
+_STATUS_S = 0.5
+_LOOKED_EVERY_S = 0.2
+"""So often the main thread looks whether it is to end."""
+_MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_MODES = {
+    getattr(JointCommand, name): name.removeprefix("MODE_")
+    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
+                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
+}  # fmt: skip
+
+
+class EpisodeRecorder(Node):
+    """Takes requests; messages are taken by a thread of their own, and written by another."""
+
+    def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
+        """Read the parameters, of which these come before the process's, and open the session.
+
+        Raises:
+            PolicyError: A parameter or the mapping is wrong, or the folder cannot be used.
+        """
+        super().__init__("episode_recorder", automatically_declare_parameters_from_overrides=True,
+                         parameter_overrides=list(overrides))
+        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "recorder"))
+        values = self._table.read()
+        file = shipped().get(values["mapping"], Path(values["mapping"]))
+        mapping = load_mapping(file)
+        output = Path(values["output"]).expanduser().absolute()
+        try:
+            self._folder = SessionFolder(output, mapping, file.read_bytes())
+        except OSError as error:
+            raise PolicyError(f"{output}: expected a folder that can be written, found: "
+                              f"{error.strerror}; name another output") from error
+        node = values["policy_node"].rstrip("/")
+        wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
+        watches = [Watch(each, self.resolve_topic_name(each.topic)) for each in wanted]
+        policy = PolicyWatch(self.resolve_topic_name(node), time.monotonic_ns) if node else None
+        self._task, self._tags = values["task"], _words(values["tags"])
+        self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
+        self._disk = Disk(round(values["buffer_mb"] * 1e6))
+        self.recorder = Recorder(
+            Course(**{name: values[name] for name in
+                      ("episodes", "warm_up_s", "episode_s", "reset_s", "auto")},
+                   judged=policy is not None),
+            Told(task=self._task, tags=self._tags, rate_hz=mapping.rate_hz,
+                 min_free_mb=values["min_free_mb"]),
+            self._folder, self._disk, {watch.name: watch for watch in watches}, policy,
+            self._mark)  # fmt: skip
+        self._status = RecorderStatus(self, self.recorder, self._folder, self._disk)
+        self._create_requests()
+        if policy:
+            self.create_subscription(PolicyStatus, f"{node}/status", self._on_policy, qos.STATUS)
+        self._listening = Listening(self, watches, self._arrived)
+        # On the steady clock: the recorder must not stop with a simulator that pauses.
+        for period_s, act in ((_TICK_S, self._tick), (_STATUS_S, self._status.publish)):
+            self.create_timer(period_s, act, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._tell()
+
+    @property
+    def works(self) -> bool:
+        """Whether messages are taken."""
+        return self._listening.works
+
+    def halt(self) -> None:
+        """End: an episode that is being recorded is kept, and what waits is written."""
+        with self.recorder.at() as session:
+            session.finish(self.now_ns(), "the node was ended")
+        self._listening.close()
+        if not self._disk.close():
+            self.get_logger().error(f"{self._folder.path}: no answer from the disk; what was to "
+                                    "be written is lost")
+        self._tick()
+        self._folder.close()
+
+    def now_ns(self) -> int:
+        """Return the time by which everything here goes: ROS time, ns."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def _tell(self) -> None:
+        folder, session = self._folder, self.recorder.session
+        for unfinished in folder.unfinished:
+            self.get_logger().warning(
+                f"{unfinished}: an earlier recording did not come to its end here; its messages "
+                "may be saved by `mcap recover`; nothing is deleted")
+        self.get_logger().info(
+            f"{folder.path}: {session.done} of {session.course.episodes} episodes are there; "
+            f"{self.get_fully_qualified_name()}/start begins")
+
+    def _create_requests(self) -> None:
+        requests: dict[str, Callable[[Session, int], str]] = {
+            "start": Session.start, "stop": Session.stop, "discard": Session.discard,
+            "next": Session.next, "finish": Session.finish,
+            "success": lambda session, now_ns: session.judge(True, now_ns),
+            "failure": lambda session, now_ns: session.judge(False, now_ns),
+        }
+        for name, act in requests.items():
+            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act))
+        self.create_service(SetBool, "~/intervention", self._on_intervention)
+        self.create_subscription(Bool, "intervention", self._on_driving, 10)
+
+    def _on_request(
+        self, act: Callable[[Session, int], str], _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        try:
+            with self.recorder.at() as session:
+                response.message = act(session, self.now_ns())
+            response.success = True
+            self.get_logger().info(response.message)
+        except RefusedError as error:
+            response.message = str(error)
+            self.get_logger().warning(f"refused: {error}")
+        self._status.publish()
+        return response
+
+    def _on_intervention(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        with self.recorder.at() as session:
+            session.intervene("service", request.data, self.now_ns())
+            response.message = "a person drives" if session.intervening else "nobody intervenes"
+        response.success = True
+        return response
+
+    def _on_driving(self, message: Bool) -> None:
+        with self.recorder.at() as session:
+            session.intervene("topic", message.data, self.now_ns())
+
+    def _on_policy(self, status: PolicyStatus) -> None:
+        self.recorder.policy_said(_MODES[status.mode], status.reason, status.bundle_name,
+                                  status.bundle_version, self.now_ns())
+
+    def _arrived(self, topic: str, data: bytes) -> None:
+        self.recorder.arrived(topic, self.now_ns(), data)
+
+    def _tick(self) -> None:
+        for line in self.recorder.tick(self.now_ns()):
+            if line.failed:
+                self.get_logger().error(line.text)
+            else:
+                self.get_logger().info(line.text)
+
+    def _mark(self, kind: Mark, number: int, now_ns: int) -> None:
+        mark = EpisodeMark(kind=int(kind), episode=number, task=self._task, tags=self._tags)
+        mark.stamp.sec, mark.stamp.nanosec = divmod(now_ns, 1_000_000_000)
+        self._marks.publish(mark)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `episode_recorder`."""
+    given = list(sys.argv[1:] if args is None else args)
+    refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
+    # rclpy's own handlers would pull down what the last mark is published on.
+    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        node = EpisodeRecorder()
+    except (PolicyError, ParameterException) as error:
+        rclpy.logging.get_logger("episode_recorder").fatal(str(error))
+        rclpy.try_shutdown()
+        sys.exit(2)
+    try:
+        while node.works and not ended.is_set():
+            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
+        if not ended.is_set():
+            node.get_logger().fatal("the thread that takes messages has ended; so does the node")
+            sys.exit(1)
+    finally:
+        node.halt()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every message of some topics as it comes over the wire, taken by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
+from lerobot_bridge.recording.topics import Watch
+from policy_inference.nodes.sampling import SampleGroup
+
+Arrived = Callable[[str, bytes], None]
+"""Takes a message: full name of its topic, and its bytes."""
+_LOOK_S = 0.1
+"""Time between two looks for publishers."""
+_PICTURES, _VALUES = 30, 1000
+"""Messages that may wait: a second or two, of pictures no more than a robot's memory bears."""
+
+
+class Listening:
+    """Subscribes as soon as there are publishers, and as reliably as all of them offer."""
+
+    def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
+        """Begin to listen; `arrived` is called by the thread."""
+        self._topics = [_Topic(node, watch, arrived) for watch in watches]
+        self._wait_set = rclpy_implementation.WaitSet(
+            len(watches), 0, 0, 0, 0, 0, node.context.handle)
+        self._ended = threading.Event()
+        # It alone subscribes as well: nothing that it waits on is destroyed meanwhile.
+        self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
+        self._thread.start()
+
+    @property
+    def works(self) -> bool:
+        """Whether the thread is at work; no message ends that, but Python can."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Take no more messages."""
+        self._ended.set()
+        self._thread.join()
+        for topic in self._topics:
+            topic.close()
+
+    def _work(self) -> None:
+        look_at_s = 0.0
+        while not self._ended.is_set():
+            if time.monotonic() >= look_at_s:
+                look_at_s = time.monotonic() + _LOOK_S
+                for topic in self._topics:
+                    topic.look()
+            for topic in self._wait():
+                topic.take()
+
+    def _wait(self) -> list[_Topic]:
+        """Return those topics for which a message is there, after a moment at most."""
+        subscribed = [topic for topic in self._topics if topic.handle is not None]
+        if not subscribed:
+            self._ended.wait(_LOOK_S)
+            return []
+        self._wait_set.clear_entities()
+        for topic in subscribed:
+            with topic.handle:
+                self._wait_set.add_subscription(topic.handle)
+        self._wait_set.wait(round(_LOOK_S * 1e9))
+        ready = self._wait_set.get_ready_entities("subscription")
+        return [topic for topic in subscribed if topic.handle.pointer in ready]
+
+
+class _Topic:
+    """The subscription of one topic."""
+
+    def __init__(self, node: Node, watch: Watch, arrived: Arrived) -> None:
+        self._node, self._watch, self._arrived = node, watch, arrived
+        self._group = SampleGroup()
+        self._message: type[Any] | None = None
+        self._subscription: Any = None
+        self._offered: tuple[bool, bool] | None = None
+        self._sequence: int | None = None
+
+    @property
+    def handle(self) -> Any:
+        """What is waited on; None as long as there is no subscription."""
+        subscription = self._subscription
+        return subscription.handle if subscription else None
+
+    def look(self) -> None:
+        watch = self._watch
+        found = self._node.get_publishers_info_by_topic(watch.name)
+        watch.publishers = len(found)
+        if not found:
+            return
+        kinds = sorted({info.topic_type for info in found})
+        watch.trouble = self._trouble(kinds)
+        if watch.trouble:
+            return
+        watch.kind = kinds[0]
+        reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+                       for info in found)
+        latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                      for info in found)
+        if self._offered != (reliable, latched):
+            self._subscribe(reliable, latched)
+
+    def _trouble(self, kinds: Sequence[str]) -> str:
+        watch = self._watch
+        allowed = watch.wanted.types
+        if len(kinds) > 1 or (allowed and kinds[0] not in allowed):
+            return (f"{watch.name}: expected {' or '.join(allowed) or 'one type'}, found "
+                    f"{', '.join(kinds)}; correct the mapping, or stop that publisher")
+        package, _, name = kinds[0].split("/")
+        try:
+            self._message = getattr(import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError):
+            return (f"{watch.name}: expected the package {package} with {name}, found none; "
+                    "install it, and source its setup.bash")
+        return ""
+
+    def _subscribe(self, reliable: bool, latched: bool) -> None:
+        """Subscribe anew; what was latched comes once more then."""
+        watch = self._watch
+        self.close()
+        watch.keeps = watch.wanted.holds or latched
+        self._offered, self._sequence = (reliable, latched), None
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=_PICTURES if watch.kind in (IMAGE, COMPRESSED_IMAGE) else _VALUES,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )  # fmt: skip
+        self._subscription = self._node.create_subscription(
+            self._message, watch.name, _never_called, profile, callback_group=self._group)
+
+    def take(self) -> None:
+        """Take all that is there."""
+        with self.handle:
+            while taken := self.handle.take_message(self._message, True):
+                data, info = taken
+                self._count_lost(info.get("publication_sequence_number"))
+                self._arrived(self._watch.name, data)
+
+    def _count_lost(self, number: int | None) -> None:
+        """Note the publisher's number of a message; Humble and some middlewares have none."""
+        if number is None or self._watch.publishers != 1:
+            self._sequence = None
+            return
+        if self._sequence is not None and number > self._sequence:
+            self._watch.lost += number - self._sequence - 1
+        self._sequence = number
+
+    def close(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription)
+
+
+def _never_called(_: object) -> None:
+    raise AssertionError("the executor took a message that the thread is to take")

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The newest values and pictures of a robot's topics, and how old they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+
+from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.nodes.messages import message_class
+from lerobot_bridge.pictures import picture_of
+from lerobot_bridge.values import SourceReader
+from policy_inference.core.freshness import Input
+from policy_inference.core.messages import stamp_ns
+from policy_inference.errors import RobotError
+from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
+
+
+class LiveTopic:
+    """A topic of which the newest message counts.
+
+    Attributes:
+        sampled: The subscription; there is none as long as nobody tells the type.
+        newest: What the newest message says, by LeRobot's names.
+    """
+
+    def __init__(
+        self, node: Node, group: SampleGroup, source: Source | Camera, types: Sequence[str]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            node: Subscribes.
+            group: Keeps an executor from the subscription.
+            source: What the mapping says; where there are more of the topic, they agree.
+            types: That the messages may have; where it is one, it is subscribed to at once.
+
+        Raises:
+            RobotError: The message's package is not there.
+        """
+        self._node, self._group, self._topic = node, group, source.topic
+        self._name: str = node.resolve_topic_name(source.topic)
+        self._types, self._stamped = types, source.stamp == "header"
+        # What is held counts however old it is, as in datasets.
+        timeout_ns = None if source.resample == "hold" else round(source.timeout_s * 1e9)
+        self._input = Input(self._name, timeout_ns)
+        self.newest: dict[str, Any] = {}
+        self.sampled: Sampled[Any] | None = None
+        if len(types) == 1:
+            self._subscribe(types[0])
+
+    def read(self, message: Any) -> dict[str, Any]:
+        """Return what a message says, by LeRobot's names.
+
+        Raises:
+            RobotError: It does not fit.
+        """
+        raise NotImplementedError
+
+    def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
+        """Return what reads messages from the wire."""
+        return decoder_for(message)
+
+    def discover(self) -> None:
+        """Subscribe if somebody publishes what may be subscribed to."""
+        if self.sampled is None:
+            published = self._published()
+            if len(published) == 1 and published[0] in self._types:
+                self._subscribe(published[0])
+
+    def look(self, now_ns: int, ros_now_ns: int) -> None:
+        """Take the newest message, if there is one that was not taken yet."""
+        assert self.sampled is not None  # only subscriptions are looked at
+        self.sampled.take_wire()
+        if self.sampled.wire is None:
+            return
+        message = self._decode(self.sampled.wire)
+        stamp = stamp_ns(message) if self._stamped else None
+        if not self._input.is_new(stamp):
+            return
+        try:
+            self.newest = self.read(message)
+        except RobotError as error:
+            self._input.reject(str(error))
+        else:
+            self._input.accept(now_ns, stamp, ros_now_ns)
+
+    def trouble(self, now_ns: int) -> str:
+        """Return why the newest message may not be used; nothing if it may."""
+        count = self._node.count_publishers(self._name)
+        if count > 1:
+            return (f"{self._name}: expected one publisher, found {count} ({self._publishers()}), "
+                    "whose messages would take turns; stop all but one")
+        if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
+            return ""
+        _, _, state = self._input.describe(now_ns).partition(": ")
+        others = sorted(set(self._published()) - set(self._types))
+        of = f" of {', '.join(others)}" if others else ""
+        return (f"{self._name}: expected {self._expected()}, found {state}, {count} "
+                f"publisher{'' if count == 1 else 's'}{of}")
+
+    def _expected(self) -> str:
+        limit_ns = self._input.timeout_ns
+        age = "" if limit_ns is None else f" of the last {limit_ns * 1e-6:.0f} ms"
+        return f"a {' or '.join(self._types)}{age}"
+
+    def _published(self) -> list[str]:
+        """Return the types under which the topic is published."""
+        return sorted({info.topic_type for info in
+                       self._node.get_publishers_info_by_topic(self._name)})
+
+    def _publishers(self) -> str:
+        found = self._node.get_publishers_info_by_topic(self._name)
+        return ", ".join(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
+
+    def _subscribe(self, kind: str) -> None:
+        message = message_class(kind)
+        self._decode = self.decoder(message)
+        self.sampled = Sampled(self._node, self._group, message, self._topic)
+
+
+class ValuesTopic(LiveTopic):
+    """A topic with the values of one or more sources."""
+
+    def __init__(
+        self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
+    ) -> None:
+        """Prepare for the sources of one topic; the first one says how old messages may be."""
+        self._readers = [SourceReader(mapping, source) for source in sources]
+        self._effort = any(source.quantity == "effort" for source in sources)
+        super().__init__(node, group, sources[0], [sources[0].type])
+
+    def read(self, message: Any) -> dict[str, Any]:
+        """Return the values of all sources."""
+        return {name: value for reader in self._readers
+                for name, value in zip(reader.names, reader.read(message).tolist(), strict=True)}
+
+    def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
+        """Return what reads messages; the fast readers leave efforts out."""
+        if self._effort:
+            return partial(deserialize_message, message_type=message)
+        return super().decoder(message)
+
+
+class CameraTopic(LiveTopic):
+    """A topic with the pictures of a camera."""
+
+    def __init__(self, node: Node, group: SampleGroup, name: str, camera: Camera) -> None:
+        """Prepare for the camera of this name."""
+        self._camera_name, self._camera = name, camera
+        super().__init__(node, group, camera, camera.types)
+
+    def read(self, message: Any) -> dict[str, Any]:
+        """Return the picture, whose memory is its own: LeRobot keeps it for a while."""
+        return {self._camera_name: np.array(picture_of(self._camera, message))}

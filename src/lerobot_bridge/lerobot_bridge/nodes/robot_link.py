@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS 2 robot as LeRobot sees it: the newest observation, and actions that are sent.
+
+ROS has a context of its own here, which takes no signals, and a thread that takes messages as they
+come, so that their ages are known however long the caller pauses.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from lerobot_bridge.mapping import RobotMapping, Source
+from lerobot_bridge.nodes.command_sender import CommandSender
+from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
+from policy_inference.errors import RobotError
+from policy_inference.nodes.sampling import Arrivals, SampleGroup
+
+_LOOK_NS = 50_000_000
+"""So often publishers are looked for, and what must not stop is repeated."""
+_REMEDY = ("start what publishes it, or correct the mapping; `ros2 topic list -t` shows what there "
+           "is in the domain (ROS_DOMAIN_ID)")
+
+
+class RobotLink:
+    """A connection to the topics of a mapping; methods are for one thread."""
+
+    def __init__(
+        self, mapping: RobotMapping, *, name: str, features: Sequence[str], cameras: bool,
+        commands: bool, timeout_s: float,
+    ) -> None:  # fmt: skip
+        """Join the domain, and wait until all topics have a message.
+
+        Args:
+            mapping: Says which topics there are.
+            name: Of the node.
+            features: Whose values are read.
+            cameras: Whether pictures are read.
+            commands: Whether actions are sent.
+            timeout_s: How long to wait, s.
+
+        Raises:
+            RobotError: There are topics without a message after this time, or with two publishers;
+                names them all. Or a package of messages is not there.
+        """
+        self._context = Context()
+        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node: Node = rclpy.create_node(
+            name, context=self._context, start_parameter_services=False)
+        self._changed, self._sending = threading.Condition(), threading.Lock()
+        self._closed, self._failure = False, ""
+        self._topics: list[LiveTopic] = []
+        self._sender: CommandSender | None = None
+        # A daemon, and closed at exit: LeRobot does not disconnect what it could not use.
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        atexit.register(self.close)
+        try:
+            self._topics = list(_topics(self._node, mapping, features, cameras))
+            if commands:
+                self._sender = CommandSender(self._node, mapping)
+            self._thread.start()
+            self._wait(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest values and pictures by LeRobot's names.
+
+        Values are in LeRobot's units; pictures uint8 [height, width, 3] in RGB, which nobody writes
+        to again.
+
+        Raises:
+            RobotError: Topics are stale, or have two publishers; names them all.
+        """
+        with self._changed:
+            troubles = self._troubles()
+            if troubles:
+                raise RobotError("\n".join(["the robot's connection is lost", *troubles, _REMEDY]))
+            return {name: value for topic in self._topics
+                    for name, value in topic.newest.items()}
+
+    def send(self, values: Mapping[str, float]) -> None:
+        """Publish an action, given by name in LeRobot's units, to all topics of the commands.
+
+        Raises:
+            RobotError: A value is not finite; nothing is sent.
+        """
+        assert self._sender is not None  # `commands` were asked for
+        with self._sending:
+            self._sender.send(values)
+
+    def close(self) -> None:
+        """Leave the robot safe, and the domain; once."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._sender is not None:
+            self._sender.leave(self._measured())
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _measured(self) -> dict[str, Any]:
+        """Return what is known for sure."""
+        now_ns = time.monotonic_ns()
+        return {name: value for topic in self._topics if not topic.trouble(now_ns)
+                for name, value in topic.newest.items()}
+
+    def _wait(self, timeout_s: float) -> None:
+        with self._changed:
+            if self._changed.wait_for(lambda: not self._troubles(), timeout_s):
+                return
+            raise RobotError("\n".join([f"no connection to the robot within {timeout_s:g} s",
+                                        *self._troubles(), _REMEDY]))
+
+    def _troubles(self) -> list[str]:
+        if self._failure:
+            raise RobotError(f"messages are taken no more:\n{self._failure}")
+        now_ns = time.monotonic_ns()
+        return [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
+
+    def _work(self) -> None:
+        try:
+            while not self._closed:
+                self._discover()
+                self._take(time.monotonic_ns() + _LOOK_NS)
+        except Exception:  # noqa: BLE001  it ends the thread, and the caller is told
+            self._failure = traceback.format_exc()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _discover(self) -> None:
+        with self._changed:
+            for topic in self._topics:
+                topic.discover()
+            self._changed.notify_all()
+        with self._sending:
+            if self._sender is not None:
+                self._sender.repeat()
+
+    def _take(self, until_ns: int) -> None:
+        """Take messages as they come."""
+        topics = {topic.sampled: topic for topic in self._topics if topic.sampled is not None}
+        if not topics:
+            time.sleep(_LOOK_NS * 1e-9)  # there is nothing to wait on
+            return
+        arrivals = Arrivals(self._node, list(topics))
+        while (left_ns := until_ns - time.monotonic_ns()) > 0 and not self._closed:
+            ready = arrivals.wait(left_ns)
+            with self._changed:
+                for sampled in ready:
+                    topics[sampled].look(time.monotonic_ns(), time.time_ns())
+                self._changed.notify_all()
+
+
+def _topics(
+    node: Node, mapping: RobotMapping, features: Sequence[str], cameras: bool
+) -> Iterator[LiveTopic]:
+    group = SampleGroup()
+    sources: dict[str, list[Source]] = {}
+    for feature in features:
+        for source in mapping.vectors[feature]:
+            sources.setdefault(source.topic, []).append(source)
+    for same in sources.values():
+        yield ValuesTopic(node, group, mapping, same)
+    for name, camera in mapping.cameras.items() if cameras else ():
+        yield CameraTopic(node, group, name, camera)

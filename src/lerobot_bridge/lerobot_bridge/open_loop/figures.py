@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far predicted actions are from recorded ones: errors by joint, delay, values out of range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lerobot_bridge.open_loop.predict import Predicted
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.core.chunks.units import Units
+from policy_inference.interfaces import F64
+
+LARGEST_LAG_S = 0.5
+"""Up to which recorded actions are shifted to look where they fit best."""
+_BEYOND = 0.05
+"""Share of a joint's range by which a value may be outside of it: calibrations differ a little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Absolute errors of a joint over all frames."""
+
+    mean: float
+    p95: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointErrors:
+    """Errors of a joint.
+
+    Attributes:
+        name: Of the joint.
+        unit: That of the dataset, as the contract says it.
+        error, error_rad: In that unit, and in rad.
+        correlation: Of predicted and recorded; NaN where one of them does not change.
+        worst: Episode and frame of the largest error.
+    """
+
+    name: str
+    unit: str
+    error: Spread
+    error_rad: Spread
+    correlation: float
+    worst: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Where recorded actions fit the predicted ones best, over all joints.
+
+    Attributes:
+        frames: So many frames later; negative: earlier.
+        error, error_unshifted: Mean absolute error there and without a shift, each joint's in
+            standard deviations of its recorded actions.
+    """
+
+    frames: int
+    error: float
+    error_unshifted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Everything that was measured of some episodes.
+
+    Attributes:
+        joints: In the order of the action.
+        lag: None where no joint moves.
+        by_step: Mean absolute error of each step of a chunk [steps], over all joints, in standard
+            deviations of the recorded actions.
+        strange: A line for each joint with values that its limits do not allow: wrong units?
+    """
+
+    joints: tuple[JointErrors, ...]
+    lag: Lag | None
+    by_step: F64
+    strange: tuple[str, ...]
+
+
+def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
+    """Measure episodes together."""
+    recorded, predicted = (np.concatenate(parts) for parts in (
+        [one.actions for one in found], [one.predicted for one in found]))
+    # Without the joints that rest: nothing says how large an error of theirs is.
+    spread = recorded.std(axis=0)
+    moving = spread > 1e-9 * np.maximum(1.0, np.abs(recorded).max(axis=0))
+    scaled = [(one.actions[:, moving] / spread[moving], one.predicted[:, moving] / spread[moving])
+              for one in found]
+    return Figures(joints=tuple(_joints(contract, found, recorded, predicted)),
+                   lag=_lag(contract, scaled) if moving.any() else None,
+                   by_step=_by_step(found, scaled), strange=tuple(_strange(contract, found)))
+
+
+def _joints(
+    contract: ChunkContract, found: Sequence[Predicted], recorded: F64, predicted: F64
+) -> Iterator[JointErrors]:
+    names = contract.action.joints
+    units = Units(contract.units, names)
+    errors = np.abs(predicted - recorded)
+    errors_rad = np.abs(units.to_rad(predicted) - units.to_rad(recorded))
+    places = [(one.episode.index, frame) for one in found for frame in range(len(one.actions))]
+    for i, name in enumerate(names):
+        yield JointErrors(
+            name=name, unit=contract.units[name].unit, error=_spread(errors[:, i]),
+            error_rad=_spread(errors_rad[:, i]),
+            correlation=_correlation(recorded[:, i], predicted[:, i]),
+            worst=places[int(np.argmax(errors[:, i]))])
+
+
+def _spread(errors: F64) -> Spread:
+    return Spread(mean=float(errors.mean()), p95=float(np.quantile(errors, 0.95)),
+                  largest=float(errors.max()))
+
+
+def _correlation(a: F64, b: F64) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    product = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / product if product > 0.0 else float("nan")
+
+
+def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
+    """Look for the shift with the smallest error, on the frames that every shift leaves."""
+    shortest = min(len(actions) for actions, _ in scaled)
+    most = min(round(LARGEST_LAG_S * contract.rate_hz), (shortest - 1) // 2)
+
+    def error(shift: int) -> float:
+        inside = [(actions[most + shift : len(actions) - most + shift],
+                   predicted[most : len(predicted) - most]) for actions, predicted in scaled]
+        return float(np.mean(np.concatenate([np.abs(a - b) for a, b in inside])))
+
+    errors = {shift: error(shift) for shift in range(-most, most + 1)}
+    best = min(errors, key=lambda shift: (errors[shift], abs(shift)))
+    return Lag(frames=best, error=errors[best], error_unshifted=errors[0])
+
+
+def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F64:
+    steps = np.concatenate([_steps(one) for one in found])
+    errors = np.concatenate([np.abs(a - b).mean(axis=1) if a.size else np.zeros(len(a))
+                             for a, b in scaled])
+    means: F64 = np.bincount(steps, errors) / np.bincount(steps)
+    return means
+
+
+def _steps(one: Predicted) -> npt.NDArray[np.int64]:
+    """Return for each frame which step of its chunk was taken."""
+    frames, begins = np.arange(len(one.actions)), np.array(one.begins)
+    steps: npt.NDArray[np.int64] = frames - begins[np.searchsorted(begins, frames, "right") - 1]
+    return steps
+
+
+def _strange(contract: ChunkContract, found: Sequence[Predicted]) -> Iterator[str]:
+    action = [one.actions for one in found]
+    yield from _outside(contract, "action", contract.action.joints, np.concatenate(action))
+    if contract.state is not None:
+        state = [one.state for one in found if one.state is not None]
+        yield from _outside(contract, "state", contract.state.joints, np.concatenate(state))
+
+
+def _outside(
+    contract: ChunkContract, what: str, joints: Sequence[str], values: F64
+) -> Iterator[str]:
+    """Yield a line for each joint that is recorded where the contract lets it not be."""
+    body = contract.joints
+    units, names = Units(contract.units, joints), list(body.names)
+    ends = units.of_rad(np.stack([per_joint(limit, names)[[names.index(one) for one in joints]]
+                                  for limit in (body.position_min, body.position_max)]))
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    margin = _BEYOND * (high - low)
+    for i, joint in enumerate(joints):
+        least, most = values[:, i].min(), values[:, i].max()
+        if least < low[i] - margin[i] or most > high[i] + margin[i]:
+            yield (f"{what}: {joint}: expected {low[i]:.4g} to {high[i]:.4g}, its limits in "
+                   f"{contract.units[joint].unit}, found {least:.4g} to {most:.4g}; is the dataset "
+                   "in the units of the policy?")

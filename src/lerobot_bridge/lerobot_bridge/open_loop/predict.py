@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a chunk policy would have done in an episode, had the robot gone on as it was recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.chunk_rows.dataset_source import DatasetSource, joint_places
+from model_tools.errors import ToolError
+from model_tools.lerobot.dataset import Episode
+from model_tools.lerobot.dataset_info import Feature
+from policy_inference.bundle.chunk_contract import JointVector
+from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
+from policy_inference.interfaces import F64, Backend
+
+_log = logging.getLogger("lerobot_bridge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predicted:
+    """An episode, recorded and predicted; all values in the policy's units.
+
+    Attributes:
+        episode: Which.
+        begins: Frames at whose observation a chunk was made.
+        actions: Recorded [frames, joints of the action].
+        predicted: Step k of the chunk of frame b, at frame b + k [frames, joints].
+        state: Recorded [frames, joints of the state]; None where the policy sees none.
+    """
+
+    episode: Episode
+    begins: tuple[int, ...]
+    actions: F64
+    predicted: F64
+    state: F64 | None
+
+
+class OpenLoop:
+    """Runs episodes of a dataset through a policy, as it runs synchronously on a robot.
+
+    At every so many frames the policy sees what was recorded and its chunk is followed until the
+    next; what it says changes nothing of what it sees.
+    """
+
+    def __init__(
+        self, source: DatasetSource, backends: Mapping[str, Backend], every: int
+    ) -> None:
+        """Check that the dataset's actions are those of the policy.
+
+        Args:
+            source: The dataset, and the policy that it was checked for.
+            backends: Opened, by `graphs.NAME`.
+            every: Frames from chunk to chunk.
+
+        Raises:
+            ToolError: `every` is more than a chunk has; the dataset lacks the action, or its names
+                are not those of the policy's joints.
+        """
+        contract = source.contract
+        if not 1 <= every <= contract.chunk.size:
+            raise ToolError(f"--every: expected 1 to {contract.chunk.size} frames, as many as a "
+                            f"chunk of {contract.name} has steps, found {every}")
+        self._source, self._every = source, every
+        self._graphs = ChunkGraphs(contract, backends)
+        self._action = _Vector(source, contract.action)
+        self._state = contract.state and _Vector(source, contract.state)
+
+    def run(self, episode: Episode) -> Predicted:
+        """Predict an episode.
+
+        Raises:
+            ToolError: A file of the dataset is damaged.
+            BackendError: A runtime failed.
+        """
+        begins = range(0, episode.length, self._every)
+        actions = self._action.of(episode)
+        predicted = np.empty_like(actions)
+        for begin, seen in zip(begins, self._source.of_episode(episode, begins), strict=True):
+            steps = predicted[begin : begin + self._every]
+            steps[:] = self._graphs.run(Observation(
+                pictures=seen.pictures, state=seen.state, environment=seen.environment_state,
+            ))[: len(steps)]  # fmt: skip
+        return Predicted(episode=episode, begins=tuple(begins), actions=actions,
+                         predicted=predicted,
+                         state=self._state.of(episode) if self._state else None)
+
+
+class _Vector:
+    """A feature of joints, read in the order of the policy."""
+
+    def __init__(self, source: DatasetSource, one: JointVector) -> None:
+        self._dataset, self._name = source.dataset, one.feature
+        feature = source.dataset.feature(one.feature)
+        _check_names(source, feature, one.joints)
+        self._places = joint_places(feature, one.joints)
+
+    def of(self, episode: Episode) -> F64:
+        rows = self._dataset.rows(episode, [self._name])[self._name]
+        values: F64 = rows.astype(np.float64)[:, self._places]
+        return values
+
+
+def _check_names(source: DatasetSource, feature: Feature, joints: Sequence[str]) -> None:
+    """Refuse names of which some are the policy's joints; others count in their order."""
+    where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
+    contract = source.contract
+    if feature.shape != (len(joints),):
+        raise ToolError(f"{where}: expected {len(joints)} values, {', '.join(joints)}, as "
+                        f"{contract.name} has, found {list(feature.shape)}: "
+                        f"{', '.join(found) or 'without names'}")
+    plain = {name.removesuffix(".pos") for name in found}
+    if plain == set(joints):
+        return
+    if plain & set(joints):
+        raise ToolError(f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
+                        f"has, found {', '.join(found)}; name the dataset of the training")
+    pairs = ", ".join(f"{name} is {joint}" for name, joint in
+                      zip(found or map(str, range(len(joints))), joints, strict=True))
+    _log.warning("%s: none of its names is a joint of %s; they count in their order: %s", where,
+                 contract.name, pairs)

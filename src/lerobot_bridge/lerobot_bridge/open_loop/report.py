@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a replay of a dataset shows: a table and sentences on the terminal, all figures as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from lerobot_bridge.open_loop.figures import Figures, JointErrors
+from lerobot_bridge.open_loop.predict import Predicted
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.load import ChunkBundle
+from policy_inference.comparison.plain_json import plain
+
+DIGITS = 6
+WORDS = ("joint", "unit", "episode", "task")
+"""Heads of columns with words."""
+UNITS = {"radians": "rad", "degrees": "deg", "range_m100_100": "-100..100",
+         "range_0_100": "0..100"}
+"""How tables write what a policy counts joints in."""
+_HEAD = ("joint", "unit", "mean", "p95", "max", "max rad", "correlation", "mean rad", "p95 rad",
+         "worst at")
+_NARROW = _HEAD.index("mean rad")
+"""Columns for which a terminal has room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replayed:
+    """A dataset that was replayed.
+
+    Attributes:
+        dataset: Its folder.
+        bundle: The policy.
+        backend: What ran it.
+        artifacts: What that opened, by graph.
+        every: Frames from chunk to chunk.
+        episodes: All that were predicted.
+        each: Figures of each of them.
+        all: Figures of all together.
+    """
+
+    dataset: Path
+    bundle: ChunkBundle
+    backend: str
+    artifacts: Sequence[Artifact]
+    every: int
+    episodes: Sequence[Predicted]
+    each: Sequence[Figures]
+    all: Figures
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that were compared."""
+        return sum(one.episode.length for one in self.episodes)
+
+
+def number(value: float) -> str:
+    """Return a figure as tables show it; a dash where it could not be measured."""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
+def joint_rows(figures: Figures) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return head and rows of the table of joints."""
+    return _HEAD, [_row(one) for one in figures.joints]
+
+
+def table(found: Replayed) -> Table:
+    """Return the errors by joint."""
+    head, rows = joint_rows(found.all)
+    shown = Table()
+    for name in head[:_NARROW]:
+        shown.add_column(name, justify="left" if name in WORDS else "right")
+    for row in rows:
+        shown.add_row(*row[:_NARROW])
+    return shown
+
+
+def sentences(found: Replayed) -> list[str]:
+    """Return what the figures say, and what is strange."""
+    lag, fps = found.all.lag, found.bundle.contract.rate_hz
+    said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
+    if lag is None:
+        said.append("no joint moves: neither errors nor a delay say much")
+    elif lag.frames == 0:
+        said.append("predicted actions fit the recorded ones of the same frame best: mean error "
+                    f"{number(lag.error)} standard deviations of the actions")
+    else:
+        when = "later" if lag.frames > 0 else "earlier"
+        said.append(
+            f"predicted actions fit best those recorded {abs(lag.frames)} frames {when} "
+            f"({abs(lag.frames) / fps:.3g} s): mean error {number(lag.error)} instead of "
+            f"{number(lag.error_unshifted)} standard deviations of the actions")
+    return [*said, *found.all.strange]
+
+
+def document(found: Replayed) -> Any:
+    """Return all figures in the types of JSON; what could not be measured is null."""
+    contract = found.bundle.contract
+    return plain({
+        "dataset": str(found.dataset), "bundle": str(found.bundle.path),
+        "bundle_sha256": found.bundle.sha256, "policy": contract.name,
+        "version": contract.version, "backend": found.backend,
+        "precisions": [one.precision for one in found.artifacts], "every": found.every,
+        "rate_hz": contract.rate_hz, "frames": found.frames, **_figures(found.all),
+        "episodes": [
+            {"episode": one.episode.index, "tasks": list(one.episode.tasks),
+             "frames": one.episode.length, "chunks": len(one.begins), **_figures(figures)}
+            for one, figures in zip(found.episodes, found.each, strict=True)],
+    }, DIGITS)  # fmt: skip
+
+
+def write_json(found: Replayed, file: Path) -> None:
+    """Write all figures."""
+    file.write_text(json.dumps(document(found), indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def _row(one: JointErrors) -> list[str]:
+    figures = (one.error.mean, one.error.p95, one.error.largest, one.error_rad.largest,
+               one.correlation, one.error_rad.mean, one.error_rad.p95)
+    episode, frame = one.worst
+    return [one.name, UNITS[one.unit], *map(number, figures), f"{episode}, frame {frame}"]
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    return {
+        "joints": {one.name: {
+            "unit": one.unit, "error": asdict(one.error), "error_rad": asdict(one.error_rad),
+            "correlation": one.correlation,
+            "worst": {"episode": one.worst[0], "frame": one.worst[1]},
+        } for one in figures.joints},
+        "lag": asdict(figures.lag) if figures.lag else None,
+        "error_by_step": figures.by_step.tolist(), "strange": list(figures.strange),
+    }  # fmt: skip

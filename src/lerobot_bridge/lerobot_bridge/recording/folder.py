@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a session: `mapping.yaml` and `episode_0000`, `episode_0001`, ..."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from pathlib import Path
+
+from lerobot_bridge.episode import SIDECAR
+from lerobot_bridge.mapping import RobotMapping, load_mapping
+from policy_inference.errors import PolicyError
+from policy_inference.whole_file import whole_file
+
+MAPPING = "mapping.yaml"
+UNFINISHED = ".unfinished"
+"""Folder in which episodes grow; what a process that was killed has left stays there."""
+_NAME = re.compile(r"episode_(\d{4,})")
+
+
+class SessionFolder:
+    """One session's folder, which no other recorder uses meanwhile.
+
+    Attributes:
+        path: The folder.
+        finished: Number of episodes that were there when it was opened.
+        unfinished: Episodes that an earlier process could not finish.
+        next_number: That nothing has yet.
+    """
+
+    def __init__(self, path: Path, mapping: RobotMapping, mapping_text: bytes) -> None:
+        """Open a session, or begin one.
+
+        Args:
+            path: The folder; made where it is missing.
+            mapping: What is recorded.
+            mapping_text: The file that says so.
+
+        Raises:
+            PolicyError: It is of another mapping, holds something else, or is in use.
+            OSError: It cannot be written.
+        """
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(path, os.O_RDONLY)
+        try:
+            self._claim(mapping, mapping_text)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        growing = path / UNFINISHED
+        growing.mkdir(exist_ok=True)
+        numbers = {number: folder for folder in path.iterdir() if (number := _number(folder))}
+        self.finished = sum((folder / SIDECAR).is_file() for folder in numbers.values())
+        self.unfinished = sorted(folder for folder in growing.iterdir() if _number(folder))
+        taken = [*numbers, *filter(None, map(_number, self.unfinished))]
+        self.next_number = max((int(number) + 1 for number in taken), default=0)
+
+    def _claim(self, mapping: RobotMapping, mapping_text: bytes) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PolicyError(f"{self.path}: expected a session that nobody records, found one "
+                              "that another recorder has open; end that, or name another "
+                              "output") from None
+        file = self.path / MAPPING
+        if file.is_file():
+            if load_mapping(file) != mapping:
+                raise PolicyError(f"{file}: expected the mapping of this session, found another "
+                                  "one asked for; name another output, or that file as mapping")
+            return
+        if foreign := sorted(entry.name for entry in self.path.iterdir()):
+            raise PolicyError(f"{self.path}: expected an empty folder, or a session with "
+                              f"{MAPPING}, found {', '.join(foreign[:6])}; name another output")
+        with whole_file(file, mode=0o644) as opened:
+            opened.write(mapping_text)
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode, which is there once it is finished."""
+        return self.path / f"episode_{number:04d}"
+
+    def growing(self, number: int) -> Path:
+        """Return the folder in which it grows."""
+        return self.path / UNFINISHED / self.place(number).name
+
+    def free_bytes(self) -> int:
+        """Return how much room is left.
+
+        Raises:
+            OSError: The disk does not say.
+        """
+        return shutil.disk_usage(self.path).free
+
+    def close(self) -> None:
+        """Let others have it."""
+        os.close(self._lock)
+
+
+def _number(folder: Path) -> str:
+    """Return the digits of an episode's folder; empty where it is none."""
+    found = _NAME.fullmatch(folder.name)
+    return found[1] if found else ""

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder without ROS: messages and requests come in, episodes come to be on the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lerobot_bridge.recording.disk import Disk, News
+from lerobot_bridge.recording.folder import SessionFolder
+from lerobot_bridge.recording.policy import PolicyWatch
+from lerobot_bridge.recording.session import Course, Ended, Mark, Session, State
+from lerobot_bridge.recording.topics import Watch
+from lerobot_bridge.sidecar import Sidecar
+
+Marked = Callable[[Mark, int, int], None]
+"""Is told of what happens: kind, number of the episode, time in ns."""
+_MB = 1_000_000
+_FROM_POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is said of each episode, and what is kept free on the disk."""
+
+    task: str
+    tags: tuple[str, ...] = ()
+    rate_hz: int
+    min_free_mb: float = 500.0
+
+
+class Recorder:
+    """Ties session, topics and disk together; may be used from any thread.
+
+    Attributes:
+        session: Its state; ask it for changes by `at`.
+        watches: What is recorded, by full name of the topic.
+        problems: What is wrong while an episode is recorded, by topic.
+    """
+
+    def __init__(
+        self, course: Course, told: Told, folder: SessionFolder, disk: Disk,
+        watches: Mapping[str, Watch], policy: PolicyWatch | None, marked: Marked,
+    ) -> None:  # fmt: skip
+        """Begin idle."""
+        self.watches = watches
+        self.problems: dict[str, str] = {}
+        self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
+        self._policy = policy
+        self._lock = threading.RLock()
+        self._recording = False
+        self.session = Session(course, self, number=folder.next_number, done=folder.finished)
+
+    @contextmanager
+    def at(self) -> Iterator[Session]:
+        """Give the session to ask for something, while nothing else happens."""
+        with self._lock:
+            yield self.session
+
+    def arrived(self, topic: str, now_ns: int, data: bytes) -> None:
+        """Take a message; topic by its full name."""
+        with self._lock:
+            watch = self.watches[topic]
+            watch.arrived(now_ns, data)
+            if self._recording:
+                self.session.tick(now_ns)  # its end is as exact as its messages
+            if self._recording:
+                self._disk.write(topic, watch.kind, now_ns, data)
+
+    def policy_said(self, mode: str, reason: str, name: str, version: str, now_ns: int) -> None:
+        """Take the status of the policy; see `PolicyWatch.said`."""
+        with self._lock:
+            assert self._policy is not None
+            self._policy.said(mode, reason, name, version)
+            self._look_at_policy(now_ns)
+
+    def tick(self, now_ns: int) -> list[News]:
+        """Do what it is time for; return what has happened since the last time, for a log."""
+        with self._lock:
+            said = self._from_disk()
+            self._look_at_policy(now_ns)
+            self.session.tick(now_ns)
+            if self.session.state is State.EPISODE:
+                said += self._watch(now_ns)
+            else:
+                self.problems.clear()
+            return said
+
+    def _look_at_policy(self, now_ns: int) -> None:
+        if self._policy is not None:
+            self.session.intervene(_FROM_POLICY, bool(self._policy.problem()), now_ns)
+
+    def _from_disk(self) -> list[News]:
+        """Return what has happened on the disk, and let the session know of it."""
+        said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
+        for number in [news.episode for news in said if news.episode is not None]:
+            self._recording = self._recording and number != self.session.number
+            self.session.failed(number)
+        return said
+
+    def _watch(self, now_ns: int) -> list[News]:
+        """Return what has changed for the worse in the episode that is being recorded."""
+        found = {name: problem for name, watch in self.watches.items()
+                 if (problem := watch.problem(now_ns))}
+        if self._policy is not None and (problem := self._policy.problem()):
+            found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
+        if self._disk.lost:
+            found["disk"] = (f"{self._disk.lost} messages came faster than the disk takes them; "
+                             "record on a faster one, or send pictures compressed")
+        new = [text for name, text in found.items() if name not in self.problems]
+        self.problems = found
+        if room := self._room(self._disk.waiting_bytes):
+            self.session.cut(now_ns, f"the disk is full: {room}")
+            new.append(f"episode {self.session.number - 1} is kept up to here, and none follows: "
+                       f"{room}")
+        return [News(text, failed=True) for text in new]
+
+    def obstacle(self, now_ns: int) -> str:
+        """Return why no episode can begin; empty where one can."""
+        found = [problem for watch in self.watches.values() if (problem := watch.problem(now_ns))]
+        if self._policy is not None and (problem := self._policy.problem()):
+            found.append(problem)
+        rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
+        found += filter(None, [self._room(rate * self.session.course.episode_s)])
+        return "\n".join(found)
+
+    def _room(self, need_bytes: float) -> str:
+        """Return why there is no room for so much; empty where there is."""
+        try:
+            free_mb = self._folder.free_bytes() / _MB
+        except OSError as error:
+            return f"{self._folder.path}: {error.strerror}"
+        need_mb = need_bytes / _MB + self._told.min_free_mb
+        if free_mb >= need_mb:
+            return ""
+        return (f"{self._folder.path}: expected {need_mb:.0f} MB of free space, found "
+                f"{free_mb:.0f}; move episodes away, or name another output")
+
+    def begin(self, number: int, now_ns: int) -> None:
+        """Record from now on, beginning with what holds."""
+        self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
+        self._recording = True
+        for name, watch in self.watches.items():
+            if watch.newest is not None:
+                self._disk.write(name, watch.kind, now_ns, watch.newest)
+
+    def end(self, ended: Ended) -> None:
+        """Keep what was recorded."""
+        self._recording = False
+        told, spans = self._told, ended.interventions
+        self._disk.end(Sidecar(
+            number=ended.number, task=told.task, tags=told.tags, success=ended.success,
+            interventions=None if spans is None else tuple(tuple(span) for span in spans),
+            rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
+            ended=ended.why, lost=self._disk.lost))
+
+    def discard(self) -> None:
+        """Keep nothing of it."""
+        self._recording = False
+        self._disk.discard()
+
+    def judge(self, number: int, success: bool) -> None:
+        """Note how an episode that is over ended."""
+        self._disk.judge(self._folder.place(number), success)
+
+    def mark(self, kind: Mark, number: int, now_ns: int) -> None:
+        """Tell others."""
+        self._marked(kind, number, now_ns)

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which topics belong to an episode, and whether they are there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
+
+STATUS = "policy_msgs/msg/PolicyStatus"
+_OVER_NS = 2_000_000_000
+"""Rates are those of so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A topic that is to be recorded.
+
+    Attributes:
+        topic: As the mapping calls it.
+        types: Types that its messages may have; any if empty.
+        needed: Whether there is no episode without it.
+        timeout_s: Age of its newest message at which it is given up; None: no age.
+        holds: Whether its newest message still counts when an episode begins.
+    """
+
+    topic: str
+    types: tuple[str, ...] = ()
+    needed: bool = False
+    timeout_s: float | None = None
+    holds: bool = False
+
+
+def wanted_topics(
+    mapping: RobotMapping, extra: Sequence[str] = (), policy_node: str = ""
+) -> list[Wanted]:
+    """Return what is to be recorded.
+
+    Args:
+        mapping: Its features are needed; its commands are recorded where there are any.
+        extra: Topics of any type, which must have a publisher.
+        policy_node: Whose status and command are recorded; empty: there is none.
+    """
+    found: dict[str, Wanted] = {}
+
+    def add(each: Wanted) -> None:
+        before = found.setdefault(each.topic, each)
+        limits = [limit for limit in (before.timeout_s, each.timeout_s) if limit is not None]
+        found[each.topic] = Wanted(
+            topic=each.topic, types=before.types, needed=before.needed or each.needed,
+            timeout_s=min(limits, default=None), holds=before.holds or each.holds)
+
+    for sources in mapping.vectors.values():
+        for source in sources:
+            holds = source.resample == "hold"
+            add(Wanted(topic=source.topic, types=(source.type,), needed=True, holds=holds,
+                       timeout_s=None if holds else source.timeout_s))
+    for camera in mapping.cameras.values():
+        holds = camera.resample == "hold"
+        add(Wanted(topic=camera.topic, types=camera.types, needed=True, holds=holds,
+                   timeout_s=None if holds else camera.timeout_s))
+    for topic in extra:
+        add(Wanted(topic=topic, needed=topic not in found))
+    for channel in mapping.command:
+        add(Wanted(topic=channel.topic, types=(channel.type,)))
+    if policy_node:
+        add(Wanted(topic=f"{policy_node}/status", types=(STATUS,)))
+        add(Wanted(topic="joint_command", types=(JOINT_COMMAND,)))
+    return list(found.values())
+
+
+class Watch:
+    """What came on a topic.
+
+    Attributes:
+        wanted: The topic.
+        name: Its full name.
+        kind: Type of its messages, once there is a publisher; else empty.
+        trouble: Why it cannot be subscribed to; empty where it can.
+        publishers: How many there are.
+        count: Messages that came.
+        lost: Messages that were published and did not come, where the middleware numbers them.
+        newest: The newest message, of those topics whose newest one counts when an episode begins.
+    """
+
+    def __init__(self, wanted: Wanted, name: str) -> None:
+        """Watch a topic that nothing came on yet."""
+        self.wanted, self.name = wanted, name
+        self.kind, self.trouble = "", ""
+        self.publishers, self.count, self.lost = 0, 0, 0
+        self.newest: bytes | None = None
+        self.keeps = wanted.holds
+        self._came = deque[tuple[int, int]]()
+        self._newest_ns: int | None = None
+
+    def arrived(self, now_ns: int, data: bytes) -> None:
+        """Take note of a message."""
+        self.count += 1
+        self._newest_ns = now_ns
+        self._came.append((now_ns, len(data)))
+        self._forget(now_ns)
+        if self.keeps:
+            self.newest = data
+
+    def problem(self, now_ns: int) -> str:
+        """Return why there can be no episode now; empty where nothing speaks against one."""
+        wanted = self.wanted
+        if self.trouble or not wanted.needed:
+            return self.trouble if wanted.needed else ""
+        if not self.publishers:
+            kinds = f" of {' or '.join(wanted.types)}" if wanted.types else ""
+            return (f"{self.name}: expected a publisher{kinds}, found none; start it, or look "
+                    "for its name with `ros2 topic list`")
+        if not wanted.types:
+            return ""
+        if self._newest_ns is None:
+            return f"{self.name}: expected messages, found none yet from its publisher"
+        age_s = (now_ns - self._newest_ns) * 1e-9
+        if wanted.timeout_s is not None and age_s > wanted.timeout_s:
+            return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
+                    f"newest {age_s:.1f} s old")
+        return ""
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Return how many messages came a second, over the last two."""
+        self._forget(now_ns)
+        return len(self._came) / (_OVER_NS * 1e-9)
+
+    def bytes_per_s(self, now_ns: int) -> float:
+        """Return how much came, over the last two seconds."""
+        self._forget(now_ns)
+        return sum(size for _, size in self._came) / (_OVER_NS * 1e-9)
+
+    def _forget(self, now_ns: int) -> None:
+        while self._came and not now_ns - _OVER_NS < self._came[0][0] <= now_ns:
+            self._came.popleft()

@@ -1,0 +1,25 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""In which form episodes are written, without LeRobot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CODECS = ("h264", "hevc", "libsvtav1")
+"""Codecs of videos that LeRobot writes on any machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """The same for all episodes of a dataset.
+
+    Attributes:
+        codec: Of the videos, one of CODECS; None: each picture is a PNG in the rows.
+        judged: Those of features.SUCCESS and INTERVENTION that the dataset has.
+        encoder_threads: Of each video; None: as many as the codec likes.
+    """
+
+    codec: str | None = CODECS[0]
+    judged: tuple[str, ...] = ()
+    encoder_threads: int | None = None

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts into one dataset, as LeRobot's own recording would have written it.
+
+LeRobot's `aggregate_datasets` is not used: it leaves the statistics of indices as those of the
+parts, loses the length of vectors in the types of columns, and reads all rows again for each part.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from lerobot.datasets.compute_stats import compute_episode_stats
+from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
+from lerobot.datasets.utils import DEFAULT_FEATURES, create_lerobot_dataset_card
+
+_PLACES = ("index", "episode_index", "task_index")
+"""Columns that are others in the whole than in a part."""
+
+
+def join_parts(
+    parts: Sequence[Path], output: Path, repo_id: str, tags: Sequence[str] = (),
+    description: str = "", tell: Callable[[int], None] = lambda count: None,
+) -> None:  # fmt: skip
+    """Write the dataset of all parts, in their order, and its card.
+
+    Args:
+        parts: Datasets of one episode each, of the same features.
+        output: Where; it must not be there yet.
+        repo_id: What the dataset is called: user/name.
+        tags: Words to find it by, beside LeRobot's.
+        description: For the card.
+        tell: Gets the number of parts after each.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
+    features = {name: {key: feature[key] for key in ("dtype", "shape", "names")}
+                for name, feature in first.features.items() if name not in DEFAULT_FEATURES}
+    with _temporary_beside(output):
+        dataset = LeRobotDataset.create(repo_id, first.fps, features, root=output,
+                                        robot_type=first.robot_type,
+                                        use_videos=bool(first.video_keys))
+        for number, part in enumerate(parts):
+            _append(dataset, number, LeRobotDatasetMetadata(_name(part), root=part))
+            tell(number + 1)
+        dataset.finalize()
+    card = create_lerobot_dataset_card(list(tags), dataset.meta.info,
+                                       dataset_description=description)
+    card.save(output / "README.md")
+
+
+def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) -> None:
+    """Add the one episode of a part, by the steps of LeRobot's `save_episode`."""
+    tasks, length = list(part.tasks.index), part.total_frames
+    dataset.meta.save_episode_tasks(tasks)
+    rows = pq.read_table(part.root / part.get_data_file_path(0))
+    columns: dict[str, Any] = {name: _values(rows.column(name)) for name in rows.column_names}
+    begin = dataset.meta.total_frames
+    columns["index"] = np.arange(begin, begin + length)
+    columns["episode_index"] = np.full(length, number)
+    columns["task_index"] = np.full(length, dataset.meta.get_task_index(tasks[0]))
+    stats = part.stats | compute_episode_stats(
+        {name: columns[name] for name in _PLACES},
+        {name: DEFAULT_FEATURES[name] for name in _PLACES})
+    place = dataset._save_episode_data(columns)
+    for key in part.video_keys:
+        # LeRobot removes the folder of a video that it has taken.
+        copy = Path(tempfile.mkdtemp()) / "video.mp4"
+        shutil.copyfile(part.root / part.get_video_file_path(0, key), copy)
+        place |= dataset._save_episode_video(key, number, temp_path=copy)
+    dataset.meta.save_episode(number, length, tasks, stats, place)
+
+
+def _values(column: Any) -> Any:
+    """Return what LeRobot takes as a column: an array, or a list of pictures."""
+    found = column.to_pylist()
+    return found if isinstance(found[0], dict) else np.array(found)
+
+
+def _name(part: Path) -> str:
+    return f"local/{part.name}"
+
+
+@contextmanager
+def _temporary_beside(output: Path) -> Iterator[None]:
+    """Let temporary files, such as growing videos, be on the disk where there is room for them."""
+    with tempfile.TemporaryDirectory(prefix=".joining.", dir=output.parent) as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot with one camera and a leader beside the episode recorder, in one process."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from policy_msgs.msg import EpisodeMark
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import CompressedImage, JointState
+from std_srvs.srv import Trigger
+
+from lerobot_bridge.nodes.episode_recorder import EpisodeRecorder
+
+DEADLINE_S = 20.0
+"""Far beyond what anything here takes; only a test that fails waits so long."""
+MAPPING = """
+schema_version: 1
+robot_type: two_joints
+rate_hz: 30
+joints: {pan: {unit: degrees}, lift: {unit: degrees}}
+vectors:
+  observation.state: [{topic: joint_states, type: sensor_msgs/msg/JointState}]
+  action: [{topic: leader/joint_states, type: sensor_msgs/msg/JointState}]
+cameras:
+  front: {topic: front/image_raw/compressed, height: 4, width: 6}
+"""
+RELIABLE = QoSProfile(depth=100)
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Robot:
+    """Publishes when it is told to; the recorder, whatever of it there is, is served meanwhile."""
+
+    def __init__(self, new_log: Callable[[], str]) -> None:
+        self._new_log, self._log = new_log, ""
+        self.executor = SingleThreadedExecutor()
+        self.node = Node("robot")
+        self.executor.add_node(self.node)
+        self.recorders: list[EpisodeRecorder] = []
+        self.marks: list[EpisodeMark] = []
+        self.statuses: list[DiagnosticArray] = []
+        self.node.create_subscription(EpisodeMark, "episode_marks", self.marks.append, LATCHED)
+        self.node.create_subscription(
+            DiagnosticArray, "episode_recorder/status", self.statuses.append, LATCHED)
+        self.silent: set[str] = set()
+        self.sent = 0
+        self.publishers: dict[str, Any] = {}
+
+    def appears(self) -> None:
+        """Create the publishers: a camera that loses what it must, joints that do not."""
+        for topic in ("joint_states", "leader/joint_states"):
+            self.publishers[topic] = self.node.create_publisher(JointState, topic, RELIABLE)
+        self.publishers["front"] = self.node.create_publisher(
+            CompressedImage, "front/image_raw/compressed", SENSOR)
+
+    def recorder(self, folder: Path, **parameters: object) -> EpisodeRecorder:
+        """Return a recorder of a session beside the mapping."""
+        mapping = folder / "two_joints.yaml"
+        mapping.write_text(MAPPING)
+        given = {"mapping": str(mapping), "output": str(folder / "session"), "task": "Wave.",
+                 "min_free_mb": 1.0, "auto": False, **parameters}
+        node = EpisodeRecorder([Parameter(name, value=value) for name, value in given.items()])
+        self.executor.add_node(node)
+        self.recorders.append(node)
+        return node
+
+    def send(self, count: int = 1) -> None:
+        """Publish each topic that is not silent, some times."""
+        for _ in range(count):
+            self.sent += 1
+            stamp = self.node.get_clock().now().to_msg()
+            for topic, publisher in self.publishers.items():
+                if topic in self.silent:
+                    continue
+                if topic == "front":
+                    message: Any = CompressedImage(format="jpeg", data=array("B", bytes(100)))
+                else:
+                    message = JointState(name=["pan", "lift"],
+                                         position=array("d", [float(self.sent), 0.0]))
+                message.header.stamp = stamp
+                publisher.publish(message)
+
+    def until(self, condition: Callable[[], object], what: str, *, sends: bool = False) -> None:
+        """Spin, and publish meanwhile, until the condition holds; fail if it never does."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}; log: {self.log}"
+            if sends:
+                self.send()
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, service: type[Any], name: str, request: Any = None) -> Any:
+        """Call a service while the robot sends; return its response."""
+        client = self.node.create_client(service, name)
+        self.until(client.service_is_ready, name, sends=True)
+        future = client.call_async(request or service.Request())
+        self.until(future.done, f"an answer of {name}", sends=True)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def ask(self, request: str) -> Trigger.Response:
+        """Ask the recorder for something."""
+        return self.call(Trigger, f"episode_recorder/{request}")
+
+    def is_told(self, request: str) -> str:
+        """Ask for something that must succeed; return the answer."""
+        response = self.ask(request)
+        assert response.success, response.message
+        return str(response.message)
+
+    def begins(self) -> None:
+        """Send until an episode can begin, and begin one."""
+        self.is_ready()
+        self.is_told("start")
+
+    def is_ready(self) -> None:
+        """Send until an episode could begin."""
+        node = self.recorders[-1]
+        self.until(lambda: not node.recorder.obstacle(node.now_ns()), "all topics", sends=True)
+
+    def sends_seen(self, count: int) -> None:
+        """Send so often that each message has come to the recorder."""
+        watch = self.recorders[-1].recorder.watches["/joint_states"]
+        for _ in range(count):
+            before = watch.count
+            self.send()
+            self.until(lambda seen=before: watch.count > seen, "a message to arrive")
+
+    def value(self, key: str) -> str:
+        """Return a value of the newest status."""
+        (status,) = self.statuses[-1].status
+        return str(next(entry.value for entry in status.values if entry.key == key))
+
+    def hears(self, text: str) -> None:
+        """Spin until this text is logged."""
+        self.until(lambda: text in self.log, f"{text!r} in the log")
+
+    @property
+    def log(self) -> str:
+        """What has been logged since the beginning."""
+        self._log += self._new_log()
+        return self._log
+
+    def ends(self, node: EpisodeRecorder) -> None:
+        """End a recorder, as its process does."""
+        self.recorders.remove(node)
+        self.executor.remove_node(node)
+        node.halt()
+        node.destroy_node()
+
+    def close(self) -> None:
+        for node in [*self.recorders]:
+            self.ends(node)
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+
+def read(episode: Path) -> dict[str, list[tuple[int, Any]]]:
+    """Return the messages of a recorded episode by topic: time of the log, message."""
+    found: dict[str, list[tuple[int, Any]]] = {}
+    with AnyReader([episode]) as reader:
+        for connection, log_ns, data in reader.messages():
+            found.setdefault(connection.topic, []).append(
+                (log_ns, reader.deserialize(data, connection.msgtype)))
+    return found

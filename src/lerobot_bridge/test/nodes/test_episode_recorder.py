@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The episode recorder beside a robot, over real DDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from policy_msgs.msg import EpisodeMark
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+
+from lerobot_bridge.recording.session import Mark
+from lerobot_bridge.sidecar import read_sidecar
+
+from .robot import LATCHED, Robot, read
+
+pytestmark = pytest.mark.ros
+
+
+def test_marks_are_those_of_the_message() -> None:
+    assert {kind.name: int(kind) for kind in Mark} == {
+        name: getattr(EpisodeMark, name) for name in Mark.__members__}
+
+
+def test_episode_holds_the_messages_as_they_were_sent(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path, tags="red, left")
+    robot.appears()
+    robot.begins()
+    first = robot.sent
+    robot.sends_seen(20)
+    robot.is_told("success")
+    robot.is_told("stop")
+    robot.hears("episode_0000: ")
+
+    episode = tmp_path / "session" / "episode_0000"
+    messages = read(episode)
+    assert messages.keys() == {"/joint_states", "/leader/joint_states",
+                               "/front/image_raw/compressed"}
+    numbers = [message.position[0] for _, message in messages["/joint_states"]]
+    assert numbers == list(range(int(numbers[0]), int(numbers[-1]) + 1))
+    assert {*range(first + 1, first + 21)} <= {*map(int, numbers)}
+    assert all(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec <= log_ns
+               for log_ns, message in messages["/joint_states"])
+    sidecar = read_sidecar(episode)
+    assert (sidecar.task, sidecar.tags, sidecar.success) == ("Wave.", ("red", "left"), True)
+    assert (sidecar.number, sidecar.rate_hz, sidecar.policy) == (0, 30, None)
+    assert sidecar.ended == "stop was asked for"
+    assert [mark.kind for mark in robot.marks] == [
+        EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP]
+
+
+def test_start_is_refused_with_the_names_of_what_is_missing(robot: Robot, tmp_path: Path) -> None:
+    node = robot.recorder(tmp_path)
+    response = robot.ask("start")
+    assert not response.success
+    for topic in ("/joint_states", "/leader/joint_states", "/front/image_raw/compressed"):
+        assert f"{topic}: expected a publisher of " in response.message
+
+    robot.appears()
+    robot.silent.add("front")
+    robot.until(lambda: "messages, found none yet" in robot.ask("start").message,
+                "the camera to be found")
+    robot.silent.clear()
+    robot.is_ready()
+    robot.silent.add("joint_states")
+    robot.until(lambda: node.recorder.obstacle(node.now_ns()), "the joints to be missed",
+                sends=True)
+    response = robot.ask("start")
+    assert response.message.startswith("/joint_states: expected a message within 0.5 s, found")
+
+    assert [*(tmp_path / "session").glob("episode_*")] == []
+
+
+def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.node.destroy_publisher(robot.publishers.pop("leader/joint_states"))
+    robot.node.create_publisher(Bool, "leader/joint_states", 1)
+
+    robot.until(lambda: "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
+                "std_msgs/msg/Bool" in robot.ask("start").message, "the type", sends=True)
+
+
+def test_topic_that_dies_in_an_episode_is_told_at_once(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.begins()
+
+    robot.silent.add("front")
+    robot.until(lambda: "/front/image_raw/compressed: expected a message within 0.5 s, found" in
+                robot.log, "the camera to be missed", sends=True)
+    robot.until(lambda: "/front/image_raw/compressed: expected" in
+                robot.statuses[-1].status[0].message, "a status", sends=True)
+
+    assert robot.value("state") == "episode"
+    assert robot.log.count("/front/image_raw/compressed: expected a message") == 1
+
+
+def test_discarded_episode_leaves_nothing(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.begins()
+    robot.sends_seen(5)
+    robot.is_told("discard")
+    robot.begins()
+    robot.is_told("stop")
+    robot.hears("episode_0000: ")
+
+    session = tmp_path / "session"
+    assert sorted(path.name for path in session.iterdir()) == [
+        ".unfinished", "episode_0000", "mapping.yaml"]
+    assert [*(session / ".unfinished").iterdir()] == []
+    assert [mark.kind for mark in robot.marks] == [
+        EpisodeMark.START, EpisodeMark.DISCARD, EpisodeMark.START, EpisodeMark.STOP]
+
+
+def test_success_afterwards_is_written_to_the_last_episode(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.begins()
+    robot.is_told("stop")
+    robot.is_told("failure")
+    robot.ends(robot.recorders[-1])
+
+    assert read_sidecar(tmp_path / "session" / "episode_0000").success is False
+
+
+def test_what_holds_is_in_each_episode(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path, extra_topics="description")
+    robot.appears()
+    latched = robot.node.create_publisher(Bool, "description", LATCHED)
+    latched.publish(Bool(data=True))
+    for _ in range(2):
+        robot.begins()
+        robot.is_told("stop")
+    robot.ends(robot.recorders[-1])
+
+    for number in range(2):
+        messages = read(tmp_path / "session" / f"episode_{number:04d}")
+        assert [message.data for _, message in messages["/description"]] == [True]
+
+
+def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
+    node = robot.recorder(tmp_path)
+    drives = robot.node.create_publisher(Bool, "intervention", 1)
+    robot.appears()
+    robot.begins()
+    begun_ns = node.now_ns()
+    robot.call(SetBool, "episode_recorder/intervention", SetBool.Request(data=True))
+    robot.call(SetBool, "episode_recorder/intervention", SetBool.Request(data=False))
+    robot.until(lambda: drives.get_subscription_count() == 1, "a listener", sends=True)
+    drives.publish(Bool(data=True))
+    robot.until(lambda: node.recorder.session.intervening, "an intervention", sends=True)
+    robot.is_told("stop")
+    robot.ends(node)
+
+    spans = read_sidecar(tmp_path / "session" / "episode_0000").interventions
+    assert spans is not None
+    times = [time for span in spans for time in span]
+    assert len(spans) == 2
+    assert [begun_ns, *times] == sorted([begun_ns, *times])
+
+
+def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Path) -> None:
+    robot.appears()
+    for _ in range(2):
+        robot.recorder(tmp_path)
+        robot.begins()
+        robot.is_told("stop")
+        robot.ends(robot.recorders[-1])
+
+    session = tmp_path / "session"
+    assert [read_sidecar(session / f"episode_{number:04d}").number for number in range(2)] == [0, 1]
+
+
+def test_episode_that_is_recorded_when_the_node_ends_is_kept(
+    robot: Robot, tmp_path: Path
+) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.begins()
+    robot.sends_seen(3)
+    robot.ends(robot.recorders[-1])
+
+    episode = tmp_path / "session" / "episode_0000"
+    assert read_sidecar(episode).ended == "the node was ended"
+    assert len(read(episode)["/joint_states"]) >= 3

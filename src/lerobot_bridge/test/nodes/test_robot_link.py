@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from policy_inference.errors import RobotError
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import Twist  # noqa: E402  not without rclpy
+from policy_msgs.msg import JointCommand  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
+from std_msgs.msg import Float64MultiArray  # noqa: E402
+
+from lerobot_bridge.nodes.robot_link import RobotLink  # noqa: E402
+
+SOON_S = 10.0
+STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
+CONTENT: dict[str, Any] = {
+    "schema_version": 1, "robot_type": "arm", "rate_hz": 30,
+    "joints": {name: {"unit": "degrees", "stiffness": 1.0, "damping": 1.0, "effort_limit": 1.0}
+               for name in ("pan", "lift")},
+    "vectors": {"observation.state": [{**STATE, "timeout_s": 0.2}],
+                "observation.effort": [{**STATE, "quantity": "effort"}]},
+    "cameras": {"front": {"topic": "front/image_raw", "height": 2, "width": 3, "timeout_s": 0.2}},
+    "command": [
+        {"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"},
+        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}},
+        {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "fields": {"grip": "data[0]"}},
+    ],
+}  # fmt: skip
+MAPPING = parse_mapping(CONTENT, "mapping.yaml")
+PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+
+
+class Robot:
+    """Publishes at 50 Hz what is in `publishes`, and keeps the commands that come."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(args=[], context=self.context)
+        self.node = rclpy.create_node("robot", context=self.context)
+        self.publishes: dict[Any, Callable[[], Any]] = {}
+        self.heard: dict[str, list[Any]] = {}
+        for topic, kind in (("joint_command", JointCommand), ("cmd_vel", Twist),
+                            ("grip", Float64MultiArray)):
+            self.heard[topic] = []
+            self.node.create_subscription(kind, topic, self.heard[topic].append, 1000)
+        self.node.create_timer(0.02, self._publish)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self.executor.spin)
+        self.thread.start()
+
+    def publish(self, topic: str, make: Callable[[], Any]) -> Any:
+        publisher = self.node.create_publisher(type(make()), topic, 10)
+        self.publishes[publisher] = make
+        return publisher
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+    def _publish(self) -> None:
+        for publisher, make in list(self.publishes.items()):
+            publisher.publish(make())
+
+
+def joint_state() -> JointState:
+    return stamped(JointState(name=["lift", "pan"], position=[0.5, -0.25], effort=[3.0, 4.0]))
+
+
+def picture() -> Image:
+    return stamped(Image(height=2, width=3, step=9, encoding="rgb8", data=PICTURE.tobytes()))
+
+
+def stamped(message: Any) -> Any:
+    sec, nanosec = divmod(time.time_ns(), 1_000_000_000)
+    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
+    return message
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    made = Robot()
+    yield made
+    made.close()
+
+
+@contextmanager
+def linked(mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S) -> Iterator[RobotLink]:
+    link = RobotLink(mapping, name="link", features=list(mapping.vectors), cameras=True,
+                     commands=True, timeout_s=timeout_s)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.005)
+
+
+def error_of(link: RobotLink) -> str:
+    """Return what the link says as soon as it is not content."""
+    found: list[str] = []
+
+    def fails() -> bool:
+        try:
+            link.newest()
+        except RobotError as error:
+            found.append(str(error))
+        return bool(found)
+
+    wait_until(fails)
+    return found[0]
+
+
+def test_the_newest_values_and_pictures_by_their_names(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        newest = link.newest()
+    np.testing.assert_array_equal(newest.pop("front"), PICTURE)
+    assert newest == pytest.approx({"pan.pos": np.rad2deg(-0.25), "lift.pos": np.rad2deg(0.5),
+                                    "pan.eff": 4.0, "lift.eff": 3.0})
+
+
+def test_what_is_missing_is_named_with_what_is_there(robot: Robot) -> None:
+    robot.publish("front/image_raw", joint_state)
+    with pytest.raises(RobotError) as raised, linked(timeout_s=1.0):
+        pass
+    text = str(raised.value)
+    assert "no connection to the robot within 1 s" in text
+    assert ("/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found no "
+            "message, 0 publishers") in text
+    assert ("/front/image_raw: expected a sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage "
+            "of the last 200 ms, found no message, 1 publisher of sensor_msgs/msg/JointState"
+            ) in text
+
+
+def test_a_camera_of_another_size_is_told(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", lambda: Image(
+        height=1, width=3, step=9, encoding="rgb8", data=bytes(9)))
+    with pytest.raises(RobotError, match=r"front/image_raw: .*expected a picture of 3 x 2"
+                       ), linked(timeout_s=1.0):
+        pass
+
+
+def test_a_topic_that_goes_silent_is_named_with_its_age(robot: Robot) -> None:
+    state = robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        del robot.publishes[state]
+        text = error_of(link)
+    assert "the robot's connection is lost" in text
+    assert ("/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found "
+            ) in text
+    assert "ms old, 1 publisher" in text
+    assert "front" not in text
+
+
+def test_two_publishers_of_a_state_are_refused(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        robot.publish("joint_states", joint_state)
+        text = error_of(link)
+    assert "/joint_states: expected one publisher, found 2 (/robot, /robot)" in text
+
+
+def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        wait_until(lambda: all(robot.node.count_publishers(topic) for topic in robot.heard))
+        link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
+        wait_until(lambda: len(robot.heard["joint_command"]) >= 4)
+        assert [message.linear.x for message in robot.heard["cmd_vel"]] == [0.5]
+        assert [list(message.data) for message in robot.heard["grip"]] == [[7.0]]
+    wait_until(lambda: robot.heard["joint_command"][-1].mode == JointCommand.MODE_HOLD_MEASURED)
+    *run, held = robot.heard["joint_command"]
+    assert {message.mode for message in run} == {JointCommand.MODE_RUN}
+    assert [message.sequence for message in (*run, held)] == list(range(len(run) + 1))
+    np.testing.assert_allclose([message.position[0] for message in run], np.pi / 2)
+    np.testing.assert_allclose(held.position, [-0.25, 0.5])
+    assert (held.valid_for.sec, held.valid_for.nanosec) == (0, 200_000_000)
+    wait_until(lambda: len(robot.heard["cmd_vel"]) == 2)
+    assert robot.heard["cmd_vel"][-1].linear.x == 0.0, "the base was not stopped"
+    assert len(robot.heard["grip"]) == 1
+
+
+def test_one_value_that_is_not_finite_sends_nothing(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        wait_until(lambda: all(robot.node.count_publishers(topic) for topic in robot.heard))
+        with pytest.raises(RobotError, match=r"grip: expected a finite value"):
+            link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": np.nan})
+        link.send({"pan.pos": 10.0, "lift.pos": 0.0, "x.vel": 0.25, "grip": 1.0})
+        wait_until(lambda: bool(robot.heard["grip"]))
+    assert robot.heard["cmd_vel"][0].linear.x == 0.25
+
+
+def test_pictures_may_be_compressed(robot: Robot) -> None:
+    import cv2
+
+    data = cv2.imencode(".png", PICTURE[..., ::-1])[1].tobytes()
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", lambda: stamped(CompressedImage(format="png", data=data)))
+    with linked() as link:
+        np.testing.assert_array_equal(link.newest()["front"], PICTURE)
+
+
+def test_closing_leaves_nothing(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    before = set(threading.enumerate())
+    with linked() as link:
+        assert set(threading.enumerate()) > before
+        wait_until(lambda: "link" in robot.node.get_node_names())
+    assert set(threading.enumerate()) == before
+    wait_until(lambda: "link" not in robot.node.get_node_names())
+    link.close()

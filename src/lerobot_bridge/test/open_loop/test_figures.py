@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of predicted against recorded actions, on courses whose figures are known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_bridge.open_loop.figures import measure
+from lerobot_bridge.open_loop.predict import Predicted
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.interfaces import F64
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+FRAMES = 60
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> ChunkContract:
+    """Pan and elbow in degrees, the elbow's backwards; the gripper 0 to 100 over 1.91986 rad."""
+    return load_chunk_bundle(write_chunk_bundle(tmp_path / "bundle")).contract
+
+
+def course(frames: int = FRAMES, seed: int = 0) -> F64:
+    """Return actions that are like none of other times."""
+    walk = np.cumsum(np.random.default_rng(seed).normal(size=(frames, 3)), axis=0)
+    return walk * [2.0, 1.0, 1.0] + [0.0, 5.0, 40.0]
+
+
+def episode(
+    actions: F64, predicted: F64, every: int = 4, index: int = 0, state: F64 | None = None
+) -> Predicted:
+    where: Any = SimpleNamespace(index=index, length=len(actions))
+    return Predicted(episode=where, begins=tuple(range(0, len(actions), every)), actions=actions,
+                     predicted=predicted, state=actions if state is None else state)
+
+
+def test_errors_are_in_the_units_of_the_dataset_and_in_rad(contract: ChunkContract) -> None:
+    actions = course(20)
+    errors = np.zeros((20, 3))
+    errors[:, 0], errors[:, 1], errors[7, 2] = 3.0, np.linspace(-2.0, 2.0, 20), 10.0
+
+    pan, elbow, gripper = measure(contract, [episode(actions, actions + errors, index=5)]).joints
+
+    assert [pan.name, elbow.name, gripper.name] == ["shoulder_pan", "elbow_flex", "gripper"]
+    assert (pan.error.mean, pan.error.p95, pan.error.largest) == pytest.approx((3.0, 3.0, 3.0))
+    assert pan.error_rad.mean == pytest.approx(math.radians(3.0))
+    assert elbow.error.mean == pytest.approx(np.abs(np.linspace(-2, 2, 20)).mean())
+    assert elbow.error_rad.largest == pytest.approx(math.radians(2.0))
+    assert elbow.worst[1] in (0, 19)
+    assert gripper.error.mean == pytest.approx(0.5)
+    assert gripper.error.largest == pytest.approx(10.0)
+    assert gripper.error_rad.largest == pytest.approx(0.1 * (1.74533 + 0.17453))
+    assert gripper.worst == (5, 7)
+
+
+def test_correlation_is_that_of_the_courses(contract: ChunkContract) -> None:
+    actions = course()
+    predicted = np.stack([2 * actions[:, 0] + 1, -actions[:, 1], np.full(FRAMES, 40.0)], axis=1)
+
+    found = [one.correlation for one in measure(contract, [episode(actions, predicted)]).joints]
+
+    assert found[:2] == pytest.approx([1.0, -1.0])
+    assert math.isnan(found[2])
+
+
+@pytest.mark.parametrize("lag", [0, 3, -5])
+def test_a_delay_is_found_over_all_episodes(contract: ChunkContract, lag: int) -> None:
+    whole = [course(90, seed) for seed in (1, 2)]
+    episodes = [episode(one[10:80], one[10 + lag : 80 + lag], index=i)
+                for i, one in enumerate(whole)]
+
+    found = measure(contract, episodes).lag
+
+    assert found is not None
+    assert found.frames == lag
+    assert found.error == pytest.approx(0.0, abs=1e-12)
+    assert (found.error_unshifted > 0.01) is (lag != 0)
+
+
+def test_a_robot_that_rests_has_no_delay(contract: ChunkContract) -> None:
+    actions = np.full((10, 3), 7.0)
+
+    assert measure(contract, [episode(actions, actions + 1.0)]).lag is None
+
+
+def test_an_episode_of_one_frame_is_measured(contract: ChunkContract) -> None:
+    found = measure(contract, [episode(course(1), course(1) + 1.0), episode(course(), course())])
+
+    assert found.lag is not None
+    assert found.lag.frames == 0
+
+
+def test_errors_are_counted_by_the_step_of_the_chunk(contract: ChunkContract) -> None:
+    actions = course()
+    steps = np.arange(FRAMES) % 4
+    predicted = actions + actions.std(axis=0) * steps[:, np.newaxis]
+
+    assert measure(contract, [episode(actions, predicted)]).by_step == pytest.approx([0, 1, 2, 3])
+
+
+def test_values_that_the_limits_do_not_allow_are_named(contract: ChunkContract) -> None:
+    actions, state = np.full((5, 3), 30.0), np.full((5, 3), 30.0)
+    actions[3, 2], state[1, 0] = 140.0, -180.0
+
+    found = measure(contract, [episode(actions, actions, state=state)]).strange
+
+    assert len(found) == 2
+    assert found[0].startswith("action: gripper: expected -1.3")
+    assert "range_0_100, found 30 to 140; is the dataset in the units of the policy?" in found[0]
+    assert found[1].startswith("state: shoulder_pan: expected -108.9 to 108.9")
+
+
+def test_values_at_the_limits_are_not_strange(contract: ChunkContract) -> None:
+    # The elbow counts backwards from 0.1 rad: 1.7 rad are -91.7 degrees.
+    actions = np.array([[108.0, -91.0, 100.0], [-108.0, 103.0, 0.0]])
+
+    assert measure(contract, [episode(actions, actions)]).strange == ()

@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`lerobot_bridge replay`: what it predicts, refuses, shows and writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_bridge.cli import main
+from model_tools.cli import main as model_tools
+from policy_inference.interfaces import Tensor
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+from ..given_frames import write_frames
+
+NAMES = ["shoulder_pan.pos", "elbow_flex.pos", "gripper.pos"]
+VECTORS = {"observation.state": NAMES, "action": NAMES}
+Replay = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_chunk_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def golden(bundle: Path) -> dict[str, Tensor]:
+    """Observations, and what onnx's reference evaluator answers to each: chunks of 8 steps."""
+    with np.load(bundle / "golden.npz") as found:
+        return dict(found)
+
+
+@pytest.fixture
+def replay(bundle: Path, tmp_path: Path) -> Replay:
+    def run(dataset: Path, *arguments: str) -> tuple[int, Any]:
+        file = tmp_path / "replay.json"
+        status = main(["replay", str(dataset), "--bundle", str(bundle), "--json", str(file),
+                       *arguments])
+        return status, json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+    return run
+
+
+def columns(golden: dict[str, Tensor], actions: Tensor) -> dict[str, Tensor]:
+    """Return an episode of the golden observations."""
+    return {"observation.state": golden["state"], "action": actions,
+            "observation.images.laptop": golden["cameras.laptop"],
+            "observation.images.phone": golden["cameras.phone"]}
+
+
+def followed(golden: dict[str, Tensor], every: int) -> Tensor:
+    """Return what is done where a chunk of every so many frames is followed."""
+    chunks = golden["chunk"]
+    return np.stack([chunks[frame - frame % every, frame % every] for frame in range(len(chunks))])
+
+
+@pytest.mark.parametrize("every", [1, 2, 4])
+def test_it_follows_a_chunk_of_every_so_many_frames(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, every: int
+) -> None:
+    actions = followed(golden, every)
+    # What was recorded is not what is predicted, so that other steps are not the same.
+    dataset = write_frames(tmp_path / "dataset", [columns(golden, actions)], VECTORS)
+    arguments = () if every == 4 else ("--every", str(every))  # the policy's own chunk.steps
+
+    status, found = replay(dataset, *arguments)
+
+    assert status == 0
+    assert found["every"] == every
+    assert found["episodes"][0]["chunks"] == -(-len(actions) // every)
+    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
+    assert np.ptp(actions, axis=0).min() > 1.0
+
+
+def test_joints_are_found_by_name_in_state_and_action(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay
+) -> None:
+    given, order = columns(golden, followed(golden, 4)), [2, 0, 1]
+    for name in VECTORS:
+        given[name] = given[name][:, order]
+    names = {key: [NAMES[i].removesuffix(".pos") for i in order] for key in VECTORS}
+
+    status, found = replay(write_frames(tmp_path / "dataset", [given], names))
+
+    assert status == 0
+    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
+
+
+def test_names_of_another_robot_count_in_their_order(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {key: ["one", "two", "three"] for key in VECTORS}
+
+    status, found = replay(write_frames(tmp_path / "dataset",
+                                        [columns(golden, followed(golden, 4))], names))
+
+    assert status == 0
+    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
+    assert "one is shoulder_pan, two is elbow_flex, three is gripper" in caplog.text
+
+
+def test_a_joint_of_another_name_is_refused(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {**VECTORS, "action": [*NAMES[:2], "jaw.pos"]}
+
+    status, found = replay(write_frames(tmp_path / "dataset",
+                                        [columns(golden, followed(golden, 4))], names))
+
+    assert (status, found) == (1, None)
+    assert "action: expected the joints shoulder_pan, elbow_flex, gripper" in caplog.text
+    assert "found shoulder_pan.pos, elbow_flex.pos, jaw.pos" in caplog.text
+
+
+def test_episodes_are_chosen_by_number(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay
+) -> None:
+    episodes = [columns(golden, followed(golden, 4) + i) for i in range(5)]
+    dataset = write_frames(tmp_path / "dataset", episodes, VECTORS, tasks=("Stack", "Sort"))
+
+    _, found = replay(dataset, "--episodes", "3,0-1")
+
+    assert [one["episode"] for one in found["episodes"]] == [0, 1, 3]
+    assert [one["tasks"] for one in found["episodes"]] == [["Stack"], ["Sort"], ["Sort"]]
+    assert [one["joints"]["gripper"]["error"]["mean"] for one in found["episodes"]] == (
+        pytest.approx([0, 1, 3], abs=3e-4))
+    assert found["joints"]["gripper"]["error"]["mean"] == pytest.approx(4 / 3, abs=3e-4)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--episodes", "1"], "expected episodes from 0 to 0, found --episodes 1"),
+    (["--episodes", "0-7"], "expected episodes from 0 to 0, found --episodes 0-7"),
+    (["--episodes", "first"], "expected numbers or ranges by comma"),
+    (["--every", "9"], "--every: expected 1 to 8 frames"),
+    (["--every", "0"], "--every: expected 1 to 8 frames"),
+    (["--backend", "rknn"], "rknn"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture,
+    arguments: list[str], said: str,
+) -> None:  # fmt: skip
+    dataset = write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], VECTORS)
+
+    assert replay(dataset, *arguments) == (1, None)
+    assert said in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "dataset"]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"codebase_version": "v2.1"}, "expected a dataset of version v3.0, found v2.1"),
+    ({"fps": 50}, "expected 30 frames per second"),
+    ({"without": "observation.images.phone"},
+     "expected the camera observation.images.phone, found the cameras observation.images.laptop"),
+    ({"without": "action"}, "expected the vector action"),
+    ({"smaller": "observation.images.phone"}, "expected pictures of 16 x 12 pixels"),
+])  # fmt: skip
+def test_a_dataset_of_something_else_is_refused(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any], said: str,
+) -> None:  # fmt: skip
+    given = columns(golden, followed(golden, 4))
+    given.pop(change.pop("without", ""), None)
+    if smaller := change.pop("smaller", None):
+        given[smaller] = given[smaller][:, :8, :8]
+    dataset = write_frames(tmp_path / "dataset", [given], VECTORS, **change)
+
+    assert replay(dataset) == (1, None)
+    assert said in caplog.text
+
+
+def test_wrong_units_are_named(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    actions = 10 * followed(golden, 4)
+
+    status, found = replay(write_frames(tmp_path / "dataset", [columns(golden, actions)], VECTORS))
+
+    assert status == 0
+    assert any(line.startswith("action: gripper: expected") for line in found["strange"])
+    assert "is the dataset in the units of the policy?" in caplog.text
+
+
+def test_the_page_has_all_and_refers_to_nothing_outside(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    episodes = [columns(golden, followed(golden, 4)) for _ in range(14)]
+    dataset, page = write_frames(tmp_path / "dataset", episodes, VECTORS), tmp_path / "page.html"
+
+    assert replay(dataset, "--report", str(page))[0] == 0
+    text = page.read_text("utf-8")
+
+    assert "small_arm against dataset" in text
+    assert text.count("<details") == 12
+    assert "the 12 episodes with the largest errors" in text
+    assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
+    assert "http" not in text
+
+    assert replay(dataset, "--report", str(page))[0] == 1
+    assert "--force replaces it" in caplog.text
+    assert replay(dataset, "--report", str(page), "--force")[0] == 0
+
+
+@pytest.mark.real_data
+def test_a_dataset_of_lerobot_through_its_checkpoint(shared_data: Path, tmp_path: Path) -> None:
+    act, bundle, file = shared_data / "act", tmp_path / "so100", tmp_path / "replay.json"
+    assert model_tools(["export", "act", "--act-path", str(act / "so100_new"), "--export-path",
+                        str(bundle), "--units", "degrees", "--robot", "so100", "--fps", "30",
+                        "--resize"]) == 0  # fmt: skip
+
+    assert main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json",
+                 str(file)]) == 0
+    found = json.loads(file.read_text("utf-8"))
+
+    assert found["frames"] == 77
+    assert list(found["joints"]) == ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex",
+                                     "wrist_roll", "gripper"]
+    assert [one["chunks"] for one in found["episodes"]] == [
+        -(-one["frames"] // 50) for one in found["episodes"]]

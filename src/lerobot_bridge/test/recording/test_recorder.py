@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes on disks that are full, slow, or another's."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rosbags.highlevel import AnyReader
+
+from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.recording.episode_file import EpisodeFile
+from lerobot_bridge.recording.folder import SessionFolder
+from lerobot_bridge.recording.session import State
+from lerobot_bridge.sidecar import Sidecar, read_sidecar
+from policy_inference.bundle.schema import parse_yaml
+from policy_inference.errors import PolicyError, RefusedError
+
+from .sessions import MAPPING, MS, TEXT, Fed, until
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def count(episode: Path) -> int:
+    """Return how many messages an episode has."""
+    with AnyReader([episode]) as reader:
+        return len([reader.deserialize(data, connection.msgtype)
+                    for connection, _, data in reader.messages()])
+
+
+def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.send(5)
+    fed.start()
+    fed.send(20)
+    fed.stop()
+    fed.send(5)
+    fed.close()
+
+    episode = tmp_path / "session" / "episode_0000"
+    assert count(episode) == 20
+    with AnyReader([episode]) as reader:
+        times = [time for _, time, _ in reader.messages()]
+    assert times == [*range(70 * MS, 270 * MS, 10 * MS)]
+    assert read_sidecar(episode) == Sidecar(
+        number=0, task="Wave.", rate_hz=10, ended="stop was asked for")
+
+
+def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session", episode_s=0.1)
+    fed.start()
+    fed.send(30)
+    fed.close()
+
+    assert count(tmp_path / "session" / "episode_0000") == 9
+    assert fed.recorder.session.state is State.IDLE
+
+
+def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
+    fed = Fed(small_disk / "session", min_free_mb=4.0, message_bytes=10_000,
+              episode_s=2.0)
+    fed.start()
+    fed.send(10)
+    fed.stop()
+    fed.start()
+    (small_disk / "of_another").write_bytes(bytes(3_500_000))
+    while fed.recorder.session.state is State.EPISODE:
+        fed.send()
+        until(lambda: not fed.disk.waiting_bytes)
+        fed.tick()
+    fed.hears("episode_0001: ")
+
+    assert "expected 4 MB of free space, found" in fed.all_said
+    assert "episode 1 is kept up to here, and none follows" in fed.all_said
+    session = small_disk / "session"
+    assert count(session / "episode_0000") == 10
+    assert count(session / "episode_0001") >= 1
+    assert "the disk is full" in read_sidecar(session / "episode_0001").ended
+    with fed.recorder.at() as at, pytest.raises(RefusedError, match="4 MB of free space"):
+        at.start(fed.now_ns)
+
+    (small_disk / "of_another").unlink()
+    fed.start()
+    fed.stop()
+    fed.close()
+    assert (session / "episode_0002").is_dir()
+
+
+def test_disk_that_fills_up_at_once_costs_one_episode(small_disk: Path) -> None:
+    fed = Fed(small_disk / "session", message_bytes=100_000, episode_s=0.3)
+    fed.start()
+    fed.send(10)
+    fed.stop()
+    fed.start()
+    (small_disk / "of_another").write_bytes(bytes(6_500_000))
+    fed.send(25)
+    fed.hears("episode 1 is lost: No space left on device")
+
+    assert fed.recorder.session.state is State.IDLE
+    assert fed.recorder.session.done == 1
+    session = small_disk / "session"
+    assert sorted(path.name for path in session.glob("episode_*")) == ["episode_0000"]
+    assert [*(session / ".unfinished").iterdir()] == []
+    assert count(session / "episode_0000") == 10
+
+    (small_disk / "of_another").unlink()
+    fed.start()
+    fed.send(3)
+    fed.stop()
+    fed.close()
+    assert count(session / "episode_0002") == 3
+
+
+def test_start_is_refused_where_the_episode_would_not_fit(small_disk: Path) -> None:
+    fed = Fed(small_disk / "session", min_free_mb=1.0, message_bytes=20_000, episode_s=30.0)
+    fed.send(200)  # 2 MB/s
+
+    with pytest.raises(RefusedError, match=r"expected 61 MB of free space, found 8"):
+        fed.start()
+    fed.close()
+
+
+def test_what_a_slow_disk_cannot_take_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    write = EpisodeFile.write
+
+    def wait(self: EpisodeFile, topic: str, kind: str, log_ns: int, data: bytes) -> None:
+        assert goes_on.wait(15.0)
+        write(self, topic, kind, log_ns, data)
+
+    monkeypatch.setattr(EpisodeFile, "write", wait)
+    fed = Fed(tmp_path / "session", buffer_mb=1.0, message_bytes=100_000)
+    fed.start()
+    fed.send(30)
+    fed.tick()
+    assert "messages came faster than the disk takes them" in fed.all_said
+    assert fed.disk.waiting_bytes < 1e6
+    goes_on.set()
+    fed.stop()
+    fed.close()
+
+    episode = tmp_path / "session" / "episode_0000"
+    assert count(episode) == 9
+    assert read_sidecar(episode).lost == 21
+    assert "21 messages came too fast for the disk" in fed.all_said
+
+
+def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    fed = Fed(session)
+    fed.start()
+    fed.stop()
+    fed.close()
+    left = session / ".unfinished" / "episode_0001"
+    left.mkdir()
+    (left / "episode_0001.mcap").write_bytes(b"the beginning")
+
+    fed = Fed(session)
+    assert fed.folder.unfinished == [left]
+    fed.start()
+    fed.stop()
+    fed.close()
+
+    assert (left / "episode_0001.mcap").read_bytes() == b"the beginning"
+    assert sorted(path.name for path in session.glob("episode_*")) == [
+        "episode_0000", "episode_0002"]
+    assert fed.recorder.session.done == 2
+
+
+def test_session_of_another_mapping_is_refused(tmp_path: Path) -> None:
+    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
+    other = TEXT.replace(b"rate_hz: 10", b"rate_hz: 20")
+
+    with pytest.raises(PolicyError, match=r"mapping\.yaml: expected the mapping of this session"):
+        SessionFolder(tmp_path / "session", parse_mapping(parse_yaml(other, "b"), "b"), other)
+
+    assert (tmp_path / "session" / "mapping.yaml").read_bytes() == TEXT
+
+
+def test_same_mapping_in_other_words_is_the_same(tmp_path: Path) -> None:
+    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
+
+    SessionFolder(tmp_path / "session", MAPPING, b"# as before" + TEXT).close()
+
+
+def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").write_text("Dear Sir")
+
+    with pytest.raises(PolicyError, match=r"expected an empty folder.* found letters\.txt"):
+        SessionFolder(tmp_path, MAPPING, TEXT)
+
+
+def test_session_that_is_being_recorded_is_refused(tmp_path: Path) -> None:
+    folder = SessionFolder(tmp_path / "session", MAPPING, TEXT)
+
+    with pytest.raises(PolicyError, match="another recorder has open"):
+        SessionFolder(tmp_path / "session", MAPPING, TEXT)
+    folder.close()
+
+    SessionFolder(tmp_path / "session", MAPPING, TEXT).close()
+
+
+def test_type_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.watch.kind = "no_such_msgs/msg/Thing"
+    fed.start()
+    fed.send()
+
+    assert "expected a prefix with share/no_such_msgs/msg/Thing.msg" in fed.hears("is lost")
+    fed.close()

@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The course of a session, by a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lerobot_bridge.episode import Span
+from lerobot_bridge.recording.session import Course, Ended, Mark, Session, State
+from policy_inference.errors import RefusedError
+
+S = 1_000_000_000
+
+
+class Desk:
+    """Takes down what a session does, and how long it was between."""
+
+    def __init__(self) -> None:
+        self.missing = ""
+        self.begun: list[int] = []
+        self.kept: list[Ended] = []
+        self.discarded = 0
+        self.judged: list[tuple[int, bool]] = []
+        self.marks: list[tuple[Mark, int, int]] = []
+
+    def obstacle(self, now_ns: int) -> str:
+        return self.missing
+
+    def begin(self, number: int, now_ns: int) -> None:
+        self.begun.append(number)
+
+    def end(self, ended: Ended) -> None:
+        self.kept.append(ended)
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+    def judge(self, number: int, success: bool) -> None:
+        self.judged.append((number, success))
+
+    def mark(self, kind: Mark, number: int, now_ns: int) -> None:
+        self.marks.append((kind, number, now_ns))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """What the session is played on."""
+    return Desk()
+
+
+@pytest.fixture
+def auto(desk: Desk) -> Session:
+    """Three episodes of 30 s that follow each other by themselves."""
+    return Session(Course(episodes=3), desk)
+
+
+@pytest.fixture
+def by_hand(desk: Desk) -> Session:
+    """Three episodes that a person begins."""
+    return Session(Course(episodes=3, auto=False), desk)
+
+
+def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    states = []
+    for second in range(120):
+        auto.tick(second * S)
+        states.append(auto.state)
+
+    # 5 s of warm-up, then 30 s and 1 s by turns; after the last one nothing.
+    assert states == [State.WARM_UP] * 5 + [
+        *([State.EPISODE] * 30 + [State.RESET]) * 2, *[State.EPISODE] * 30
+    ] + [State.FINISHED] * 23
+    assert [(each.number, each.why) for each in desk.kept] == [
+        (number, "its time was over") for number in range(3)]
+    assert [(kind, number, at // S) for kind, number, at in desk.marks] == [
+        (Mark.START, 0, 5), (Mark.STOP, 0, 35), (Mark.START, 1, 36), (Mark.STOP, 1, 66),
+        (Mark.START, 2, 67), (Mark.STOP, 2, 97)]
+
+
+def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, desk: Desk) -> None:
+    by_hand.start(0)
+    by_hand.tick(29 * S)
+    assert by_hand.state is State.EPISODE
+    assert by_hand.seconds_left(29 * S) == 1.0
+
+    by_hand.tick(30 * S)
+    by_hand.tick(99 * S)
+
+    assert by_hand.state is State.IDLE
+    assert desk.begun == [0]
+    assert by_hand.done == 1
+
+
+def test_start_in_a_reset_does_not_wait_for_its_end(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    auto.start(0)
+    auto.stop(3 * S)
+    assert auto.state is State.RESET
+
+    auto.start(3 * S)
+
+    assert desk.begun == [0, 1]
+
+
+def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, desk: Desk) -> None:
+    by_hand.start(0)
+    by_hand.next(3 * S)
+    by_hand.tick(4 * S - 1)
+    assert desk.begun == [0]
+
+    by_hand.tick(4 * S)
+
+    assert desk.begun == [0, 1]
+    assert [each.why for each in desk.kept] == ["next was asked for"]
+
+
+def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
+    session = Session(Course(episodes=1, auto=False), desk)
+    session.start(0)
+
+    session.next(S)
+
+    assert session.state is State.FINISHED
+    with pytest.raises(RefusedError, match="all 1 episodes are there"):
+        session.next(2 * S)
+
+
+def test_discarded_episode_gives_its_number_to_the_next(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    auto.start(0)
+    auto.discard(2 * S)
+    auto.tick(3 * S)
+
+    assert desk.begun == [0, 0]
+    assert (desk.discarded, desk.kept, auto.done) == (1, [], 0)
+    assert (Mark.DISCARD, 0, 2 * S) in desk.marks
+
+
+def test_finish_keeps_the_episode_and_begins_no_other(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    auto.start(0)
+    auto.finish(2 * S)
+    auto.tick(99 * S)
+
+    assert auto.state is State.FINISHED
+    assert [each.number for each in desk.kept] == [0]
+    assert desk.begun == [0]
+
+
+def test_session_continues_after_finish(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    auto.finish(S)
+    auto.start(2 * S)
+    auto.tick(7 * S)
+
+    assert desk.begun == [0]
+
+
+def test_episodes_of_earlier_times_count(desk: Desk) -> None:
+    session = Session(Course(episodes=3, warm_up_s=0), desk, number=7, done=2)
+    session.start(0)
+    session.tick(30 * S)
+
+    assert desk.begun == [7]
+    assert session.state is State.FINISHED
+
+
+@pytest.mark.parametrize("request_", [Session.stop, Session.discard])
+def test_what_ends_an_episode_is_refused_without_one(
+    request_: Callable[[Session, int], str], auto: Session
+) -> None:
+    with pytest.raises(RefusedError, match="expected an episode that is being recorded"):
+        request_(auto, 0)
+
+
+def test_start_is_refused_while_one_is_recorded(by_hand: Session) -> None:
+    by_hand.start(0)
+
+    with pytest.raises(RefusedError, match="episode 0 is being recorded"):
+        by_hand.start(S)
+
+
+def test_start_is_refused_with_what_is_missing(auto: Session, desk: Desk) -> None:
+    desk.missing = "/front: none"
+
+    with pytest.raises(RefusedError, match="/front: none"):
+        auto.start(0)
+
+    assert auto.state is State.IDLE
+
+
+def test_an_episode_waits_until_nothing_is_missing(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    desk.missing = "/front: silent"
+    auto.tick(6 * S)
+    assert (auto.waits_for, desk.begun) == ("/front: silent", [])
+
+    desk.missing = ""
+    auto.tick(7 * S)
+
+    assert (auto.waits_for, desk.begun) == ("", [0])
+    auto.tick(37 * S)  # it has its whole time
+    assert desk.marks == [(Mark.START, 0, 7 * S), (Mark.STOP, 0, 37 * S)]
+
+
+def test_success_is_of_the_episode_that_runs(by_hand: Session, desk: Desk) -> None:
+    by_hand.start(0)
+    by_hand.judge(False, S)
+    by_hand.judge(True, 2 * S)
+    by_hand.stop(3 * S)
+
+    assert [each.success for each in desk.kept] == [True]
+    assert desk.judged == []
+
+
+def test_success_is_of_the_last_episode_when_none_runs(by_hand: Session, desk: Desk) -> None:
+    with pytest.raises(RefusedError, match="expected an episode to judge"):
+        by_hand.judge(True, 0)
+    by_hand.start(0)
+    by_hand.stop(S)
+
+    by_hand.judge(False, 2 * S)
+
+    assert desk.judged == [(0, False)]
+    assert desk.marks[-1] == (Mark.FAILURE, 0, 2 * S)
+
+
+def test_interventions_are_spans_of_the_episode(desk: Desk) -> None:
+    session = Session(Course(auto=False, judged=True), desk)
+    session.intervene("service", True, 0)
+    session.start(S)
+    session.intervene("service", False, 2 * S)
+    session.intervene("topic", True, 4 * S)
+    session.intervene("service", True, 5 * S)
+    session.intervene("topic", False, 6 * S)
+    session.stop(8 * S)
+
+    assert desk.kept[0].interventions == (Span(S, 2 * S), Span(4 * S, 8 * S))
+    assert [kind for kind, _, _ in desk.marks] == [
+        Mark.START, Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS, Mark.INTERVENTION_BEGINS,
+        Mark.STOP]
+
+
+@pytest.mark.parametrize(("judged", "expected"), [(True, ()), (False, None)])
+def test_no_intervention_is_none_only_where_nobody_watched(
+    judged: bool, expected: object, desk: Desk
+) -> None:
+    session = Session(Course(auto=False, judged=judged), desk)
+    session.start(0)
+    session.stop(S)
+
+    assert desk.kept[0].interventions == expected
+
+
+def test_episode_that_could_not_be_written_ends_and_none_follows(
+    auto: Session, desk: Desk
+) -> None:
+    auto.start(0)
+    auto.start(0)
+
+    auto.failed(0)
+    auto.tick(99 * S)
+
+    assert (auto.state, auto.done, auto.number, desk.begun) == (State.IDLE, 0, 1, [0])
+
+
+def test_episode_that_fails_after_its_end_does_not_count(by_hand: Session, desk: Desk) -> None:
+    by_hand.start(0)
+    by_hand.stop(S)
+    assert by_hand.done == 1
+
+    by_hand.failed(0)
+
+    assert by_hand.done == 0
+    with pytest.raises(RefusedError, match="expected an episode to judge"):
+        by_hand.judge(True, 2 * S)
+
+
+def test_cut_keeps_what_there_is_and_begins_no_other(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    auto.start(0)
+    auto.cut(3 * S, "the disk is full")
+    auto.tick(99 * S)
+
+    assert [each.why for each in desk.kept] == ["the disk is full"]
+    assert (auto.state, desk.begun) == (State.IDLE, [0])

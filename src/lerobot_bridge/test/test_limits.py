@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import math
+from typing import Any
+
+import pytest
+
+from lerobot_bridge.limits import Limits
+from lerobot_bridge.mapping import RobotMapping, load_mapping, parse_mapping
+from policy_inference.errors import RobotError
+
+
+def mapping_of(joint: dict[str, Any], **more: Any) -> RobotMapping:
+    state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
+    return parse_mapping({
+        "schema_version": 1, "robot_type": "arm", "rate_hz": 20, "joints": {"lift": joint},
+        "vectors": {"observation.state": [state]},
+        "command": [{"topic": "command", "type": "std_msgs/msg/Float64MultiArray",
+                     "joints": ["lift"]}], **more,
+    }, "mapping.yaml")
+
+
+def sent(joint: dict[str, Any], asked: float, measured: float) -> tuple[Any, bool]:
+    values, clipped = Limits(mapping_of(joint)).apply({"lift.pos": asked}, {"lift.pos": measured})
+    assert set(clipped) <= {"lift.pos"}
+    return values["lift.pos"], bool(clipped)
+
+
+DEGREES = {"unit": "degrees", "position_min": -math.pi / 2, "position_max": math.pi}
+
+
+def test_what_is_within_the_limits_is_sent_as_it_is() -> None:
+    assert sent({**DEGREES, "max_relative_target": 1.0}, 12.3, 0.0) == (12.3, False)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(-91.0, -90.0), (181.0, 180.0)])
+def test_positions_end_at_their_limits(asked: float, expected: float) -> None:
+    assert sent(DEGREES, asked, 0.0) == (pytest.approx(expected), True)
+
+
+def test_limits_of_a_joint_that_counts_the_other_way_are_exchanged() -> None:
+    assert sent({**DEGREES, "sign": -1}, 120.0, 0.0) == (pytest.approx(90.0), True)
+    assert sent({**DEGREES, "sign": -1}, -200.0, 0.0) == (pytest.approx(-180.0), True)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(90.0, 60.0), (-90.0, 0.0)])
+def test_a_step_begins_at_the_measured_position(asked: float, expected: float) -> None:
+    joint = {"unit": "degrees", "max_relative_target": math.pi / 6}
+    assert sent(joint, asked, 30.0) == (pytest.approx(expected), True)
+
+
+def test_a_step_of_a_range_is_counted_in_the_range() -> None:
+    joint = {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "max_relative_target": 0.5}
+    assert sent(joint, 100.0, 10.0) == (pytest.approx(35.0), True)
+
+
+def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
+    joint = {**DEGREES, "max_relative_target": math.pi / 18}
+    assert sent(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
+
+
+@pytest.mark.parametrize(("action", "found"), [
+    ({}, "missing: lift.pos"),
+    ({"lift.pos": 0.0, "pan.pos": 0.0}, "unknown: pan.pos"),
+    ({"lift": 0.0}, "missing: lift.pos; unknown: lift"),
+])
+def test_names_must_be_those_of_the_action(action: dict[str, float], found: str) -> None:
+    with pytest.raises(RobotError, match=f"expected a value for each of lift.pos, found {found}"):
+        Limits(mapping_of(DEGREES)).apply(action, {})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_never_sent(value: float) -> None:
+    with pytest.raises(RobotError, match=r"expected a finite value for lift\.pos"):
+        Limits(mapping_of(DEGREES)).apply({"lift.pos": value}, {})
+
+
+def test_a_limited_step_needs_a_measured_position() -> None:
+    velocity = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState",
+                "quantity": "velocity"}
+    mapping = mapping_of({"unit": "degrees", "max_relative_target": 0.1},
+                         vectors={"observation.state": [velocity]})
+    with pytest.raises(RobotError, match=r"lift\.max_relative_target: expected lift\.pos in"):
+        Limits(mapping)
+
+
+def test_values_are_in_the_order_of_the_feature() -> None:
+    mapping = load_mapping("so101")
+    assert Limits(mapping).names == mapping.names("action")

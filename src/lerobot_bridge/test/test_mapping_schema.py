@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema of mappings: current, and of one opinion with the reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from lerobot_bridge.mapping import MAPPINGS, mapping_schema, shipped
+
+from .mapping_cases import MAPPING, MISSING, changed
+from .test_mapping import OF_ONE_FIELD, REQUIRED, SECTIONS, Case
+
+SCHEMA = MAPPINGS / "mapping.schema.json"
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(mapping_schema())
+    return jsonschema.Draft202012Validator(mapping_schema())
+
+
+def test_committed_schema_is_current() -> None:
+    committed = json.loads(SCHEMA.read_text(encoding="utf-8"))
+
+    assert committed == mapping_schema(), "run python -m tools.write_schema"
+
+
+@pytest.mark.parametrize("file", shipped().values(), ids=lambda file: file.stem)
+def test_shipped_mapping_is_accepted_and_names_its_schema(
+    file: Path, validator: jsonschema.Draft202012Validator
+) -> None:
+    text = file.read_text(encoding="utf-8")
+
+    validator.validate(yaml.safe_load(text))
+    assert text.splitlines()[0] == f"# yaml-language-server: $schema={SCHEMA.name}"
+
+
+def test_mapping_without_fault_is_accepted(validator: jsonschema.Draft202012Validator) -> None:
+    validator.validate(MAPPING)
+
+
+@pytest.mark.parametrize("case", OF_ONE_FIELD, ids=lambda case: case[1].partition(":")[0])
+def test_wrong_value_is_marked_at_its_place(
+    validator: jsonschema.Draft202012Validator, case: Case
+) -> None:
+    changes, message = case
+
+    assert message.partition(":")[0] in _places(validator.iter_errors(changed(**changes)))
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_missing_key_is_marked(validator: jsonschema.Draft202012Validator, key: str) -> None:
+    errors = validator.iter_errors(changed(**{key: MISSING}))
+
+    name = key.rpartition("/")[2]
+    assert [error.message for error in errors] == [f"'{name}' is a required property"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_unknown_key_is_marked(validator: jsonschema.Draft202012Validator, section: str) -> None:
+    (error,) = validator.iter_errors(changed(**{f"{section}surprise": 1}))
+
+    assert "'surprise' was unexpected" in error.message
+
+
+def _places(errors: Iterable[jsonschema.ValidationError]) -> Iterator[str]:
+    for error in errors:
+        path = [f"[{x}]" if isinstance(x, int) else f".{x}" for x in error.absolute_path]
+        yield "".join(path).removeprefix(".")
+        yield from _places(error.context or ())

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_bridge.empty_messages import Empty, empty_messages
+from lerobot_bridge.mapping import (
+    ARRAYS,
+    JOINT_COMMAND,
+    JOINT_STATE,
+    TRAJECTORY,
+    RobotMapping,
+    Source,
+    parse_mapping,
+)
+from lerobot_bridge.outgoing import Outgoing
+from lerobot_bridge.values import SourceReader
+from policy_inference.errors import RobotError
+from policy_inference.flight.message_types import message_types
+
+STAMP_NS = 12_000_000_345
+JOINTS = {
+    "pan": {"unit": "degrees", "ros_name": "Rotation", "stiffness": 17.0, "damping": 1.0,
+            "effort_limit": 2.0},
+    "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "stiffness": 9.0,
+                "damping": 0.5, "effort_limit": 1.0},
+}
+
+
+def of_recordings() -> Empty:
+    return empty_messages(message_types())
+
+
+def of_rclpy() -> Empty:
+    pytest.importorskip("sensor_msgs.msg", reason="no ROS is sourced")
+
+    def empty(name: str) -> Any:
+        package, _, kind = name.split("/")
+        return getattr(import_module(f"{package}.msg"), kind)()
+
+    return empty
+
+
+@pytest.fixture(params=[of_recordings, of_rclpy])
+def empty(request: pytest.FixtureRequest) -> Empty:
+    made: Callable[[], Empty] = request.param
+    return made()
+
+
+def mapping_of(*sources: dict[str, Any]) -> RobotMapping:
+    return parse_mapping({
+        "schema_version": 1, "robot_type": "arm", "rate_hz": 20, "joints": JOINTS,
+        "vectors": {f"observation.part{i}": [source] for i, source in enumerate(sources)},
+    }, "mapping.yaml")
+
+
+def sources_of(mapping: RobotMapping) -> list[Source]:
+    return [source for sources in mapping.vectors.values() for source in sources]
+
+
+@pytest.mark.parametrize("source", [
+    {"type": "sensor_msgs/msg/JointState"},
+    {"type": "sensor_msgs/msg/JointState", "joints": ["gripper"]},
+    {"type": "sensor_msgs/msg/JointState", "joints": ["gripper", "pan"], "quantity": "effort"},
+    {"type": "sensor_msgs/msg/JointState", "joints": ["pan"], "quantity": "velocity"},
+    {"type": "policy_msgs/msg/JointCommand"},
+    {"type": "trajectory_msgs/msg/JointTrajectory", "joints": ["gripper", "pan"]},
+    {"type": "std_msgs/msg/Float64MultiArray", "joints": ["gripper", "pan"]},
+    {"type": "std_msgs/msg/Float32MultiArray", "joints": ["gripper", "pan"]},
+    {"type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]", "a.pos": "data[0]"}},
+    {"type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
+    {"type": "geometry_msgs/msg/Twist", "degrees": ["w.vel"],
+     "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
+    {"type": "geometry_msgs/msg/TwistStamped", "fields": {"x.vel": "twist.linear.x"}},
+    {"type": "nav_msgs/msg/Odometry",
+     "fields": {"x.vel": "twist.twist.linear.x", "c": "pose.covariance[3]"}},
+])  # fmt: skip
+def test_what_is_sent_is_read_again(source: dict[str, Any], empty: Empty) -> None:
+    mapping = mapping_of({"topic": "t", **source})
+    (mine,) = sources_of(mapping)
+    outgoing, reader = Outgoing(mapping, [mine], empty), SourceReader(mapping, mine)
+    assert outgoing.names == reader.names
+    values = np.linspace(31.0, 47.0, len(outgoing.names))
+    message = outgoing.message(values, STAMP_NS)
+    np.testing.assert_allclose(reader.read(message), values, rtol=1e-6)
+    if hasattr(message, "header"):
+        assert (message.header.stamp.sec, message.header.stamp.nanosec) == (12, 345)
+
+
+def test_sources_of_one_topic_share_a_message(empty: Empty) -> None:
+    state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
+    mapping = mapping_of({**state, "joints": ["pan"]}, {**state, "joints": ["gripper"]},
+                         {**state, "joints": ["pan"], "quantity": "velocity"})
+    sources = sources_of(mapping)
+    message = Outgoing(mapping, sources, empty).message(np.array([90.0, 50.0, 180.0]), 0)
+    assert list(message.name) == ["Rotation", "gripper"]
+    np.testing.assert_allclose(message.position, [np.pi / 2, 0.8])
+    np.testing.assert_allclose(message.velocity, [np.pi, np.nan])
+    read = [SourceReader(mapping, source).read(message)[0] for source in sources]
+    np.testing.assert_allclose(read, [90.0, 50.0, 180.0])
+
+
+def test_a_joint_command_is_complete(empty: Empty) -> None:
+    mapping = mapping_of({"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"})
+    outgoing = Outgoing(mapping, sources_of(mapping), empty, valid_for_s=1.5)
+    numbers = [outgoing.message(np.array([90.0, 50.0]), STAMP_NS).sequence for _ in range(3)]
+    assert numbers == [0, 1, 2]
+    message = outgoing.message(np.array([90.0, 50.0]), STAMP_NS)
+    assert list(message.names) == ["Rotation", "gripper"]
+    assert (message.stamp.sec, message.stamp.nanosec) == (12, 345)
+    assert (message.valid_for.sec, message.valid_for.nanosec) == (1, 500_000_000)
+    assert message.mode == 3
+    rows: dict[str, list[float]] = {
+        "position": [np.pi / 2, 0.8], "velocity": [0, 0], "effort": [0, 0], "stiffness": [17, 9],
+        "damping": [1, 0.5], "effort_limit": [2, 1]}
+    for field, expected in rows.items():
+        np.testing.assert_allclose(getattr(message, field), expected)
+
+
+@pytest.mark.parametrize("kind", [JOINT_STATE, JOINT_COMMAND, TRAJECTORY, *ARRAYS])
+def test_recordings_take_the_messages(kind: str) -> None:
+    types = message_types()
+    mapping = mapping_of({"topic": "t", "type": kind, "joints": ["pan", "gripper"]})
+    sources = sources_of(mapping)
+    message = Outgoing(mapping, sources, empty_messages(types)).message(np.array([5.0, 7.0]), 0)
+    read = types.deserialize_cdr(types.serialize_cdr(message, kind), kind)
+    np.testing.assert_allclose(SourceReader(mapping, sources[0]).read(read), [5, 7], rtol=1e-6)
+
+
+def test_a_trajectory_takes_one_period(empty: Empty) -> None:
+    mapping = mapping_of({"topic": "t", "type": "trajectory_msgs/msg/JointTrajectory"})
+    message = Outgoing(mapping, sources_of(mapping), empty).message(np.array([0.0, 0.0]), 0)
+    (point,) = message.points
+    assert (point.time_from_start.sec, point.time_from_start.nanosec) == (0, 50_000_000)
+
+
+def test_nan_is_refused(empty: Empty) -> None:
+    mapping = mapping_of({"topic": "t", "type": "sensor_msgs/msg/JointState"})
+    outgoing = Outgoing(mapping, sources_of(mapping), empty)
+    with pytest.raises(RobotError, match=r"gripper\.pos: expected a finite value to send"):
+        outgoing.message(np.array([0.0, np.nan]), 0)
+
+
+def test_a_field_that_the_message_lacks_is_named(empty: Empty) -> None:
+    mapping = mapping_of({"topic": "t", "type": "geometry_msgs/msg/Twist",
+                          "fields": {"x.vel": "linear.u"}})
+    with pytest.raises(RobotError, match=r"field linear\.u: expected a number"):
+        Outgoing(mapping, sources_of(mapping), empty)
+
+
+def test_gaps_in_an_array_are_refused(empty: Empty) -> None:
+    mapping = mapping_of({"topic": "t", "type": "std_msgs/msg/Float64MultiArray",
+                          "fields": {"b.pos": "data[1]"}})
+    with pytest.raises(RobotError, match=r"field data\[1\]: expected values for all elements"):
+        Outgoing(mapping, sources_of(mapping), empty)
+
+
+def test_a_joint_command_without_gains_is_refused(empty: Empty) -> None:
+    content = {"schema_version": 1, "robot_type": "arm", "rate_hz": 20,
+               "joints": {"pan": {"unit": "degrees", "stiffness": 1.0, "damping": 1.0}},
+               "vectors": {"action": [{"topic": "t", "type": "policy_msgs/msg/JointCommand"}]}}
+    mapping = parse_mapping(content, "mapping.yaml")
+    with pytest.raises(RobotError, match=r"joints\.pan\.effort_limit: expected a value"):
+        Outgoing(mapping, sources_of(mapping), empty)

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mappings that come along: an arm means the same to them, to LeRobot, and to bundles."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lerobot_bridge.mapping import ACTION, STATE, Joint, load_mapping, shipped
+from model_tools.act.robots import read_arm, units_of
+from policy_inference.bundle.chunk_contract import JointUnit
+
+ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+VALUES = tuple(f"{joint}.pos" for joint in ARM)
+
+
+def _as_units(joints: dict[str, Joint]) -> dict[str, JointUnit]:
+    names = [field.name for field in dataclasses.fields(JointUnit)]
+    return {key: JointUnit(**{name: getattr(joint, name) for name in names})
+            for key, joint in joints.items()}
+
+
+def test_the_guide_s_mappings_are_there() -> None:
+    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy"}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_what_is_seen_can_be_led_and_sent(name: str) -> None:
+    mapping = load_mapping(name)
+
+    assert mapping.names(STATE) == mapping.names(ACTION) == mapping.command_names
+    assert mapping.rate_hz == 30
+
+
+@pytest.mark.parametrize("name", ["so100", "so101", "so101_policy"])
+def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bundles(
+    name: str
+) -> None:
+    mapping, robot = load_mapping(name), read_arm("so100" if name == "so100" else "so101")
+
+    assert mapping.names(STATE) == VALUES
+    assert _as_units(mapping.joints) == units_of(robot, "degrees")
+    for joint, figures in robot.joints.items():
+        for key in ("position_min", "position_max", "stiffness", "damping", "effort_limit"):
+            assert getattr(mapping.joints[joint], key) == getattr(figures, key), (joint, key)
+
+
+def test_two_arms_are_one_arm_twice_left_first() -> None:
+    one, two = load_mapping("so101"), load_mapping("so101_dual")
+
+    assert two.names(STATE) == tuple(f"{side}_{name}" for side in ("left", "right")
+                                     for name in VALUES)
+    assert two.joints == {f"{side}_{name}": dataclasses.replace(joint, ros_name=name)
+                          for side in ("left", "right") for name, joint in one.joints.items()}
+    assert list(two.cameras) == ["front", "left_wrist", "right_wrist"]
+
+
+def test_what_a_policy_sends_differs_from_what_a_leader_shows_by_its_source_alone() -> None:
+    led, sent = load_mapping("so101"), load_mapping("so101_policy")
+
+    assert dataclasses.replace(led, vectors={**led.vectors, ACTION: sent.vectors[ACTION]}) == sent
+    (source,) = sent.vectors[ACTION]
+    assert (source.topic, source.type) == (sent.command[0].topic, sent.command[0].type)
+
+
+def test_lekiwi_counts_its_arm_as_bundles_count_a_range() -> None:
+    mapping = load_mapping("lekiwi")
+
+    units = units_of(read_arm("so101"), "range")
+    assert _as_units(mapping.joints) == {f"arm_{name}": unit for name, unit in units.items()}
+    assert mapping.names(ACTION)[-3:] == ("x.vel", "y.vel", "theta.vel")

@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of every type into LeRobot's values, from recordings and from ROS 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rosbags.typesys import Stores, get_typestore
+
+from lerobot_bridge.mapping import Channel, Source
+from lerobot_bridge.values import SourceReader, ToLeRobot
+from policy_inference.errors import RobotError
+
+from .mapping_cases import mapping_of
+
+TYPES = get_typestore(Stores.ROS2_JAZZY).types
+JOINTS = ("gripper", "elbow", "joint_1", "spare")
+"""As the robot calls them, in an order of its own."""
+RAD = np.array([0.5, 1.0, -0.5, 9.0])
+SEEN = np.array([np.rad2deg(1.0), -50.0, 50.0])
+"""Of shoulder (its degrees count down from 0.5 rad), elbow (a range counted down), gripper."""
+
+JOINT_STATE = "sensor_msgs/msg/JointState"
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+ARRAY = "std_msgs/msg/Float64MultiArray"
+
+
+def source(kind: str = JOINT_STATE, **more: Any) -> Source:
+    return Source(topic="anywhere", type=kind, **more)
+
+
+def read(message: object, **more: Any) -> np.ndarray[Any, Any]:
+    return SourceReader(mapping_of(), source(**more)).read(message)
+
+
+def joint_state(**changes: Any) -> object:
+    fields = {"header": _header(), "name": list(JOINTS), "position": RAD, "velocity": 2 * RAD,
+              "effort": 3 * RAD, **changes}
+    return TYPES[JOINT_STATE](**fields)
+
+
+def test_joints_are_found_by_name_and_converted() -> None:
+    np.testing.assert_allclose(read(joint_state()), SEEN, atol=1e-12)
+
+
+def test_joints_may_change_their_order_between_messages() -> None:
+    reader = SourceReader(mapping_of(), source())
+    reader.read(joint_state())
+
+    again = reader.read(joint_state(name=list(JOINTS[::-1]), position=RAD[::-1].copy()))
+
+    np.testing.assert_allclose(again, SEEN, atol=1e-12)
+
+
+def test_some_joints_are_read_in_the_order_of_the_mapping() -> None:
+    reader = SourceReader(mapping_of(), source(joints=("gripper", "shoulder")))
+
+    assert reader.names == ("gripper.pos", "shoulder.pos")
+    np.testing.assert_allclose(reader.read(joint_state()), SEEN[[2, 0]], atol=1e-12)
+
+
+def test_velocities_have_sign_and_factor_but_no_zero() -> None:
+    seen = read(joint_state(), quantity="velocity", joints=("shoulder",))
+
+    np.testing.assert_allclose(seen, [np.rad2deg(1.0)], atol=1e-12)
+
+
+def test_efforts_stay_as_they_are() -> None:
+    seen = read(joint_state(), quantity="effort", joints=("shoulder", "gripper"))
+
+    np.testing.assert_array_equal(seen, [-1.5, 1.5])
+
+
+def test_sent_commands_are_read_by_name() -> None:
+    message = SimpleNamespace(names=list(JOINTS), position=RAD)
+
+    np.testing.assert_allclose(read(message, kind="policy_msgs/msg/JointCommand"), SEEN,
+                               atol=1e-12)
+
+
+def test_trajectory_means_its_first_point() -> None:
+    np.testing.assert_allclose(read(_trajectory(RAD, 2 * RAD), kind=TRAJECTORY), SEEN, atol=1e-12)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_array_has_the_order_of_the_mapping(bits: int) -> None:
+    kind = f"std_msgs/msg/Float{bits}MultiArray"
+    data = RAD[[1, 2]].astype(f"f{bits // 8}")
+
+    seen = read(_array(data, kind), kind=kind, joints=("elbow", "shoulder"))
+
+    np.testing.assert_allclose(seen, SEEN[[1, 0]], atol=1e-5)
+
+
+def test_fields_are_read_by_their_paths_and_angles_in_degrees_where_asked() -> None:
+    twist, turn = TYPES["geometry_msgs/msg/Twist"], TYPES["geometry_msgs/msg/Vector3"]
+    message = twist(linear=turn(x=0.25, y=0.0, z=0.0), angular=turn(x=0.0, y=0.0, z=np.pi / 2))
+    fields = {"theta.vel": "angular.z", "x.vel": "linear.x"}
+
+    np.testing.assert_allclose(read(message, kind="geometry_msgs/msg/Twist", fields=fields),
+                               [np.pi / 2, 0.25])
+    np.testing.assert_allclose(read(message, kind="geometry_msgs/msg/Twist", fields=fields,
+                                    degrees=("theta.vel",)), [90.0, 0.25])
+
+
+def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
+    fields = {"b": "data[1]", "a": "data[0]"}
+
+    np.testing.assert_array_equal(read(_array(np.array([3.0, 4.0])), kind=ARRAY, fields=fields),
+                                  [4.0, 3.0])
+    np.testing.assert_array_equal(
+        read(TYPES["std_msgs/msg/Bool"](data=True), kind="std_msgs/msg/Bool",
+             fields={"closed": "data"}), [1.0])
+
+
+@pytest.mark.parametrize(("path", "found"), [
+    ("data[2]", "out of bounds"), ("data", "found none"), ("speed", "no attribute"),
+    ("layout", "found none"), ("layout.dim[0]", "found none"),
+])  # fmt: skip
+def test_field_without_a_number_is_named(path: str, found: str) -> None:
+    with pytest.raises(RobotError, match=found) as caught:
+        read(_array(np.array([3.0, 4.0])), kind=ARRAY, fields={"a": path})
+
+    assert f"the field {path}" in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "found"), [
+    ({"name": ["gripper", "elbow", "hip", "spare"]}, "missing: joint_1"),
+    ({"name": ["gripper", "elbow", "joint_1", "elbow"]}, "named twice: elbow"),
+    ({"position": np.array([])}, "expected a position for each joint, found none"),
+    ({"position": RAD[:3]}, "expected 4 values, one per name, found 3"),
+    ({"position": np.array([0.0, np.nan, 0.0, 0.0])}, "elbow.pos: expected a finite value"),
+    ({"position": np.array([0.0, 0.0, np.inf, 0.0])}, "shoulder.pos: expected a finite value"),
+])  # fmt: skip
+def test_message_that_lacks_a_joint_s_value_is_refused(
+    changes: Mapping[str, Any], found: str
+) -> None:
+    with pytest.raises(RobotError, match=found):
+        read(joint_state(**changes))
+
+
+def test_value_of_a_joint_that_nobody_asked_for_may_be_anything() -> None:
+    position = np.array([0.5, 1.0, -0.5, np.nan])
+
+    np.testing.assert_allclose(read(joint_state(position=position)), SEEN, atol=1e-12)
+
+
+def test_array_of_another_length_is_refused() -> None:
+    with pytest.raises(RobotError, match="expected 3 values, found 2"):
+        read(_array(np.array([1.0, 2.0])), kind=ARRAY, joints=("shoulder", "elbow", "gripper"))
+
+
+def test_trajectory_without_points_is_refused() -> None:
+    with pytest.raises(RobotError, match="expected a point in the trajectory, found none"):
+        read(_trajectory(), kind=TRAJECTORY)
+
+
+def test_field_that_is_not_finite_is_named() -> None:
+    with pytest.raises(RobotError, match=r"cube\.z: expected a finite value"):
+        read(_array(np.array([1.0, np.nan])), kind=ARRAY,
+             fields={"cube.x": "data[0]", "cube.z": "data[1]"})
+
+
+@pytest.mark.parametrize("quantity", ["position", "velocity", "effort"])
+def test_conversion_of_joints_goes_both_ways(quantity: str) -> None:
+    units = ToLeRobot(mapping_of(), source(), quantity)
+    rad = np.random.default_rng(1).uniform(-3, 3, (5, 3))
+
+    np.testing.assert_allclose(units.to_ros(units.of_ros(rad)), rad, atol=1e-12)
+
+
+def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
+    units = ToLeRobot(mapping_of(), source())
+
+    np.testing.assert_allclose(units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
+                               [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]])
+
+
+def test_conversion_of_fields_goes_both_ways() -> None:
+    channel = Channel(topic="cmd_vel", type="geometry_msgs/msg/Twist", degrees=("theta.vel",),
+                      fields={"x.vel": "linear.x", "theta.vel": "angular.z"})
+    units = ToLeRobot(mapping_of(), channel)
+
+    np.testing.assert_allclose(units.of_ros(np.array([0.5, np.pi])), [0.5, 180.0])
+    np.testing.assert_allclose(units.to_ros(np.array([0.5, 180.0])), [0.5, np.pi])
+
+
+@pytest.mark.ros
+def test_messages_of_ros_2_read_as_those_of_recordings() -> None:
+    from policy_msgs.msg import JointCommand
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Float64MultiArray
+    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+    rad = RAD.tolist()
+    state = JointState(name=list(JOINTS), position=rad)
+    command = JointCommand(names=list(JOINTS), position=rad)
+    trajectory = JointTrajectory(joint_names=list(JOINTS),
+                                 points=[JointTrajectoryPoint(positions=rad)])
+    array = Float64MultiArray(data=rad[:3])
+
+    for kind, message in ((JOINT_STATE, state), (TRAJECTORY, trajectory),
+                          ("policy_msgs/msg/JointCommand", command)):
+        np.testing.assert_allclose(read(message, kind=kind), SEEN, atol=1e-12)
+    np.testing.assert_allclose(
+        read(array, kind=ARRAY, joints=("gripper", "elbow", "shoulder")), SEEN[::-1], atol=1e-12)
+    np.testing.assert_array_equal(read(array, kind=ARRAY, fields={"a": "data[2]"}), [-0.5])
+
+
+@pytest.mark.ros
+def test_joint_state_of_ros_2_without_positions_is_refused() -> None:
+    from sensor_msgs.msg import JointState
+
+    with pytest.raises(RobotError, match="expected a position for each joint, found none"):
+        read(JointState(name=list(JOINTS)))
+
+
+def _header() -> Any:
+    return TYPES["std_msgs/msg/Header"](
+        stamp=TYPES["builtin_interfaces/msg/Time"](sec=1, nanosec=0), frame_id="")
+
+
+def _array(data: np.ndarray[Any, Any], kind: str = ARRAY) -> object:
+    return TYPES[kind](
+        layout=TYPES["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0), data=data)
+
+
+def _trajectory(*points: np.ndarray[Any, Any]) -> object:
+    none, at = np.array([]), TYPES["builtin_interfaces/msg/Duration"](sec=0, nanosec=0)
+    point = TYPES["trajectory_msgs/msg/JointTrajectoryPoint"]
+    return TYPES[TRAJECTORY](
+        header=_header(), joint_names=list(JOINTS),
+        points=[point(positions=positions, velocities=none, accelerations=none, effort=none,
+                      time_from_start=at) for positions in points])

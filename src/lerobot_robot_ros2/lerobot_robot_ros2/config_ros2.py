@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What LeRobot's commands say of a ROS 2 robot: --robot.type=ros2 --robot.mapping=so101."""
+
+# LeRobot's parser needs types, not their names: no `annotations` from the future.
+from dataclasses import dataclass
+
+from lerobot.robots import RobotConfig
+
+
+@RobotConfig.register_subclass("ros2")
+@dataclass(kw_only=True)
+class Ros2RobotConfig(RobotConfig):
+    """Which robot, and how long to wait for it.
+
+    Attributes:
+        mapping: A mapping file, or the name of one that comes along with lerobot_bridge.
+        connect_timeout_s: How long to wait until all topics have a message, s.
+    """
+
+    mapping: str
+    connect_timeout_s: float = 10.0

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS 2 robot as one of LeRobot's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lerobot.robots import Robot
+from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
+
+from lerobot_bridge.limits import Limits
+from lerobot_bridge.mapping import STATE, load_mapping
+from lerobot_bridge.nodes.robot_link import RobotLink
+from lerobot_robot_ros2.config_ros2 import Ros2RobotConfig
+from policy_inference.errors import RobotError
+
+_log = logging.getLogger(__name__)
+
+
+class Ros2Robot(Robot):
+    """Observes and moves a robot over the topics of a mapping.
+
+    The observation is `observation.state` and the cameras: LeRobot's commands know no others.
+    """
+
+    config_class = Ros2RobotConfig
+    name = "ros2"
+
+    def __init__(self, config: Ros2RobotConfig) -> None:
+        """Read the mapping; the robot is not touched.
+
+        Raises:
+            BundleError: The mapping is missing or does not fit; names everything that is wrong.
+            RobotError: It has no state, or no command.
+        """
+        super().__init__(config)
+        self.config = config
+        self.mapping = load_mapping(config.mapping)
+        for key, found in (("vectors", STATE in self.mapping.vectors),
+                           ("command", self.mapping.command)):
+            if not found:
+                raise RobotError(f"{config.mapping}: {key}: expected "
+                                 f"{STATE if key == 'vectors' else 'topics to send actions to'}, "
+                                 "found nothing")
+        # Datasets are called after it, whether they are recorded here or converted.
+        self.name = self.robot_type = self.mapping.robot_type
+        self.cameras = self.mapping.cameras
+        self._limits = Limits(self.mapping)
+        self._told: set[str] = set()
+        self._link: RobotLink | None = None
+
+    @property
+    def observation_features(self) -> dict[str, Any]:
+        """Values by name, and shapes [height, width, 3] of pictures by camera."""
+        return {**dict.fromkeys(self.mapping.names(STATE), float),
+                **{name: (camera.height, camera.width, 3)
+                   for name, camera in self.mapping.cameras.items()}}
+
+    @property
+    def action_features(self) -> dict[str, Any]:
+        """Values by name."""
+        return dict.fromkeys(self._limits.names, float)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `connect` succeeded and `disconnect` was not called since."""
+        return self._link is not None
+
+    def connect(self, calibrate: bool = True) -> None:
+        """Wait until all topics have a message.
+
+        Raises:
+            RobotError: Topics have none in time; names them.
+            DeviceAlreadyConnectedError: It is connected.
+        """
+        if self._link is not None:
+            raise DeviceAlreadyConnectedError(f"{self} is connected already")
+        self._link = RobotLink(
+            self.mapping, name="lerobot_robot", features=[STATE], cameras=True, commands=True,
+            timeout_s=self.config.connect_timeout_s)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Always: ROS 2 robots publish rad, m and s, which their drivers calibrate."""
+        return True
+
+    def calibrate(self) -> None:
+        """Do nothing, see `is_calibrated`."""
+
+    def configure(self) -> None:
+        """Do nothing: gains are the driver's, or in the mapping."""
+
+    def get_observation(self) -> dict[str, Any]:
+        """Return the newest values and pictures.
+
+        Raises:
+            RobotError: Topics are stale; names them.
+            DeviceNotConnectedError: It is not connected.
+        """
+        return self._connected().newest()
+
+    def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
+        """Send an action within the limits of the mapping; return what was really sent.
+
+        Raises:
+            RobotError: A value is missing, unknown or not finite, or topics are stale; nothing is
+                sent.
+            DeviceNotConnectedError: It is not connected.
+        """
+        link = self._connected()
+        sent = self._limits.apply(action, link.newest())
+        link.send(sent.values)
+        new = set(sent.clipped) - self._told
+        if new:
+            self._told |= new
+            _log.warning("%s: limited to what the mapping allows (told once)",
+                         ", ".join(sorted(new)))
+        return sent.values
+
+    def disconnect(self) -> None:
+        """Leave the robot safe, and ROS."""
+        link, self._link = self._connected(), None
+        link.close()
+
+    def _connected(self) -> RobotLink:
+        if self._link is None:
+            raise DeviceNotConnectedError(f"{self} is not connected; call connect() first")
+        return self._link

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ROS 2 topics as a teleoperator of LeRobot: a leader arm, or whatever moves the robot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lerobot.teleoperators import Teleoperator
+from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
+
+from lerobot_bridge.mapping import ACTION, load_mapping
+from lerobot_bridge.nodes.robot_link import RobotLink
+from lerobot_teleoperator_ros2.config_ros2 import Ros2TeleoperatorConfig
+from policy_inference.errors import RobotError
+
+
+class Ros2Teleoperator(Teleoperator):
+    """Gives the values of a mapping's `action`."""
+
+    config_class = Ros2TeleoperatorConfig
+    name = "ros2"
+
+    def __init__(self, config: Ros2TeleoperatorConfig) -> None:
+        """Read the mapping; no topic is touched.
+
+        Raises:
+            BundleError: The mapping is missing or does not fit; names everything that is wrong.
+            RobotError: It has no action.
+        """
+        super().__init__(config)
+        self.config = config
+        self.mapping = load_mapping(config.mapping)
+        if ACTION not in self.mapping.vectors:
+            raise RobotError(f"{config.mapping}: vectors.{ACTION}: expected the topics that a "
+                             "person moves the robot by, found nothing")
+        self._link: RobotLink | None = None
+
+    @property
+    def action_features(self) -> dict[str, Any]:
+        """Values by name."""
+        return dict.fromkeys(self.mapping.names(ACTION), float)
+
+    @property
+    def feedback_features(self) -> dict[str, Any]:
+        """None: nothing is sent back."""
+        return {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `connect` succeeded and `disconnect` was not called since."""
+        return self._link is not None
+
+    def connect(self, calibrate: bool = True) -> None:
+        """Wait until all topics have a message.
+
+        Raises:
+            RobotError: Topics have none in time; names them.
+            DeviceAlreadyConnectedError: It is connected.
+        """
+        if self._link is not None:
+            raise DeviceAlreadyConnectedError(f"{self} is connected already")
+        self._link = RobotLink(
+            self.mapping, name="lerobot_teleoperator", features=[ACTION], cameras=False,
+            commands=False, timeout_s=self.config.connect_timeout_s)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Always: ROS 2 publishes rad, m and s, which drivers calibrate."""
+        return True
+
+    def calibrate(self) -> None:
+        """Do nothing, see `is_calibrated`."""
+
+    def configure(self) -> None:
+        """Do nothing: what publishes the topics configures itself."""
+
+    def get_action(self) -> dict[str, Any]:
+        """Return the newest values.
+
+        Raises:
+            RobotError: Topics are stale; names them.
+            DeviceNotConnectedError: It is not connected.
+        """
+        return self._connected().newest()
+
+    def send_feedback(self, feedback: dict[str, Any]) -> None:
+        """Do nothing, see `feedback_features`."""
+
+    def disconnect(self) -> None:
+        """Leave ROS."""
+        link, self._link = self._connected(), None
+        link.close()
+
+    def _connected(self) -> RobotLink:
+        if self._link is None:
+            raise DeviceNotConnectedError(f"{self} is not connected; call connect() first")
+        return self._link

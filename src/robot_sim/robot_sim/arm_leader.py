@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The hand at a leader arm: it goes home, reaches for the cube, and waits over it."""
+
+import dataclasses
+from enum import Enum
+
+from robot_sim.arm_expert import EPISODE_NS, JointMove, ReachExpert, ReachJudge
+from robot_sim.arm_figures import HOME_RAD
+from robot_sim.arm_world import ArmWorld
+from robot_sim.figures import Array
+
+HOME_S = 2.0
+"""Time of the way home."""
+
+
+class Moment(Enum):
+    """What has just happened to a demonstration."""
+
+    BEGAN, SUCCEEDED, FAILED = range(3)
+
+
+class Leader:
+    """Leads an arm whose joints it sees to a cube of which it is told.
+
+    Attributes:
+        demonstrating: Whether it reaches for the cube.
+    """
+
+    def __init__(self) -> None:
+        """Wait for the first look; it goes home then."""
+        self._world = ArmWorld()  # time stands still in it: it shows where things are
+        self._move: JointMove | None = None
+        self._judge: ReachJudge | None = None
+        self._wanted = False
+        self._now_ns = self._began_ns = 0
+
+    @property
+    def demonstrating(self) -> bool:
+        """Whether it reaches for the cube."""
+        return self._judge is not None
+
+    def demonstrate(self) -> None:
+        """Go home and reach for the cube, whatever is under way."""
+        self._move, self._judge, self._wanted = None, None, True
+
+    def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> Moment | None:
+        """Look at one moment and go on to it; a repetition changes nothing.
+
+        Args:
+            now_ns: When it is; where time goes back, it goes home.
+            joint_pos: Of the arm that is led [6], rad.
+            cube_world: Where the cube's centre is [3], m; None where nobody has said so.
+
+        Returns:
+            What has happened to a demonstration.
+
+        Raises:
+            SimError: The arm cannot reach the cube; it stays at home then.
+        """
+        if self._move is None or now_ns < self._now_ns:
+            self._judge = None
+            self._move = JointMove(self._world.model, start_rad=joint_pos, goal_rad=HOME_RAD,
+                                   began_ns=now_ns, duration_s=HOME_S)
+        self._now_ns = now_ns
+        if cube_world is None:
+            return None
+        self._world.show([*joint_pos, *cube_world, 1.0, 0.0, 0.0, 0.0])
+        if self._judge is not None:
+            return self._judged(self._judge)
+        if not self._wanted or not self._move.is_over(now_ns):
+            return None
+        self._wanted = False
+        self._move = ReachExpert(self._world, began_ns=now_ns)
+        self._judge, self._began_ns = ReachJudge(), now_ns
+        return Moment.BEGAN
+
+    def target(self) -> Array:
+        """Return where the leader arm is at the moment of the last look [6], rad."""
+        assert self._move is not None  # somebody has looked
+        return self._move.target(self._now_ns)
+
+    def _judged(self, judge: ReachJudge) -> Moment | None:
+        sensed = dataclasses.replace(self._world.sense(), time_ns=self._now_ns)
+        if not judge.look(sensed) and self._now_ns - self._began_ns < EPISODE_NS:
+            return None
+        self._judge = None
+        return Moment.SUCCEEDED if judge.succeeded else Moment.FAILED

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A leader arm with a hand at it, for those who have none: it leads the simulated SO-101.
+
+It goes home, reaches for the cube, stays over it, has the cube put elsewhere, and begins again.
+It moves with the arm that it leads: each message of that one is answered with the leader's pose of
+the same stamp, so that it keeps the pace in lockstep and in real time.
+
+Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
+(std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`.
+Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
+`joint_command` (policy_msgs/JointCommand), by which the arm follows without anything between.
+Publishes (reliable, kept for those who come later): `episode_marks` (policy_msgs/EpisodeMark):
+where each demonstration begins, how it ended, and that it is over.
+The service `~/demonstrate` (std_srvs/Trigger) begins a demonstration from home. The cube is moved
+by `arm_sim_node/next_episode` (std_srvs/Trigger).
+"""
+
+import time
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from policy_msgs.msg import EpisodeMark, JointCommand
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float32MultiArray
+from std_srvs.srv import Trigger
+
+from robot_sim.arm_figures import ARM_JOINT_NAMES, DAMPING, STALL_NM, STIFFNESS
+from robot_sim.arm_leader import Leader, Moment
+from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.nodes.messages import nanoseconds
+from robot_sim.nodes.parameters import ARM_LEADER, declared
+from robot_sim.nodes.robot_node import NEWEST, run_node
+
+_MARKS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_VALID_FOR = Duration(nanosec=200_000_000)
+_SAYS = {
+    Moment.BEGAN: (EpisodeMark.START,),
+    Moment.SUCCEEDED: (EpisodeMark.SUCCESS, EpisodeMark.STOP),
+    Moment.FAILED: (EpisodeMark.FAILURE, EpisodeMark.STOP),
+}
+_REPEAT_S = 0.05
+_REST_NS = NS_PER_S // 2
+"""After a demonstration, in which those who watch the arm end theirs."""
+
+
+class ArmLeaderNode(Node):
+    """A leader arm on its topics."""
+
+    def __init__(self) -> None:
+        """Read the parameters and meet the arm.
+
+        Raises:
+            SimError: A parameter does not fit.
+        """
+        super().__init__("arm_leader")
+        self.stopped = False
+        self._get = declared(self, ARM_LEADER)
+        self._leader, self._episode = Leader(), 0
+        self._cube: Array | None = None
+        self._rests_until_ns: int | None = None
+        self._pose = JointState(name=list(ARM_JOINT_NAMES))
+        self._poses = self.create_publisher(JointState, "leader/joint_states", NEWEST)
+        self._sequence = 0
+        self._commands = self.create_publisher(JointCommand, "joint_command", NEWEST) \
+            if self._get("drive") else None
+        self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS) \
+            if self._get("marks") else None
+        self._next = self.create_client(Trigger, "arm_sim_node/next_episode")
+        self.create_subscription(JointState, "joint_states", self._on_arm, NEWEST)
+        self.create_subscription(Float32MultiArray, "environment_state", self._on_cube, NEWEST)
+        self.create_service(Trigger, "~/demonstrate", self._on_demonstrate)
+        if self._get("repeat"):
+            self._leader.demonstrate()
+
+    def run(self) -> None:
+        """Wait for `stop`; all work is done in callbacks."""
+        while not self.stopped:
+            time.sleep(_REPEAT_S)
+
+    def stop(self) -> None:
+        """Let `run` return soon; may be called from a signal handler and from any thread."""
+        self.stopped = True
+
+    def save(self) -> None:
+        """Write nothing: nothing was recorded."""
+
+    def _on_cube(self, message: Float32MultiArray) -> None:
+        self._cube = np.array(message.data, dtype=np.float64)
+
+    def _on_arm(self, message: JointState) -> None:
+        """Answer a pose of the arm with the leader's."""
+        place = [message.name.index(name) for name in ARM_JOINT_NAMES]
+        now_ns, joint_pos = nanoseconds(message.header.stamp), np.array(message.position)[place]
+        try:
+            moment = self._leader.look(now_ns, joint_pos, self._cube)
+        except SimError as error:
+            self.get_logger().error(f"{error}; the leader waits for ~/demonstrate")
+            moment = None
+        self._say(moment, message)
+        target = self._leader.target()
+        self._pose.header.stamp, self._pose.position = message.header.stamp, array("d", target)
+        self._poses.publish(self._pose)
+        if self._commands is not None:
+            self._commands.publish(self._command(target, message))
+            self._sequence += 1
+        if moment in (Moment.SUCCEEDED, Moment.FAILED) and self._get("repeat"):
+            self._rests_until_ns = now_ns + _REST_NS
+        if self._rests_until_ns is not None and now_ns >= self._rests_until_ns:
+            self._begin_again()
+
+    def _say(self, moment: Moment | None, message: JointState) -> None:
+        if moment is None or self._marks is None:
+            return
+        for kind in _SAYS[moment]:
+            self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
+                                            episode=self._episode, task=self._get("task")))
+        self._episode += moment is not Moment.BEGAN
+
+    def _command(self, target: Array, message: JointState) -> JointCommand:
+        mode = JointCommand.MODE_RUN if self._leader.demonstrating else JointCommand.MODE_STAND
+        zeros, count = array("d", bytes(8 * len(target))), len(target)
+        return JointCommand(
+            stamp=message.header.stamp, sequence=self._sequence, valid_for=_VALID_FOR, mode=mode,
+            names=list(ARM_JOINT_NAMES), position=array("d", target), velocity=zeros, effort=zeros,
+            stiffness=array("d", [STIFFNESS] * count), damping=array("d", [DAMPING] * count),
+            effort_limit=array("d", [STALL_NM] * count))
+
+    def _begin_again(self) -> None:
+        """Have the cube put elsewhere; the way home is longer than that takes."""
+        self._rests_until_ns = None
+        if self._next.service_is_ready():
+            self._next.call_async(Trigger.Request())
+        else:
+            self.get_logger().warning("arm_sim_node/next_episode is not there: the cube stays",
+                                      once=True)
+        self._leader.demonstrate()
+
+    def _on_demonstrate(
+        self, _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        response.success = self._cube is not None
+        response.message = "it goes home, then reaches for the cube" if response.success else (
+            "nobody says where the cube is: start arm_sim_node with environment_state")
+        if response.success:
+            self._begin_again()
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of `arm_leader`; it ends with status 2 where a parameter is wrong."""
+    run_node("arm_leader", ArmLeaderNode, ARM_LEADER, __doc__, args)

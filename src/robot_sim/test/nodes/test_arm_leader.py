@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The leader arm beside the simulated one, in lockstep."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_msgs.msg import EpisodeMark, JointCommand
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.nodes.arm_leader_node import ArmLeaderNode
+
+from .harness import ns, stamps_ns
+from .test_arm_sim_node import ArmStage, at
+
+pytestmark = pytest.mark.ros
+_DEEP = QoSProfile(depth=1000)
+_LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class LedStage(ArmStage):
+    """An arm and its leader."""
+
+    def lead(self, **parameters: Any) -> None:
+        """Start both in lockstep; parameters of either."""
+        self.make(lockstep=True, camera_rate_hz=1.0, **parameters)
+        self.leader = ArmLeaderNode()
+        self.executor.add_node(self.leader)
+        self.poses: list[JointState] = []
+        self.commands: list[JointCommand] = []
+        self.marks: list[EpisodeMark] = []
+        listen = self.listener.create_subscription
+        listen(JointState, "leader/joint_states", self.poses.append, _DEEP)
+        listen(JointCommand, "joint_command", self.commands.append, _DEEP)
+        listen(EpisodeMark, "episode_marks", self.marks.append, _LATCHED)
+        self.listen()
+        self.begin()
+
+    def demonstrate(self) -> Any:
+        """Ask for a demonstration."""
+        client = self.listener.create_client(Trigger, "arm_leader/demonstrate")
+        self.until(client.service_is_ready, "the service")
+        future = client.call_async(Trigger.Request())
+        self.until(future.done, "the answer")
+        return future.result()
+
+    def close(self) -> None:
+        """End both."""
+        if hasattr(self, "leader"):
+            self.leader.destroy_node()
+        super().close()
+
+
+@pytest.fixture
+def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
+    """Start an arm with its leader; all ends with the test."""
+    stage = LedStage(lambda: capfd.readouterr().err)
+    yield stage
+    stage.close()
+
+
+def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhere(
+    arm: LedStage
+) -> None:
+    arm.lead(seed=7, drive=True)
+    arm.until(lambda: len(arm.marks) == 6, "two demonstrations")
+
+    start = arm.marks[0]
+    assert [(mark.kind, mark.episode) for mark in arm.marks] == [
+        (kind, episode) for episode in (0, 1)
+        for kind in (EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP)]
+    assert (ns(start.stamp), start.task) == (2_000_000_000, "Reach the cube.")
+    arm.until(lambda: arm.results == [True, True], "the arm's own opinion")
+    first, last = arm.cubes[0].data, arm.cubes[-1].data
+    assert np.linalg.norm(np.subtract(first, last)) > 0.01
+
+
+def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
+    arm: LedStage
+) -> None:
+    arm.lead(seed=7, drive=True)
+    arm.until(lambda: len(arm.commands) > 20, "commands")
+
+    poses = {ns(pose.header.stamp): pose for pose in arm.poses}
+    command = arm.commands[10]
+    assert list(poses[ns(command.stamp)].name) == command.names == list(ARM_JOINT_NAMES)
+    np.testing.assert_array_equal(poses[ns(command.stamp)].position, command.position)
+    assert set(poses) <= set(stamps_ns(arm.joint_states))
+    assert command.mode == JointCommand.MODE_STAND
+
+
+def test_a_leader_that_does_not_drive_sends_no_commands(arm: LedStage) -> None:
+    arm.lead()
+    arm.until(lambda: arm.poses, "the leader's pose")
+
+    assert arm.listener.count_publishers("joint_command") == 1  # the test's own
+
+
+def test_demonstrations_can_be_asked_for_one_by_one(arm: LedStage) -> None:
+    arm.lead(seed=7, drive=True, repeat=False)
+    arm.until(lambda: arm.times_ns and arm.times_ns[-1] > at(90), "the arm at home")
+    assert arm.marks == []
+
+    assert arm.demonstrate().success
+    arm.until(lambda: len(arm.marks) == 3, "a demonstration")
+
+    arm.until(lambda: arm.times_ns[-1] > ns(arm.marks[-1].stamp) + 3_000_000_000, "three seconds")
+    assert len(arm.marks) == 3
+
+
+def test_demonstration_without_a_cube_is_refused(arm: LedStage) -> None:
+    arm.lead(environment_state=False)
+    arm.until(lambda: arm.poses, "the leader's pose")
+
+    answer = arm.demonstrate()
+
+    assert (answer.success, "nobody says where the cube is" in answer.message) == (False, True)
