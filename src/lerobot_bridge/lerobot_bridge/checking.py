@@ -13,6 +13,7 @@ from lerobot_bridge.clocks import Heard
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.resampling import slack_ns
 from policy_inference.errors import PolicyError
 
 _LATE_S = 1.0
@@ -89,7 +90,7 @@ def check_episode(
         frames = EpisodeFrames(mapping, episode, topics)
         found.frames = [len(part) for part in frames.parts]
         found.closed_up = frames.closed_up
-        found.inputs = list(_inputs(frames))
+        found.inputs = list(_inputs(frames, mapping.period_ns))
         found.warnings += _warnings(mapping, frames)
         if not split:
             frames.refuse_gaps()
@@ -102,11 +103,12 @@ def check_episode(
     return found
 
 
-def _inputs(frames: EpisodeFrames) -> Iterator[InputCheck]:
+def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
     ticks, left_out = np.concatenate(frames.parts), {each.name: each for each in frames.left_out}
     for name, heard in frames.heard.items():
         times, missing = heard.times_ns, left_out.get(name)
-        ages_s = (ticks - times[np.searchsorted(times, ticks, "right") - 1]) * 1e-9
+        newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
+        ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
         yield InputCheck(
             name=name, topic=heard.topic, messages=heard.count, rate_hz=_rate_hz(heard),
             age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),

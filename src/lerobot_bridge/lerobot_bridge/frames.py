@@ -20,7 +20,7 @@ from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
-from lerobot_bridge.resampling import LeftOut, Resampled, resample
+from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
 from model_tools.bags.source import refuse_set_back
@@ -131,12 +131,13 @@ class EpisodeFrames:
 
     def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
         """Yield for each frame what came since the one before: one message may serve several."""
-        arrivals = in_time(self._bag, self._topics, self._mapping.period_ns, ticks[0],
+        slack = slack_ns(self._mapping.period_ns)
+        arrivals = in_time(self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack,
                            self._extract)
         arrival = next(arrivals, None)
         for tick in ticks:
             newest: dict[str, Arrival] = {}
-            while arrival is not None and arrival.time_ns <= tick:
+            while arrival is not None and arrival.time_ns <= tick + slack:
                 newest[arrival.name] = arrival
                 arrival = next(arrivals, None)
             yield newest
