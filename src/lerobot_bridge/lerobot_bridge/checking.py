@@ -91,13 +91,13 @@ def check_episode(
         found.frames = [len(part) for part in frames.parts]
         found.closed_up = frames.closed_up
         found.inputs = list(_inputs(frames, mapping.period_ns))
-        found.warnings += _warnings(mapping, frames)
+        found.warnings += warnings_of_times(mapping, frames)
         if not split:
             frames.refuse_gaps()
         for part in range(len(frames.parts)):
             for _ in frames.frames(part, pixels=pixels):
                 pass
-        found.warnings += _seen(frames)
+        found.warnings += warnings_of_values(frames)
     except PolicyError as error:
         found.problem = str(error)
     return found
@@ -123,7 +123,7 @@ def _rate_hz(heard: Heard) -> float:
     return (len(times) - 1) / max(float(times[-1] - times[0]) * 1e-9, 1e-9)
 
 
-def _warnings(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
+def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
     """Yield what the times of messages tell."""
     heard = frames.heard.values()
     first = min(heard, key=lambda each: int(each.times_ns[0]))
@@ -145,8 +145,8 @@ def _warnings(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
                    "frames: values repeat")
 
 
-def _seen(frames: EpisodeFrames) -> Iterator[str]:
-    """Yield what the messages in frames tell."""
+def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
+    """Yield what the messages in frames tell, once these were read."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "

@@ -27,8 +27,8 @@ from model_tools.bags.source import refuse_set_back
 from model_tools.bags.streams import Arrival, Extract, in_time
 from model_tools.errors import ToolError
 
-_FEWEST = 2
-"""Frames of an episode."""
+FEWEST = 2
+"""Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
 
 
 class EpisodeFrames:
@@ -37,7 +37,8 @@ class EpisodeFrames:
     Attributes:
         episode: Which.
         parts: The times of its frames (ns), between gaps of more than the mapping's
-            `max_gap_frames`; one where there is no such gap. None is of a single frame.
+            `max_gap_frames`; one where there is no such gap.
+        too_short: How many more parts there are, of a single frame.
         left_out: Frames that are left out, by the source or camera that misses them.
         closed_up: How many of them lie between frames of one part.
         heard: What was heard of each source and camera.
@@ -74,7 +75,8 @@ class EpisodeFrames:
         self.unreadable: list[str] = []
         found = self._resampled()
         parts = found.parts(mapping.max_gap_frames)
-        self.parts: Sequence[Times] = [part for part in parts if len(part) >= _FEWEST]
+        self.parts: Sequence[Times] = [part for part in parts if len(part) >= FEWEST]
+        self.too_short = len(parts) - len(self.parts)
         self.left_out: Sequence[LeftOut] = found.left_out
         if not self.parts:
             raise self._too_short(sum(map(len, parts)))
@@ -187,6 +189,6 @@ class EpisodeFrames:
     def _too_short(self, count: int) -> ToolError:
         why = "; ".join(f"{self._topics[each.name]} is missing or too old in {each.frames}"
                         for each in self.left_out)
-        return ToolError(f"{self.episode.name}: expected {_FEWEST} frames in a row with a message "
+        return ToolError(f"{self.episode.name}: expected {FEWEST} frames in a row with a message "
                          f"of each source and camera, found {count}: "
                          f"{why or 'it is shorter than that'}")

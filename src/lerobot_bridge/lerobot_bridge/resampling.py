@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from model_tools.bags.blocks import Times
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """Frames that are left out since an input has no message that counts.
