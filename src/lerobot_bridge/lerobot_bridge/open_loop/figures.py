@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lerobot_bridge.open_loop.predict import Predicted
-from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.chunk_contract import ChunkContract, JointVector, Scaling
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.core.chunks.units import Units
 from policy_inference.interfaces import F64
@@ -20,6 +20,9 @@ LARGEST_LAG_S = 0.5
 """Up to which recorded actions are shifted to look where they fit best."""
 _BEYOND = 0.05
 """Share of a joint's range by which a value may be outside of it: calibrations differ a little."""
+_LITTLE = 0.1
+"""Share of the training's values below which all of a dataset are not: a rad is 57 degrees."""
+_ASKED = "is the dataset in the units of the policy?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ class Figures:
         lag: None where no joint moves.
         by_step: Mean absolute error of each step of a chunk [steps], over all joints, in standard
             deviations of the recorded actions.
-        strange: A line for each joint with values that its limits do not allow: wrong units?
+        strange: A line for each joint with values that its limits do not allow, and for values
+            that are all far smaller than those of the training: wrong units?
     """
 
     joints: tuple[JointErrors, ...]
@@ -156,26 +160,38 @@ def _steps(one: Predicted) -> npt.NDArray[np.int64]:
 
 
 def _strange(contract: ChunkContract, found: Sequence[Predicted]) -> Iterator[str]:
-    action = [one.actions for one in found]
-    yield from _outside(contract, "action", contract.action.joints, np.concatenate(action))
+    yield from _of_other_units(contract, "action", contract.action,
+                               np.concatenate([one.actions for one in found]))
     if contract.state is not None:
         state = [one.state for one in found if one.state is not None]
-        yield from _outside(contract, "state", contract.state.joints, np.concatenate(state))
+        yield from _of_other_units(contract, "state", contract.state, np.concatenate(state))
 
 
-def _outside(
-    contract: ChunkContract, what: str, joints: Sequence[str], values: F64
+def _of_other_units(
+    contract: ChunkContract, what: str, one: JointVector, values: F64
 ) -> Iterator[str]:
-    """Yield a line for each joint that is recorded where the contract lets it not be."""
+    """Yield a line for each joint that is beyond its limits, and one if all hardly move."""
     body = contract.joints
-    units, names = Units(contract.units, joints), list(body.names)
-    ends = units.of_rad(np.stack([per_joint(limit, names)[[names.index(one) for one in joints]]
+    units, names = Units(contract.units, one.joints), list(body.names)
+    ends = units.of_rad(np.stack([per_joint(limit, names)[[names.index(it) for it in one.joints]]
                                   for limit in (body.position_min, body.position_max)]))
     low, high = ends.min(axis=0), ends.max(axis=0)
     margin = _BEYOND * (high - low)
-    for i, joint in enumerate(joints):
-        least, most = values[:, i].min(), values[:, i].max()
-        if least < low[i] - margin[i] or most > high[i] + margin[i]:
+    least, most = values.min(axis=0), values.max(axis=0)
+    for i, joint in enumerate(one.joints):
+        if least[i] < low[i] - margin[i] or most[i] > high[i] + margin[i]:
             yield (f"{what}: {joint}: expected {low[i]:.4g} to {high[i]:.4g}, its limits in "
-                   f"{contract.units[joint].unit}, found {least:.4g} to {most:.4g}; is the dataset "
-                   "in the units of the policy?")
+                   f"{contract.units[joint].unit}, found {least[i]:.4g} to {most[i]:.4g}; {_ASKED}")
+    usual, largest = _usual(one.normalisation), np.abs(values).max(axis=0)
+    if usual is not None and (largest < _LITTLE * usual).all():
+        yield (f"{what}: expected values as in the training, up to about {usual.max():.3g}, found "
+               f"none above {largest.max():.3g}; {_ASKED}")
+
+
+def _usual(of: Scaling) -> F64 | None:
+    """Return how large values of the training data often are."""
+    if of.mode == "mean_std":
+        return np.asarray(np.abs(of.mean or 0.0) + np.asarray(of.std))
+    if of.mode == "min_max":
+        return np.maximum(np.abs(of.min or 0.0), np.abs(of.max or 0.0))
+    return None

@@ -29,6 +29,8 @@ _HEAD = ("joint", "unit", "mean", "p95", "max", "max rad", "correlation", "mean 
          "worst at")
 _NARROW = _HEAD.index("mean rad")
 """Columns for which a terminal has room."""
+_CLEARLY = 0.8
+"""Share of the error that a shift must leave at most, to be no accident."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,9 +90,9 @@ def sentences(found: Replayed) -> list[str]:
     said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
     if lag is None:
         said.append("no joint moves: neither errors nor a delay say much")
-    elif lag.frames == 0:
-        said.append("predicted actions fit the recorded ones of the same frame best: mean error "
-                    f"{number(lag.error)} standard deviations of the actions")
+    elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
+        said.append("predicted actions are neither early nor late: mean error "
+                    f"{number(lag.error_unshifted)} standard deviations of the actions")
     else:
         when = "later" if lag.frames > 0 else "earlier"
         said.append(

@@ -62,7 +62,9 @@ class FrameMessages:
             ToolError: Sources of a topic do not make a message of its type.
         """
         empty = empty_messages(types)
-        self._topics = [_Topic(mapping, sources, empty) for sources in _by_topic(mapping)]
+        topics = [_Topic(mapping, sources, empty) for sources in _by_topic(mapping)]
+        self._sensed = [topic for topic in topics if not topic.is_action]
+        self._done = [topic for topic in topics if topic.is_action]
         self._cameras = {name: _camera(name, camera.topic, empty)
                          for name, camera in mapping.cameras.items()}
 
@@ -79,14 +81,12 @@ class FrameMessages:
         Raises:
             RobotError: Two features say other values of a joint or field that one message carries.
         """
-        for topic in self._topics:
-            if not topic.is_action:
-                yield topic.said(vectors, stamp_ns)
+        for topic in self._sensed:
+            yield topic.said(vectors, stamp_ns)
         for name, picture in pictures.items():
             yield self._cameras[name](picture, stamp_ns)
-        for topic in self._topics:
-            if topic.is_action:
-                yield topic.said(vectors, stamp_ns)
+        for topic in self._done:
+            yield topic.said(vectors, stamp_ns)
 
 
 _Sources = list[tuple[str, int, Source]]
@@ -114,9 +114,9 @@ class _Topic:
         except RobotError as error:
             raise ToolError(f"{topic}: {error}") from error
         self._name = _full(topic)
-        self._parts = [(feature, slice(begin, begin + len(mapping.values_of(source,
-                                                                            source.quantity))))
-                       for feature, begin, source in sources]
+        sizes = [len(mapping.values_of(source, source.quantity)) for _, _, source in sources]
+        self._parts = [(feature, slice(begin, begin + size))
+                       for (feature, begin, _), size in zip(sources, sizes, strict=True)]
         # The same joint or field, if the features of two sources have it.
         keys = [key for _, _, source in sources for key in _keys(mapping, source)]
         self._doubled = [(keys.index(key), i) for i, key in enumerate(keys) if key in keys[:i]]

@@ -123,3 +123,20 @@ def test_values_at_the_limits_are_not_strange(contract: ChunkContract) -> None:
     actions = np.array([[108.0, -91.0, 100.0], [-108.0, 103.0, 0.0]])
 
     assert measure(contract, [episode(actions, actions)]).strange == ()
+
+
+def test_rad_in_the_place_of_degrees_is_named(contract: ChunkContract) -> None:
+    # The training knew about 20, 20 and 65 of these joints; a right angle is 1.6 rad.
+    actions = course() / 57.3
+    large = course()
+
+    assert measure(contract, [episode(actions, actions, state=large)]).strange == (
+        f"action: expected values as in the training, up to about 75, found none above "
+        f"{np.abs(actions).max():.3g}; is the dataset in the units of the policy?",)
+
+
+def test_values_beside_those_of_the_training_are_not_strange(contract: ChunkContract) -> None:
+    # A robot that hardly moves, but for the gripper.
+    actions = np.array([[0.1, -0.1, 30.0], [0.1, 0.1, 50.0]])
+
+    assert measure(contract, [episode(actions, actions)]).strange == ()

@@ -174,6 +174,21 @@ def test_a_dataset_of_something_else_is_refused(
     assert said in caplog.text
 
 
+def test_a_delay_is_said_in_frames_and_seconds(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    in_time = followed(golden, 1)
+    late = np.concatenate([in_time[:1], in_time[:-1]])
+
+    replay(write_frames(tmp_path / "late", [columns(golden, late)], VECTORS), "--every", "1")
+    assert "fit best those recorded 1 frames later (0.0333 s): mean error" in caplog.text
+
+    replay(write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS), "--every", "1",
+           "--force")
+    assert "neither early nor late" in caplog.text
+
+
 def test_wrong_units_are_named(
     golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:

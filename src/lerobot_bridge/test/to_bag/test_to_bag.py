@@ -146,7 +146,7 @@ def test_pictures_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> 
     jpegs = on(said, "/wrist/image_raw/compressed")
     assert {one.format for one in jpegs} == {"jpeg"}
     found: list[Any] = [cv2.imdecode(one.data, cv2.IMREAD_COLOR) for one in jpegs]
-    error = np.stack(found)[..., ::-1].astype(np.float64) - given["observation.images.wrist"].astype(np.float64)
+    error = np.stack(found)[..., ::-1] - given["observation.images.wrist"].astype(np.float64)
     assert 20 * math.log10(255 / np.sqrt((error**2).mean())) > 30
 
 

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot's lines for servo arms in docs/lerobot.md: this LeRobot takes each of them."""
+
+import functools
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import draccus
+import pytest
+from lerobot.configs import parser
+from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.robots.bi_so_follower import BiSOFollowerConfig
+from lerobot.robots.so_follower import SOFollower, SOFollowerRobotConfig
+from lerobot.scripts.lerobot_calibrate import CalibrateConfig
+from lerobot.scripts.lerobot_record import RecordConfig
+from lerobot.scripts.lerobot_replay import ReplayConfig
+from lerobot.scripts.lerobot_setup_motors import COMPATIBLE_DEVICES, SetupConfig
+from lerobot.scripts.lerobot_teleoperate import TeleoperateConfig
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "lerobot.md").read_text(encoding="utf-8")
+SERVO_ARMS = GUIDE.split("\n## Servo arms\n")[1].partition("\n## ")[0]
+BLOCKS = [block.partition("```")[0] for block in SERVO_ARMS.split("```bash\n")[1:]]
+LINES = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line]
+ASKED_AT_THE_KEYBOARD = {"lerobot-find-port", "lerobot-find-cameras"}
+"""They have no configuration."""
+_source_of = functools.cache(inspect.getsource)
+
+
+@pytest.fixture(autouse=True)
+def _sources_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the parser's help texts nine tenths of the time: it reads a class once per option."""
+    monkeypatch.setattr(inspect, "getsource", _source_of)
+
+
+def lines_of(command: str) -> list[list[str]]:
+    words = [shlex.split(line, comments=True) for line in LINES]
+    return [arguments for name, *arguments in words if name == command]
+
+
+def test_each_line_begins_with_a_command_that_lerobot_installs() -> None:
+    installed = {entry.name for entry in entry_points(group="console_scripts")
+                 if entry.value.startswith("lerobot.")}
+    used = {shlex.split(line, comments=True)[0] for line in LINES}
+
+    assert used <= installed
+    assert used == ASKED_AT_THE_KEYBOARD | {
+        "lerobot-setup-motors", "lerobot-calibrate", "lerobot-teleoperate", "lerobot-record",
+        "lerobot-replay"}
+
+
+def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:
+    for arguments in lines_of("lerobot-setup-motors"):
+        config = draccus.parse(SetupConfig, args=arguments)
+        assert config.device.type in COMPATIBLE_DEVICES
+    assert "bi_so_follower" not in COMPATIBLE_DEVICES  # as the guide says
+
+
+def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() -> None:
+    calibrated = {(config.device.type, config.device.id) for config in (
+        draccus.parse(CalibrateConfig, args=arguments)
+        for arguments in lines_of("lerobot-calibrate"))}
+    led = [draccus.parse(TeleoperateConfig, args=arguments)
+           for arguments in lines_of("lerobot-teleoperate")]
+
+    assert len(calibrated) == 4
+    assert {(device.type, device.id) for config in led
+            for device in (config.robot, config.teleop)} == calibrated
+    for arguments in lines_of("lerobot-replay"):
+        robot = draccus.parse(ReplayConfig, args=arguments).robot
+        assert (robot.type, robot.id) in calibrated
+
+
+def test_recordings_are_of_fifty_episodes_and_those_of_a_policy_of_ten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkpoint where the guide has one
+    checkpoint = Path("outputs/train/so101_pick/checkpoints/last/pretrained_model")
+    checkpoint.mkdir(parents=True)
+    ACTConfig(device="cpu", push_to_hub=False).save_pretrained(checkpoint)
+
+    one, evaluation, two = (recorded(monkeypatch, arguments)
+                            for arguments in lines_of("lerobot-record"))
+
+    for config in (one, two):
+        dataset = config.dataset
+        assert (dataset.num_episodes, dataset.episode_time_s, dataset.reset_time_s, dataset.fps,
+                dataset.vcodec) == (50, 30, 1, 30, "h264")
+    assert one.dataset.tags == ["so101", "pick"]
+    assert (evaluation.dataset.num_episodes, evaluation.dataset.episode_time_s) == (10, 180)
+    assert evaluation.policy.type == "act"
+    assert isinstance(one.robot, SOFollowerRobotConfig)
+    assert set(one.robot.cameras) == {"front", "wrist"}
+    assert one.robot.max_relative_target == 10
+    assert isinstance(two.robot, BiSOFollowerConfig)
+    assert set(two.robot.left_arm_config.cameras) == {"front", "wrist"}
+
+
+def test_gains_that_lerobot_writes_are_those_that_the_guide_names() -> None:
+    written = dict[str, int]()
+
+    class Bus:
+        """Refuses what is not a register of a gain or a mode."""
+
+        motors = ("shoulder_pan",)
+
+        def torque_disabled(self) -> Any:
+            return nullcontext()
+
+        def configure_motors(self) -> None:
+            pass
+
+        def write(self, register: str, motor: str, value: int) -> None:
+            assert register in ("Operating_Mode", "P_Coefficient", "I_Coefficient",
+                                "D_Coefficient")
+            written[register] = value
+
+    arm = SOFollower.__new__(SOFollower)
+    arm.bus = Bus()
+    arm.configure()
+
+    p, i, d = (written[f"{gain}_Coefficient"] for gain in "PID")
+    assert f"P {p}, I {i}, D {d} into each servo" in SERVO_ARMS
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> Any:
+    """Parse as the command does, which looks at the process's arguments twice."""
+    monkeypatch.setattr(sys, "argv", ["lerobot-record", *arguments])
+    wrapped: Callable[[], Any] = parser.wrap()(_same)
+    return wrapped()
+
+
+def _same(config: RecordConfig) -> RecordConfig:
+    return config
