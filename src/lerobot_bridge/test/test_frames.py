@@ -27,6 +27,7 @@ from .bags import (
     images,
     joints,
     mapping_of,
+    split_bag,
     times,
     twist,
     without,
@@ -192,7 +193,21 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
         70 + 5 * i for i in range(7)]
 
 
-def test_an_episode_is_what_happened_in_its_span(tmp_path: Path) -> None:
+def test_a_recording_may_be_split(tmp_path: Path) -> None:
+    bag = split_bag(tmp_path / "bag", arm(), 430)
+
+    found = list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
+
+    assert [frame.pictures["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
+    np.testing.assert_allclose([frame.vectors["observation.state"][0] for frame in found],
+                               np.degrees(np.arange(21) / 200), atol=1e-9)
+
+
+@pytest.mark.parametrize(("storage", "compression"), [
+    (StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.FILE)])
+def test_an_episode_is_what_happened_in_its_span(
+    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
+) -> None:
     """The newest picture before it counts, and what a held topic said long before."""
     said = [*joints(times(10, 1000)), *images(times(60, 1000)),
             *joints(times(1, 100), "/leader/joint_states")]
@@ -200,7 +215,9 @@ def test_an_episode_is_what_happened_in_its_span(tmp_path: Path) -> None:
     mapping = mapping_of(vectors={"observation.state": [STATE],
                                   "action": [{**LEADER, "resample": "hold"}]})
 
-    frames = EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span))
+    bag = write_bag(tmp_path / "bag", said, storage, compression)
+
+    frames = EpisodeFrames(mapping, episode_of(bag, span=span))
 
     found = [((frame.time_ns - START_NS) // MS, frame.pictures["front"][0, 0, 0],
               frame.vectors["action"][0]) for frame in frames.frames()]
