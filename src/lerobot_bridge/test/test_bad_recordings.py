@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from lerobot_bridge.episode import Span
+from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.errors import ToolError
@@ -34,6 +37,7 @@ from .bags import (
     images,
     joints,
     mapping_of,
+    mark,
     times,
     twist,
     without,
@@ -279,3 +283,16 @@ def test_a_mapping_of_absolute_topics_takes_no_others(tmp_path: Path) -> None:
 
     refuse(tmp_path, said, "expected messages on /joint_states, found them on /robot/front",
            mapping=mapping_of(vectors=vectors))
+
+
+def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path: Path) -> None:
+    """As those of Humble in sqlite3, of other types than its own."""
+    bag = write_bag(tmp_path / "bag", [*arm(), mark(0, "START")], StoragePlugin.SQLITE3)
+    with closing(sqlite3.connect(bag / "bag.db3")) as file:
+        file.execute("DELETE FROM message_definitions")
+        file.commit()
+
+    assert len(list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())) == 21
+    with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
+                                        "policy_msgs/msg/EpisodeMark in the recording, found none"):
+        find_episodes([bag], "marks")
