@@ -80,7 +80,7 @@ demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
-bench: setup  ## Measure speed against baselines; results in out/bench
+bench: setup-lerobot  ## Measure speed against baselines; results in out/bench
 	@$(IN_WORKSPACE) python -m bench
 
 clean:  ## Remove what `make` made, less the results in out/

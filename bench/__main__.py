@@ -25,7 +25,7 @@ def main() -> int:
         return 1
     _keep_to_this_machine()
     # Only now: the modules below need ROS.
-    from bench import calibrate, child, chunks, nodes, preprocessing, tick
+    from bench import calibrate, child, chunks, convert, nodes, preprocessing, tick
 
     described, figures = machine(), list[Figure]()
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
@@ -37,6 +37,7 @@ def main() -> int:
         ("rows from a recording of an hour", calibrate.measure),
         ("pictures into the back end's buffers", preprocessing.measure),
         ("chunks that take 300 ms", chunks.measure),
+        ("a recording to a dataset", convert.measure),
     ]
     for what, measure in parts:
         _log.info("measuring %s ...", what)

@@ -16,7 +16,6 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
 from policy_inference.core.images import Picture
 
 CAMERAS = ("front", "wrist")
@@ -28,11 +27,11 @@ _TYPES = get_typestore(Stores.ROS2_JAZZY)
 _JOINT_STATE, _COMPRESSED = "sensor_msgs/msg/JointState", "sensor_msgs/msg/CompressedImage"
 
 
-def mapping(size: tuple[int, int]) -> RobotMapping:
-    """Return the mapping of these recordings, of pictures of this height and width."""
+def mapping_content(size: tuple[int, int]) -> dict[str, Any]:
+    """Return what a mapping file of these recordings says, of pictures of this height and width."""
     height, width = size
     source = {"type": _JOINT_STATE}
-    return parse_mapping({
+    return {
         "schema_version": 1, "robot_type": "so101_follower", "rate_hz": RATE_HZ,
         "joints": {name: {"unit": "degrees"} for name in JOINTS[:-1]}
         | {"gripper": {"unit": "range_0_100", "low_rad": -0.174533, "high_rad": 1.745329}},
@@ -40,7 +39,7 @@ def mapping(size: tuple[int, int]) -> RobotMapping:
                     "action": [{"topic": "leader/joint_states", **source}]},
         "cameras": {name: {"topic": f"{name}/image_raw/compressed", "height": height,
                            "width": width} for name in CAMERAS},
-    }, "demonstration")  # fmt: skip
+    }
 
 
 def clip(frames: int, size: tuple[int, int], seed: int) -> list[Picture]:

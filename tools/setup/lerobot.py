@@ -56,7 +56,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
                        extra=f"{sys.executable}{version}{wheels}")
     if stamp.matches(venv, key):
         return
-    _log.info("setup: making %s with LeRobot (2 GB, some minutes on first use)", venv)
+    _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
     pip = make_anew(venv, _OURS)
     # First, so that what asks for some PyTorch finds this one.
     install_for_cpu(pip, TORCH)

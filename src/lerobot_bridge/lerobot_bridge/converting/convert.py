@@ -102,10 +102,12 @@ def convert(
         tell: Gets how much is done, and of how much.
 
     Raises:
-        ToolError: The output is there, no episode can be converted, another command converts
-            into the same folder, or a process died.
+        ToolError: The output is there, no episode can be converted, pictures cannot be videos,
+            another command converts into the same folder, or a process died.
         OSError: Something cannot be read or written.
     """
+    if settings.codec is not None:
+        _refuse_odd(mapping)
     folder = parts_of(output)
     with (new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing,
           _only_one(folder)):  # fmt: skip
@@ -129,6 +131,15 @@ def convert(
     if not found.refused:
         shutil.rmtree(folder)
     return found
+
+
+def _refuse_odd(mapping: RobotMapping) -> None:
+    """Check that pictures can be videos, whose colours are kept for each four pixels."""
+    for name, camera in mapping.cameras.items():
+        if camera.height % 2 or camera.width % 2:
+            raise ToolError(f"cameras.{name}: expected an even height and width for a video, found "
+                            f"{camera.height} and {camera.width}; --images writes pictures, resize "
+                            "in the mapping stretches them")
 
 
 def _jobs(

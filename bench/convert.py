@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a dataset of a recording costs: two cameras of 640 x 480 at 30 Hz in JPEG, and joints.
+
+The baseline of the time is LeRobot's own way for a script: each picture becomes a PNG, and a video
+of them when the episode is saved; the recording is read with rosbags' AnyReader. The videos are the
+same. The baseline of the memory is a quarter of the recording, that of the whole command is how
+long the recording is. `python -m bench.convert 600` measures one of ten minutes,
+`python -m bench.convert <what> <recording>` is one run in a process of its own, with LeRobot.
+"""
+
+import json
+import logging
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from rosbags.highlevel import AnyReader
+
+from bench.demonstration import RATE_HZ, mapping_content, write_demonstration
+from bench.figures import Figure, Summary, table
+from bench.processes import ROOT, BenchError, running
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.features import dataset_features
+from lerobot_bridge.frames import EpisodeFrames
+from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.values import SourceReader
+
+_SIZE, _LONG_S, _SHARE, _REPETITIONS = (480, 640), 60.0, 4, 3
+_PATIENCE_S = 3600.0
+_PYTHON = ROOT / ".venv-lerobot" / "bin" / "python"
+
+
+def measure(long_s: float = _LONG_S, repetitions: int = _REPETITIONS) -> list[Figure]:
+    """Measure a recording of this length, and a quarter of it in turns with the baseline.
+
+    Raises:
+        BenchError: LeRobot is not there, or a run failed.
+    """
+    if not _PYTHON.exists():
+        raise BenchError(f"expected LeRobot's environment, found no {_PYTHON}; make setup-lerobot")
+    with tempfile.TemporaryDirectory() as folder:
+        long = write_demonstration(Path(folder, "long"), long_s, size=_SIZE)
+        short = write_demonstration(Path(folder, "short"), long_s / _SHARE, size=_SIZE)
+        turns = [(_run("ours", short), _run("lerobot", short)) for _ in range(repetitions)]
+        whole, command = _run("ours", long), _run("command", long)
+    ours, theirs = ([turn[side] for turn in turns] for side in (0, 1))
+    return [
+        Figure(name="convert_ratio", unit="s", wanted=1.0,
+               ours=[Summary(value=seconds) for seconds, _ in ours],
+               baseline=[Summary(value=seconds) for seconds, _ in theirs]),
+        Figure(name="convert_command_ratio", unit="s", wanted=1.0,
+               ours=[Summary(value=command[0])], baseline=[Summary(value=long_s)]),
+        Figure(name="convert_memory_ratio", unit="MB", wanted=1.1,
+               ours=[Summary(value=whole[1])], baseline=[Summary(value=ours[0][1])]),
+    ]
+
+
+def _run(what: str, bag: Path) -> tuple[float, float]:
+    with running([str(_PYTHON), "-m", "bench.convert", what, str(bag)]) as child:
+        seconds, megabytes = json.loads(child.wait(_PATIENCE_S).splitlines()[-1])
+    return seconds, megabytes
+
+
+def _mapping() -> RobotMapping:
+    return parse_mapping(mapping_content(_SIZE), "demonstration")
+
+
+def _ours(bag: Path, folder: Path) -> Callable[[], None]:
+    from lerobot_bridge.writing.form import Form
+    from lerobot_bridge.writing.part import write_part
+
+    def run() -> None:
+        episode = Episode(bag=bag, task="reach")
+        frames = EpisodeFrames(_mapping(), episode).frames()
+        write_part(folder / "part", _mapping(), episode, frames, Form())
+
+    return run
+
+
+def _lerobot(bag: Path, folder: Path) -> Callable[[], None]:
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    mapping = _mapping()
+
+    def run() -> None:
+        dataset = LeRobotDataset.create("local/plain", RATE_HZ, dataset_features(mapping),
+                                        root=folder / "plain", vcodec="h264",
+                                        image_writer_threads=4)
+        for frame in _plain_frames(bag, mapping):
+            dataset.add_frame({**frame, "task": "reach"})
+        dataset.save_episode()
+        dataset.finalize()
+
+    return run
+
+
+def _plain_frames(bag: Path, mapping: RobotMapping) -> Iterator[dict[str, Any]]:
+    """Yield a frame for each picture of the first camera, as a short script would make them."""
+    values = {f"/{source.topic}": (feature, SourceReader(mapping, source))
+              for feature, (source,) in mapping.vectors.items()}
+    cameras = {f"/{camera.topic}": f"observation.images.{name}"
+               for name, camera in mapping.cameras.items()}
+    newest: dict[str, Any] = {}
+    with AnyReader([bag]) as reader:
+        for connection, _, data in reader.messages():
+            message: Any = reader.deserialize(data, connection.msgtype)
+            if connection.topic in values:
+                feature, source = values[connection.topic]
+                newest[feature] = source.read(message).astype(np.float32)
+                continue
+            decoded: Any = cv2.imdecode(message.data, cv2.IMREAD_COLOR)
+            newest[cameras[connection.topic]] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+            if cameras[connection.topic].endswith("wrist"):
+                yield dict(newest)
+
+
+def _command(bag: Path, folder: Path) -> Callable[[], None]:
+    from lerobot_bridge.cli import main
+
+    mapping = folder / "mapping.yaml"
+    mapping.write_text(yaml.safe_dump(mapping_content(_SIZE), sort_keys=False), "utf-8")
+
+    def run() -> None:
+        words = ["convert", str(bag), "--mapping", str(mapping), "--task", "reach", "--output",
+                 str(folder / "dataset")]
+        if main(words) != 0:
+            raise BenchError("the conversion failed")
+
+    return run
+
+
+_WHAT = {"ours": _ours, "lerobot": _lerobot, "command": _command}
+
+
+def _main(words: list[str]) -> None:
+    if words[0] not in _WHAT:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        logging.getLogger("bench").info("%s", table(measure(float(words[0]), 1)))
+        return
+    folder = Path(tempfile.mkdtemp())
+    try:
+        run = _WHAT[words[0]](Path(words[1]), folder)
+        began_s = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - began_s
+    finally:
+        shutil.rmtree(folder)
+    # ru_maxrss is in KiB on Linux.
+    used = seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write("\n" + json.dumps(used) + "\n")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `lerobot_bridge convert` where LeRobot is not: what is said before any work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from lerobot_bridge.cli import main
+from lerobot_bridge.converting.lerobot_version import require_lerobot
+from model_tools.errors import ToolError
+
+
+def converted(tmp_path: Path, *more: str) -> int:
+    return main(["convert", str(tmp_path), "--mapping", "so101", "--output", str(tmp_path / "out"),
+                 *more])
+
+
+def test_without_lerobot_it_says_how_to_get_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+
+    assert converted(tmp_path) == 1
+    assert "expected LeRobot, which writes datasets, found none" in caplog.text
+    assert "make setup-lerobot" in caplog.text
+    assert "pip install lerobot==0.4.4" in caplog.text
+
+
+@pytest.mark.parametrize(("version", "fits"), [("0.3.3", False), ("0.4.3", False),
+                                               ("0.4.4", True), ("0.6.2", True)])
+def test_a_lerobot_that_cannot_stream_videos_is_too_old(
+    version: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    if fits:
+        require_lerobot()
+        return
+    with pytest.raises(ToolError, match=rf"0\.4\.4 or later, found {version}"):
+        require_lerobot()
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--processes", "0"], "--processes: expected at least 1, found 0"),
+    (["--report", "report.pdf"], "--report: expected a file .json or .html, found report.pdf"),
+    ([], "expected a rosbag2 recording, or a folder of recordings, found none"),
+])
+def test_wrong_arguments_are_named(
+    words: list[str], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.4")
+
+    assert converted(tmp_path, *words) == 1
+    assert said in caplog.text
+
+
+def test_a_length_of_episodes_is_a_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        converted(tmp_path, "--episodes", "often")
+    assert "expected bag, marks, or a length in seconds, found 'often'" in capsys.readouterr().err

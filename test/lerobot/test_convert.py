@@ -1,0 +1,321 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings become datasets that LeRobot reads and trains with, and in which nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+from bench.demonstration import (
+    CAMERAS,
+    RATE_HZ,
+    mapping_content,
+    positions_rad,
+    write_demonstration,
+)
+from lerobot_bridge.cli import main
+from lerobot_bridge.converting.convert import REPORT, parts_of
+from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.frames import EpisodeFrames
+from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.sidecar import Sidecar, write_sidecar
+from model_tools.lerobot.dataset import Dataset
+from policy_inference.core.images import Picture
+
+SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
+TASKS = ("Pick the cube", "Open the drawer", "Pick the cube")
+STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+SAMPLE = "act/dataset_v3"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three recordings with their sidecars, and a mapping of them."""
+    folder = tmp_path_factory.mktemp("session")
+    content = yaml.safe_dump(mapping_content(SIZE), sort_keys=False)
+    (folder / "mapping.yaml").write_text(content, "utf-8")
+    for number, (length_s, task) in enumerate(zip(LENGTHS_S, TASKS, strict=True)):
+        bag = write_demonstration(folder / f"episode_{number:04}", length_s, size=SIZE,
+                                  seed=10 * number, clip_frames=60)
+        write_sidecar(bag, Sidecar(number=number, task=task, rate_hz=RATE_HZ))
+    return folder
+
+
+def converted(session: Path, output: Path, *more: str, processes: int = 2) -> int:
+    """Convert with the command; return its exit status."""
+    return main(["convert", str(session), "--mapping", str(session / "mapping.yaml"), "--output",
+                 str(output), "--processes", str(processes), "--repo-id", "me/cubes", *more])
+
+
+@pytest.fixture(scope="module")
+def output(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the dataset of the session."""
+    folder = tmp_path_factory.mktemp("output") / "cubes"
+    assert converted(session, folder, "--tags", "so101,table") == 0
+    return folder
+
+
+def recorded(session: Path, number: int) -> list[Frame]:
+    """Return the frames of a recording, with pictures of their own."""
+    frames = EpisodeFrames(load_mapping(session / "mapping.yaml"),
+                           Episode(bag=session / f"episode_{number:04}", task=""))
+    return [Frame(time_ns=frame.time_ns, vectors=frame.vectors,
+                  pictures={name: one.copy() for name, one in frame.pictures.items()})
+            for frame in frames.frames()]
+
+
+def psnr_db(found: Picture, expected: Picture) -> float:
+    """Return the ratio of peak and noise."""
+    noise = np.mean((found.astype(np.float64) - expected) ** 2)
+    return float(10 * np.log10(255.0**2 / noise))
+
+
+def test_all_values_are_what_was_recorded_to_a_microradian(session: Path, output: Path) -> None:
+    dataset = Dataset(output)
+
+    assert [episode.tasks for episode in dataset.episodes] == [(task,) for task in TASKS]
+    for episode in dataset.episodes:
+        frames, rows = recorded(session, episode.index), dataset.rows(episode, [STATE, ACTION])
+        assert len(frames) == episode.length == LENGTHS_S[episode.index] * RATE_HZ
+        for name in (STATE, ACTION):
+            expected = np.array([frame.vectors[name] for frame in frames])
+            np.testing.assert_array_equal(rows[name], expected.astype(np.float32))
+        # Joints are said each 10 ms, and the leader is 50 ms ahead.
+        newest_s = np.arange(episode.length) * round(1e9 / RATE_HZ) // 10_000_000 / 100
+        for name, ahead_s in ((STATE, 0.0), (ACTION, 0.05)):
+            expected = np.array([positions_rad(time_s + ahead_s)[:5] for time_s in newest_s])
+            assert np.abs(np.deg2rad(rows[name][:, :5].astype(np.float64)) - expected).max() < 1e-6
+
+
+def test_videos_show_each_frame_at_its_time_with_30_db(session: Path, output: Path) -> None:
+    dataset = Dataset(output)
+
+    for episode in dataset.episodes:
+        frames = recorded(session, episode.index)
+        for camera in CAMERAS:
+            shown = list(dataset.pictures(IMAGES + camera, episode))
+            ratios = [psnr_db(one, frame.pictures[camera])
+                      for one, frame in zip(shown, frames, strict=True)]
+            assert min(ratios) > 30.0
+            # The clip moves: with the picture of another frame it would be less.
+            assert psnr_db(shown[10], frames[11].pictures[camera]) < min(ratios)
+
+
+def test_lerobot_reads_it_with_other_moments_around_each_frame(
+    session: Path, output: Path
+) -> None:
+    period_s = 1 / RATE_HZ
+    dataset = LeRobotDataset("me/cubes", root=output, delta_timestamps={
+        f"{IMAGES}front": [-period_s, 0.0], ACTION: [0.0, period_s, 2 * period_s]})
+    frames, begin = recorded(session, 1), round(LENGTHS_S[0] * RATE_HZ)
+
+    assert len(dataset) == sum(LENGTHS_S) * RATE_HZ
+    item = dataset[begin + 10]
+
+    assert item["task"] == TASKS[1]
+    assert item["timestamp"] == pytest.approx(10 * period_s)
+    np.testing.assert_array_equal(item[ACTION].numpy(), np.array(
+        [frames[10 + k].vectors[ACTION] for k in range(3)], np.float32))
+    for k, shown in enumerate(item[f"{IMAGES}front"].numpy()):
+        picture = (255 * shown).round().astype(np.uint8).transpose(1, 2, 0)
+        assert psnr_db(picture, frames[9 + k].pictures["front"]) > 30.0
+    assert dataset[begin][f"{IMAGES}front_is_pad"].tolist() == [True, False]
+    assert dataset.meta.stats[STATE]["count"] == [len(dataset)]
+
+
+def test_statistics_are_those_of_the_rows(output: Path) -> None:
+    dataset = Dataset(output)
+    stats = json.loads((output / "meta/stats.json").read_text())
+
+    for name in (STATE, ACTION, "index", "episode_index", "task_index", "timestamp"):
+        rows = np.concatenate([dataset.rows(episode, [name])[name].reshape(episode.length, -1)
+                               for episode in dataset.episodes]).astype(np.float64)
+        for stat in ("min", "max", "mean", "std"):
+            np.testing.assert_allclose(stats[name][stat], getattr(rows, stat)(axis=0), rtol=1e-4,
+                                       atol=1e-4)
+    assert np.shape(stats[f"{IMAGES}front"]["mean"]) == (3, 1, 1)
+
+
+def test_lerobot_trains_two_steps(output: Path, tmp_path: Path) -> None:
+    words = ["--dataset.repo_id=me/cubes", f"--dataset.root={output}", "--policy.type=act",
+             "--policy.chunk_size=8", "--policy.n_action_steps=8", "--policy.dim_model=32",
+             "--policy.n_heads=2", "--policy.dim_feedforward=64", "--policy.n_encoder_layers=1",
+             "--policy.n_vae_encoder_layers=1", "--policy.pretrained_backbone_weights=null",
+             "--policy.device=cpu", "--policy.push_to_hub=false", "--wandb.enable=false",
+             "--steps=2", "--batch_size=2", "--num_workers=0", f"--output_dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-m", "lerobot.scripts.lerobot_train", *words]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False,
+                          cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run/checkpoints/000002/pretrained_model/model.safetensors").is_file()
+
+
+def test_the_report_and_the_card_say_what_it_is_from(session: Path, output: Path) -> None:
+    report = json.loads((output / REPORT).read_text())
+
+    assert [each["recording"] for each in report["episodes"]] == [
+        str(session / f"episode_{number:04}") for number in range(3)]
+    assert report["episodes_left_out"] == report["skipped"] == []
+    tags = yaml.safe_load((output / "README.md").read_text().split("---")[1])["tags"]
+    assert tags == ["LeRobot", "so101", "table"]
+    assert not parts_of(output).exists()
+
+
+def test_pictures_in_files_are_the_same_pixels(session: Path, tmp_path: Path) -> None:
+    assert converted(session, tmp_path / "cubes", "--images") == 0
+
+    dataset = Dataset(tmp_path / "cubes")
+    for episode in dataset.episodes:
+        for camera in CAMERAS:
+            for shown, frame in zip(dataset.pictures(IMAGES + camera, episode),
+                                    recorded(session, episode.index), strict=True):
+                np.testing.assert_array_equal(shown, frame.pictures[camera])
+    item = LeRobotDataset("me/cubes", root=tmp_path / "cubes")[5]
+    assert item[f"{IMAGES}wrist"].shape == (3, *SIZE)
+
+
+def test_verdicts_and_interventions_become_features_of_all_episodes(
+    session: Path, tmp_path: Path
+) -> None:
+    judged = tmp_path / "judged"
+    shutil.copytree(session, judged)
+    begin_ns = recorded(session, 0)[10].time_ns
+    span = (begin_ns, recorded(session, 0)[20].time_ns)
+    write_sidecar(judged / "episode_0000", Sidecar(
+        number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)))
+    write_sidecar(judged / "episode_0001", Sidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ,
+                                                   success=False, interventions=()))
+
+    assert converted(judged, tmp_path / "cubes") == 0
+
+    dataset = Dataset(tmp_path / "cubes")
+    rows = [dataset.rows(episode, ["next.success", "intervention"])
+            for episode in dataset.episodes]
+    assert [np.flatnonzero(each["next.success"]).tolist() for each in rows] == [[59], [], []]
+    assert [np.flatnonzero(each["intervention"]).tolist() for each in rows] == [
+        list(range(10, 20)), [], []]
+    assert bool(LeRobotDataset("me/cubes", root=tmp_path / "cubes")[59]["next.success"])
+
+
+def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
+    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    broken, target = tmp_path / "session", tmp_path / "cubes"
+    shutil.copytree(session, broken)
+    data = next((broken / "episode_0001").glob("*.mcap"))
+    whole = data.read_bytes()
+    data.write_bytes(whole[:len(whole) // 2])
+
+    assert converted(broken, target) == 1
+
+    assert [episode.length for episode in Dataset(target).episodes] == [60, 30]
+    report = json.loads((target / REPORT).read_text())
+    assert [each["name"] for each in report["episodes_left_out"]] == ["episode_0001"]
+    assert "left out: " in caplog.text
+    assert "1 of 3 episodes were left out" in caplog.text
+    finished = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
+    assert len(finished) == 2
+    assert converted(broken, target, "--allow-left-out", "--force") == 0
+
+    data.write_bytes(whole)
+    kept = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
+    assert kept == finished
+    assert converted(broken, target, "--force") == 0
+    assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
+
+
+def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cubes"
+    command = [sys.executable, "-m", "lerobot_bridge", "convert", str(session), "--mapping",
+               str(session / "mapping.yaml"), "--output", str(target), "--processes", "1"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
+        while not (first := list(parts_of(target).glob("episode_*/made.json"))):
+            assert running.poll() is None
+        running.kill()
+    assert not target.exists()
+    finished = first[0].stat().st_mtime_ns
+
+    done = subprocess.run([*command, "--report", str(tmp_path / "report.html")], check=False,
+                          capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
+    assert finished < (target / REPORT).stat().st_mtime_ns
+    assert "135 frames" in (tmp_path / "report.html").read_text()
+
+
+def test_a_full_disk_is_said_and_leaves_what_is_finished(session: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cubes"
+    # No file may be larger than a quarter of one video.
+    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000));"
+            "from lerobot_bridge.cli import main; sys.exit(main(sys.argv[1:]))")
+    words = ["convert", str(session), "--mapping", str(session / "mapping.yaml"), "--output",
+             str(target)]
+
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True,
+                          text=True, timeout=200)
+
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert not target.exists()
+    assert main(words) == 0
+    assert Dataset(target).frames == 135
+
+
+@pytest.mark.real_data
+def test_it_has_the_features_columns_and_statistics_of_a_real_dataset(
+    shared_data: Path, output: Path
+) -> None:
+    real = shared_data / SAMPLE
+    ours, theirs = (json.loads((each / "meta/info.json").read_text()) for each in (output, real))
+    cameras = dict(zip((IMAGES + name for name in CAMERAS),
+                       (f"{IMAGES}laptop", f"{IMAGES}phone"), strict=True))
+
+    def renamed(names: Sequence[str]) -> set[str]:
+        for mine, other in cameras.items():
+            names = [name.replace(mine, other) for name in names]
+        return set(names)
+
+    own = ("robot_type", "total_episodes", "total_frames", "total_tasks", "splits", "features")
+    assert ours.keys() == theirs.keys()
+    assert {k: v for k, v in ours.items() if k not in own} == {
+        k: v for k, v in theirs.items() if k not in own}
+    assert renamed(ours["features"]) == set(theirs["features"])
+    for name, feature in ours["features"].items():
+        other = dict(theirs["features"][cameras.get(name, name)])
+        if name in cameras:  # pictures of another size
+            height, width = other["shape"][:2]
+            assert (height, width) == (48, 64)
+            other |= {"shape": [*SIZE, 3], "info": other["info"] | {
+                "video.height": SIZE[0], "video.width": SIZE[1]}}
+        assert feature == other, name
+    for file in ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet",
+                 "meta/tasks.parquet"):
+        mine, other = (pq.read_schema(each / file) for each in (output, real))
+        assert renamed(mine.names) == set(other.names), file
+        for column in other.names:
+            named = {other: mine for mine, other in cameras.items()}
+            found = column
+            for name, own_name in named.items():
+                found = found.replace(name, own_name)
+            assert mine.field(found).type == other.field(column).type, column
+    stats, real_stats = (json.loads((each / "meta/stats.json").read_text())
+                         for each in (output, real))
+    assert renamed(stats) == set(real_stats)
+    for name, each in stats.items():
+        assert each.keys() == real_stats[cameras.get(name, name)].keys()
