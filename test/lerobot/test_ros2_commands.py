@@ -147,9 +147,9 @@ def test_record_writes_a_dataset_of_what_was_sent(
     # LeRobot keeps what was asked for; nothing was clipped, so that is what was sent.
     place = 0
     for action in actions_of(written):
-        found = np.flatnonzero(np.abs(sent[place:] - action).max(axis=1) < 1e-4)
-        assert found.size, f"{action} was not sent after the {place}th command"
-        place += int(found[0])
+        places = np.flatnonzero(np.abs(sent[place:] - action).max(axis=1) < 1e-4)
+        assert places.size, f"{action} was not sent after the {place}th command"
+        place += int(places[0])
 
 
 def test_replay_sends_an_episode_again(
@@ -236,8 +236,7 @@ def test_the_arm_damps_when_lerobot_is_killed(arm: Arm, mapping_file: Path) -> N
 
     def away() -> float:
         """Return how far the joint that is farthest from home is away from it, rad."""
-        return max(abs(arm.positions[name] - rad)
-                   for name, rad in zip(ARM_JOINT_NAMES, HOME_RAD, strict=True))
+        return float(np.abs([arm.positions[name] for name in ARM_JOINT_NAMES] - HOME_RAD).max())
 
     try:
         arm.wait_until(lambda: bool(arm.commands) and away() < 0.1, "an arm at home")
