@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -239,24 +241,45 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
 
 
-def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
-    target = tmp_path / "cubes"
+def begun(session: Path, target: Path) -> subprocess.Popen[str]:
+    """Start the command in a process of its own; return when its first episode is finished."""
     command = [sys.executable, "-m", "lerobot_bridge", "convert", str(session), "--mapping",
                str(session / "mapping.yaml"), "--output", str(target), "--processes", "1"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
-        while not (first := list(parts_of(target).glob("episode_*/made.json"))):
-            assert running.poll() is None
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(parts_of(target).glob("episode_*/made.json")):
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(0.1)
+            raise AssertionError(running.communicate()[1])
+    return running
+
+
+def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cubes"
+    with begun(session, target) as running:
         running.kill()
     assert not target.exists()
-    finished = first[0].stat().st_mtime_ns
+    (first,) = parts_of(target).glob("episode_0000*/made.json")
+    first.write_text(json.dumps(json.loads(first.read_text()) | {"too_short": 7}))
 
-    done = subprocess.run([*command, "--report", str(tmp_path / "report.html")], check=False,
-                          capture_output=True, text=True)
+    assert converted(session, target, "--report", str(tmp_path / "report.html")) == 0
 
-    assert done.returncode == 0, done.stderr
     assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
-    assert finished < (target / REPORT).stat().st_mtime_ns
+    report = json.loads((target / REPORT).read_text())
+    assert [each["parts_too_short"] for each in report["episodes"]] == [7, 0, 0]
     assert "135 frames" in (tmp_path / "report.html").read_text()
+
+
+def test_interrupted_it_says_where_it_goes_on(session: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cubes"
+
+    with begun(session, target) as running:
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+
+    assert running.returncode == 130
+    assert f"finished episodes are in {parts_of(target)}" in said
+    assert [each.name for each in parts_of(target).glob(".*")] == [".lock"]
+    assert [each for each in tmp_path.iterdir() if each != parts_of(target)] == []
 
 
 def test_a_full_disk_is_said_and_leaves_what_is_finished(session: Path, tmp_path: Path) -> None:
