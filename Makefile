@@ -41,7 +41,8 @@ setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT
 lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
 # Apart, because each package has a folder `test`.
-	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
+	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
+	  src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 

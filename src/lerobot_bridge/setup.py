@@ -38,6 +38,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "episode_operator = lerobot_bridge.nodes.episode_operator:main",
             "episode_recorder = lerobot_bridge.nodes.episode_recorder:main",
             "lerobot_bridge = lerobot_bridge.cli:main",
         ],

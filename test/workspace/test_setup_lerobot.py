@@ -41,8 +41,9 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
         ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
 
     assert [words[-1] for words in commands] == [
-        str(tmp_path / "venv"), lerobot.TORCH, str(lerobot.REQUIREMENTS), lerobot.TORCHVISION]
-    assert commands[-1][-3:-1] == ["--no-deps", lerobot.LEROBOT]
+        str(tmp_path / "venv"), lerobot.TORCH, str(lerobot.REQUIREMENTS), lerobot.TORCHVISION,
+        *map(str, lerobot.PLUGINS)]
+    assert commands[3][-3:-1] == ["--no-deps", lerobot.LEROBOT]
     hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
     assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
 
@@ -50,8 +51,8 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
 def test_ros_comes_along_where_it_comes_from_wheels(tmp_path: Path, commands: Commands) -> None:
     ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
 
-    last = commands[-1]
-    alone = last[last.index("--no-deps") + 1:]
+    lerobots = commands[3]
+    alone = lerobots[lerobots.index("--no-deps") + 1:]
     assert alone[:2] == [lerobot.LEROBOT, lerobot.TORCHVISION]
     assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= {name.split("[")[0].split("==")[0]
                                                             for name in alone}

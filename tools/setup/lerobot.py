@@ -29,6 +29,7 @@ HOOK = FOLDER / "torchvision_beside_cpu.py"
 LEROBOT, TORCH = "lerobot==0.4.4", "torch==2.13.0"
 TORCHVISION = "torchvision==0.25.0"
 """The last that reads videos, which LeRobot does with it where torchcodec finds no FFmpeg."""
+PLUGINS = (ROOT / "src" / "lerobot_robot_ros2", ROOT / "src" / "lerobot_teleoperator_ros2")
 _OURS = ".made-by-setup-lerobot"
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
                          f"at {sys.executable}; name one with "
                          "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
     wheels = [] if ros.prefix else _ros_wheels(ros.distro, version)
-    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__)],
+    manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
+    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__), *manifests],
                        extra=f"{sys.executable}{version}{wheels}")
     if stamp.matches(venv, key):
         return
@@ -62,6 +64,8 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     install_for_cpu(pip, TORCH)
     run([*pip, "-r", str(REQUIREMENTS)])
     run([*pip, "--no-deps", LEROBOT, TORCHVISION, *wheels])
+    for plugin in PLUGINS:
+        run([*pip, "--no-deps", "--no-build-isolation", "-e", str(plugin)])
     _add_hook(venv)
     stamp.write(venv, key)
 

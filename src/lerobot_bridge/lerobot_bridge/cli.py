@@ -7,10 +7,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lerobot_bridge.commands import convert, replay, to_bag
+from lerobot_bridge.commands import check, convert, replay, to_bag
 from policy_inference.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {"convert": convert, "replay": replay, "to-bag": to_bag}
+COMMANDS: dict[str, Verb] = {"check": check, "convert": convert, "replay": replay,
+                             "to-bag": to_bag}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from lerobot_bridge.episode import SIDECAR, Episode, Found, Skipped, Span
 from lerobot_bridge.marks import MARKS, marked_episodes
+from lerobot_bridge.recording.folder import UNFINISHED
 from lerobot_bridge.sidecar import read_sidecar
 from model_tools.bags.bag import Bag, is_bag
 from model_tools.errors import ToolError
@@ -67,11 +68,10 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
     if is_bag(path):
         yield path
         return
-    inside = [each for each in sorted(path.iterdir()) if is_bag(each)] if path.is_dir() else []
-    unfinished = [each for each in inside if each.name.startswith(".")]
+    finished, unfinished = ([each for each in sorted(folder.glob("*")) if is_bag(each)]
+                            for folder in (path, path / UNFINISHED))
     skipped += [Skipped(name=str(each), why="its recording was not finished")
                 for each in unfinished]
-    finished = [each for each in inside if each not in unfinished]
     if not finished:
         raise ToolError(f"{path}: expected a rosbag2 recording, or a folder of recordings, found "
                         f"none{', only unfinished ones' if unfinished else ''}")

@@ -8,9 +8,7 @@ the frames themselves are then read one after another, so that memory does not g
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,17 +16,19 @@ import numpy as np
 
 from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks
 from lerobot_bridge.episode import Episode, Frame
-from lerobot_bridge.inputs import Input, find_inputs
+from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
-from lerobot_bridge.pictures import picture_of
-from lerobot_bridge.resampling import LeftOut, Resampled, resample
-from lerobot_bridge.values import SourceReader
+from lerobot_bridge.plausible import Ranges
+from lerobot_bridge.reading import Read, picture_from, values_of
+from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
 from model_tools.bags.source import refuse_set_back
 from model_tools.bags.streams import Arrival, Extract, in_time
 from model_tools.errors import ToolError
-from policy_inference.errors import RobotError
+
+FEWEST = 2
+"""Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
 
 
 class EpisodeFrames:
@@ -38,9 +38,12 @@ class EpisodeFrames:
         episode: Which.
         parts: The times of its frames (ns), between gaps of more than the mapping's
             `max_gap_frames`; one where there is no such gap.
+        too_short: How many more parts there are, of a single frame.
         left_out: Frames that are left out, by the source or camera that misses them.
         closed_up: How many of them lie between frames of one part.
         heard: What was heard of each source and camera.
+        unreadable: Messages that could not be read in frames so far.
+        ranges: Of each source, which values were outside of their ranges in frames so far.
     """
 
     def __init__(
@@ -67,11 +70,16 @@ class EpisodeFrames:
         self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract)
         refuse_several_clocks(self._bag.path, list(self.heard.values()),
                               with_log=episode.span is not None)
+        self.ranges = {each.name: Ranges(mapping, each.source) for each in self._inputs.values()
+                       if isinstance(each.source, Source)}
+        self.unreadable: list[str] = []
         found = self._resampled()
-        self.parts: Sequence[Times] = found.parts(mapping.max_gap_frames)
+        parts = found.parts(mapping.max_gap_frames)
+        self.parts: Sequence[Times] = [part for part in parts if len(part) >= FEWEST]
+        self.too_short = len(parts) - len(self.parts)
         self.left_out: Sequence[LeftOut] = found.left_out
         if not self.parts:
-            raise self._without_frames()
+            raise self._too_short(sum(map(len, parts)))
         self.closed_up = sum(round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
                              for part in self.parts)
 
@@ -93,26 +101,54 @@ class EpisodeFrames:
             f"missing: {missing}; --gaps split makes an episode of each part, a higher "
             "tolerance_s or max_gap_frames in the mapping closes them up")
 
-    def frames(self, part: int = 0) -> Iterator[Frame]:
+    def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[Frame]:
         """Yield the frames of a part, whose arrays live until the next one.
 
+        A message that cannot be read is as none: a frame without it is left out, up to
+        `max_gap_frames` in a row.
+
+        Args:
+            part: Its place in `parts`.
+            pixels: Whether pictures are decoded; else they are judged only, and frames have none.
+
         Raises:
-            ToolError: A message does not fit; names its topic and time.
+            ToolError: Messages of a topic do not fit; names topic and time.
         """
-        readers = {name: self._reader(each) for name, each in self._inputs.items()}
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
-        arrivals = in_time(self._bag, self._topics, period_ns, ticks[0], self._extract)
-        arrival = next(arrivals, None)
-        newest: dict[str, Arrival] = {}
+        newest = self._newest(ticks)
         values: dict[str, Any] = {}
+        readers, before_ns = self._readers(pixels=pixels), ticks[0] - period_ns
         for tick in ticks:
-            while arrival is not None and arrival.time_ns <= tick:
+            for name, arrival in next(newest).items():
+                try:
+                    values[name] = readers[name](arrival)
+                except ToolError as error:
+                    values.pop(name, None)
+                    self.unreadable.append(str(error))
+            if len(values) == len(readers):
+                yield self._frame(tick, values)
+                before_ns = tick
+            elif tick - before_ns > self._mapping.max_gap_frames * period_ns:
+                raise ToolError(self.unreadable[-1])
+
+    def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
+        """Yield for each frame what came since the one before: one message may serve several."""
+        slack = slack_ns(self._mapping.period_ns)
+        arrivals = in_time(self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack,
+                           self._extract)
+        arrival = next(arrivals, None)
+        for tick in ticks:
+            newest: dict[str, Arrival] = {}
+            while arrival is not None and arrival.time_ns <= tick + slack:
                 newest[arrival.name] = arrival
                 arrival = next(arrivals, None)
-            # One message may serve several frames, and is read once.
-            values |= {name: readers[name](each) for name, each in newest.items()}
-            newest.clear()
-            yield self._frame(tick, values)
+            yield newest
+
+    def _readers(self, *, pixels: bool) -> dict[str, Read]:
+        return {name: picture_from(self._bag, each, pixels=pixels)
+                if isinstance(each.source, Camera)
+                else values_of(self._mapping, self._bag, each, self.ranges[name])
+                for name, each in self._inputs.items()}
 
     def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
         vectors = {feature: np.concatenate([values[name] for name in names])
@@ -120,7 +156,8 @@ class EpisodeFrames:
         spans = self.episode.interventions or ()
         return Frame(
             time_ns=tick, vectors=vectors,
-            pictures={name: values[f"cameras.{name}"] for name in self._mapping.cameras},
+            pictures={name: picture for name in self._mapping.cameras
+                      if (picture := values[f"cameras.{name}"]) is not None},
             intervention=any(begin <= tick < end for begin, end in spans),
         )
 
@@ -149,29 +186,9 @@ class EpisodeFrames:
             self._mapping.period_ns, None if span is None else span.begin_ns,
         )
 
-    def _without_frames(self) -> ToolError:
+    def _too_short(self, count: int) -> ToolError:
         why = "; ".join(f"{self._topics[each.name]} is missing or too old in {each.frames}"
                         for each in self.left_out)
-        return ToolError(f"{self.episode.name}: expected a moment at which each source and camera "
-                         f"has a message, found none: {why or 'it is shorter than a period'}")
-
-    def _reader(self, entry: Input) -> Callable[[Arrival], Any]:
-        source = entry.source
-        if isinstance(source, Camera):
-            read: Callable[[Any], Any] = partial(picture_of, source)
-        else:
-            read = SourceReader(self._mapping, source).read
-        # What policies look at is read faster, and has no efforts.
-        whole = isinstance(source, Source) and (
-            source.fields is not None or source.quantity == "effort")
-        decoded = self._bag.decoder(entry.topic, whole=whole)
-
-        def read_arrival(arrival: Arrival) -> Any:
-            try:
-                return read(decoded(arrival.data))
-            except (RobotError, struct.error, ValueError) as error:
-                text = (error if isinstance(error, RobotError)
-                        else f"expected a whole message, found a broken one ({error})")
-                raise self._bag.problem(entry.topic, arrival.time_ns, text) from error
-
-        return read_arrival
+        return ToolError(f"{self.episode.name}: expected {FEWEST} frames in a row with a message "
+                         f"of each source and camera, found {count}: "
+                         f"{why or 'it is shorter than that'}")

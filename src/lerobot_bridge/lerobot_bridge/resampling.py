@@ -53,6 +53,15 @@ class Resampled:
         return [self.ticks_ns[part] for part in np.split(places, cuts)]
 
 
+def slack_ns(period_ns: int) -> int:
+    """Return how much after the moment of a frame messages still belong to it.
+
+    Frames begin with a message, often one of the slowest camera: without slack its next ones,
+    a little early or late, would by chance be seen in their frame or, twice, in others.
+    """
+    return period_ns // 8
+
+
 def resample(
     times_ns: Mapping[str, Times], limits_ns: Mapping[str, float], period_ns: int,
     begin_ns: int | None = None,
@@ -69,7 +78,8 @@ def resample(
     first = first if begin_ns is None else max(first, begin_ns)
     last = max(int(times[-1]) for times in times_ns.values())
     ticks = np.arange(first, last + 1, period_ns, dtype=np.int64)
-    newest = {name: np.searchsorted(times, ticks, "right") - 1 for name, times in times_ns.items()}
+    ends = ticks + slack_ns(period_ns)
+    newest = {name: np.searchsorted(times, ends, "right") - 1 for name, times in times_ns.items()}
     fresh = {name: ticks - times_ns[name][places] <= limits_ns[name]
              for name, places in newest.items()}  # fmt: skip
     left_out = (_left_out(name, times_ns[name], newest[name][~each], last)

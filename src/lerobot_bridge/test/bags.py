@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -146,6 +148,19 @@ def write_bag(
                 known[topic, kind] = writer.add_connection(topic, kind, typestore=TYPES)
             writer.write(known[topic, kind], log_ns, TYPES.serialize_cdr(message, kind))
     return folder
+
+
+def split_bag(folder: Path, said: Sequence[Said], at_ms: float) -> Path:
+    """Write a recording in two files, the second of which begins at a time."""
+    first = write_bag(folder, [each for each in said if each[1] < START_NS + at_ms * MS])
+    second = write_bag(folder.with_name("rest"),
+                       [each for each in said if each[1] >= START_NS + at_ms * MS])
+    (second / "rest.mcap").rename(first / "rest.mcap")
+    metadata = yaml.safe_load((first / "metadata.yaml").read_text())
+    metadata["rosbag2_bagfile_information"]["relative_file_paths"].append("rest.mcap")
+    (first / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    shutil.rmtree(second)
+    return first
 
 
 def episode_of(bag: Path, **changes: Any) -> Episode:

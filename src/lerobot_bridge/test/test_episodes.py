@@ -48,7 +48,7 @@ def test_the_file_beside_a_recording_says_what_it_is(tmp_path: Path) -> None:
 def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
     tmp_path: Path
 ) -> None:
-    for name in ("episode_0010", "episode_0002", ".episode_0011"):
+    for name in ("episode_0010", "episode_0002", ".unfinished/episode_0011"):
         write_bag(tmp_path / name, arm(100))
     (tmp_path / "mapping.yaml").touch()
 
@@ -56,7 +56,7 @@ def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
 
     assert [episode.bag.name for episode in found.episodes] == ["episode_0002", "episode_0010"]
     assert [(each.name, each.why) for each in found.skipped] == [
-        (str(tmp_path / ".episode_0011"), "its recording was not finished")]
+        (str(tmp_path / ".unfinished" / "episode_0011"), "its recording was not finished")]
 
 
 def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from .bags import (
     images,
     joints,
     mapping_of,
+    split_bag,
     times,
     twist,
     without,
@@ -53,7 +54,8 @@ def test_a_frame_has_the_newest_of_everything(
     assert not frames.left_out
     for frame, ms in zip(frames.frames(), moments_ms, strict=True):
         assert frame.time_ns == START_NS + ms * MS
-        state, leader = ms - ms % 10, ms - (ms - 5) % 20
+        # An eighth of a period is 6.25 ms: the message 3 ms after the moment belongs to it.
+        state, leader = ms + 3, ms + 6 - (ms + 1) % 20
         np.testing.assert_allclose(frame.vectors["observation.state"],
                                    [math.degrees(state / 1e4), 50.0], atol=1e-9)
         np.testing.assert_allclose(frame.vectors["action"],
@@ -61,6 +63,18 @@ def test_a_frame_has_the_newest_of_everything(
         picture = frame.pictures["front"]
         assert picture.shape == (16, 24, 3)
         assert picture[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
+
+
+def test_each_picture_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:
+    """The first one is neither early nor late, and those after it are, by up to 3 ms."""
+    trembles = [round((i / 20 + 0.003 * math.sin(i)) * S) for i in range(100)]
+    said = [*joints(times(10, 5000)), *joints(times(10, 5000), "/leader/joint_states"),
+            *images(trembles)]
+
+    frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
+
+    reds = [frame.pictures["front"][0, 0, 0] for frame in frames.frames()]
+    assert reds[:100] == [t // (10 * MS) % 256 for t in trembles]
 
 
 def test_frames_are_thirty_a_second(tmp_path: Path) -> None:
@@ -179,7 +193,21 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
         70 + 5 * i for i in range(7)]
 
 
-def test_an_episode_is_what_happened_in_its_span(tmp_path: Path) -> None:
+def test_a_recording_may_be_split(tmp_path: Path) -> None:
+    bag = split_bag(tmp_path / "bag", arm(), 430)
+
+    found = list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
+
+    assert [frame.pictures["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
+    np.testing.assert_allclose([frame.vectors["observation.state"][0] for frame in found],
+                               np.degrees(np.arange(21) / 200), atol=1e-9)
+
+
+@pytest.mark.parametrize(("storage", "compression"), [
+    (StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.FILE)])
+def test_an_episode_is_what_happened_in_its_span(
+    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
+) -> None:
     """The newest picture before it counts, and what a held topic said long before."""
     said = [*joints(times(10, 1000)), *images(times(60, 1000)),
             *joints(times(1, 100), "/leader/joint_states")]
@@ -187,7 +215,9 @@ def test_an_episode_is_what_happened_in_its_span(tmp_path: Path) -> None:
     mapping = mapping_of(vectors={"observation.state": [STATE],
                                   "action": [{**LEADER, "resample": "hold"}]})
 
-    frames = EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span))
+    bag = write_bag(tmp_path / "bag", said, storage, compression)
+
+    frames = EpisodeFrames(mapping, episode_of(bag, span=span))
 
     found = [((frame.time_ns - START_NS) // MS, frame.pictures["front"][0, 0, 0],
               frame.vectors["action"][0]) for frame in frames.frames()]

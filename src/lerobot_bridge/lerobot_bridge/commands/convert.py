@@ -20,8 +20,8 @@ import logging
 import os
 from pathlib import Path
 
+from lerobot_bridge.commands.arguments import add_reading
 from lerobot_bridge.writing.form import CODECS
-from model_tools.commands.arguments import pair
 
 _log = logging.getLogger("lerobot_bridge")
 
@@ -38,14 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="",
                         help="what was done, where the recording does not say")
     parser.add_argument("--tags", default="", help="words to find it by: arm,cube")
-    parser.add_argument("--episodes", type=_how, default="bag", metavar="bag|marks|SECONDS",
-                        help="an episode is a recording, what its marks say, or so long")
-    parser.add_argument("--topic", type=pair, action="append", default=[], metavar="TOPIC=TOPIC",
-                        help="topic of the mapping and what it is called in the recordings; may "
-                             "be given several times")
-    parser.add_argument("--gaps", choices=("leave-out", "split"), default="leave-out",
-                        help="what becomes of an episode with a gap: it is left out, or its parts "
-                             "become episodes")
+    add_reading(parser)
     parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")
     parser.add_argument("--images", action="store_true", help="write each picture as a PNG")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
@@ -104,13 +97,3 @@ def run(given: argparse.Namespace) -> int:
                    len(done.refused), len(found.episodes), parts_of(output))
         return 1
     return 0
-
-
-def _how(text: str) -> str | float:
-    if text in ("bag", "marks"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected bag, marks, or a length in seconds, found "
-                                         f"{text!r}") from None

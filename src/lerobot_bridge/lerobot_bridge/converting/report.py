@@ -37,6 +37,7 @@ def document(
                 "frames_closed_up": made["closed_up"] if first else 0,
                 "parts_too_short": made["too_short"] if first else 0,
                 "frames_left_out": made["left_out"] if first else [],
+                "warnings": made["warnings"] if first else [],
             })  # fmt: skip
             index += 1
     return {
@@ -56,6 +57,7 @@ def lines(said: Mapping[str, Any]) -> list[str]:
     for each in said["episodes"]:
         if each["frames_left_out"]:
             text.append(f"{each['name']}: {_missing(each)}")
+        text += [f"{each['name']}: warning: {warning}" for warning in each["warnings"]]
     text += [f"left out: {each['why']}" for each in said["episodes_left_out"]]
     return text + [f"skipped: {each['name']}: {each['why']}" for each in said["skipped"]]
 

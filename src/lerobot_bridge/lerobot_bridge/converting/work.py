@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lerobot_bridge.checking import warnings_of_times, warnings_of_values
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.writing.form import Form
-from model_tools.errors import ToolError
 
 MADE = "made.json"
 """File of a finished folder of parts."""
@@ -66,16 +66,13 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
         OSError: Something cannot be read or written.
     """
     from lerobot_bridge.writing.check import check_dataset
-    from lerobot_bridge.writing.part import FEWEST, write_part
+    from lerobot_bridge.writing.part import write_part
 
     frames = EpisodeFrames(job.mapping, job.episode, job.topics)
     if not job.split:
         frames.refuse_gaps()
-    long = [number for number, times in enumerate(frames.parts) if len(times) >= FEWEST]
-    if not long:
-        raise ToolError(f"{job.episode.name}: expected at least {FEWEST} frames in a row, found "
-                        "fewer")
-    total, before = sum(len(frames.parts[number]) for number in long), 0
+    total, before = sum(map(len, frames.parts)), 0
+    parts = list[tuple[str, int]]()
     growing = job.folder.with_name(f"{GROWING}{job.folder.name}.{os.getpid()}")
     growing.mkdir()
 
@@ -84,17 +81,19 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
             tell((before + count) / total)
 
     try:
-        for number in long:
-            part = growing / _name(number)
+        for number in range(len(frames.parts)):
+            part = growing / f"part_{number:03}"
             # What came at the end is said of the last part.
-            episode = job.episode if number == long[-1] else replace(job.episode, success=None)
+            is_last = number == len(frames.parts) - 1
+            episode = job.episode if is_last else replace(job.episode, success=None)
             count = write_part(part, job.mapping, episode, frames.frames(number), job.form, told)
             check_dataset(part, [count])
             before += count
+            parts.append((part.name, count))
         made = {
-            "parts": [[_name(number), len(frames.parts[number])] for number in long],
-            "too_short": len(frames.parts) - len(long), "closed_up": frames.closed_up,
+            "parts": parts, "too_short": frames.too_short, "closed_up": frames.closed_up,
             "left_out": [asdict(each) for each in frames.left_out],
+            "warnings": [*warnings_of_times(job.mapping, frames), *warnings_of_values(frames)],
         }
         (growing / MADE).write_text(json.dumps(made), "utf-8")
         growing.rename(job.folder)
@@ -117,7 +116,3 @@ def join(job: JoinJob, tell: Callable[[float], None]) -> None:
     join_parts([folder for folder, _ in job.parts], job.output, job.repo_id, job.tags,
                job.description, lambda count: tell(count / len(job.parts)))
     check_dataset(job.output, [length for _, length in job.parts])
-
-
-def _name(number: int) -> str:
-    return f"part_{number:03}"

@@ -75,7 +75,14 @@ _TICK_S = 0.05
 _STATUS_S = 0.5
 _LOOKED_EVERY_S = 0.2
 """So often the main thread looks whether it is to end."""
+_SWITCH_INTERVAL_S = 0.0005
+"""How long another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_SAID = {
+    Mark.START: "begins", Mark.STOP: "is over and kept", Mark.DISCARD: "is discarded",
+    Mark.SUCCESS: "is a success", Mark.FAILURE: "is a failure",
+    Mark.INTERVENTION_BEGINS: "is driven by a person", Mark.INTERVENTION_ENDS: "is the policy's",
+}  # fmt: skip
 _MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
     for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
@@ -106,7 +113,8 @@ class EpisodeRecorder(Node):
                               f"{error.strerror}; name another output") from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
-        watches = [Watch(each, self.resolve_topic_name(each.topic)) for each in wanted]
+        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns)
+                   for each in wanted]
         policy = PolicyWatch(self.resolve_topic_name(node), time.monotonic_ns) if node else None
         self._task, self._tags = values["task"], _words(values["tags"])
         self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
@@ -178,7 +186,6 @@ class EpisodeRecorder(Node):
             with self.recorder.at() as session:
                 response.message = act(session, self.now_ns())
             response.success = True
-            self.get_logger().info(response.message)
         except RefusedError as error:
             response.message = str(error)
             self.get_logger().warning(f"refused: {error}")
@@ -216,6 +223,7 @@ class EpisodeRecorder(Node):
         mark = EpisodeMark(kind=int(kind), episode=number, task=self._task, tags=self._tags)
         mark.stamp.sec, mark.stamp.nanosec = divmod(now_ns, 1_000_000_000)
         self._marks.publish(mark)
+        self.get_logger().info(f"episode {number} {_SAID[kind]}")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -227,6 +235,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
     # rclpy's own handlers would pull down what the last mark is published on.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
     for number in END_SIGNALS:

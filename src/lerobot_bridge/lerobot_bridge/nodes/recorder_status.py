@@ -41,6 +41,7 @@ class RecorderStatus:
                 "state": session.state.value, "episode": str(session.number),
                 "done": str(session.done), "episodes": str(session.course.episodes),
                 "seconds_left": f"{seconds:.1f}", "intervention": str(session.intervening),
+                "messages": str(self._recorder.messages),
                 "lost": str(self._disk.lost), "waiting_mb": f"{self._disk.waiting_bytes / 1e6:.1f}",
                 "free_mb": self._free_mb(), "folder": str(self._folder.path),
                 "last": str(self._disk.last or ""),

@@ -45,6 +45,7 @@ class Disk:
         lost: Messages of the newest episode that came faster than they could be written.
         waiting_bytes: Size of the messages that are still to be written.
         last: The last episode that was finished.
+        unknown: Why messages of a type cannot be written, by type.
     """
 
     def __init__(self, buffer_bytes: int) -> None:
@@ -56,6 +57,7 @@ class Disk:
         self.news = deque[News]()
         self.lost, self.waiting_bytes = 0, 0
         self.last: Path | None = None
+        self.unknown: dict[str, str] = {}
         self._room = buffer_bytes
         self._counting = threading.Lock()
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -64,6 +66,10 @@ class Disk:
         self._number = -1
         self._thread = threading.Thread(target=self._work, name="disk", daemon=True)
         self._thread.start()
+
+    def learn(self, kind: str) -> None:
+        """Read the definition of a type, which takes long enough for messages to be lost."""
+        self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:
         """Begin an episode; see `EpisodeFile`."""
@@ -116,16 +122,22 @@ class Disk:
         self._discard()
         self.news.append(News(f"episode {self._number} is lost: {text}", True, self._number))
 
+    def _learn(self, kind: str) -> None:
+        try:
+            self._definitions.require(kind)
+        except PolicyError as error:
+            self.unknown[kind] = str(error)
+
     def _begin(self, number: int, growing: Path, place: Path) -> None:
         self._number = number
         try:
-            self._file = EpisodeFile(growing, place, self._definitions)
+            self._file = EpisodeFile(growing, place, self._definitions.types)
         except (OSError, WriterError) as error:
             self.news.append(News(f"episode {number} is lost: {growing}: {error}", True, number))
 
     def _write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
         try:
-            if self._file is not None:
+            if self._file is not None and kind not in self.unknown:
                 self._file.write(topic, kind, log_ns, data)
         finally:
             with self._counting:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lerobot_bridge.recording.definitions import Definitions
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from policy_inference.bag_file import BagFile, sync
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 
 class EpisodeFile:
@@ -19,22 +22,21 @@ class EpisodeFile:
         size_bytes: Of the messages in it.
     """
 
-    def __init__(self, growing: Path, place: Path, definitions: Definitions) -> None:
+    def __init__(self, growing: Path, place: Path, types: Typestore) -> None:
         """Begin.
 
         Args:
             growing: The folder in which it grows, which is not there yet.
             place: The folder to be, on the same disk.
-            definitions: Of message types.
+            types: Of the messages that will be written.
 
         Raises:
             OSError: It cannot be written.
         """
-        self._growing, self._place, self._definitions = growing, place, definitions
+        self._growing, self._place = growing, place
         # Not compressed: pictures that profit are better sent compressed, and a robot's
         # processors have other things to do.
-        self._bag = BagFile(growing, definitions.types, compressed=False)
-        self._known = set[str]()
+        self._bag = BagFile(growing, types, compressed=False)
         self.size_bytes = 0
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
@@ -42,11 +44,7 @@ class EpisodeFile:
 
         Raises:
             OSError: The disk is full, or fails.
-            PolicyError: The definition of its type is not installed.
         """
-        if kind not in self._known:
-            self._definitions.require(kind)
-            self._known.add(kind)
         self._bag.write(topic, kind, log_ns, data)
         self.size_bytes += len(data)
 

@@ -39,6 +39,7 @@ class Recorder:
         session: Its state; ask it for changes by `at`.
         watches: What is recorded, by full name of the topic.
         problems: What is wrong while an episode is recorded, by topic.
+        messages: Of the newest episode.
     """
 
     def __init__(
@@ -48,10 +49,13 @@ class Recorder:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
+        self.messages = 0
         self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
         self._policy = policy
         self._lock = threading.RLock()
         self._recording = False
+        self._known = set[str]()
+        self._lost: dict[str, int] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -65,9 +69,13 @@ class Recorder:
         with self._lock:
             watch = self.watches[topic]
             watch.arrived(now_ns, data)
+            if watch.kind not in self._known:
+                self._known.add(watch.kind)
+                self._disk.learn(watch.kind)
             if self._recording:
                 self.session.tick(now_ns)  # its end is as exact as its messages
             if self._recording:
+                self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
 
     def policy_said(self, mode: str, reason: str, name: str, version: str, now_ns: int) -> None:
@@ -121,6 +129,8 @@ class Recorder:
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
         found = [problem for watch in self.watches.values() if (problem := watch.problem(now_ns))]
+        kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
+        found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
             found.append(problem)
         rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
@@ -142,7 +152,8 @@ class Recorder:
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
-        self._recording = True
+        self._recording, self.messages = True, 0
+        self._lost = {name: watch.lost for name, watch in self.watches.items()}
         for name, watch in self.watches.items():
             if watch.newest is not None:
                 self._disk.write(name, watch.kind, now_ns, watch.newest)
@@ -150,12 +161,22 @@ class Recorder:
     def end(self, ended: Ended) -> None:
         """Keep what was recorded."""
         self._recording = False
+        self._tell_lost(ended.number)
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
             interventions=None if spans is None else tuple(tuple(span) for span in spans),
             rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
             ended=ended.why, lost=self._disk.lost))
+
+    def _tell_lost(self, number: int) -> None:
+        for name, before in self._lost.items():
+            if lost := self.watches[name].lost - before:
+                self._disk.news.append(News(
+                    f"episode {number}: {name}: {lost} messages were sent and did not come; send "
+                    "pictures compressed, record on the machine of the publisher, or let it keep "
+                    "more messages (QoS depth)",
+                    failed=True))
 
     def discard(self) -> None:
         """Keep nothing of it."""

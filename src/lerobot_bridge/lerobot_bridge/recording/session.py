@@ -199,16 +199,13 @@ class Session:
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note that a person drives in the policy's place, or no longer does.
+        """Note that `who` says that a person drives in the policy's place, or no longer does.
 
-        Args:
-            who: Says so; a person drives as long as anybody says so.
-            drives: Whether one drives.
-            now_ns: Since when.
+        One drives as long as anybody says so.
         """
-        before = bool(self._driving)
+        before = self.intervening
         (self._driving.add if drives else self._driving.discard)(who)
-        if self._running and bool(self._driving) is not before:
+        if self._running and self.intervening is not before:
             self._note(now_ns)
 
     @property

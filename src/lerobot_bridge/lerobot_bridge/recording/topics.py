@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
@@ -86,20 +86,26 @@ class Watch:
         newest: The newest message, of those topics whose newest one counts when an episode begins.
     """
 
-    def __init__(self, wanted: Wanted, name: str) -> None:
-        """Watch a topic that nothing came on yet."""
-        self.wanted, self.name = wanted, name
+    def __init__(self, wanted: Wanted, name: str, steady_ns: Callable[[], int]) -> None:
+        """Watch a topic that nothing came on yet.
+
+        Args:
+            wanted: The topic.
+            name: Its full name.
+            steady_ns: The steady clock, ns: simulated time may run faster than messages come.
+        """
+        self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
         self.kind, self.trouble = "", ""
         self.publishers, self.count, self.lost = 0, 0, 0
         self.newest: bytes | None = None
         self.keeps = wanted.holds
         self._came = deque[tuple[int, int]]()
-        self._newest_ns: int | None = None
+        self._newest_ns: tuple[int, int] | None = None
 
     def arrived(self, now_ns: int, data: bytes) -> None:
         """Take note of a message."""
         self.count += 1
-        self._newest_ns = now_ns
+        self._newest_ns = now_ns, self._steady_ns()
         self._came.append((now_ns, len(data)))
         self._forget(now_ns)
         if self.keeps:
@@ -118,7 +124,8 @@ class Watch:
             return ""
         if self._newest_ns is None:
             return f"{self.name}: expected messages, found none yet from its publisher"
-        age_s = (now_ns - self._newest_ns) * 1e-9
+        then_ns, then_steady_ns = self._newest_ns
+        age_s = min(now_ns - then_ns, self._steady_ns() - then_steady_ns) * 1e-9
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
             return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
                     f"newest {age_s:.1f} s old")

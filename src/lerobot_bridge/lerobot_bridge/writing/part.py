@@ -13,13 +13,12 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.features import INTERVENTION, SUCCESS, dataset_features
+from lerobot_bridge.frames import FEWEST
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.writing.encoder import WaitingEncoder
 from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
 
-FEWEST = 2
-"""Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
 _QUEUE = 8
 """Frames that wait for an encoder, each as large as a picture."""
 

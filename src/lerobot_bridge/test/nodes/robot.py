@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.nodes.episode_recorder import EpisodeRecorder
+from lerobot_bridge.recording.topics import Watch
 
 DEADLINE_S = 20.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
@@ -134,9 +136,13 @@ class Robot:
         """Send so often that each message has come to the recorder."""
         watch = self.recorders[-1].recorder.watches["/joint_states"]
         for _ in range(count):
-            before = watch.count
+            more = watch.count + 1
             self.send()
-            self.until(lambda seen=before: watch.count > seen, "a message to arrive")
+            self.until(partial(self._has_come, watch, more), "a message to arrive")
+
+    @staticmethod
+    def _has_come(watch: Watch, count: int) -> bool:
+        return watch.count >= count
 
     def value(self, key: str) -> str:
         """Return a value of the newest status."""

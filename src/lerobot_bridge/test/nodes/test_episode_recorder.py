@@ -128,10 +128,11 @@ def test_success_afterwards_is_written_to_the_last_episode(robot: Robot, tmp_pat
 
 
 def test_what_holds_is_in_each_episode(robot: Robot, tmp_path: Path) -> None:
-    robot.recorder(tmp_path, extra_topics="description")
+    recorder = robot.recorder(tmp_path, extra_topics="description").recorder
     robot.appears()
     latched = robot.node.create_publisher(Bool, "description", LATCHED)
     latched.publish(Bool(data=True))
+    robot.until(lambda: recorder.watches["/description"].newest, "what is latched", sends=True)
     for _ in range(2):
         robot.begins()
         robot.is_told("stop")

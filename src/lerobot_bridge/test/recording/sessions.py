@@ -42,7 +42,7 @@ class Fed:
     ) -> None:  # fmt: skip
         self.folder = SessionFolder(folder, MAPPING, TEXT)
         self.disk = Disk(round(buffer_mb * 1e6))
-        self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC)
+        self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
         self.watch.publishers, self.watch.kind = 1, "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
         self.data = _array(message_bytes)
@@ -76,7 +76,12 @@ class Fed:
 
     def hears(self, text: str) -> str:
         """Tick until this is said; return all that was."""
-        until(lambda: (self.tick(), text in self.all_said)[1])
+
+        def said() -> bool:
+            self.tick()
+            return text in self.all_said
+
+        until(said)
         return self.all_said
 
     @property

@@ -81,7 +81,7 @@ def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int
         "observation.state": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
         "action": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
         "observation.images.front": rng.integers(0, 256, (frames, 8, 12, 3)).astype(np.uint8),
-    } for frames in (95, 1, 40)]  # fmt: skip
+    } for frames in (95, 2, 40)]  # fmt: skip
     names = {"observation.state": POSITIONS, "action": POSITIONS}
     dataset = write_frames(tmp_path / "dataset", columns, names, fps=fps)
 

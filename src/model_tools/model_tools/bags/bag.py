@@ -86,8 +86,9 @@ class Bag:
         Each call reads the files by itself, so that several topics may be read side by side.
 
         Raises:
-            ToolError: The recording is broken.
+            ToolError: The recording is broken, or the type of the messages is unknown.
         """
+        self._fields(topic)
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic == topic]
             for connection, log_ns, data in reader.messages(connections=chosen):
@@ -106,13 +107,25 @@ class Bag:
 
     def fields(self, topic: str) -> set[str]:
         """Return the names of the fields of a topic's messages, as the recording defines them."""
-        _, fields = self._types.fielddefs[self.topics[topic].type]
-        return {name for name, _ in fields}
+        return {name for name, _ in self._fields(topic)}
 
     def is_stamped(self, topic: str) -> bool:
-        """Return whether a topic's messages begin with a header or a stamp."""
-        _, fields = self._types.fielddefs[self.topics[topic].type]
-        return bool(fields) and fields[0][1][1] in _STAMPED
+        """Return whether a topic's messages begin with a header or a stamp.
+
+        Raises:
+            ToolError: Their type is unknown.
+        """
+        return any(what in _STAMPED for _, (_, what) in self._fields(topic)[:1])
+
+    def _fields(self, topic: str) -> Sequence[Any]:
+        """Return name and type of the fields of a topic's messages."""
+        kind = self.topics[topic].type
+        if kind not in self._types.fielddefs:
+            raise ToolError(f"{self.path}: {topic}: expected a definition of {kind} in the "
+                            "recording, found none, as in those of Humble and before in sqlite3; "
+                            "`ros2 bag convert` to mcap, where the type is installed, writes it")
+        _, fields = self._types.fielddefs[kind]
+        return fields
 
     @contextmanager
     def blocks(self) -> Iterator[BlocksOf]:

@@ -45,6 +45,12 @@ def test_topics_are_found_by_name_in_any_namespace(find: Find, namespace: str) -
     assert found == {name: f"{namespace}/{name}" for name in TYPES}
 
 
+def test_the_only_namespace_with_all_inputs_is_taken(find: Find) -> None:
+    found = find("/joint_states /leader/joint_states", "/imu/data /other/imu/data", "/cmd_vel")
+
+    assert found == {name: f"/{name}" for name in TYPES}
+
+
 def test_the_user_may_put_topics_of_several_namespaces_together(find: Find) -> None:
     found = find("/a/joint_states", "/b/imu/data", joint_states="/a/joint_states")
 

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a recorded episode would give a dataset, and why it would not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lerobot_bridge.clocks import Heard
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.frames import EpisodeFrames
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.resampling import slack_ns
+from policy_inference.errors import PolicyError
+
+_LATE_S = 1.0
+"""Frames may begin so much later than the first message, and end so much before the last."""
+_SLOW = 0.9
+"""Share of the frames that must have a message of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputCheck:
+    """What a recording has of a source or a camera.
+
+    Attributes:
+        name: In the mapping: action, cameras.front.
+        topic: Full name.
+        messages: How many.
+        rate_hz: Of those that are new.
+        age_mean_s, age_max_s: How old the newest one is in frames.
+        left_out: Frames that it is missing in.
+        longest_gap_s: Longest time without a message among them.
+        clock_offset_s: How much later than its stamp a message was logged at least.
+    """
+
+    name: str
+    topic: str
+    messages: int
+    rate_hz: float
+    age_mean_s: float
+    age_max_s: float
+    left_out: int
+    longest_gap_s: float
+    clock_offset_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class EpisodeCheck:
+    """What is to be said of an episode.
+
+    Attributes:
+        name: Of the episode.
+        frames: In each part between gaps.
+        closed_up: Frames that are missing inside of parts.
+        inputs: Of each source and camera.
+        problem: Why it would be refused; empty where it would not.
+        warnings: What else is not as it should be.
+    """
+
+    name: str
+    frames: list[int] = field(default_factory=list)
+    closed_up: int = 0
+    inputs: list[InputCheck] = field(default_factory=list)
+    problem: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_episode(
+    mapping: RobotMapping, episode: Episode, topics: Mapping[str, str], *, split: bool = False,
+    pixels: bool = False,
+) -> EpisodeCheck:  # fmt: skip
+    """Read an episode as a conversion does.
+
+    Args:
+        mapping: Says what is read.
+        episode: Which.
+        topics: Topics of the recording by those of the mapping, where they have other names.
+        split: Whether an episode with gaps becomes several.
+        pixels: Whether pictures are decoded; else only their messages are looked at.
+
+    Raises:
+        OSError: The recording cannot be read.
+    """
+    found = EpisodeCheck(name=episode.name)
+    try:
+        frames = EpisodeFrames(mapping, episode, topics)
+        found.frames = [len(part) for part in frames.parts]
+        found.closed_up = frames.closed_up
+        found.inputs = list(_inputs(frames, mapping.period_ns))
+        found.warnings += warnings_of_times(mapping, frames)
+        if not split:
+            frames.refuse_gaps()
+        for part in range(len(frames.parts)):
+            for _ in frames.frames(part, pixels=pixels):
+                pass
+        found.warnings += warnings_of_values(frames)
+    except PolicyError as error:
+        found.problem = str(error)
+    return found
+
+
+def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
+    ticks, left_out = np.concatenate(frames.parts), {each.name: each for each in frames.left_out}
+    for name, heard in frames.heard.items():
+        times, missing = heard.times_ns, left_out.get(name)
+        newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
+        ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
+        yield InputCheck(
+            name=name, topic=heard.topic, messages=heard.count, rate_hz=_rate_hz(heard),
+            age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),
+            left_out=missing.frames if missing else 0,
+            longest_gap_s=missing.longest_s if missing else 0.0,
+            clock_offset_s=heard.offset_ns * 1e-9,
+        )
+
+
+def _rate_hz(heard: Heard) -> float:
+    times = heard.times_ns
+    return (len(times) - 1) / max(float(times[-1] - times[0]) * 1e-9, 1e-9)
+
+
+def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
+    """Yield what the times of messages tell."""
+    heard = frames.heard.values()
+    first = min(heard, key=lambda each: int(each.times_ns[0]))
+    late = max(heard, key=lambda each: int(each.times_ns[0]))
+    late_s = float(frames.parts[0][0] - first.times_ns[0]) * 1e-9
+    if late_s > _LATE_S:
+        yield (f"frames begin {late_s:.1f} s after the first message of {first.topic}, when "
+               f"{late.topic} began")
+    end = max(heard, key=lambda each: int(each.times_ns[-1]))
+    early = min(heard, key=lambda each: int(each.times_ns[-1]))
+    early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
+    if early_s > _LATE_S:
+        yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
+               f"{early.topic} ended")
+    for each in heard:
+        period_s = float(np.median(np.diff(each.times_ns))) * 1e-9 if each.count > 1 else 0.0
+        if _SLOW * period_s * mapping.rate_hz > 1.0:
+            yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
+                   f"{mapping.rate_hz} frames: values repeat")
+
+
+def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
+    """Yield what the messages in frames tell, once these were read."""
+    for name, ranges in frames.ranges.items():
+        for each in ranges.outside:
+            yield (f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
+                   f"{each.messages} messages, at the most {each.worst:.4g}")
+    if frames.unreadable:
+        yield (f"{len(frames.unreadable)} messages could not be read and count as missing; the "
+               f"first: {frames.unreadable[0]}")

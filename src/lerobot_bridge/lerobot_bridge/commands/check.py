@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Validate a mapping, and say what recordings would give a dataset by it.
+
+    lerobot_bridge check my_robot.yaml
+    lerobot_bridge check my_robot.yaml session/ --report check.json
+
+Prints the features that the mapping makes; for each episode its frames, and for each source and
+camera its topic, how often it said something, how old it is in frames, in how many it is missing,
+and how far its clock is from the log's. Values are read, and pictures only with --pictures decoded.
+The exit status is 1 where `convert` would leave an episode out. Neither ROS nor LeRobot is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lerobot_bridge.commands.arguments import add_reading
+
+if TYPE_CHECKING:
+    from lerobot_bridge.checking import EpisodeCheck
+    from lerobot_bridge.mapping import RobotMapping
+
+_ROW = "  {:<24} {:<34} {:>8} {:>8} {:>17} {:>8} {:>9}"
+_log = logging.getLogger("lerobot_bridge")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("mapping", help="file that says which topic is which feature, or one that "
+                                        "comes along")
+    parser.add_argument("recordings", nargs="*", type=Path, metavar="PATH",
+                        help="rosbag2 recording, or folder of such")
+    add_reading(parser)
+    parser.add_argument("--pictures", action="store_true",
+                        help="decode each picture, as `convert` does; takes longer")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="report")
+    parser.add_argument("--force", action="store_true", help="replace a report that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Check; return the exit status."""
+    from lerobot_bridge.checking import check_episode
+    from lerobot_bridge.episodes import find_episodes
+    from lerobot_bridge.mapping import load_mapping
+    from model_tools.files import new_file
+    from model_tools.progress import progress_bar
+
+    mapping = load_mapping(given.mapping)
+    for line in _features(mapping):
+        _log.info("%s", line)
+    if not given.recordings:
+        return 0
+    # What was to be done does not matter here.
+    found = find_episodes(given.recordings, given.episodes, task="checked")
+    for skipped in found.skipped:
+        _log.warning("%s: no episode: %s", skipped.name, skipped.why)
+    checks = []
+    with progress_bar("checking") as tell:
+        for done, episode in enumerate(found.episodes):
+            tell(done, len(found.episodes))
+            checks.append(check_episode(mapping, episode, dict(given.topic), pixels=given.pictures,
+                                        split=given.gaps == "split"))
+            for line in _lines(checks[-1]):
+                _log.info("%s", line)
+    refused = sum(bool(check.problem) for check in checks)
+    _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
+    if given.report is not None:
+        said = {"mapping": given.mapping, "skipped": [asdict(each) for each in found.skipped],
+                "episodes": [asdict(check) for check in checks]}
+        with new_file(given.report, force=given.force) as file:
+            file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    return 1 if refused else 0
+
+
+def _features(mapping: RobotMapping) -> Iterator[str]:
+    from lerobot_bridge.features import dataset_features
+
+    yield f"{mapping.robot_type}: {mapping.rate_hz} frames per second"
+    for name, feature in dataset_features(mapping).items():
+        shape = " x ".join(map(str, feature["shape"]))
+        yield f"  {name:<28} {feature['dtype']} [{shape}] {', '.join(feature['names'])}"
+
+
+def _lines(check: EpisodeCheck) -> Iterator[str]:
+    parts = " + ".join(map(str, check.frames)) or "no"
+    closed = f", {check.closed_up} left out between them" if check.closed_up else ""
+    yield f"{check.name}: {parts} frames{closed}"
+    if check.inputs:
+        yield _ROW.format("", "topic", "messages", "Hz", "age mean/max ms", "left out", "clock s")
+    for each in check.inputs:
+        ages = f"{1e3 * each.age_mean_s:.1f} / {1e3 * each.age_max_s:.1f}"
+        yield _ROW.format(each.name, each.topic, each.messages, f"{each.rate_hz:.1f}", ages,
+                          each.left_out, f"{each.clock_offset_s:+.3f}")
+    yield from (f"  warning: {warning}" for warning in check.warnings)
+    if check.problem:
+        yield f"  refused: {check.problem}"

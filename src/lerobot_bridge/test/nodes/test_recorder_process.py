@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `episode_recorder` as a process: how it ends, and what is left then."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from std_srvs.srv import Trigger
+
+from lerobot_bridge.sidecar import read_sidecar
+
+from .robot import DEADLINE_S, MAPPING, Robot, read
+
+pytestmark = pytest.mark.ros
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start recorders of a session; what they print goes to recorder.log."""
+    running: list[subprocess.Popen[bytes]] = []
+    mapping = tmp_path / "two_joints.yaml"
+    mapping.write_text(MAPPING)
+
+    def apply(**parameters: object) -> subprocess.Popen[bytes]:
+        given = {"mapping": str(mapping), "output": str(tmp_path / "session"), "task": "Wave.",
+                 "auto": False, "min_free_mb": 1.0, **parameters}
+        words = [word for name, value in given.items() if value is not None
+                 for word in ("-p", f"{name}:={json.dumps(value)}")]
+        with (tmp_path / "recorder.log").open("ab") as log:
+            running.append(subprocess.Popen(
+                [sys.executable, "-m", "lerobot_bridge.nodes.episode_recorder", "--ros-args",
+                 *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        return running[-1]
+
+    yield apply
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def begins(robot: Robot) -> None:
+    """Ask for an episode, again after some time, until there is one.
+
+    A request to a process that was killed, or whose answers find no way yet, is lost.
+    """
+    robot.statuses.clear()
+    client = robot.node.create_client(Trigger, "episode_recorder/start")
+    robot.until(client.service_is_ready, "the recorder", sends=True)
+    robot.until(lambda: robot.statuses, "its status", sends=True)
+    client.call_async(Trigger.Request())
+    timer = robot.node.create_timer(2.0, lambda: client.call_async(Trigger.Request()))
+    robot.until(lambda: robot.statuses and robot.value("state") == "episode",
+                "an episode to begin", sends=True)
+    robot.node.destroy_timer(timer)
+    robot.node.destroy_client(client)
+
+
+def grows(robot: Robot) -> None:
+    """Send until the episode has messages."""
+    robot.until(lambda: int(robot.value("messages")) > 3, "messages", sends=True)
+
+
+def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
+    robot: Robot, start: Start, tmp_path: Path
+) -> None:
+    session = tmp_path / "session"
+    robot.appears()
+    killed = start()
+    begins(robot)
+    robot.is_told("stop")
+    begins(robot)
+    grows(robot)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert read(session / "episode_0000")["/joint_states"]
+    left = (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes()
+
+    process = start()
+    begins(robot)
+    robot.is_told("stop")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 0
+
+    log = (tmp_path / "recorder.log").read_text()
+    assert ".unfinished/episode_0001: an earlier recording did not come to its end" in log
+    assert "1 of 50 episodes are there" in log
+    assert read_sidecar(session / "episode_0002").number == 2
+    assert sorted(path.name for path in session.glob("episode_*")) == [
+        "episode_0000", "episode_0002"]
+    assert (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes() == left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_it_and_the_episode_is_kept(
+    number: signal.Signals, robot: Robot, start: Start, tmp_path: Path
+) -> None:
+    robot.appears()
+    process = start()
+    begins(robot)
+    grows(robot)
+    process.send_signal(number)
+
+    assert process.wait(DEADLINE_S) == 0
+    episode = tmp_path / "session" / "episode_0000"
+    assert read_sidecar(episode).ended == "the node was ended"
+    assert read(episode)["/joint_states"]
+    log = (tmp_path / "recorder.log").read_text()
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(("parameters", "said"), [
+    ({"mapping": "so102"}, "so102: expected a file, found nothing"),
+    ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
+    ({"task": None}, "parameter task"),
+    ({"episode_s": -1.0}, "episode_s"),
+])
+def test_bad_parameters_end_with_status_2(
+    parameters: dict[str, object], said: str, start: Start, tmp_path: Path
+) -> None:
+    assert start(**parameters).wait(DEADLINE_S) == 2
+    log = (tmp_path / "recorder.log").read_text()
+    assert said in log
+    assert "Traceback" not in log
+
+
+def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
+    def operate(action: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator",
+                               action], capture_output=True, text=True)  # fmt: skip
+
+    start()
+
+    refused = operate("start")
+    assert refused.returncode == 1
+    assert "/joint_states: expected a publisher of sensor_msgs/msg/JointState" in refused.stderr
+    robot.appears()
+    begins(robot)
+    stopped = operate("stop")
+    assert (stopped.returncode, stopped.stdout) == (
+        0, "episode 0 is over and kept; 1 of 50 are there\n")
+    status = operate("status")
+    assert status.stdout.startswith("idle, 1 of 50 episodes\n")
+    assert "free_mb" in status.stdout

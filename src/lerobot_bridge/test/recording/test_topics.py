@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be recorded, and the file beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lerobot_bridge.episode import SIDECAR
+from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.recording.topics import Wanted, Watch, wanted_topics
+from lerobot_bridge.sidecar import PolicyRan, Sidecar, read_sidecar, write_sidecar
+from policy_inference.errors import BundleError
+
+S = 1_000_000_000
+
+
+def test_features_are_needed_and_commands_are_not() -> None:
+    wanted = {each.topic: each for each in wanted_topics(load_mapping("so101"), ["wrench"])}
+
+    assert [topic for topic, each in wanted.items() if each.needed] == [
+        "joint_states", "leader/joint_states", "front/image_raw", "wrist/image_raw", "wrench"]
+    assert not wanted["joint_command"].needed
+    assert wanted["joint_states"].timeout_s == 0.5
+    assert wanted["wrench"].types == ()
+
+
+def test_policy_is_recorded_with_its_command() -> None:
+    wanted = {each.topic: each for each in
+              wanted_topics(load_mapping("so101_policy"), [], "act_policy_node")}
+
+    assert wanted["act_policy_node/status"].types == ("policy_msgs/msg/PolicyStatus",)
+    assert wanted["joint_command"].needed  # it is the action
+
+
+def test_what_holds_may_be_old_but_must_have_come() -> None:
+    now_ns = 0
+    watch = Watch(Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode",
+                  lambda: now_ns)
+    watch.publishers = 1
+    assert "expected messages, found none" in watch.problem(0)
+    watch.arrived(0, b"data")
+    now_ns = 99 * S
+
+    assert watch.problem(99 * S) == ""
+    assert watch.newest == b"data"
+
+
+@pytest.mark.parametrize(("ros_s", "steady_s", "silent"), [
+    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False)])
+def test_topic_is_silent_where_both_clocks_say_so(
+    ros_s: float, steady_s: float, silent: bool
+) -> None:
+    times = iter((0, round(steady_s * S)))
+    watch = Watch(Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x",
+                  lambda: next(times))
+    watch.publishers = 1
+    watch.arrived(0, b"")
+
+    assert bool(watch.problem(round(ros_s * S))) is silent
+
+
+def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
+    sidecar = Sidecar(
+        number=3, task="Größer", tags=("a",), success=False, interventions=((1, 2), (5, 5)),
+        rate_hz=30, ended="stop", lost=2,
+        policy=PolicyRan(node="/act", bundle_name="reach", bundle_version="1.0.0"))
+
+    write_sidecar(tmp_path, sidecar)
+
+    assert read_sidecar(tmp_path) == sidecar
+    assert [path.name for path in tmp_path.iterdir()] == [SIDECAR]
+
+
+@pytest.mark.parametrize("text", [
+    "{}", '{"number": 0, "task": "x", "rate_hz": 30, "interventions": [[5, 1]]}',
+    '{"number": 0, "task": "x", "rate_hz": 30, "sucess": true}', "{"])
+def test_broken_sidecar_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / SIDECAR).write_text(text)
+
+    with pytest.raises(BundleError, match=r"episode\.json"):
+        read_sidecar(tmp_path)

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`lerobot_bridge check` says what recordings would give, and refuses what `convert` would."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lerobot_bridge.checking import EpisodeCheck, check_episode
+from lerobot_bridge.cli import main
+from lerobot_bridge.mapping import RobotMapping
+
+from .bags import (
+    LEADER,
+    MS,
+    STATE,
+    Said,
+    arm,
+    compressed,
+    episode_of,
+    images,
+    joints,
+    mapping_of,
+    times,
+    without,
+    write_bag,
+)
+
+
+@pytest.fixture
+def mapping_file(tmp_path: Path) -> Path:
+    file = tmp_path / "arm.yaml"
+    file.write_text(yaml.safe_dump({
+        "schema_version": 1, "robot_type": "arm", "rate_hz": 20,
+        "joints": {"pan": {"unit": "degrees", "ros_name": "pan_joint"},
+                   "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0}},
+        "vectors": {"observation.state": [STATE], "action": [LEADER]},
+        "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
+    }, sort_keys=False), "utf-8")
+    return file
+
+
+def checked(
+    folder: Path, said: list[Said], mapping: RobotMapping | None = None, *, pixels: bool = False
+) -> EpisodeCheck:
+    bag = write_bag(folder / "bag", said)
+    return check_episode(mapping or mapping_of(), episode_of(bag), {}, pixels=pixels)
+
+
+def test_a_mapping_alone_prints_its_features(
+    mapping_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    assert main(["check", str(mapping_file)]) == 0
+
+    text = " ".join(caplog.text.split())
+    assert "arm: 20 frames per second" in text
+    assert "action float32 [2] pan.pos, gripper.pos" in text
+    assert "observation.images.front video [16 x 24 x 3] height, width, channels" in text
+
+
+def test_a_mapping_that_does_not_fit_is_refused(
+    mapping_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mapping_file.write_text(mapping_file.read_text().replace("range_0_100", "percent"))
+
+    assert main(["check", str(mapping_file)]) == 1
+    assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
+
+
+def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) -> None:
+    write_bag(tmp_path / "session" / "one", arm(2000))
+    report = tmp_path / "report.json"
+
+    assert main(["check", str(mapping_file), str(tmp_path / "session"),
+                 "--report", str(report)]) == 0
+
+    (episode,) = json.loads(report.read_text())["episodes"]
+    assert (episode["name"], episode["frames"], episode["problem"]) == ("one", [41], "")
+    front = {each["name"]: each for each in episode["inputs"]}["cameras.front"]
+    assert front == {
+        "name": "cameras.front", "topic": "/front/image_raw", "messages": 41, "rate_hz": 20.0,
+        "age_mean_s": 0.0, "age_max_s": 0.0, "left_out": 0, "longest_gap_s": 0.0,
+        "clock_offset_s": 0.0}
+
+
+def test_what_would_be_left_out_is_the_exit_status(
+    mapping_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write_bag(tmp_path / "session" / "one", arm())
+    write_bag(tmp_path / "session" / "two", without(arm(), "/front/image_raw", 400, 700))
+    command = ["check", str(mapping_file), str(tmp_path / "session")]
+
+    assert main(command) == 1
+    assert "refused: two: expected frames without gaps of more than 1" in caplog.text
+    assert "1 of 2 episodes fit the mapping" in caplog.text
+    assert main([*command, "--gaps", "split"]) == 0
+
+
+def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
+    found = checked(tmp_path, [
+        *joints(times(10, 1000)), *joints(times(10, 1000), "/leader/joint_states"),
+        *without(images(times(50, 1000, 20)), "/front/image_raw", 400, 550)])
+
+    front = next(each for each in found.inputs if each.name == "cameras.front")
+    assert (found.frames, found.closed_up) == ([19], 1)
+    assert front.left_out == 1
+    assert front.longest_gap_s == pytest.approx(0.2)
+    assert front.age_max_s == pytest.approx(0.1)
+    state = next(each for each in found.inputs if each.name == "observation.state")
+    assert state.messages == 101
+    assert state.rate_hz == pytest.approx(100)
+
+
+def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> None:
+    said = without(arm(), "/front/image_raw", 0, 2000)
+    for topic, log_ns, message in compressed(times(50, 1000)):
+        message.data = message.data.copy()
+        message.data[45:-20] = 0
+        said.append((topic, log_ns, message))
+    write_bag(tmp_path / "bag", said)
+
+    quick, whole = (check_episode(mapping_of(), episode_of(tmp_path / "bag"), {}, pixels=pixels)
+                    for pixels in (False, True))
+
+    assert not quick.problem
+    assert "expected a PNG of 24 x 16 pixels" in whole.problem
+
+
+def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
+    leader = joints(times(10, 3000), "/leader/joint_states", position=np.array([2.5, 9.0, 0.0]))
+    found = checked(tmp_path, [*joints(times(10, 6000)), *leader,
+                               *images(times(90, 6000, 1500))])
+
+    assert not found.problem
+    assert found.warnings == [
+        "frames begin 1.5 s after the first message of /joint_states, when /front/image_raw began",
+        "frames end 2.9 s before the last message of /joint_states, when /leader/joint_states "
+        "ended",
+        "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
+        "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125"]
+
+
+def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    bad = joints([400 * MS], position=np.array([1.0, 9.0, np.nan]))
+    found = checked(tmp_path, [*without(arm(), "/joint_states", 400, 401), *bad])
+
+    (warning,) = found.warnings
+    assert warning.startswith("1 messages could not be read and count as missing; the first: ")
+    assert "/joint_states at 1000.400 s: pan.pos: expected a finite value" in warning

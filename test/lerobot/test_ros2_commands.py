@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot's own commands see and move a simulated SO-101 over its topics."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from lerobot.configs.types import FeatureType, PolicyFeature
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.datasets.utils import dataset_to_policy_features
+from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot.policies.factory import make_pre_post_processors
+from lerobot.processor import make_default_processors
+from lerobot.robots import RobotConfig, make_robot_from_config
+from lerobot.scripts import lerobot_record, lerobot_replay, lerobot_teleoperate
+from lerobot.teleoperators import TeleoperatorConfig, make_teleoperator_from_config
+from lerobot.utils.errors import DeviceNotConnectedError
+from lerobot.utils.import_utils import register_third_party_plugins
+from policy_msgs.msg import JointCommand
+
+from conftest import claimed_domain_id
+from lerobot_bridge.features import dataset_features
+from lerobot_bridge.mapping import load_mapping
+from lerobot_robot_ros2 import Ros2RobotConfig
+from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
+from policy_inference.core.chunks.units import Units
+from policy_inference.errors import RobotError
+from robot_sim.arm_figures import ARM_JOINT_NAMES, HOME_RAD
+from robot_sim.demo.processes import own_domain
+
+from .ros2_arm import RATE_HZ, Arm, small_mapping
+
+register_third_party_plugins()
+logging.getLogger("draccus").setLevel(logging.WARNING)  # it logs each field of each policy
+EPISODES, EPISODE_S = 2, 3
+TASK = "Reach the cube."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _parsed_soon() -> Iterator[None]:
+    """Read each source once: LeRobot's parser does for each field of each class, 10 s a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "getsource", functools.cache(inspect.getsource))
+        yield
+
+
+@pytest.fixture(scope="module")
+def mapping_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_mapping(tmp_path_factory.mktemp("mapping"))
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm]:
+    """An arm and its leader, in a domain of their own."""
+    with claimed_domain_id() as domain_id, pytest.MonkeyPatch.context() as patch:
+        for name, value in own_domain({}, seed=domain_id - 1).items():
+            patch.setenv(name, value)
+        with Arm(tmp_path_factory.mktemp("arm")) as started:
+            yield started
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, mapping_file: Path) -> Callable[..., None]:
+    """Return what runs a command of LeRobot's on the arm."""
+
+    def run(main: Callable[[], None], *words: str) -> None:
+        monkeypatch.setattr(sys, "argv", [main.__module__, "--robot.type=ros2",
+                                          f"--robot.mapping={mapping_file}", *words])
+        main()
+
+    return run
+
+
+@pytest.fixture
+def led(mapping_file: Path) -> list[str]:
+    return ["--teleop.type=ros2", f"--teleop.mapping={mapping_file}"]
+
+
+def recording(folder: Path, name: str, episodes: int = EPISODES) -> list[str]:
+    return [f"--dataset.repo_id=test/{name}", f"--dataset.root={folder}",
+            f"--dataset.single_task={TASK}", f"--dataset.fps={RATE_HZ}",
+            f"--dataset.num_episodes={episodes}", f"--dataset.episode_time_s={EPISODE_S}",
+            "--dataset.reset_time_s=0.5", "--dataset.push_to_hub=false", "--dataset.vcodec=h264",
+            "--dataset.streaming_encoding=true", "--play_sounds=false"]
+
+
+def test_lerobot_finds_both_by_itself() -> None:
+    assert RobotConfig.get_choice_class("ros2") is Ros2RobotConfig
+    assert TeleoperatorConfig.get_choice_class("ros2") is Ros2TeleoperatorConfig
+
+
+def test_teleoperate_leads_the_arm(arm: Arm, run: Callable[..., None], led: list[str]) -> None:
+    before, arm.commands[:] = dict(arm.positions), []
+    run(lerobot_teleoperate.main, *led, f"--fps={RATE_HZ}", "--teleop_time_s=3")
+    moved = max(abs(arm.positions[name] - before[name]) for name in before)
+    assert moved > 0.1, "the arm was not led"
+    assert arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED
+    assert [command.sequence for command in arm.commands] == list(range(len(arm.commands)))
+
+
+@pytest.fixture(scope="module")
+def dataset(arm: Arm, mapping_file: Path, tmp_path_factory: pytest.TempPathFactory
+            ) -> tuple[LeRobotDataset, Any]:
+    """What `lerobot-record` makes of a led arm, and the actions that the arm was sent meanwhile."""
+    arm.commands.clear()
+    root = tmp_path_factory.mktemp("recorded") / "dataset"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [
+            "lerobot-record", "--robot.type=ros2", f"--robot.mapping={mapping_file}",
+            "--teleop.type=ros2", f"--teleop.mapping={mapping_file}", *recording(root, "reach")])
+        lerobot_record.main()
+    return LeRobotDataset("test/reach", root=root), arm.sent(load_mapping(mapping_file))
+
+
+def actions_of(dataset: LeRobotDataset) -> Any:
+    return np.array(dataset.hf_dataset.with_format("numpy")["action"], np.float64)
+
+
+def test_record_writes_a_dataset_of_what_was_sent(
+    dataset: tuple[LeRobotDataset, Any], mapping_file: Path
+) -> None:
+    written, sent = dataset
+    assert written.num_episodes == EPISODES
+    assert written.num_frames >= 0.8 * EPISODES * EPISODE_S * RATE_HZ
+    assert written.meta.robot_type == "so101_follower"
+    mapping = load_mapping(mapping_file)
+    for key, feature in dataset_features(mapping).items():
+        found = {name: written.meta.features[key][name] for name in feature}
+        assert {**found, "shape": tuple(found["shape"])} == feature
+    frame = written[0]
+    assert frame["observation.images.front"].shape == (3, 48, 64)
+    assert frame["task"] == TASK
+    # LeRobot keeps what was asked for; nothing was clipped, so that is what was sent.
+    place = 0
+    for action in actions_of(written):
+        places = np.flatnonzero(np.abs(sent[place:] - action).max(axis=1) < 1e-4)
+        assert places.size, f"{action} was not sent after the {place}th command"
+        place += int(places[0])
+
+
+def test_replay_sends_an_episode_again(
+    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], mapping_file: Path
+) -> None:
+    written, _ = dataset
+    arm.commands.clear()
+    run(lerobot_replay.main, "--dataset.repo_id=test/reach", f"--dataset.root={written.root}",
+        "--dataset.episode=1", "--play_sounds=false")
+    first = written.meta.episodes[1]["dataset_from_index"]
+    last = actions_of(written)[first:][-1]
+    sent = arm.sent(load_mapping(mapping_file))
+    np.testing.assert_allclose(sent[-1], last, atol=1e-4)
+
+
+def test_a_policy_drives_the_arm_and_is_recorded(
+    dataset: tuple[LeRobotDataset, Any], arm: Arm, run: Callable[..., None], tmp_path: Path
+) -> None:
+    written, _ = dataset
+    arm.commands.clear()
+    run(lerobot_record.main, f"--policy.path={checkpoint(written, tmp_path)}",
+        *recording(tmp_path / "dataset", "eval_reach", episodes=1))
+    rolled_out = LeRobotDataset("test/eval_reach", root=tmp_path / "dataset")
+    assert rolled_out.num_episodes == 1
+    assert rolled_out.num_frames > RATE_HZ
+    assert len(arm.commands) > RATE_HZ
+
+
+def checkpoint(written: LeRobotDataset, folder: Path) -> Path:
+    """Save a small ACT that has learnt nothing, with the dataset's statistics."""
+    features = dataset_to_policy_features(written.meta.features)
+    outputs = {key: feature for key, feature in features.items()
+               if feature.type is FeatureType.ACTION}
+    inputs: dict[str, PolicyFeature] = {key: feature for key, feature in features.items()
+                                        if key not in outputs}
+    config = ACTConfig(
+        input_features=inputs, output_features=outputs, chunk_size=10, n_action_steps=10,
+        dim_model=64, n_heads=2, dim_feedforward=64, n_encoder_layers=1, use_vae=False,
+        pretrained_backbone_weights=None, device="cpu", push_to_hub=False)
+    path = folder / "checkpoint"
+    ACTPolicy(config).save_pretrained(path)
+    for processor in make_pre_post_processors(config, dataset_stats=written.meta.stats):
+        processor.save_pretrained(path)
+    return path
+
+
+def test_what_send_action_returns_is_what_the_arm_hears(arm: Arm, tmp_path: Path) -> None:
+    file = small_mapping(tmp_path, max_relative_target=0.2)
+    robot = make_robot_from_config(Ros2RobotConfig(mapping=str(file)))
+    assert set(robot.observation_features) == {*robot.action_features, "front", "wrist"}
+    with robot:
+        arm.commands.clear()
+        state = robot.get_observation()
+        asked = {name: state[name] + 1.0 for name in robot.action_features}
+        asked["shoulder_pan.pos"] = 90.0
+        sent = robot.send_action(asked)
+        arm.wait_until(lambda: bool(arm.commands), "the command")
+    assert sent["shoulder_pan.pos"] == pytest.approx(
+        state["shoulder_pan.pos"] + np.rad2deg(0.2), abs=2.0)
+    np.testing.assert_allclose(arm.sent(load_mapping(file))[0],
+                               [sent[name] for name in robot.action_features], atol=1e-9)
+    with pytest.raises(DeviceNotConnectedError):
+        robot.get_observation()
+
+
+LEROBOT_AT_WORK = """
+import json
+import sys
+
+from lerobot_robot_ros2 import Ros2Robot, Ros2RobotConfig
+
+with Ros2Robot(Ros2RobotConfig(mapping=sys.argv[1])) as robot:
+    while True:
+        robot.send_action(json.loads(sys.argv[2]))
+"""
+
+
+def test_the_arm_damps_when_lerobot_is_killed(arm: Arm, mapping_file: Path) -> None:
+    arm.commands.clear()
+    units = Units(load_mapping(mapping_file).joints, ARM_JOINT_NAMES)
+    home = zip(ARM_JOINT_NAMES, units.of_rad(np.array(HOME_RAD)).tolist(), strict=True)
+    action = json.dumps({f"{joint}.pos": value for joint, value in home})
+    lerobot = subprocess.Popen([sys.executable, "-c", LEROBOT_AT_WORK, str(mapping_file), action])
+
+    def away() -> float:
+        """Return how far the joint that is farthest from home is away from it, rad."""
+        return float(np.abs([arm.positions[name] for name in ARM_JOINT_NAMES] - HOME_RAD).max())
+
+    try:
+        arm.wait_until(lambda: bool(arm.commands) and away() < 0.1, "an arm at home")
+    finally:
+        lerobot.send_signal(signal.SIGKILL)
+        lerobot.wait()
+    arm.wait_until(lambda: away() > 0.3, "an arm that sinks")
+    assert arm.commands[-1].mode == JointCommand.MODE_RUN, "it said good-bye"
+
+
+def test_a_robot_that_goes_silent_ends_the_loop_with_its_topics(
+    arm: Arm, mapping_file: Path
+) -> None:
+    """The last test: it ends the arm."""
+    robot = make_robot_from_config(Ros2RobotConfig(mapping=str(mapping_file)))
+    teleop = make_teleoperator_from_config(Ros2TeleoperatorConfig(mapping=str(mapping_file)))
+    arm.commands.clear()
+
+    def end_the_arm() -> None:
+        arm.wait_until(lambda: len(arm.commands) > RATE_HZ, "commands of LeRobot")
+        arm.end("arm_sim_node")
+
+    ending = Thread(target=end_the_arm)
+    ending.start()
+    with teleop, robot, pytest.raises(RobotError) as raised:
+        lerobot_teleoperate.teleop_loop(teleop, robot, RATE_HZ, *make_default_processors(),
+                                        duration=60.0)
+    ending.join()
+    assert "the robot's connection is lost" in str(raised.value)
+    assert "joint_states: expected a sensor_msgs/msg/JointState of the last 1000 ms, found 1" in (
+        str(raised.value))
