@@ -94,8 +94,10 @@ def test_all_values_are_what_was_recorded_to_a_microradian(session: Path, output
         for name in (STATE, ACTION):
             expected = np.array([frame.vectors[name] for frame in frames])
             np.testing.assert_array_equal(rows[name], expected.astype(np.float32))
-        # Joints are said each 10 ms, and the leader is 50 ms ahead.
-        newest_s = np.arange(episode.length) * round(1e9 / RATE_HZ) // 10_000_000 / 100
+        # Joints are said each 10 ms, and the leader is 50 ms ahead; a message up to an eighth of a
+        # period after a frame belongs to it.
+        period_ns = round(1e9 / RATE_HZ)
+        newest_s = (np.arange(episode.length) * period_ns + period_ns // 8) // 10_000_000 / 100
         for name, ahead_s in ((STATE, 0.0), (ACTION, 0.05)):
             expected = np.array([positions_rad(time_s + ahead_s)[:5] for time_s in newest_s])
             assert np.abs(np.deg2rad(rows[name][:, :5].astype(np.float64)) - expected).max() < 1e-6
@@ -211,6 +213,22 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
     assert [np.flatnonzero(each["intervention"]).tolist() for each in rows] == [
         list(range(10, 20)), [], []]
     assert bool(LeRobotDataset("me/cubes", root=tmp_path / "cubes")[59]["next.success"])
+
+
+def test_a_verdict_on_some_episodes_is_none_on_the_others(
+    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judged = tmp_path / "judged"
+    shutil.copytree(session, judged)
+    write_sidecar(judged / "episode_0000", Sidecar(
+        number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()))
+    write_sidecar(judged / "episode_0001", Sidecar(
+        number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()))
+
+    assert converted(judged, tmp_path / "cubes") == 0
+
+    assert "no next.success, since nothing is known of episode_0001" in caplog.text
+    assert "next.success" not in Dataset(tmp_path / "cubes").info.features
 
 
 def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -14,7 +15,9 @@ import yaml
 
 from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
-from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.commands import arguments
+from lerobot_bridge.mapping import RobotMapping, load_mapping
+from model_tools.errors import ToolError
 
 from .bags import (
     LEADER,
@@ -58,7 +61,7 @@ def test_a_mapping_alone_prints_its_features(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    assert main(["check", str(mapping_file)]) == 0
+    assert main(["check", "--mapping", str(mapping_file)]) == 0
 
     text = " ".join(caplog.text.split())
     assert "arm: 20 frames per second" in text
@@ -71,7 +74,7 @@ def test_a_mapping_that_does_not_fit_is_refused(
 ) -> None:
     mapping_file.write_text(mapping_file.read_text().replace("range_0_100", "percent"))
 
-    assert main(["check", str(mapping_file)]) == 1
+    assert main(["check", "--mapping", str(mapping_file)]) == 1
     assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
 
 
@@ -79,7 +82,7 @@ def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) 
     write_bag(tmp_path / "session" / "one", arm(2000))
     report = tmp_path / "report.json"
 
-    assert main(["check", str(mapping_file), str(tmp_path / "session"),
+    assert main(["check", "--mapping", str(mapping_file), str(tmp_path / "session"),
                  "--report", str(report)]) == 0
 
     (episode,) = json.loads(report.read_text())["episodes"]
@@ -97,7 +100,7 @@ def test_what_would_be_left_out_is_the_exit_status(
     caplog.set_level(logging.INFO)
     write_bag(tmp_path / "session" / "one", arm())
     write_bag(tmp_path / "session" / "two", without(arm(), "/front/image_raw", 400, 700))
-    command = ["check", str(mapping_file), str(tmp_path / "session")]
+    command = ["check", "--mapping", str(mapping_file), str(tmp_path / "session")]
 
     assert main(command) == 1
     assert "refused: two: expected frames without gaps of more than 1" in caplog.text
@@ -156,3 +159,18 @@ def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (warning,) = found.warnings
     assert warning.startswith("1 messages could not be read and count as missing; the first: ")
     assert "/joint_states at 1000.400 s: pan.pos: expected a finite value" in warning
+
+
+def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) -> None:
+    session, other = tmp_path / "session", tmp_path / "other"
+    for folder in (session, other):
+        folder.mkdir()
+    assert main(["check", str(session)]) == 1  # none is named
+
+    (session / "mapping.yaml").write_bytes(mapping_file.read_bytes())
+    given = argparse.Namespace(mapping=None, recordings=[session, other])
+    assert arguments.mapping_of(given) == load_mapping(mapping_file)
+
+    (other / "mapping.yaml").write_bytes(mapping_file.read_bytes() + b"max_gap_frames: 7\n")
+    with pytest.raises(ToolError, match=r"mapping.yaml of several sessions that differ: .*other"):
+        arguments.mapping_of(given)

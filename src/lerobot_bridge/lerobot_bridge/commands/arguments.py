@@ -5,8 +5,43 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import pair
+
+if TYPE_CHECKING:
+    from lerobot_bridge.mapping import RobotMapping
+
+
+def add_mapping(parser: argparse.ArgumentParser) -> None:
+    """Declare the mapping of recordings."""
+    parser.add_argument("--mapping", metavar="FILE|NAME",
+                        help="file that says which topic is which feature, or one that comes along "
+                             "(default: that of the recorded session)")
+
+
+def mapping_of(given: argparse.Namespace) -> RobotMapping:
+    """Return the mapping that was asked for, or that of the sessions that were named.
+
+    Raises:
+        ToolError: Neither is there, or sessions have several.
+        BundleError: It does not fit.
+    """
+    from lerobot_bridge.mapping import load_mapping
+    from lerobot_bridge.recording.folder import MAPPING
+    from model_tools.errors import ToolError
+
+    if given.mapping is not None:
+        return load_mapping(given.mapping)
+    places = [path / MAPPING for path in given.recordings]
+    found = {file.read_bytes(): file for file in places if file.is_file()}
+    if len(found) != 1:
+        several = ", ".join(map(str, found.values()))
+        raise ToolError(f"--mapping: expected a file or a name, found none, and {MAPPING} of "
+                        f"{'several sessions that differ: ' + several if found else 'no session'}")
+    file: Path = next(iter(found.values()))
+    return load_mapping(file)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Validate a mapping, and say what recordings would give a dataset by it.
 
-    lerobot_bridge check my_robot.yaml
-    lerobot_bridge check my_robot.yaml session/ --report check.json
+    lerobot_bridge check --mapping my_robot.yaml
+    lerobot_bridge check session/ --mapping my_robot.yaml --report check.json
 
 Prints the features that the mapping makes; for each episode its frames, and for each source and
 camera its topic, how often it said something, how old it is in frames, in how many it is missing,
@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lerobot_bridge.commands.arguments import add_reading
+from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
 
 if TYPE_CHECKING:
     from lerobot_bridge.checking import EpisodeCheck
@@ -33,10 +33,9 @@ _log = logging.getLogger("lerobot_bridge")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("mapping", help="file that says which topic is which feature, or one that "
-                                        "comes along")
     parser.add_argument("recordings", nargs="*", type=Path, metavar="PATH",
                         help="rosbag2 recording, or folder of such")
+    add_mapping(parser)
     add_reading(parser)
     parser.add_argument("--pictures", action="store_true",
                         help="decode each picture, as `convert` does; takes longer")
@@ -48,11 +47,10 @@ def run(given: argparse.Namespace) -> int:
     """Check; return the exit status."""
     from lerobot_bridge.checking import check_episode
     from lerobot_bridge.episodes import find_episodes
-    from lerobot_bridge.mapping import load_mapping
     from model_tools.files import new_file
     from model_tools.progress import progress_bar
 
-    mapping = load_mapping(given.mapping)
+    mapping = mapping_of(given)
     for line in _features(mapping):
         _log.info("%s", line)
     if not given.recordings:
@@ -72,7 +70,7 @@ def run(given: argparse.Namespace) -> int:
     refused = sum(bool(check.problem) for check in checks)
     _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
     if given.report is not None:
-        said = {"mapping": given.mapping, "skipped": [asdict(each) for each in found.skipped],
+        said = {"mapping": given.mapping or "", "skipped": [asdict(each) for each in found.skipped],
                 "episodes": [asdict(check) for check in checks]}
         with new_file(given.report, force=given.force) as file:
             file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")

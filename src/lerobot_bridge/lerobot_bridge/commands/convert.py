@@ -20,7 +20,7 @@ import logging
 import os
 from pathlib import Path
 
-from lerobot_bridge.commands.arguments import add_reading
+from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
 from lerobot_bridge.writing.form import CODECS
 
 _log = logging.getLogger("lerobot_bridge")
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recordings", nargs="+", type=Path, metavar="PATH",
                         help="rosbag2 recording, or folder of such")
-    parser.add_argument("--mapping", required=True,
-                        help="file that says which topic is which feature, or one that comes along")
+    add_mapping(parser)
     parser.add_argument("--output", required=True, type=Path, help="folder of the dataset")
     parser.add_argument("--repo-id", metavar="USER/NAME",
                         help="what it is called (default: local/NAME of the output)")
@@ -55,7 +54,6 @@ def run(given: argparse.Namespace) -> int:
     from lerobot_bridge.converting.lerobot_version import require_lerobot
     from lerobot_bridge.converting.report import document, lines, write_html
     from lerobot_bridge.episodes import find_episodes
-    from lerobot_bridge.mapping import load_mapping
     from model_tools.errors import ToolError
     from model_tools.files import new_file
     from model_tools.progress import progress_bar
@@ -68,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
         raise ToolError(f"--report: expected a file .json or .html, found {given.report}")
     given.left = (f"finished episodes are in {parts_of(output)}, from where the same command goes "
                   "on")
-    mapping = load_mapping(given.mapping)
+    mapping = mapping_of(given)
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
     skipped = {each.name: each.why for each in found.skipped}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", REPORT)
 """Files of a dataset, which may be replaced with it."""
 LOG, _LOCK = "log.txt", ".lock"
 _WRITING = "lerobot_bridge.writing.part"
+_log = logging.getLogger("lerobot_bridge")
 _VERSION = 1
 """Of what is in a folder of parts; another one makes them anew."""
 
@@ -146,10 +148,8 @@ def _jobs(
     episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: Settings
 ) -> dict[str, EpisodeJob]:  # fmt: skip
     """Return the jobs, by the names of their folders."""
-    judged = ((INTERVENTION,) if any(each.interventions is not None for each in episodes) else ()
-              ) + ((SUCCESS,) if any(each.success is not None for each in episodes) else ())
     at_once = min(settings.processes, len(episodes))
-    form = Form(codec=settings.codec, judged=judged, encoder_threads=1 if at_once > 1 else None)
+    form = Form(codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None)
     jobs = dict[str, EpisodeJob]()
     for episode in episodes:
         key = _key(episode, mapping, settings, form)
@@ -158,6 +158,19 @@ def _jobs(
         jobs[key] = EpisodeJob(mapping=mapping, episode=episode, topics=settings.topics,
                                split=settings.split, form=form, folder=folder / key)
     return jobs
+
+
+def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
+    """Return what is known of all episodes; a verdict on some alone would be one on all."""
+    known = {SUCCESS: [each.success is not None for each in episodes],
+             INTERVENTION: [each.interventions is not None for each in episodes]}
+    for name, each in known.items():
+        if any(each) and not all(each):
+            unknown = [episode.name for episode, said in zip(episodes, each, strict=True)
+                       if not said]
+            _log.warning("the dataset has no %s, since nothing is known of %s; episode.json beside "
+                         "a recording says it", name, ", ".join(unknown))
+    return tuple(name for name, each in known.items() if all(each))
 
 
 def _key(episode: Episode, mapping: RobotMapping, settings: Settings, form: Form) -> str:
