@@ -59,6 +59,7 @@ class Arm:
     Attributes:
         commands: All that came, oldest first.
         positions: Of the joints, rad, by name, the newest ones.
+        farthest_rad: How far a joint has been from where it was at first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,6 +67,7 @@ class Arm:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.commands: list[JointCommand] = []
         self.positions: dict[str, float] = {}
+        self.farthest_rad, self._first = 0.0, dict[str, float]()
         self._context = Context()
         rclpy.init(args=[], context=self._context)
         self.node = rclpy.create_node("listener", context=self._context)
@@ -110,6 +112,11 @@ class Arm:
         process.terminate()
         process.wait(SOON_S)
 
+    def count_from_here(self) -> None:
+        """Forget commands, and how far the joints have been."""
+        self.commands.clear()
+        self.farthest_rad, self._first = 0.0, {}
+
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + SOON_S
         while not condition():
@@ -130,6 +137,9 @@ class Arm:
 
     def _on_state(self, message: JointState) -> None:
         self.positions = dict(zip(message.name, message.position, strict=True))
+        self._first = self._first or self.positions
+        self.farthest_rad = max(self.farthest_rad, *(
+            abs(self.positions[name] - self._first[name]) for name in self._first))
 
     def _logs(self) -> str:
         return "\n".join(file.read_text("utf-8", "replace")[-2000:]

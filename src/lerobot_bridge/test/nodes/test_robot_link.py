@@ -24,7 +24,7 @@ from std_msgs.msg import Float64MultiArray  # noqa: E402
 
 from lerobot_bridge.nodes.robot_link import RobotLink  # noqa: E402
 
-SOON_S = 10.0
+SOON_S = 30.0
 STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
 CONTENT: dict[str, Any] = {
     "schema_version": 1, "robot_type": "arm", "rate_hz": 30,
@@ -182,7 +182,7 @@ def test_two_publishers_of_a_state_are_refused(robot: Robot) -> None:
     with linked() as link:
         robot.publish("joint_states", joint_state)
         text = error_of(link)
-    assert "/joint_states: expected one publisher, found 2 (/robot, /robot)" in text
+    assert "/joint_states: expected one publisher, found 2 (" in text
 
 
 def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
