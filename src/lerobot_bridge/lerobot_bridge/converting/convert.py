@@ -149,7 +149,8 @@ def _jobs(
 ) -> dict[str, EpisodeJob]:  # fmt: skip
     """Return the jobs, by the names of their folders."""
     at_once = min(settings.processes, len(episodes))
-    form = Form(codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None)
+    form = Form(codec=settings.codec, judged=_judged(episodes),
+                encoder_threads=1 if at_once > 1 else None)
     jobs = dict[str, EpisodeJob]()
     for episode in episodes:
         key = _key(episode, mapping, settings, form)
