@@ -201,8 +201,9 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
     span = (begin_ns, recorded(session, 0)[20].time_ns)
     write_sidecar(judged / "episode_0000", Sidecar(
         number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)))
-    write_sidecar(judged / "episode_0001", Sidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ,
-                                                   success=False, interventions=()))
+    for number in (1, 2):
+        write_sidecar(judged / f"episode_{number:04}", Sidecar(
+            number=number, task=TASKS[number], rate_hz=RATE_HZ, success=False, interventions=()))
 
     assert converted(judged, tmp_path / "cubes") == 0
 
@@ -227,7 +228,7 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
 
     assert converted(judged, tmp_path / "cubes") == 0
 
-    assert "no next.success, since nothing is known of episode_0001" in caplog.text
+    assert "no next.success, since nothing is known of episode_0001, episode_0002" in caplog.text
     assert "next.success" not in Dataset(tmp_path / "cubes").info.features
 
 
