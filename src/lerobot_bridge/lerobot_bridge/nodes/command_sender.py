@@ -42,6 +42,10 @@ class CommandSender:
         self._last: Mapping[str, float] = {}
         self._sent_ns = 0
 
+    def troubles(self) -> list[str]:
+        """Return which topics nobody receives, or others send on, too."""
+        return [trouble for topic in self._topics if (trouble := topic.trouble())]
+
     def send(self, values: Mapping[str, float]) -> None:
         """Publish an action, given by name in LeRobot's units.
 
@@ -83,10 +87,22 @@ class _Topic:
     """A topic of commands."""
 
     def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
+        self._node = node
         self._outgoing = Outgoing(mapping, [channel], empty_message, valid_for_s=VALID_FOR_S)
         self.repeats, self._stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
         self.publisher = node.create_publisher(
             message_class(channel.type), channel.topic, qos.COMMAND)
+
+    def trouble(self) -> str:
+        name = self.publisher.topic_name
+        if not self.publisher.get_subscription_count():
+            return f"{name}: expected somebody who receives commands, found nobody"
+        others = self._node.count_publishers(name) - 1
+        if others > 0:
+            return (f"{name}: expected this process alone to send commands, found {others} more, "
+                    "with which it would fight over the robot; end them (one that was killed is "
+                    "counted for some 20 s)")
+        return ""
 
     def message(self, values: Mapping[str, float], stamp_ns: int) -> Any:
         return self._outgoing.message(

@@ -39,7 +39,7 @@ class RobotLink:
         self, mapping: RobotMapping, *, name: str, features: Sequence[str], cameras: bool,
         commands: bool, timeout_s: float,
     ) -> None:  # fmt: skip
-        """Join the domain, and wait until all topics have a message.
+        """Join the domain, and wait until all topics have a message, and commands a receiver.
 
         Args:
             mapping: Says which topics there are.
@@ -50,8 +50,9 @@ class RobotLink:
             timeout_s: How long to wait, s.
 
         Raises:
-            RobotError: There are topics without a message after this time, or with two publishers;
-                names them all. Or a package of messages is not there.
+            RobotError: There are topics without a message after this time, or with two publishers,
+                or commands that nobody receives; names them all. Or a package of messages is not
+                there.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -130,7 +131,8 @@ class RobotLink:
         if self._failure:
             raise RobotError(f"messages are taken no more:\n{self._failure}")
         now_ns = time.monotonic_ns()
-        return [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
+        found = [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
+        return found if self._sender is None else [*found, *self._sender.troubles()]
 
     def _work(self) -> None:
         try:

@@ -185,11 +185,28 @@ def test_two_publishers_of_a_state_are_refused(robot: Robot) -> None:
     assert "/joint_states: expected one publisher, found 2 (" in text
 
 
+def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
+    with pytest.raises(RobotError, match=r"/elsewhere: expected somebody who receives commands, "
+                       "found nobody"), linked(parse_mapping(nobody, "mapping.yaml"), 1.0):
+        pass
+
+
+def test_another_sender_of_commands_ends_the_connection(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        robot.node.create_publisher(Twist, "cmd_vel", 10)
+        text = error_of(link)
+    assert "/cmd_vel: expected this process alone to send commands, found 1 more" in text
+
+
 def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish("front/image_raw", picture)
     with linked() as link:
-        wait_until(lambda: all(robot.node.count_publishers(topic) for topic in robot.heard))
         link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
         wait_until(lambda: len(robot.heard["joint_command"]) >= 4)
         assert [message.linear.x for message in robot.heard["cmd_vel"]] == [0.5]
@@ -210,7 +227,6 @@ def test_one_value_that_is_not_finite_sends_nothing(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish("front/image_raw", picture)
     with linked() as link:
-        wait_until(lambda: all(robot.node.count_publishers(topic) for topic in robot.heard))
         with pytest.raises(RobotError, match=r"grip: expected a finite value"):
             link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": np.nan})
         link.send({"pan.pos": 10.0, "lift.pos": 0.0, "x.vel": 0.25, "grip": 1.0})
