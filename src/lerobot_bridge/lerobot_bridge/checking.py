@@ -122,18 +122,19 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 def _rate_hz(heard: Heard) -> float:
     first, last = heard.logged_ns
-    return (heard.count - 1) / max((last - first) * 1e-9, 1e-9)
+    return max(heard.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
     """Yield what the times of messages tell."""
     heard = frames.heard.values()
-    first = min(heard, key=lambda each: int(each.times_ns[0]))
-    late = max(heard, key=lambda each: int(each.times_ns[0]))
-    late_s = float(frames.parts[0][0] - first.times_ns[0]) * 1e-9
+    # What is held may be from long before.
+    begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}
+    first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
+    late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
     if late_s > _LATE_S:
-        yield (f"frames begin {late_s:.1f} s after the first message of {first.topic}, when "
-               f"{late.topic} began")
+        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when "
+               f"{late} began")
     end = max(heard, key=lambda each: int(each.times_ns[-1]))
     early = min(heard, key=lambda each: int(each.times_ns[-1]))
     early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
@@ -141,12 +142,13 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
         yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
                f"{early.topic} ended")
     for each in heard:
-        period_s = float(np.median(np.diff(each.times_ns))) * 1e-9 if each.count > 1 else 0.0
+        times = each.times_ns[len(each.times_ns) - each.new :]
+        period_s = float(np.median(np.diff(times))) * 1e-9 if len(times) > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
             yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
                    f"{mapping.rate_hz} frames: values repeat")
-        if len(each.times_ns) < _NEW * each.count:
-            yield (f"{each.topic} has {each.count} messages of {len(each.times_ns)} different "
+        if each.new < _NEW * each.count:
+            yield (f"{each.topic} has {each.count} messages of {each.new} different "
                    "stamps: those of a stamp that was there already are left out")
 
 

@@ -26,10 +26,11 @@ class Heard:
     Attributes:
         topic: Full name.
         times_ns: [messages] rising; those that are repeated or come late are left out.
-        count: How many there are in all.
-        logged_ns: When the first and the last of them were.
+        count: How many came during the episode.
+        new: How many of these are in `times_ns`, where they are the last ones.
+        logged_ns: When the first and the last of them came; where there are none, 0.
         offset_ns: How much later at least they were logged: on one clock, the shortest delay.
-        back: Stamps that are earlier than the one before them in the log.
+        back: Stamps of the episode that are earlier than the one before them in the log.
         back_ns: By how much at the most.
         back_at_ns: The first of them.
     """
@@ -37,6 +38,7 @@ class Heard:
     topic: str
     times_ns: Times
     count: int
+    new: int
     logged_ns: tuple[int, int]
     offset_ns: int
     back: int = 0
@@ -47,41 +49,44 @@ class Heard:
 class _Noted:
     """What is noted of an input, block by block."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin_ns: int) -> None:
+        self._begin_ns = begin_ns
         self._times: list[Times] = []
         self._offsets: list[int] = []
-        self._logged: list[int] = []
+        self._logged: list[Times] = []
         self._backs: list[Times] = []
         self._steps: list[Times] = []
         self._last: Times | None = None
-        self._count = 0
+        self._new = 0
 
     def look(self, block: Block, found: Times, new: Times) -> None:
+        during = block.log_ns >= self._begin_ns
         self._times.append(found[new])
+        self._new += int(during[new].sum())
         self._offsets.append(int((block.log_ns - found).min()))
-        self._logged += [int(block.log_ns[0]), int(block.log_ns[-1])]
-        self._count += len(found)
+        self._logged.append(block.log_ns[during])
         steps = np.diff(found, prepend=found[:1] if self._last is None else self._last)
-        self._backs.append(found[steps < 0])
-        self._steps.append(steps[steps < 0])
+        back = (steps < 0) & during
+        self._backs.append(found[back])
+        self._steps.append(steps[back])
         self._last = found[-1:]
 
     def heard(self, topic: str) -> Heard | None:
         """Return what was heard; None where there was nothing."""
         if not self._times:
             return None
-        backs, steps = np.concatenate(self._backs), np.concatenate(self._steps)
+        logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
         return Heard(
-            topic=topic, times_ns=np.concatenate(self._times), count=self._count,
-            logged_ns=(self._logged[0], self._logged[-1]), offset_ns=min(self._offsets),
-            back=len(backs), back_ns=-int(steps.min(initial=0)),
+            topic=topic, times_ns=np.concatenate(self._times), count=len(logged), new=self._new,
+            logged_ns=(int(logged[0]), int(logged[-1])) if len(logged) else (0, 0),
+            offset_ns=min(self._offsets), back=len(backs), back_ns=-int(steps.min(initial=0)),
             back_at_ns=int(backs[0]) if len(backs) else 0,
         )
 
 
 def hear(
     bag: Bag, topics: Mapping[str, str], extract: Extract,
-    look: Callable[[str, Block, Times], None] = lambda name, block, times: None,
+    look: Callable[[str, Block, Times], None], begin_ns: int,
 ) -> dict[str, Heard]:  # fmt: skip
     """Return when the messages of each input were.
 
@@ -90,12 +95,13 @@ def hear(
         topics: Topics by input.
         extract: What of it is read.
         look: Gets each input, block of its messages, and their times.
+        begin_ns: When the episode begins, by the log; what is read may have come before.
 
     Raises:
         ToolError: The recording is broken, has no messages of an input there, or stamps begin
             anew.
     """
-    noted = {name: _Noted() for name in topics}
+    noted = {name: _Noted(begin_ns) for name in topics}
 
     def note(name: str, block: Block, found: Times, new: Times) -> None:
         noted[name].look(block, found, new)
@@ -145,7 +151,8 @@ def refuse_several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool)
     Raises:
         ToolError: They are not; names two of them and how far they are apart.
     """
-    clocks = {each.topic: each.offset_ns for each in heard if each.count > 1}
+    clocks = {each.topic: each.offset_ns for each in heard
+              if max(each.count, len(each.times_ns)) > 1}
     if with_log:
         clocks["the log"] = 0
     if not clocks:

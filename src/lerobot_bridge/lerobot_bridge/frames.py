@@ -69,7 +69,8 @@ class EpisodeFrames:
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
         one = OnePublisher(mapping, self._bag, self._inputs.values())
-        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look)
+        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look,
+                                               self.begin_ns)
         refuse_stamps_back(self._bag.path, list(self.heard.values()))
         one.refuse_several()
         refuse_several_clocks(self._bag.path, list(self.heard.values()),
@@ -86,6 +87,11 @@ class EpisodeFrames:
             raise self._too_short(sum(map(len, parts)))
         self.closed_up = sum(round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
                              for part in self.parts)
+
+    @property
+    def begin_ns(self) -> int:
+        """When the episode begins at the earliest."""
+        return 0 if self.episode.span is None else self.episode.span.begin_ns
 
     def refuse_gaps(self) -> None:
         """Check that there is one part.

@@ -16,6 +16,7 @@ import yaml
 from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands import arguments
+from lerobot_bridge.episode import Span
 from lerobot_bridge.mapping import RobotMapping, load_mapping
 from model_tools.errors import ToolError
 
@@ -24,6 +25,7 @@ from .bags import (
     MS,
     START_NS,
     STATE,
+    S,
     Said,
     arm,
     compressed,
@@ -151,6 +153,33 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
         "ended",
         "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
         "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125"]
+
+
+def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(6000))
+    mapping = mapping_of(vectors={"observation.state": [STATE],
+                                  "action": [{**LEADER, "resample": "hold"}]})
+
+    for begin_s in (0, 2, 4):
+        span = Span(START_NS + begin_s * S, START_NS + (begin_s + 2) * S)
+        found = check_episode(mapping, episode_of(bag, span=span), {})
+
+        assert not found.warnings
+        assert [(each.messages, each.rate_hz) for each in found.inputs] == [
+            (200, pytest.approx(100)), (200, pytest.approx(100)), (40, pytest.approx(20))]
+
+
+def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> None:
+    said = [*without(arm(4000), "/leader/joint_states", 0, 5000),
+            *joints(times(10, 500), "/leader/joint_states")]
+    mapping = mapping_of(vectors={"observation.state": [STATE],
+                                  "action": [{**LEADER, "resample": "hold"}]})
+    span = Span(START_NS + 2 * S, START_NS + 4 * S)
+
+    found = check_episode(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span), {})
+
+    action = next(each for each in found.inputs if each.name == "action")
+    assert (found.frames, found.problem, action.messages, action.rate_hz) == ([40], "", 0, 0.0)
 
 
 def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
