@@ -13,6 +13,7 @@ from lerobot_bridge.clocks import Heard
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.plausible import STILL
 from lerobot_bridge.resampling import slack_ns
 from policy_inference.errors import PolicyError
 
@@ -158,6 +159,10 @@ def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
         for each in ranges.outside:
             yield (f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
                    f"{each.messages} messages, at the most {each.worst:.4g}")
+    still = [name for name, motion in frames.motions.items() if motion.is_still]
+    if still:
+        yield (f"{' and '.join(still)} do{'' if len(still) > 1 else 'es'} not move: each value "
+               f"stays within {STILL:g} in all frames")
     if frames.unreadable:
         yield (f"{len(frames.unreadable)} messages could not be read and count as missing; the "
                f"first: {frames.unreadable[0]}")

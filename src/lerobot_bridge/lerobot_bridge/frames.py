@@ -17,9 +17,9 @@ import numpy as np
 from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks, refuse_stamps_back
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.inputs import find_inputs
-from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
 from lerobot_bridge.one_publisher import OnePublisher
-from lerobot_bridge.plausible import Ranges
+from lerobot_bridge.plausible import Motion, Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
 from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
@@ -45,6 +45,7 @@ class EpisodeFrames:
         heard: What was heard of each source and camera.
         unreadable: Messages that could not be read in frames so far.
         ranges: Of each source, which values were outside of their ranges in frames so far.
+        motions: Of state and action, whether they moved in frames so far.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EpisodeFrames:
                               with_log=episode.span is not None)
         self.ranges = {each.name: Ranges(mapping, each.source) for each in self._inputs.values()
                        if isinstance(each.source, Source)}
+        self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
         self.unreadable: list[str] = []
         found = self._resampled()
         parts = found.parts(mapping.max_gap_frames)
@@ -163,6 +165,8 @@ class EpisodeFrames:
     def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
         vectors = {feature: np.concatenate([values[name] for name in names])
                    for feature, names in self._features.items()}
+        for name, motion in self.motions.items():
+            motion.look(vectors[name])
         spans = self.episode.interventions or ()
         return Frame(
             time_ns=tick, vectors=vectors,

@@ -152,7 +152,25 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
         "frames end 2.9 s before the last message of /joint_states, when /leader/joint_states "
         "ended",
         "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
-        "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125"]
+        "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125",
+        "action does not move: each value stays within 0.001 in all frames"]
+
+
+@pytest.mark.parametrize(("topics", "words"), [
+    (["/joint_states", "/leader/joint_states"], "observation.state and action do"),
+    (["/joint_states"], "observation.state does"),
+])
+def test_an_episode_in_which_nothing_moves_is_told(
+    tmp_path: Path, topics: list[str], words: str
+) -> None:
+    said = arm()
+    for topic in topics:
+        said = without(said, topic, 0, 2000)
+        for t in times(10, 1000):
+            said += joints([t], topic, position=np.array([1.0, 9.0, 0.5 + 1e-12 * t / S]))
+
+    assert checked(tmp_path, said).warnings == [
+        f"{words} not move: each value stays within 0.001 in all frames"]
 
 
 def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) -> None:
