@@ -14,6 +14,7 @@ from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.plausible import STILL
+from lerobot_bridge.reading import first_pictures
 from lerobot_bridge.resampling import slack_ns
 from policy_inference.errors import PolicyError
 
@@ -60,7 +61,7 @@ class EpisodeCheck:
         frames: In each part between gaps.
         closed_up: Frames that are missing inside of parts.
         inputs: Of each source and camera.
-        problem: Why it would be refused; empty where it would not.
+        problems: Why it would be refused: each reason that was found; none where it would not.
         warnings: What else is not as it should be.
     """
 
@@ -68,7 +69,7 @@ class EpisodeCheck:
     frames: list[int] = field(default_factory=list)
     closed_up: int = 0
     inputs: list[InputCheck] = field(default_factory=list)
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -91,18 +92,27 @@ def check_episode(
     found = EpisodeCheck(name=episode.name)
     try:
         frames = EpisodeFrames(mapping, episode, topics)
-        found.frames = [len(part) for part in frames.parts]
-        found.closed_up = frames.closed_up
-        found.inputs = list(_inputs(frames, mapping.period_ns))
-        found.warnings += warnings_of_times(mapping, frames)
+    except PolicyError as error:
+        found.problems.append(str(error))
+        # Else nobody looks at a picture before all that is corrected.
+        found.problems += first_pictures(mapping, episode.bag, topics)
+        return found
+    found.frames = [len(part) for part in frames.parts]
+    found.closed_up = frames.closed_up
+    found.inputs = list(_inputs(frames, mapping.period_ns))
+    found.warnings += warnings_of_times(mapping, frames)
+    try:
         if not split:
             frames.refuse_gaps()
+    except PolicyError as error:
+        found.problems.append(str(error))
+    try:
         for part in range(len(frames.parts)):
             for _ in frames.frames(part, pixels=pixels):
                 pass
         found.warnings += warnings_of_values(frames)
     except PolicyError as error:
-        found.problem = str(error)
+        found.problems.append(str(error))
     return found
 
 

@@ -119,51 +119,45 @@ def hear(
     return {name: each for name, each in heard.items() if each is not None}
 
 
-def refuse_stamps_back(path: Path, heard: Sequence[Heard]) -> None:
-    """Check that the stamps of each topic go on, in the order of the log.
+def stamps_back(path: Path, heard: Sequence[Heard]) -> list[str]:
+    """Return what to say of each topic whose stamps go back, in the order of the log.
 
     Args:
         path: Of the recording.
         heard: Its topics.
-
-    Raises:
-        ToolError: They do not; says of each topic how often, since when, and what to do.
     """
     wrong = {each.topic: each for each in heard if each.back}
-    if wrong:
-        raise ToolError("\n  ".join(
-            f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected stamps that go on, "
-            f"found {each.back} of {each.count} before that of the message before, by up to "
-            f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 "
-            "topic info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record "
-            "one of them, or, where only its clock was set, write `stamp: received` in the mapping"
-            for each in wrong.values()))
+    return [
+        f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected stamps that go on, "
+        f"found {each.back} of {each.count} before that of the message before, by up to "
+        f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
+        "info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one of them, "
+        "or, where only its clock was set, write `stamp: received` in the mapping"
+        for each in wrong.values()
+    ]
 
 
-def refuse_several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> None:
-    """Check that the messages of all topics are stamped by one clock.
+def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> list[str]:
+    """Return what to say of topics that are not stamped by one clock: of the worst, or nothing.
 
     Args:
         path: Of the recording.
         heard: Its topics; one that said a thing once, maybe long before, tells nothing.
         with_log: Whether the log must be on that clock as well.
-
-    Raises:
-        ToolError: They are not; names two of them and how far they are apart.
     """
     clocks = {each.topic: each.offset_ns for each in heard
               if max(each.count, len(each.times_ns)) > 1}
     if with_log:
         clocks["the log"] = 0
     if not clocks:
-        return
+        return []
     # What agrees with the log is right; else the first topic.
     right = min(clocks, key=lambda topic: abs(clocks[topic]) > _AGREE_NS)
     wrong = max(clocks, key=lambda topic: abs(clocks[topic] - clocks[right]))
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
     if abs(apart_s) <= _AGREE_NS * 1e-9:
-        return
+        return []
     where = "behind" if apart_s > 0 else "ahead of"
-    raise ToolError(f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
-                    f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping "
-                    f"names {wrong}, or record with one clock")
+    return [f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
+            f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
+            f"{wrong}, or record with one clock"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks, refuse_stamps_back
+from lerobot_bridge.clocks import Heard, hear, several_clocks, stamps_back
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
@@ -72,10 +72,11 @@ class EpisodeFrames:
         one = OnePublisher(mapping, self._bag, self._inputs.values())
         self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look,
                                                self.begin_ns)
-        refuse_stamps_back(self._bag.path, list(self.heard.values()))
-        one.refuse_several()
-        refuse_several_clocks(self._bag.path, list(self.heard.values()),
-                              with_log=episode.span is not None)
+        wrong = [*stamps_back(self._bag.path, list(self.heard.values())), *one.problems,
+                 *several_clocks(self._bag.path, list(self.heard.values()),
+                                 with_log=episode.span is not None)]
+        if wrong:
+            raise ToolError("\n  ".join(wrong))
         self.ranges = {each.name: Ranges(mapping, each.source) for each in self._inputs.values()
                        if isinstance(each.source, Source)}
         self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
@@ -124,11 +125,11 @@ class EpisodeFrames:
             pixels: Whether pictures are decoded; else they are judged only, and frames have none.
 
         Raises:
-            ToolError: Messages of a topic do not fit; names topic and time.
+            ToolError: Messages of topics do not fit; names each topic and the time.
         """
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
         newest = self._newest(ticks)
-        values: dict[str, Any] = {}
+        values, wrong = dict[str, Any](), dict[str, str]()
         readers, before_ns = self._readers(pixels=pixels), ticks[0] - period_ns
         for tick in ticks:
             for name, arrival in next(newest).items():
@@ -136,12 +137,14 @@ class EpisodeFrames:
                     values[name] = readers[name](arrival)
                 except ToolError as error:
                     values.pop(name, None)
-                    self.unreadable.append(str(error))
+                    wrong[name] = str(error)
+                    self.unreadable.append(wrong[name])
             if len(values) == len(readers):
                 yield self._frame(tick, values)
                 before_ns = tick
             elif tick - before_ns > self._mapping.max_gap_frames * period_ns:
-                raise ToolError(self.unreadable[-1])
+                raise ToolError("\n  ".join(text for name, text in wrong.items()
+                                            if name not in values))
 
     def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
         """Yield for each frame what came since the one before: one message may serve several."""

@@ -89,7 +89,7 @@ def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) 
                  "--report", str(report)]) == 0
 
     (episode,) = json.loads(report.read_text())["episodes"]
-    assert (episode["name"], episode["frames"], episode["problem"]) == ("one", [41], "")
+    assert (episode["name"], episode["frames"], episode["problems"]) == ("one", [41], [])
     front = {each["name"]: each for each in episode["inputs"]}["cameras.front"]
     assert front == {
         "name": "cameras.front", "topic": "/front/image_raw", "messages": 41, "rate_hz": 20.0,
@@ -137,8 +137,46 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
     quick, whole = (check_episode(mapping_of(), episode_of(tmp_path / "bag"), {}, pixels=pixels)
                     for pixels in (False, True))
 
-    assert not quick.problem
-    assert "expected a PNG of 24 x 16 pixels" in whole.problem
+    assert not quick.problems
+    assert "expected a PNG of 24 x 16 pixels" in whole.problems[0]
+
+
+def test_all_reasons_are_told_and_pictures_judged_though_none_is_decoded(tmp_path: Path) -> None:
+    pictures = images(times(50, 1000), size=(32, 24))
+    others = [*without(joints(times(10, 1000)), "/joint_states", 400, 700),
+              *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"])]
+
+    gap, message = checked(tmp_path / "gap", [*others, *pictures]).problems
+
+    assert "expected frames without gaps of more than 1, found 1" in gap
+    assert [line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
+            ] == ["each joint once", "a picture of 24 x 16 pixels"]
+
+
+@pytest.mark.parametrize(("pictures", "words"), [
+    (images(times(50, 1000), size=(32, 24)), "expected a picture of 24 x 16 pixels, found 24 x 32"),
+    (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
+])
+def test_pictures_are_judged_where_frames_are_not(
+    tmp_path: Path, pictures: list[Said], words: str
+) -> None:
+    topics, picture = checked(tmp_path, [*joints(times(10, 1000), "/other"), *pictures]).problems
+
+    assert [line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
+            ] == ["joint_states", "leader/joint_states"]
+    assert "/front/image_raw at 1000.000 s: expected " in picture
+    assert words in picture
+
+
+def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> None:
+    said = [*joints(times(10, 1000)), *joints(times(10, 1000), "/leader/joint_states"),
+            *joints(times(10, 1000, 4), stamp_ns=START_NS - 20 * MS),
+            *images(times(50, 1000), stamp_ns=START_NS - 9 * S)]
+
+    (problem,) = checked(tmp_path, said).problems
+
+    assert "/joint_states at 999.984 s: expected stamps that go on, found 100 of 201" in problem
+    assert "/front/image_raw: expected stamps on the clock of /joint_states" in problem
 
 
 def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
@@ -146,7 +184,7 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
     found = checked(tmp_path, [*joints(times(10, 6000)), *leader,
                                *images(times(90, 6000, 1500))])
 
-    assert not found.problem
+    assert not found.problems
     assert found.warnings == [
         "frames begin 1.5 s after the first message of /joint_states, when /front/image_raw began",
         "frames end 2.9 s before the last message of /joint_states, when /leader/joint_states "
@@ -197,7 +235,7 @@ def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> Non
     found = check_episode(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span), {})
 
     action = next(each for each in found.inputs if each.name == "action")
-    assert (found.frames, found.problem, action.messages, action.rate_hz) == ([40], "", 0, 0.0)
+    assert (found.frames, found.problems, action.messages, action.rate_hz) == ([40], [], 0, 0.0)
 
 
 def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
