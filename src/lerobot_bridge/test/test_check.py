@@ -272,3 +272,12 @@ def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) 
     (other / "mapping.yaml").write_bytes(mapping_file.read_bytes() + b"max_gap_frames: 7\n")
     with pytest.raises(ToolError, match=r"mapping.yaml of several sessions that differ: .*other"):
         arguments.mapping_of(given)
+
+
+@pytest.mark.parametrize("more", [[], ["--mapping", "so101"]])
+def test_a_mapping_that_is_given_as_a_recording_is_told(
+    mapping_file: Path, more: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["check", str(mapping_file), *more]) == 1
+    assert ("arm.yaml: expected a recording, or a folder of recordings, found what looks like a "
+            f"mapping; that is given with --mapping {mapping_file}") in caplog.text
