@@ -33,6 +33,7 @@ from .bags import (
     images,
     joints,
     mapping_of,
+    mark,
     times,
     without,
     write_bag,
@@ -109,6 +110,20 @@ def test_what_would_be_left_out_is_the_exit_status(
     assert "refused: two: expected frames without gaps of more than 1" in caplog.text
     assert "1 of 2 episodes fit the mapping" in caplog.text
     assert main([*command, "--gaps", "split"]) == 0
+
+
+def test_a_recording_without_marks_stops_no_others(
+    mapping_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write_bag(tmp_path / "session" / "one", arm())
+    write_bag(tmp_path / "session" / "two", [
+        *arm(), mark(100 * MS, "START", task="wave"), mark(900 * MS, "STOP")])
+
+    assert main(["check", "--mapping", str(mapping_file), str(tmp_path / "session"),
+                 "--episodes", "marks"]) == 1
+    assert "session/one: expected messages of the input episode_marks" in caplog.text
+    assert "1 of 2 episodes fit the mapping" in caplog.text
 
 
 def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:

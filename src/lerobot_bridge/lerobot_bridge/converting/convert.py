@@ -163,6 +163,7 @@ def _jobs(
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
     """Return what is known of all episodes; a verdict on some alone would be one on all."""
+    episodes = [each for each in episodes if not each.problem]
     known = {SUCCESS: [each.success is not None for each in episodes],
              INTERVENTION: [each.interventions is not None for each in episodes]}
     for name, each in known.items():
@@ -171,7 +172,7 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
                        if not said]
             _log.warning("the dataset has no %s, since nothing is known of %s; episode.json beside "
                          "a recording says it", name, ", ".join(unknown))
-    return tuple(name for name, each in known.items() if all(each))
+    return tuple(name for name, each in known.items() if episodes and all(each))
 
 
 def _key(episode: Episode, mapping: RobotMapping, settings: Settings, form: Form) -> str:
