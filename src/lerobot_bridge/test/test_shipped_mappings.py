@@ -26,7 +26,8 @@ def _as_units(joints: dict[str, Joint]) -> dict[str, JointUnit]:
 
 
 def test_the_guide_s_mappings_are_there() -> None:
-    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy", "so101_reach"}
+    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy",
+                              "so101_reach"}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -75,8 +76,8 @@ def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> Non
         name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     assert mapping.rate_hz == contract.rate_hz
     assert contract.state is not None
-    assert VALUES == tuple(f"{name}.pos" for name in contract.state.joints)
-    assert VALUES == tuple(f"{name}.pos" for name in contract.action.joints)
+    assert tuple(f"{name}.pos" for name in contract.state.joints) == VALUES
+    assert tuple(f"{name}.pos" for name in contract.action.joints) == VALUES
     assert _as_units(mapping.joints) == dict(contract.units)
 
 
