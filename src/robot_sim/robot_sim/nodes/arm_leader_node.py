@@ -129,9 +129,10 @@ class ArmLeaderNode(Node):
         if moment is None:
             return
         self.get_logger().info(f"demonstration {self._episode} {_HAPPENED[moment]}")
-        for kind in _SAYS[moment] if self._marks is not None else ():
-            self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
-                                            episode=self._episode, task=self._get("task")))
+        if self._marks is not None:
+            for kind in _SAYS[moment]:
+                self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
+                                                episode=self._episode, task=self._get("task")))
         self._episode += moment is not Moment.BEGAN
 
     def _command(self, target: Array, message: JointState) -> JointCommand:
