@@ -135,7 +135,7 @@ def test_record_writes_a_dataset_of_what_was_sent(
     written, sent = dataset
     assert written.num_episodes == EPISODES
     assert written.num_frames >= 0.8 * EPISODES * EPISODE_S * RATE_HZ
-    assert written.meta.robot_type == "so101_follower"
+    assert written.meta.robot_type == "so_follower"
     mapping = load_mapping(mapping_file)
     for key, feature in dataset_features(mapping).items():
         found = {name: written.meta.features[key][name] for name in feature}

@@ -137,7 +137,7 @@ class RobotMapping:
     """What of a ROS 2 robot is which feature of LeRobot's."""
 
     schema_version: Literal[1] = entry("1")
-    robot_type: str = entry("robot_type of datasets: so101_follower", pattern=_NAME)
+    robot_type: str = entry("robot_type of datasets: so_follower", pattern=_NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry(
         "joints by LeRobot's names, without .pos", default={}
