@@ -35,7 +35,8 @@ CONTENT: dict[str, Any] = {
     "cameras": {"front": {"topic": "front/image_raw", "height": 2, "width": 3, "timeout_s": 0.2}},
     "command": [
         {"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"},
-        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}},
+        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"},
+         "limits": {"x.vel": [-1, 1]}},
         {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "fields": {"grip": "data[0]"}},
     ],
 }  # fmt: skip
