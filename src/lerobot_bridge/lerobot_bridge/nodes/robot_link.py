@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.nodes.command_sender import HOLD_S, CommandSender
+from lerobot_bridge.nodes.end_signals import EndSignals
 from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
@@ -46,7 +47,8 @@ class RobotLink:
             name: Of the node.
             features: Whose values are read.
             cameras: Whether pictures are read.
-            commands: Whether actions are sent.
+            commands: Whether actions are sent; SIGTERM and SIGHUP then end the program as SIGINT
+                does, until this is closed.
             timeout_s: How long to wait, s.
             hold_s: How long an arm that follows JointCommand holds without an action, s.
 
@@ -66,6 +68,7 @@ class RobotLink:
         # A daemon, and closed at exit: LeRobot does not disconnect what it could not use.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         atexit.register(self.close)
+        self._signals = EndSignals() if commands else None
         try:
             self._topics = list(_topics(self._node, mapping, features, cameras))
             if commands:
@@ -103,9 +106,15 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot safe, and the domain; once."""
+        """Leave the robot safe, and the domain; once.
+
+        Raises:
+            SystemExit: A signal came meanwhile.
+        """
         if self._closed:
             return
+        if self._signals is not None:
+            self._signals.hold_back()
         self._closed = True
         atexit.unregister(self.close)
         if self._thread.is_alive():
@@ -114,6 +123,8 @@ class RobotLink:
             self._sender.leave(self._measured())
         self._node.destroy_node()
         self._context.try_shutdown()
+        if self._signals is not None:
+            self._signals.give_back()
 
     def _measured(self) -> dict[str, Any]:
         """Return what is known for sure."""

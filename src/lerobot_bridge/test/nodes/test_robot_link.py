@@ -1,5 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -305,6 +309,34 @@ def test_pictures_may_be_compressed(robot: Robot) -> None:
     robot.publish("front/image_raw", lambda: stamped(CompressedImage(format="png", data=data)))
     with linked() as link:
         np.testing.assert_array_equal(link.newest()["front"], PICTURE)
+
+
+AT_WORK = """
+import json
+import sys
+import time
+
+from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.nodes.robot_link import RobotLink
+
+link = RobotLink(parse_mapping(json.loads(sys.argv[1]), "mapping.yaml"), name="link",
+                 features=["observation.state"], cameras=False, commands=True, timeout_s=30.0)
+while True:
+    link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_is_ended_leaves_the_robot_safe(robot: Robot, number: int) -> None:
+    robot.publish("joint_states", joint_state)
+    words = [sys.executable, "-c", AT_WORK, json.dumps(CONTENT)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as program:
+        wait_until(lambda: bool(robot.heard["cmd_vel"]))
+        program.send_signal(number)
+        assert program.wait(SOON_S) == (-number if number == signal.SIGINT else 128 + number)
+    wait_until(lambda: has_stopped(robot))
+    wait_until(lambda: modes(robot)[-1] == JointCommand.MODE_HOLD_MEASURED)
 
 
 def test_closing_leaves_nothing(robot: Robot) -> None:
