@@ -38,6 +38,17 @@ def test_what_is_seen_can_be_led_and_sent(name: str) -> None:
     assert mapping.rate_hz == 30
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_nothing_is_sent_without_limits(name: str) -> None:
+    mapping = load_mapping(name)
+
+    for joint in mapping.joints.values():
+        assert joint.max_relative_target == 0.5
+        assert None not in (joint.position_min, joint.position_max)
+    for channel in mapping.command:
+        assert set(channel.limits) == set(channel.fields or {})
+
+
 @pytest.mark.parametrize("name", ["so100", "so101", "so101_policy", "so101_reach"])
 def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bundles(
     name: str
