@@ -206,8 +206,9 @@ class EpisodeRecorder(Node):
             session.intervene("topic", message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
-        self.recorder.policy_said(_MODES[status.mode], status.reason, status.bundle_name,
-                                  status.bundle_version, self.now_ns())
+        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
+        self.recorder.policy_said(mode, status.reason, status.bundle_name, status.bundle_version,
+                                  self.now_ns())
 
     def _arrived(self, topic: str, data: bytes) -> None:
         self.recorder.arrived(topic, self.now_ns(), data)
