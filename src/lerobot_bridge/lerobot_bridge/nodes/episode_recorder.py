@@ -79,7 +79,7 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
-    Mark.START: "begins", Mark.STOP: "is over and kept", Mark.DISCARD: "is discarded",
+    Mark.START: "begins", Mark.STOP: "is over", Mark.DISCARD: "is discarded",
     Mark.SUCCESS: "is a success", Mark.FAILURE: "is a failure",
     Mark.INTERVENTION_BEGINS: "is driven by a person", Mark.INTERVENTION_ENDS: "is the policy's",
 }  # fmt: skip
@@ -139,8 +139,8 @@ class EpisodeRecorder(Node):
 
     @property
     def works(self) -> bool:
-        """Whether messages are taken."""
-        return self._listening.works
+        """Whether messages are taken, and written."""
+        return self._listening.works and self._disk.works
 
     def halt(self) -> None:
         """End: an episode that is being recorded is kept, and what waits is written."""
@@ -251,7 +251,8 @@ def main(args: Sequence[str] | None = None) -> None:
         while node.works and not ended.is_set():
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
         if not ended.is_set():
-            node.get_logger().fatal("the thread that takes messages has ended; so does the node")
+            node.get_logger().fatal("a thread that takes or writes messages has ended; so does "
+                                    "the node")
             sys.exit(1)
     finally:
         node.halt()

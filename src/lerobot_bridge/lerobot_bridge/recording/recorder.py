@@ -40,6 +40,7 @@ class Recorder:
         watches: What is recorded, by full name of the topic.
         problems: What is wrong while an episode is recorded, by topic.
         messages: Of the newest episode.
+        gone: Why the newest episode is lost; empty where it is not.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Recorder:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
-        self.messages = 0
+        self.messages, self.gone = 0, ""
         self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
         self._policy = policy
         self._lock = threading.RLock()
@@ -104,9 +105,15 @@ class Recorder:
     def _from_disk(self) -> list[News]:
         """Return what has happened on the disk, and let the session know of it."""
         said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
-        for number in [news.episode for news in said if news.episode is not None]:
-            self._recording = self._recording and number != self.session.number
-            self.session.failed(number)
+        for news in said:
+            if news.episode is None:
+                continue
+            if news.failed:
+                self.gone = news.text
+                self._recording = self._recording and news.episode != self.session.number
+                self.session.failed(news.episode)
+            else:
+                self.session.kept(news.episode)
         return said
 
     def _watch(self, now_ns: int) -> list[News]:
@@ -122,8 +129,7 @@ class Recorder:
         self.problems = found
         if room := self._room(self._disk.waiting_bytes):
             self.session.cut(now_ns, f"the disk is full: {room}")
-            new.append(f"episode {self.session.number - 1} is kept up to here, and none follows: "
-                       f"{room}")
+            new.append(f"episode {self.session.number - 1} ends here, and none follows: {room}")
         return [News(text, failed=True) for text in new]
 
     def obstacle(self, now_ns: int) -> str:
@@ -152,7 +158,7 @@ class Recorder:
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
-        self._recording, self.messages = True, 0
+        self._recording, self.messages, self.gone = True, 0, ""
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         for name, watch in self.watches.items():
             if watch.newest is not None:

@@ -102,7 +102,8 @@ class Session:
 
     Attributes:
         state: What goes on.
-        done: Number of episodes that were kept.
+        done: Number of episodes that are there, whole.
+        writing: Numbers of those that are over and still being written.
         number: Of the episode that is being recorded, or of the next one.
         waits_for: Why the next one does not begin though its time has come; or empty.
     """
@@ -111,6 +112,7 @@ class Session:
         """Begin idle; `number` is that of the next episode, `done` how many are there already."""
         self.course, self._stage = course, stage
         self.state, self.number, self.done = State.IDLE, number, done
+        self.writing = set[int]()
         self.waits_for = ""
         self._until_ns = 0
         self._running: _Running | None = None
@@ -125,7 +127,7 @@ class Session:
         """
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; ask for stop or next")
-        if self.done >= self.course.episodes:
+        if self._enough:
             raise RefusedError(f"all {self.course.episodes} episodes are there; for more, start "
                                "the node anew with a larger number")
         if obstacle := self._stage.obstacle(now_ns):
@@ -146,7 +148,7 @@ class Session:
         number = self._require_running()
         self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return f"episode {number} is over and being written; {self._outlook()}"
 
     def discard(self, now_ns: int) -> str:
         """End the episode and keep nothing of it; the next one has its number.
@@ -172,14 +174,15 @@ class Session:
         number = self.number
         self._end(now_ns, "next was asked for")
         self._after(now_ns, goes_on=True)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return f"episode {number} is over and being written; {self._outlook()}"
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""
         if self._running:
             self._end(now_ns, why)
         self.state = State.FINISHED
-        return f"{self.done} episodes are there"
+        more = f", {len(self.writing)} being written" if self.writing else ""
+        return f"{self.done} episodes are there{more}"
 
     def judge(self, success: bool, now_ns: int) -> str:
         """Say how the episode that is being recorded ends, or the last one ended.
@@ -230,21 +233,30 @@ class Session:
         self._end(now_ns, why)
         self.state = State.IDLE
 
+    def kept(self, number: int) -> None:
+        """Take note that an episode is there."""
+        self.writing.discard(number)
+        self.done += 1
+
     def failed(self, number: int) -> None:
         """Take note that an episode could not be written, and begin no other."""
+        self.writing.discard(number)
+        if self._last == number:
+            self._last = None
         if self._running and self._running.number == number:
             self._running = None
             self.number += 1
-        elif self._last == number:
-            self._last, self.done = None, self.done - 1
-            if self._running:
-                return
-        self.state = State.IDLE
+        if not self._running:
+            self.state = State.IDLE
 
     def seconds_left(self, now_ns: int) -> float:
         """Return how long what goes on still takes, at most, s."""
         waits = self.state in (State.WARM_UP, State.EPISODE, State.RESET)
         return max(0.0, (self._until_ns - now_ns) * 1e-9) if waits else 0.0
+
+    @property
+    def _enough(self) -> bool:
+        return self.done + len(self.writing) >= self.course.episodes
 
     def _require_running(self) -> int:
         if not self._running:
@@ -269,10 +281,11 @@ class Session:
         self._stage.end(Ended(number=running.number, success=running.success, why=why,
                               interventions=tuple(running.spans) if watched else None))
         self._stage.mark(Mark.STOP, running.number, now_ns)
-        self._last, self.number, self.done = running.number, running.number + 1, self.done + 1
+        self.writing.add(running.number)
+        self._last, self.number = running.number, running.number + 1
 
     def _after(self, now_ns: int, *, goes_on: bool) -> None:
-        if self.done >= self.course.episodes:
+        if self._enough:
             self.state = State.FINISHED
         elif goes_on:
             self._wait(State.RESET, self.course.reset_s, now_ns)

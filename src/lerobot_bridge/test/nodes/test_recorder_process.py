@@ -146,7 +146,8 @@ def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None
     begins(robot)
     stopped = operate("stop")
     assert (stopped.returncode, stopped.stdout) == (
-        0, "episode 0 is over and kept; 1 of 50 are there\n")
+        0, "episode 0 is over and being written; 0 of 50 are there\n")
+    robot.until(lambda: robot.value("done") == "1", "the episode to be kept")
     status = operate("status")
     assert status.stdout.startswith("idle, 1 of 50 episodes\n")
     assert "free_mb" in status.stdout

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.episode_file import EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
@@ -85,7 +87,7 @@ def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) 
     fed.hears("episode_0001: ")
 
     assert "expected 4 MB of free space, found" in fed.all_said
-    assert "episode 1 is kept up to here, and none follows" in fed.all_said
+    assert "episode 1 ends here, and none follows" in fed.all_said
     session = small_disk / "session"
     assert count(session / "episode_0000") == 10
     assert count(session / "episode_0001") >= 1
@@ -123,6 +125,58 @@ def test_disk_that_fills_up_at_once_costs_one_episode(small_disk: Path) -> None:
     fed.stop()
     fed.close()
     assert count(session / "episode_0002") == 3
+
+
+def test_disk_without_a_byte_left_costs_an_episode_of_small_messages(small_disk: Path) -> None:
+    fed = Fed(small_disk / "session", message_bytes=100)
+    fed.start()
+    (small_disk / "of_another").write_bytes(bytes(4_000_000))
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "rest").write_bytes(bytes(9_000_000))
+    fed.send(200)
+    fed.stop()
+    fed.hears("episode 0 is lost: No space left on device")
+    assert (fed.recorder.session.done, fed.recorder.session.writing) == (0, set())
+    assert "episode 0 is lost" in fed.recorder.gone
+
+    session = small_disk / "session"
+    (small_disk / "of_another").unlink()
+    for number in (1, 2):
+        fed.start()
+        fed.send(3)
+        fed.stop()
+        fed.hears(f"episode_{number:04d}: kept")
+    fed.close()
+    assert [*(session / ".unfinished").iterdir()] == []
+    assert [count(session / f"episode_{number:04d}") for number in (1, 2)] == [3, 3]
+    assert fed.recorder.session.done == 2
+    assert fed.recorder.gone == ""
+
+
+def test_episode_counts_once_it_is_at_its_place(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session", episodes=2)
+    fed.start()
+    (tmp_path / "session" / "episode_0000" / "of_another").mkdir(parents=True)
+    fed.stop()
+    fed.start()
+    with fed.recorder.at() as session:
+        assert "episode 1 is over and being written" in session.stop(fed.now_ns)
+        assert (session.done, session.state) == (0, State.FINISHED)
+    fed.close()
+
+    assert "episode 0 is lost: Directory not empty" in fed.all_said
+    assert (fed.recorder.session.done, fed.recorder.session.writing) == (1, set())
+    assert fed.recorder.session.state is State.IDLE
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_end_of_the_thread_before_its_time_is_told(tmp_path: Path) -> None:
+    disk = Disk(10**6)
+    assert disk.works
+    disk._orders.put(sys.exit)
+    until(lambda: not disk.works)
+
+    assert not disk.close()
 
 
 def test_start_is_refused_where_the_episode_would_not_fit(small_disk: Path) -> None:

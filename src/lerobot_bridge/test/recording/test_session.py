@@ -91,7 +91,9 @@ def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, de
 
     assert by_hand.state is State.IDLE
     assert desk.begun == [0]
-    assert by_hand.done == 1
+    assert (by_hand.done, by_hand.writing) == (0, {0})
+    by_hand.kept(0)
+    assert (by_hand.done, by_hand.writing) == (1, set())
 
 
 def test_start_in_a_reset_does_not_wait_for_its_end(auto: Session, desk: Desk) -> None:
@@ -270,13 +272,25 @@ def test_episode_that_could_not_be_written_ends_and_none_follows(
 def test_episode_that_fails_after_its_end_does_not_count(by_hand: Session, desk: Desk) -> None:
     by_hand.start(0)
     by_hand.stop(S)
-    assert by_hand.done == 1
 
     by_hand.failed(0)
 
     assert by_hand.done == 0
     with pytest.raises(RefusedError, match="expected an episode to judge"):
         by_hand.judge(True, 2 * S)
+
+
+def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
+    by_hand: Session, desk: Desk
+) -> None:
+    for second in (0, 1):
+        by_hand.start(2 * second * S)
+        by_hand.stop((2 * second + 1) * S)
+    by_hand.start(4 * S)
+
+    by_hand.failed(0)
+
+    assert (by_hand.state, by_hand.number, by_hand.writing) == (State.EPISODE, 2, {1})
 
 
 def test_cut_keeps_what_there_is_and_begins_no_other(auto: Session, desk: Desk) -> None:
