@@ -57,6 +57,7 @@ class Recorder:
         self._recording = False
         self._known = set[str]()
         self._lost: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -75,7 +76,8 @@ class Recorder:
                 self._disk.learn(watch.kind)
             if self._recording:
                 self.session.tick(now_ns)  # its end is as exact as its messages
-            if self._recording:
+            # In a recording a topic has one type.
+            if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
 
@@ -120,6 +122,10 @@ class Recorder:
         """Return what has changed for the worse in the episode that is being recorded."""
         found = {name: problem for name, watch in self.watches.items()
                  if (problem := watch.problem(now_ns))}
+        found |= {
+            f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
+                            f"{self.watches[name].kind}; what follows of it is in the next one"
+            for name, kind in self._kinds.items() if kind != self.watches[name].kind}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
@@ -160,14 +166,18 @@ class Recorder:
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages, self.gone = True, 0, ""
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
+        self._kinds = {}
         for name, watch in self.watches.items():
-            if watch.newest is not None:
-                self._disk.write(name, watch.kind, now_ns, watch.newest)
+            kind, newest = watch.kind, watch.newest
+            if newest is not None:
+                self._kinds[name] = kind
+                self._disk.write(name, kind, now_ns, newest)
 
     def end(self, ended: Ended) -> None:
         """Keep what was recorded."""
         self._recording = False
         self._tell_lost(ended.number)
+        self._tell_silent(ended.number)
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
@@ -182,6 +192,13 @@ class Recorder:
                     f"episode {number}: {name}: {lost} messages were sent and did not come; send "
                     "pictures compressed, record on the machine of the publisher, or let it keep "
                     "more messages (QoS depth)",
+                    failed=True))
+
+    def _tell_silent(self, number: int) -> None:
+        for name, watch in self.watches.items():
+            if watch.wanted.needed and name not in self._kinds:
+                self._disk.news.append(News(
+                    f"episode {number}: {name}: expected messages, found none in the whole episode",
                     failed=True))
 
     def discard(self) -> None:

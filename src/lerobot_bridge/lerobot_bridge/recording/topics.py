@@ -102,6 +102,12 @@ class Watch:
         self._came = deque[tuple[int, int]]()
         self._newest_ns: tuple[int, int] | None = None
 
+    def becomes(self, kind: str) -> None:
+        """Take note of the type of what comes from now on."""
+        if kind != self.kind:
+            self.newest = None  # before the type: nobody is to see the two together
+            self.kind = kind
+
     def arrived(self, now_ns: int, data: bytes) -> None:
         """Take note of a message."""
         self.count += 1
