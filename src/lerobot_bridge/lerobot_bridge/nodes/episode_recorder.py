@@ -207,14 +207,18 @@ class EpisodeRecorder(Node):
 
     def _on_policy(self, status: PolicyStatus) -> None:
         mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
-        self.recorder.policy_said(mode, status.reason, status.bundle_name, status.bundle_version,
-                                  self.now_ns())
+        with self.recorder.at():
+            self.recorder.policy_said(mode, status.reason, status.bundle_name,
+                                      status.bundle_version, self.now_ns())
 
     def _arrived(self, topic: str, data: bytes) -> None:
-        self.recorder.arrived(topic, self.now_ns(), data)
+        with self.recorder.at():
+            self.recorder.arrived(topic, self.now_ns(), data)
 
     def _tick(self) -> None:
-        for line in self.recorder.tick(self.now_ns()):
+        with self.recorder.at():
+            said = self.recorder.tick(self.now_ns())
+        for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
             else:

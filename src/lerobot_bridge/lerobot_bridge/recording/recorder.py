@@ -35,6 +35,8 @@ class Told:
 class Recorder:
     """Ties session, topics and disk together; may be used from any thread.
 
+    Its times must come in order: read the clock within `at`, or have one thread only.
+
     Attributes:
         session: Its state; ask it for changes by `at`.
         watches: What is recorded, by full name of the topic.
@@ -135,7 +137,7 @@ class Recorder:
         self.problems = found
         if room := self._room(self._disk.waiting_bytes):
             self.session.cut(now_ns, f"the disk is full: {room}")
-            new.append(f"episode {self.session.number - 1} ends here, and none follows: {room}")
+            new.append(f"no episode follows: {room}")
         return [News(text, failed=True) for text in new]
 
     def obstacle(self, now_ns: int) -> str:
@@ -176,6 +178,8 @@ class Recorder:
     def end(self, ended: Ended) -> None:
         """Keep what was recorded."""
         self._recording = False
+        if ended.fault:
+            self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
         self._tell_lost(ended.number)
         self._tell_silent(ended.number)
         told, spans = self._told, ended.interventions

@@ -11,6 +11,9 @@ from typing import Protocol
 from lerobot_bridge.episode import Span
 from policy_inference.errors import RefusedError
 
+_LEAP_NS = 10_000_000_000
+"""A clock that goes on by more than this at once was set, or nothing ran meanwhile."""
+
 
 class State(Enum):
     """What goes on."""
@@ -57,12 +60,17 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An episode that is over and kept; attributes as those of the sidecar."""
+    """An episode that is over; attributes as those of the sidecar.
+
+    Attributes:
+        fault: Whether something went wrong, so that nobody knows yet that it is over.
+    """
 
     number: int
     success: bool | None
     interventions: tuple[Span, ...] | None
     why: str
+    fault: bool = False
 
 
 class Stage(Protocol):
@@ -100,6 +108,9 @@ class _Running:
 class Session:
     """The state machine; all times are ns of one clock.
 
+    Where that goes back (a simulator was reset) or leaps, an episode ends with the time before, so
+    that its times are in order; a warm-up or reset takes as long as it would have.
+
     Attributes:
         state: What goes on.
         done: Number of episodes that are there, whole.
@@ -114,7 +125,7 @@ class Session:
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
         self.waits_for = ""
-        self._until_ns = 0
+        self._until_ns, self._now_ns = 0, 0
         self._running: _Running | None = None
         self._last: int | None = None
         self._driving = set[str]()
@@ -125,6 +136,7 @@ class Session:
         Raises:
             RefusedError: One is being recorded, all are there, or something is missing.
         """
+        self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; ask for stop or next")
         if self._enough:
@@ -145,7 +157,7 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
-        number = self._require_running()
+        number = self._require_running(now_ns)
         self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
         return f"episode {number} is over and being written; {self._outlook()}"
@@ -156,7 +168,7 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
-        number = self._require_running()
+        number = self._require_running(now_ns)
         self._running = None
         self._stage.discard()
         self._stage.mark(Mark.DISCARD, number, now_ns)
@@ -169,6 +181,7 @@ class Session:
         Raises:
             RefusedError: As `start`.
         """
+        self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
         number = self.number
@@ -178,6 +191,7 @@ class Session:
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""
+        self._follow_clock(now_ns)
         if self._running:
             self._end(now_ns, why)
         self.state = State.FINISHED
@@ -190,6 +204,7 @@ class Session:
         Raises:
             RefusedError: There is none.
         """
+        self._follow_clock(now_ns)
         if self._running:
             self._running.success = success
             number = self.number
@@ -206,6 +221,7 @@ class Session:
 
         One drives as long as anybody says so.
         """
+        self._follow_clock(now_ns)
         before = self.intervening
         (self._driving.add if drives else self._driving.discard)(who)
         if self._running and self.intervening is not before:
@@ -218,6 +234,7 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Do what it is time for."""
+        self._follow_clock(now_ns)
         if now_ns < self._until_ns:
             return
         if self.state is State.EPISODE:
@@ -230,7 +247,7 @@ class Session:
 
     def cut(self, now_ns: int, why: str) -> None:
         """End the episode for a fault, keep what there is of it, and begin no other."""
-        self._end(now_ns, why)
+        self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 
     def kept(self, number: int) -> None:
@@ -258,7 +275,21 @@ class Session:
     def _enough(self) -> bool:
         return self.done + len(self.writing) >= self.course.episodes
 
-    def _require_running(self) -> int:
+    def _follow_clock(self, now_ns: int) -> None:
+        before_ns, self._now_ns = self._now_ns, now_ns
+        step_ns = now_ns - before_ns
+        if 0 <= step_ns <= _LEAP_NS:
+            return
+        if self._running:
+            how = "back" if step_ns < 0 else "on at once"
+            self._end(before_ns, f"the clock went {how} by {abs(step_ns) * 1e-9:.3f} s",
+                      fault=True)
+            self._after(now_ns, goes_on=self.course.auto)
+        else:
+            self._until_ns += step_ns
+
+    def _require_running(self, now_ns: int) -> int:
+        self._follow_clock(now_ns)
         if not self._running:
             raise RefusedError("expected an episode that is being recorded, found none "
                                f"({self.state.value}); to begin none, ask for finish")
@@ -272,13 +303,13 @@ class Session:
         if self._driving:
             self._note(now_ns)
 
-    def _end(self, now_ns: int, why: str) -> None:
+    def _end(self, now_ns: int, why: str, *, fault: bool = False) -> None:
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        self._stage.end(Ended(number=running.number, success=running.success, why=why,
+        self._stage.end(Ended(number=running.number, success=running.success, why=why, fault=fault,
                               interventions=tuple(running.spans) if watched else None))
         self._stage.mark(Mark.STOP, running.number, now_ns)
         self.writing.add(running.number)

@@ -44,6 +44,12 @@ def count(episode: Path) -> int:
                     for connection, _, data in reader.messages()])
 
 
+def times(episode: Path) -> list[int]:
+    """Return when the messages of an episode came, ns."""
+    with AnyReader([episode]) as reader:
+        return [time for _, time, _ in reader.messages()]
+
+
 def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session")
     fed.send(5)
@@ -55,9 +61,7 @@ def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
 
     episode = tmp_path / "session" / "episode_0000"
     assert count(episode) == 20
-    with AnyReader([episode]) as reader:
-        times = [time for _, time, _ in reader.messages()]
-    assert times == [*range(70 * MS, 270 * MS, 10 * MS)]
+    assert times(episode) == [*range(70 * MS, 270 * MS, 10 * MS)]
     assert read_sidecar(episode) == Sidecar(
         number=0, task="Wave.", rate_hz=10, ended="stop was asked for")
 
@@ -70,6 +74,30 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
 
     assert count(tmp_path / "session" / "episode_0000") == 9
     assert fed.recorder.session.state is State.IDLE
+
+
+def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session", auto=True, warm_up_s=0.0, reset_s=0.05, judged=True)
+    fed.now_ns = 500_000 * MS
+    fed.start()
+    fed.send(5)
+    with fed.recorder.at() as session:
+        session.intervene("topic", True, fed.now_ns)
+    fed.send(3)
+    fed.now_ns = 1_000 * MS  # the simulator was reset
+    fed.send(6)
+    fed.tick()
+    fed.send(4)
+    fed.stop()
+    fed.close()
+
+    first, second = (tmp_path / "session" / f"episode_{number:04d}" for number in range(2))
+    assert read_sidecar(first).ended == "the clock went back by 499.080 s"
+    assert read_sidecar(first).interventions == ((500_060 * MS, 500_090 * MS),)
+    assert times(first) == [*range(500_020 * MS, 500_100 * MS, 10 * MS)]
+    assert times(second) == [*range(1_070 * MS, 1_110 * MS, 10 * MS)]
+    assert read_sidecar(second).interventions == ((1_060 * MS, 1_100 * MS),)
+    assert "episode 0 ends here: the clock went back by 499.080 s" in fed.all_said
 
 
 def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
@@ -87,7 +115,7 @@ def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) 
     fed.hears("episode_0001: ")
 
     assert "expected 4 MB of free space, found" in fed.all_said
-    assert "episode 1 ends here, and none follows" in fed.all_said
+    assert "episode 1 ends here: the disk is full" in fed.all_said
     session = small_disk / "session"
     assert count(session / "episode_0000") == 10
     assert count(session / "episode_0001") >= 1
