@@ -79,7 +79,7 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
-    Mark.START: "begins", Mark.STOP: "is over and kept", Mark.DISCARD: "is discarded",
+    Mark.START: "begins", Mark.STOP: "is over", Mark.DISCARD: "is discarded",
     Mark.SUCCESS: "is a success", Mark.FAILURE: "is a failure",
     Mark.INTERVENTION_BEGINS: "is driven by a person", Mark.INTERVENTION_ENDS: "is the policy's",
 }  # fmt: skip
@@ -139,8 +139,8 @@ class EpisodeRecorder(Node):
 
     @property
     def works(self) -> bool:
-        """Whether messages are taken."""
-        return self._listening.works
+        """Whether messages are taken, and written."""
+        return self._listening.works and self._disk.works
 
     def halt(self) -> None:
         """End: an episode that is being recorded is kept, and what waits is written."""
@@ -206,14 +206,19 @@ class EpisodeRecorder(Node):
             session.intervene("topic", message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
-        self.recorder.policy_said(_MODES[status.mode], status.reason, status.bundle_name,
-                                  status.bundle_version, self.now_ns())
+        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
+        with self.recorder.at():
+            self.recorder.policy_said(mode, status.reason, status.bundle_name,
+                                      status.bundle_version, self.now_ns())
 
     def _arrived(self, topic: str, data: bytes) -> None:
-        self.recorder.arrived(topic, self.now_ns(), data)
+        with self.recorder.at():
+            self.recorder.arrived(topic, self.now_ns(), data)
 
     def _tick(self) -> None:
-        for line in self.recorder.tick(self.now_ns()):
+        with self.recorder.at():
+            said = self.recorder.tick(self.now_ns())
+        for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
             else:
@@ -250,7 +255,8 @@ def main(args: Sequence[str] | None = None) -> None:
         while node.works and not ended.is_set():
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
         if not ended.is_set():
-            node.get_logger().fatal("the thread that takes messages has ended; so does the node")
+            node.get_logger().fatal("a thread that takes or writes messages has ended; so does "
+                                    "the node")
             sys.exit(1)
     finally:
         node.halt()

@@ -35,11 +35,14 @@ class Told:
 class Recorder:
     """Ties session, topics and disk together; may be used from any thread.
 
+    Its times must come in order: read the clock within `at`, or have one thread only.
+
     Attributes:
         session: Its state; ask it for changes by `at`.
         watches: What is recorded, by full name of the topic.
         problems: What is wrong while an episode is recorded, by topic.
         messages: Of the newest episode.
+        gone: Why the newest episode is lost; empty where it is not.
     """
 
     def __init__(
@@ -49,13 +52,14 @@ class Recorder:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
-        self.messages = 0
+        self.messages, self.gone = 0, ""
         self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
         self._policy = policy
         self._lock = threading.RLock()
         self._recording = False
         self._known = set[str]()
         self._lost: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -74,7 +78,8 @@ class Recorder:
                 self._disk.learn(watch.kind)
             if self._recording:
                 self.session.tick(now_ns)  # its end is as exact as its messages
-            if self._recording:
+            # In a recording a topic has one type.
+            if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
 
@@ -104,15 +109,25 @@ class Recorder:
     def _from_disk(self) -> list[News]:
         """Return what has happened on the disk, and let the session know of it."""
         said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
-        for number in [news.episode for news in said if news.episode is not None]:
-            self._recording = self._recording and number != self.session.number
-            self.session.failed(number)
+        for news in said:
+            if news.episode is None:
+                continue
+            if news.failed:
+                self.gone = news.text
+                self._recording = self._recording and news.episode != self.session.number
+                self.session.failed(news.episode)
+            else:
+                self.session.kept(news.episode)
         return said
 
     def _watch(self, now_ns: int) -> list[News]:
         """Return what has changed for the worse in the episode that is being recorded."""
         found = {name: problem for name, watch in self.watches.items()
                  if (problem := watch.problem(now_ns))}
+        found |= {
+            f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
+                            f"{self.watches[name].kind}; what follows of it is in the next one"
+            for name, kind in self._kinds.items() if kind != self.watches[name].kind}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
@@ -122,8 +137,7 @@ class Recorder:
         self.problems = found
         if room := self._room(self._disk.waiting_bytes):
             self.session.cut(now_ns, f"the disk is full: {room}")
-            new.append(f"episode {self.session.number - 1} is kept up to here, and none follows: "
-                       f"{room}")
+            new.append(f"no episode follows: {room}")
         return [News(text, failed=True) for text in new]
 
     def obstacle(self, now_ns: int) -> str:
@@ -152,16 +166,22 @@ class Recorder:
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
-        self._recording, self.messages = True, 0
+        self._recording, self.messages, self.gone = True, 0, ""
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
+        self._kinds = {}
         for name, watch in self.watches.items():
-            if watch.newest is not None:
-                self._disk.write(name, watch.kind, now_ns, watch.newest)
+            kind, newest = watch.kind, watch.newest
+            if newest is not None:
+                self._kinds[name] = kind
+                self._disk.write(name, kind, now_ns, newest)
 
     def end(self, ended: Ended) -> None:
         """Keep what was recorded."""
         self._recording = False
+        if ended.fault:
+            self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
         self._tell_lost(ended.number)
+        self._tell_silent(ended.number)
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
@@ -176,6 +196,13 @@ class Recorder:
                     f"episode {number}: {name}: {lost} messages were sent and did not come; send "
                     "pictures compressed, record on the machine of the publisher, or let it keep "
                     "more messages (QoS depth)",
+                    failed=True))
+
+    def _tell_silent(self, number: int) -> None:
+        for name, watch in self.watches.items():
+            if watch.wanted.needed and name not in self._kinds:
+                self._disk.news.append(News(
+                    f"episode {number}: {name}: expected messages, found none in the whole episode",
                     failed=True))
 
     def discard(self) -> None:

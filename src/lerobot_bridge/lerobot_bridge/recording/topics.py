@@ -102,6 +102,12 @@ class Watch:
         self._came = deque[tuple[int, int]]()
         self._newest_ns: tuple[int, int] | None = None
 
+    def becomes(self, kind: str) -> None:
+        """Take note of the type of what comes from now on."""
+        if kind != self.kind:
+            self.newest = None  # before the type: nobody is to see the two together
+            self.kind = kind
+
     def arrived(self, now_ns: int, data: bytes) -> None:
         """Take note of a message."""
         self.count += 1
@@ -125,7 +131,8 @@ class Watch:
         if self._newest_ns is None:
             return f"{self.name}: expected messages, found none yet from its publisher"
         then_ns, then_steady_ns = self._newest_ns
-        age_s = min(now_ns - then_ns, self._steady_ns() - then_steady_ns) * 1e-9
+        # ROS time may go back.
+        age_s = min(abs(now_ns - then_ns), self._steady_ns() - then_steady_ns) * 1e-9
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
             return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
                     f"newest {age_s:.1f} s old")

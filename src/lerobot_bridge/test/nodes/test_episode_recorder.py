@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from policy_msgs.msg import EpisodeMark
+from policy_msgs.msg import EpisodeMark, PolicyStatus
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
@@ -162,6 +162,16 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     times = [time for span in spans for time in span]
     assert len(spans) == 2
     assert [begun_ns, *times] == sorted([begun_ns, *times])
+
+
+def test_policy_in_a_mode_that_nobody_knows_does_not_drive(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path, policy_node="act")
+    robot.appears()
+    status = robot.node.create_publisher(PolicyStatus, "act/status", LATCHED)
+    status.publish(PolicyStatus(mode=99, reason="new"))
+
+    robot.until(lambda: "/act: expected the mode RUN, found 99 (new)" in robot.ask("start").message,
+                "the mode", sends=True)
 
 
 def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Path) -> None:

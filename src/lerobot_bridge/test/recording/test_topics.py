@@ -48,8 +48,21 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
     assert watch.newest == b"data"
 
 
+def test_what_holds_is_forgotten_with_its_type() -> None:
+    watch = Watch(Wanted(topic="mode", holds=True), "/mode", lambda: 0)
+    watch.becomes("a/msg/B")
+    watch.arrived(0, b"data")
+    watch.becomes("a/msg/B")
+    assert watch.newest == b"data"
+
+    watch.becomes("a/msg/C")
+
+    assert (watch.kind, watch.newest) == ("a/msg/C", None)
+
+
 @pytest.mark.parametrize(("ros_s", "steady_s", "silent"), [
-    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False)])
+    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False),
+    (-99.0, 1.0, True), (-99.0, 0.1, False)])
 def test_topic_is_silent_where_both_clocks_say_so(
     ros_s: float, steady_s: float, silent: bool
 ) -> None:
