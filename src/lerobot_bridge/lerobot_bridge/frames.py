@@ -61,6 +61,8 @@ class EpisodeFrames:
                 disagree or begin anew.
             OSError: It cannot be read.
         """
+        if episode.problem:
+            raise ToolError(episode.problem)
         self.episode, self._mapping = episode, mapping
         self._bag = Bag(episode.bag)
         self._inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
