@@ -20,7 +20,7 @@ from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
-from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
+from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
 from model_tools.bags.source import refuse_set_back
@@ -76,7 +76,7 @@ class EpisodeFrames:
                        if isinstance(each.source, Source)}
         self.unreadable: list[str] = []
         found = self._resampled()
-        parts = found.parts(mapping.max_gap_frames)
+        parts = found.parts((mapping.max_gap_frames + 1) * mapping.period_ns)
         self.parts: Sequence[Times] = [part for part in parts if len(part) >= FEWEST]
         self.too_short = len(parts) - len(self.parts)
         self.left_out: Sequence[LeftOut] = found.left_out
@@ -94,6 +94,11 @@ class EpisodeFrames:
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
+        if end - begin > SILENT_NS:
+            raise ToolError(
+                f"{self.episode.name}: expected frames without gaps, found {end * 1e-9:.3f} s "
+                f"after {begin * 1e-9:.3f} s: most likely the clock was set forward; set it (NTP) "
+                "before recording, or take --gaps split, which makes an episode of each part")
         missing = "; ".join(f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
                             f"{each.at_ns * 1e-9:.3f} s" for each in self.left_out)
         raise ToolError(

@@ -296,3 +296,21 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
     with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
                                         "policy_msgs/msg/EpisodeMark in the recording, found none"):
         find_episodes([bag], "marks")
+
+
+@pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])
+def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> None:
+    """As by NTP after the start; frames of the time between would not fit into memory."""
+    ahead = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + ahead_s * S))
+    for topic in (STATES, LEADERS):
+        ahead = [each for each in ahead if each[0] != topic]
+        ahead += joints(times(10, 1000), topic, stamp_ns=START_NS + ahead_s * S)
+    after = [(topic, log_ns + ahead_s * S, message) for topic, log_ns, message in ahead]
+    bag = write_bag(tmp_path / "bag", [*arm(), *after])
+
+    frames = EpisodeFrames(mapping_of(), episode_of(bag))
+
+    assert [len(list(frames.frames(part))) for part in range(len(frames.parts))] == [21, 21]
+    with pytest.raises(ToolError, match=rf"bag: .*, found {1000 + ahead_s}.000 s after 1001.000 s: "
+                                        "most likely the clock was set forward; set it"):
+        frames.refuse_gaps()
