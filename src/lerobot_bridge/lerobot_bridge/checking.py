@@ -20,6 +20,8 @@ _LATE_S = 1.0
 """Frames may begin so much later than the first message, and end so much before the last."""
 _SLOW = 0.9
 """Share of the frames that must have a message of their own."""
+_NEW = 0.9
+"""Share of the messages that must have a stamp of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class InputCheck:
         name: In the mapping: action, cameras.front.
         topic: Full name.
         messages: How many.
-        rate_hz: Of those that are new.
+        rate_hz: How many came in a second.
         age_mean_s, age_max_s: How old the newest one is in frames.
         left_out: Frames that it is missing in.
         longest_gap_s: Longest time without a message among them.
@@ -119,8 +121,8 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 
 def _rate_hz(heard: Heard) -> float:
-    times = heard.times_ns
-    return (len(times) - 1) / max(float(times[-1] - times[0]) * 1e-9, 1e-9)
+    first, last = heard.logged_ns
+    return (heard.count - 1) / max((last - first) * 1e-9, 1e-9)
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
@@ -143,6 +145,9 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
         if _SLOW * period_s * mapping.rate_hz > 1.0:
             yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
                    f"{mapping.rate_hz} frames: values repeat")
+        if len(each.times_ns) < _NEW * each.count:
+            yield (f"{each.topic} has {each.count} messages of {len(each.times_ns)} different "
+                   "stamps: those of a stamp that was there already are left out")
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:

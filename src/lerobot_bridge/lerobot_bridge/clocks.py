@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,46 +27,111 @@ class Heard:
         topic: Full name.
         times_ns: [messages] rising; those that are repeated or come late are left out.
         count: How many there are in all.
+        logged_ns: When the first and the last of them were.
         offset_ns: How much later at least they were logged: on one clock, the shortest delay.
+        back: Stamps that are earlier than the one before them in the log.
+        back_ns: By how much at the most.
+        back_at_ns: The first of them.
     """
 
     topic: str
     times_ns: Times
     count: int
+    logged_ns: tuple[int, int]
     offset_ns: int
+    back: int = 0
+    back_ns: int = 0
+    back_at_ns: int = 0
 
 
-def hear(bag: Bag, topics: Mapping[str, str], extract: Extract) -> dict[str, Heard]:
+class _Noted:
+    """What is noted of an input, block by block."""
+
+    def __init__(self) -> None:
+        self._times: list[Times] = []
+        self._offsets: list[int] = []
+        self._logged: list[int] = []
+        self._backs: list[Times] = []
+        self._steps: list[Times] = []
+        self._last: Times | None = None
+        self._count = 0
+
+    def look(self, block: Block, found: Times, new: Times) -> None:
+        self._times.append(found[new])
+        self._offsets.append(int((block.log_ns - found).min()))
+        self._logged += [int(block.log_ns[0]), int(block.log_ns[-1])]
+        self._count += len(found)
+        steps = np.diff(found, prepend=found[:1] if self._last is None else self._last)
+        self._backs.append(found[steps < 0])
+        self._steps.append(steps[steps < 0])
+        self._last = found[-1:]
+
+    def heard(self, topic: str) -> Heard | None:
+        """Return what was heard; None where there was nothing."""
+        if not self._times:
+            return None
+        backs, steps = np.concatenate(self._backs), np.concatenate(self._steps)
+        return Heard(
+            topic=topic, times_ns=np.concatenate(self._times), count=self._count,
+            logged_ns=(self._logged[0], self._logged[-1]), offset_ns=min(self._offsets),
+            back=len(backs), back_ns=-int(steps.min(initial=0)),
+            back_at_ns=int(backs[0]) if len(backs) else 0,
+        )
+
+
+def hear(
+    bag: Bag, topics: Mapping[str, str], extract: Extract,
+    look: Callable[[str, Block, Times], None] = lambda name, block, times: None,
+) -> dict[str, Heard]:  # fmt: skip
     """Return when the messages of each input were.
 
     Args:
         bag: The recording.
         topics: Topics by input.
         extract: What of it is read.
+        look: Gets each input, block of its messages, and their times.
 
     Raises:
         ToolError: The recording is broken, has no messages of an input there, or stamps begin
             anew.
     """
-    times: dict[str, list[Times]] = {name: [] for name in topics}
-    offsets: dict[str, list[int]] = {name: [] for name in topics}
-    counts = dict.fromkeys(topics, 0)
+    noted = {name: _Noted() for name in topics}
 
-    def look(name: str, block: Block, found: Times, new: Times) -> None:
-        times[name].append(found[new])
-        offsets[name].append(int((block.log_ns - found).min()))
-        counts[name] += len(found)
+    def note(name: str, block: Block, found: Times, new: Times) -> None:
+        noted[name].look(block, found, new)
+        look(name, block, found)
 
-    with newest_times_ns(bag, topics, 1, look, extract) as streams:
+    with newest_times_ns(bag, topics, 1, note, extract) as streams:
         for stream in streams.values():
             for _ in stream:
                 pass
-    missing = [topics[name] for name, parts in times.items() if not parts]
+    heard = {name: each.heard(topics[name]) for name, each in noted.items()}
+    missing = [topics[name] for name, each in heard.items() if each is None]
     if missing:
         raise ToolError(f"{bag.path}: expected messages of {', '.join(missing)} during the "
                         "episode, found none")
-    return {name: Heard(topic=topics[name], times_ns=np.concatenate(parts), count=counts[name],
-                        offset_ns=min(offsets[name])) for name, parts in times.items()}
+    return {name: each for name, each in heard.items() if each is not None}
+
+
+def refuse_stamps_back(path: Path, heard: Sequence[Heard]) -> None:
+    """Check that the stamps of each topic go on, in the order of the log.
+
+    Args:
+        path: Of the recording.
+        heard: Its topics.
+
+    Raises:
+        ToolError: They do not; says of each topic how often, since when, and what to do.
+    """
+    wrong = {each.topic: each for each in heard if each.back}
+    if wrong:
+        raise ToolError("\n  ".join(
+            f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected stamps that go on, "
+            f"found {each.back} of {each.count} before that of the message before, by up to "
+            f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 "
+            "topic info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record "
+            "one of them, or, where only its clock was set, write `stamp: received` in the mapping"
+            for each in wrong.values()))
 
 
 def refuse_several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> None:

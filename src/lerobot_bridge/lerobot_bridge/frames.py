@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks
+from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks, refuse_stamps_back
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.one_publisher import OnePublisher
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
 from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
@@ -57,8 +58,8 @@ class EpisodeFrames:
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The recording is broken, lacks a topic, has no frame, or its clocks
-                disagree or begin anew.
+            ToolError: The recording is broken, lacks a topic, has no frame, its clocks disagree
+                or begin anew, or several publishers speak on one topic.
             OSError: It cannot be read.
         """
         if episode.problem:
@@ -69,7 +70,10 @@ class EpisodeFrames:
         self._topics = {name: each.topic for name, each in self._inputs.items()}
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
-        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract)
+        one = OnePublisher(mapping, self._bag, self._inputs.values())
+        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look)
+        refuse_stamps_back(self._bag.path, list(self.heard.values()))
+        one.refuse_several()
         refuse_several_clocks(self._bag.path, list(self.heard.values()),
                               with_log=episode.span is not None)
         self.ranges = {each.name: Ranges(mapping, each.source) for each in self._inputs.values()

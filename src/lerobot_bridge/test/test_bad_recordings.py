@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,58 @@ def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
     refuse(tmp_path, replaced(STATES, *anew, begin_ms=500),
            f"{STATES} at 900.500 s: expected stamps that go on, found one 99.990 s before the "
            "last; the clock began anew: cut the recording there")
+
+
+def interleaved(topic: str, *, late_ms: float, stamp_late_ms: float) -> list[Said]:
+    """Two arms on one topic, a rad apart, of which the second is logged and stamped later."""
+    other = [round(t + late_ms * MS) for t in times(20, 1000)]
+    late_ns = round((stamp_late_ms - late_ms) * MS)
+    return [*joints(times(20, 1000), topic),
+            *joints(other, topic, position=np.array([0.2, 9.0, 1.5]), stamp_ns=START_NS + late_ns)]
+
+
+@pytest.mark.parametrize("topic", [STATES, LEADERS])
+def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path, topic: str) -> None:
+    said = replaced(topic, *interleaved(topic, late_ms=4, stamp_late_ms=-7))
+
+    refuse(tmp_path, said, f"{topic} at 999.993 s: expected stamps that go on, found 51 of 102 "
+           "before that of the message before, by up to 0.007 s: most likely two publishers are "
+           "on the topic .*; record one of them, or, .* `stamp: received`")
+
+
+@pytest.mark.parametrize("topic", [STATES, LEADERS])
+@pytest.mark.parametrize("velocity", [[0.0, 0.0, 0.1], []])
+def test_two_publishers_whose_stamps_go_on_are_refused(
+    tmp_path: Path, topic: str, velocity: list[float]
+) -> None:
+    said = replaced(topic, *interleaved(topic, late_ms=4, stamp_late_ms=4))
+    for _, _, message in said:
+        if hasattr(message, "velocity"):
+            message.velocity = np.array(velocity)
+
+    refuse(tmp_path, said, f"{topic} at 1000.000 s: expected the messages of one publisher, found "
+           r"positions that jump to and fro by 1\.\d rad from message to message: .*; record one")
+
+
+def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> None:
+    said = replaced(STATES, *joints(times(10, 1000, 500), stamp_ns=START_NS - 20 * MS),
+                    begin_ms=500)
+    received = mapping_of(vectors={"observation.state": [changed(stamp="received")],
+                                   "action": [LEADER]})
+
+    refuse(tmp_path / "stamped", said, "found 1 of 101 before that of the message before")
+    assert len(read(tmp_path / "logged", said, received).parts[0]) == 21
+
+
+@pytest.mark.parametrize("pan", [lambda t: 1.5 * math.sin(12 * t),  # as fast as arms are
+                                 lambda t: 0.2 * math.sin(987 * t * t)])  # trembling
+def test_one_arm_that_moves_is_not_taken_for_two(
+    tmp_path: Path, pan: Callable[[float], float]
+) -> None:
+    said = [each for t in times(33, 2000)
+            for each in joints([t], position=np.array([1.0 + pan(t / S) / 2, 9.0, pan(t / S)]))]
+
+    assert len(read(tmp_path, [*without(arm(2000), STATES, 0, 3000), *said]).parts[0]) == 41
 
 
 def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from model_tools.errors import ToolError
 from .bags import (
     LEADER,
     MS,
+    START_NS,
     STATE,
     Said,
     arm,
@@ -150,6 +151,18 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
         "ended",
         "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
         "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125"]
+
+
+def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
+    said = without(arm(), "/joint_states", 0, 2000)
+    for t in times(10, 1000):
+        said += joints([t], stamp_ns=START_NS - t % (20 * MS))
+    found = checked(tmp_path, said)
+
+    state = next(each for each in found.inputs if each.name == "observation.state")
+    assert (state.messages, state.rate_hz) == (101, pytest.approx(100))
+    assert found.warnings == ["/joint_states has 101 messages of 51 different stamps: those of a "
+                              "stamp that was there already are left out"]
 
 
 def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
