@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
@@ -97,8 +96,8 @@ def check_episode(
         if not split:
             frames.refuse_gaps()
         for part in range(len(frames.parts)):
-            for _ in frames.frames(part, pixels=pixels):
-                pass
+            found.frames[part] = sum(1 for _ in frames.frames(part, pixels=pixels))
+        found.closed_up = frames.closed_up
         found.warnings += warnings_of_values(frames)
     except PolicyError as error:
         found.problem = str(error)
@@ -112,17 +111,12 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
         newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
         ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
         yield InputCheck(
-            name=name, topic=heard.topic, messages=heard.count, rate_hz=_rate_hz(heard),
+            name=name, topic=heard.topic, messages=heard.count, rate_hz=heard.rate_hz,
             age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),
             left_out=missing.frames if missing else 0,
             longest_gap_s=missing.longest_s if missing else 0.0,
             clock_offset_s=heard.offset_ns * 1e-9,
         )
-
-
-def _rate_hz(heard: Heard) -> float:
-    first, last = heard.logged_ns
-    return (heard.count - 1) / max((last - first) * 1e-9, 1e-9)
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
@@ -140,11 +134,13 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     if early_s > _LATE_S:
         yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
                f"{early.topic} ended")
-    for each in heard:
+    for name, each in frames.heard.items():
         period_s = float(np.median(np.diff(each.times_ns))) * 1e-9 if each.count > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
+            drops = frames.inputs[name].source.resample == "drop"
             yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
-                   f"{mapping.rate_hz} frames: values repeat")
+                   f"{mapping.rate_hz} frames: "
+                   f"{'frames without one are left out' if drops else 'values repeat'}")
         if len(each.times_ns) < _NEW * each.count:
             yield (f"{each.topic} has {each.count} messages of {len(each.times_ns)} different "
                    "stamps: those of a stamp that was there already are left out")

@@ -43,6 +43,12 @@ class Heard:
     back_ns: int = 0
     back_at_ns: int = 0
 
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second."""
+        first, last = self.logged_ns
+        return (self.count - 1) / max((last - first) * 1e-9, 1e-9)
+
 
 class _Noted:
     """What is noted of an input, block by block."""

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from model_tools.bags.blocks import Times
 
-
 SILENT_NS = 3_600_000_000_000
 """Frames are not looked for where no input says anything for so long: the clock was set forward."""
 

@@ -366,3 +366,32 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> 
     with pytest.raises(ToolError, match=rf"bag: .*, found {1000 + ahead_s}.000 s after 1001.000 s: "
                                         "most likely the clock was set forward; set it"):
         frames.refuse_gaps()
+
+
+def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
+    said = [*without(arm(4000), PICTURES, 0, 5000), *images(times(100, 4000))]
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+
+    refuse(tmp_path, said, "bag: expected up to 5 % of the frames missing between others, since "
+           f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
+           "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
+           "or for this topic resample: as_of, which repeats messages",
+           mapping=mapping_of(cameras={"front": camera}))
+
+
+def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
+    said = [broken(each) if i % 2 else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    refuse(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said],
+           "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
+           "PNG of 24")
+
+
+def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
+    said = [broken(each) if i in (8, 20, 30) else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    frames = read(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said])
+
+    assert frames.closed_up == 3

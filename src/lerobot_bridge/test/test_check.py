@@ -165,10 +165,21 @@ def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
                               "stamp that was there already are left out"]
 
 
+def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> None:
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+    found = checked(tmp_path, [*without(arm(400), "/front/image_raw", 0, 500),
+                               *images(times(100, 400))], mapping_of(cameras={"front": camera}))
+
+    assert (found.frames, found.closed_up, found.problem) == ([5], 4, "")
+    assert found.warnings == ["/front/image_raw has 10.0 messages per second for 20 frames: frames "
+                              "without one are left out"]
+
+
 def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     bad = joints([400 * MS], position=np.array([1.0, 9.0, np.nan]))
     found = checked(tmp_path, [*without(arm(), "/joint_states", 400, 401), *bad])
 
+    assert (found.frames, found.closed_up) == ([20], 1)
     (warning,) = found.warnings
     assert warning.startswith("1 messages could not be read and count as missing; the first: ")
     assert "/joint_states at 1000.400 s: pan.pos: expected a finite value" in warning
