@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks, refuse_stamps_back
+from lerobot_bridge.clocks import Heard, hear, several_clocks, stamps_back
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.inputs import find_inputs
-from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
 from lerobot_bridge.one_publisher import OnePublisher
-from lerobot_bridge.plausible import Ranges
+from lerobot_bridge.plausible import Motion, Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
 from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
@@ -49,6 +49,7 @@ class EpisodeFrames:
         heard: What was heard of each source and camera.
         unreadable: Messages that could not be read in frames so far.
         ranges: Of each source, which values were outside of their ranges in frames so far.
+        motions: Of state and action, whether they moved in frames so far.
     """
 
     def __init__(
@@ -75,13 +76,16 @@ class EpisodeFrames:
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
         one = OnePublisher(mapping, self._bag, self.inputs.values())
-        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look)
-        refuse_stamps_back(self._bag.path, list(self.heard.values()))
-        one.refuse_several()
-        refuse_several_clocks(self._bag.path, list(self.heard.values()),
-                              with_log=episode.span is not None)
+        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look,
+                                               self.begin_ns)
+        wrong = [*stamps_back(self._bag.path, list(self.heard.values())), *one.problems,
+                 *several_clocks(self._bag.path, list(self.heard.values()),
+                                 with_log=bool(episode.span or episode.interventions))]
+        if wrong:
+            raise ToolError("\n  ".join(wrong))
         self.ranges = {each.name: Ranges(mapping, each.source) for each in self.inputs.values()
                        if isinstance(each.source, Source)}
+        self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
         self.unreadable: list[str] = []
         found = self._resampled()
         parts = found.parts((mapping.max_gap_frames + 1) * mapping.period_ns)
@@ -94,6 +98,11 @@ class EpisodeFrames:
                              for part in self.parts)
         self._moments = sum(map(len, self.parts)) + self.closed_up
 
+    @property
+    def begin_ns(self) -> int:
+        """When the episode begins at the earliest."""
+        return 0 if self.episode.span is None else self.episode.span.begin_ns
+
     def refuse_gaps(self) -> None:
         """Check that there is one part.
 
@@ -105,9 +114,10 @@ class EpisodeFrames:
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
         if end - begin > SILENT_NS:
             raise ToolError(
-                f"{self.episode.name}: expected frames without gaps, found {end * 1e-9:.3f} s "
-                f"after {begin * 1e-9:.3f} s: most likely the clock was set forward; set it (NTP) "
-                "before recording, or take --gaps split, which makes an episode of each part")
+                f"{self.episode.name}: expected frames without gaps, found one from "
+                f"{begin * 1e-9:.3f} s to {end * 1e-9:.3f} s: most likely the clock was set "
+                "forward; set it (NTP) before recording, or take --gaps split, which makes an "
+                "episode of each part")
         missing = "; ".join(f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
                             f"{each.at_ns * 1e-9:.3f} s" for each in self.left_out)
         raise ToolError(
@@ -128,13 +138,13 @@ class EpisodeFrames:
             pixels: Whether pictures are decoded; else they are judged only, and frames have none.
 
         Raises:
-            ToolError: Messages of a topic do not fit, or too many frames are missing; names topic
-                and time.
+            ToolError: Messages of topics do not fit, or too many frames are missing; names each
+                topic and the time.
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
         newest = self._newest(ticks)
-        values: dict[str, Any] = {}
+        values, wrong = dict[str, Any](), dict[str, str]()
         readers, before_ns = self._readers(pixels=pixels), ticks[0] - period_ns
         for tick in ticks:
             for name, arrival in next(newest).items():
@@ -142,13 +152,15 @@ class EpisodeFrames:
                     values[name] = readers[name](arrival)
                 except ToolError as error:
                     values.pop(name, None)
-                    self.unreadable.append(str(error))
+                    wrong[name] = str(error)
+                    self.unreadable.append(wrong[name])
             if len(values) == len(readers):
                 yield self._frame(tick, values)
                 before_ns = tick
                 continue
             if tick - before_ns > self._mapping.max_gap_frames * period_ns:
-                raise ToolError(self.unreadable[-1])
+                raise ToolError("\n  ".join(text for name, text in wrong.items()
+                                            if name not in values))
             self.closed_up += 1
             self._refuse_closed_up()
 
@@ -174,6 +186,8 @@ class EpisodeFrames:
     def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
         vectors = {feature: np.concatenate([values[name] for name in names])
                    for feature, names in self._features.items()}
+        for name, motion in self.motions.items():
+            motion.look(vectors[name])
         spans = self.episode.interventions or ()
         return Frame(
             time_ns=tick, vectors=vectors,

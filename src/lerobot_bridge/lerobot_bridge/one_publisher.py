@@ -15,7 +15,6 @@ from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Block, Times
-from model_tools.errors import ToolError
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
 
@@ -36,7 +35,7 @@ class OnePublisher:
 
     def __init__(self, mapping: RobotMapping, bag: Bag, inputs: Iterable[Input]) -> None:
         """Prepare to read those inputs that are positions of joints."""
-        self._bag, self._found = bag, dict[str, ToolError]()
+        self._bag, self._found = bag, dict[str, str]()
         self._topics: dict[str, str] = {}
         self._reads: dict[str, Callable[[bytes], F64]] = {}
         for each in inputs:
@@ -45,6 +44,11 @@ class OnePublisher:
                     and source.quantity == "position":
                 self._topics[each.name] = each.topic
                 self._reads[each.name] = _reads(mapping, source, bag.decoder(each.topic))
+
+    @property
+    def problems(self) -> list[str]:
+        """Of each topic that had several publishers so far, what to say of it."""
+        return list(self._found.values())
 
     def look(self, name: str, block: Block, times: Times) -> None:
         """Judge messages of an input, given the times of a block."""
@@ -59,22 +63,13 @@ class OnePublisher:
                 continue  # told by who reads the frames
             if jump_rad := _to_and_fro_rad(positions):
                 topic = self._topics[name]
-                self._found[topic] = self._bag.problem(
+                self._found[topic] = str(self._bag.problem(
                     topic, int(times[first]), "expected the messages of one publisher, found "
                     f"positions that jump to and fro by {jump_rad:.2g} rad from message to "
                     "message: most likely two publishers are on the topic (`ros2 topic info "
                     "--verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one "
-                    "of them")
+                    "of them"))
                 return
-
-    def refuse_several(self) -> None:
-        """Check that no topic had several publishers.
-
-        Raises:
-            ToolError: There are such; names each.
-        """
-        if self._found:
-            raise ToolError("\n  ".join(map(str, self._found.values())))
 
 
 def _reads(
