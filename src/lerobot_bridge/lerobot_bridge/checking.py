@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard
+from lerobot_bridge.clocks import skewed_clocks
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.plausible import STILL
+from lerobot_bridge.reading import first_pictures
 from lerobot_bridge.resampling import slack_ns
 from policy_inference.errors import PolicyError
 
@@ -20,6 +22,10 @@ _LATE_S = 1.0
 """Frames may begin so much later than the first message, and end so much before the last."""
 _SLOW = 0.9
 """Share of the frames that must have a message of their own."""
+_SKEWED = 2
+"""Periods by which the stamps of one topic may be off from those of another."""
+_NEW = 0.9
+"""Share of the messages that must have a stamp of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class InputCheck:
         name: In the mapping: action, cameras.front.
         topic: Full name.
         messages: How many.
-        rate_hz: Of those that are new.
+        rate_hz: How many came in a second.
         age_mean_s, age_max_s: How old the newest one is in frames.
         left_out: Frames that it is missing in.
         longest_gap_s: Longest time without a message among them.
@@ -57,7 +63,7 @@ class EpisodeCheck:
         frames: In each part between gaps.
         closed_up: Frames that are missing inside of parts.
         inputs: Of each source and camera.
-        problem: Why it would be refused; empty where it would not.
+        problems: Why it would be refused: each reason that was found; none where it would not.
         warnings: What else is not as it should be.
     """
 
@@ -65,7 +71,7 @@ class EpisodeCheck:
     frames: list[int] = field(default_factory=list)
     closed_up: int = 0
     inputs: list[InputCheck] = field(default_factory=list)
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -88,18 +94,27 @@ def check_episode(
     found = EpisodeCheck(name=episode.name)
     try:
         frames = EpisodeFrames(mapping, episode, topics)
-        found.frames = [len(part) for part in frames.parts]
-        found.closed_up = frames.closed_up
-        found.inputs = list(_inputs(frames, mapping.period_ns))
-        found.warnings += warnings_of_times(mapping, frames)
+    except PolicyError as error:
+        found.problems.append(str(error))
+        # Else nobody looks at a picture before all that is corrected.
+        found.problems += first_pictures(mapping, episode.bag, topics)
+        return found
+    found.frames = [len(part) for part in frames.parts]
+    found.closed_up = frames.closed_up
+    found.inputs = list(_inputs(frames, mapping.period_ns))
+    found.warnings += warnings_of_times(mapping, frames)
+    try:
         if not split:
             frames.refuse_gaps()
+    except PolicyError as error:
+        found.problems.append(str(error))
+    try:
         for part in range(len(frames.parts)):
-            for _ in frames.frames(part, pixels=pixels):
-                pass
+            found.frames[part] = sum(1 for _ in frames.frames(part, pixels=pixels))
+        found.closed_up = frames.closed_up
         found.warnings += warnings_of_values(frames)
     except PolicyError as error:
-        found.problem = str(error)
+        found.problems.append(str(error))
     return found
 
 
@@ -110,7 +125,7 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
         newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
         ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
         yield InputCheck(
-            name=name, topic=heard.topic, messages=heard.count, rate_hz=_rate_hz(heard),
+            name=name, topic=heard.topic, messages=heard.count, rate_hz=heard.rate_hz,
             age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),
             left_out=missing.frames if missing else 0,
             longest_gap_s=missing.longest_s if missing else 0.0,
@@ -118,31 +133,34 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
         )
 
 
-def _rate_hz(heard: Heard) -> float:
-    times = heard.times_ns
-    return (len(times) - 1) / max(float(times[-1] - times[0]) * 1e-9, 1e-9)
-
-
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
     """Yield what the times of messages tell."""
     heard = frames.heard.values()
-    first = min(heard, key=lambda each: int(each.times_ns[0]))
-    late = max(heard, key=lambda each: int(each.times_ns[0]))
-    late_s = float(frames.parts[0][0] - first.times_ns[0]) * 1e-9
+    # What is held may be from long before.
+    begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}
+    first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
+    late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
     if late_s > _LATE_S:
-        yield (f"frames begin {late_s:.1f} s after the first message of {first.topic}, when "
-               f"{late.topic} began")
+        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when "
+               f"{late} began")
     end = max(heard, key=lambda each: int(each.times_ns[-1]))
     early = min(heard, key=lambda each: int(each.times_ns[-1]))
     early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
     if early_s > _LATE_S:
         yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
                f"{early.topic} ended")
-    for each in heard:
-        period_s = float(np.median(np.diff(each.times_ns))) * 1e-9 if each.count > 1 else 0.0
+    yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
+    for name, each in frames.heard.items():
+        times = each.times_ns[len(each.times_ns) - each.new :]
+        period_s = float(np.median(np.diff(times))) * 1e-9 if len(times) > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
+            drops = frames.inputs[name].source.resample == "drop"
             yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
-                   f"{mapping.rate_hz} frames: values repeat")
+                   f"{mapping.rate_hz} frames: "
+                   f"{'frames without one are left out' if drops else 'values repeat'}")
+        if each.new < _NEW * each.count:
+            yield (f"{each.topic} has {each.count} messages of {each.new} different "
+                   "stamps: those of a stamp that was there already are left out")
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
@@ -151,6 +169,10 @@ def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
         for each in ranges.outside:
             yield (f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
                    f"{each.messages} messages, at the most {each.worst:.4g}")
+    still = [name for name, motion in frames.motions.items() if motion.is_still]
+    if still:
+        yield (f"{' and '.join(still)} do{'' if len(still) > 1 else 'es'} not move: each value "
+               f"stays within {STILL:g} in all frames")
     if frames.unreadable:
         yield (f"{len(frames.unreadable)} messages could not be read and count as missing; the "
                f"first: {frames.unreadable[0]}")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,72 +26,170 @@ class Heard:
     Attributes:
         topic: Full name.
         times_ns: [messages] rising; those that are repeated or come late are left out.
-        count: How many there are in all.
+        count: How many came during the episode.
+        new: How many of these are in `times_ns`, where they are the last ones.
+        logged_ns: When the first and the last of them came; where there are none, 0.
         offset_ns: How much later at least they were logged: on one clock, the shortest delay.
+        back: Stamps of the episode that are earlier than the one before them in the log.
+        back_ns: By how much at the most.
+        back_at_ns: The first of them.
     """
 
     topic: str
     times_ns: Times
     count: int
+    new: int
+    logged_ns: tuple[int, int]
     offset_ns: int
+    back: int = 0
+    back_ns: int = 0
+    back_at_ns: int = 0
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second."""
+        first, last = self.logged_ns
+        return max(self.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
-def hear(bag: Bag, topics: Mapping[str, str], extract: Extract) -> dict[str, Heard]:
+class _Noted:
+    """What is noted of an input, block by block."""
+
+    def __init__(self, begin_ns: int) -> None:
+        self._begin_ns = begin_ns
+        self._times: list[Times] = []
+        self._offsets: list[int] = []
+        self._logged: list[Times] = []
+        self._backs: list[Times] = []
+        self._steps: list[Times] = []
+        self._last: Times | None = None
+        self._new = 0
+
+    def look(self, block: Block, found: Times, new: Times) -> None:
+        during = block.log_ns >= self._begin_ns
+        self._times.append(found[new])
+        self._new += int(during[new].sum())
+        self._offsets.append(int((block.log_ns - found).min()))
+        self._logged.append(block.log_ns[during])
+        steps = np.diff(found, prepend=found[:1] if self._last is None else self._last)
+        back = (steps < 0) & during
+        self._backs.append(found[back])
+        self._steps.append(steps[back])
+        self._last = found[-1:]
+
+    def heard(self, topic: str) -> Heard | None:
+        """Return what was heard; None where there was nothing."""
+        if not self._times:
+            return None
+        logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
+        return Heard(
+            topic=topic, times_ns=np.concatenate(self._times), count=len(logged), new=self._new,
+            logged_ns=(int(logged[0]), int(logged[-1])) if len(logged) else (0, 0),
+            offset_ns=min(self._offsets), back=len(backs), back_ns=-int(steps.min(initial=0)),
+            back_at_ns=int(backs[0]) if len(backs) else 0,
+        )
+
+
+def hear(
+    bag: Bag, topics: Mapping[str, str], extract: Extract,
+    look: Callable[[str, Block, Times], None], begin_ns: int,
+) -> dict[str, Heard]:  # fmt: skip
     """Return when the messages of each input were.
 
     Args:
         bag: The recording.
         topics: Topics by input.
         extract: What of it is read.
+        look: Gets each input, block of its messages, and their times.
+        begin_ns: When the episode begins, by the log; what is read may have come before.
 
     Raises:
         ToolError: The recording is broken, has no messages of an input there, or stamps begin
             anew.
     """
-    times: dict[str, list[Times]] = {name: [] for name in topics}
-    offsets: dict[str, list[int]] = {name: [] for name in topics}
-    counts = dict.fromkeys(topics, 0)
+    noted = {name: _Noted(begin_ns) for name in topics}
 
-    def look(name: str, block: Block, found: Times, new: Times) -> None:
-        times[name].append(found[new])
-        offsets[name].append(int((block.log_ns - found).min()))
-        counts[name] += len(found)
+    def note(name: str, block: Block, found: Times, new: Times) -> None:
+        noted[name].look(block, found, new)
+        look(name, block, found)
 
-    with newest_times_ns(bag, topics, 1, look, extract) as streams:
+    with newest_times_ns(bag, topics, 1, note, extract) as streams:
         for stream in streams.values():
             for _ in stream:
                 pass
-    missing = [topics[name] for name, parts in times.items() if not parts]
+    heard = {name: each.heard(topics[name]) for name, each in noted.items()}
+    missing = [topics[name] for name, each in heard.items() if each is None]
     if missing:
         raise ToolError(f"{bag.path}: expected messages of {', '.join(missing)} during the "
                         "episode, found none")
-    return {name: Heard(topic=topics[name], times_ns=np.concatenate(parts), count=counts[name],
-                        offset_ns=min(offsets[name])) for name, parts in times.items()}
+    return {name: each for name, each in heard.items() if each is not None}
 
 
-def refuse_several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> None:
-    """Check that the messages of all topics are stamped by one clock.
+def stamps_back(path: Path, heard: Sequence[Heard]) -> list[str]:
+    """Return what to say of each topic whose stamps go back, in the order of the log.
+
+    Args:
+        path: Of the recording.
+        heard: Its topics.
+    """
+    wrong = {each.topic: each for each in heard if each.back}
+    return [
+        f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected stamps that go on, "
+        f"found {each.back} of {each.count} before that of the message before, by up to "
+        f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
+        "info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one of them, "
+        "or, where only its clock was set, write `stamp: received` in the mapping"
+        for each in wrong.values()
+    ]
+
+
+def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> list[str]:
+    """Return what to say of topics that are not stamped by one clock: of the worst, or nothing.
 
     Args:
         path: Of the recording.
         heard: Its topics; one that said a thing once, maybe long before, tells nothing.
         with_log: Whether the log must be on that clock as well.
-
-    Raises:
-        ToolError: They are not; names two of them and how far they are apart.
     """
-    clocks = {each.topic: each.offset_ns for each in heard if each.count > 1}
-    if with_log:
-        clocks["the log"] = 0
+    clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
     if not clocks:
-        return
-    # What agrees with the log is right; else the first topic.
-    right = min(clocks, key=lambda topic: abs(clocks[topic]) > _AGREE_NS)
+        return []
+    right = _right(clocks)
     wrong = max(clocks, key=lambda topic: abs(clocks[topic] - clocks[right]))
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
     if abs(apart_s) <= _AGREE_NS * 1e-9:
-        return
+        return []
     where = "behind" if apart_s > 0 else "ahead of"
-    raise ToolError(f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
-                    f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping "
-                    f"names {wrong}, or record with one clock")
+    return [f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
+            f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
+            f"{wrong}, or record with one clock"]
+
+
+def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> Iterator[str]:
+    """Yield what to say of topics whose stamps are off by more than this from the others'.
+
+    Args:
+        heard: The topics of a recording.
+        longest_ns: By how much they may be.
+        period_ns: Of the frames.
+    """
+    clocks = _offsets_ns(heard)
+    for topic, offset_ns in clocks.items():
+        right = _right(clocks)
+        apart_ns = offset_ns - clocks[right]
+        if abs(apart_ns) > longest_ns:
+            yield (f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
+                   f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
+                   f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
+                   "delay on the way, frames pair what was not at one time; set the clocks by "
+                   f"each other (NTP, PTP), or write `stamp: received` for {topic}")
+
+
+def _offsets_ns(heard: Sequence[Heard]) -> dict[str, int]:
+    return {each.topic: each.offset_ns for each in heard
+            if max(each.count, len(each.times_ns)) > 1}
+
+
+def _right(clocks: Mapping[str, int]) -> str:
+    """Return what agrees with the log best; where nothing does, the first topic."""
+    return min(clocks, key=lambda topic: min(abs(clocks[topic]), _AGREE_NS + 1))

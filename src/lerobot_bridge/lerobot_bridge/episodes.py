@@ -16,12 +16,15 @@ from lerobot_bridge.recording.folder import UNFINISHED
 from lerobot_bridge.sidecar import read_sidecar
 from model_tools.bags.bag import Bag, is_bag
 from model_tools.errors import ToolError
+from policy_inference.errors import BundleError
 
 How = Literal["bag", "marks"] | float
 """Each recording is an episode, the marks in it say which there are, or each is so long, s."""
 
 _SHORTEST_REST = 0.5
 """Share of an episode's length that the last one of a recording must have."""
+_MOST = 10_000
+"""Episodes that a recording is cut into."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -41,21 +44,20 @@ def find_episodes(
     Raises:
         ToolError: There is no recording, or a broken one, or one without marks where they are
             asked for; or nobody says the task of an episode.
-        BundleError: A file beside a recording does not fit.
         OSError: Something cannot be read.
     """
     found = Found()
     for path in paths:
         for bag in _recordings(path, found.skipped):
             whole = _whole(bag, task, tags)
-            if how == "bag":
+            if how == "bag" or whole.problem:
                 found.episodes.append(whole)
             elif how == "marks":
                 _add(found, marked_episodes(Bag(bag), whole, marks))
             else:
                 _add(found, _cut(Bag(bag), whole, float(how)))
     for episode in found.episodes:
-        if not episode.task:
+        if not (episode.task or episode.problem):
             raise ToolError(f"{episode.name}: expected the task that was to be done, found none "
                             f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task")
     return found
@@ -82,7 +84,10 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
     """Return a recording as an episode, with what the file beside it says."""
     if not (bag / SIDECAR).is_file():
         return Episode(bag=bag, task=task, tags=tuple(tags))
-    said = read_sidecar(bag)
+    try:
+        said = read_sidecar(bag)
+    except BundleError as error:
+        return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
         _log.warning("%s: %d messages are missing that came faster than they could be recorded",
                      bag, said.lost)
@@ -109,6 +114,11 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
     found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
     if length_ns <= 0:
         raise ToolError(f"expected a length of episodes of more than 0 s, found {length_s:g}")
+    if bag.duration_ns > _MOST * length_ns:
+        why = (f"expected at most {_MOST} episodes of {length_s:g} s, found a recording of "
+               f"{bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, the clock was set "
+               "forward in it: cut the recording there")
+        return Found(episodes=[replace(whole, problem=f"{whole.name}: {why}")])
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
         episode = replace(whole, span=span, number=number)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether positions can be what the mapping says: degrees in the place of rad are far out."""
+"""Whether values can be what the mapping says: degrees in the place of rad are far out.
+
+And whether they move at all.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ from policy_inference.interfaces import F64
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
 """Of half a joint's range: up to there a measured position may be off, and from there on no joint
 is."""
+
+STILL = 1e-3
+"""In LeRobot's units: less than that is no motion; a servo's step is 0.09 degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,26 @@ class Ranges:
         self._outside += out
         worse = out & (far > np.abs(self._worst - self._centre) / self._half)
         self._worst = np.where(worse | (out & (self._outside == 1)), values, self._worst)
+
+
+class Motion:
+    """Notes between which values a vector stays."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._low: F64 | None = None
+        self._high: F64 | None = None
+
+    def look(self, values: F64) -> None:
+        """Note values [names]."""
+        self._low = values.copy() if self._low is None else np.minimum(self._low, values)
+        self._high = values.copy() if self._high is None else np.maximum(self._high, values)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether there were values, and none of them moved."""
+        return (self._low is not None and self._high is not None
+                and bool((self._high - self._low < STILL).all()))
 
 
 def _ends_rad(joint: Joint) -> tuple[float, float]:

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from lerobot_bridge.inputs import Input
+from lerobot_bridge.inputs import Input, find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping
 from lerobot_bridge.pictures import picture_of
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.values import SourceReader
 from model_tools.bags.bag import Bag
 from model_tools.bags.streams import Arrival
+from model_tools.errors import ToolError
 from policy_inference.core.images import frame_of
-from policy_inference.errors import RobotError
+from policy_inference.errors import PolicyError, RobotError
 from policy_inference.interfaces import F64
 
 Read = Callable[[Arrival], Any]
@@ -46,6 +50,39 @@ def picture_from(bag: Bag, entry: Input, *, pixels: bool) -> Read:
     assert isinstance(camera, Camera)
     read = partial(picture_of if pixels else _judged, camera)
     return partial(_read, bag, entry.topic, bag.decoder(entry.topic), read)
+
+
+def first_pictures(mapping: RobotMapping, path: Path, topics: Mapping[str, str]) -> Iterator[str]:
+    """Judge the first picture of each camera of a recording that may lack other things.
+
+    Args:
+        mapping: Says what pictures there are.
+        path: Of the recording.
+        topics: Topics of the recording by those of the mapping, where they have other names.
+
+    Yields:
+        What is wrong with it.
+    """
+    with suppress(PolicyError, OSError):  # what else is wrong was told
+        bag = Bag(path)
+        for name, camera in mapping.cameras.items():
+            one = replace(mapping, vectors={}, cameras={name: camera})
+            with suppress(ToolError):
+                (entry,) = find_inputs(one, bag, {topic: other for topic, other in topics.items()
+                                                  if topic == camera.topic})
+                with bag.blocks() as blocks_of:
+                    block = next(blocks_of(entry.topic))
+                first = Arrival(int(block.log_ns[0]), name, block.data(0))
+                if problem := _problem(picture_from(bag, entry, pixels=False), first):
+                    yield problem
+
+
+def _problem(read: Read, arrival: Arrival) -> str:
+    try:
+        read(arrival)
+    except ToolError as error:
+        return str(error)
+    return ""
 
 
 def _read(bag: Bag, topic: str, decode: Callable[[bytes], Any], read: Callable[[Any], Any],

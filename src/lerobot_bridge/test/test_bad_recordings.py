@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -94,17 +94,18 @@ def test_one_clock_need_not_be_that_of_the_log(tmp_path: Path) -> None:
     assert read(tmp_path, said).parts[0].tolist() == [S + t for t in times(50, 1000)]
 
 
-@pytest.mark.parametrize("by", ["span", "twist"])
+@pytest.mark.parametrize("by", ["span", "interventions", "twist"])
 def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
     said = [*joints(times(10, 1000), stamp_ns=S), *joints(times(10, 1000), LEADERS, stamp_ns=S),
             *images(times(50, 1000), stamp_ns=S), *(twist(t, 0.0) for t in times(10, 1000))]
-    span = Span(START_NS, START_NS + S) if by == "span" else None
+    span = Span(START_NS, START_NS + S)
+    given = {"span": span} if by == "span" else {"interventions": (span,)}
     base = {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}}
     mapping = mapping_of(vectors={"observation.state": [STATE], "action": [base]})
     clock = "/cmd_vel" if by == "twist" else "the log"
 
     refuse(tmp_path, said, f"expected stamps on the clock of {clock}, found them 999.000 s behind",
-           mapping=mapping if by == "twist" else None, span=span)
+           **({"mapping": mapping} if by == "twist" else given))
 
 
 def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
@@ -112,6 +113,58 @@ def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
     refuse(tmp_path, replaced(STATES, *anew, begin_ms=500),
            f"{STATES} at 900.500 s: expected stamps that go on, found one 99.990 s before the "
            "last; the clock began anew: cut the recording there")
+
+
+def interleaved(topic: str, *, late_ms: float, stamp_late_ms: float) -> list[Said]:
+    """Two arms on one topic, a rad apart, of which the second is logged and stamped later."""
+    other = [round(t + late_ms * MS) for t in times(20, 1000)]
+    late_ns = round((stamp_late_ms - late_ms) * MS)
+    return [*joints(times(20, 1000), topic),
+            *joints(other, topic, position=np.array([0.2, 9.0, 1.5]), stamp_ns=START_NS + late_ns)]
+
+
+@pytest.mark.parametrize("topic", [STATES, LEADERS])
+def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path, topic: str) -> None:
+    said = replaced(topic, *interleaved(topic, late_ms=4, stamp_late_ms=-7))
+
+    refuse(tmp_path, said, f"{topic} at 999.993 s: expected stamps that go on, found 51 of 102 "
+           "before that of the message before, by up to 0.007 s: most likely two publishers are "
+           "on the topic .*; record one of them, or, .* `stamp: received`")
+
+
+@pytest.mark.parametrize("topic", [STATES, LEADERS])
+@pytest.mark.parametrize("velocity", [[0.0, 0.0, 0.1], []])
+def test_two_publishers_whose_stamps_go_on_are_refused(
+    tmp_path: Path, topic: str, velocity: list[float]
+) -> None:
+    said = replaced(topic, *interleaved(topic, late_ms=4, stamp_late_ms=4))
+    for _, _, message in said:
+        if hasattr(message, "velocity"):
+            message.velocity = np.array(velocity)
+
+    refuse(tmp_path, said, f"{topic} at 1000.000 s: expected the messages of one publisher, found "
+           r"positions that jump to and fro by 1\.\d rad from message to message: .*; record one")
+
+
+def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> None:
+    said = replaced(STATES, *joints(times(10, 1000, 500), stamp_ns=START_NS - 20 * MS),
+                    begin_ms=500)
+    received = mapping_of(vectors={"observation.state": [changed(stamp="received")],
+                                   "action": [LEADER]})
+
+    refuse(tmp_path / "stamped", said, "found 1 of 101 before that of the message before")
+    assert len(read(tmp_path / "logged", said, received).parts[0]) == 21
+
+
+@pytest.mark.parametrize("pan", [lambda t: 1.5 * math.sin(12 * t),  # as fast as arms are
+                                 lambda t: 0.2 * math.sin(987 * t * t)])  # trembling
+def test_one_arm_that_moves_is_not_taken_for_two(
+    tmp_path: Path, pan: Callable[[float], float]
+) -> None:
+    said = [each for t in times(33, 2000)
+            for each in joints([t], position=np.array([1.0 + pan(t / S) / 2, 9.0, pan(t / S)]))]
+
+    assert len(read(tmp_path, [*without(arm(2000), STATES, 0, 3000), *said]).parts[0]) == 41
 
 
 def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:
@@ -296,3 +349,50 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
     with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
                                         "policy_msgs/msg/EpisodeMark in the recording, found none"):
         find_episodes([bag], "marks")
+
+
+@pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])
+def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> None:
+    """As by NTP after the start; frames of the time between would not fit into memory."""
+    ahead = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + ahead_s * S))
+    for topic in (STATES, LEADERS):
+        ahead = [each for each in ahead if each[0] != topic]
+        ahead += joints(times(10, 1000), topic, stamp_ns=START_NS + ahead_s * S)
+    after = [(topic, log_ns + ahead_s * S, message) for topic, log_ns, message in ahead]
+    bag = write_bag(tmp_path / "bag", [*arm(), *after])
+
+    frames = EpisodeFrames(mapping_of(), episode_of(bag))
+
+    assert [len(list(frames.frames(part))) for part in range(len(frames.parts))] == [21, 21]
+    with pytest.raises(ToolError, match=rf"bag: .* one from 1001.000 s to {1000 + ahead_s}.000 s: "
+                                        "most likely the clock was set forward; set it"):
+        frames.refuse_gaps()
+
+
+def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
+    said = [*without(arm(4000), PICTURES, 0, 5000), *images(times(100, 4000))]
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+
+    refuse(tmp_path, said, "bag: expected up to 5 % of the frames missing between others, since "
+           f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
+           "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
+           "or for this topic resample: as_of, which repeats messages",
+           mapping=mapping_of(cameras={"front": camera}))
+
+
+def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
+    said = [broken(each) if i % 2 else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    refuse(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said],
+           "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
+           "PNG of 24")
+
+
+def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
+    said = [broken(each) if i in (8, 20, 30) else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    frames = read(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said])
+
+    assert frames.closed_up == 3

@@ -16,13 +16,16 @@ import yaml
 from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands import arguments
+from lerobot_bridge.episode import Span
 from lerobot_bridge.mapping import RobotMapping, load_mapping
 from model_tools.errors import ToolError
 
 from .bags import (
     LEADER,
     MS,
+    START_NS,
     STATE,
+    S,
     Said,
     arm,
     compressed,
@@ -86,7 +89,7 @@ def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) 
                  "--report", str(report)]) == 0
 
     (episode,) = json.loads(report.read_text())["episodes"]
-    assert (episode["name"], episode["frames"], episode["problem"]) == ("one", [41], "")
+    assert (episode["name"], episode["frames"], episode["problems"]) == ("one", [41], [])
     front = {each["name"]: each for each in episode["inputs"]}["cameras.front"]
     assert front == {
         "name": "cameras.front", "topic": "/front/image_raw", "messages": 41, "rate_hz": 20.0,
@@ -134,8 +137,46 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
     quick, whole = (check_episode(mapping_of(), episode_of(tmp_path / "bag"), {}, pixels=pixels)
                     for pixels in (False, True))
 
-    assert not quick.problem
-    assert "expected a PNG of 24 x 16 pixels" in whole.problem
+    assert not quick.problems
+    assert "expected a PNG of 24 x 16 pixels" in whole.problems[0]
+
+
+def test_all_reasons_are_told_and_pictures_judged_though_none_is_decoded(tmp_path: Path) -> None:
+    pictures = images(times(50, 1000), size=(32, 24))
+    others = [*without(joints(times(10, 1000)), "/joint_states", 400, 700),
+              *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"])]
+
+    gap, message = checked(tmp_path / "gap", [*others, *pictures]).problems
+
+    assert "expected frames without gaps of more than 1, found 1" in gap
+    assert [line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
+            ] == ["each joint once", "a picture of 24 x 16 pixels"]
+
+
+@pytest.mark.parametrize(("pictures", "words"), [
+    (images(times(50, 1000), size=(32, 24)), "expected a picture of 24 x 16 pixels, found 24 x 32"),
+    (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
+])
+def test_pictures_are_judged_where_frames_are_not(
+    tmp_path: Path, pictures: list[Said], words: str
+) -> None:
+    topics, picture = checked(tmp_path, [*joints(times(10, 1000), "/other"), *pictures]).problems
+
+    assert [line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
+            ] == ["joint_states", "leader/joint_states"]
+    assert "/front/image_raw at 1000.000 s: expected " in picture
+    assert words in picture
+
+
+def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> None:
+    said = [*joints(times(10, 1000)), *joints(times(10, 1000), "/leader/joint_states"),
+            *joints(times(10, 1000, 4), stamp_ns=START_NS - 20 * MS),
+            *images(times(50, 1000), stamp_ns=START_NS - 9 * S)]
+
+    (problem,) = checked(tmp_path, said).problems
+
+    assert "/joint_states at 999.984 s: expected stamps that go on, found 100 of 201" in problem
+    assert "/front/image_raw: expected stamps on the clock of /joint_states" in problem
 
 
 def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
@@ -143,19 +184,105 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
     found = checked(tmp_path, [*joints(times(10, 6000)), *leader,
                                *images(times(90, 6000, 1500))])
 
-    assert not found.problem
+    assert not found.problems
     assert found.warnings == [
         "frames begin 1.5 s after the first message of /joint_states, when /front/image_raw began",
         "frames end 2.9 s before the last message of /joint_states, when /leader/joint_states "
         "ended",
         "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
-        "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125"]
+        "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125",
+        "action does not move: each value stays within 0.001 in all frames"]
+
+
+@pytest.mark.parametrize(("topics", "words"), [
+    (["/joint_states", "/leader/joint_states"], "observation.state and action do"),
+    (["/joint_states"], "observation.state does"),
+])
+def test_an_episode_in_which_nothing_moves_is_told(
+    tmp_path: Path, topics: list[str], words: str
+) -> None:
+    said = arm()
+    for topic in topics:
+        said = without(said, topic, 0, 2000)
+        for t in times(10, 1000):
+            said += joints([t], topic, position=np.array([1.0, 9.0, 0.5 + 1e-12 * t / S]))
+
+    assert checked(tmp_path, said).warnings == [
+        f"{words} not move: each value stays within 0.001 in all frames"]
+
+
+def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(6000))
+    mapping = mapping_of(vectors={"observation.state": [STATE],
+                                  "action": [{**LEADER, "resample": "hold"}]})
+
+    for begin_s in (0, 2, 4):
+        span = Span(START_NS + begin_s * S, START_NS + (begin_s + 2) * S)
+        found = check_episode(mapping, episode_of(bag, span=span), {})
+
+        assert not found.warnings
+        assert [(each.messages, each.rate_hz) for each in found.inputs] == [
+            (200, pytest.approx(100)), (200, pytest.approx(100)), (40, pytest.approx(20))]
+
+
+def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> None:
+    said = [*without(arm(4000), "/leader/joint_states", 0, 5000),
+            *joints(times(10, 500), "/leader/joint_states")]
+    mapping = mapping_of(vectors={"observation.state": [STATE],
+                                  "action": [{**LEADER, "resample": "hold"}]})
+    span = Span(START_NS + 2 * S, START_NS + 4 * S)
+
+    found = check_episode(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span), {})
+
+    action = next(each for each in found.inputs if each.name == "action")
+    assert (found.frames, found.problems, action.messages, action.rate_hz) == ([40], [], 0, 0.0)
+
+
+def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
+    said = without(arm(), "/joint_states", 0, 2000)
+    for t in times(10, 1000):
+        said += joints([t], stamp_ns=START_NS - t % (20 * MS))
+    found = checked(tmp_path, said)
+
+    state = next(each for each in found.inputs if each.name == "observation.state")
+    assert (state.messages, state.rate_hz) == (101, pytest.approx(100))
+    assert found.warnings == ["/joint_states has 101 messages of 51 different stamps: those of a "
+                              "stamp that was there already are left out"]
+
+
+@pytest.mark.parametrize("skew_ms", [300, -300])
+@pytest.mark.parametrize("topic", ["/joint_states", "/front/image_raw"])
+def test_stamps_that_are_some_frames_off_are_told(
+    tmp_path: Path, topic: str, skew_ms: int
+) -> None:
+    stamp_ns = START_NS + skew_ms * MS
+    off = (joints(times(10, 4000), stamp_ns=stamp_ns) if topic == "/joint_states"
+           else images(times(50, 4000), stamp_ns=stamp_ns))
+    right = "/leader/joint_states" if topic == "/joint_states" else "/joint_states"
+
+    found = checked(tmp_path, [*without(arm(4000), topic, 0, 5000), *off])
+
+    assert not found.problems
+    assert [warning.partition(", by when")[0] for warning in found.warnings] == [
+        f"{topic} has stamps 0.300 s {'ahead of' if skew_ms > 0 else 'behind'} those of {right}, "
+        "6.0 frames"]
+
+
+def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> None:
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+    found = checked(tmp_path, [*without(arm(400), "/front/image_raw", 0, 500),
+                               *images(times(100, 400))], mapping_of(cameras={"front": camera}))
+
+    assert (found.frames, found.closed_up, found.problems) == ([5], 4, [])
+    assert found.warnings == ["/front/image_raw has 10.0 messages per second for 20 frames: frames "
+                              "without one are left out"]
 
 
 def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     bad = joints([400 * MS], position=np.array([1.0, 9.0, np.nan]))
     found = checked(tmp_path, [*without(arm(), "/joint_states", 400, 401), *bad])
 
+    assert (found.frames, found.closed_up) == ([20], 1)
     (warning,) = found.warnings
     assert warning.startswith("1 messages could not be read and count as missing; the first: ")
     assert "/joint_states at 1000.400 s: pan.pos: expected a finite value" in warning

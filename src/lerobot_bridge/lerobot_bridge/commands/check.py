@@ -67,7 +67,7 @@ def run(given: argparse.Namespace) -> int:
                                         split=given.gaps == "split"))
             for line in _lines(checks[-1]):
                 _log.info("%s", line)
-    refused = sum(bool(check.problem) for check in checks)
+    refused = sum(bool(check.problems) for check in checks)
     _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
     if given.report is not None:
         said = {"mapping": given.mapping or "", "skipped": [asdict(each) for each in found.skipped],
@@ -97,5 +97,4 @@ def _lines(check: EpisodeCheck) -> Iterator[str]:
         yield _ROW.format(each.name, each.topic, each.messages, f"{each.rate_hz:.1f}", ages,
                           each.left_out, f"{each.clock_offset_s:+.3f}")
     yield from (f"  warning: {warning}" for warning in check.warnings)
-    if check.problem:
-        yield f"  refused: {check.problem}"
+    yield from (f"  refused: {problem}" for problem in check.problems)

@@ -177,6 +177,7 @@ def _jobs(
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
     """Return what is known of all episodes; a verdict on some alone would be one on all."""
+    episodes = [each for each in episodes if not each.problem]
     known = {SUCCESS: [each.success is not None for each in episodes],
              INTERVENTION: [each.interventions is not None for each in episodes]}
     for name, each in known.items():

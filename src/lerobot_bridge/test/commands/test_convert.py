@@ -82,9 +82,11 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(
     assert sorted(each.name for each in tmp_path.iterdir()) == ["old.json", "wave"]
 
 
+@pytest.mark.parametrize("length", ["often", "1e-9", "0", "nan", "inf"])
 def test_a_length_of_episodes_is_a_number(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    length: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        converted(tmp_path, "--episodes", "often")
-    assert "expected bag, marks, or a length in seconds, found 'often'" in capsys.readouterr().err
+        converted(tmp_path, "--episodes", length)
+    assert ("expected bag, marks, or a length of at least 0.1 s, found "
+            f"{length!r}") in capsys.readouterr().err

@@ -41,8 +41,15 @@ def find_topics(
     named = {name: _named(bag, name, fitting) for name, fitting in types.items()
              if name not in given}
     _keep_one_robot(named)
-    found = {name: _given(bag, given[name]) if name in given
-             else _only(bag, name, types[name], named[name], name in optional) for name in types}
+    found, wrong = dict[str, str | None](), list[str]()
+    for name in types:
+        try:
+            found[name] = (_given(bag, given[name]) if name in given
+                           else _only(bag, name, types[name], named[name], name in optional))
+        except ToolError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ToolError("\n  ".join(wrong))
     topics = {name: topic for name, topic in found.items() if topic is not None}
     for name, topic in topics.items():
         if bag.topics[topic].type not in types[name]:
