@@ -42,6 +42,7 @@ class Sidecar:
     policy: PolicyRan | None = entry("what drove; null: a person", default=None)
     ended: str = entry("why it ended", default="")
     lost: int = entry("messages that came faster than they could be written", default=0, minimum=0)
+    problems: tuple[str, ...] = entry("why no dataset is made of it", default=())
 
 
 def read_sidecar(folder: Path) -> Sidecar:

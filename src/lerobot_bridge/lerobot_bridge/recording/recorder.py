@@ -56,6 +56,7 @@ class Recorder:
         self._recording = False
         self._known = set[str]()
         self._lost: dict[str, int] = {}
+        self._crowds: dict[str, str] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -113,6 +114,8 @@ class Recorder:
         """Return what has changed for the worse in the episode that is being recorded."""
         found = {name: problem for name, watch in self.watches.items()
                  if (problem := watch.problem(now_ns))}
+        self._note_crowds()
+        found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
@@ -126,9 +129,16 @@ class Recorder:
                        f"{room}")
         return [News(text, failed=True) for text in new]
 
+    def _note_crowds(self) -> None:
+        """Note topics that had several publishers at any time of the episode."""
+        for name, watch in self.watches.items():
+            if text := watch.crowd():
+                self._crowds.setdefault(name, text)
+
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
-        found = [problem for watch in self.watches.values() if (problem := watch.problem(now_ns))]
+        found = [problem for watch in self.watches.values()
+                 for problem in (watch.problem(now_ns), watch.crowd()) if problem]
         kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
@@ -153,6 +163,7 @@ class Recorder:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages = True, 0
+        self._crowds = {}
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         for name, watch in self.watches.items():
             if watch.newest is not None:
@@ -161,13 +172,14 @@ class Recorder:
     def end(self, ended: Ended) -> None:
         """Keep what was recorded."""
         self._recording = False
+        self._note_crowds()
         self._tell_lost(ended.number)
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
             interventions=None if spans is None else tuple(tuple(span) for span in spans),
             rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
-            ended=ended.why, lost=self._disk.lost))
+            ended=ended.why, lost=self._disk.lost, problems=tuple(self._crowds.values())))
 
     def _tell_lost(self, number: int) -> None:
         for name, before in self._lost.items():

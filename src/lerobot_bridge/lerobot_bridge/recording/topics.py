@@ -25,6 +25,7 @@ class Wanted:
         needed: Whether there is no episode without it.
         timeout_s: Age of its newest message at which it is given up; None: no age.
         holds: Whether its newest message still counts when an episode begins.
+        alone: Whether only one node may publish it, as what frames are made of.
     """
 
     topic: str
@@ -32,6 +33,7 @@ class Wanted:
     needed: bool = False
     timeout_s: float | None = None
     holds: bool = False
+    alone: bool = False
 
 
 def wanted_topics(
@@ -51,17 +53,18 @@ def wanted_topics(
         limits = [limit for limit in (before.timeout_s, each.timeout_s) if limit is not None]
         found[each.topic] = Wanted(
             topic=each.topic, types=before.types, needed=before.needed or each.needed,
-            timeout_s=min(limits, default=None), holds=before.holds or each.holds)
+            timeout_s=min(limits, default=None), holds=before.holds or each.holds,
+            alone=before.alone or each.alone)
 
     for sources in mapping.vectors.values():
         for source in sources:
             holds = source.resample == "hold"
             add(Wanted(topic=source.topic, types=(source.type,), needed=True, holds=holds,
-                       timeout_s=None if holds else source.timeout_s))
+                       alone=True, timeout_s=None if holds else source.timeout_s))
     for camera in mapping.cameras.values():
         holds = camera.resample == "hold"
         add(Wanted(topic=camera.topic, types=camera.types, needed=True, holds=holds,
-                   timeout_s=None if holds else camera.timeout_s))
+                   alone=True, timeout_s=None if holds else camera.timeout_s))
     for topic in extra:
         add(Wanted(topic=topic, needed=topic not in found))
     for channel in mapping.command:
@@ -80,7 +83,7 @@ class Watch:
         name: Its full name.
         kind: Type of its messages, once there is a publisher; else empty.
         trouble: Why it cannot be subscribed to; empty where it can.
-        publishers: How many there are.
+        publishers: The nodes that publish it, by full name.
         count: Messages that came.
         lost: Messages that were published and did not come, where the middleware numbers them.
         newest: The newest message, of those topics whose newest one counts when an episode begins.
@@ -96,7 +99,8 @@ class Watch:
         """
         self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
         self.kind, self.trouble = "", ""
-        self.publishers, self.count, self.lost = 0, 0, 0
+        self.publishers: Sequence[str] = ()
+        self.count, self.lost = 0, 0
         self.newest: bytes | None = None
         self.keeps = wanted.holds
         self._came = deque[tuple[int, int]]()
@@ -130,6 +134,17 @@ class Watch:
             return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
                     f"newest {age_s:.1f} s old")
         return ""
+
+    def crowd(self) -> str:
+        """Return who publishes it beside each other, where only one may; empty if only one does.
+
+        Their messages would take turns in the frames.
+        """
+        if not self.wanted.alone or len(self.publishers) < 2:
+            return ""
+        return (f"{self.name}: expected one publisher, found {len(self.publishers)} "
+                f"({', '.join(self.publishers)}), whose messages take turns; stop all but one (one "
+                "that was killed is gone after some seconds)")
 
     def rate_hz(self, now_ns: int) -> float:
         """Return how many messages came a second, over the last two."""

@@ -43,7 +43,7 @@ class Fed:
         self.folder = SessionFolder(folder, MAPPING, TEXT)
         self.disk = Disk(round(buffer_mb * 1e6))
         self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
-        self.watch.publishers, self.watch.kind = 1, "std_msgs/msg/Float64MultiArray"
+        self.watch.publishers, self.watch.kind = ["/robot"], "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
         self.data = _array(message_bytes)
         self.said: list[News] = []

@@ -39,7 +39,7 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
     now_ns = 0
     watch = Watch(Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode",
                   lambda: now_ns)
-    watch.publishers = 1
+    watch.publishers = ["/robot"]
     assert "expected messages, found none" in watch.problem(0)
     watch.arrived(0, b"data")
     now_ns = 99 * S
@@ -56,7 +56,7 @@ def test_topic_is_silent_where_both_clocks_say_so(
     times = iter((0, round(steady_s * S)))
     watch = Watch(Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x",
                   lambda: next(times))
-    watch.publishers = 1
+    watch.publishers = ["/robot"]
     watch.arrived(0, b"")
 
     assert bool(watch.problem(round(ros_s * S))) is silent
