@@ -138,7 +138,7 @@ class Recorder:
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
         found = [problem for watch in self.watches.values()
-                 for problem in (watch.problem(now_ns), watch.crowd()) if problem]
+                 for problem in (watch.problem(now_ns) or watch.unfit(), watch.crowd()) if problem]
         kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
@@ -166,7 +166,7 @@ class Recorder:
         self._crowds = {}
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         for name, watch in self.watches.items():
-            if watch.newest is not None:
+            if watch.keeps and watch.newest is not None:
                 self._disk.write(name, watch.kind, now_ns, watch.newest)
 
     def end(self, ended: Ended) -> None:

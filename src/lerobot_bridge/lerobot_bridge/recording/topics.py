@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
+Judge = Callable[[str, bytes], str]
+"""Says of a message, by type and bytes, why no frame can be made of it; empty where one can."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
 """Rates are those of so long."""
@@ -83,21 +85,26 @@ class Watch:
         name: Its full name.
         kind: Type of its messages, once there is a publisher; else empty.
         trouble: Why it cannot be subscribed to; empty where it can.
+        keeps: Whether its newest message is written when an episode begins.
         publishers: The nodes that publish it, by full name.
         count: Messages that came.
         lost: Messages that were published and did not come, where the middleware numbers them.
-        newest: The newest message, of those topics whose newest one counts when an episode begins.
+        newest: The newest message.
     """
 
-    def __init__(self, wanted: Wanted, name: str, steady_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, wanted: Wanted, name: str, steady_ns: Callable[[], int], judge: Judge | None = None
+    ) -> None:
         """Watch a topic that nothing came on yet.
 
         Args:
             wanted: The topic.
             name: Its full name.
             steady_ns: The steady clock, ns: simulated time may run faster than messages come.
+            judge: Of its messages; None where nothing is expected of them.
         """
         self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
+        self._judge = judge
         self.kind, self.trouble = "", ""
         self.publishers: Sequence[str] = ()
         self.count, self.lost = 0, 0
@@ -112,8 +119,7 @@ class Watch:
         self._newest_ns = now_ns, self._steady_ns()
         self._came.append((now_ns, len(data)))
         self._forget(now_ns)
-        if self.keeps:
-            self.newest = data
+        self.newest = data
 
     def problem(self, now_ns: int) -> str:
         """Return why there can be no episode now; empty where nothing speaks against one."""
@@ -134,6 +140,13 @@ class Watch:
             return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
                     f"newest {age_s:.1f} s old")
         return ""
+
+    def unfit(self) -> str:
+        """Return why no frame can be made of the newest message; empty where one can."""
+        if self._judge is None or self.newest is None:
+            return ""
+        problem = self._judge(self.kind, self.newest)
+        return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
         """Return who publishes it beside each other, where only one may; empty if only one does.

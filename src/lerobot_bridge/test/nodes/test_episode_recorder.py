@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from policy_msgs.msg import EpisodeMark
 from rclpy.node import Node
@@ -16,7 +18,7 @@ from std_srvs.srv import SetBool
 from lerobot_bridge.recording.session import Mark
 from lerobot_bridge.sidecar import read_sidecar
 
-from .robot import LATCHED, RELIABLE, Robot, read
+from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
 
 pytestmark = pytest.mark.ros
 
@@ -83,6 +85,27 @@ def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
 
     robot.until(lambda: "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
                 "std_msgs/msg/Bool" in robot.ask("start").message, "the type", sends=True)
+
+
+def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.picture = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
+    robot.joints = ["pan", "tilt"]
+    wanted = [
+        "/joint_states: expected each joint once, found missing: lift",
+        "/leader/joint_states: expected each joint once, found missing: lift",
+        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6"]
+    robot.until(lambda: all(each in robot.ask("start").message for each in wanted),
+                "what is wrong", sends=True)
+
+    robot.picture, robot.joints = b"a picture of an unknown kind", ["pan", "lift"]
+    robot.until(lambda: robot.ask("start").message.startswith(
+        "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"), "the encoding",
+        sends=True)
+
+    robot.picture = PICTURE
+    robot.begins()
 
 
 def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_path: Path) -> None:
