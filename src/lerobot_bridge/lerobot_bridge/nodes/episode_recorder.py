@@ -218,6 +218,8 @@ class EpisodeRecorder(Node):
         for line in self.recorder.tick(self.now_ns()):
             if line.failed:
                 self.get_logger().error(line.text)
+            elif line.warns:
+                self.get_logger().warning(line.text)
             else:
                 self.get_logger().info(line.text)
 

@@ -30,11 +30,13 @@ class News(NamedTuple):
         text: The line.
         failed: Whether something went wrong.
         episode: Number of the episode that is lost thereby; None where none is.
+        warns: Whether something may go wrong.
     """
 
     text: str
     failed: bool = False
     episode: int | None = None
+    warns: bool = False
 
 
 class Disk:

@@ -166,29 +166,50 @@ class Recorder:
         self._crowds = {}
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         for name, watch in self.watches.items():
+            watch.begin()
             if watch.keeps and watch.newest is not None:
                 self._disk.write(name, watch.kind, now_ns, watch.newest)
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> list[str]:
+        """Keep what was recorded; return what is wrong with it."""
         self._recording = False
         self._note_crowds()
-        self._tell_lost(ended.number)
+        said = [*self._crowded(), *self._not_received(), *self._silent()]
+        self._disk.news += [news._replace(text=f"episode {ended.number}: {news.text}")
+                            for news in said]
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
             interventions=None if spans is None else tuple(tuple(span) for span in spans),
             rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
-            ended=ended.why, lost=self._disk.lost, problems=tuple(self._crowds.values())))
+            ended=ended.why, lost=self._disk.lost, not_received=self.not_received,
+            problems=tuple(self._crowds.values())))
+        return [news.text for news in said]
 
-    def _tell_lost(self, number: int) -> None:
-        for name, before in self._lost.items():
-            if lost := self.watches[name].lost - before:
-                self._disk.news.append(News(
-                    f"episode {number}: {name}: {lost} messages were sent and did not come; send "
-                    "pictures compressed, record on the machine of the publisher, or let it keep "
-                    "more messages (QoS depth)",
-                    failed=True))
+    @property
+    def not_received(self) -> dict[str, int]:
+        """Messages that were sent and did not come since the newest episode began, by topic."""
+        lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
+        return {name: count for name, count in lost.items() if count}
+
+    def _crowded(self) -> Iterator[News]:
+        for text in self._crowds.values():
+            yield News(f"{text}; convert leaves the episode out", failed=True)
+
+    def _not_received(self) -> Iterator[News]:
+        for name, count in self.not_received.items():
+            yield News(f"{name}: {count} messages were sent and did not come; send pictures "
+                       "compressed, record on the machine of the publisher, or let it keep more "
+                       "messages (QoS depth)", failed=True)
+
+    def _silent(self) -> Iterator[News]:
+        for name, watch in self.watches.items():
+            allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
+            if allowed_s is not None and silent_s > allowed_s:
+                leaves = "leaves" if silent_s > allowed_s + 1 / self._told.rate_hz else "may leave"
+                yield News(f"{name}: {silent_s:.2f} s without a message, of which the mapping "
+                           f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
+                           warns=True)
 
     def discard(self) -> None:
         """Keep nothing of it."""

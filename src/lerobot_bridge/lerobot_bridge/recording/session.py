@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Protocol
@@ -74,8 +75,8 @@ class Stage(Protocol):
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> Sequence[str]:
+        """Keep what was recorded; return what is wrong with it."""
 
     def discard(self) -> None:
         """Keep nothing of it."""
@@ -144,9 +145,9 @@ class Session:
             RefusedError: None is being recorded.
         """
         number = self._require_running()
-        self._end(now_ns, "stop was asked for")
+        wrong = self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and kept; {self._outlook()}", *wrong])
 
     def discard(self, now_ns: int) -> str:
         """End the episode and keep nothing of it; the next one has its number.
@@ -170,16 +171,15 @@ class Session:
         if not self._running:
             return self.start(now_ns)
         number = self.number
-        self._end(now_ns, "next was asked for")
+        wrong = self._end(now_ns, "next was asked for")
         self._after(now_ns, goes_on=True)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and kept; {self._outlook()}", *wrong])
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""
-        if self._running:
-            self._end(now_ns, why)
+        wrong = self._end(now_ns, why) if self._running else []
         self.state = State.FINISHED
-        return f"{self.done} episodes are there"
+        return "\n".join([f"{self.done} episodes are there", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
         """Say how the episode that is being recorded ends, or the last one ended.
@@ -260,16 +260,18 @@ class Session:
         if self._driving:
             self._note(now_ns)
 
-    def _end(self, now_ns: int, why: str) -> None:
+    def _end(self, now_ns: int, why: str) -> Sequence[str]:
+        """End the episode that is being recorded; return what is wrong with it."""
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        self._stage.end(Ended(number=running.number, success=running.success, why=why,
+        wrong = self._stage.end(Ended(number=running.number, success=running.success, why=why,
                               interventions=tuple(running.spans) if watched else None))
         self._stage.mark(Mark.STOP, running.number, now_ns)
         self._last, self.number, self.done = running.number, running.number + 1, self.done + 1
+        return wrong
 
     def _after(self, now_ns: int, *, goes_on: bool) -> None:
         if self.done >= self.course.episodes:

@@ -69,10 +69,10 @@ class Fed:
         with self.recorder.at() as session:
             session.start(self.now_ns)
 
-    def stop(self) -> None:
-        """End it."""
+    def stop(self) -> str:
+        """End it; return the answer."""
         with self.recorder.at() as session:
-            session.stop(self.now_ns)
+            return session.stop(self.now_ns)
 
     def hears(self, text: str) -> str:
         """Tick until this is said; return all that was."""

@@ -22,6 +22,7 @@ class Desk:
         self.missing = ""
         self.begun: list[int] = []
         self.kept: list[Ended] = []
+        self.wrong: list[str] = []
         self.discarded = 0
         self.judged: list[tuple[int, bool]] = []
         self.marks: list[tuple[Mark, int, int]] = []
@@ -32,8 +33,9 @@ class Desk:
     def begin(self, number: int, now_ns: int) -> None:
         self.begun.append(number)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Ended) -> list[str]:
         self.kept.append(ended)
+        return self.wrong
 
     def discard(self) -> None:
         self.discarded += 1
@@ -115,6 +117,18 @@ def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, de
 
     assert desk.begun == [0, 1]
     assert [each.why for each in desk.kept] == ["next was asked for"]
+
+
+def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Desk) -> None:
+    desk.wrong = ["no leader", "no camera"]
+    auto.start(0)
+    auto.start(0)
+    assert auto.next(3 * S) == ("episode 0 is over and kept; episode 1 begins in 1 s\nno leader\n"
+                                "no camera")
+    auto.start(3 * S)
+    assert auto.stop(4 * S).endswith("\nno leader\nno camera")
+    auto.start(4 * S)
+    assert auto.finish(5 * S) == "3 episodes are there\nno leader\nno camera"
 
 
 def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
