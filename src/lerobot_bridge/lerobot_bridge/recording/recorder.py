@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
@@ -219,6 +220,10 @@ class Recorder:
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
         self._disk.judge(self._folder.place(number), success)
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
+        return self._folder.place(number)
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""

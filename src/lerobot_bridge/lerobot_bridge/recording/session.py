@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Protocol
 
 from lerobot_bridge.episode import Span
@@ -84,6 +85,9 @@ class Stage(Protocol):
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
 
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
+
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""
 
@@ -155,6 +159,11 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
+        if not self._running and self._last is not None:
+            raise RefusedError("expected an episode that is being recorded, found none "
+                               f"({self.state.value}); episode {self._last} is over and kept: to "
+                               f"be rid of it, delete {self._stage.place(self._last)} and start "
+                               "the node anew, which counts what is there")
         number = self._require_running()
         self._running = None
         self._stage.discard()

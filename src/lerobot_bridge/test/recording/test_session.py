@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,9 @@ class Desk:
 
     def judge(self, number: int, success: bool) -> None:
         self.judged.append((number, success))
+
+    def place(self, number: int) -> Path:
+        return Path(f"session/episode_{number:04d}")
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         self.marks.append((kind, number, now_ns))
@@ -129,6 +133,20 @@ def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Des
     assert auto.stop(4 * S).endswith("\nno leader\nno camera")
     auto.start(4 * S)
     assert auto.finish(5 * S) == "3 episodes are there\nno leader\nno camera"
+
+
+def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    with pytest.raises(RefusedError, match=r"found none \(warm-up\); to begin none"):
+        auto.discard(0)
+    for _ in range(3):
+        auto.start(0)
+        auto.stop(0)
+
+    with pytest.raises(RefusedError, match=r"found none \(finished\); episode 2 is over and kept: "
+                       "to be rid of it, delete session/episode_0002 and"):
+        auto.discard(0)
+    assert not desk.discarded
 
 
 def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
