@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard
+from lerobot_bridge.clocks import skewed_clocks
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
@@ -22,6 +22,8 @@ _LATE_S = 1.0
 """Frames may begin so much later than the first message, and end so much before the last."""
 _SLOW = 0.9
 """Share of the frames that must have a message of their own."""
+_SKEWED = 2
+"""Periods by which the stamps of one topic may be off from those of another."""
 _NEW = 0.9
 """Share of the messages that must have a stamp of their own."""
 
@@ -108,8 +110,8 @@ def check_episode(
         found.problems.append(str(error))
     try:
         for part in range(len(frames.parts)):
-            for _ in frames.frames(part, pixels=pixels):
-                pass
+            found.frames[part] = sum(1 for _ in frames.frames(part, pixels=pixels))
+        found.closed_up = frames.closed_up
         found.warnings += warnings_of_values(frames)
     except PolicyError as error:
         found.problems.append(str(error))
@@ -123,17 +125,12 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
         newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
         ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
         yield InputCheck(
-            name=name, topic=heard.topic, messages=heard.count, rate_hz=_rate_hz(heard),
+            name=name, topic=heard.topic, messages=heard.count, rate_hz=heard.rate_hz,
             age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),
             left_out=missing.frames if missing else 0,
             longest_gap_s=missing.longest_s if missing else 0.0,
             clock_offset_s=heard.offset_ns * 1e-9,
         )
-
-
-def _rate_hz(heard: Heard) -> float:
-    first, last = heard.logged_ns
-    return max(heard.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
@@ -152,12 +149,15 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     if early_s > _LATE_S:
         yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
                f"{early.topic} ended")
-    for each in heard:
+    yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
+    for name, each in frames.heard.items():
         times = each.times_ns[len(each.times_ns) - each.new :]
         period_s = float(np.median(np.diff(times))) * 1e-9 if len(times) > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
+            drops = frames.inputs[name].source.resample == "drop"
             yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
-                   f"{mapping.rate_hz} frames: values repeat")
+                   f"{mapping.rate_hz} frames: "
+                   f"{'frames without one are left out' if drops else 'values repeat'}")
         if each.new < _NEW * each.count:
             yield (f"{each.topic} has {each.count} messages of {each.new} different "
                    "stamps: those of a stamp that was there already are left out")

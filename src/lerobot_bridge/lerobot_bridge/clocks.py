@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,12 @@ class Heard:
     back: int = 0
     back_ns: int = 0
     back_at_ns: int = 0
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second."""
+        first, last = self.logged_ns
+        return max(self.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
 class _Noted:
@@ -145,14 +151,10 @@ def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> lis
         heard: Its topics; one that said a thing once, maybe long before, tells nothing.
         with_log: Whether the log must be on that clock as well.
     """
-    clocks = {each.topic: each.offset_ns for each in heard
-              if max(each.count, len(each.times_ns)) > 1}
-    if with_log:
-        clocks["the log"] = 0
+    clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
     if not clocks:
         return []
-    # What agrees with the log is right; else the first topic.
-    right = min(clocks, key=lambda topic: abs(clocks[topic]) > _AGREE_NS)
+    right = _right(clocks)
     wrong = max(clocks, key=lambda topic: abs(clocks[topic] - clocks[right]))
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
     if abs(apart_s) <= _AGREE_NS * 1e-9:
@@ -161,3 +163,33 @@ def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> lis
     return [f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
             f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
             f"{wrong}, or record with one clock"]
+
+
+def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> Iterator[str]:
+    """Yield what to say of topics whose stamps are off by more than this from the others'.
+
+    Args:
+        heard: The topics of a recording.
+        longest_ns: By how much they may be.
+        period_ns: Of the frames.
+    """
+    clocks = _offsets_ns(heard)
+    for topic, offset_ns in clocks.items():
+        right = _right(clocks)
+        apart_ns = offset_ns - clocks[right]
+        if abs(apart_ns) > longest_ns:
+            yield (f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
+                   f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
+                   f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
+                   "delay on the way, frames pair what was not at one time; set the clocks by "
+                   f"each other (NTP, PTP), or write `stamp: received` for {topic}")
+
+
+def _offsets_ns(heard: Sequence[Heard]) -> dict[str, int]:
+    return {each.topic: each.offset_ns for each in heard
+            if max(each.count, len(each.times_ns)) > 1}
+
+
+def _right(clocks: Mapping[str, int]) -> str:
+    """Return what agrees with the log best; where nothing does, the first topic."""
+    return min(clocks, key=lambda topic: min(abs(clocks[topic]), _AGREE_NS + 1))

@@ -36,7 +36,8 @@ class Episode:
         interventions: When a person drove in the policy's place; None: no policy ran, or nobody
             watched for it.
         number: Of the episode within its recording, from 0.
-        problem: Why the recording gives none, where its episodes could not be found.
+        problem: Why it cannot be read; empty where it can.
+        problems: Why no dataset is to be made of it, as who recorded it says.
     """
 
     bag: Path
@@ -47,6 +48,7 @@ class Episode:
     interventions: tuple[Span, ...] | None = None
     number: int = 0
     problem: str = ""
+    problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -17,12 +17,15 @@ from lerobot_bridge.recording.folder import UNFINISHED
 from lerobot_bridge.sidecar import read_sidecar
 from model_tools.bags.bag import Bag, is_bag
 from model_tools.errors import ToolError
+from policy_inference.errors import BundleError
 
 How = Literal["bag", "marks"] | float
 """Each recording is an episode, the marks in it say which there are, or each is so long, s."""
 
 _SHORTEST_REST = 0.5
 """Share of an episode's length that the last one of a recording must have."""
+_MOST = 10_000
+"""Episodes that a recording is cut into."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -43,7 +46,6 @@ def find_episodes(
 
     Raises:
         ToolError: There is no recording, a length is none, or nobody says the task of an episode.
-        BundleError: A file beside a recording does not fit.
         OSError: Something cannot be read.
     """
     found = Found()
@@ -82,7 +84,7 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
 def _episodes(whole: Episode, how: How, marks: str) -> Found:
     """Return the episodes of a recording."""
-    if how == "bag":
+    if how == "bag" or whole.problem:
         return Found(episodes=[whole])
     bag = Bag(whole.bag)
     return marked_episodes(bag, whole, marks) if how == "marks" else _cut(bag, whole, float(how))
@@ -92,14 +94,17 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
     """Return a recording as an episode, with what the file beside it says."""
     if not (bag / SIDECAR).is_file():
         return Episode(bag=bag, task=task, tags=tuple(tags))
-    said = read_sidecar(bag)
+    try:
+        said = read_sidecar(bag)
+    except BundleError as error:
+        return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
         _log.warning("%s: %d messages are missing that came faster than they could be recorded",
                      bag, said.lost)
     interventions = said.interventions
     return Episode(
         bag=bag, task=said.task or task, tags=_together(said.tags, tags), success=said.success,
-        number=said.number,
+        number=said.number, problems=said.problems,
         interventions=None if interventions is None else tuple(Span(*each)
                                                                for each in interventions),
     )
@@ -117,6 +122,11 @@ def _add(found: Found, more: Found) -> None:
 def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
     """Return parts of a recording that are so long, the last one maybe shorter."""
     found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
+    if bag.duration_ns > _MOST * length_ns:
+        why = (f"expected at most {_MOST} episodes of {length_s:g} s, found a recording of "
+               f"{bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, the clock was set "
+               "forward in it: cut the recording there")
+        return Found(episodes=[replace(whole, problem=f"{whole.name}: {why}")])
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
         episode = replace(whole, span=span, number=number)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from lerobot_bridge.clocks import Heard, hear, several_clocks, stamps_back
-from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.episode import SIDECAR, Episode, Frame
 from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
 from lerobot_bridge.one_publisher import OnePublisher
 from lerobot_bridge.plausible import Motion, Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
-from lerobot_bridge.resampling import LeftOut, Resampled, resample, slack_ns
+from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
 from model_tools.bags.bag import Bag
 from model_tools.bags.blocks import Times
 from model_tools.bags.source import refuse_set_back
@@ -30,6 +30,8 @@ from model_tools.errors import ToolError
 
 FEWEST = 2
 """Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
+MOST_CLOSED_UP, FEW = 0.05, 5
+"""Share of an episode's frames that may be closed up: motion becomes as much faster; or so many."""
 
 
 class EpisodeFrames:
@@ -41,7 +43,9 @@ class EpisodeFrames:
             `max_gap_frames`; one where there is no such gap.
         too_short: How many more parts there are, of a single frame.
         left_out: Frames that are left out, by the source or camera that misses them.
-        closed_up: How many of them lie between frames of one part.
+        closed_up: How many lie between frames of one part, those that could not be read so far
+            included.
+        inputs: What the mapping says of each source and camera.
         heard: What was heard of each source and camera.
         unreadable: Messages that could not be read in frames so far.
         ranges: Of each source, which values were outside of their ranges in frames so far.
@@ -59,32 +63,37 @@ class EpisodeFrames:
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The episode has a problem; or the recording is broken, lacks a topic, has no
-                frame, its clocks disagree or begin anew, or several publishers speak on one topic.
+            ToolError: The episode has a problem, or who recorded it says one; or the recording is
+                broken, lacks a topic, has no frame, its clocks disagree or begin anew, or several
+                publishers speak on one topic.
             OSError: It cannot be read.
         """
-        self.episode, self._mapping = episode, mapping
         if episode.problem:
             raise ToolError(episode.problem)
+        self.episode, self._mapping = episode, mapping
+        if episode.problems:
+            raise ToolError(f"{episode.name}: expected a recording without problems, found in its "
+                            f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
+                            "`problems` there to take it as it is")
         self._bag = Bag(episode.bag)
-        self._inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
-        self._topics = {name: each.topic for name, each in self._inputs.items()}
+        self.inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
+        self._topics = {name: each.topic for name, each in self.inputs.items()}
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
-        one = OnePublisher(mapping, self._bag, self._inputs.values())
+        one = OnePublisher(mapping, self._bag, self.inputs.values())
         self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look,
                                                self.begin_ns)
         wrong = [*stamps_back(self._bag.path, list(self.heard.values())), *one.problems,
                  *several_clocks(self._bag.path, list(self.heard.values()),
-                                 with_log=episode.span is not None)]
+                                 with_log=bool(episode.span or episode.interventions))]
         if wrong:
             raise ToolError("\n  ".join(wrong))
-        self.ranges = {each.name: Ranges(mapping, each.source) for each in self._inputs.values()
+        self.ranges = {each.name: Ranges(mapping, each.source) for each in self.inputs.values()
                        if isinstance(each.source, Source)}
         self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
         self.unreadable: list[str] = []
         found = self._resampled()
-        parts = found.parts(mapping.max_gap_frames)
+        parts = found.parts((mapping.max_gap_frames + 1) * mapping.period_ns)
         self.parts: Sequence[Times] = [part for part in parts if len(part) >= FEWEST]
         self.too_short = len(parts) - len(self.parts)
         self.left_out: Sequence[LeftOut] = found.left_out
@@ -92,6 +101,7 @@ class EpisodeFrames:
             raise self._too_short(sum(map(len, parts)))
         self.closed_up = sum(round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
                              for part in self.parts)
+        self._moments = sum(map(len, self.parts)) + self.closed_up
 
     @property
     def begin_ns(self) -> int:
@@ -107,6 +117,12 @@ class EpisodeFrames:
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
+        if end - begin > SILENT_NS:
+            raise ToolError(
+                f"{self.episode.name}: expected frames without gaps, found one from "
+                f"{begin * 1e-9:.3f} s to {end * 1e-9:.3f} s: most likely the clock was set "
+                "forward; set it (NTP) before recording, or take --gaps split, which makes an "
+                "episode of each part")
         missing = "; ".join(f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
                             f"{each.at_ns * 1e-9:.3f} s" for each in self.left_out)
         raise ToolError(
@@ -127,8 +143,10 @@ class EpisodeFrames:
             pixels: Whether pictures are decoded; else they are judged only, and frames have none.
 
         Raises:
-            ToolError: Messages of topics do not fit; names each topic and the time.
+            ToolError: Messages of topics do not fit, or too many frames are missing; names each
+                topic and the time.
         """
+        self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
         newest = self._newest(ticks)
         values, wrong = dict[str, Any](), dict[str, str]()
@@ -144,9 +162,12 @@ class EpisodeFrames:
             if len(values) == len(readers):
                 yield self._frame(tick, values)
                 before_ns = tick
-            elif tick - before_ns > self._mapping.max_gap_frames * period_ns:
+                continue
+            if tick - before_ns > self._mapping.max_gap_frames * period_ns:
                 raise ToolError("\n  ".join(text for name, text in wrong.items()
                                             if name not in values))
+            self.closed_up += 1
+            self._refuse_closed_up()
 
     def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
         """Yield for each frame what came since the one before: one message may serve several."""
@@ -165,7 +186,7 @@ class EpisodeFrames:
         return {name: picture_from(self._bag, each, pixels=pixels)
                 if isinstance(each.source, Camera)
                 else values_of(self._mapping, self._bag, each, self.ranges[name])
-                for name, each in self._inputs.items()}
+                for name, each in self.inputs.items()}
 
     def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
         vectors = {feature: np.concatenate([values[name] for name in names])
@@ -183,27 +204,46 @@ class EpisodeFrames:
     @property
     def _features(self) -> dict[str, list[str]]:
         """By feature, the names of its inputs."""
-        names = [name for name, each in self._inputs.items() if isinstance(each.source, Source)]
+        names = [name for name, each in self.inputs.items() if isinstance(each.source, Source)]
         return {feature: list(group) for feature, group in
                 groupby(names, key=lambda name: name.partition("[")[0])}
 
     def _read(self) -> Extract:
         span = self.episode.span
-        received = [name for name, each in self._inputs.items() if each.source.stamp == "received"]
+        received = [name for name, each in self.inputs.items() if each.source.stamp == "received"]
         if span is None:
             return Extract(received=received)
         # A message from before may be the newest one when the episode begins.
         begins = {name: max(0, span.begin_ns - int(each.limit_ns))
-                  for name, each in self._inputs.items() if each.source.resample != "hold"}
+                  for name, each in self.inputs.items() if each.source.resample != "hold"}
         return Extract(begins_ns=begins, end_ns=span.end_ns, received=received)
 
     def _resampled(self) -> Resampled:
         span = self.episode.span
         return resample(
             {name: each.times_ns for name, each in self.heard.items()},
-            {name: each.limit_ns for name, each in self._inputs.items()},
+            {name: each.limit_ns for name, each in self.inputs.items()},
             self._mapping.period_ns, None if span is None else span.begin_ns,
         )
+
+    def _refuse_closed_up(self) -> None:
+        if self.closed_up <= max(FEW, MOST_CLOSED_UP * self._moments):
+            return
+        why = [self._why_missing(each) for each in self.left_out]
+        if self.unreadable:
+            why.append(f"{len(self.unreadable)} messages could not be read, the first: "
+                       f"{self.unreadable[0]}")
+        raise ToolError(f"{self.episode.name}: expected up to {100 * MOST_CLOSED_UP:g} % of the "
+                        f"frames missing between others, since motion becomes as much faster, "
+                        f"found {self.closed_up} of {self._moments}: {'; '.join(why)}")
+
+    def _why_missing(self, missing: LeftOut) -> str:
+        heard, source = self.heard[missing.name], self.inputs[missing.name].source
+        remedy = ("resample: as_of, which repeats messages" if source.resample == "drop"
+                  else "a higher tolerance_s")
+        return (f"{heard.topic} has {heard.rate_hz:.1f} messages per second for "
+                f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: take a "
+                f"lower rate_hz in the mapping, or for this topic {remedy}")
 
     def _too_short(self, count: int) -> ToolError:
         why = "; ".join(f"{self._topics[each.name]} is missing or too old in {each.frames}"

@@ -91,7 +91,7 @@ class _MarkReader:
             self._note_driven_until(time_ns)
             self._driven_since_ns = None
         else:
-            self._judge(success=kind is Kind.SUCCESS)
+            self._judge(kind, mark.episode)
 
     def drop(self, why: str) -> None:
         """Skip the running episode, if there is one."""
@@ -119,11 +119,17 @@ class _MarkReader:
             self._running = episodes.pop()
         self.drop("it was discarded")
 
-    def _judge(self, *, success: bool) -> None:
-        if self._running is not None:
+    def _judge(self, kind: Kind, number: int) -> None:
+        episodes, success = self.found.episodes, kind is Kind.SUCCESS
+        places = [i for i, each in enumerate(episodes) if each.number == number]
+        if self._running is not None and self._running.number == number:
             self._running = replace(self._running, success=success)
-        elif self.found.episodes:
-            self.found.episodes[-1] = replace(self.found.episodes[-1], success=success)
+        elif places:
+            episodes[places[-1]] = replace(episodes[places[-1]], success=success)
+        else:
+            name = replace(self._whole, span=Span(0, 0), number=number).name
+            self.found.skipped.append(Skipped(name=name, why=f"its {kind.name} is of an episode "
+                                              "that was not started, or not kept"))
 
     def _note_driven_until(self, time_ns: int) -> None:
         """Note that a person drove the running episode until then, maybe since before it."""

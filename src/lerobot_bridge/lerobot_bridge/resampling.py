@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from model_tools.bags.blocks import Times
 
+SILENT_NS = 3_600_000_000_000
+"""Frames are not looked for where no input says anything for so long: the clock was set forward."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
@@ -35,7 +38,7 @@ class Resampled:
     """The frames of a recording.
 
     Attributes:
-        ticks_ns: [ticks] moments, one period apart.
+        ticks_ns: [ticks] moments, one period apart, or many where nothing was said for SILENT_NS.
         kept: [ticks] whether each input has a message that counts then.
         left_out: Of each input that misses some.
     """
@@ -44,13 +47,12 @@ class Resampled:
     kept: npt.NDArray[np.bool_]
     left_out: tuple[LeftOut, ...]
 
-    def parts(self, max_gap_frames: int) -> list[Times]:
-        """Return the moments of the frames between gaps that are longer than this."""
-        places = np.flatnonzero(self.kept)
-        if not len(places):
+    def parts(self, longest_ns: int) -> list[Times]:
+        """Return the moments of the frames between those that are further apart than this."""
+        moments = self.ticks_ns[self.kept]
+        if not len(moments):
             return []
-        cuts = 1 + np.flatnonzero(np.diff(places) > max_gap_frames + 1)
-        return [self.ticks_ns[part] for part in np.split(places, cuts)]
+        return np.split(moments, 1 + np.flatnonzero(np.diff(moments) > longest_ns))
 
 
 def slack_ns(period_ns: int) -> int:
@@ -77,7 +79,7 @@ def resample(
     first = max(int(times[0]) for times in times_ns.values())
     first = first if begin_ns is None else max(first, begin_ns)
     last = max(int(times[-1]) for times in times_ns.values())
-    ticks = np.arange(first, last + 1, period_ns, dtype=np.int64)
+    ticks = _ticks(times_ns, first, period_ns)
     ends = ticks + slack_ns(period_ns)
     newest = {name: np.searchsorted(times, ends, "right") - 1 for name, times in times_ns.items()}
     fresh = {name: ticks - times_ns[name][places] <= limits_ns[name]
@@ -86,6 +88,18 @@ def resample(
                 for name, each in fresh.items() if not each.all())
     return Resampled(ticks_ns=ticks, left_out=tuple(left_out),
                      kept=np.logical_and.reduce(list(fresh.values())))
+
+
+def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
+    """Return the moments from the first to the last message, a multiple of the period apart."""
+    said = np.unique(np.concatenate(list(times_ns.values())))
+    said = np.append(first, said[said > first])
+    cuts = 1 + np.flatnonzero(np.diff(said) > SILENT_NS)
+    runs = np.split(said, cuts)
+    # Rounded up, so that all are on the grid of the first.
+    begins = [first - (first - int(run[0])) // period_ns * period_ns for run in runs]
+    return np.concatenate([np.arange(begin, int(run[-1]) + 1, period_ns, dtype=np.int64)
+                           for begin, run in zip(begins, runs, strict=True)])
 
 
 def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:

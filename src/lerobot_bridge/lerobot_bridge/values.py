@@ -117,8 +117,11 @@ class _Joints:
         if self._type in ARRAYS:
             return None, np.asarray(message.data, np.float64)
         if self._type == TRAJECTORY:
-            if not len(message.points):
-                raise RobotError("expected a point in the trajectory, found none")
+            # Which of several is the action of a moment depends on when the controller got them.
+            if len(message.points) != 1:
+                raise RobotError("expected a trajectory of one point, the action of its moment, "
+                                 f"found {len(message.points)} points; record where the joints "
+                                 "are led to, such as the controller's reference, in its place")
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names
         return names, np.asarray(getattr(message, self._quantity), np.float64)

@@ -19,6 +19,7 @@ from lerobot_bridge.episode import Span
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import (
@@ -94,17 +95,18 @@ def test_one_clock_need_not_be_that_of_the_log(tmp_path: Path) -> None:
     assert read(tmp_path, said).parts[0].tolist() == [S + t for t in times(50, 1000)]
 
 
-@pytest.mark.parametrize("by", ["span", "twist"])
+@pytest.mark.parametrize("by", ["span", "interventions", "twist"])
 def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
     said = [*joints(times(10, 1000), stamp_ns=S), *joints(times(10, 1000), LEADERS, stamp_ns=S),
             *images(times(50, 1000), stamp_ns=S), *(twist(t, 0.0) for t in times(10, 1000))]
-    span = Span(START_NS, START_NS + S) if by == "span" else None
+    span = Span(START_NS, START_NS + S)
+    given = {"span": span} if by == "span" else {"interventions": (span,)}
     base = {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}}
     mapping = mapping_of(vectors={"observation.state": [STATE], "action": [base]})
     clock = "/cmd_vel" if by == "twist" else "the log"
 
     refuse(tmp_path, said, f"expected stamps on the clock of {clock}, found them 999.000 s behind",
-           mapping=mapping if by == "twist" else None, span=span)
+           **({"mapping": mapping} if by == "twist" else given))
 
 
 def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
@@ -297,6 +299,15 @@ def test_recordings_of_something_else_are_refused(
     refuse(tmp_path, said, message)
 
 
+def test_what_the_recorder_noted_is_a_reason(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(1000))
+    write_sidecar(bag, Sidecar(number=0, task="wave", rate_hz=20, problems=("two leaders",)))
+    (episode,) = find_episodes([bag]).episodes
+
+    with pytest.raises(ToolError, match=r"bag: .*episode\.json: two leaders; record it anew"):
+        EpisodeFrames(mapping_of(), episode)
+
+
 def test_an_empty_recording_is_refused(tmp_path: Path) -> None:
     refuse(tmp_path, [], "expected messages of the input joint_states .*, found those of no topic")
 
@@ -350,3 +361,50 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
     with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
                                         "policy_msgs/msg/EpisodeMark in the recording, found none"):
         EpisodeFrames(mapping_of(), episode)
+
+
+@pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])
+def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> None:
+    """As by NTP after the start; frames of the time between would not fit into memory."""
+    ahead = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + ahead_s * S))
+    for topic in (STATES, LEADERS):
+        ahead = [each for each in ahead if each[0] != topic]
+        ahead += joints(times(10, 1000), topic, stamp_ns=START_NS + ahead_s * S)
+    after = [(topic, log_ns + ahead_s * S, message) for topic, log_ns, message in ahead]
+    bag = write_bag(tmp_path / "bag", [*arm(), *after])
+
+    frames = EpisodeFrames(mapping_of(), episode_of(bag))
+
+    assert [len(list(frames.frames(part))) for part in range(len(frames.parts))] == [21, 21]
+    with pytest.raises(ToolError, match=rf"bag: .* one from 1001.000 s to {1000 + ahead_s}.000 s: "
+                                        "most likely the clock was set forward; set it"):
+        frames.refuse_gaps()
+
+
+def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
+    said = [*without(arm(4000), PICTURES, 0, 5000), *images(times(100, 4000))]
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+
+    refuse(tmp_path, said, "bag: expected up to 5 % of the frames missing between others, since "
+           f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
+           "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
+           "or for this topic resample: as_of, which repeats messages",
+           mapping=mapping_of(cameras={"front": camera}))
+
+
+def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
+    said = [broken(each) if i % 2 else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    refuse(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said],
+           "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
+           "PNG of 24")
+
+
+def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
+    said = [broken(each) if i in (8, 20, 30) else each
+            for i, each in enumerate(compressed(times(50, 4000)))]
+
+    frames = read(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said])
+
+    assert frames.closed_up == 3

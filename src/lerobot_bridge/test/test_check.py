@@ -266,10 +266,39 @@ def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
                               "stamp that was there already are left out"]
 
 
+@pytest.mark.parametrize("skew_ms", [300, -300])
+@pytest.mark.parametrize("topic", ["/joint_states", "/front/image_raw"])
+def test_stamps_that_are_some_frames_off_are_told(
+    tmp_path: Path, topic: str, skew_ms: int
+) -> None:
+    stamp_ns = START_NS + skew_ms * MS
+    off = (joints(times(10, 4000), stamp_ns=stamp_ns) if topic == "/joint_states"
+           else images(times(50, 4000), stamp_ns=stamp_ns))
+    right = "/leader/joint_states" if topic == "/joint_states" else "/joint_states"
+
+    found = checked(tmp_path, [*without(arm(4000), topic, 0, 5000), *off])
+
+    assert not found.problems
+    assert [warning.partition(", by when")[0] for warning in found.warnings] == [
+        f"{topic} has stamps 0.300 s {'ahead of' if skew_ms > 0 else 'behind'} those of {right}, "
+        "6.0 frames"]
+
+
+def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> None:
+    camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
+    found = checked(tmp_path, [*without(arm(400), "/front/image_raw", 0, 500),
+                               *images(times(100, 400))], mapping_of(cameras={"front": camera}))
+
+    assert (found.frames, found.closed_up, found.problems) == ([5], 4, [])
+    assert found.warnings == ["/front/image_raw has 10.0 messages per second for 20 frames: frames "
+                              "without one are left out"]
+
+
 def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     bad = joints([400 * MS], position=np.array([1.0, 9.0, np.nan]))
     found = checked(tmp_path, [*without(arm(), "/joint_states", 400, 401), *bad])
 
+    assert (found.frames, found.closed_up) == ([20], 1)
     (warning,) = found.warnings
     assert warning.startswith("1 messages could not be read and count as missing; the first: ")
     assert "/joint_states at 1000.400 s: pan.pos: expected a finite value" in warning

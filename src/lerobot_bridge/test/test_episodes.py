@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lerobot_bridge.episode import SIDECAR, Episode, Span
 from lerobot_bridge.episodes import How, find_episodes
+from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
-from policy_inference.errors import BundleError
 
-from .bags import MS, START_NS, Said, arm, joints, mark, times, write_bag
+from .bags import MS, START_NS, S, Said, arm, joints, mapping_of, mark, times, write_bag
 
 
 def span(begin_ms: int, end_ms: int) -> Span:
@@ -67,8 +68,8 @@ def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None
         mark(1000 * MS, "START", episode=4, task="stack", tags=["cubes"]),
         mark(1200 * MS, "INTERVENTION_BEGINS"), mark(1300 * MS, "INTERVENTION_ENDS"),
         mark(1900 * MS, "INTERVENTION_BEGINS"),
-        mark(2000 * MS, "STOP"), mark(2100 * MS, "SUCCESS"),
-        mark(3000 * MS, "START", episode=5), mark(3500 * MS, "FAILURE"),
+        mark(2000 * MS, "STOP"), mark(2100 * MS, "SUCCESS", episode=4),
+        mark(3000 * MS, "START", episode=5), mark(3500 * MS, "FAILURE", episode=5),
         mark(4000 * MS, "STOP"))
 
     found = find_episodes([bag], "marks", task="wave")
@@ -101,6 +102,37 @@ def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:
         ("bag[0]", "it was discarded"), ("bag[2]", "it was discarded"),
         ("bag[3]", "another one began before its STOP"),
         ("bag[4]", "the recording ends before its STOP")]
+
+
+def test_a_verdict_is_of_the_episode_that_it_names(tmp_path: Path) -> None:
+    bag = marked(
+        tmp_path,
+        mark(1000 * MS, "START", episode=0), mark(2000 * MS, "STOP", episode=0),
+        mark(3000 * MS, "START", episode=1), mark(3100 * MS, "SUCCESS", episode=0),
+        mark(4000 * MS, "STOP", episode=1), mark(4100 * MS, "FAILURE", episode=0),
+        mark(5000 * MS, "START", episode=2), mark(5500 * MS, "DISCARD", episode=2),
+        mark(5600 * MS, "SUCCESS", episode=2))
+
+    found = find_episodes([bag], "marks", task="wave")
+
+    assert [episode.success for episode in found.episodes] == [False, None]
+    assert [(each.name, each.why) for each in found.skipped] == [
+        ("bag[2]", "it was discarded"),
+        ("bag[2]", "its SUCCESS is of an episode that was not started, or not kept")]
+
+
+def test_a_recording_whose_clock_was_set_forward_is_not_cut_into_millions(tmp_path: Path) -> None:
+    ahead = joints(times(100, 9000), stamp_ns=START_NS + 30 * 86400 * S)
+    bag = write_bag(tmp_path / "bag", [
+        *joints(times(100, 9000)),
+        *((topic, log_ns + 30 * 86400 * S, message) for topic, log_ns, message in ahead)])
+    other = write_bag(tmp_path / "other", joints(times(100, 9000)))
+
+    broken, *episodes = find_episodes([bag, other], 4.5, task="wave").episodes
+
+    assert "bag: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
+        in broken.problem
+    assert [episode.span for episode in episodes] == [span(0, 4500), span(4500, 9000)]
 
 
 def test_recordings_are_cut_by_time(tmp_path: Path) -> None:
@@ -168,9 +200,21 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
         find_episodes([tmp_path / "gone"])
 
 
-def test_a_file_beside_a_recording_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "bag", arm(100))
-    (bag / SIDECAR).write_text('{"schema_version": 1, "task": 3}')
+@pytest.mark.parametrize(("said", "message"), [
+    ('{"schema_version": 1, "task": 3}', r"episode\.json: task: "),
+    ('{"schema_version": 1, "number": 1, "task": "wave", "rate_hz": 20, '
+     '"interventions": [[9, 2]]}', r"episode\.json: interventions\[0\]: expected .*\[9, 2\]"),
+])  # fmt: skip
+@pytest.mark.parametrize("how", ["bag", 0.1])
+def test_a_file_beside_a_recording_that_does_not_fit_refuses_this_one_alone(
+    tmp_path: Path, how: Any, said: str, message: str
+) -> None:
+    for name in ("a", "b"):
+        write_bag(tmp_path / name, arm(100))
+    (tmp_path / "a" / SIDECAR).write_text(said)
 
-    with pytest.raises(BundleError, match=r"episode\.json: task: "):
-        find_episodes([bag])
+    broken, whole = find_episodes([tmp_path], how, task="wave").episodes
+
+    assert not whole.problem
+    with pytest.raises(ToolError, match=message):
+        EpisodeFrames(mapping_of(), broken)

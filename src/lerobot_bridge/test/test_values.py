@@ -83,8 +83,8 @@ def test_sent_commands_are_read_by_name() -> None:
                                atol=1e-12)
 
 
-def test_trajectory_means_its_first_point() -> None:
-    np.testing.assert_allclose(read(_trajectory(RAD, 2 * RAD), kind=TRAJECTORY), SEEN, atol=1e-12)
+def test_trajectory_means_its_point() -> None:
+    np.testing.assert_allclose(read(_trajectory(RAD), kind=TRAJECTORY), SEEN, atol=1e-12)
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -159,9 +159,12 @@ def test_array_of_another_length_is_refused() -> None:
         read(_array(np.array([1.0, 2.0])), kind=ARRAY, joints=("shoulder", "elbow", "gripper"))
 
 
-def test_trajectory_without_points_is_refused() -> None:
-    with pytest.raises(RobotError, match="expected a point in the trajectory, found none"):
-        read(_trajectory(), kind=TRAJECTORY)
+@pytest.mark.parametrize("points", [0, 2])
+def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
+    """The first of several is most often where the arm is already."""
+    with pytest.raises(RobotError, match="expected a trajectory of one point, the action of its "
+                                         f"moment, found {points} points; record where"):
+        read(_trajectory(*[RAD] * points), kind=TRAJECTORY)
 
 
 def test_field_that_is_not_finite_is_named() -> None:

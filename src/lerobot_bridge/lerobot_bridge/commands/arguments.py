@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from model_tools.commands.arguments import pair
 
 if TYPE_CHECKING:
     from lerobot_bridge.mapping import RobotMapping
+
+SHORTEST_S = 0.1
+"""Length of an episode: two frames at 20 Hz."""
 
 
 def add_mapping(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +68,10 @@ def _how(text: str) -> str | float:
     if text in ("bag", "marks"):
         return text
     try:
-        return float(text)
+        length_s = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected bag, marks, or a length in seconds, found "
-                                         f"{text!r}") from None
+        length_s = math.nan
+    if not (math.isfinite(length_s) and length_s >= SHORTEST_S):
+        raise argparse.ArgumentTypeError("expected bag, marks, or a length of at least "
+                                         f"{SHORTEST_S} s, found {text!r}")
+    return length_s
