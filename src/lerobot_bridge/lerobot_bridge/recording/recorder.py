@@ -147,6 +147,9 @@ class Recorder:
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
             found.append(problem)
+        if not now_ns:
+            found.append("/clock: expected simulated time (use_sim_time), found none yet; does the "
+                         "simulator run?")
         rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
         found += filter(None, [self._room(rate * self.session.course.episode_s)])
         return "\n".join(found)

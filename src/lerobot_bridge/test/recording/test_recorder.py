@@ -22,7 +22,7 @@ from lerobot_bridge.sidecar import Sidecar, read_sidecar
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
 
-from .sessions import MAPPING, MS, TEXT, Fed, until
+from .sessions import MAPPING, MS, TEXT, TOPIC, Fed, until
 
 
 @pytest.fixture
@@ -98,6 +98,15 @@ def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
     assert times(second) == [*range(1_070 * MS, 1_110 * MS, 10 * MS)]
     assert read_sidecar(second).interventions == ((1_060 * MS, 1_100 * MS),)
     assert "episode 0 ends here: the clock went back by 499.080 s" in fed.all_said
+
+
+def test_start_is_refused_until_there_is_simulated_time(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.recorder.arrived(TOPIC, fed.now_ns, fed.data)
+
+    assert fed.recorder.obstacle(0).startswith("/clock: expected simulated time")
+    assert fed.recorder.obstacle(1) == ""
+    fed.close()
 
 
 def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
