@@ -36,6 +36,7 @@ class Episode:
         interventions: When a person drove in the policy's place; None: no policy ran, or nobody
             watched for it.
         number: Of the episode within its recording, from 0.
+        problems: Why no dataset is to be made of it, as who recorded it says.
     """
 
     bag: Path
@@ -45,6 +46,7 @@ class Episode:
     success: bool | None = None
     interventions: tuple[Span, ...] | None = None
     number: int = 0
+    problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

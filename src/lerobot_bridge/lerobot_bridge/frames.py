@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_bridge.clocks import Heard, hear, refuse_several_clocks
-from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.episode import SIDECAR, Episode, Frame
 from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
 from lerobot_bridge.plausible import Ranges
@@ -58,10 +58,14 @@ class EpisodeFrames:
 
         Raises:
             ToolError: The recording is broken, lacks a topic, has no frame, or its clocks
-                disagree or begin anew.
+                disagree or begin anew; or who recorded it says what is wrong with it.
             OSError: It cannot be read.
         """
         self.episode, self._mapping = episode, mapping
+        if episode.problems:
+            raise ToolError(f"{episode.name}: expected a recording without problems, found in its "
+                            f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
+                            "`problems` there to take it as it is")
         self._bag = Bag(episode.bag)
         self._inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
         self._topics = {name: each.topic for name, each in self._inputs.items()}

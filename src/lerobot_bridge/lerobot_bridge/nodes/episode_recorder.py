@@ -33,6 +33,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.mapping import load_mapping, shipped
+from lerobot_bridge.nodes.first_look import judges_of
 from lerobot_bridge.nodes.listening import Listening
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
@@ -113,8 +114,9 @@ class EpisodeRecorder(Node):
                               f"{error.strerror}; name another output") from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
-        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns)
-                   for each in wanted]
+        judges = judges_of(mapping)
+        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns,
+                         judges.get(each.topic)) for each in wanted]
         policy = PolicyWatch(self.resolve_topic_name(node), time.monotonic_ns) if node else None
         self._task, self._tags = values["task"], _words(values["tags"])
         self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
@@ -221,6 +223,8 @@ class EpisodeRecorder(Node):
         for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
+            elif line.warns:
+                self.get_logger().warning(line.text)
             else:
                 self.get_logger().info(line.text)
 

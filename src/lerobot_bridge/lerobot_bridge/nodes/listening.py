@@ -96,7 +96,8 @@ class _Topic:
     def look(self) -> None:
         watch = self._watch
         found = self._node.get_publishers_info_by_topic(watch.name)
-        watch.publishers = len(found)
+        watch.publishers = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                                  for info in found)
         if not found:
             return
         kinds = sorted({info.topic_type for info in found})
@@ -150,7 +151,7 @@ class _Topic:
 
     def _count_lost(self, number: int | None) -> None:
         """Note the publisher's number of a message; Humble and some middlewares have none."""
-        if number is None or self._watch.publishers != 1:
+        if number is None or len(self._watch.publishers) != 1:
             self._sequence = None
             return
         if self._sequence is not None and number > self._sequence:

@@ -50,8 +50,8 @@ class RecorderStatus:
                 "last": str(self._disk.last or ""),
                 **{f"rate_hz.{name}": f"{watch.rate_hz(now_ns):.1f}"
                    for name, watch in self._recorder.watches.items()},
-                **{f"not_received.{name}": str(watch.lost)
-                   for name, watch in self._recorder.watches.items() if watch.lost},
+                **{f"not_received.{name}": str(lost)
+                   for name, lost in self._recorder.not_received.items()},
             }  # fmt: skip
         text = f"{what}{session.state.value}, {seconds:.0f} s left" if seconds else (
             f"{session.state.value}, {session.done} of {session.course.episodes} episodes{writing}")

@@ -31,11 +31,13 @@ class News(NamedTuple):
         failed: Whether something went wrong.
         episode: Number of the episode that is lost thereby or, where nothing went wrong, is kept;
             None where that is not yet known of any.
+        warns: Whether something may go wrong.
     """
 
     text: str
     failed: bool = False
     episode: int | None = None
+    warns: bool = False
 
 
 class Disk:

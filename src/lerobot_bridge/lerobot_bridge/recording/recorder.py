@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
@@ -60,6 +61,7 @@ class Recorder:
         self._known = set[str]()
         self._lost: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
+        self._crowds: dict[str, str] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -71,13 +73,13 @@ class Recorder:
     def arrived(self, topic: str, now_ns: int, data: bytes) -> None:
         """Take a message; topic by its full name."""
         with self._lock:
+            if self._recording:
+                self.session.tick(now_ns)  # its end is as exact as its messages
             watch = self.watches[topic]
             watch.arrived(now_ns, data)
             if watch.kind not in self._known:
                 self._known.add(watch.kind)
                 self._disk.learn(watch.kind)
-            if self._recording:
-                self.session.tick(now_ns)  # its end is as exact as its messages
             # In a recording a topic has one type.
             if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
@@ -128,6 +130,8 @@ class Recorder:
             f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
                             f"{self.watches[name].kind}; what follows of it is in the next one"
             for name, kind in self._kinds.items() if kind != self.watches[name].kind}
+        self._note_crowds()
+        found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
@@ -140,9 +144,16 @@ class Recorder:
             new.append(f"no episode follows: {room}")
         return [News(text, failed=True) for text in new]
 
+    def _note_crowds(self) -> None:
+        """Note topics that had several publishers at any time of the episode."""
+        for name, watch in self.watches.items():
+            if text := watch.crowd():
+                self._crowds.setdefault(name, text)
+
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
-        found = [problem for watch in self.watches.values() if (problem := watch.problem(now_ns))]
+        found = [problem for watch in self.watches.values()
+                 for problem in (watch.problem(now_ns) or watch.unfit(), watch.crowd()) if problem]
         kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
@@ -170,43 +181,64 @@ class Recorder:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages, self.gone = True, 0, ""
+        self._crowds = {}
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
         self._kinds = {}
         for name, watch in self.watches.items():
+            watch.begin()
             kind, newest = watch.kind, watch.newest
-            if newest is not None:
+            if watch.keeps and newest is not None:
                 self._kinds[name] = kind
                 self._disk.write(name, kind, now_ns, newest)
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> list[str]:
+        """Keep what was recorded; return what is wrong with it."""
         self._recording = False
+        self._note_crowds()
+        said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
         if ended.fault:
             self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
-        self._tell_lost(ended.number)
-        self._tell_silent(ended.number)
+        self._disk.news += [news._replace(text=f"episode {ended.number}: {news.text}")
+                            for news in said]
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
             interventions=None if spans is None else tuple(tuple(span) for span in spans),
             rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
-            ended=ended.why, lost=self._disk.lost))
+            ended=ended.why, lost=self._disk.lost, not_received=self.not_received,
+            problems=tuple(self._crowds.values())))
+        return [news.text for news in said]
 
-    def _tell_lost(self, number: int) -> None:
-        for name, before in self._lost.items():
-            if lost := self.watches[name].lost - before:
-                self._disk.news.append(News(
-                    f"episode {number}: {name}: {lost} messages were sent and did not come; send "
-                    "pictures compressed, record on the machine of the publisher, or let it keep "
-                    "more messages (QoS depth)",
-                    failed=True))
+    @property
+    def not_received(self) -> dict[str, int]:
+        """Messages that were sent and did not come since the newest episode began, by topic."""
+        lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
+        return {name: count for name, count in lost.items() if count}
 
-    def _tell_silent(self, number: int) -> None:
+    def _crowded(self) -> Iterator[News]:
+        for text in self._crowds.values():
+            yield News(f"{text}; convert leaves the episode out", failed=True)
+
+    def _not_received(self) -> Iterator[News]:
+        for name, count in self.not_received.items():
+            yield News(f"{name}: {count} messages were sent and did not come; send pictures "
+                       "compressed, record on the machine of the publisher, or let it keep more "
+                       "messages (QoS depth)", failed=True)
+
+    def _silent(self) -> Iterator[News]:
+        for name, watch in self.watches.items():
+            allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
+            if allowed_s is not None and silent_s > allowed_s:
+                leaves = "leaves" if silent_s > allowed_s + 1 / self._told.rate_hz else "may leave"
+                yield News(f"{name}: {silent_s:.2f} s without a message, of which the mapping "
+                           f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
+                           warns=True)
+
+    def _absent(self) -> Iterator[News]:
         for name, watch in self.watches.items():
             if watch.wanted.needed and name not in self._kinds:
-                self._disk.news.append(News(
-                    f"episode {number}: {name}: expected messages, found none in the whole episode",
-                    failed=True))
+                yield News(f"{name}: expected messages, found none in the whole episode",
+                           failed=True)
 
     def discard(self) -> None:
         """Keep nothing of it."""
@@ -216,6 +248,10 @@ class Recorder:
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
         self._disk.judge(self._folder.place(number), success)
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
+        return self._folder.place(number)
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Protocol
 
 from lerobot_bridge.episode import Span
@@ -82,14 +84,17 @@ class Stage(Protocol):
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> Sequence[str]:
+        """Keep what was recorded; return what is wrong with it."""
 
     def discard(self) -> None:
         """Keep nothing of it."""
 
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""
@@ -158,9 +163,9 @@ class Session:
             RefusedError: None is being recorded.
         """
         number = self._require_running(now_ns)
-        self._end(now_ns, "stop was asked for")
+        wrong = self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
-        return f"episode {number} is over and being written; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def discard(self, now_ns: int) -> str:
         """End the episode and keep nothing of it; the next one has its number.
@@ -168,6 +173,12 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
+        self._follow_clock(now_ns)
+        if not self._running and self._last is not None:
+            raise RefusedError("expected an episode that is being recorded, found none "
+                               f"({self.state.value}); episode {self._last} is over and kept: to "
+                               f"be rid of it, delete {self._stage.place(self._last)} and start "
+                               "the node anew, which counts what is there")
         number = self._require_running(now_ns)
         self._running = None
         self._stage.discard()
@@ -185,18 +196,17 @@ class Session:
         if not self._running:
             return self.start(now_ns)
         number = self.number
-        self._end(now_ns, "next was asked for")
+        wrong = self._end(now_ns, "next was asked for")
         self._after(now_ns, goes_on=True)
-        return f"episode {number} is over and being written; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""
         self._follow_clock(now_ns)
-        if self._running:
-            self._end(now_ns, why)
+        wrong = self._end(now_ns, why) if self._running else []
         self.state = State.FINISHED
         more = f", {len(self.writing)} being written" if self.writing else ""
-        return f"{self.done} episodes are there{more}"
+        return "\n".join([f"{self.done} episodes are there{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
         """Say how the episode that is being recorded ends, or the last one ended.
@@ -303,17 +313,20 @@ class Session:
         if self._driving:
             self._note(now_ns)
 
-    def _end(self, now_ns: int, why: str, *, fault: bool = False) -> None:
+    def _end(self, now_ns: int, why: str, *, fault: bool = False) -> Sequence[str]:
+        """End the episode that is being recorded; return what is wrong with it."""
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        self._stage.end(Ended(number=running.number, success=running.success, why=why, fault=fault,
-                              interventions=tuple(running.spans) if watched else None))
+        wrong = self._stage.end(Ended(
+            number=running.number, success=running.success, why=why, fault=fault,
+            interventions=tuple(running.spans) if watched else None))
         self._stage.mark(Mark.STOP, running.number, now_ns)
         self.writing.add(running.number)
         self._last, self.number = running.number, running.number + 1
+        return wrong
 
     def _after(self, now_ns: int, *, goes_on: bool) -> None:
         if self._enough:

@@ -170,11 +170,51 @@ def test_bad_parameters_end_with_status_2(
     assert "Traceback" not in log
 
 
-def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
-    def operate(action: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator",
-                               action], capture_output=True, text=True)  # fmt: skip
+def operate(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `episode_operator`."""
+    return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
+                          capture_output=True, text=True)  # fmt: skip
 
+
+def test_operator_judges_an_episode_that_is_over(
+    robot: Robot, start: Start, tmp_path: Path
+) -> None:
+    robot.appears()
+    start()
+    for _ in range(2):
+        begins(robot)
+        robot.is_told("stop")
+    begins(robot)
+    robot.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
+
+    judged = operate("success", "0")
+    assert (judged.returncode, judged.stdout) == (0, "episode 0: success\n")
+    running = operate("failure", "2")
+    assert running.returncode == 1
+    assert "session/episode_0002: expected an episode that is over, on this" in running.stderr
+    assert operate("failure").stdout == "episode 2: failure\n"
+    robot.is_told("stop")
+    robot.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
+
+    assert [read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success
+            for number in range(3)] == [True, None, False]
+
+
+def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path: Path) -> None:
+    robot.appears()
+    start()
+    begins(robot)
+    assert operate("intervention", "on").stdout == "a person drives\n"
+    assert operate("intervention", "off").stdout == "nobody intervenes\n"
+    robot.is_told("stop")
+    episode = tmp_path / "session" / "episode_0000"
+    robot.until(episode.is_dir, "the episode")
+
+    ((begin_ns, end_ns),) = read_sidecar(episode).interventions or ()
+    assert begin_ns < end_ns
+
+
+def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
     start()
 
     refused = operate("start")

@@ -252,6 +252,51 @@ def test_what_a_slow_disk_cannot_take_is_counted(
     assert "21 messages came too fast for the disk" in fed.all_said
 
 
+def test_messages_that_did_not_come_are_in_the_sidecar_by_episode(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.watch.lost = 3
+    for lost in (2, 0):
+        fed.start()
+        fed.watch.lost += lost
+        fed.send(3)
+        assert fed.recorder.not_received == ({TOPIC: lost} if lost else {})
+        fed.stop()
+    fed.close()
+
+    sidecars = [read_sidecar(tmp_path / "session" / f"episode_{number:04d}") for number in range(2)]
+    assert [each.not_received for each in sidecars] == [{TOPIC: 2}, {}]
+    assert "episode 0: /values: 2 messages were sent and did not come" in fed.all_said
+
+
+# At 10 Hz a message counts for 0.2 s, one frame may be missing, and a message may be late by an
+# eighth of a period: after 0.3125 s it depends on the moments of the frames.
+@pytest.mark.parametrize(("gap_ms", "said"), [
+    (310, ""),
+    (320, ": 0.32 s without a message, of which the mapping allows 0.31 s; convert may leave"),
+    (420, ": 0.42 s without a message, of which the mapping allows 0.31 s; convert leaves")])
+def test_gap_of_more_than_the_mapping_allows_is_told_at_the_end(
+    gap_ms: int, said: str, tmp_path: Path
+) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.send(5)
+    fed.now_ns += 1000 * MS  # before the episode
+    fed.start()
+    fed.send(20)
+    fed.now_ns += (gap_ms - 10) * MS
+    fed.send(20)
+    fed.now_ns += 1000 * MS  # at its end no frame is missing
+    answer = fed.stop()
+    fed.start()
+    assert "without" not in fed.stop()
+    fed.close()
+
+    if not said:
+        assert "without" not in answer + fed.all_said
+        return
+    assert f"\n/values{said} the episode out" in answer
+    assert [news.warns for news in fed.said if f"episode 0: /values{said}" in news.text] == [True]
+
+
 def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Path) -> None:
     session = tmp_path / "session"
     fed = Fed(session)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ class Desk:
         self.missing = ""
         self.begun: list[int] = []
         self.kept: list[Ended] = []
+        self.wrong: list[str] = []
         self.discarded = 0
         self.judged: list[tuple[int, bool]] = []
         self.marks: list[tuple[Mark, int, int]] = []
@@ -32,14 +34,18 @@ class Desk:
     def begin(self, number: int, now_ns: int) -> None:
         self.begun.append(number)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Ended) -> list[str]:
         self.kept.append(ended)
+        return self.wrong
 
     def discard(self) -> None:
         self.discarded += 1
 
     def judge(self, number: int, success: bool) -> None:
         self.judged.append((number, success))
+
+    def place(self, number: int) -> Path:
+        return Path(f"session/episode_{number:04d}")
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         self.marks.append((kind, number, now_ns))
@@ -123,6 +129,33 @@ def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, de
 
     assert desk.begun == [0, 1]
     assert [each.why for each in desk.kept] == ["next was asked for"]
+
+
+def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Desk) -> None:
+    desk.wrong = ["no leader", "no camera"]
+    auto.start(0)
+    auto.start(0)
+    assert auto.next(3 * S) == ("episode 0 is over and being written; episode 1 begins in 1 s\n"
+                                "no leader\nno camera")
+    auto.start(3 * S)
+    assert auto.stop(4 * S).endswith("\nno leader\nno camera")
+    auto.start(4 * S)
+    assert auto.finish(5 * S) == (
+        "0 episodes are there, 3 being written\nno leader\nno camera")
+
+
+def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    with pytest.raises(RefusedError, match=r"found none \(warm-up\); to begin none"):
+        auto.discard(0)
+    for _ in range(3):
+        auto.start(0)
+        auto.stop(0)
+
+    with pytest.raises(RefusedError, match=r"found none \(finished\); episode 2 is over and kept: "
+                       "to be rid of it, delete session/episode_0002 and"):
+        auto.discard(0)
+    assert not desk.discarded
 
 
 def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
