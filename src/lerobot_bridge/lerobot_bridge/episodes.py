@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ def find_episodes(
 ) -> Found:  # fmt: skip
     """Return the episodes of recordings.
 
+    A recording that is broken, or lacks the marks that are asked for, is one with a `problem`.
+
     Args:
         paths: Recordings, and folders of such, as sessions of a recorder are.
         how: What an episode is.
@@ -42,22 +45,21 @@ def find_episodes(
         marks: Topic of the marks.
 
     Raises:
-        ToolError: There is no recording, or a broken one, or one without marks where they are
-            asked for; or nobody says the task of an episode.
+        ToolError: There is no recording, a length is none, or nobody says the task of an episode.
         OSError: Something cannot be read.
     """
     found = Found()
+    if isinstance(how, float) and not 1e-9 <= how < math.inf:
+        raise ToolError(f"expected a length of episodes of more than 0 s, found {how:g}")
     for path in paths:
         for bag in _recordings(path, found.skipped):
             whole = _whole(bag, task, tags)
-            if how == "bag" or whole.problem:
-                found.episodes.append(whole)
-            elif how == "marks":
-                _add(found, marked_episodes(Bag(bag), whole, marks))
-            else:
-                _add(found, _cut(Bag(bag), whole, float(how)))
+            try:
+                _add(found, _episodes(whole, how, marks))
+            except ToolError as error:
+                found.episodes.append(replace(whole, problem=str(error)))
     for episode in found.episodes:
-        if not (episode.task or episode.problem):
+        if not episode.task and not episode.problem:
             raise ToolError(f"{episode.name}: expected the task that was to be done, found none "
                             f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task")
     return found
@@ -78,6 +80,14 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
         raise ToolError(f"{path}: expected a rosbag2 recording, or a folder of recordings, found "
                         f"none{', only unfinished ones' if unfinished else ''}")
     yield from finished
+
+
+def _episodes(whole: Episode, how: How, marks: str) -> Found:
+    """Return the episodes of a recording."""
+    if how == "bag" or whole.problem:
+        return Found(episodes=[whole])
+    bag = Bag(whole.bag)
+    return marked_episodes(bag, whole, marks) if how == "marks" else _cut(bag, whole, float(how))
 
 
 def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
@@ -112,13 +122,10 @@ def _add(found: Found, more: Found) -> None:
 def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
     """Return parts of a recording that are so long, the last one maybe shorter."""
     found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
-    if length_ns <= 0:
-        raise ToolError(f"expected a length of episodes of more than 0 s, found {length_s:g}")
     if bag.duration_ns > _MOST * length_ns:
-        why = (f"expected at most {_MOST} episodes of {length_s:g} s, found a recording of "
-               f"{bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, the clock was set "
-               "forward in it: cut the recording there")
-        return Found(episodes=[replace(whole, problem=f"{whole.name}: {why}")])
+        raise ToolError(f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
+                        f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, "
+                        "the clock was set forward in it: cut the recording there")
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
         episode = replace(whole, span=span, number=number)
@@ -128,4 +135,6 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
                                          f"recording are less than half of {length_s:g} s"))
         else:
             found.episodes.append(episode)
+    if not found.episodes:
+        raise ToolError(f"{bag.path}: expected messages, found none")
     return found

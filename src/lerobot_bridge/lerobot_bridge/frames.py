@@ -63,13 +63,13 @@ class EpisodeFrames:
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The recording is broken, lacks a topic, has no frame, its clocks disagree
-                or begin anew, or several publishers speak on one topic.
+            ToolError: The episode has a problem; or the recording is broken, lacks a topic, has no
+                frame, its clocks disagree or begin anew, or several publishers speak on one topic.
             OSError: It cannot be read.
         """
+        self.episode, self._mapping = episode, mapping
         if episode.problem:
             raise ToolError(episode.problem)
-        self.episode, self._mapping = episode, mapping
         self._bag = Bag(episode.bag)
         self.inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
         self._topics = {name: each.topic for name, each in self.inputs.items()}

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from policy_inference.bundle.chunk_contract import JointUnit
 from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
 from policy_inference.bundle.validate_chunk import check_unit
-from policy_inference.errors import BundleError
+from policy_inference.errors import BundleError, Problem
 
 ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
 MAPPINGS = Path(__file__).parent / "mappings"
@@ -202,7 +202,11 @@ def load_mapping(file: str | Path) -> RobotMapping:
     Raises:
         BundleError: It is missing or does not fit; names everything that is wrong.
     """
-    path = shipped().get(str(file), Path(file))
+    known = shipped()
+    path = known.get(str(file), Path(file))
+    if not path.exists():
+        raise BundleError([Problem(file=str(file), found="nothing", expected="a mapping file, or "
+                                   f"one that comes along ({', '.join(known)})")])
     return parse_mapping(load_yaml(path), path)
 
 
@@ -220,12 +224,47 @@ def parse_mapping(content: object, path: object) -> RobotMapping:
     """Validate what a file holds, as `load_mapping` does."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
-    if mapping is not None:
-        _Validator(mapping, reader).check()
+    whole = mapping if mapping is not None else _what_fits(content)
+    if whole is not None:
+        _Validator(whole, reader).check()
     if reader.problems:
         raise BundleError(reader.problems)
     found: RobotMapping = mapping
     return found
+
+
+def _what_fits(content: object) -> RobotMapping | None:
+    """Return the parts without a fault of a mapping that has some, so that all are told at once.
+
+    A joint with a fault is one that nothing more can be said of. None where even the sections are
+    not what they should be.
+    """
+    if not isinstance(content, Mapping):
+        return None
+    sections = {name: content.get(name, {}) for name in ("joints", "vectors", "cameras")}
+    if not all(isinstance(each, Mapping) and all(isinstance(name, str) for name in each)
+               for each in sections.values()):
+        return None
+
+    def read(kind: Any, value: object) -> Any:
+        reader = Reader("")
+        found = reader.value(kind, value, "", {"length": None, "schema": {}})
+        return None if reader.problems else found
+
+    def unknown(name: str) -> Joint:
+        return Joint(unit="radians", ros_name=f"unknown {name}", stiffness=0.0, damping=0.0,
+                     effort_limit=0.0)
+
+    joints, vectors, cameras = sections.values()
+    return RobotMapping(
+        schema_version=1, robot_type="unknown", rate_hz=1,
+        joints={name: read(Joint, each) or unknown(name) for name, each in joints.items()},
+        vectors={name: found for name, each in vectors.items()
+                 if (found := read(tuple[Source, ...], each)) is not None},
+        cameras={name: found for name, each in cameras.items()
+                 if (found := read(Camera, each)) is not None},
+        command=read(tuple[Channel, ...], content.get("command", [])) or (),
+    )
 
 
 class _Validator:

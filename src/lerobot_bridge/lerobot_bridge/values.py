@@ -8,7 +8,7 @@ or a reader of recordings made it.
 
 from __future__ import annotations
 
-import operator
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -129,21 +129,43 @@ class _Joints:
 
 def _getter(path: str) -> Callable[[Any], float]:
     """Return what reads a field like twist.linear.x or data[2]."""
-    steps = list[Callable[[Any], Any]]()
+    parts = list[tuple[str, int | None]]()
     for part in path.split("."):
         name, index = _STEP.fullmatch(part).groups()  # type: ignore[union-attr]  # was validated
-        steps.append(operator.attrgetter(name))
-        if index is not None:
-            steps.append(operator.itemgetter(int(index)))
+        parts.append((name, None if index is None else int(index)))
 
     def get(message: Any) -> float:
         value = message
+        for name, index in parts:
+            if not hasattr(value, name):
+                raise RobotError(f"expected a number in the field {path}, found no {name} among "
+                                 f"the fields {', '.join(_fields_of(value)) or 'of a number'}")
+            value = getattr(value, name)
+            if index is not None:
+                value = _item(path, name, value, index)
         try:
-            for step in steps:
-                value = step(value)
             return float(value)
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise RobotError(f"expected a number in the field {path}, found none ({error})"
-                             ) from error
+        except (TypeError, ValueError):
+            inner = ", ".join(_fields_of(value))
+            raise RobotError(f"expected a number in the field {path}, found "
+                             f"{f'one with the fields {inner}' if inner else 'none'}") from None
 
     return get
+
+
+def _item(path: str, name: str, values: Any, index: int) -> Any:
+    if not hasattr(values, "__len__") or isinstance(values, str):
+        raise RobotError(f"expected a number in the field {path}, found {name} to be no list")
+    if index >= len(values):
+        raise RobotError(f"expected a number in the field {path}, found {len(values)} values in "
+                         f"{name}")
+    return values[index]
+
+
+def _fields_of(message: Any) -> list[str]:
+    """Return the names of a message's fields, whether rclpy or rosbags made it."""
+    if dataclasses.is_dataclass(message):
+        return [field.name for field in dataclasses.fields(message)]
+    if hasattr(message, "get_fields_and_field_types"):
+        return list(message.get_fields_and_field_types())
+    return []

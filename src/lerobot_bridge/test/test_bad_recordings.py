@@ -237,7 +237,7 @@ def test_broken_pictures_in_a_row_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"position": np.array([1.0, 9.0, np.nan])}, r"pan\.pos: expected a finite value, found NaN"),
     ({"name": ["gripper", "wheel", "shoulder"]},
-     "expected each joint once, found missing: pan_joint"),
+     "expected each joint once, found missing: pan_joint; the message has gripper, wheel, shoulder"),
     ({"name": ["gripper", "pan_joint", "pan_joint"]},
      "expected each joint once, found named twice: pan_joint"),
     ({"position": np.array([1.0, 9.0])}, "expected 3 values, one per name, found 2"),
@@ -346,9 +346,10 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
         file.commit()
 
     assert len(list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())) == 21
+    (episode,) = find_episodes([bag], "marks").episodes
     with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
                                         "policy_msgs/msg/EpisodeMark in the recording, found none"):
-        find_episodes([bag], "marks")
+        EpisodeFrames(mapping_of(), episode)
 
 
 @pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])

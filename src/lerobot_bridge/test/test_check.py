@@ -33,6 +33,7 @@ from .bags import (
     images,
     joints,
     mapping_of,
+    mark,
     times,
     without,
     write_bag,
@@ -109,6 +110,20 @@ def test_what_would_be_left_out_is_the_exit_status(
     assert "refused: two: expected frames without gaps of more than 1" in caplog.text
     assert "1 of 2 episodes fit the mapping" in caplog.text
     assert main([*command, "--gaps", "split"]) == 0
+
+
+def test_a_recording_without_marks_stops_no_others(
+    mapping_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    write_bag(tmp_path / "session" / "one", arm())
+    write_bag(tmp_path / "session" / "two", [
+        *arm(), mark(100 * MS, "START", task="wave"), mark(900 * MS, "STOP")])
+
+    assert main(["check", "--mapping", str(mapping_file), str(tmp_path / "session"),
+                 "--episodes", "marks"]) == 1
+    assert "session/one: expected messages of the input episode_marks" in caplog.text
+    assert "1 of 2 episodes fit the mapping" in caplog.text
 
 
 def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
@@ -301,3 +316,12 @@ def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) 
     (other / "mapping.yaml").write_bytes(mapping_file.read_bytes() + b"max_gap_frames: 7\n")
     with pytest.raises(ToolError, match=r"mapping.yaml of several sessions that differ: .*other"):
         arguments.mapping_of(given)
+
+
+@pytest.mark.parametrize("more", [[], ["--mapping", "so101"]])
+def test_a_mapping_that_is_given_as_a_recording_is_told(
+    mapping_file: Path, more: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["check", str(mapping_file), *more]) == 1
+    assert ("arm.yaml: expected a recording, or a folder of recordings, found what looks like a "
+            f"mapping; that is given with --mapping {mapping_file}") in caplog.text

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lerobot_bridge.episode import SIDECAR, Episode, Span
-from lerobot_bridge.episodes import find_episodes
+from lerobot_bridge.episodes import How, find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
@@ -129,7 +130,7 @@ def test_a_recording_whose_clock_was_set_forward_is_not_cut_into_millions(tmp_pa
 
     broken, *episodes = find_episodes([bag, other], 4.5, task="wave").episodes
 
-    assert "bag: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
+    assert f"{bag}: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
         in broken.problem
     assert [episode.span for episode in episodes] == [span(0, 4500), span(4500, 9000)]
 
@@ -147,8 +148,8 @@ def test_recordings_are_cut_by_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("how", "message"), [
     ("bag", f"bag: expected the task that was to be done, found none in its {SIDECAR}; say it "
      "with --task"),
-    ("marks", "expected messages of the input episode_marks"),
     (0.0, "expected a length of episodes of more than 0 s, found 0"),
+    (math.nan, "expected a length of episodes of more than 0 s, found nan"),
 ])  # fmt: skip
 def test_recordings_without_what_is_asked_for_are_refused(
     tmp_path: Path, how: str | float, message: str
@@ -162,10 +163,34 @@ def test_recordings_without_what_is_asked_for_are_refused(
 def test_marks_without_an_episode_are_refused(tmp_path: Path) -> None:
     bag = marked(tmp_path, mark(1000 * MS, "START", episode=7))
 
-    with pytest.raises(ToolError, match="expected an episode between START and STOP on "
-                                        r"/episode_marks, found none among 1 marks: bag\[7\]: the "
-                                        "recording ends before its STOP"):
-        find_episodes([bag], "marks", task="wave")
+    (episode,) = find_episodes([bag], "marks", task="wave").episodes
+
+    assert episode.problem == (
+        f"{bag}: expected an episode between START and STOP on /episode_marks, found none among 1 "
+        "marks: bag[7]: the recording ends before its STOP")
+
+
+def truncated(bag: Path) -> Path:
+    (file,) = bag.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:5000])
+    return bag
+
+
+@pytest.mark.parametrize(("how", "numbers"), [("marks", [4]), (4.0, [0, 1])])
+def test_a_broken_recording_is_left_out_and_the_others_are_not(
+    tmp_path: Path, how: How, numbers: list[int]
+) -> None:
+    said = [*joints(times(100, 8000)), mark(1000 * MS, "START", episode=4), mark(2000 * MS, "STOP")]
+    broken, unmarked = truncated(write_bag(tmp_path / "a", said)), write_bag(tmp_path / "b", [])
+    write_bag(tmp_path / "c", said)
+
+    first, second, *others = find_episodes([tmp_path], how, task="wave").episodes
+
+    assert [(each.bag.name, each.number, each.problem) for each in others] == [
+        ("c", number, "") for number in numbers]
+    assert (first.bag, second.bag) == (broken, unmarked)
+    assert "expected a whole rosbag2 recording, found a broken one" in first.problem
+    assert f"{unmarked}: expected messages" in second.problem
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:

@@ -196,6 +196,30 @@ def test_all_faults_are_told_at_once() -> None:
         "joints.elbow", "vectors.action[0].joints", "cameras.front.topic"]
 
 
+def test_a_fault_in_one_section_hides_none_in_another() -> None:
+    with pytest.raises(BundleError) as caught:
+        mapping_of(**{"rate_hz": 0, "joints/elbow/unit": "ticks",
+                      "vectors/action/0/joints": ["wrist", "elbow"],
+                      "vectors/observation.state/0/tolerance_s": -1,
+                      "cameras/front/topic": "odom", "command/0/joints": ["claw"]})
+
+    # Of the state, which has a fault, no more is said, and nothing of what hangs on the elbow.
+    assert [problem.key for problem in caught.value.problems] == [
+        "rate_hz", "joints.elbow.unit", "vectors.observation.state[0].tolerance_s",
+        "vectors.action[0].joints", "command[0].joints"]
+
+
+@pytest.mark.parametrize("changes", [
+    {"joints": ["elbow"]}, {"vectors": 7, "cameras": 3}, {"joints": {1: {}}}, {"command": "odom"},
+    {"vectors/action": "joint_states"}, {"cameras/front": None}, {"joints/elbow": []},
+])
+def test_sections_that_are_none_are_named(changes: Mapping[str, object]) -> None:
+    with pytest.raises(BundleError, match=r"expected a (list|mapping)") as caught:
+        mapping_of(**changes)
+
+    assert len(caught.value.problems) == len(changes)
+
+
 @pytest.mark.parametrize("content", [None, [], "so101", 7])
 def test_file_that_is_no_mapping_rejected(content: object) -> None:
     with pytest.raises(BundleError, match="expected a mapping"):
@@ -203,7 +227,8 @@ def test_file_that_is_no_mapping_rejected(content: object) -> None:
 
 
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"robot\.yaml: expected a file, found nothing"):
+    with pytest.raises(BundleError, match=r"robot\.yaml: expected a mapping file, or one that "
+                                          r"comes along \(lekiwi, so100, .*\), found nothing"):
         load_mapping(tmp_path / "robot.yaml")
 
 

@@ -119,8 +119,12 @@ def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
 
 
 @pytest.mark.parametrize(("path", "found"), [
-    ("data[2]", "out of bounds"), ("data", "found none"), ("speed", "no attribute"),
-    ("layout", "found none"), ("layout.dim[0]", "found none"),
+    ("data[2]", "found 2 values in data"), ("data", "found none"),
+    ("speed", "found no speed among the fields layout, data"),
+    ("layout.dims", "found no dims among the fields dim, data_offset"),
+    ("data[0].x", "found no x among the fields of a number"),
+    ("layout", "found one with the fields dim, data_offset"), ("layout[0]", "layout to be no list"),
+    ("layout.dim[0]", "found 0 values in dim"),
 ])  # fmt: skip
 def test_field_without_a_number_is_named(path: str, found: str) -> None:
     with pytest.raises(RobotError, match=found) as caught:

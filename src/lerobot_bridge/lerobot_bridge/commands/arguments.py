@@ -29,13 +29,17 @@ def mapping_of(given: argparse.Namespace) -> RobotMapping:
     """Return the mapping that was asked for, or that of the sessions that were named.
 
     Raises:
-        ToolError: Neither is there, or sessions have several.
+        ToolError: Neither is there, sessions have several, or a recording is none but a mapping.
         BundleError: It does not fit.
     """
     from lerobot_bridge.mapping import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
     from model_tools.errors import ToolError
 
+    for path in given.recordings:
+        if path.suffix in (".yaml", ".yml"):
+            raise ToolError(f"{path}: expected a recording, or a folder of recordings, found what "
+                            f"looks like a mapping; that is given with --mapping {path}")
     if given.mapping is not None:
         return load_mapping(given.mapping)
     places = [path / MAPPING for path in given.recordings]

@@ -172,7 +172,7 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
                        if not said]
             _log.warning("the dataset has no %s, since nothing is known of %s; episode.json beside "
                          "a recording says it", name, ", ".join(unknown))
-    return tuple(name for name, each in known.items() if all(each))
+    return tuple(name for name, each in known.items() if episodes and all(each))
 
 
 def _key(episode: Episode, mapping: RobotMapping, settings: Settings, form: Form) -> str:

@@ -13,7 +13,7 @@ from lerobot_bridge.converting.convert import Conversion
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.html_page import panel, table, write_page
 
-_WORDS = ("episode", "task", "recording", "success", "why", "missing messages")
+_WORDS = ("episode", "task", "recording", "success", "why", "warning", "missing messages")
 
 
 def document(
@@ -70,6 +70,10 @@ def write_html(said: Mapping[str, Any], title: str, file: Path) -> None:
     body = [f"<h1>{escape(title)}</h1><p>{escape(lines(said)[0])}</p>",
             panel(table(["#", "episode", "task", "success", "frames", "s", "missing messages"],
                         rows, _WORDS))]
+    warnings = [[each["name"], warning] for each in said["episodes"]
+                for warning in each["warnings"]]
+    if warnings:
+        body += ["<h2>Warnings</h2>", panel(table(["episode", "warning"], warnings, _WORDS))]
     for head, key in (("Left out", "episodes_left_out"), ("Skipped", "skipped")):
         if said[key]:
             body += [f"<h2>{head}</h2>",

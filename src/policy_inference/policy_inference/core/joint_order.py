@@ -43,6 +43,8 @@ class JointOrder:
         doubled = [name for name, count in counts.items() if count > 1]
         found = [f"{text}: {', '.join(joints)}"
                  for text, joints in (("missing", missing), ("named twice", doubled)) if joints]
+        if missing:
+            found.append(f"the message has {', '.join(names) or 'none'}")
         if found:
             raise RobotError("expected each joint once, found " + "; ".join(found))
         return np.array([list(names).index(name) for name in self._names], dtype=np.intp)

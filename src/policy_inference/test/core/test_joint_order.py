@@ -43,12 +43,13 @@ def test_a_change_of_the_names_is_noticed(order: JointOrder) -> None:
 
 
 def test_missing_and_doubled_joints_are_all_named(order: JointOrder) -> None:
-    with pytest.raises(RobotError, match=r"missing: knee, ankle; named twice: hip$"):
+    with pytest.raises(RobotError, match=r"missing: knee, ankle; named twice: hip; the message "
+                                         "has hip, gripper, hip$"):
         taken(order, "hip", "gripper", "hip")
 
 
 def test_a_message_without_names_is_refused_from_the_first_on(order: JointOrder) -> None:
-    with pytest.raises(RobotError, match="missing: hip, knee, ankle"):
+    with pytest.raises(RobotError, match="missing: hip, knee, ankle; the message has none"):
         taken(order)
 
 
