@@ -237,7 +237,8 @@ def test_broken_pictures_in_a_row_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"position": np.array([1.0, 9.0, np.nan])}, r"pan\.pos: expected a finite value, found NaN"),
     ({"name": ["gripper", "wheel", "shoulder"]},
-     "expected each joint once, found missing: pan_joint; the message has gripper, wheel, shoulder"),
+     "expected each joint once, found missing: pan_joint; the message has gripper, wheel, "
+     "shoulder"),
     ({"name": ["gripper", "pan_joint", "pan_joint"]},
      "expected each joint once, found named twice: pan_joint"),
     ({"position": np.array([1.0, 9.0])}, "expected 3 values, one per name, found 2"),

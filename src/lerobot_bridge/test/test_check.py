@@ -236,8 +236,8 @@ def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) ->
         found = check_episode(mapping, episode_of(bag, span=span), {})
 
         assert not found.warnings
-        assert [(each.messages, each.rate_hz) for each in found.inputs] == [
-            (200, pytest.approx(100)), (200, pytest.approx(100)), (40, pytest.approx(20))]
+        assert [each.messages for each in found.inputs] == [200, 200, 40]
+        assert [each.rate_hz for each in found.inputs] == pytest.approx([100, 100, 20])
 
 
 def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> None:
@@ -260,7 +260,8 @@ def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
     found = checked(tmp_path, said)
 
     state = next(each for each in found.inputs if each.name == "observation.state")
-    assert (state.messages, state.rate_hz) == (101, pytest.approx(100))
+    assert state.messages == 101
+    assert state.rate_hz == pytest.approx(100)
     assert found.warnings == ["/joint_states has 101 messages of 51 different stamps: those of a "
                               "stamp that was there already are left out"]
 
