@@ -11,7 +11,6 @@ import pytest
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
 
-from lerobot_bridge.mapping import shipped
 from lerobot_bridge.sidecar import PolicyRan, read_sidecar
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
@@ -37,17 +36,14 @@ class Evaluation:
     """The arm, its policy and the recorder as processes; who stands beside them."""
 
     def __init__(self, folder: Path, nodes: Processes) -> None:
-        """Start all; pictures are as small as the policy wants them."""
+        """Start all, as the guide does."""
         self.folder, self.session = folder, folder / "session"
-        mapping = shipped()["so101_policy"].read_text()
-        file = folder / "mapping.yaml"
-        file.write_text(mapping.replace("height: 480, width: 640", "height: 96, width: 128"))
         bundle = write_reach(folder / "red")
         nodes.start("arm_sim_node", {"lockstep": True}, folder / "arm.log")
         nodes.start("act_policy_node", {"bundle": str(bundle), "mode": "synchronous",
                                         "use_sim_time": True}, folder / "policy.log")
         self.recorder = nodes.start("episode_recorder", {
-            "mapping": str(file), "output": str(self.session), "task": "Reach the cube.",
+            "mapping": "so101_reach", "output": str(self.session), "task": "Reach the cube.",
             "auto": False, "use_sim_time": True, "policy_node": "act_policy_node",
             "extra_topics": "environment_state"}, folder / "recorder.log")
 

@@ -28,7 +28,8 @@ from bench.demonstration import (
     write_demonstration,
 )
 from lerobot_bridge.cli import main
-from lerobot_bridge.converting.convert import REPORT, parts_of
+from lerobot_bridge.converting.convert import REPORT
+from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import load_mapping
@@ -256,7 +257,11 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     data.write_bytes(whole)
     kept = {part: part.stat().st_mtime_ns for part in parts_of(target).glob("*/made.json")}
     assert kept == finished
+    damaged = min(kept).parent
+    rows = next(damaged.rglob("*.parquet"))
+    rows.write_bytes(rows.read_bytes()[:100])  # as a power cut may leave it
     assert converted(broken, target, "--force") == 0
+    assert f"{damaged} is not as it was made" in caplog.text
     assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
 
 
@@ -277,6 +282,8 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     with begun(session, target) as running:
         running.kill()
     assert not target.exists()
+    (grown,) = tmp_path.glob(".cubes.*")
+    (grown / "cubes" / "data").mkdir()
     (first,) = parts_of(target).glob("episode_0000*/made.json")
     first.write_text(json.dumps(json.loads(first.read_text()) | {"too_short": 7}))
 
@@ -286,12 +293,17 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     report = json.loads((target / REPORT).read_text())
     assert [each["parts_too_short"] for each in report["episodes"]] == [7, 0, 0]
     assert "135 frames" in (tmp_path / "report.html").read_text()
+    assert {each.name for each in tmp_path.iterdir()} == {"cubes", "report.html"}
 
 
-def test_interrupted_it_says_where_it_goes_on(session: Path, tmp_path: Path) -> None:
+def test_interrupted_it_says_where_it_goes_on_and_meanwhile_nobody_else_works_there(
+    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     target = tmp_path / "cubes"
 
     with begun(session, target) as running:
+        assert converted(session, target, "--force") == 1
+        assert "expected no other command that converts into the same folder" in caplog.text
         running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=60)[1]
 

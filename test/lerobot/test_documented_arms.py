@@ -16,13 +16,16 @@ import draccus
 import pytest
 from lerobot.configs import parser
 from lerobot.policies.act.configuration_act import ACTConfig
-from lerobot.robots.bi_so_follower import BiSOFollowerConfig
+from lerobot.robots.bi_so_follower import BiSOFollower, BiSOFollowerConfig
+from lerobot.robots.lekiwi import LeKiwiClient
 from lerobot.robots.so_follower import SOFollower, SOFollowerRobotConfig
 from lerobot.scripts.lerobot_calibrate import CalibrateConfig
 from lerobot.scripts.lerobot_record import RecordConfig
 from lerobot.scripts.lerobot_replay import ReplayConfig
 from lerobot.scripts.lerobot_setup_motors import COMPATIBLE_DEVICES, SetupConfig
 from lerobot.scripts.lerobot_teleoperate import TeleoperateConfig
+
+from lerobot_bridge.mapping import load_mapping, shipped
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "lerobot.md").read_text(encoding="utf-8")
 SERVO_ARMS = GUIDE.split("\n## Servo arms\n")[1].partition("\n## ")[0]
@@ -53,6 +56,13 @@ def test_each_line_begins_with_a_command_that_lerobot_installs() -> None:
     assert used == ASKED_AT_THE_KEYBOARD | {
         "lerobot-setup-motors", "lerobot-calibrate", "lerobot-teleoperate", "lerobot-record",
         "lerobot-replay"}
+
+
+def test_datasets_of_shipped_mappings_say_the_robot_that_lerobot_s_own_do() -> None:
+    robots = dict.fromkeys(("so100", "so101", "so101_policy", "so101_reach"), SOFollower.name)
+    robots |= {"so101_dual": BiSOFollower.name, "lekiwi": LeKiwiClient.name}
+
+    assert {name: load_mapping(name).robot_type for name in shipped()} == robots
 
 
 def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
-from lerobot_bridge.converting.convert import Settings, convert, parts_of
+from lerobot_bridge.converting.convert import Settings, convert
+from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.mapping import RobotMapping, parse_mapping
 from lerobot_bridge.writing.check import check_dataset
@@ -101,6 +103,26 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
                 for episode in dataset.episodes]
     for number in range(2, 8):
         np.testing.assert_array_equal(pictures[number], pictures[number % 2])
+
+
+@pytest.mark.parametrize(("key", "change", "said"), [
+    ("robot_type", lambda kind: "other", "robot_type as in .*part_0, so101_follower, found other"),
+    ("rate_hz", lambda rate: 10, "fps as in .*part_0, 30, found 10"),
+    ("joints", lambda joints: dict(reversed(joints.items())),
+     r"observation\.state as in .*'shoulder_pan\.pos', .* found .* \['gripper\.pos', "),
+    ("cameras", lambda cameras: dict(reversed(cameras.items())),
+     r"features as in .*front', .*wrist', .* found .*wrist', .*front', "),
+])
+def test_parts_of_other_features_are_not_joined(
+    key: str, change: Callable[[Any], Any], said: str, tmp_path: Path, parts: list[Path]
+) -> None:  # fmt: skip
+    content = mapping_content((32, 48))
+    content[key] = change(content[key])
+    write_part(tmp_path / "other", parse_mapping(content, "mapping.yaml"), EPISODE,
+               frames(9, (32, 48)), Form())
+
+    with pytest.raises(ToolError, match=f"^{tmp_path / 'other'}: expected {said}"):
+        join_parts([*parts, tmp_path / "other"], tmp_path / "all", "me/all")
 
 
 @pytest.mark.parametrize("lengths", [[12], [12, 8], [9, 12]])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,4 +71,30 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, commands: Commands) -> N
 
     with pytest.raises(SetupError, match="was not made by this command; move it away"):
         ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
+    assert not commands
+
+
+def test_an_environment_with_the_plugins_of_another_checkout_is_made_anew(
+    tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
+    moved = tuple(Path(shutil.copytree(plugin, tmp_path / plugin.name))
+                  for plugin in lerobot.PLUGINS)
+    monkeypatch.setattr(lerobot, "PLUGINS", moved)
+    commands.clear()
+
+    ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
+
+    assert [words[-1] for words in commands[-2:]] == [str(plugin) for plugin in moved]
+
+
+def test_another_checkouts_environment_behind_a_link_is_left_alone(
+    tmp_path: Path, commands: Commands
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / ".made-by-setup-lerobot").touch()
+    (tmp_path / "venv").symlink_to(tmp_path / "theirs")
+
+    with pytest.raises(SetupError, match=r"venv leads to .*theirs, .* remove the link"):
+        ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
     assert not commands

@@ -28,8 +28,11 @@ def make_anew(venv: Path, mark: str) -> list[str]:
         The command to install into it, without what.
 
     Raises:
-        SetupError: A foreign folder is in the way.
+        SetupError: A foreign folder, or a link to one, is in the way.
     """
+    if venv.is_symlink():
+        raise SetupError(f"{venv} leads to {venv.resolve()}, whose owner may need it as it is; "
+                         "remove the link and try again")
     if venv.exists() and not (venv / mark).exists():
         raise SetupError(f"{venv} was not made by this command; move it away and try again")
     shutil.rmtree(venv, ignore_errors=True)

@@ -54,8 +54,9 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
                          "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
     wheels = [] if ros.prefix else _ros_wheels(ros.distro, version)
     manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
+    # With the places of the plugins, which are used from there: another checkout has its own.
     key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__), *manifests],
-                       extra=f"{sys.executable}{version}{wheels}")
+                       extra=f"{sys.executable}{version}{wheels}{PLUGINS}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)

@@ -23,7 +23,7 @@ def write_dataset(episodes: Iterable[Episode], folder: Path) -> None:
         features[key] = {"dtype": "image", "shape": (*PICTURE_SIZE, 3),
                          "names": ["height", "width", "channels"]}
     dataset = LeRobotDataset.create(f"local/{folder.name}", RATE_HZ, features, root=folder,
-                                    robot_type="so101_follower", use_videos=False)
+                                    robot_type="so_follower", use_videos=False)
     for episode in episodes:
         for row in range(len(episode.state)):
             pictures = {key: episode.pictures[name][row].transpose(1, 2, 0)

@@ -37,6 +37,7 @@ class Episode:
             watched for it.
         number: Of the episode within its recording, from 0.
         problem: Why it cannot be read, or why the recording gives none; empty where nothing is.
+        problems: Why no dataset is to be made of it, as who recorded it says.
     """
 
     bag: Path
@@ -47,6 +48,7 @@ class Episode:
     interventions: tuple[Span, ...] | None = None
     number: int = 0
     problem: str = ""
+    problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -104,7 +104,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
     interventions = said.interventions
     return Episode(
         bag=bag, task=said.task or task, tags=_together(said.tags, tags), success=said.success,
-        number=said.number,
+        number=said.number, problems=said.problems,
         interventions=None if interventions is None else tuple(Span(*each)
                                                                for each in interventions),
     )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_bridge.clocks import Heard, hear, several_clocks, stamps_back
-from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.episode import SIDECAR, Episode, Frame
 from lerobot_bridge.inputs import find_inputs
 from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
 from lerobot_bridge.one_publisher import OnePublisher
@@ -63,13 +63,18 @@ class EpisodeFrames:
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The episode has a problem; or the recording is broken, lacks a topic, has no
-                frame, its clocks disagree or begin anew, or several publishers speak on one topic.
+            ToolError: The episode has a problem, or who recorded it says what is wrong with it; or
+                the recording is broken, lacks a topic, has no frame, its clocks disagree or begin
+                anew, or several publishers speak on one topic.
             OSError: It cannot be read.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:
             raise ToolError(episode.problem)
+        if episode.problems:
+            raise ToolError(f"{episode.name}: expected a recording without problems, found in its "
+                            f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
+                            "`problems` there to take it as it is")
         self._bag = Bag(episode.bag)
         self.inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
         self._topics = {name: each.topic for name, each in self.inputs.items()}

@@ -50,7 +50,7 @@ def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> l
     absolute = {topic: topic for topic in types if topic.startswith("/")}
     found = find_topics(bag, types, {**absolute, **topics}, optional=())
     return [Input(name=name, source=source, topic=found[source.topic],
-                  limit_ns=_limit_ns(mapping, source)) for name, source in wanted.items()]
+                  limit_ns=limit_ns(mapping, source)) for name, source in wanted.items()]
 
 
 def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | Camera]]:
@@ -61,7 +61,8 @@ def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | Camera]]:
         yield f"cameras.{name}", camera
 
 
-def _limit_ns(mapping: RobotMapping, source: Source | Camera) -> float:
+def limit_ns(mapping: RobotMapping, source: Source | Camera) -> float:
+    """Return the age up to which a message of a source or camera counts."""
     if source.resample == "hold":
         return math.inf
     # One that came within the last period is younger than that.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of an action is really sent: within each joint's limits, and not far from where it is."""
+"""What of an action is really sent: within the limits, and joints not far from where they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lerobot_bridge.mapping import ACTION, STATE, Channel, RobotMapping
+from lerobot_bridge.mapping import ACTION, STATE, Command, RobotMapping
 from lerobot_bridge.values import ToLeRobot
 from policy_inference.errors import RobotError
 
@@ -26,7 +26,7 @@ class Sent(NamedTuple):
 
 
 class Limits:
-    """Those of a mapping's commands; positions of joints alone have any.
+    """Those of a mapping's commands: of the positions of joints, and of fields.
 
     Attributes:
         names: Of the values of an action, in the order of the feature `action` where there is one.
@@ -99,10 +99,10 @@ class _Bound(NamedTuple):
         return min(max(inside, measured[name] - self.step), measured[name] + self.step)
 
 
-def _bounds(mapping: RobotMapping, channel: Channel) -> dict[str, _Bound]:
+def _bounds(mapping: RobotMapping, channel: Command) -> dict[str, _Bound]:
     joints = mapping.joints_of(channel)
     if not joints:
-        return {}
+        return {name: _Bound(low, high, math.inf) for name, (low, high) in channel.limits.items()}
     units = ToLeRobot(mapping, channel)
     low, high, step = (
         np.array([_or(getattr(mapping.joints[joint], name), other) for joint in joints])

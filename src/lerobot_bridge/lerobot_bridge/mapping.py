@@ -110,6 +110,17 @@ class Source(Channel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Channel):
+    """Where values are sent, and within which limits; those of joints are the joints'."""
+
+    limits: dict[str, tuple[float, ...]] = entry(
+        "lowest and highest value that is sent of `fields`, in LeRobot's units: "
+        "{x.vel: [-0.3, 0.3]}; needed for all of a Twist, which nothing else limits",
+        default={}, length=2,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A camera; its messages are sensor_msgs/Image or CompressedImage."""
 
@@ -137,7 +148,7 @@ class RobotMapping:
     """What of a ROS 2 robot is which feature of LeRobot's."""
 
     schema_version: Literal[1] = entry("1")
-    robot_type: str = entry("robot_type of datasets: so101_follower", pattern=_NAME)
+    robot_type: str = entry("robot_type of datasets: so_follower", pattern=_NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry(
         "joints by LeRobot's names, without .pos", default={}
@@ -148,7 +159,7 @@ class RobotMapping:
     cameras: dict[str, Camera] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}
     )
-    command: tuple[Channel, ...] = entry(
+    command: tuple[Command, ...] = entry(
         "where LeRobot's actions are sent; absent where it only watches", default=()
     )
     max_gap_frames: int = entry(
@@ -326,10 +337,15 @@ class _Validator:
             if joint not in mapping.joints:
                 self._problem(f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}",
                               joint)
+        of_joints = {f"{joint}.{suffix}" for joint in mapping.joints for suffix in
+                     SUFFIXES.values()}
         for name, field in (channel.fields or {}).items():
             if not _FIELD.fullmatch(field):
                 self._problem(f"{key}.fields.{name}", "a field like twist.linear.x or data[2]",
                               field)
+            if name in of_joints:
+                self._problem(f"{key}.fields.{name}", "a name that is not a value of a joint, "
+                              "whose unit and limits fields lack", name)
         for name in channel.degrees:
             if name not in (channel.fields or {}):
                 self._problem(f"{key}.degrees", "values of `fields`; joints have a unit", name)
@@ -355,6 +371,7 @@ class _Validator:
             if channel.type in NAMED and channel.fields is not None:
                 self._problem(f"{key}.fields", "joints, since a command must name them",
                               Found("fields"))
+            self._limits(key, channel)
             if channel.type == JOINT_COMMAND:
                 for joint in self._known(channel):
                     for name in ("stiffness", "damping", "effort_limit"):
@@ -370,6 +387,21 @@ class _Validator:
             if set(names) != set(action):
                 self._problem("command", f"the values of the action, {', '.join(action)}",
                               Found(", ".join(names)))
+
+    def _limits(self, key: str, channel: Command) -> None:
+        fields, stops = channel.fields or {}, channel.type in TWISTS
+        for name, (low, high) in channel.limits.items():
+            where = f"{key}.limits.{name}"
+            if name not in fields:
+                self._problem(where, "a value of `fields`; joints have limits of their own", name)
+            elif low >= high:
+                self._problem(where, "the lowest value and a higher one", Found([low, high]))
+            elif stops and not low <= 0 <= high:
+                self._problem(where, "limits about 0, with which it stops", Found([low, high]))
+        for name in fields if stops else ():
+            if name not in channel.limits:
+                self._problem(f"{key}.limits.{name}", "the lowest and highest value that is sent, "
+                              "since nothing else limits a Twist", Found("nothing"))
 
     def _types(self) -> None:
         """Check that a topic has one type."""

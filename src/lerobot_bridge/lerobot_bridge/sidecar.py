@@ -42,6 +42,10 @@ class Sidecar:
     policy: PolicyRan | None = entry("what drove; null: a person", default=None)
     ended: str = entry("why it ended", default="")
     lost: int = entry("messages that came faster than they could be written", default=0, minimum=0)
+    not_received: dict[str, int] = entry(
+        "messages that were sent and did not come, by topic", default={}
+    )
+    problems: tuple[str, ...] = entry("why no dataset is made of it", default=())
 
 
 def read_sidecar(folder: Path) -> Sidecar:

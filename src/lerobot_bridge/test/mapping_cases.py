@@ -44,7 +44,8 @@ cameras:
 command:
   - {topic: joint_command, type: policy_msgs/msg/JointCommand}
   - {topic: cmd_vel, type: geometry_msgs/msg/Twist, degrees: [theta.vel],
-     fields: {x.vel: linear.x, theta.vel: angular.z}}
+     fields: {x.vel: linear.x, theta.vel: angular.z},
+     limits: {x.vel: [-0.5, 0.5], theta.vel: [-90, 45]}}
 """)
 
 MISSING = object()

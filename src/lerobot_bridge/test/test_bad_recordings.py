@@ -19,6 +19,7 @@ from lerobot_bridge.episode import Span
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import (
@@ -296,6 +297,15 @@ def test_recordings_of_something_else_are_refused(
     tmp_path: Path, said: Sequence[Said], message: str
 ) -> None:
     refuse(tmp_path, said, message)
+
+
+def test_what_the_recorder_noted_is_a_reason(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", arm(1000))
+    write_sidecar(bag, Sidecar(number=0, task="wave", rate_hz=20, problems=("two leaders",)))
+    (episode,) = find_episodes([bag]).episodes
+
+    with pytest.raises(ToolError, match=r"bag: .*episode\.json: two leaders; record it anew"):
+        EpisodeFrames(mapping_of(), episode)
 
 
 def test_an_empty_recording_is_refused(tmp_path: Path) -> None:

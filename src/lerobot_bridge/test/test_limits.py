@@ -59,6 +59,22 @@ def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
     assert sent(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
 
 
+@pytest.mark.parametrize(("asked", "expected"), [
+    ({"x.vel": 1e6, "turn.vel": -1e6}, {"x.vel": 0.5, "turn.vel": -90.0}),
+    ({"x.vel": -0.25, "turn.vel": 45.0}, {"x.vel": -0.25, "turn.vel": 45.0}),
+])
+def test_fields_end_at_their_limits_in_lerobot_s_units(
+    asked: dict[str, float], expected: dict[str, float]
+) -> None:
+    mapping = mapping_of(DEGREES, command=[{
+        "topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "degrees": ["turn.vel"],
+        "fields": {"x.vel": "linear.x", "turn.vel": "angular.z"},
+        "limits": {"x.vel": [-0.25, 0.5], "turn.vel": [-90, 90]}}])
+    values, clipped = Limits(mapping).apply(asked, {})
+    assert values == expected
+    assert set(clipped) == {name for name in asked if asked[name] != expected[name]}
+
+
 @pytest.mark.parametrize(("action", "found"), [
     ({}, "missing: lift.pos"),
     ({"lift.pos": 0.0, "pan.pos": 0.0}, "unknown: pan.pos"),

@@ -50,6 +50,7 @@ OF_ONE_FIELD: list[Case] = [
     ({"cameras/front/width": 10_000},
      "cameras.front.width: expected a whole number <= 8192, found 10000"),
     ({"cameras/front/resize": 1}, "cameras.front.resize: expected true or false, found 1"),
+    ({"command/1/limits/x.vel": [0.5]}, "command[1].limits.x.vel: expected 2 values, found 1"),
     ({"max_gap_frames": -1}, "max_gap_frames: expected a whole number >= 0, found -1"),
 ]
 REQUIRED = ["schema_version", "robot_type", "rate_hz", "vectors", "joints/elbow/unit",
@@ -98,6 +99,9 @@ OF_CHANNELS: list[Case] = [
     ({"vectors/action/1/fields/x.vel": "_Twist__linear.x"},
      "vectors.action[1].fields.x.vel: expected a field like twist.linear.x or data[2], found "
      "_Twist__linear.x"),
+    ({"vectors/observation.environment_state/0/fields": {"elbow.pos": "data[2]"}},
+     "vectors.observation.environment_state[0].fields.elbow.pos: expected a name that is not a "
+     "value of a joint, whose unit and limits fields lack, found elbow.pos"),
     ({"vectors/action/1/degrees": ["y.vel"]},
      "vectors.action[1].degrees: expected values of `fields`; joints have a unit, found y.vel"),
     ({"vectors/action/0/degrees": ["elbow.pos"]},
@@ -140,8 +144,21 @@ OF_CHANNELS: list[Case] = [
 OF_COMMANDS: list[Case] = [
     ({"command/1/type": "nav_msgs/msg/Odometry", "command/1/topic": "odom"},
      "command[1].type: expected one of sensor_msgs/msg/JointState, "),
-    ({"command/0/fields": {"elbow.pos": "position[0]"}},
+    ({"command/0/fields": {"elbow": "position[0]"}},
      "command[0].fields: expected joints, since a command must name them, found fields"),
+    ({"command/1/fields/elbow.pos": "linear.y"},
+     "command[1].fields.elbow.pos: expected a name that is not a value of a joint, whose unit and "
+     "limits fields lack, found elbow.pos"),
+    ({"command/1/limits/x.vel": MISSING},
+     "command[1].limits.x.vel: expected the lowest and highest value that is sent, since nothing "
+     "else limits a Twist, found nothing"),
+    ({"command/1/limits/y.vel": [-1, 1]},
+     "command[1].limits.y.vel: expected a value of `fields`; joints have limits of their own, "
+     "found y.vel"),
+    ({"command/1/limits/x.vel": [0.5, -0.5]},
+     "command[1].limits.x.vel: expected the lowest value and a higher one, found [0.5, -0.5]"),
+    ({"command/1/limits/x.vel": [0.1, 0.5]},
+     "command[1].limits.x.vel: expected limits about 0, with which it stops, found [0.1, 0.5]"),
     ({"joints/elbow/stiffness": MISSING},
      "joints.elbow.stiffness: expected a value, since command[0] sends JointCommand, found "
      "nothing"),

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from lerobot_bridge.mapping import ACTION, STATE, Joint, load_mapping, shipped
 from model_tools.act.robots import read_arm, units_of
 from policy_inference.bundle.chunk_contract import JointUnit
+from policy_inference.bundle.load import load_chunk_bundle
 
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+REACH = Path(__file__).resolve().parents[3] / "config" / "bundles" / "so101_reach"
 VALUES = tuple(f"{joint}.pos" for joint in ARM)
 
 
@@ -23,7 +26,8 @@ def _as_units(joints: dict[str, Joint]) -> dict[str, JointUnit]:
 
 
 def test_the_guide_s_mappings_are_there() -> None:
-    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy"}
+    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy",
+                              "so101_reach"}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -34,7 +38,18 @@ def test_what_is_seen_can_be_led_and_sent(name: str) -> None:
     assert mapping.rate_hz == 30
 
 
-@pytest.mark.parametrize("name", ["so100", "so101", "so101_policy"])
+@pytest.mark.parametrize("name", shipped())
+def test_nothing_is_sent_without_limits(name: str) -> None:
+    mapping = load_mapping(name)
+
+    for joint in mapping.joints.values():
+        assert joint.max_relative_target == 0.5
+        assert None not in (joint.position_min, joint.position_max)
+    for channel in mapping.command:
+        assert set(channel.limits) == set(channel.fields or {})
+
+
+@pytest.mark.parametrize("name", ["so100", "so101", "so101_policy", "so101_reach"])
 def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bundles(
     name: str
 ) -> None:
@@ -63,6 +78,24 @@ def test_what_a_policy_sends_differs_from_what_a_leader_shows_by_its_source_alon
     assert dataclasses.replace(led, vectors={**led.vectors, ACTION: sent.vectors[ACTION]}) == sent
     (source,) = sent.vectors[ACTION]
     assert (source.topic, source.type) == (sent.command[0].topic, sent.command[0].type)
+
+
+def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> None:
+    mapping, contract = load_mapping("so101_reach"), load_chunk_bundle(REACH).contract
+
+    assert {name: (camera.height, camera.width) for name, camera in mapping.cameras.items()} == {
+        name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
+    assert mapping.rate_hz == contract.rate_hz
+    assert contract.state is not None
+    assert tuple(f"{name}.pos" for name in contract.state.joints) == VALUES
+    assert tuple(f"{name}.pos" for name in contract.action.joints) == VALUES
+    assert _as_units(mapping.joints) == dict(contract.units)
+
+
+def test_small_pictures_are_all_that_so101_reach_has_of_its_own() -> None:
+    sent, small = load_mapping("so101_policy"), load_mapping("so101_reach")
+
+    assert dataclasses.replace(small, cameras=sent.cameras) == sent
 
 
 def test_lekiwi_counts_its_arm_as_bundles_count_a_range() -> None:

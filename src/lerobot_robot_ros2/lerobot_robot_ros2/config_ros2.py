@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 from lerobot.robots import RobotConfig
 
+from lerobot_bridge.nodes.command_sender import HOLD_S
+
 
 @RobotConfig.register_subclass("ros2")
 @dataclass(kw_only=True)
 class Ros2RobotConfig(RobotConfig):
-    """Which robot, and how long to wait for it.
+    """Which robot, how long to wait for it, and how long it waits for actions.
 
     Attributes:
         mapping: A mapping file, or the name of one that comes along with lerobot_bridge.
         connect_timeout_s: How long to wait until all topics have a message, s.
+        hold_s: How long an arm that follows JointCommand holds its last action while LeRobot
+            pauses, s; then it damps.
     """
 
     mapping: str
     connect_timeout_s: float = 10.0
+    hold_s: float = HOLD_S

@@ -79,7 +79,7 @@ class Ros2Robot(Robot):
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
             self.mapping, name="lerobot_robot", features=[STATE], cameras=True, commands=True,
-            timeout_s=self.config.connect_timeout_s)
+            timeout_s=self.config.connect_timeout_s, hold_s=self.config.hold_s)
 
     @property
     def is_calibrated(self) -> bool:

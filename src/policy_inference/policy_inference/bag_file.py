@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -74,7 +75,8 @@ class BagFile:
 
     def abort(self) -> None:
         """Close the file as it is; whoever made the folder removes it."""
-        self._writer.abort()
+        with suppress(OSError):  # what is still in its buffer goes nowhere on a full disk
+            self._writer.abort()
 
 
 def sync(*paths: Path) -> None:

@@ -42,7 +42,16 @@ class Leader:
 
     def demonstrate(self) -> None:
         """Go home and reach for the cube, whatever is under way."""
-        self._move, self._judge, self._wanted = None, None, True
+        self.go_home()
+        self.reach()
+
+    def go_home(self) -> None:
+        """Go home and wait there, whatever is under way."""
+        self._move, self._judge, self._wanted = None, None, False
+
+    def reach(self) -> None:
+        """Reach for the cube as soon as it is where it goes, at home for instance."""
+        self._judge, self._wanted = None, True
 
     def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> Moment | None:
         """Look at one moment and go on to it; a repetition changes nothing.

@@ -54,6 +54,19 @@ def test_home_is_where_it_waits_until_a_demonstration_is_asked_for() -> None:
     assert [moment for _, moment in follow(leader, world, 300)] == [Moment.BEGAN, Moment.SUCCEEDED]
 
 
+def test_from_home_it_reaches_at_once_and_goes_home_when_it_is_told_to() -> None:
+    world, leader = ArmWorld(seed=3), Leader()
+    assert list(follow(leader, world, HOME_TICKS + 1)) == []
+
+    leader.reach()
+    assert [tick for tick, _ in follow(leader, world, 45)] == [0]
+    leader.go_home()
+    assert not leader.demonstrating
+    assert list(follow(leader, world, HOME_TICKS + 30)) == []
+
+    np.testing.assert_allclose(world.sense().joint_pos, HOME_RAD, atol=0.02)
+
+
 def test_the_leader_begins_where_the_arm_is() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     sensed = world.sense()

@@ -18,10 +18,12 @@ import argparse
 import json
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
 from lerobot_bridge.writing.form import CODECS
+from model_tools.errors import ToolError
 
 _log = logging.getLogger("lerobot_bridge")
 
@@ -50,11 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Convert; return the exit status."""
-    from lerobot_bridge.converting.convert import Conversion, Settings, convert, parts_of
+    from lerobot_bridge.converting.convert import Conversion, Settings, convert
     from lerobot_bridge.converting.lerobot_version import require_lerobot
+    from lerobot_bridge.converting.parts_folder import parts_of
     from lerobot_bridge.converting.report import document, lines, write_html
     from lerobot_bridge.episodes import find_episodes
-    from model_tools.errors import ToolError
     from model_tools.files import new_file
     from model_tools.progress import progress_bar
 
@@ -62,8 +64,8 @@ def run(given: argparse.Namespace) -> int:
     output: Path = given.output
     if given.processes < 1:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
-    if given.report is not None and given.report.suffix not in (".json", ".html"):
-        raise ToolError(f"--report: expected a file .json or .html, found {given.report}")
+    if given.report is not None:
+        _check_place(given.report, output)
     given.left = (f"finished episodes are in {parts_of(output)}, from where the same command goes "
                   "on")
     mapping = mapping_of(given)
@@ -77,16 +79,16 @@ def run(given: argparse.Namespace) -> int:
     def report(done: Conversion) -> dict[str, object]:
         return document(done, mapping, skipped)
 
-    with progress_bar("converting") as tell:
-        done = convert(found.episodes, mapping, output, settings, report,
-                       lambda part, total: tell(round(1000 * part), 1000 * total))
-    said = report(done)
-    if given.report is not None:
-        with new_file(given.report, force=given.force) as file:
-            if given.report.suffix == ".html":
-                write_html(said, output.name, file)
-            else:
-                file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+    place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
+    with place as file:  # before the work, so that a report that cannot be written is said first
+        with progress_bar("converting") as tell:
+            done = convert(found.episodes, mapping, output, settings, report,
+                           lambda part, total: tell(round(1000 * part), 1000 * total))
+        said = report(done)
+        if file is not None and file.suffix == ".html":
+            write_html(said, output.name, file)
+        elif file is not None:
+            file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     for line in lines(said):
         _log.info("%s", line)
     _log.info("dataset in %s", output)
@@ -95,3 +97,11 @@ def run(given: argparse.Namespace) -> int:
                    len(done.refused), len(found.episodes), parts_of(output))
         return 1
     return 0
+
+
+def _check_place(report: Path, output: Path) -> None:
+    if report.suffix not in (".json", ".html"):
+        raise ToolError(f"--report: expected a file .json or .html, found {report}")
+    if report.resolve().is_relative_to(output.resolve()):
+        raise ToolError(f"--report: expected a file outside of the dataset, which holds its own "
+                        f"report, found {report}")

@@ -9,19 +9,27 @@ command goes on. At the end the parts are joined, the whole is checked and moved
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lerobot_bridge.converting.parts_folder import (
+    LOG,
+    locked,
+    made_of,
+    name_of,
+    note_growing,
+    parts_of,
+    remove_parts,
+    remove_unfinished,
+    sync_all,
+)
 from lerobot_bridge.converting.processes import Refused, run_apart
-from lerobot_bridge.converting.work import GROWING, MADE, EpisodeJob, JoinJob, join, make_parts
+from lerobot_bridge.converting.work import EpisodeJob, JoinJob, join, make_parts
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import RobotMapping
@@ -29,16 +37,14 @@ from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from model_tools.lerobot.dataset_info import INFO
+from policy_inference.bag_file import sync
 
 REPORT = "conversion_report.json"
 """File of the dataset that says which recording each episode is from."""
 OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", REPORT)
 """Files of a dataset, which may be replaced with it."""
-LOG, _LOCK = "log.txt", ".lock"
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
-_VERSION = 1
-"""Of what is in a folder of parts; another one makes them anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,7 @@ class Conversion:
     """What became of a conversion.
 
     Attributes:
-        made: Episodes that are in the dataset, each with what its MADE says.
+        made: Episodes that are in the dataset, each with what `make_parts` says.
         refused: Episodes that are not, and why.
     """
 
@@ -78,11 +84,6 @@ class Conversion:
     def frames(self) -> int:
         """In the whole dataset."""
         return sum(length for _, made in self.made for _, length in made["parts"])
-
-
-def parts_of(output: Path) -> Path:
-    """Return the folder in which what is finished of a dataset waits."""
-    return output.with_name(f"{output.name}.parts")
 
 
 def convert(
@@ -105,33 +106,46 @@ def convert(
 
     Raises:
         ToolError: The output is there, no episode can be converted, pictures cannot be videos,
-            another command converts into the same folder, or a process died.
+            another command converts into the same folder, the folder for parts is somebody
+            else's, or a process died.
         OSError: Something cannot be read or written.
     """
     if settings.codec is not None:
         _refuse_odd(mapping)
     folder = parts_of(output)
-    with (new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing,
-          _only_one(folder)):  # fmt: skip
-        jobs = _jobs(episodes, mapping, folder, settings)
-        total = len(jobs) + 1  # joining counts as one more
-        done = _parts(jobs, settings.processes, folder / LOG, lambda part: tell(part, total))
-        made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
-        found = Conversion(
-            made=[(jobs[name].episode, each) for name, each in made.items()],
-            refused=[(jobs[name].episode, each.why) for name, each in done.items()
-                     if isinstance(each, Refused)])
-        if not found.made:
-            raise ToolError("\n  ".join(["expected an episode that can be converted, found none:",
-                                         *(why for _, why in found.refused)]))
-        growing.rmdir()  # LeRobot makes it
-        parts = tuple((jobs[name].folder / part, length) for name, each in made.items()
-                      for part, length in each["parts"])
-        _join(parts, growing, settings, found, folder / LOG,
-              lambda part: tell(len(jobs) + part, total))
-        (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
-    if not found.refused:
-        shutil.rmtree(folder)
+    with locked(folder):
+        with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
+            note_growing(folder, growing.parent)
+            found = _convert(_jobs(episodes, mapping, folder, settings), growing, folder, settings,
+                             tell)
+            (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
+            sync_all(growing)
+        sync(output.resolve().parent)
+        if not found.refused:
+            remove_parts(folder)
+    return found
+
+
+def _convert(
+    jobs: Mapping[str, EpisodeJob], growing: Path, folder: Path, settings: Settings,
+    tell: Callable[[float, int], None],
+) -> Conversion:  # fmt: skip
+    """Make what is missing of the parts, and join them."""
+    total = len(jobs) + 1  # joining counts as one more
+    done = _parts(jobs, settings.processes, folder / LOG, lambda part: tell(part, total))
+    made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
+    found = Conversion(
+        made=[(jobs[name].episode, each) for name, each in made.items()],
+        refused=[(jobs[name].episode, each.why) for name, each in done.items()
+                 if isinstance(each, Refused)])
+    if not found.made:
+        raise ToolError("\n  ".join(["expected an episode that can be converted, found none:",
+                                     *(why for _, why in found.refused)]))
+    growing.rmdir()  # LeRobot makes it
+    parts = tuple((jobs[name].folder / part, length) for name, each in made.items()
+                  for part, length in each["parts"])
+    _join(parts, growing, settings, found, folder / LOG,
+          lambda part: tell(len(jobs) + part, total))
     return found
 
 
@@ -153,7 +167,7 @@ def _jobs(
                 encoder_threads=1 if at_once > 1 else None)
     jobs = dict[str, EpisodeJob]()
     for episode in episodes:
-        key = _key(episode, mapping, settings, form)
+        key = name_of(episode, mapping, settings.topics, settings.split, form)
         if key in jobs:
             raise ToolError(f"{episode.name}: expected each episode once, found it twice")
         jobs[key] = EpisodeJob(mapping=mapping, episode=episode, topics=settings.topics,
@@ -175,37 +189,24 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
     return tuple(name for name, each in known.items() if episodes and all(each))
 
 
-def _key(episode: Episode, mapping: RobotMapping, settings: Settings, form: Form) -> str:
-    """Return a name that changes with all that decides what is in the parts of an episode."""
-    bag = episode.bag.resolve()
-    files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
-    identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    said = [_VERSION, identity, asdict(replace(episode, tags=())), asdict(mapping),
-            asdict(replace(form, encoder_threads=None)), dict(settings.topics), settings.split]
-    text = json.dumps(said, sort_keys=True, default=str)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{episode.bag.stem}_{episode.number:04}_{digest}"
-
-
 def _parts(
     jobs: Mapping[str, EpisodeJob], processes: int, log: Path, tell: Callable[[float], None]
 ) -> dict[str, dict[str, Any] | Refused]:  # fmt: skip
     """Make the parts that are not there yet; return what is said of all of them."""
-    missing = {name: job for name, job in jobs.items() if not (job.folder / MADE).is_file()}
-    before = len(jobs) - len(missing)
-    _remove_unfinished(log.parent)
+    kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
+    missing = {name: job for name, job in jobs.items() if name not in kept}
+    for job in missing.values():
+        if job.folder.exists():
+            _log.warning("%s is not as it was made, and is made anew", job.folder)
+            shutil.rmtree(job.folder)
+    remove_unfinished(log.parent)
     try:
         found = run_apart(make_parts, missing, at_once=processes, needs=_WRITING, log=log,
-                          tell=lambda count: tell(before + count))
+                          tell=lambda count: tell(len(kept) + count))
     finally:
-        _remove_unfinished(log.parent)
-    return {name: found[name] if name in found else
-            json.loads((job.folder / MADE).read_text("utf-8")) for name, job in jobs.items()}
-
-
-def _remove_unfinished(folder: Path) -> None:
-    for each in folder.glob(f"{GROWING}*.*"):
-        shutil.rmtree(each)
+        remove_unfinished(log.parent)
+    both = kept | found
+    return {name: both[name] for name in jobs}
 
 
 def _join(
@@ -222,16 +223,3 @@ def _join(
     for each in done.values():
         if isinstance(each, Refused):
             raise ToolError(f"{each.why}; remove {log.parent} and try again")
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Keep a second command out of a folder of parts, which is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ToolError(f"{folder}: expected no other command that converts into the same "
-                            "folder, found one; wait for it, or name another --output") from error
-        yield

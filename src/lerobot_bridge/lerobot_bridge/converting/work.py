@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lerobot_bridge.checking import warnings_of_times, warnings_of_values
+from lerobot_bridge.converting.parts_folder import finish, unfinished
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.writing.form import Form
 
-MADE = "made.json"
-"""File of a finished folder of parts."""
-GROWING = "."
-"""How folders begin that are not finished."""
 _TELL_EACH = 15
 """Frames between two words on how far it is."""
 
@@ -59,7 +55,7 @@ class JoinJob:
 
 
 def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Write and check the parts of an episode; return what is said of them in MADE.
+    """Write and check the parts of an episode; return what is said of them.
 
     Raises:
         ToolError: The recording does not fit the mapping, or has a gap.
@@ -73,7 +69,7 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
         frames.refuse_gaps()
     total, before = sum(map(len, frames.parts)), 0
     parts = list[tuple[str, int]]()
-    growing = job.folder.with_name(f"{GROWING}{job.folder.name}.{os.getpid()}")
+    growing = unfinished(job.folder, os.getpid())
     growing.mkdir()
 
     def told(count: int) -> None:
@@ -95,10 +91,9 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
             "left_out": [asdict(each) for each in frames.left_out],
             "warnings": [*warnings_of_times(job.mapping, frames), *warnings_of_values(frames)],
         }
-        (growing / MADE).write_text(json.dumps(made), "utf-8")
-        growing.rename(job.folder)
+        finish(growing, job.folder, made)
     except BaseException:
-        shutil.rmtree(growing)
+        shutil.rmtree(growing, ignore_errors=True)
         raise
     return made
 

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,27 +21,40 @@ from policy_inference.nodes import qos
 
 VALID_FOR_S = 0.2
 """How long a JointCommand is followed: so soon drives damp after this process died."""
+HOLD_S = 30.0
+"""How long an arm holds without an action, unless told otherwise."""
 _REPEAT_NS = 50_000_000
+_DRIVE_NS = 300_000_000
+"""How long a base drives without an action; two periods where that is longer."""
+_log = logging.getLogger("lerobot_bridge")
 _LEAVING = Duration(seconds=VALID_FOR_S)
 
 
 class CommandSender:
     """Publishes actions; one thread at a time.
 
-    A JointCommand is repeated while no newer action comes: LeRobot pauses where it saves an
-    episode, and the drives would let the arm sink. Other messages are sent once: who receives them
-    holds the last one, or stops by itself.
+    A JointCommand is repeated while no newer action comes, for a while: LeRobot pauses where it
+    saves an episode, and the drives would let the arm sink. A base is stopped. Positions in other
+    messages are sent once: who receives them holds the last one.
     """
 
-    def __init__(self, node: Node, mapping: RobotMapping) -> None:
+    def __init__(self, node: Node, mapping: RobotMapping, hold_s: float) -> None:
         """Create the publishers.
+
+        Args:
+            node: Publishes.
+            mapping: Whose commands are sent.
+            hold_s: How long a JointCommand is repeated without an action, s.
 
         Raises:
             RobotError: A message's package is not there, or a message cannot be made.
         """
         self._topics = [_Topic(node, mapping, channel) for channel in mapping.command]
+        self._hold_s = hold_s
+        self._drive_ns = max(_DRIVE_NS, 2 * mapping.period_ns)
         self._last: Mapping[str, float] = {}
         self._sent_ns = 0
+        self._holds = self._drives = self._told = False
 
     def troubles(self) -> list[str]:
         """Return which topics nobody receives, or others send on, too."""
@@ -57,30 +71,66 @@ class CommandSender:
         for topic, message in zip(self._topics, messages, strict=True):
             topic.publisher.publish(message)
         self._last, self._sent_ns = dict(values), time.monotonic_ns()
+        self._holds = any(topic.repeats for topic in self._topics)
+        self._drives = any(topic.drives(values) for topic in self._topics)
 
-    def repeat(self) -> None:
-        """Send anew what must not stop, if nothing was sent for a while."""
-        if not self._last or time.monotonic_ns() - self._sent_ns < _REPEAT_NS:
+    def bridge(self, measured: Mapping[str, float], troubles: Sequence[str]) -> None:
+        """Send what the robot needs while no action comes.
+
+        Args:
+            measured: Measured values by name, as far as they are known.
+            troubles: Why nothing may be repeated, before the next action.
+        """
+        idle_ns = time.monotonic_ns() - self._sent_ns
+        if self._drives and idle_ns > self._drive_ns:
+            self._drives = False
+            self._publish_last([topic for topic in self._topics if topic.stops], measured)
+            if not self._told:
+                self._told = True
+                _log.warning("no action for %.1f s: the base is stopped until the next one "
+                             "(told once)", idle_ns * 1e-9)
+        if not self._holds or idle_ns < _REPEAT_NS:
             return
-        for topic in self._topics:
-            if topic.repeats:
+        repeated = [topic for topic in self._topics if topic.repeats]
+        if troubles:
+            self._holds = False
+            _log.warning("the last action is repeated no more, the arm damps until the next one:"
+                         "\n%s", "\n".join(troubles))
+        elif idle_ns > self._hold_s * 1e9:
+            self._holds = False
+            _log.warning("no action for hold_s, %g s: the arm damps until the next one",
+                         self._hold_s)
+            self._publish_last(repeated, measured)
+        else:
+            for topic in repeated:
                 topic.publisher.publish(topic.message(self._last, time.time_ns()))
 
     def leave(self, measured: Mapping[str, float]) -> None:
         """Send what leaves the robot safe, if anything was sent before.
 
         Joints that follow JointCommand hold where they are, and their drives damp when that has
-        expired; bases stop; joints that follow positions stay at the last one.
+        expired, unless they damp already or follow somebody else; bases stop; joints that follow
+        positions stay at the last one.
 
         Args:
             measured: Measured values by name, as far as they are known.
         """
-        for topic in self._topics if self._last else ():
+        leaving = [topic for topic in self._topics
+                   if topic.stops or (self._holds and not topic.trouble())]
+        for topic in self._publish_last(leaving if self._last else [], measured):
+            # It would be lost with the publisher.
+            topic.publisher.wait_for_all_acked(_LEAVING)
+
+    @staticmethod
+    def _publish_last(topics: Sequence[_Topic], measured: Mapping[str, float]) -> list[_Topic]:
+        """Send what ends each topic's commands; return those that have such a message."""
+        ended = []
+        for topic in topics:
             message = topic.last_message(measured, time.time_ns())
             if message is not None:
                 topic.publisher.publish(message)
-                # It would be lost with the publisher.
-                topic.publisher.wait_for_all_acked(_LEAVING)
+                ended.append(topic)
+        return ended
 
 
 class _Topic:
@@ -89,7 +139,7 @@ class _Topic:
     def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
         self._node = node
         self._outgoing = Outgoing(mapping, [channel], empty_message, valid_for_s=VALID_FOR_S)
-        self.repeats, self._stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
+        self.repeats, self.stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
         self.publisher = node.create_publisher(
             message_class(channel.type), channel.topic, qos.COMMAND)
 
@@ -104,6 +154,10 @@ class _Topic:
                     "counted for some 20 s)")
         return ""
 
+    def drives(self, values: Mapping[str, float]) -> bool:
+        """Return whether these values make a base move."""
+        return self.stops and any(values[name] for name in self._outgoing.names)
+
     def message(self, values: Mapping[str, float], stamp_ns: int) -> Any:
         return self._outgoing.message(
             np.array([values[name] for name in self._outgoing.names]), stamp_ns)
@@ -111,7 +165,7 @@ class _Topic:
     def last_message(self, measured: Mapping[str, float], stamp_ns: int) -> Any:
         """Return what is sent last; None: nothing."""
         names = self._outgoing.names
-        if self._stops:
+        if self.stops:
             return self.message(dict.fromkeys(names, 0.0), stamp_ns)
         if not (self.repeats and set(names) <= set(measured)):
             return None

@@ -9,12 +9,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
+from lerobot_bridge.recording.folder import episode_folder
+from lerobot_bridge.sidecar import read_sidecar, write_sidecar
+from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
 REQUESTS = {
@@ -22,11 +28,13 @@ REQUESTS = {
     "stop": "end the episode and keep it",
     "discard": "end the episode and keep nothing of it",
     "next": "end the episode and keep it; the next one begins after the reset",
-    "success": "the episode, or the last one, reached what it was about",
+    "success": "the episode, the last one, or that of a number reached what it was about",
     "failure": "it did not",
     "finish": "end the session",
 }
+_INTERVENTION = "intervention"
 _STATUS = "status"
+_VERDICTS = {"success": True, "failure": False}
 _TIMEOUT_S = 10.0
 
 
@@ -40,35 +48,80 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--node", default="episode_recorder", help="name of the recorder's node "
                         "(default: %(default)s)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
-    for name, doc in {**REQUESTS, _STATUS: "print state, time, rates, space"}.items():
-        actions.add_parser(name, help=doc)
+    for name, doc in REQUESTS.items():
+        action = actions.add_parser(name, help=doc)
+        action.set_defaults(act=_request)
+        if name in _VERDICTS:
+            action.add_argument("number", type=int, nargs="?", metavar="N", help="of an episode "
+                                "that is over; without: the one that is being recorded, or the "
+                                "last one")
+            action.set_defaults(act=_verdict)
+    action = actions.add_parser(_INTERVENTION, help="a person drives in the policy's place, or no "
+                                "longer does")
+    action.add_argument("drives", choices=("on", "off"))
+    action.set_defaults(act=_intervene)
+    actions.add_parser(_STATUS, help="print state, time, rates, space").set_defaults(act=_status)
     given = parser.parse_args(args)
     with _node() as node:
-        did, text = (_status if given.action == _STATUS else _ask)(node, given)
+        did, text = given.act(node, given)
     (sys.stdout if did else sys.stderr).write(f"{text}\n")
     return 0 if did else 1
 
 
-def _ask(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    client = node.create_client(Trigger, f"{given.node}/{given.action}")
+def _request(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
+    return _ask(node, given, Trigger, Trigger.Request())
+
+
+def _intervene(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
+    return _ask(node, given, SetBool, SetBool.Request(data=given.drives == "on"))
+
+
+def _ask(
+    node: Node, given: argparse.Namespace, service: type[Any], request: Any
+) -> tuple[bool, str]:
+    client = node.create_client(service, f"{given.node}/{given.action}")
     if not _until(node, client.service_is_ready):
         return False, _nobody(given.node)
-    answer = client.call_async(Trigger.Request())
+    answer = client.call_async(request)
     if not _until(node, answer.done):
         return False, _nobody(given.node)
     response = answer.result()
     return response.success, response.message
 
 
-def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    heard: list[DiagnosticArray] = []
-    node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)
-    if not _until(node, lambda: bool(heard)):
+def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
+    """Judge the episode of a number in its file, which the recorder has done with."""
+    if given.number is None:
+        return _request(node, given)
+    status = _heard(node, given)
+    if status is None:
         return False, _nobody(given.node)
-    (status,) = heard[-1].status
+    session = next(Path(entry.value) for entry in status.values if entry.key == "folder")
+    folder = episode_folder(session, given.number)
+    if not folder.is_dir():
+        return False, (f"{folder}: expected an episode that is over, on this machine, found none; "
+                       f"`{given.action}` without a number judges the one that is being recorded")
+    try:
+        write_sidecar(folder, replace(read_sidecar(folder), success=_VERDICTS[given.action]))
+    except (OSError, PolicyError) as error:
+        return False, str(error)
+    return True, f"episode {given.number}: {given.action}"
+
+
+def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
+    status = _heard(node, given)
+    if status is None:
+        return False, _nobody(given.node)
     width = max(len(entry.key) for entry in status.values)
     lines = [f"{entry.key:<{width}}  {entry.value}" for entry in status.values]
     return True, "\n".join([status.message, *lines])
+
+
+def _heard(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
+    """Return what the recorder says of itself; None where it says nothing."""
+    heard: list[DiagnosticArray] = []
+    node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)
+    return heard[-1].status[0] if _until(node, lambda: bool(heard)) else None
 
 
 def _nobody(name: str) -> str:

@@ -33,6 +33,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.mapping import load_mapping, shipped
+from lerobot_bridge.nodes.first_look import judges_of
 from lerobot_bridge.nodes.listening import Listening
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
@@ -79,7 +80,7 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
-    Mark.START: "begins", Mark.STOP: "is over and kept", Mark.DISCARD: "is discarded",
+    Mark.START: "begins", Mark.STOP: "is over", Mark.DISCARD: "is discarded",
     Mark.SUCCESS: "is a success", Mark.FAILURE: "is a failure",
     Mark.INTERVENTION_BEGINS: "is driven by a person", Mark.INTERVENTION_ENDS: "is the policy's",
 }  # fmt: skip
@@ -113,8 +114,9 @@ class EpisodeRecorder(Node):
                               f"{error.strerror}; name another output") from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
-        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns)
-                   for each in wanted]
+        judges = judges_of(mapping)
+        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns,
+                         judges.get(each.topic)) for each in wanted]
         policy = PolicyWatch(self.resolve_topic_name(node), time.monotonic_ns) if node else None
         self._task, self._tags = values["task"], _words(values["tags"])
         self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
@@ -139,8 +141,8 @@ class EpisodeRecorder(Node):
 
     @property
     def works(self) -> bool:
-        """Whether messages are taken."""
-        return self._listening.works
+        """Whether messages are taken, and written."""
+        return self._listening.works and self._disk.works
 
     def halt(self) -> None:
         """End: an episode that is being recorded is kept, and what waits is written."""
@@ -206,16 +208,23 @@ class EpisodeRecorder(Node):
             session.intervene("topic", message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
-        self.recorder.policy_said(_MODES[status.mode], status.reason, status.bundle_name,
-                                  status.bundle_version, self.now_ns())
+        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
+        with self.recorder.at():
+            self.recorder.policy_said(mode, status.reason, status.bundle_name,
+                                      status.bundle_version, self.now_ns())
 
     def _arrived(self, topic: str, data: bytes) -> None:
-        self.recorder.arrived(topic, self.now_ns(), data)
+        with self.recorder.at():
+            self.recorder.arrived(topic, self.now_ns(), data)
 
     def _tick(self) -> None:
-        for line in self.recorder.tick(self.now_ns()):
+        with self.recorder.at():
+            said = self.recorder.tick(self.now_ns())
+        for line in said:
             if line.failed:
                 self.get_logger().error(line.text)
+            elif line.warns:
+                self.get_logger().warning(line.text)
             else:
                 self.get_logger().info(line.text)
 
@@ -250,7 +259,8 @@ def main(args: Sequence[str] | None = None) -> None:
         while node.works and not ended.is_set():
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
         if not ended.is_set():
-            node.get_logger().fatal("the thread that takes messages has ended; so does the node")
+            node.get_logger().fatal("a thread that takes or writes messages has ended; so does "
+                                    "the node")
             sys.exit(1)
     finally:
         node.halt()

@@ -84,7 +84,7 @@ class _Topic:
         self._group = SampleGroup()
         self._message: type[Any] | None = None
         self._subscription: Any = None
-        self._offered: tuple[bool, bool] | None = None
+        self._offered: tuple[str, bool, bool] | None = None
         self._sequence: int | None = None
 
     @property
@@ -96,19 +96,20 @@ class _Topic:
     def look(self) -> None:
         watch = self._watch
         found = self._node.get_publishers_info_by_topic(watch.name)
-        watch.publishers = len(found)
+        watch.publishers = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                                  for info in found)
         if not found:
             return
         kinds = sorted({info.topic_type for info in found})
         watch.trouble = self._trouble(kinds)
         if watch.trouble:
             return
-        watch.kind = kinds[0]
+        watch.becomes(kinds[0])
         reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
                        for info in found)
         latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
                       for info in found)
-        if self._offered != (reliable, latched):
+        if self._offered != (watch.kind, reliable, latched):
             self._subscribe(reliable, latched)
 
     def _trouble(self, kinds: Sequence[str]) -> str:
@@ -130,7 +131,7 @@ class _Topic:
         watch = self._watch
         self.close()
         watch.keeps = watch.wanted.holds or latched
-        self._offered, self._sequence = (reliable, latched), None
+        self._offered, self._sequence = (watch.kind, reliable, latched), None
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=_PICTURES if watch.kind in (IMAGE, COMPRESSED_IMAGE) else _VALUES,
@@ -150,7 +151,7 @@ class _Topic:
 
     def _count_lost(self, number: int | None) -> None:
         """Note the publisher's number of a message; Humble and some middlewares have none."""
-        if number is None or self._watch.publishers != 1:
+        if number is None or len(self._watch.publishers) != 1:
             self._sequence = None
             return
         if self._sequence is not None and number > self._sequence:

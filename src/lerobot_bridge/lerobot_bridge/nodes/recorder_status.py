@@ -34,12 +34,15 @@ class RecorderStatus:
 
     def _status(self, now_ns: int) -> DiagnosticStatus:
         with self._recorder.at() as session:
-            problems = [*self._recorder.problems.values(), *filter(None, [session.waits_for])]
+            problems = [*self._recorder.problems.values(),
+                        *filter(None, [session.waits_for, self._recorder.gone])]
             what = f"episode {session.number}: " if session.state is State.EPISODE else ""
+            writing = f", {len(session.writing)} being written" if session.writing else ""
             seconds = session.seconds_left(now_ns)
             values = {
                 "state": session.state.value, "episode": str(session.number),
-                "done": str(session.done), "episodes": str(session.course.episodes),
+                "done": str(session.done), "being_written": str(len(session.writing)),
+                "episodes": str(session.course.episodes),
                 "seconds_left": f"{seconds:.1f}", "intervention": str(session.intervening),
                 "messages": str(self._recorder.messages),
                 "lost": str(self._disk.lost), "waiting_mb": f"{self._disk.waiting_bytes / 1e6:.1f}",
@@ -47,11 +50,11 @@ class RecorderStatus:
                 "last": str(self._disk.last or ""),
                 **{f"rate_hz.{name}": f"{watch.rate_hz(now_ns):.1f}"
                    for name, watch in self._recorder.watches.items()},
-                **{f"not_received.{name}": str(watch.lost)
-                   for name, watch in self._recorder.watches.items() if watch.lost},
+                **{f"not_received.{name}": str(lost)
+                   for name, lost in self._recorder.not_received.items()},
             }  # fmt: skip
         text = f"{what}{session.state.value}, {seconds:.0f} s left" if seconds else (
-            f"{session.state.value}, {session.done} of {session.course.episodes} episodes")
+            f"{session.state.value}, {session.done} of {session.course.episodes} episodes{writing}")
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
             name=f"{self._node.get_fully_qualified_name()}: episodes",

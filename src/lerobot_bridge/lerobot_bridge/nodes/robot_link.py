@@ -21,13 +21,14 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from lerobot_bridge.mapping import RobotMapping, Source
-from lerobot_bridge.nodes.command_sender import CommandSender
+from lerobot_bridge.nodes.command_sender import HOLD_S, CommandSender
+from lerobot_bridge.nodes.end_signals import EndSignals
 from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000
-"""So often publishers are looked for, and what must not stop is repeated."""
+"""So often publishers are looked for, and the robot is sent what it needs while no action comes."""
 _REMEDY = ("start what publishes it, or correct the mapping; `ros2 topic list -t` shows what there "
            "is in the domain (ROS_DOMAIN_ID)")
 
@@ -37,7 +38,7 @@ class RobotLink:
 
     def __init__(
         self, mapping: RobotMapping, *, name: str, features: Sequence[str], cameras: bool,
-        commands: bool, timeout_s: float,
+        commands: bool, timeout_s: float, hold_s: float = HOLD_S,
     ) -> None:  # fmt: skip
         """Join the domain, and wait until all topics have a message, and commands a receiver.
 
@@ -46,8 +47,10 @@ class RobotLink:
             name: Of the node.
             features: Whose values are read.
             cameras: Whether pictures are read.
-            commands: Whether actions are sent.
+            commands: Whether actions are sent; SIGTERM and SIGHUP then end the program as SIGINT
+                does, until this is closed.
             timeout_s: How long to wait, s.
+            hold_s: How long an arm that follows JointCommand holds without an action, s.
 
         Raises:
             RobotError: There are topics without a message after this time, or with two publishers,
@@ -65,10 +68,11 @@ class RobotLink:
         # A daemon, and closed at exit: LeRobot does not disconnect what it could not use.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         atexit.register(self.close)
+        self._signals = EndSignals() if commands else None
         try:
             self._topics = list(_topics(self._node, mapping, features, cameras))
             if commands:
-                self._sender = CommandSender(self._node, mapping)
+                self._sender = CommandSender(self._node, mapping, hold_s)
             self._thread.start()
             self._wait(timeout_s)
         except BaseException:
@@ -102,9 +106,15 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot safe, and the domain; once."""
+        """Leave the robot safe, and the domain; once.
+
+        Raises:
+            SystemExit: A signal came meanwhile.
+        """
         if self._closed:
             return
+        if self._signals is not None:
+            self._signals.hold_back()
         self._closed = True
         atexit.unregister(self.close)
         if self._thread.is_alive():
@@ -113,6 +123,8 @@ class RobotLink:
             self._sender.leave(self._measured())
         self._node.destroy_node()
         self._context.try_shutdown()
+        if self._signals is not None:
+            self._signals.give_back()
 
     def _measured(self) -> dict[str, Any]:
         """Return what is known for sure."""
@@ -139,6 +151,9 @@ class RobotLink:
             while not self._closed:
                 self._discover()
                 self._take(time.monotonic_ns() + _LOOK_NS)
+                # After the newest messages were taken: after a pause of the machine, old ones
+                # would look like a robot that has gone.
+                self._bridge()
         except Exception:  # noqa: BLE001  it ends the thread, and the caller is told
             self._failure = traceback.format_exc()
         with self._changed:
@@ -149,9 +164,16 @@ class RobotLink:
             for topic in self._topics:
                 topic.discover()
             self._changed.notify_all()
+
+    def _bridge(self) -> None:
+        if self._sender is None:
+            return
+        now_ns = time.monotonic_ns()
+        # An arm may hold without pictures, but not without knowing where it is.
+        troubles = [trouble for topic in self._topics if isinstance(topic, ValuesTopic)
+                    and (trouble := topic.trouble(now_ns))]
         with self._sending:
-            if self._sender is not None:
-                self._sender.repeat()
+            self._sender.bridge(self._measured(), [*troubles, *self._sender.troubles()])
 
     def _take(self, until_ns: int) -> None:
         """Take messages as they come."""

@@ -18,6 +18,8 @@ from policy_inference.interfaces import F64
 
 LARGEST_LAG_S = 0.5
 """Up to which recorded actions are shifted to look where they fit best."""
+_MOVES_RAD = 0.05
+"""A joint that stays within that rests: what is left of it is noise, which has no delay."""
 _BEYOND = 0.05
 """Share of a joint's range by which a value may be outside of it: calibrations differ a little."""
 _LITTLE = 0.1
@@ -76,8 +78,8 @@ class Figures:
     Attributes:
         joints: In the order of the action.
         lag: None where no joint moves.
-        by_step: Mean absolute error of each step of a chunk [steps], over all joints, in standard
-            deviations of the recorded actions.
+        by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
+            standard deviations of the recorded actions; NaN of steps that no frame has.
         strange: A line for each joint with values that its limits do not allow, and for values
             that are all far smaller than those of the training: wrong units?
     """
@@ -89,17 +91,25 @@ class Figures:
 
 
 def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
-    """Measure episodes together."""
+    """Measure episodes together; each has frames to compare."""
     recorded, predicted = (np.concatenate(parts) for parts in (
-        [one.actions for one in found], [one.predicted for one in found]))
+        [one.actions[one.compared] for one in found],
+        [one.predicted[one.compared] for one in found]))
     # Without the joints that rest: nothing says how large an error of theirs is.
-    spread = recorded.std(axis=0)
-    moving = spread > 1e-9 * np.maximum(1.0, np.abs(recorded).max(axis=0))
-    scaled = [(one.actions[:, moving] / spread[moving], one.predicted[:, moving] / spread[moving])
-              for one in found]
+    recorded_rad = Units(contract.units, contract.action.joints).to_rad(recorded)
+    moving, spread = np.ptp(recorded_rad, axis=0) > _MOVES_RAD, recorded.std(axis=0)
+    scaled = [(one.actions[run][:, moving] / spread[moving],
+               one.predicted[run][:, moving] / spread[moving])
+              for one in found for run in _runs(one)]
     return Figures(joints=tuple(_joints(contract, found, recorded, predicted)),
                    lag=_lag(contract, scaled) if moving.any() else None,
                    by_step=_by_step(found, scaled), strange=tuple(_strange(contract, found)))
+
+
+def _runs(one: Predicted) -> list[npt.NDArray[np.int64]]:
+    """Return the frames to compare, those in a row together."""
+    frames = np.flatnonzero(one.compared)
+    return np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
 
 
 def _joints(
@@ -109,7 +119,8 @@ def _joints(
     units = Units(contract.units, names)
     errors = np.abs(predicted - recorded)
     errors_rad = np.abs(units.to_rad(predicted) - units.to_rad(recorded))
-    places = [(one.episode.index, frame) for one in found for frame in range(len(one.actions))]
+    places = [(one.episode.index, int(frame))
+              for one in found for frame in np.flatnonzero(one.compared)]
     for i, name in enumerate(names):
         yield JointErrors(
             name=name, unit=contract.units[name].unit, error=_spread(errors[:, i]),
@@ -131,8 +142,9 @@ def _correlation(a: F64, b: F64) -> float:
 
 def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
     """Look for the shift with the smallest error, on the frames that every shift leaves."""
-    shortest = min(len(actions) for actions, _ in scaled)
-    most = min(round(LARGEST_LAG_S * contract.rate_hz), (shortest - 1) // 2)
+    longest = max(len(actions) for actions, _ in scaled)
+    most = min(round(LARGEST_LAG_S * contract.rate_hz), (longest - 1) // 2)
+    scaled = [(actions, predicted) for actions, predicted in scaled if len(actions) > 2 * most]
 
     def error(shift: int) -> float:
         inside = [(actions[most + shift : len(actions) - most + shift],
@@ -145,10 +157,11 @@ def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
 
 
 def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F64:
-    steps = np.concatenate([_steps(one) for one in found])
+    steps = np.concatenate([_steps(one)[one.compared] for one in found])
     errors = np.concatenate([np.abs(a - b).mean(axis=1) if a.size else np.zeros(len(a))
                              for a, b in scaled])
-    means: F64 = np.bincount(steps, errors) / np.bincount(steps)
+    counts = np.bincount(steps)
+    means: F64 = np.bincount(steps, errors) / np.where(counts > 0, counts, np.nan)
     return means
 
 

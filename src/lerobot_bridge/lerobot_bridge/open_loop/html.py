@@ -11,7 +11,14 @@ from pathlib import Path
 from lerobot_bridge.open_loop import plots
 from lerobot_bridge.open_loop.figures import Figures
 from lerobot_bridge.open_loop.predict import Predicted
-from lerobot_bridge.open_loop.report import WORDS, Replayed, joint_rows, number, sentences
+from lerobot_bridge.open_loop.report import (
+    UNMEASURED,
+    WORDS,
+    Replayed,
+    joint_rows,
+    number,
+    sentences,
+)
 from model_tools.html_page import facts, panel, table, write_page
 
 DRAWN = 12
@@ -28,6 +35,7 @@ def write_html(found: Replayed, file: Path) -> None:
         "that were recorded.</p>",
         f'<div class="cards">{_policy(found)}{_fit(found)}{_strange(found)}</div>',
         "<h2>Errors by joint</h2>", panel(table(*joint_rows(found.all), WORDS)),
+        f"<p>{UNMEASURED}.</p>" if UNMEASURED in sentences(found) else "",
         panel(plots.error_by_step(found.all)) if found.every > 1 else "",
         "<h2>Episodes</h2>", panel(_episodes(found)), *_courses(found),
     ])  # fmt: skip
@@ -58,11 +66,11 @@ def _strange(found: Replayed) -> str:
 def _episodes(found: Replayed) -> str:
     names = [joint.name for joint in found.all.joints]
     head = ["episode", "task", "frames", *names, "lag, frames"]
-    rows = [[str(one.episode.index), "; ".join(one.episode.tasks), str(one.episode.length),
+    rows = [[str(one.episode.index), "; ".join(one.episode.tasks), str(one.compared.sum()),
              *(number(joint.error.mean) for joint in figures.joints),
              "-" if figures.lag is None else str(figures.lag.frames)]
             for one, figures in zip(found.episodes, found.each, strict=True)]
-    return ("<p>Mean error of each joint, in the units of the dataset.</p>"
+    return ("<p>Mean error of each joint, in the units of the dataset. Lag -: no joint moves.</p>"
             + table(head, rows, WORDS))
 
 

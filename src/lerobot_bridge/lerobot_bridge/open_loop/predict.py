@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from lerobot_bridge.features import INTERVENTION
 from model_tools.chunk_rows.dataset_source import DatasetSource, joint_places
 from model_tools.errors import ToolError
 from model_tools.lerobot.dataset import Episode
@@ -31,6 +33,7 @@ class Predicted:
         actions: Recorded [frames, joints of the action].
         predicted: Step k of the chunk of frame b, at frame b + k [frames, joints].
         state: Recorded [frames, joints of the state]; None where the policy sees none.
+        compared: Frames that count [frames]: not those in which a person drove in its place.
     """
 
     episode: Episode
@@ -38,6 +41,7 @@ class Predicted:
     actions: F64
     predicted: F64
     state: F64 | None
+    compared: npt.NDArray[np.bool_]
 
 
 class OpenLoop:
@@ -48,14 +52,16 @@ class OpenLoop:
     """
 
     def __init__(
-        self, source: DatasetSource, backends: Mapping[str, Backend], every: int
-    ) -> None:
+        self, source: DatasetSource, backends: Mapping[str, Backend], every: int, *,
+        interventions: bool = False,
+    ) -> None:  # fmt: skip
         """Check that the dataset's actions are those of the policy.
 
         Args:
             source: The dataset, and the policy that it was checked for.
             backends: Opened, by `graphs.NAME`.
             every: Frames from chunk to chunk.
+            interventions: Whether frames count in which a person drove in the policy's place.
 
         Raises:
             ToolError: `every` is more than a chunk has; the dataset lacks the action, or its names
@@ -69,6 +75,7 @@ class OpenLoop:
         self._graphs = ChunkGraphs(contract, backends)
         self._action = _Vector(source, contract.action)
         self._state = contract.state and _Vector(source, contract.state)
+        self._all_count = interventions or INTERVENTION not in source.dataset.info.features
 
     def run(self, episode: Episode) -> Predicted:
         """Predict an episode.
@@ -87,7 +94,14 @@ class OpenLoop:
             ))[: len(steps)]  # fmt: skip
         return Predicted(episode=episode, begins=tuple(begins), actions=actions,
                          predicted=predicted,
-                         state=self._state.of(episode) if self._state else None)
+                         state=self._state.of(episode) if self._state else None,
+                         compared=self._compared(episode))
+
+    def _compared(self, episode: Episode) -> npt.NDArray[np.bool_]:
+        if self._all_count:
+            return np.ones(episode.length, np.bool_)
+        driven = self._source.dataset.rows(episode, [INTERVENTION])[INTERVENTION]
+        return np.logical_not(driven.reshape(-1).astype(np.bool_))
 
 
 class _Vector:

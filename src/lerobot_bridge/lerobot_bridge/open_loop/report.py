@@ -29,6 +29,7 @@ _HEAD = ("joint", "unit", "mean", "p95", "max", "max rad", "correlation", "mean 
          "worst at")
 _NARROW = _HEAD.index("mean rad")
 """Columns for which a terminal has room."""
+UNMEASURED = "-: recorded or predicted values of the joint do not change"
 _CLEARLY = 0.8
 """Share of the error that a shift must leave at most, to be no accident."""
 
@@ -43,9 +44,10 @@ class Replayed:
         backend: What ran it.
         artifacts: What that opened, by graph.
         every: Frames from chunk to chunk.
-        episodes: All that were predicted.
+        episodes: All that were compared.
         each: Figures of each of them.
         all: Figures of all together.
+        left_out: Frames that were not compared, since a person drove in them.
     """
 
     dataset: Path
@@ -56,11 +58,12 @@ class Replayed:
     episodes: Sequence[Predicted]
     each: Sequence[Figures]
     all: Figures
+    left_out: int
 
     @property
     def frames(self) -> int:
         """Number of frames that were compared."""
-        return sum(one.episode.length for one in self.episodes)
+        return sum(int(one.compared.sum()) for one in self.episodes)
 
 
 def number(value: float) -> str:
@@ -88,8 +91,10 @@ def sentences(found: Replayed) -> list[str]:
     """Return what the figures say, and what is strange."""
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
     said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
+    if found.left_out:
+        said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:
-        said.append("no joint moves: neither errors nor a delay say much")
+        said.append("no joint moves by more than 0.05 rad: neither errors nor a delay say much")
     elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
         said.append("predicted actions are neither early nor late: mean error "
                     f"{number(lag.error_unshifted)} standard deviations of the actions")
@@ -99,6 +104,8 @@ def sentences(found: Replayed) -> list[str]:
             f"predicted actions fit best those recorded {abs(lag.frames)} frames {when} "
             f"({abs(lag.frames) / fps:.3g} s): mean error {number(lag.error)} instead of "
             f"{number(lag.error_unshifted)} standard deviations of the actions")
+    if any(math.isnan(one.correlation) for one in found.all.joints):
+        said.append(UNMEASURED)
     return [*said, *found.all.strange]
 
 
@@ -110,10 +117,11 @@ def document(found: Replayed) -> Any:
         "bundle_sha256": found.bundle.sha256, "policy": contract.name,
         "version": contract.version, "backend": found.backend,
         "precisions": [one.precision for one in found.artifacts], "every": found.every,
-        "rate_hz": contract.rate_hz, "frames": found.frames, **_figures(found.all),
+        "rate_hz": contract.rate_hz, "frames": found.frames, "frames_left_out": found.left_out,
+        **_figures(found.all),
         "episodes": [
             {"episode": one.episode.index, "tasks": list(one.episode.tasks),
-             "frames": one.episode.length, "chunks": len(one.begins), **_figures(figures)}
+             "frames": int(one.compared.sum()), "chunks": len(one.begins), **_figures(figures)}
             for one, figures in zip(found.episodes, found.each, strict=True)],
     }, DIGITS)  # fmt: skip
 

@@ -29,12 +29,15 @@ class News(NamedTuple):
     Attributes:
         text: The line.
         failed: Whether something went wrong.
-        episode: Number of the episode that is lost thereby; None where none is.
+        episode: Number of the episode that is lost thereby or, where nothing went wrong, is kept;
+            None where that is not yet known of any.
+        warns: Whether something may go wrong.
     """
 
     text: str
     failed: bool = False
     episode: int | None = None
+    warns: bool = False
 
 
 class Disk:
@@ -64,8 +67,14 @@ class Disk:
         self._definitions = Definitions()
         self._file: EpisodeFile | None = None
         self._number = -1
+        self._all_done = False
         self._thread = threading.Thread(target=self._work, name="disk", daemon=True)
         self._thread.start()
+
+    @property
+    def works(self) -> bool:
+        """Whether the thread is at work; no disk ends that, but Python can."""
+        return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
         """Read the definition of a type, which takes long enough for messages to be lost."""
@@ -101,7 +110,7 @@ class Disk:
         """Write what is still to be written; return whether that came to its end."""
         self._orders.put(None)
         self._thread.join(_AT_END_S)
-        return not self._thread.is_alive()
+        return self._all_done
 
     def _work(self) -> None:
         while (order := self._orders.get()) is not None:
@@ -113,6 +122,7 @@ class Disk:
                 self._fail(str(error))
             except Exception as error:  # noqa: BLE001  nobody else would hear of it
                 self._fail(f"{type(error).__name__}: {error}")
+        self._all_done = True
 
     def _fail(self, text: str) -> None:
         """Give the episode up; those that are finished, and later ones, do not suffer."""
@@ -129,6 +139,7 @@ class Disk:
             self.unknown[kind] = str(error)
 
     def _begin(self, number: int, growing: Path, place: Path) -> None:
+        self._discard()  # one that the session gave up for lost
         self._number = number
         try:
             self._file = EpisodeFile(growing, place, self._definitions.types)
@@ -150,7 +161,8 @@ class Disk:
         self.last = file.finish(sidecar)
         self._file = None
         lost = f"; {sidecar.lost} messages came too fast for the disk" if sidecar.lost else ""
-        self.news.append(News(f"{self.last}: {file.size_bytes * 1e-6:.1f} MB{lost}"))
+        self.news.append(News(f"{self.last}: kept, {file.size_bytes * 1e-6:.1f} MB{lost}",
+                              episode=self._number))
 
     def _discard(self) -> None:
         file, self._file = self._file, None

@@ -36,7 +36,11 @@ class EpisodeFile:
         self._growing, self._place = growing, place
         # Not compressed: pictures that profit are better sent compressed, and a robot's
         # processors have other things to do.
-        self._bag = BagFile(growing, types, compressed=False)
+        try:
+            self._bag = BagFile(growing, types, compressed=False)
+        except OSError:
+            shutil.rmtree(growing, ignore_errors=True)
+            raise
         self.size_bytes = 0
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
@@ -62,6 +66,6 @@ class EpisodeFile:
         return self._place
 
     def discard(self) -> None:
-        """Leave nothing of it."""
+        """Leave nothing of it; raises nothing, whatever the disk says."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)

@@ -80,7 +80,7 @@ class SessionFolder:
 
     def place(self, number: int) -> Path:
         """Return the folder of an episode, which is there once it is finished."""
-        return self.path / f"episode_{number:04d}"
+        return episode_folder(self.path, number)
 
     def growing(self, number: int) -> Path:
         """Return the folder in which it grows."""
@@ -97,6 +97,11 @@ class SessionFolder:
     def close(self) -> None:
         """Let others have it."""
         os.close(self._lock)
+
+
+def episode_folder(session: Path, number: int) -> Path:
+    """Return the folder of a session's episode."""
+    return session / f"episode_{number:04d}"
 
 
 def _number(folder: Path) -> str:

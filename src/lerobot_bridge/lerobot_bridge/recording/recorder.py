@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
@@ -35,11 +36,14 @@ class Told:
 class Recorder:
     """Ties session, topics and disk together; may be used from any thread.
 
+    Its times must come in order: read the clock within `at`, or have one thread only.
+
     Attributes:
         session: Its state; ask it for changes by `at`.
         watches: What is recorded, by full name of the topic.
         problems: What is wrong while an episode is recorded, by topic.
         messages: Of the newest episode.
+        gone: Why the newest episode is lost; empty where it is not.
     """
 
     def __init__(
@@ -49,13 +53,15 @@ class Recorder:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
-        self.messages = 0
+        self.messages, self.gone = 0, ""
         self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
         self._policy = policy
         self._lock = threading.RLock()
         self._recording = False
         self._known = set[str]()
         self._lost: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
+        self._crowds: dict[str, str] = {}
         self.session = Session(course, self, number=folder.next_number, done=folder.finished)
 
     @contextmanager
@@ -74,7 +80,8 @@ class Recorder:
                 self._disk.learn(watch.kind)
             if self._recording:
                 self.session.tick(now_ns)  # its end is as exact as its messages
-            if self._recording:
+            # In a recording a topic has one type.
+            if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
 
@@ -104,15 +111,27 @@ class Recorder:
     def _from_disk(self) -> list[News]:
         """Return what has happened on the disk, and let the session know of it."""
         said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
-        for number in [news.episode for news in said if news.episode is not None]:
-            self._recording = self._recording and number != self.session.number
-            self.session.failed(number)
+        for news in said:
+            if news.episode is None:
+                continue
+            if news.failed:
+                self.gone = news.text
+                self._recording = self._recording and news.episode != self.session.number
+                self.session.failed(news.episode)
+            else:
+                self.session.kept(news.episode)
         return said
 
     def _watch(self, now_ns: int) -> list[News]:
         """Return what has changed for the worse in the episode that is being recorded."""
         found = {name: problem for name, watch in self.watches.items()
                  if (problem := watch.problem(now_ns))}
+        found |= {
+            f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
+                            f"{self.watches[name].kind}; what follows of it is in the next one"
+            for name, kind in self._kinds.items() if kind != self.watches[name].kind}
+        self._note_crowds()
+        found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
@@ -122,13 +141,19 @@ class Recorder:
         self.problems = found
         if room := self._room(self._disk.waiting_bytes):
             self.session.cut(now_ns, f"the disk is full: {room}")
-            new.append(f"episode {self.session.number - 1} is kept up to here, and none follows: "
-                       f"{room}")
+            new.append(f"no episode follows: {room}")
         return [News(text, failed=True) for text in new]
+
+    def _note_crowds(self) -> None:
+        """Note topics that had several publishers at any time of the episode."""
+        for name, watch in self.watches.items():
+            if text := watch.crowd():
+                self._crowds.setdefault(name, text)
 
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
-        found = [problem for watch in self.watches.values() if (problem := watch.problem(now_ns))]
+        found = [problem for watch in self.watches.values()
+                 for problem in (watch.problem(now_ns) or watch.unfit(), watch.crowd()) if problem]
         kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
@@ -152,31 +177,64 @@ class Recorder:
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on, beginning with what holds."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
-        self._recording, self.messages = True, 0
+        self._recording, self.messages, self.gone = True, 0, ""
+        self._crowds = {}
         self._lost = {name: watch.lost for name, watch in self.watches.items()}
+        self._kinds = {}
         for name, watch in self.watches.items():
-            if watch.newest is not None:
+            watch.begin()
+            if watch.keeps and watch.newest is not None:
+                self._kinds[name] = watch.kind
                 self._disk.write(name, watch.kind, now_ns, watch.newest)
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> list[str]:
+        """Keep what was recorded; return what is wrong with it."""
         self._recording = False
-        self._tell_lost(ended.number)
+        if ended.fault:
+            self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
+        self._note_crowds()
+        said = [*self._crowded(), *self._not_received(), *self._silent(), *self._absent()]
+        self._disk.news += [news._replace(text=f"episode {ended.number}: {news.text}")
+                            for news in said]
         told, spans = self._told, ended.interventions
         self._disk.end(Sidecar(
             number=ended.number, task=told.task, tags=told.tags, success=ended.success,
             interventions=None if spans is None else tuple(tuple(span) for span in spans),
             rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
-            ended=ended.why, lost=self._disk.lost))
+            ended=ended.why, lost=self._disk.lost, not_received=self.not_received,
+            problems=tuple(self._crowds.values())))
+        return [news.text for news in said]
 
-    def _tell_lost(self, number: int) -> None:
-        for name, before in self._lost.items():
-            if lost := self.watches[name].lost - before:
-                self._disk.news.append(News(
-                    f"episode {number}: {name}: {lost} messages were sent and did not come; send "
-                    "pictures compressed, record on the machine of the publisher, or let it keep "
-                    "more messages (QoS depth)",
-                    failed=True))
+    @property
+    def not_received(self) -> dict[str, int]:
+        """Messages that were sent and did not come since the newest episode began, by topic."""
+        lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
+        return {name: count for name, count in lost.items() if count}
+
+    def _crowded(self) -> Iterator[News]:
+        for text in self._crowds.values():
+            yield News(f"{text}; convert leaves the episode out", failed=True)
+
+    def _not_received(self) -> Iterator[News]:
+        for name, count in self.not_received.items():
+            yield News(f"{name}: {count} messages were sent and did not come; send pictures "
+                       "compressed, record on the machine of the publisher, or let it keep more "
+                       "messages (QoS depth)", failed=True)
+
+    def _silent(self) -> Iterator[News]:
+        for name, watch in self.watches.items():
+            allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
+            if allowed_s is not None and silent_s > allowed_s:
+                leaves = "leaves" if silent_s > allowed_s + 1 / self._told.rate_hz else "may leave"
+                yield News(f"{name}: {silent_s:.2f} s without a message, of which the mapping "
+                           f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
+                           warns=True)
+
+    def _absent(self) -> Iterator[News]:
+        for name, watch in self.watches.items():
+            if watch.wanted.needed and name not in self._kinds:
+                yield News(f"{name}: expected messages, found none in the whole episode",
+                           failed=True)
 
     def discard(self) -> None:
         """Keep nothing of it."""
@@ -186,6 +244,10 @@ class Recorder:
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
         self._disk.judge(self._folder.place(number), success)
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
+        return self._folder.place(number)
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""

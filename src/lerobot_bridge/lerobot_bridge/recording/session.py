@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Protocol
 
 from lerobot_bridge.episode import Span
 from policy_inference.errors import RefusedError
+
+_LEAP_NS = 10_000_000_000
+"""A clock that goes on by more than this at once was set, or nothing ran meanwhile."""
 
 
 class State(Enum):
@@ -57,12 +62,17 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An episode that is over and kept; attributes as those of the sidecar."""
+    """An episode that is over; attributes as those of the sidecar.
+
+    Attributes:
+        fault: Whether something went wrong, so that nobody knows yet that it is over.
+    """
 
     number: int
     success: bool | None
     interventions: tuple[Span, ...] | None
     why: str
+    fault: bool = False
 
 
 class Stage(Protocol):
@@ -74,14 +84,17 @@ class Stage(Protocol):
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
 
-    def end(self, ended: Ended) -> None:
-        """Keep what was recorded."""
+    def end(self, ended: Ended) -> Sequence[str]:
+        """Keep what was recorded; return what is wrong with it."""
 
     def discard(self) -> None:
         """Keep nothing of it."""
 
     def judge(self, number: int, success: bool) -> None:
         """Note how an episode that is over ended."""
+
+    def place(self, number: int) -> Path:
+        """Return the folder of an episode that is kept."""
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         """Tell others."""
@@ -100,9 +113,13 @@ class _Running:
 class Session:
     """The state machine; all times are ns of one clock.
 
+    Where that goes back (a simulator was reset) or leaps, an episode ends with the time before, so
+    that its times are in order; a warm-up or reset takes as long as it would have.
+
     Attributes:
         state: What goes on.
-        done: Number of episodes that were kept.
+        done: Number of episodes that are there, whole.
+        writing: Numbers of those that are over and still being written.
         number: Of the episode that is being recorded, or of the next one.
         waits_for: Why the next one does not begin though its time has come; or empty.
     """
@@ -111,8 +128,9 @@ class Session:
         """Begin idle; `number` is that of the next episode, `done` how many are there already."""
         self.course, self._stage = course, stage
         self.state, self.number, self.done = State.IDLE, number, done
+        self.writing = set[int]()
         self.waits_for = ""
-        self._until_ns = 0
+        self._until_ns, self._now_ns = 0, 0
         self._running: _Running | None = None
         self._last: int | None = None
         self._driving = set[str]()
@@ -123,9 +141,10 @@ class Session:
         Raises:
             RefusedError: One is being recorded, all are there, or something is missing.
         """
+        self._follow_clock(now_ns)
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; ask for stop or next")
-        if self.done >= self.course.episodes:
+        if self._enough:
             raise RefusedError(f"all {self.course.episodes} episodes are there; for more, start "
                                "the node anew with a larger number")
         if obstacle := self._stage.obstacle(now_ns):
@@ -143,10 +162,10 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
-        number = self._require_running()
-        self._end(now_ns, "stop was asked for")
+        number = self._require_running(now_ns)
+        wrong = self._end(now_ns, "stop was asked for")
         self._after(now_ns, goes_on=self.course.auto)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def discard(self, now_ns: int) -> str:
         """End the episode and keep nothing of it; the next one has its number.
@@ -154,7 +173,12 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
-        number = self._require_running()
+        if not self._running and self._last is not None:
+            raise RefusedError("expected an episode that is being recorded, found none "
+                               f"({self.state.value}); episode {self._last} is over and kept: to "
+                               f"be rid of it, delete {self._stage.place(self._last)} and start "
+                               "the node anew, which counts what is there")
+        number = self._require_running(now_ns)
         self._running = None
         self._stage.discard()
         self._stage.mark(Mark.DISCARD, number, now_ns)
@@ -167,19 +191,21 @@ class Session:
         Raises:
             RefusedError: As `start`.
         """
+        self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
         number = self.number
-        self._end(now_ns, "next was asked for")
+        wrong = self._end(now_ns, "next was asked for")
         self._after(now_ns, goes_on=True)
-        return f"episode {number} is over and kept; {self._outlook()}"
+        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""
-        if self._running:
-            self._end(now_ns, why)
+        self._follow_clock(now_ns)
+        wrong = self._end(now_ns, why) if self._running else []
         self.state = State.FINISHED
-        return f"{self.done} episodes are there"
+        more = f", {len(self.writing)} being written" if self.writing else ""
+        return "\n".join([f"{self.done} episodes are there{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
         """Say how the episode that is being recorded ends, or the last one ended.
@@ -187,6 +213,7 @@ class Session:
         Raises:
             RefusedError: There is none.
         """
+        self._follow_clock(now_ns)
         if self._running:
             self._running.success = success
             number = self.number
@@ -203,6 +230,7 @@ class Session:
 
         One drives as long as anybody says so.
         """
+        self._follow_clock(now_ns)
         before = self.intervening
         (self._driving.add if drives else self._driving.discard)(who)
         if self._running and self.intervening is not before:
@@ -215,6 +243,7 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Do what it is time for."""
+        self._follow_clock(now_ns)
         if now_ns < self._until_ns:
             return
         if self.state is State.EPISODE:
@@ -227,26 +256,49 @@ class Session:
 
     def cut(self, now_ns: int, why: str) -> None:
         """End the episode for a fault, keep what there is of it, and begin no other."""
-        self._end(now_ns, why)
+        self._end(now_ns, why, fault=True)
         self.state = State.IDLE
+
+    def kept(self, number: int) -> None:
+        """Take note that an episode is there."""
+        self.writing.discard(number)
+        self.done += 1
 
     def failed(self, number: int) -> None:
         """Take note that an episode could not be written, and begin no other."""
+        self.writing.discard(number)
+        if self._last == number:
+            self._last = None
         if self._running and self._running.number == number:
             self._running = None
             self.number += 1
-        elif self._last == number:
-            self._last, self.done = None, self.done - 1
-            if self._running:
-                return
-        self.state = State.IDLE
+        if not self._running:
+            self.state = State.IDLE
 
     def seconds_left(self, now_ns: int) -> float:
         """Return how long what goes on still takes, at most, s."""
         waits = self.state in (State.WARM_UP, State.EPISODE, State.RESET)
         return max(0.0, (self._until_ns - now_ns) * 1e-9) if waits else 0.0
 
-    def _require_running(self) -> int:
+    @property
+    def _enough(self) -> bool:
+        return self.done + len(self.writing) >= self.course.episodes
+
+    def _follow_clock(self, now_ns: int) -> None:
+        before_ns, self._now_ns = self._now_ns, now_ns
+        step_ns = now_ns - before_ns
+        if 0 <= step_ns <= _LEAP_NS:
+            return
+        if self._running:
+            how = "back" if step_ns < 0 else "on at once"
+            self._end(before_ns, f"the clock went {how} by {abs(step_ns) * 1e-9:.3f} s",
+                      fault=True)
+            self._after(now_ns, goes_on=self.course.auto)
+        else:
+            self._until_ns += step_ns
+
+    def _require_running(self, now_ns: int) -> int:
+        self._follow_clock(now_ns)
         if not self._running:
             raise RefusedError("expected an episode that is being recorded, found none "
                                f"({self.state.value}); to begin none, ask for finish")
@@ -260,19 +312,23 @@ class Session:
         if self._driving:
             self._note(now_ns)
 
-    def _end(self, now_ns: int, why: str) -> None:
+    def _end(self, now_ns: int, why: str, *, fault: bool = False) -> Sequence[str]:
+        """End the episode that is being recorded; return what is wrong with it."""
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        self._stage.end(Ended(number=running.number, success=running.success, why=why,
-                              interventions=tuple(running.spans) if watched else None))
+        wrong = self._stage.end(Ended(
+            number=running.number, success=running.success, why=why, fault=fault,
+            interventions=tuple(running.spans) if watched else None))
         self._stage.mark(Mark.STOP, running.number, now_ns)
-        self._last, self.number, self.done = running.number, running.number + 1, self.done + 1
+        self.writing.add(running.number)
+        self._last, self.number = running.number, running.number + 1
+        return wrong
 
     def _after(self, now_ns: int, *, goes_on: bool) -> None:
-        if self.done >= self.course.episodes:
+        if self._enough:
             self.state = State.FINISHED
         elif goes_on:
             self._wait(State.RESET, self.course.reset_s, now_ns)

@@ -21,6 +21,8 @@ from lerobot.datasets.compute_stats import compute_episode_stats
 from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
 from lerobot.datasets.utils import DEFAULT_FEATURES, create_lerobot_dataset_card
 
+from model_tools.errors import ToolError
+
 _PLACES = ("index", "episode_index", "task_index")
 """Columns that are others in the whole than in a part."""
 
@@ -40,6 +42,8 @@ def join_parts(
         tell: Gets the number of parts after each.
 
     Raises:
+        ToolError: A part has other features than the first, also in another order; or another rate
+            or robot.
         OSError: It cannot be written.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
@@ -50,12 +54,25 @@ def join_parts(
                                         robot_type=first.robot_type,
                                         use_videos=bool(first.video_keys))
         for number, part in enumerate(parts):
-            _append(dataset, number, LeRobotDatasetMetadata(_name(part), root=part))
+            found = LeRobotDatasetMetadata(_name(part), root=part)
+            _refuse_other(first, found)
+            _append(dataset, number, found)
             tell(number + 1)
         dataset.finalize()
     card = create_lerobot_dataset_card(list(tags), dataset.meta.info,
                                        dataset_description=description)
     card.save(output / "README.md")
+
+
+def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -> None:
+    for name, expected, found in (
+        ("robot_type", first.robot_type, part.robot_type), ("fps", first.fps, part.fps),
+        ("features", list(first.features), list(part.features)),
+        *((name, feature, part.features.get(name)) for name, feature in first.features.items()),
+    ):  # fmt: skip
+        if found != expected:
+            raise ToolError(f"{part.root}: expected {name} as in {first.root}, {expected}, found "
+                            f"{found}")
 
 
 def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) -> None:

@@ -13,6 +13,8 @@ from lerobot_bridge.cli import main
 from lerobot_bridge.converting.lerobot_version import require_lerobot
 from model_tools.errors import ToolError
 
+from ..bags import joints, times, write_bag
+
 
 def converted(tmp_path: Path, *more: str) -> int:
     return main(["convert", str(tmp_path), "--mapping", "so101", "--output", str(tmp_path / "out"),
@@ -59,6 +61,25 @@ def test_wrong_arguments_are_named(
 
     assert converted(tmp_path, *words) == 1
     assert said in caplog.text
+
+
+@pytest.mark.parametrize(("report", "said"), [
+    ("old.json", "old.json: expected nothing there yet, found a file; --force replaces it"),
+    ("old.json/new.json", "old.json: expected a folder that can be written, found: "),
+    ("out/new.json", "--report: expected a file outside of the dataset"),
+])
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    report: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.4")
+    tt = times(10, 1000)
+    write_bag(tmp_path / "wave", [*joints(tt), *joints(tt, "/leader/joint_states")])
+    (tmp_path / "old.json").write_text("{}")
+
+    assert converted(tmp_path, "--task", "wave", "--report", str(tmp_path / report)) == 1
+    assert said in caplog.text
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["old.json", "wave"]
 
 
 @pytest.mark.parametrize("length", ["often", "1e-9", "0", "nan", "inf"])

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from policy_msgs.msg import EpisodeMark
 from rclpy.executors import SingleThreadedExecutor
@@ -37,6 +39,7 @@ vectors:
 cameras:
   front: {topic: front/image_raw/compressed, height: 4, width: 6}
 """
+PICTURE = cv2.imencode(".jpg", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
 RELIABLE = QoSProfile(depth=100)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -57,7 +60,7 @@ class Robot:
         self.node.create_subscription(
             DiagnosticArray, "episode_recorder/status", self.statuses.append, LATCHED)
         self.silent: set[str] = set()
-        self.sent = 0
+        self.sent, self.picture, self.joints = 0, PICTURE, ["pan", "lift"]
         self.publishers: dict[str, Any] = {}
 
     def appears(self) -> None:
@@ -87,9 +90,9 @@ class Robot:
                 if topic in self.silent:
                     continue
                 if topic == "front":
-                    message: Any = CompressedImage(format="jpeg", data=array("B", bytes(100)))
+                    message: Any = CompressedImage(format="jpeg", data=array("B", self.picture))
                 else:
-                    message = JointState(name=["pan", "lift"],
+                    message = JointState(name=self.joints,
                                          position=array("d", [float(self.sent), 0.0]))
                 message.header.stamp = stamp
                 publisher.publish(message)

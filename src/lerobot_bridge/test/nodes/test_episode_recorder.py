@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from policy_msgs.msg import EpisodeMark
+from policy_msgs.msg import EpisodeMark, PolicyStatus
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from lerobot_bridge.recording.session import Mark
 from lerobot_bridge.sidecar import read_sidecar
 
-from .robot import LATCHED, Robot, read
+from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
 
 pytestmark = pytest.mark.ros
 
@@ -81,6 +85,65 @@ def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
 
     robot.until(lambda: "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
                 "std_msgs/msg/Bool" in robot.ask("start").message, "the type", sends=True)
+
+
+def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.picture = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
+    robot.joints = ["pan", "tilt"]
+    wanted = [
+        "/joint_states: expected each joint once, found missing: lift",
+        "/leader/joint_states: expected each joint once, found missing: lift",
+        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6"]
+    robot.until(lambda: all(each in robot.ask("start").message for each in wanted),
+                "what is wrong", sends=True)
+
+    robot.picture, robot.joints = b"a picture of an unknown kind", ["pan", "lift"]
+    robot.until(lambda: robot.ask("start").message.startswith(
+        "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"), "the encoding",
+        sends=True)
+
+    robot.picture = PICTURE
+    robot.begins()
+
+
+def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path, extra_topics="wrench")
+    robot.appears()
+    second = Node("second_leader")
+    several = [node.create_publisher(Bool, "wrench", 1) for node in (robot.node, second)]
+    second.create_publisher(JointState, "leader/joint_states", RELIABLE)
+
+    watch = robot.recorders[-1].recorder.watches["/leader/joint_states"]
+    robot.until(lambda: len(watch.publishers) == 2, "both", sends=True)
+    robot.until(lambda: not robot.ask("start").message.count("\n"), "the others", sends=True)
+    refused = robot.ask("start").message
+    assert refused == ("/leader/joint_states: expected one publisher, found 2 (/robot, "
+                       "/second_leader), whose messages take turns; stop all but one (one that "
+                       "was killed is gone after some seconds)")
+    second.destroy_node()
+    del several
+    robot.begins()
+
+
+def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path)
+    robot.appears()
+    robot.begins()
+    second = robot.node.create_publisher(JointState, "joint_states", RELIABLE)
+    robot.until(lambda: "/joint_states: expected one publisher, found 2" in robot.log, "an error",
+                sends=True)
+    robot.node.destroy_publisher(second)
+    robot.is_ready()
+    robot.is_told("stop")
+    robot.begins()
+    robot.is_told("stop")
+    robot.ends(robot.recorders[-1])
+
+    (problem,) = read_sidecar(tmp_path / "session" / "episode_0000").problems
+    assert problem.startswith("/joint_states: expected one publisher, found 2 (/robot, /robot)")
+    assert read_sidecar(tmp_path / "session" / "episode_0001").problems == ()
 
 
 def test_topic_that_dies_in_an_episode_is_told_at_once(robot: Robot, tmp_path: Path) -> None:
@@ -162,6 +225,16 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     times = [time for span in spans for time in span]
     assert len(spans) == 2
     assert [begun_ns, *times] == sorted([begun_ns, *times])
+
+
+def test_policy_in_a_mode_that_nobody_knows_does_not_drive(robot: Robot, tmp_path: Path) -> None:
+    robot.recorder(tmp_path, policy_node="act")
+    robot.appears()
+    status = robot.node.create_publisher(PolicyStatus, "act/status", LATCHED)
+    status.publish(PolicyStatus(mode=99, reason="new"))
+
+    robot.until(lambda: "/act: expected the mode RUN, found 99 (new)" in robot.ask("start").message,
+                "the mode", sends=True)
 
 
 def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.sidecar import read_sidecar
 
-from .robot import DEADLINE_S, MAPPING, Robot, read
+from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read
 
 pytestmark = pytest.mark.ros
 
@@ -64,9 +65,10 @@ def begins(robot: Robot) -> None:
     robot.node.destroy_client(client)
 
 
-def grows(robot: Robot) -> None:
-    """Send until the episode has messages."""
-    robot.until(lambda: int(robot.value("messages")) > 3, "messages", sends=True)
+def grows(robot: Robot, to: int = 3) -> None:
+    """Send until the episode has more messages than that."""
+    robot.until(lambda: robot.value("state") == "episode" and int(robot.value("messages")) > to,
+                "messages", sends=True)
 
 
 def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
@@ -97,6 +99,42 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     assert sorted(path.name for path in session.glob("episode_*")) == [
         "episode_0000", "episode_0002"]
     assert (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes() == left
+
+
+def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
+    robot: Robot, start: Start, tmp_path: Path
+) -> None:
+    # Not in one process: there Fast DDS lets both types share memory, which breaks it.
+    publishers = [robot.node.create_publisher(Bool, "extra", RELIABLE)]
+    timer = robot.node.create_timer(0.01, lambda: publishers[-1].publish(Bool(data=True)))
+    log = tmp_path / "recorder.log"
+    robot.appears()
+    start(extra_topics="extra")
+    begins(robot)
+    grows(robot, 60)
+    robot.node.destroy_timer(timer)
+    robot.node.destroy_publisher(publishers.pop())
+    publishers.append(robot.node.create_publisher(Float64, "extra", RELIABLE))
+    timer = robot.node.create_timer(0.01, lambda: publishers[-1].publish(Float64(data=0.5)))
+    robot.until(lambda: "/extra: expected std_msgs/msg/Bool, as in this episode so far, found "
+                "std_msgs/msg/Float64" in log.read_text(), "the type to be told", sends=True)
+    robot.is_told("stop")
+    begins(robot)
+    grows(robot, 60)
+    robot.is_told("stop")
+    robot.node.destroy_timer(timer)
+    robot.until(lambda: robot.value("rate_hz./extra") == "0.0", "the last of it", sends=True)
+    begins(robot)
+    robot.is_told("stop")
+    robot.until(lambda: robot.value("done") == "3", "all episodes to be kept", sends=True)
+
+    found = [read(tmp_path / "session" / f"episode_{number:04d}") for number in range(3)]
+    assert {message.data for _, message in found[0]["/extra"]} == {True}
+    assert {message.data for _, message in found[1]["/extra"]} == {0.5}
+    assert "/extra" not in found[2]
+    silent = "/extra: expected messages, found none in the whole episode"
+    assert f"episode 2: {silent}" in log.read_text()
+    assert log.read_text().count(silent) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -132,11 +170,51 @@ def test_bad_parameters_end_with_status_2(
     assert "Traceback" not in log
 
 
-def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
-    def operate(action: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator",
-                               action], capture_output=True, text=True)  # fmt: skip
+def operate(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command `episode_operator`."""
+    return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
+                          capture_output=True, text=True)  # fmt: skip
 
+
+def test_operator_judges_an_episode_that_is_over(
+    robot: Robot, start: Start, tmp_path: Path
+) -> None:
+    robot.appears()
+    start()
+    for _ in range(2):
+        begins(robot)
+        robot.is_told("stop")
+    begins(robot)
+    robot.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
+
+    judged = operate("success", "0")
+    assert (judged.returncode, judged.stdout) == (0, "episode 0: success\n")
+    running = operate("failure", "2")
+    assert running.returncode == 1
+    assert "session/episode_0002: expected an episode that is over, on this" in running.stderr
+    assert operate("failure").stdout == "episode 2: failure\n"
+    robot.is_told("stop")
+    robot.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
+
+    assert [read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success
+            for number in range(3)] == [True, None, False]
+
+
+def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path: Path) -> None:
+    robot.appears()
+    start()
+    begins(robot)
+    assert operate("intervention", "on").stdout == "a person drives\n"
+    assert operate("intervention", "off").stdout == "nobody intervenes\n"
+    robot.is_told("stop")
+    episode = tmp_path / "session" / "episode_0000"
+    robot.until(episode.is_dir, "the episode")
+
+    ((begin_ns, end_ns),) = read_sidecar(episode).interventions or ()
+    assert begin_ns < end_ns
+
+
+def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None:
     start()
 
     refused = operate("start")
@@ -146,7 +224,8 @@ def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None
     begins(robot)
     stopped = operate("stop")
     assert (stopped.returncode, stopped.stdout) == (
-        0, "episode 0 is over and kept; 1 of 50 are there\n")
+        0, "episode 0 is over and being written; 0 of 50 are there\n")
+    robot.until(lambda: robot.value("done") == "1", "the episode to be kept")
     status = operate("status")
     assert status.stdout.startswith("idle, 1 of 50 episodes\n")
     assert "free_mb" in status.stdout

@@ -1,5 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +39,8 @@ CONTENT: dict[str, Any] = {
     "cameras": {"front": {"topic": "front/image_raw", "height": 2, "width": 3, "timeout_s": 0.2}},
     "command": [
         {"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"},
-        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}},
+        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"},
+         "limits": {"x.vel": [-1, 1]}},
         {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "fields": {"grip": "data[0]"}},
     ],
 }  # fmt: skip
@@ -100,9 +105,10 @@ def robot() -> Iterator[Robot]:
 
 
 @contextmanager
-def linked(mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S) -> Iterator[RobotLink]:
+def linked(mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S, hold_s: float = SOON_S
+           ) -> Iterator[RobotLink]:
     link = RobotLink(mapping, name="link", features=list(mapping.vectors), cameras=True,
-                     commands=True, timeout_s=timeout_s)
+                     commands=True, timeout_s=timeout_s, hold_s=hold_s)
     try:
         yield link
     finally:
@@ -209,7 +215,7 @@ def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
     with linked() as link:
         link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
         wait_until(lambda: len(robot.heard["joint_command"]) >= 4)
-        assert [message.linear.x for message in robot.heard["cmd_vel"]] == [0.5]
+        assert robot.heard["cmd_vel"][0].linear.x == 0.5
         assert [list(message.data) for message in robot.heard["grip"]] == [[7.0]]
     wait_until(lambda: robot.heard["joint_command"][-1].mode == JointCommand.MODE_HOLD_MEASURED)
     *run, held = robot.heard["joint_command"]
@@ -218,9 +224,70 @@ def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
     np.testing.assert_allclose([message.position[0] for message in run], np.pi / 2)
     np.testing.assert_allclose(held.position, [-0.25, 0.5])
     assert (held.valid_for.sec, held.valid_for.nanosec) == (0, 200_000_000)
-    wait_until(lambda: len(robot.heard["cmd_vel"]) == 2)
-    assert robot.heard["cmd_vel"][-1].linear.x == 0.0, "the base was not stopped"
+    wait_until(lambda: robot.heard["cmd_vel"][-1].linear.x == 0.0)
     assert len(robot.heard["grip"]) == 1
+
+
+ACTION = {"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0}
+
+
+def modes(robot: Robot) -> list[int]:
+    return [message.mode for message in robot.heard["joint_command"]]
+
+
+def has_stopped(robot: Robot) -> bool:
+    return [message.linear.x for message in robot.heard["cmd_vel"]][-1:] == [0.0]
+
+
+def test_an_arm_holds_and_a_base_drives_no_longer_than_they_may(
+    robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked(hold_s=0.5) as link:
+        link.send(ACTION)
+        wait_until(lambda: has_stopped(robot))
+        wait_until(lambda: JointCommand.MODE_HOLD_MEASURED in modes(robot))
+        np.testing.assert_allclose(robot.heard["joint_command"][-1].position, [-0.25, 0.5])
+    assert "no action for hold_s, 0.5 s: the arm damps until the next one" in caplog.text
+
+
+def test_nothing_is_repeated_against_another_sender(
+    robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
+    robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        link.send(ACTION)
+        wait_until(lambda: len(modes(robot)) >= 3)
+        robot.node.create_publisher(JointCommand, "joint_command", 10)
+        wait_until(lambda: "repeated no more" in caplog.text)
+    assert "/joint_command: expected this process alone to send commands" in caplog.text
+    wait_until(lambda: has_stopped(robot))
+    assert set(modes(robot)) == {JointCommand.MODE_RUN}
+
+
+def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
+    robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = robot.publish("joint_states", joint_state)
+    robot.publish("front/image_raw", picture)
+    with linked() as link:
+        link.send(ACTION)
+        del robot.publishes[state]
+        wait_until(lambda: "repeated no more" in caplog.text)
+    assert "/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms" in caplog.text
+
+
+def test_an_arm_holds_without_pictures(robot: Robot) -> None:
+    robot.publish("joint_states", joint_state)
+    camera = robot.publish("front/image_raw", picture)
+    with linked() as link:
+        link.send(ACTION)
+        del robot.publishes[camera]
+        assert "/front/image_raw" in error_of(link)
+        heard = len(modes(robot))
+        wait_until(lambda: len(modes(robot)) >= heard + 3)
 
 
 def test_one_value_that_is_not_finite_sends_nothing(robot: Robot) -> None:
@@ -242,6 +309,34 @@ def test_pictures_may_be_compressed(robot: Robot) -> None:
     robot.publish("front/image_raw", lambda: stamped(CompressedImage(format="png", data=data)))
     with linked() as link:
         np.testing.assert_array_equal(link.newest()["front"], PICTURE)
+
+
+AT_WORK = """
+import json
+import sys
+import time
+
+from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.nodes.robot_link import RobotLink
+
+link = RobotLink(parse_mapping(json.loads(sys.argv[1]), "mapping.yaml"), name="link",
+                 features=["observation.state"], cameras=False, commands=True, timeout_s=30.0)
+while True:
+    link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_program_that_is_ended_leaves_the_robot_safe(robot: Robot, number: int) -> None:
+    robot.publish("joint_states", joint_state)
+    words = [sys.executable, "-c", AT_WORK, json.dumps(CONTENT)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as program:
+        wait_until(lambda: bool(robot.heard["cmd_vel"]))
+        program.send_signal(number)
+        assert program.wait(SOON_S) == (-number if number == signal.SIGINT else 128 + number)
+    wait_until(lambda: has_stopped(robot))
+    wait_until(lambda: modes(robot)[-1] == JointCommand.MODE_HOLD_MEASURED)
 
 
 def test_closing_leaves_nothing(robot: Robot) -> None:

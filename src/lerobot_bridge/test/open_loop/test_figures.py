@@ -35,11 +35,15 @@ def course(frames: int = FRAMES, seed: int = 0) -> F64:
 
 
 def episode(
-    actions: F64, predicted: F64, every: int = 4, index: int = 0, state: F64 | None = None
-) -> Predicted:
+    actions: F64, predicted: F64, every: int = 4, index: int = 0, state: F64 | None = None,
+    driven: slice = slice(0),
+) -> Predicted:  # fmt: skip
     where: Any = SimpleNamespace(index=index, length=len(actions))
+    compared = np.ones(len(actions), np.bool_)
+    compared[driven] = False
     return Predicted(episode=where, begins=tuple(range(0, len(actions), every)), actions=actions,
-                     predicted=predicted, state=actions if state is None else state)
+                     predicted=predicted, state=actions if state is None else state,
+                     compared=compared)
 
 
 def test_errors_are_in_the_units_of_the_dataset_and_in_rad(contract: ChunkContract) -> None:
@@ -89,6 +93,46 @@ def test_a_robot_that_rests_has_no_delay(contract: ChunkContract) -> None:
     actions = np.full((10, 3), 7.0)
 
     assert measure(contract, [episode(actions, actions + 1.0)]).lag is None
+
+
+def test_the_trembling_of_a_robot_that_rests_has_no_delay(contract: ChunkContract) -> None:
+    noise = np.random.default_rng(0).normal(scale=[0.2, 0.2, 0.1], size=(FRAMES, 3))
+
+    assert measure(contract, [episode(7.0 + noise[:-5], 7.0 + noise[5:])]).lag is None
+
+
+def test_frames_in_which_a_person_drove_do_not_count(contract: ChunkContract) -> None:
+    actions = course(90)
+    shown = actions[3:83].copy()
+    shown[30:40] = 1e3
+    whole = episode(actions[:80], shown, driven=slice(30, 40), index=2)
+    parts = [episode(actions[:30], shown[:30]), episode(actions[40:80], shown[40:80])]
+
+    found, expected = measure(contract, [whole]), measure(contract, parts)
+
+    assert found.lag == expected.lag
+    assert found.lag is not None
+    assert found.lag.frames == 3
+    for one, other in zip(found.joints, expected.joints, strict=True):
+        assert (one.error, one.correlation) == (other.error, other.correlation)
+        assert one.worst[1] not in range(30, 40)
+
+
+def test_a_short_episode_does_not_hide_the_delay_of_long_ones(contract: ChunkContract) -> None:
+    actions = course(90)
+
+    found = measure(contract, [episode(actions[:80], actions[3:83]), episode(course(3), course(3))])
+
+    assert found.lag is not None
+    assert found.lag.frames == 3
+
+
+def test_a_step_that_no_frame_has_is_not_measured(contract: ChunkContract) -> None:
+    actions = course(8)
+
+    found = measure(contract, [episode(actions, actions, every=8, driven=slice(2, 3))]).by_step
+
+    assert np.flatnonzero(np.isnan(found)).tolist() == [2]
 
 
 def test_an_episode_of_one_frame_is_measured(contract: ChunkContract) -> None:

@@ -189,6 +189,52 @@ def test_a_delay_is_said_in_frames_and_seconds(
     assert "neither early nor late" in caplog.text
 
 
+def test_frames_in_which_a_person_drove_are_left_out_and_counted(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    actions = followed(golden, 4)
+    driven = np.zeros(len(actions), np.bool_)
+    driven[1:3] = True
+    actions = np.where(driven[:, np.newaxis], actions + 20, actions)
+    episodes = [{**columns(golden, actions), "intervention": flags}
+                for flags in (driven, np.ones_like(driven))]
+    dataset = write_frames(tmp_path / "dataset", episodes, VECTORS)
+
+    status, found = replay(dataset)
+
+    assert status == 0
+    assert (found["frames"], found["frames_left_out"]) == (len(driven) - 2, len(driven) + 2)
+    assert [one["episode"] for one in found["episodes"]] == [0]
+    assert found["episodes"][0]["frames"] == len(driven) - 2
+    assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
+    assert f"left out: {len(driven) + 2} frames in which a person drove" in caplog.text
+
+    status, found = replay(dataset, "--with-interventions", "--force")
+
+    assert (found["frames"], found["frames_left_out"]) == (2 * len(driven), 0)
+    assert found["joints"]["gripper"]["error"]["largest"] == pytest.approx(20.0, abs=3e-4)
+
+    assert replay(dataset, "--episodes", "1", "--force")[0] == 1
+    assert "expected frames in which the policy drove" in caplog.text
+
+
+def test_a_joint_that_does_not_change_is_explained(
+    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    actions, page = followed(golden, 4), tmp_path / "page.html"
+    actions[:, 2] = 40.0
+
+    dataset = write_frames(tmp_path / "dataset", [columns(golden, actions)], VECTORS)
+    _, found = replay(dataset, "--report", str(page))
+
+    assert found["joints"]["gripper"]["correlation"] is None
+    said = "-: recorded or predicted values of the joint do not change"
+    assert said in caplog.text
+    assert said in page.read_text("utf-8")
+
+
 def test_wrong_units_are_named(
     golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -43,7 +43,7 @@ class Fed:
         self.folder = SessionFolder(folder, MAPPING, TEXT)
         self.disk = Disk(round(buffer_mb * 1e6))
         self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
-        self.watch.publishers, self.watch.kind = 1, "std_msgs/msg/Float64MultiArray"
+        self.watch.publishers, self.watch.kind = ["/robot"], "std_msgs/msg/Float64MultiArray"
         self.now_ns, self.sent = 0, 0
         self.data = _array(message_bytes)
         self.said: list[News] = []
@@ -69,10 +69,10 @@ class Fed:
         with self.recorder.at() as session:
             session.start(self.now_ns)
 
-    def stop(self) -> None:
-        """End it."""
+    def stop(self) -> str:
+        """End it; return the answer."""
         with self.recorder.at() as session:
-            session.stop(self.now_ns)
+            return session.stop(self.now_ns)
 
     def hears(self, text: str) -> str:
         """Tick until this is said; return all that was."""

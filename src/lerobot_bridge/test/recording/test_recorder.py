@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.episode_file import EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
@@ -20,7 +22,7 @@ from lerobot_bridge.sidecar import Sidecar, read_sidecar
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
 
-from .sessions import MAPPING, MS, TEXT, Fed, until
+from .sessions import MAPPING, MS, TEXT, TOPIC, Fed, until
 
 
 @pytest.fixture
@@ -42,6 +44,12 @@ def count(episode: Path) -> int:
                     for connection, _, data in reader.messages()])
 
 
+def times(episode: Path) -> list[int]:
+    """Return when the messages of an episode came, ns."""
+    with AnyReader([episode]) as reader:
+        return [time for _, time, _ in reader.messages()]
+
+
 def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
     fed = Fed(tmp_path / "session")
     fed.send(5)
@@ -53,9 +61,7 @@ def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
 
     episode = tmp_path / "session" / "episode_0000"
     assert count(episode) == 20
-    with AnyReader([episode]) as reader:
-        times = [time for _, time, _ in reader.messages()]
-    assert times == [*range(70 * MS, 270 * MS, 10 * MS)]
+    assert times(episode) == [*range(70 * MS, 270 * MS, 10 * MS)]
     assert read_sidecar(episode) == Sidecar(
         number=0, task="Wave.", rate_hz=10, ended="stop was asked for")
 
@@ -68,6 +74,30 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
 
     assert count(tmp_path / "session" / "episode_0000") == 9
     assert fed.recorder.session.state is State.IDLE
+
+
+def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session", auto=True, warm_up_s=0.0, reset_s=0.05, judged=True)
+    fed.now_ns = 500_000 * MS
+    fed.start()
+    fed.send(5)
+    with fed.recorder.at() as session:
+        session.intervene("topic", True, fed.now_ns)
+    fed.send(3)
+    fed.now_ns = 1_000 * MS  # the simulator was reset
+    fed.send(6)
+    fed.tick()
+    fed.send(4)
+    fed.stop()
+    fed.close()
+
+    first, second = (tmp_path / "session" / f"episode_{number:04d}" for number in range(2))
+    assert read_sidecar(first).ended == "the clock went back by 499.080 s"
+    assert read_sidecar(first).interventions == ((500_060 * MS, 500_090 * MS),)
+    assert times(first) == [*range(500_020 * MS, 500_100 * MS, 10 * MS)]
+    assert times(second) == [*range(1_070 * MS, 1_110 * MS, 10 * MS)]
+    assert read_sidecar(second).interventions == ((1_060 * MS, 1_100 * MS),)
+    assert "episode 0 ends here: the clock went back by 499.080 s" in fed.all_said
 
 
 def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
@@ -85,7 +115,7 @@ def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) 
     fed.hears("episode_0001: ")
 
     assert "expected 4 MB of free space, found" in fed.all_said
-    assert "episode 1 is kept up to here, and none follows" in fed.all_said
+    assert "episode 1 ends here: the disk is full" in fed.all_said
     session = small_disk / "session"
     assert count(session / "episode_0000") == 10
     assert count(session / "episode_0001") >= 1
@@ -125,6 +155,58 @@ def test_disk_that_fills_up_at_once_costs_one_episode(small_disk: Path) -> None:
     assert count(session / "episode_0002") == 3
 
 
+def test_disk_without_a_byte_left_costs_an_episode_of_small_messages(small_disk: Path) -> None:
+    fed = Fed(small_disk / "session", message_bytes=100)
+    fed.start()
+    (small_disk / "of_another").write_bytes(bytes(4_000_000))
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "rest").write_bytes(bytes(9_000_000))
+    fed.send(200)
+    fed.stop()
+    fed.hears("episode 0 is lost: No space left on device")
+    assert (fed.recorder.session.done, fed.recorder.session.writing) == (0, set())
+    assert "episode 0 is lost" in fed.recorder.gone
+
+    session = small_disk / "session"
+    (small_disk / "of_another").unlink()
+    for number in (1, 2):
+        fed.start()
+        fed.send(3)
+        fed.stop()
+        fed.hears(f"episode_{number:04d}: kept")
+    fed.close()
+    assert [*(session / ".unfinished").iterdir()] == []
+    assert [count(session / f"episode_{number:04d}") for number in (1, 2)] == [3, 3]
+    assert fed.recorder.session.done == 2
+    assert fed.recorder.gone == ""
+
+
+def test_episode_counts_once_it_is_at_its_place(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session", episodes=2)
+    fed.start()
+    (tmp_path / "session" / "episode_0000" / "of_another").mkdir(parents=True)
+    fed.stop()
+    fed.start()
+    with fed.recorder.at() as session:
+        assert "episode 1 is over and being written" in session.stop(fed.now_ns)
+        assert (session.done, session.state) == (0, State.FINISHED)
+    fed.close()
+
+    assert "episode 0 is lost: Directory not empty" in fed.all_said
+    assert (fed.recorder.session.done, fed.recorder.session.writing) == (1, set())
+    assert fed.recorder.session.state is State.IDLE
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_end_of_the_thread_before_its_time_is_told(tmp_path: Path) -> None:
+    disk = Disk(10**6)
+    assert disk.works
+    disk._orders.put(sys.exit)
+    until(lambda: not disk.works)
+
+    assert not disk.close()
+
+
 def test_start_is_refused_where_the_episode_would_not_fit(small_disk: Path) -> None:
     fed = Fed(small_disk / "session", min_free_mb=1.0, message_bytes=20_000, episode_s=30.0)
     fed.send(200)  # 2 MB/s
@@ -159,6 +241,51 @@ def test_what_a_slow_disk_cannot_take_is_counted(
     assert count(episode) == 9
     assert read_sidecar(episode).lost == 21
     assert "21 messages came too fast for the disk" in fed.all_said
+
+
+def test_messages_that_did_not_come_are_in_the_sidecar_by_episode(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.watch.lost = 3
+    for lost in (2, 0):
+        fed.start()
+        fed.watch.lost += lost
+        fed.send(3)
+        assert fed.recorder.not_received == ({TOPIC: lost} if lost else {})
+        fed.stop()
+    fed.close()
+
+    sidecars = [read_sidecar(tmp_path / "session" / f"episode_{number:04d}") for number in range(2)]
+    assert [each.not_received for each in sidecars] == [{TOPIC: 2}, {}]
+    assert "episode 0: /values: 2 messages were sent and did not come" in fed.all_said
+
+
+# At 10 Hz a message counts for 0.2 s, one frame may be missing, and a message may be late by an
+# eighth of a period: after 0.3125 s it depends on the moments of the frames.
+@pytest.mark.parametrize(("gap_ms", "said"), [
+    (310, ""),
+    (320, ": 0.32 s without a message, of which the mapping allows 0.31 s; convert may leave"),
+    (420, ": 0.42 s without a message, of which the mapping allows 0.31 s; convert leaves")])
+def test_gap_of_more_than_the_mapping_allows_is_told_at_the_end(
+    gap_ms: int, said: str, tmp_path: Path
+) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.send(5)
+    fed.now_ns += 1000 * MS  # before the episode
+    fed.start()
+    fed.send(20)
+    fed.now_ns += (gap_ms - 10) * MS
+    fed.send(20)
+    fed.now_ns += 1000 * MS  # at its end no frame is missing
+    answer = fed.stop()
+    fed.start()
+    assert "without" not in fed.stop()
+    fed.close()
+
+    if not said:
+        assert "without" not in answer + fed.all_said
+        return
+    assert f"\n/values{said} the episode out" in answer
+    assert [news.warns for news in fed.said if f"episode 0: /values{said}" in news.text] == [True]
 
 
 def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ class Desk:
         self.missing = ""
         self.begun: list[int] = []
         self.kept: list[Ended] = []
+        self.wrong: list[str] = []
         self.discarded = 0
         self.judged: list[tuple[int, bool]] = []
         self.marks: list[tuple[Mark, int, int]] = []
@@ -32,14 +34,18 @@ class Desk:
     def begin(self, number: int, now_ns: int) -> None:
         self.begun.append(number)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: Ended) -> list[str]:
         self.kept.append(ended)
+        return self.wrong
 
     def discard(self) -> None:
         self.discarded += 1
 
     def judge(self, number: int, success: bool) -> None:
         self.judged.append((number, success))
+
+    def place(self, number: int) -> Path:
+        return Path(f"session/episode_{number:04d}")
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
         self.marks.append((kind, number, now_ns))
@@ -63,6 +69,12 @@ def by_hand(desk: Desk) -> Session:
     return Session(Course(episodes=3, auto=False), desk)
 
 
+def passes(session: Session, to: int, since: int = 0) -> None:
+    """Let the time pass, s."""
+    for second in range(since, to + 1):
+        session.tick(second * S)
+
+
 def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk) -> None:
     auto.start(0)
     states = []
@@ -83,7 +95,7 @@ def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk
 
 def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, desk: Desk) -> None:
     by_hand.start(0)
-    by_hand.tick(29 * S)
+    passes(by_hand, 29)
     assert by_hand.seconds_left(29 * S) == 1.0
 
     by_hand.tick(30 * S)
@@ -91,7 +103,9 @@ def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, de
 
     assert by_hand.state is State.IDLE
     assert desk.begun == [0]
-    assert by_hand.done == 1
+    assert (by_hand.done, by_hand.writing) == (0, {0})
+    by_hand.kept(0)
+    assert (by_hand.done, by_hand.writing) == (1, set())
 
 
 def test_start_in_a_reset_does_not_wait_for_its_end(auto: Session, desk: Desk) -> None:
@@ -115,6 +129,32 @@ def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, de
 
     assert desk.begun == [0, 1]
     assert [each.why for each in desk.kept] == ["next was asked for"]
+
+
+def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Desk) -> None:
+    desk.wrong = ["no leader", "no camera"]
+    auto.start(0)
+    auto.start(0)
+    assert auto.next(3 * S) == ("episode 0 is over and being written; episode 1 begins in 1 s\n"
+                                "no leader\nno camera")
+    auto.start(3 * S)
+    assert auto.stop(4 * S).endswith("\nno leader\nno camera")
+    auto.start(4 * S)
+    assert auto.finish(5 * S) == "3 episodes are there\nno leader\nno camera"
+
+
+def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
+    auto.start(0)
+    with pytest.raises(RefusedError, match=r"found none \(warm-up\); to begin none"):
+        auto.discard(0)
+    for _ in range(3):
+        auto.start(0)
+        auto.stop(0)
+
+    with pytest.raises(RefusedError, match=r"found none \(finished\); episode 2 is over and kept: "
+                       "to be rid of it, delete session/episode_0002 and"):
+        auto.discard(0)
+    assert not desk.discarded
 
 
 def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
@@ -162,7 +202,7 @@ def test_session_continues_after_finish(auto: Session, desk: Desk) -> None:
 def test_episodes_of_earlier_times_count(desk: Desk) -> None:
     session = Session(Course(episodes=3, warm_up_s=0), desk, number=7, done=2)
     session.start(0)
-    session.tick(30 * S)
+    passes(session, 30)
 
     assert desk.begun == [7]
     assert session.state is State.FINISHED
@@ -202,7 +242,7 @@ def test_an_episode_waits_until_nothing_is_missing(auto: Session, desk: Desk) ->
     auto.tick(7 * S)
 
     assert (auto.waits_for, desk.begun) == ("", [0])
-    auto.tick(37 * S)  # it has its whole time
+    passes(auto, 37, since=7)  # it has its whole time
     assert desk.marks == [(Mark.START, 0, 7 * S), (Mark.STOP, 0, 37 * S)]
 
 
@@ -255,6 +295,53 @@ def test_no_intervention_is_none_only_where_nobody_watched(
     assert desk.kept[0].interventions == expected
 
 
+@pytest.mark.parametrize(("now_s", "why"), [
+    (1, "the clock went back by 504.000 s"), (516, "the clock went on at once by 11.000 s")])
+def test_episode_ends_where_its_clock_goes_back_or_leaps(
+    now_s: int, why: str, auto: Session, desk: Desk
+) -> None:
+    auto.start(500 * S)
+    auto.start(500 * S)
+    auto.intervene("topic", True, 502 * S)
+    auto.tick(505 * S)
+
+    auto.tick(now_s * S)
+
+    (ended,) = desk.kept
+    assert (ended.why, ended.fault) == (why, True)
+    assert ended.interventions == (Span(502 * S, 505 * S),)
+    assert desk.marks[-1] == (Mark.STOP, 0, 505 * S)
+    assert (auto.state, auto.seconds_left(now_s * S)) == (State.RESET, 1.0)
+    passes(auto, now_s + 1, since=now_s)
+    assert desk.begun == [0, 1]
+
+
+@pytest.mark.parametrize("request_", [Session.stop, Session.discard])
+def test_request_finds_an_episode_over_whose_clock_went_back(
+    request_: Callable[[Session, int], str], by_hand: Session, desk: Desk
+) -> None:
+    by_hand.start(500 * S)
+
+    with pytest.raises(RefusedError, match="found none"):
+        request_(by_hand, S)
+
+    assert (len(desk.kept), desk.discarded) == (1, 0)
+
+
+@pytest.mark.parametrize("now_s", [1, 600])
+def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
+    now_s: int, auto: Session, desk: Desk
+) -> None:
+    auto.start(500 * S)
+    auto.tick(502 * S)
+    auto.tick(now_s * S)
+    assert auto.seconds_left(now_s * S) == 3.0
+
+    passes(auto, now_s + 3, since=now_s)
+
+    assert desk.begun == [0]
+
+
 def test_episode_that_could_not_be_written_ends_and_none_follows(
     auto: Session, desk: Desk
 ) -> None:
@@ -270,13 +357,25 @@ def test_episode_that_could_not_be_written_ends_and_none_follows(
 def test_episode_that_fails_after_its_end_does_not_count(by_hand: Session, desk: Desk) -> None:
     by_hand.start(0)
     by_hand.stop(S)
-    assert by_hand.done == 1
 
     by_hand.failed(0)
 
     assert by_hand.done == 0
     with pytest.raises(RefusedError, match="expected an episode to judge"):
         by_hand.judge(True, 2 * S)
+
+
+def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
+    by_hand: Session, desk: Desk
+) -> None:
+    for second in (0, 1):
+        by_hand.start(2 * second * S)
+        by_hand.stop((2 * second + 1) * S)
+    by_hand.start(4 * S)
+
+    by_hand.failed(0)
+
+    assert (by_hand.state, by_hand.number, by_hand.writing) == (State.EPISODE, 2, {1})
 
 
 def test_cut_keeps_what_there_is_and_begins_no_other(auto: Session, desk: Desk) -> None:

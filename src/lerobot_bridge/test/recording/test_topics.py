@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lerobot_bridge.episode import SIDECAR
 from lerobot_bridge.mapping import load_mapping
 from lerobot_bridge.recording.topics import Wanted, Watch, wanted_topics
+from lerobot_bridge.resampling import resample
 from lerobot_bridge.sidecar import PolicyRan, Sidecar, read_sidecar, write_sidecar
 from policy_inference.errors import BundleError
+
+from ..bags import LEADER, mapping_of
 
 S = 1_000_000_000
 
@@ -39,7 +44,7 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
     now_ns = 0
     watch = Watch(Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode",
                   lambda: now_ns)
-    watch.publishers = 1
+    watch.publishers = ["/robot"]
     assert "expected messages, found none" in watch.problem(0)
     watch.arrived(0, b"data")
     now_ns = 99 * S
@@ -48,15 +53,61 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
     assert watch.newest == b"data"
 
 
+def test_what_holds_is_forgotten_with_its_type() -> None:
+    watch = Watch(Wanted(topic="mode", holds=True), "/mode", lambda: 0)
+    watch.becomes("a/msg/B")
+    watch.arrived(0, b"data")
+    watch.becomes("a/msg/B")
+    assert watch.newest == b"data"
+
+    watch.becomes("a/msg/C")
+
+    assert watch.kind == "a/msg/C"
+    assert not watch.newest
+
+
+@pytest.mark.parametrize(("changes", "gap_ms"), [
+    ({}, 100 + 6.25 + 50), ({"tolerance_s": 0.2}, 200 + 6.25 + 50),
+    ({"resample": "drop"}, 50 + 6.25 + 50), ({"resample": "hold"}, None)])
+def test_gaps_are_those_that_the_mapping_closes_up(
+    changes: dict[str, object], gap_ms: float | None
+) -> None:
+    mapping = mapping_of(vectors={"action": [{**LEADER, **changes}]}, cameras={})
+
+    (wanted,) = wanted_topics(mapping)
+
+    assert wanted.gap_s == (None if gap_ms is None else pytest.approx(gap_ms / 1000))
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 50, 7))
+def test_resampling_agrees_with_what_is_said_of_gaps(phase_ms: int) -> None:
+    mapping = mapping_of(max_gap_frames=2)
+    allowed_s = wanted_topics(mapping)[0].gap_s
+    assert allowed_s is not None
+
+    def parts(gap_s: float) -> int:
+        """Return those of an episode whose leader is silent for so long, from such a moment."""
+        begins = S + phase_ms * S // 1000
+        leader = np.r_[0:begins:S // 100, begins, begins + round(gap_s * S):4 * S:S // 100]
+        found = resample({"a": np.arange(0, 4 * S, S // 1000), "b": leader},
+                         {"a": math.inf, "b": mapping.tolerance_ns(mapping.cameras["front"])},
+                         mapping.period_ns)
+        return len(found.parts((mapping.max_gap_frames + 1) * mapping.period_ns))
+
+    assert parts(allowed_s) == 1
+    assert parts(allowed_s + mapping.period_ns * 1e-9 + 1e-6) == 2
+
+
 @pytest.mark.parametrize(("ros_s", "steady_s", "silent"), [
-    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False)])
+    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False),
+    (-99.0, 1.0, True), (-99.0, 0.1, False)])
 def test_topic_is_silent_where_both_clocks_say_so(
     ros_s: float, steady_s: float, silent: bool
 ) -> None:
     times = iter((0, round(steady_s * S)))
     watch = Watch(Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x",
                   lambda: next(times))
-    watch.publishers = 1
+    watch.publishers = ["/robot"]
     watch.arrived(0, b"")
 
     assert bool(watch.problem(round(ros_s * S))) is silent
@@ -65,7 +116,7 @@ def test_topic_is_silent_where_both_clocks_say_so(
 def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
     sidecar = Sidecar(
         number=3, task="Größer", tags=("a",), success=False, interventions=((1, 2), (5, 5)),
-        rate_hz=30, ended="stop", lost=2,
+        rate_hz=30, ended="stop", lost=2, not_received={"/front": 5}, problems=("two leaders",),
         policy=PolicyRan(node="/act", bundle_name="reach", bundle_version="1.0.0"))
 
     write_sidecar(tmp_path, sidecar)

@@ -11,7 +11,8 @@ Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
 Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
 `joint_command` (policy_msgs/JointCommand), by which the arm follows without anything between.
 Publishes (reliable, kept for those who come later): `episode_marks` (policy_msgs/EpisodeMark):
-where each demonstration begins, how it ended, and that it is over.
+where each demonstration begins, how it ended, and that it is over. With `follow_marks` it hears
+them instead: each episode of a recorder is one demonstration, which begins at home.
 The service `~/demonstrate` (std_srvs/Trigger) begins a demonstration from home. The cube is moved
 by `arm_sim_node/next_episode` (std_srvs/Trigger).
 """
@@ -45,6 +46,8 @@ _SAYS = {
     Moment.SUCCEEDED: (EpisodeMark.SUCCESS, EpisodeMark.STOP),
     Moment.FAILED: (EpisodeMark.FAILURE, EpisodeMark.STOP),
 }
+_HAPPENED = {Moment.BEGAN: "begins", Moment.SUCCEEDED: "has reached the cube",
+             Moment.FAILED: "has not reached the cube"}
 _REPEAT_S = 0.05
 _REST_NS = NS_PER_S // 2
 """After a demonstration, in which those who watch the arm end theirs."""
@@ -71,13 +74,20 @@ class ArmLeaderNode(Node):
         self._commands = self.create_publisher(JointCommand, "joint_command", NEWEST) \
             if self._get("drive") else None
         self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS) \
-            if self._get("marks") else None
+            if self._get("marks") and not self._get("follow_marks") else None
+        self._repeats = self._get("repeat") and not self._get("follow_marks")
         self._next = self.create_client(Trigger, "arm_sim_node/next_episode")
         self.create_subscription(JointState, "joint_states", self._on_arm, NEWEST)
         self.create_subscription(Float32MultiArray, "environment_state", self._on_cube, NEWEST)
         self.create_service(Trigger, "~/demonstrate", self._on_demonstrate)
-        if self._get("repeat"):
+        if self._get("follow_marks"):
+            self.create_subscription(EpisodeMark, "episode_marks", self._on_mark, 10)
+        if self._repeats:
             self._leader.demonstrate()
+        then = "each START on episode_marks" if self._get("follow_marks") else "~/demonstrate"
+        self.get_logger().info(
+            "waits for joint_states and environment_state of arm_sim_node; then it "
+            + ("demonstrates again and again" if self._repeats else f"waits for {then}"))
 
     def run(self) -> None:
         """Wait for `stop`; all work is done in callbacks."""
@@ -110,17 +120,19 @@ class ArmLeaderNode(Node):
         if self._commands is not None:
             self._commands.publish(self._command(target, message))
             self._sequence += 1
-        if moment in (Moment.SUCCEEDED, Moment.FAILED) and self._get("repeat"):
+        if moment in (Moment.SUCCEEDED, Moment.FAILED) and self._repeats:
             self._rests_until_ns = now_ns + _REST_NS
         if self._rests_until_ns is not None and now_ns >= self._rests_until_ns:
             self._begin_again()
 
     def _say(self, moment: Moment | None, message: JointState) -> None:
-        if moment is None or self._marks is None:
+        if moment is None:
             return
-        for kind in _SAYS[moment]:
-            self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
-                                            episode=self._episode, task=self._get("task")))
+        self.get_logger().info(f"demonstration {self._episode} {_HAPPENED[moment]}")
+        if self._marks is not None:
+            for kind in _SAYS[moment]:
+                self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
+                                                episode=self._episode, task=self._get("task")))
         self._episode += moment is not Moment.BEGAN
 
     def _command(self, target: Array, message: JointState) -> JointCommand:
@@ -132,15 +144,26 @@ class ArmLeaderNode(Node):
             stiffness=array("d", [STIFFNESS] * count), damping=array("d", [DAMPING] * count),
             effort_limit=array("d", [STALL_NM] * count))
 
+    def _on_mark(self, mark: EpisodeMark) -> None:
+        """Do what an episode of others asks for."""
+        if mark.kind == EpisodeMark.START:
+            self._leader.reach()
+        elif mark.kind in (EpisodeMark.STOP, EpisodeMark.DISCARD):
+            self._move_cube()
+            self._leader.go_home()
+
     def _begin_again(self) -> None:
         """Have the cube put elsewhere; the way home is longer than that takes."""
         self._rests_until_ns = None
+        self._move_cube()
+        self._leader.demonstrate()
+
+    def _move_cube(self) -> None:
         if self._next.service_is_ready():
             self._next.call_async(Trigger.Request())
         else:
             self.get_logger().warning("arm_sim_node/next_episode is not there: the cube stays",
                                       once=True)
-        self._leader.demonstrate()
 
     def _on_demonstrate(
         self, _: Trigger.Request, response: Trigger.Response

@@ -51,6 +51,7 @@ ARM_LEADER: Parameters = {
     "drive": (False, "Send joint_command, too; else something else lets the arm follow"),
     "repeat": (True, "Demonstrate again and again; else once for each call of ~/demonstrate"),
     "marks": (True, "Publish episode_marks, by which a recording falls into episodes"),
+    "follow_marks": (False, "Hear episode_marks and publish none: each START is a demonstration"),
     "task": ("Reach the cube.", "What the marks say is to be done"),
 }
 

@@ -3,6 +3,7 @@
 """The leader arm beside the simulated one, in lockstep."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.arm_figures import ARM_JOINT_NAMES, HOME_RAD
 from robot_sim.nodes.arm_leader_node import ArmLeaderNode
 
 from .harness import ns, stamps_ns
@@ -111,6 +112,36 @@ def test_demonstrations_can_be_asked_for_one_by_one(arm: LedStage) -> None:
 
     arm.until(lambda: arm.times_ns[-1] > ns(arm.marks[-1].stamp) + 3_000_000_000, "three seconds")
     assert len(arm.marks) == 3
+
+
+def _has(values: list[Any], count: int) -> bool:
+    return len(values) >= count
+
+
+def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(arm: LedStage) -> None:
+    arm.lead(seed=7, drive=True, follow_marks=True)
+    recorder = arm.listener.create_publisher(EpisodeMark, "episode_marks", _LATCHED)
+    arm.until(lambda: recorder.get_subscription_count() == 2, "the leader's ear")
+    arm.until(lambda: arm.times_ns and arm.times_ns[-1] > at(70), "the arm at home")
+    assert {command.mode for command in arm.commands} == {JointCommand.MODE_STAND}
+
+    for episode in (0, 1):
+        seen = len(arm.commands)
+        recorder.publish(EpisodeMark(kind=EpisodeMark.START, episode=episode))
+        arm.until(partial(_has, arm.results, episode + 1), "a demonstration")
+        assert arm.results[-1]
+        # It stays at the cube until the episode is over, and goes home then.
+        arm.until(lambda: arm.commands[-1].mode == JointCommand.MODE_STAND, "its end")
+        cube, home = list(arm.cubes[-1].data), len(arm.times_ns) + 75
+        recorder.publish(EpisodeMark(kind=EpisodeMark.STOP, episode=episode))
+        arm.until(partial(_has, arm.times_ns, home), "2.5 seconds, in which it gets home")
+        assert np.linalg.norm(np.subtract(arm.cubes[-1].data, cube)) > 0.01
+        np.testing.assert_allclose(arm.joint_states[-1].position, HOME_RAD, atol=0.03)
+        assert JointCommand.MODE_RUN in {command.mode for command in arm.commands[seen:]}
+
+    assert [mark.kind for mark in arm.marks] == [EpisodeMark.START, EpisodeMark.STOP] * 2
+    assert arm.listener.count_publishers("episode_marks") == 1  # the test's own
+    assert "it waits for each START on episode_marks" in arm.log
 
 
 def test_demonstration_without_a_cube_is_refused(arm: LedStage) -> None:

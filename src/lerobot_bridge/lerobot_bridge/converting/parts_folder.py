@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""OUTPUT.parts: what is finished of a dataset, kept for the same command's next try.
+
+A folder with LOCK is ours. Of what is in it only what has our names is ever removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.writing.form import Form
+from model_tools.errors import ToolError
+from policy_inference.bag_file import sync
+from policy_inference.bundle.verified import sha256_of
+
+LOG, LOCK = "log.txt", ".lock"
+_MADE = "made.json"
+"""File of a finished folder of parts: what is said of them, and a digest of all their files."""
+_DIGEST = "sha256"
+_GROWING = "growing.txt"
+"""File that names the folder, beside the output, in which the whole grows."""
+_VERSION = 2
+"""Of what is in a folder of parts; another one makes them anew."""
+_NAME = r".+_\d{4,}_[0-9a-f]{16}"
+_FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
+
+
+def parts_of(output: Path) -> Path:
+    """Return the folder in which what is finished of a dataset waits."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def name_of(
+    episode: Episode, mapping: RobotMapping, topics: Mapping[str, str], split: bool, form: Form
+) -> str:  # fmt: skip
+    """Return a name that changes with all that decides what is in the parts of an episode.
+
+    Raises:
+        OSError: The recording is gone.
+    """
+    bag = episode.bag.resolve()
+    files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
+    identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    # The mapping as it is written: the order of its joints and fields is that of the columns.
+    said = [_VERSION, identity, asdict(replace(episode, tags=())), asdict(mapping),
+            asdict(replace(form, encoder_threads=None)), sorted(topics.items()), split]
+    digest = hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:16]
+    return f"{episode.bag.stem}_{episode.number:04}_{digest}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second command out of a folder of parts, which is made; if nothing is in it, it goes.
+
+    Raises:
+        ToolError: Another command is at work there, or it is somebody else's.
+        OSError: It cannot be written.
+    """
+    _refuse_foreign(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / LOCK
+    with file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = os.path.samestat(file.stat(), os.fstat(lock.fileno()))
+        except (BlockingIOError, FileNotFoundError):  # it has just ended, and removed the file
+            alone = False
+        if not alone:
+            raise ToolError(f"{folder}: expected no other command that converts into the same "
+                            "folder, found one; wait for it, or name another --output")
+        try:
+            yield
+        finally:
+            if {each.name for each in folder.iterdir()} <= {LOCK, _GROWING}:
+                shutil.rmtree(folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.is_symlink():
+        found = f"a link to {folder.readlink()}"
+    elif folder.exists() and not folder.is_dir():
+        found = "a file"
+    elif folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
+        found = "a folder of somebody else's"
+    else:
+        return
+    raise ToolError(f"{folder}: expected nothing there, or what an earlier run of this command "
+                    f"left, found {found}; move it away, or name another --output")
+
+
+def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
+    """Give a folder of parts its name, once all of it is on the disk.
+
+    Args:
+        growing: Where it was written: a name of `unfinished`.
+        folder: Where it shall be.
+        made: What is said of it, for JSON.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    (growing / _MADE).write_text(json.dumps({**made, _DIGEST: _digest(growing)}), "utf-8")
+    sync_all(growing)
+    growing.rename(folder)
+    sync(folder.parent)
+
+
+def made_of(folder: Path) -> dict[str, Any] | None:
+    """Return what is said of a folder of parts; None if it is not there, or not as it was made."""
+    try:
+        made = json.loads((folder / _MADE).read_text("utf-8"))
+        whole = isinstance(made, dict) and made.get(_DIGEST) == _digest(folder)
+    except (OSError, ValueError):
+        return None
+    return made if whole else None
+
+
+def _digest(folder: Path) -> str:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    said = [[str(file.relative_to(folder)), sha256_of(file)] for file in files
+            if file != folder / _MADE]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def sync_all(folder: Path) -> None:
+    """See that a folder and all that is in it are on the disk.
+
+    Raises:
+        OSError: The disk is full, or fails.
+    """
+    sync(*folder.rglob("*"), folder)
+
+
+def unfinished(folder: Path, process: int) -> Path:
+    """Return under which name a process writes a folder of parts."""
+    return folder.with_name(f".{folder.name}.{process}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove from a folder of parts what no process finished."""
+    for each in folder.iterdir():
+        if _UNFINISHED.fullmatch(each.name):
+            shutil.rmtree(each)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove all that is ours, also of earlier tries, but the lock."""
+    for each in folder.iterdir():
+        if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
+            shutil.rmtree(each)
+    for name in (LOG, _GROWING):
+        (folder / name).unlink(missing_ok=True)
+
+
+def note_growing(folder: Path, growing: Path) -> None:
+    """Write down where the whole grows, and remove what a run that was killed left there.
+
+    Args:
+        folder: Of the parts.
+        growing: The folder beside the output, whose name ends with letters that no other's has.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    note = folder / _GROWING
+    if note.is_file():
+        left = growing.with_name(Path(note.read_text("utf-8").strip()).name or growing.name)
+        if left != growing and left.stem == growing.stem and left.is_dir():
+            shutil.rmtree(left)
+    note.write_text(f"{growing.name}\n", "utf-8")
+    sync(note, folder)

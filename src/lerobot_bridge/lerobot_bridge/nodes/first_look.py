@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether messages are what the mapping says, judged before an episode as a conversion would."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rclpy.serialization import deserialize_message
+
+from lerobot_bridge.mapping import RobotMapping, Source
+from lerobot_bridge.nodes.messages import message_class
+from lerobot_bridge.plausible import Ranges
+from lerobot_bridge.recording.topics import Judge
+from lerobot_bridge.values import SourceReader
+from policy_inference.core.images import frame_of
+from policy_inference.errors import RobotError
+from policy_inference.nodes.sampling import decoder_for
+
+
+def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
+    """Return what judges the messages of each topic, by its name in the mapping.
+
+    Pictures are not decoded.
+    """
+    values: dict[str, list[Callable[[Any], object]]] = {}
+    for source in (source for sources in mapping.vectors.values() for source in sources):
+        values.setdefault(source.topic, []).append(partial(_check_values, mapping, source))
+    judges: dict[str, Judge] = {topic: partial(_judge_values, reads)
+                                for topic, reads in values.items()}
+    for camera in mapping.cameras.values():
+        judges[camera.topic] = partial(_judge_picture, partial(frame_of, camera=camera))
+    return judges
+
+
+def _check_values(mapping: RobotMapping, source: Source, message: Any) -> None:
+    Ranges(mapping, source).check(SourceReader(mapping, source).read(message))
+
+
+def _judge_values(reads: list[Callable[[Any], object]], kind: str, data: bytes) -> str:
+    # By rclpy: the faster readers leave out what policies do not look at.
+    decode = partial(deserialize_message, message_type=message_class(kind))
+    return _judged(decode, reads, data)
+
+
+def _judge_picture(read: Callable[[Any], object], kind: str, data: bytes) -> str:
+    return _judged(decoder_for(message_class(kind)), [read], data)
+
+
+def _judged(
+    decode: Callable[[bytes], Any], reads: list[Callable[[Any], object]], data: bytes
+) -> str:
+    try:
+        message = decode(data)
+        for read in reads:
+            read(message)
+    except RobotError as error:
+        return str(error)
+    except (struct.error, ValueError) as error:
+        return f"expected a whole message, found a broken one ({error})"
+    return ""

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""OUTPUT.parts: what counts as finished, what is removed, and whose folder it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lerobot_bridge.converting.parts_folder import (
+    LOCK,
+    LOG,
+    finish,
+    locked,
+    made_of,
+    name_of,
+    note_growing,
+    remove_parts,
+    remove_unfinished,
+    unfinished,
+)
+from lerobot_bridge.episode import Episode
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.writing.form import Form
+from model_tools.errors import ToolError
+
+from ..mapping_cases import MAPPING, mapping_of
+
+NAME = "wave_0000_0123456789abcdef"
+MADE = {"parts": [["part_000", 12]]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a command at work."""
+    found = tmp_path / "cubes.parts"
+    with locked(found):
+        (found / LOG).touch()
+    return found
+
+
+def finished(folder: Path) -> Path:
+    growing = unfinished(folder / NAME, 42)
+    (growing / "part_000" / "data").mkdir(parents=True)
+    (growing / "part_000" / "data" / "rows.parquet").write_bytes(b"rows")
+    finish(growing, folder / NAME, MADE)
+    return folder / NAME
+
+
+def names(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
+
+
+def cut(part: Path) -> None:
+    (part / "part_000" / "data" / "rows.parquet").write_bytes(b"")
+
+
+def changed(part: Path) -> None:
+    (part / "part_000" / "data" / "rows.parquet").write_bytes(b"rowz")
+
+
+def lost(part: Path) -> None:
+    (part / "part_000" / "data" / "rows.parquet").unlink()
+
+
+def half_written(part: Path) -> None:
+    made = part / "made.json"
+    made.write_bytes(made.read_bytes()[:20])
+
+
+def zeros(part: Path) -> None:
+    (part / "made.json").write_bytes(b"\0" * 40)
+
+
+def another_kind(part: Path) -> None:
+    (part / "made.json").write_text("[]")
+
+
+def unknown(part: Path) -> None:
+    (part / "made.json").unlink()
+
+
+def test_parts_count_as_finished_while_they_are_what_was_made(folder: Path) -> None:
+    part = finished(folder)
+    assert (made_of(part) or {}).items() >= MADE.items()
+    assert names(folder) == {LOCK, LOG, NAME}
+
+
+@pytest.mark.parametrize("damage", [cut, changed, lost, half_written, zeros, another_kind,
+                                    unknown, shutil.rmtree])
+def test_damaged_parts_count_as_not_made(damage: Callable[[Path], object], folder: Path) -> None:
+    part = finished(folder)
+    damage(part)
+    assert made_of(part) is None
+
+
+def test_only_what_is_ours_is_removed(folder: Path, tmp_path: Path) -> None:
+    finished(folder)
+    unfinished(folder / NAME, 43).mkdir()
+    theirs = {".git.old", "notes", "wave_0001_0123456789abcdef"}
+    for name in theirs:
+        (folder / name).mkdir()
+
+    remove_unfinished(folder)
+    assert names(folder) == theirs | {LOCK, LOG, NAME}
+    with locked(folder):
+        remove_parts(folder)
+    assert names(folder) == theirs | {LOCK}
+
+
+def test_a_folder_with_nothing_in_it_goes(tmp_path: Path) -> None:
+    with locked(tmp_path / "cubes.parts"):
+        note_growing(tmp_path / "cubes.parts", tmp_path / ".cubes.12345678")
+    assert not list(tmp_path.iterdir())
+
+
+def a_link(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir()
+    place.symlink_to(place.parent / "elsewhere")
+
+
+def a_folder(place: Path) -> None:
+    place.mkdir()
+    (place / "notes.txt").touch()
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (a_link, "a link to .*elsewhere"), (Path.touch, "a file"),
+    (a_folder, "a folder of somebody else's"),
+])
+def test_what_is_somebody_elses_is_left_alone(
+    make: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "cubes.parts"
+    make(place)
+    before = sorted(tmp_path.rglob("*"))
+
+    with (pytest.raises(ToolError, match=f"parts: expected nothing there.*, found {said}; move"),
+          locked(place)):  # fmt: skip
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_command_at_a_time_works_there(tmp_path: Path) -> None:
+    folder = tmp_path / "cubes.parts"
+    with locked(folder):
+        with (pytest.raises(ToolError, match="expected no other command that converts"),
+              locked(folder)):  # fmt: skip
+            pass
+        assert (folder / LOCK).is_file()
+    with locked(folder):
+        pass
+    assert not folder.exists()
+
+
+def test_a_lock_that_was_removed_meanwhile_keeps_nobody_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_just_before(file: object, how: int) -> None:
+        (folder / LOCK).unlink()
+
+    monkeypatch.setattr("fcntl.flock", end_just_before)
+
+    with pytest.raises(ToolError, match="expected no other command"), locked(folder):
+        pass
+
+
+def test_what_a_killed_run_left_beside_the_output_goes(folder: Path, tmp_path: Path) -> None:
+    left, ours, theirs = (tmp_path / f".cubes.{name}"
+                          for name in ("killed_1", "now_is_2", "theirs"))
+    for each in (left, ours, theirs):
+        (each / "cubes").mkdir(parents=True)
+
+    note_growing(folder, left)
+    note_growing(folder, ours)
+
+    assert not left.exists()
+    assert ours.exists()
+    assert theirs.exists()
+
+
+@pytest.mark.parametrize("note", ["", "..", "theirs", "/", "../theirs", ".cubes.now_is_2"])
+def test_a_note_of_something_else_removes_nothing(note: str, folder: Path, tmp_path: Path) -> None:
+    for name in ("theirs", ".cubes.now_is_2"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    (folder / "growing.txt").write_text(note)
+
+    note_growing(folder, tmp_path / ".cubes.now_is_2")
+
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def reversed_joints() -> RobotMapping:
+    return mapping_of(joints=dict(reversed(MAPPING["joints"].items())))
+
+
+def reversed_fields() -> RobotMapping:
+    key = "vectors/observation.state/1/fields"
+    fields = MAPPING["vectors"]["observation.state"][1]["fields"]
+    return mapping_of(**{key: dict(reversed(fields.items()))})
+
+
+@pytest.mark.parametrize("other", [reversed_joints, reversed_fields])
+def test_another_order_of_columns_makes_other_parts(
+    other: Callable[[], RobotMapping], tmp_path: Path
+) -> None:
+    def name(mapping: RobotMapping, topics: dict[str, str]) -> str:
+        return name_of(Episode(bag=tmp_path, task=""), mapping, topics, False, Form())
+
+    one = name(mapping_of(), {"a": "b", "c": "d"})
+    assert one == name(mapping_of(), {"c": "d", "a": "b"})
+    assert one != name(other(), {"a": "b", "c": "d"})

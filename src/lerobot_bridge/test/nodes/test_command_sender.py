@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is sent while no action comes, and last."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy")
+
+from policy_msgs.msg import JointCommand  # noqa: E402  not without rclpy
+
+from lerobot_bridge.nodes.command_sender import CommandSender  # noqa: E402
+
+from .test_robot_link import ACTION, MAPPING, Robot, modes, wait_until  # noqa: E402
+
+MEASURED = {"pan.pos": 1.0, "lift.pos": 2.0}
+HOLD, RUN = JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_RUN
+NEXT = {**ACTION, "x.vel": 0.25}
+MORE = 100
+"""So often the sender is asked for more, far more often than a message would need to come."""
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    made = Robot()
+    yield made
+    made.close()
+
+
+def sender_of(robot: Robot, hold_s: float) -> CommandSender:
+    sender = CommandSender(robot.node, MAPPING, hold_s)
+    wait_until(lambda: not sender.troubles())
+    return sender
+
+
+def speeds(robot: Robot) -> list[float]:
+    return [message.linear.x for message in robot.heard["cmd_vel"]]
+
+
+def test_holding_ends_with_one_last_message_and_begins_anew_with_an_action(robot: Robot) -> None:
+    sender = sender_of(robot, hold_s=0.15)
+
+    def holds() -> bool:
+        sender.bridge(MEASURED, [])
+        return HOLD in modes(robot)
+
+    sender.send(ACTION)
+    wait_until(holds)
+    for _ in range(MORE):
+        sender.bridge(MEASURED, [])
+    sender.leave(MEASURED)
+    sender.send(NEXT)
+    wait_until(lambda: modes(robot)[-1] == RUN)
+    assert modes(robot).count(HOLD) == 1, "it was sent after the last message"
+    assert modes(robot)[-2:] == [HOLD, RUN], "it was repeated after the last message"
+
+
+@pytest.mark.parametrize("then", [[], ["it is gone"]])
+def test_a_trouble_ends_holding_even_when_it_is_over(
+    robot: Robot, then: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = sender_of(robot, hold_s=30.0)
+
+    def ends() -> bool:
+        sender.bridge(MEASURED, ["it is gone"])
+        return "repeated no more" in caplog.text
+
+    sender.send(ACTION)
+    wait_until(ends)
+    for _ in range(MORE):
+        sender.bridge(MEASURED, then)
+    sender.leave(MEASURED)
+    sender.send(NEXT)
+    wait_until(lambda: len(modes(robot)) == 2)
+    assert [message.sequence for message in robot.heard["joint_command"]] == [0, 1]
+    assert modes(robot) == [RUN, RUN]
+
+
+def test_a_base_is_stopped_once_for_each_action_that_moves_it(
+    robot: Robot, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = sender_of(robot, hold_s=30.0)
+
+    expected = list[Any]()
+
+    def stops() -> bool:
+        sender.bridge({}, ["troubles do not matter"])
+        return speeds(robot) == expected
+
+    for action in (ACTION, NEXT):
+        sender.send(action)
+        expected += [action["x.vel"], 0.0]
+        wait_until(stops)
+        for _ in range(MORE):
+            sender.bridge({}, [])
+    sender.send(ACTION)
+    wait_until(lambda: speeds(robot)[-1:] == [0.5])
+    assert speeds(robot) == [*expected, 0.5]
+    assert caplog.text.count("the base is stopped until the next one (told once)") == 1
