@@ -13,12 +13,15 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from bench.demonstration import (
     CAMERAS,
@@ -41,6 +44,7 @@ SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
 TASKS = ("Pick the cube", "Open the drawer", "Pick the cube")
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 SAMPLE = "act/dataset_v3"
+TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +235,61 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
 
     assert "no next.success, since nothing is known of episode_0001, episode_0002" in caplog.text
     assert "next.success" not in Dataset(tmp_path / "cubes").info.features
+
+
+def with_a_second_arm(bag: Path, folder: Path) -> Path:
+    """Write a recording again, with a second publisher whose messages came 3 ms late."""
+    with Reader(bag) as reader, Writer(folder, version=9,
+                                       storage_plugin=StoragePlugin.MCAP) as writer:
+        topics = {each.topic: writer.add_connection(each.topic, each.msgtype, typestore=TYPES)
+                  for each in reader.connections}
+        for connection, log_ns, data in reader.messages():
+            writer.write(topics[connection.topic], log_ns, data)
+            if connection.topic == "/joint_states":
+                message: Any = TYPES.deserialize_cdr(data, connection.msgtype)
+                stamp = message.header.stamp
+                if stamp.nanosec >= 3_000_000:
+                    stamp.nanosec -= 3_000_000
+                    message.position = message.position + 0.4
+                writer.write(topics[connection.topic], log_ns + 1000,
+                             TYPES.serialize_cdr(message, connection.msgtype))
+    return folder
+
+
+def test_two_arms_on_one_topic_become_no_episode(
+    session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    mixed, target = tmp_path / "session", tmp_path / "cubes"
+    mixed.mkdir()
+    shutil.copytree(session / "episode_0001", mixed / "episode_0001")
+    with_a_second_arm(session / "episode_0002", mixed / "episode_0002")
+    command = [str(mixed), "--mapping", str(session / "mapping.yaml"), "--task", "Pick"]
+
+    assert main(["check", *command[:3]]) == 1
+    assert main(["convert", *command, "--output", str(target)]) == 1
+
+    said = [each for each in caplog.messages if "stamps that go on" in each]
+    assert len(said) == 2
+    for each in said:
+        assert "/joint_states at " in each
+        assert "two publishers are on the topic" in each
+    assert [episode.length for episode in Dataset(target).episodes] == [45]
+
+
+def test_a_broken_recording_stops_no_pieces_of_others(session: Path, tmp_path: Path) -> None:
+    broken, target = tmp_path / "session", tmp_path / "cubes"
+    for name in ("episode_0000", "episode_0002"):
+        shutil.copytree(session / name, broken / name)
+    data = next((broken / "episode_0000").glob("*.mcap"))
+    data.write_bytes(data.read_bytes()[:5000])
+
+    assert main(["convert", str(broken), "--mapping", str(session / "mapping.yaml"), "--output",
+                 str(target), "--episodes", "0.5"]) == 1
+
+    assert [episode.length for episode in Dataset(target).episodes] == [15, 15]
+    report = json.loads((target / REPORT).read_text())
+    assert [each["name"] for each in report["episodes_left_out"]] == ["episode_0000"]
 
 
 def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(

@@ -36,7 +36,7 @@ class Episode:
         interventions: When a person drove in the policy's place; None: no policy ran, or nobody
             watched for it.
         number: Of the episode within its recording, from 0.
-        problem: Why it cannot be read, or why the recording gives none; empty where nothing is.
+        problem: Why it cannot be read; empty where it can.
         problems: Why no dataset is to be made of it, as who recorded it says.
     """
 

@@ -63,9 +63,9 @@ class EpisodeFrames:
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The episode has a problem, or who recorded it says what is wrong with it; or
-                the recording is broken, lacks a topic, has no frame, its clocks disagree or begin
-                anew, or several publishers speak on one topic.
+            ToolError: The episode has a problem, or who recorded it says one; or the recording is
+                broken, lacks a topic, has no frame, its clocks disagree or begin anew, or several
+                publishers speak on one topic.
             OSError: It cannot be read.
         """
         self.episode, self._mapping = episode, mapping

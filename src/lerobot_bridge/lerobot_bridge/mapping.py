@@ -274,7 +274,7 @@ def _what_fits(content: object) -> RobotMapping | None:
                  if (found := read(tuple[Source, ...], each)) is not None},
         cameras={name: found for name, each in cameras.items()
                  if (found := read(Camera, each)) is not None},
-        command=read(tuple[Channel, ...], content.get("command", [])) or (),
+        command=read(tuple[Command, ...], content.get("command", [])) or (),
     )
 
 

@@ -156,7 +156,7 @@ def test_signal_ends_it_and_the_episode_is_kept(
 
 
 @pytest.mark.parametrize(("parameters", "said"), [
-    ({"mapping": "so102"}, "so102: expected a mapping file, or one that comes along"),
+    ({"mapping": "so102"}, "so102: expected a mapping file, or one that comes along (lekiwi, "),
     ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
     ({"task": None}, "parameter task"),
     ({"episode_s": -1.0}, "episode_s"),
