@@ -73,13 +73,13 @@ class Recorder:
     def arrived(self, topic: str, now_ns: int, data: bytes) -> None:
         """Take a message; topic by its full name."""
         with self._lock:
+            if self._recording:
+                self.session.tick(now_ns)  # its end is as exact as its messages
             watch = self.watches[topic]
             watch.arrived(now_ns, data)
             if watch.kind not in self._known:
                 self._known.add(watch.kind)
                 self._disk.learn(watch.kind)
-            if self._recording:
-                self.session.tick(now_ns)  # its end is as exact as its messages
             # In a recording a topic has one type.
             if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
@@ -158,6 +158,9 @@ class Recorder:
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
             found.append(problem)
+        if not now_ns:
+            found.append("/clock: expected simulated time (use_sim_time), found none yet; does the "
+                         "simulator run?")
         rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
         found += filter(None, [self._room(rate * self.session.course.episode_s)])
         return "\n".join(found)
@@ -183,17 +186,18 @@ class Recorder:
         self._kinds = {}
         for name, watch in self.watches.items():
             watch.begin()
-            if watch.keeps and watch.newest is not None:
-                self._kinds[name] = watch.kind
-                self._disk.write(name, watch.kind, now_ns, watch.newest)
+            kind, newest = watch.kind, watch.newest
+            if watch.keeps and newest is not None:
+                self._kinds[name] = kind
+                self._disk.write(name, kind, now_ns, newest)
 
     def end(self, ended: Ended) -> list[str]:
         """Keep what was recorded; return what is wrong with it."""
         self._recording = False
+        self._note_crowds()
+        said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
         if ended.fault:
             self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
-        self._note_crowds()
-        said = [*self._crowded(), *self._not_received(), *self._silent(), *self._absent()]
         self._disk.news += [news._replace(text=f"episode {ended.number}: {news.text}")
                             for news in said]
         told, spans = self._told, ended.interventions

@@ -173,6 +173,7 @@ class Session:
         Raises:
             RefusedError: None is being recorded.
         """
+        self._follow_clock(now_ns)
         if not self._running and self._last is not None:
             raise RefusedError("expected an episode that is being recorded, found none "
                                f"({self.state.value}); episode {self._last} is over and kept: to "

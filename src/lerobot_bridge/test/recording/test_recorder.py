@@ -100,6 +100,15 @@ def test_episode_ends_before_its_clock_goes_back(tmp_path: Path) -> None:
     assert "episode 0 ends here: the clock went back by 499.080 s" in fed.all_said
 
 
+def test_start_is_refused_until_there_is_simulated_time(tmp_path: Path) -> None:
+    fed = Fed(tmp_path / "session")
+    fed.recorder.arrived(TOPIC, fed.now_ns, fed.data)
+
+    assert fed.recorder.obstacle(0).startswith("/clock: expected simulated time")
+    assert fed.recorder.obstacle(1) == ""
+    fed.close()
+
+
 def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
     fed = Fed(small_disk / "session", min_free_mb=4.0, message_bytes=10_000,
               episode_s=2.0)

@@ -140,7 +140,8 @@ def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Des
     auto.start(3 * S)
     assert auto.stop(4 * S).endswith("\nno leader\nno camera")
     auto.start(4 * S)
-    assert auto.finish(5 * S) == "3 episodes are there\nno leader\nno camera"
+    assert auto.finish(5 * S) == (
+        "0 episodes are there, 3 being written\nno leader\nno camera")
 
 
 def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
