@@ -123,10 +123,9 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
     """Return parts of a recording that are so long, the last one maybe shorter."""
     found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
     if bag.duration_ns > _MOST * length_ns:
-        why = (f"expected at most {_MOST} episodes of {length_s:g} s, found a recording of "
-               f"{bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, the clock was set "
-               "forward in it: cut the recording there")
-        return Found(episodes=[replace(whole, problem=f"{whole.name}: {why}")])
+        raise ToolError(f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
+                        f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, "
+                        "the clock was set forward in it: cut the recording there")
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
         episode = replace(whole, span=span, number=number)

@@ -68,9 +68,9 @@ class EpisodeFrames:
                 publishers speak on one topic.
             OSError: It cannot be read.
         """
+        self.episode, self._mapping = episode, mapping
         if episode.problem:
             raise ToolError(episode.problem)
-        self.episode, self._mapping = episode, mapping
         if episode.problems:
             raise ToolError(f"{episode.name}: expected a recording without problems, found in its "
                             f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "

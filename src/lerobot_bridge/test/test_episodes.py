@@ -130,7 +130,7 @@ def test_a_recording_whose_clock_was_set_forward_is_not_cut_into_millions(tmp_pa
 
     broken, *episodes = find_episodes([bag, other], 4.5, task="wave").episodes
 
-    assert "bag: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
+    assert f"{bag}: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
         in broken.problem
     assert [episode.span for episode in episodes] == [span(0, 4500), span(4500, 9000)]
 
