@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,18 @@ from policy_inference.interfaces import F64
 
 SIDECAR = "episode.json"
 """File beside the messages of a recorded episode: what was to be done, and how it ended."""
+
+
+class Mark(IntEnum):
+    """What is said of an episode; the numbers are those of policy_msgs/EpisodeMark."""
+
+    START = 0
+    STOP = 1
+    DISCARD = 2
+    SUCCESS = 3
+    FAILURE = 4
+    INTERVENTION_BEGINS = 5
+    INTERVENTION_ENDS = 6
 
 
 class Span(NamedTuple):

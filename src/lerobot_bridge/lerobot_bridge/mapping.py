@@ -41,6 +41,7 @@ _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
 _NAME = r"^[A-Za-z0-9_]+$"
 _FEATURE = r"observation\.[A-Za-z0-9_.]+|action"
+_STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
 
 
@@ -221,6 +222,11 @@ def load_mapping(file: str | Path) -> RobotMapping:
     return parse_mapping(load_yaml(path), path)
 
 
+def field_steps(path: str) -> list[tuple[str, int | None]]:
+    """Return the names that lead to a field like twist.linear.x or data[2], and places in lists."""
+    return [(name, int(place) if place else None) for name, place in _STEP.findall(path)]
+
+
 def shipped() -> Mapping[str, Path]:
     """Return the mappings that come along, by name."""
     return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
@@ -304,8 +310,8 @@ class _Validator:
         if not re.fullmatch(_NAME, name):
             self._problem(key, "a name of letters, digits and _", name)
         check_unit(key, joint, self._reader)
-        limits = joint.position_min, joint.position_max
-        if None not in limits and limits[0] >= limits[1]:  # type: ignore[operator]  # not None
+        low, high = joint.position_min, joint.position_max
+        if low is not None and high is not None and low >= high:
             self._problem(f"{key}.position_max", "more than position_min", joint.position_max)
 
     def _feature(self, feature: str, sources: Sequence[Source]) -> None:

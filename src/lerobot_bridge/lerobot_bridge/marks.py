@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import IntEnum
 from typing import Any
 
-from lerobot_bridge.episode import Episode, Found, Skipped, Span
+from lerobot_bridge.episode import Episode, Found, Mark, Skipped, Span
 from model_tools.bags.bag import Bag
 from model_tools.bags.topics import find_topics
 from model_tools.errors import ToolError
@@ -16,21 +15,7 @@ from model_tools.errors import ToolError
 MARKS = "episode_marks"
 """Topic of the marks, in any namespace."""
 MARK = "policy_msgs/msg/EpisodeMark"
-
-
-class Kind(IntEnum):
-    """As in policy_msgs/EpisodeMark."""
-
-    START = 0
-    STOP = 1
-    DISCARD = 2
-    SUCCESS = 3
-    FAILURE = 4
-    INTERVENTION_BEGINS = 5
-    INTERVENTION_ENDS = 6
-
-
-_INTERVENTIONS = (Kind.INTERVENTION_BEGINS, Kind.INTERVENTION_ENDS)
+_INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 
 
 def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
@@ -50,8 +35,8 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
     watched = any(mark.kind in _INTERVENTIONS for _, mark in marks)
     reader = _MarkReader(replace(whole, interventions=() if watched else None))
     for time_ns, mark in marks:
-        if mark.kind not in list(Kind):
-            raise bag.problem(full, time_ns, f"expected a kind of 0 to {max(Kind)}, found "
+        if mark.kind not in list(Mark):
+            raise bag.problem(full, time_ns, f"expected a kind of 0 to {max(Mark)}, found "
                               f"{mark.kind}")
         reader.take(time_ns, mark)
     reader.drop("the recording ends before its STOP")
@@ -77,17 +62,17 @@ class _MarkReader:
         self.found = Found()
 
     def take(self, time_ns: int, mark: Any) -> None:
-        kind = Kind(mark.kind)
-        if kind is Kind.START:
+        kind = Mark(mark.kind)
+        if kind is Mark.START:
             self.drop("another one began before its STOP")
             self._start(time_ns, mark)
-        elif kind is Kind.STOP:
+        elif kind is Mark.STOP:
             self._stop(time_ns)
-        elif kind is Kind.DISCARD:
+        elif kind is Mark.DISCARD:
             self._discard(mark.episode)
-        elif kind is Kind.INTERVENTION_BEGINS:
+        elif kind is Mark.INTERVENTION_BEGINS:
             self._driven_since_ns = self._driven_since_ns or time_ns
-        elif kind is Kind.INTERVENTION_ENDS:
+        elif kind is Mark.INTERVENTION_ENDS:
             self._note_driven_until(time_ns)
             self._driven_since_ns = None
         else:
@@ -119,8 +104,8 @@ class _MarkReader:
             self._running = episodes.pop()
         self.drop("it was discarded")
 
-    def _judge(self, kind: Kind, number: int) -> None:
-        episodes, success = self.found.episodes, kind is Kind.SUCCESS
+    def _judge(self, kind: Mark, number: int) -> None:
+        episodes, success = self.found.episodes, kind is Mark.SUCCESS
         places = [i for i, each in enumerate(episodes) if each.number == number]
         if self._running is not None and self._running.number == number:
             self._running = replace(self._running, success=success)

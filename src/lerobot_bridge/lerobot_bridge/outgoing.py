@@ -9,7 +9,6 @@ those of rclpy (`lambda name: get_message(name)()`) or of a writer of recordings
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
@@ -18,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from lerobot_bridge.empty_messages import Empty
-from lerobot_bridge.mapping import ARRAYS, JOINT_COMMAND, TRAJECTORY, Channel, RobotMapping, Source
+from lerobot_bridge.mapping import (
+    ARRAYS,
+    JOINT_COMMAND,
+    TRAJECTORY,
+    Channel,
+    RobotMapping,
+    Source,
+    field_steps,
+)
 from lerobot_bridge.values import ToLeRobot
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Mode
@@ -27,7 +34,6 @@ _Columns = Mapping[str, F64]
 """Values [joints] in SI units by quantity; NaN where none is known of a joint."""
 _Write = Callable[[Any, _Columns], None]
 _POINT = "trajectory_msgs/msg/JointTrajectoryPoint"
-_STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 
 
 class Outgoing:
@@ -117,10 +123,7 @@ def _fields(
     found = []
     for channel, begin in _spans(mapping, channels):
         for i, path in enumerate((channel.fields or {}).values()):
-            steps = [_STEP.fullmatch(part).groups()  # type: ignore[union-attr]  # was validated
-                     for part in path.split(".")]
-            found.append(([(name, None if at is None else int(at)) for name, at in steps],
-                          begin + i))
+            found.append((field_steps(path), begin + i))
     return sorted(found, key=lambda entry: [(name, at or 0) for name, at in entry[0]])
 
 

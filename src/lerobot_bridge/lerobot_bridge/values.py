@@ -9,19 +9,16 @@ or a reader of recordings made it.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.mapping import ARRAYS, TRAJECTORY, Channel, RobotMapping, Source
+from lerobot_bridge.mapping import ARRAYS, TRAJECTORY, Channel, RobotMapping, Source, field_steps
 from policy_inference.core.chunks.units import Units
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
-
-_STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 
 
 class SourceReader:
@@ -129,10 +126,7 @@ class _Joints:
 
 def _getter(path: str) -> Callable[[Any], float]:
     """Return what reads a field like twist.linear.x or data[2]."""
-    parts = list[tuple[str, int | None]]()
-    for part in path.split("."):
-        name, index = _STEP.fullmatch(part).groups()  # type: ignore[union-attr]  # was validated
-        parts.append((name, None if index is None else int(index)))
+    parts = field_steps(path)
 
     def get(message: Any) -> float:
         value = message

@@ -32,6 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from lerobot_bridge.episode import Mark
 from lerobot_bridge.mapping import load_mapping, shipped
 from lerobot_bridge.nodes.first_look import judges_of
 from lerobot_bridge.nodes.listening import Listening
@@ -40,7 +41,7 @@ from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.policy import PolicyWatch
 from lerobot_bridge.recording.recorder import Recorder, Told
-from lerobot_bridge.recording.session import Course, Mark, Session
+from lerobot_bridge.recording.session import Course, Session
 from lerobot_bridge.recording.topics import Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes import qos

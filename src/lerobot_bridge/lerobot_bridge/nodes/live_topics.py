@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
 
 
-class LiveTopic:
+class LiveTopic(ABC):
     """A topic of which the newest message counts.
 
     Attributes:
@@ -55,13 +56,13 @@ class LiveTopic:
         if len(types) == 1:
             self._subscribe(types[0])
 
+    @abstractmethod
     def read(self, message: Any) -> dict[str, Any]:
         """Return what a message says, by LeRobot's names.
 
         Raises:
             RobotError: It does not fit.
         """
-        raise NotImplementedError
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         """Return what reads messages from the wire."""

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lerobot_bridge.episode import Mark
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.policy import PolicyWatch
-from lerobot_bridge.recording.session import Course, Ended, Mark, Session, State
+from lerobot_bridge.recording.session import Course, Ended, Session, State
 from lerobot_bridge.recording.topics import Watch
 from lerobot_bridge.sidecar import Sidecar
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from lerobot_bridge.episode import Span
+from lerobot_bridge.episode import Mark, Span
 from policy_inference.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
@@ -25,18 +25,6 @@ class State(Enum):
     EPISODE = "episode"
     RESET = "reset"
     FINISHED = "finished"
-
-
-class Mark(IntEnum):
-    """What is said of an episode; the numbers are those of policy_msgs/EpisodeMark."""
-
-    START = 0
-    STOP = 1
-    DISCARD = 2
-    SUCCESS = 3
-    FAILURE = 4
-    INTERVENTION_BEGINS = 5
-    INTERVENTION_ENDS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

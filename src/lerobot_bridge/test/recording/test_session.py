@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lerobot_bridge.episode import Span
-from lerobot_bridge.recording.session import Course, Ended, Mark, Session, State
+from lerobot_bridge.episode import Mark, Span
+from lerobot_bridge.recording.session import Course, Ended, Session, State
 from policy_inference.errors import RefusedError
 
 S = 1_000_000_000
