@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of the framed protocol, version 1; docs/service_protocol.md has all of it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from policy_inference.errors import PolicyError
+
+MAGIC, VERSION = 0x464E4950, 1
+ANY = bytes(32)
+"""A client that was not built for one policy in particular says this hash."""
+RESET = 1
+"""Flag of an observation: recurrent state starts clean."""
+LONGEST_TOKEN = 256
+
+HEADER = struct.Struct("<IBBHIIQQQ")
+_HELLO = struct.Struct("<32sIIIHHHH")
+_WELCOME = struct.Struct("<32sIIIId")
+_LENGTH = struct.Struct("<H")
+LONGEST_HELLO = HEADER.size + _HELLO.size + LONGEST_TOKEN
+
+
+class Type(IntEnum):
+    """What a frame is."""
+
+    HELLO = 1
+    WELCOME = 2
+    OBSERVATION = 3
+    ACTION = 4
+    ERROR = 5
+
+
+class Scaling(IntEnum):
+    """What was done to the values of an observation before it was sent."""
+
+    PHYSICAL = 0
+    SCALED = 1
+    NORMALISED = 2
+
+
+class Answer(IntEnum):
+    """What a row of an answer holds."""
+
+    ACTION = 0
+    TARGET = 1
+
+
+class Transport(IntEnum):
+    """Where requests and answers go."""
+
+    STREAM = 0
+    SHARED_MEMORY = 1
+
+
+class Code(IntEnum):
+    """What an ERROR says."""
+
+    BAD_FRAME = 1
+    OTHER_VERSION = 2
+    OTHER_POLICY = 3
+    NOT_ALLOWED = 4
+    NOT_OFFERED = 5
+    FULL = 6
+    TOO_LATE = 7
+    NOT_IN_TURN = 8
+    OBSERVATION_NOT_FINITE = 9
+    ACTION_NOT_FINITE = 10
+    INFERENCE_FAILED = 11
+    ENDING = 12
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with it."""
+        return not Code.OBSERVATION_NOT_FINITE <= self <= Code.INFERENCE_FAILED
+
+
+class ServiceError(PolicyError):
+    """What a frame gets an ERROR for."""
+
+    def __init__(self, code: Code, text: str) -> None:
+        """Keep the code; the text is for people."""
+        self.code = code
+        super().__init__(text)
+
+
+class Header(NamedTuple):
+    """Header of a frame, as on the wire."""
+
+    magic: int
+    version: int
+    type: int
+    flags: int
+    length: int
+    rows: int
+    sequence: int
+    stamp_ns: int
+    answered_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """How a client introduces itself."""
+
+    policy_sha256: bytes = ANY
+    obs_dim: int = 0
+    act_dim: int = 0
+    rows: int = 1
+    scaling: Scaling = Scaling.SCALED
+    answer: Answer = Answer.ACTION
+    transport: Transport = Transport.STREAM
+    token: bytes = b""
+
+    def pack(self) -> bytes:
+        """Return the payload."""
+        return _HELLO.pack(self.policy_sha256, self.obs_dim, self.act_dim, self.rows, self.scaling,
+                           self.answer, self.transport, len(self.token)) + self.token
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Hello:
+        """Read a payload.
+
+        Raises:
+            ServiceError: It is none.
+        """
+        if len(payload) < _HELLO.size:
+            raise ServiceError(Code.BAD_FRAME, f"HELLO: expected {_HELLO.size} bytes and a token, "
+                               f"found {len(payload)}")
+        sha256, obs_dim, act_dim, rows, scaling, answer, transport, size = (
+            _HELLO.unpack_from(payload))
+        token = payload[_HELLO.size:]
+        if len(token) != size or size > LONGEST_TOKEN:
+            raise ServiceError(Code.BAD_FRAME, f"HELLO: expected a token of {size} bytes, at most "
+                               f"{LONGEST_TOKEN}, found {len(token)}")
+        try:
+            return cls(policy_sha256=sha256, obs_dim=obs_dim, act_dim=act_dim, rows=rows,
+                       scaling=Scaling(scaling), answer=Answer(answer),
+                       transport=Transport(transport), token=token)
+        except ValueError as error:
+            raise ServiceError(Code.BAD_FRAME, f"HELLO: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """What the service answers to a HELLO."""
+
+    policy_sha256: bytes
+    obs_dim: int
+    act_dim: int
+    rows: int
+    shared_bytes: int = 0
+    rate_hz: float = 0.0
+    name: str = ""
+    version: str = ""
+    joints: Sequence[str] = ()
+
+    def pack(self) -> bytes:
+        """Return the payload."""
+        texts = [_text(self.name), _text(self.version), _LENGTH.pack(len(self.joints)),
+                 *map(_text, self.joints)]
+        return _WELCOME.pack(self.policy_sha256, self.obs_dim, self.act_dim, self.rows,
+                             self.shared_bytes, self.rate_hz) + b"".join(texts)
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Welcome:
+        """Read a payload.
+
+        Raises:
+            ServiceError: It is none.
+        """
+        try:
+            sha256, obs_dim, act_dim, rows, shared, rate_hz = _WELCOME.unpack_from(payload)
+            name, at = _read_text(payload, _WELCOME.size)
+            version, at = _read_text(payload, at)
+            (count,), at = _LENGTH.unpack_from(payload, at), at + _LENGTH.size
+            joints = list[str]()
+            for _ in range(count):
+                joint, at = _read_text(payload, at)
+                joints.append(joint)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise ServiceError(Code.BAD_FRAME, f"WELCOME: {error}") from None
+        return cls(policy_sha256=sha256, obs_dim=obs_dim, act_dim=act_dim, rows=rows,
+                   shared_bytes=shared, rate_hz=rate_hz, name=name, version=version,
+                   joints=tuple(joints))
+
+
+def frame(
+    kind: Type, payload: bytes = b"", *, flags: int = 0, rows: int = 0, sequence: int = 0,
+    stamp_ns: int = 0, answered_ns: int = 0,
+) -> bytes:  # fmt: skip
+    """Return a whole frame."""
+    return HEADER.pack(MAGIC, VERSION, kind, flags, len(payload), rows, sequence, stamp_ns,
+                       answered_ns) + payload
+
+
+def read_header(buffer: bytes | bytearray | memoryview) -> Header:
+    """Read a header that must be one of this version.
+
+    Raises:
+        ServiceError: It is not.
+    """
+    header = Header(*HEADER.unpack_from(buffer))
+    if header.magic != MAGIC:
+        raise ServiceError(Code.BAD_FRAME, f"expected a frame (magic {MAGIC:#x}), found "
+                           f"{header.magic:#x}; the raw protocol has an endpoint of its own")
+    if header.version != VERSION:
+        raise ServiceError(Code.OTHER_VERSION, f"expected version {VERSION} of the framed "
+                           f"protocol, found {header.version}")
+    return header
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return _LENGTH.pack(len(data)) + data
+
+
+def _read_text(payload: bytes, at: int) -> tuple[str, int]:
+    (size,) = _LENGTH.unpack_from(payload, at)
+    begin = at + _LENGTH.size
+    if begin + size > len(payload):
+        raise struct.error(f"a text of {size} bytes ends after the payload")
+    return payload[begin:begin + size].decode(), begin + size
