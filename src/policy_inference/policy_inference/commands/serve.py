@@ -42,6 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "of this process)")
     places.add_argument("--clients", type=_count, default=64, metavar="N",
                         help="most clients at once, of all endpoints (default 64)")
+    places.add_argument("--token-file", type=Path, metavar="FILE",
+                        help="token that clients of the framed protocol must know; others than "
+                        "owner and group must not be able to read the file")
+    places.add_argument("--tls-cert", type=Path, metavar="FILE",
+                        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
+                        "--tls-client-ca or --token-file")
+    places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
+                        help="CA that must have signed a client's certificate")
     places.add_argument("--insecure-tcp", action="store_true",
                         help="let --tcp be reached from other machines: no encryption, anybody "
                         "may ask")
@@ -52,10 +61,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
+    problem = _contradiction(given)
+    if problem:
+        given.parser.error(problem)
     # Not before signals are handled: this takes a while.
     from policy_inference.commands.serving import serve
 
     return serve(given)
+
+
+def _contradiction(given: argparse.Namespace) -> str:
+    """Return what is wrong with the arguments together; empty where nothing is."""
+    if (given.tls_cert is None) != (given.tls_key is None):
+        return "--tls-cert and --tls-key belong together"
+    if given.tls_client_ca and not given.tls_cert:
+        return "--tls-client-ca needs --tls-cert"
+    if given.tls_cert and not given.framed_tcp:
+        return "--tls-cert needs --framed-tcp"
+    if given.insecure_tcp and not given.tcp:
+        return "--insecure-tcp needs --tcp"
+    is_raw_only = (given.socket or given.tcp) and not (given.framed_socket or given.framed_tcp)
+    if given.token_file and is_raw_only:
+        return "--token-file needs a framed endpoint: the raw protocol has no place for a token"
+    if given.socket and given.socket == given.framed_socket:
+        return "--socket and --framed-socket: expected two paths, found one"
+    return ""
 
 
 def _place(text: str) -> tuple[str, int]:

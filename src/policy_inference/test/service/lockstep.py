@@ -73,7 +73,7 @@ class Notes(Observer):
     def failed(self, connection: Connection, error: ServiceError) -> None:
         self.codes.append(error.code)
 
-    def cannot_accept(self, reason: str) -> None:
+    def cannot_accept(self, where: str, reason: str) -> None:
         self.exhausted.append(reason)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
