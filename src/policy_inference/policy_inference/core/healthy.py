@@ -13,7 +13,7 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
 from policy_inference.bundle.validate import term_names
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Tensor
 
 OUTSIDE_SHARE = 0.2
 """Of the looks at an input; a term that is outside more often is not as in training."""
@@ -45,7 +45,7 @@ class Healthy:
     subtracted: F64
     blocks: tuple[npt.NDArray[np.intp], ...] = ()
 
-    def outside(self, values: F64) -> list[str]:
+    def outside(self, values: Tensor) -> list[str]:
         """Return the terms that are often outside, of some looks at the input [looks, size]."""
         beyond = (values < self.low) | (values > self.high)
         names = dict.fromkeys(self.terms.tolist())

@@ -52,7 +52,7 @@ class Notifier:
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:
-        """Say that there is progress, at least twice per period, from the thread that has to make it.
+        """Say that there is progress; at least twice per period, from the thread that makes it.
 
         Nobody else may call it: a hung inference is what the watchdog is for.
         """

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from policy_inference.core.misfit import Misfit
 from policy_inference.interfaces import F32, F64
-
-import numpy as np
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
