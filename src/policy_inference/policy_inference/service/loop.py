@@ -184,7 +184,7 @@ class ServiceLoop:
                 connection.say(error)
             except Gone as gone:
                 self._end(connection, gone)
-        if error.code is Code.INFERENCE_FAILED and (problem := self._model.backend.problem()):
+        if error.code is Code.INFERENCE_FAILED and (problem := self._model.problem):
             raise BackendError(problem)
 
     def _end(self, connection: Connection, reason: ServiceError | Gone) -> None:
