@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -189,15 +188,10 @@ class ServedModel:
                     state[...] = 0
         for row, lane in enumerate(lanes):
             robot = session.robots[row]
-            # One product finds NaN, infinity, and what is beyond any sense; a bound hides it.
-            if not math.isfinite(robot.observation.dot(robot.observation)):
-                return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
-                                        f"observation: {_found(robot.observation)}")
             for one, part, into in zip(self._policy.inputs, robot.parts, lane.inputs, strict=True):
                 if not one.write(part, into, session.scaling):
                     return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
-                                            f"observation: expected values for {one.name} whose "
-                                            f"norm is at most {one.largest:g}, found larger ones")
+                                            f"observation of {one.name}: {one.wrong(part)}")
             for state, (held, _) in zip(robot.state, lane.state, strict=True):
                 held[...] = state
         return None
@@ -220,12 +214,3 @@ class ServedModel:
     def _not_finite(self, code: Code, row: int, text: str) -> ServiceError:
         self.counters[Rule.NOT_FINITE.value] += 1
         return ServiceError(code, f"robot {row}: {text}")
-
-
-def _found(values: F32) -> str:
-    """Return in words why the sum of squares of an observation is no float32."""
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        return f"expected finite values, found {values[wrong[0]]} at {wrong[0]}"
-    worst = int(np.abs(values).argmax())
-    return f"expected values that can be squared, found {values[worst]:g} at {worst}"
