@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import Options, artifacts_for, open_models
+from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.installed import open_any_bundle
 from policy_inference.bundle.load import Bundle, ModelFiles, of_kind
 from policy_inference.bundle.signature import trusted_keys
@@ -86,8 +86,7 @@ def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
     else:
         _log.warning("%s: no golden rows, so nobody knows whether the model computes here what it "
                      "should; `model_tools complete` adds them", bundle.path)
-    ((_, file),) = artifacts_for(bundle, backend.name).values()
-    return _served(policy_of(bundle), bundle.models[0], file, order, backend, opened)
+    return _served(policy_of(bundle), bundle.models[0], order, backend, opened)
 
 
 def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
@@ -99,7 +98,7 @@ def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
                      obs_dim=order.obs_dim, act_dim=order.act_dim)
     policy, files = bare.read(order.backends[0])
     backend = _opened(files, order, order.backends, opened)
-    return _served(policy, files, order.model, order, backend, opened)
+    return _served(policy, files, order, backend, opened)
 
 
 def _opened(
@@ -109,14 +108,14 @@ def _opened(
                if name in names or name not in order.backends}
     backends, skipped = open_models((files,), names, options)
     for reason in skipped:
-        _log.warning("%s", reason)
+        _log.warning("falls back to another back end: %s", reason)
     (backend,) = backends.values()
     opened.append(backend)
     return backend
 
 
 def _served(
-    policy: ServedPolicy, files: ModelFiles, file: Path, order: Order, backend: BackendBase,
+    policy: ServedPolicy, files: ModelFiles, order: Order, backend: BackendBase,
     opened: list[BackendBase],
 ) -> ServedModel:  # fmt: skip
     """Return the opened model, with its batch where one is asked for."""
@@ -124,7 +123,7 @@ def _served(
         return ServedModel(policy, backend)
     states = policy.contract.state if policy.contract else ()
     carried = {name for pair in states for name in (pair.input, pair.output)}
-    axes = batch_axes(backend.name, file, carried)
+    axes = batch_axes(backend.name, backend.file, carried)
     several = _opened(with_rows(files, axes, order.batch), order, [backend.name], opened)
     require_apart(policy, backend, several, axes, order.batch)
     return ServedModel(policy, backend, (several, axes, order.batch))

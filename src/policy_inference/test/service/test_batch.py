@@ -35,18 +35,21 @@ def serve(tmp_path: Path) -> Any:
     """Write a bundle around a model, and serve it for several robots; closed at the end."""
     opened: list[ServedModel] = []
 
-    def apply(save_to: Save, batch: int = 4, recurrent: bool = False) -> ServedModel:
+    def apply(
+        save_to: Save, inputs: Mapping[str, Any] | None = None, *, recurrent: bool = False
+    ) -> ServedModel:
         folder = tmp_path / "bundle"
         folder.mkdir(exist_ok=True)
         file = save_to(folder / "policy.onnx")
         contract: dict[str, Any] = copy.deepcopy(dict(CONTRACT))
         model = contract["model"]
+        model["inputs"].update(inputs or {})
         model["artifacts"]["onnx"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
         if recurrent:
             model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": STATE}
             contract["state"] = [{"input": "h_in", "output": "h_out"}]
         (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-        opened.append(open_served(Order(bundle=str(folder), batch=batch)))
+        opened.append(open_served(Order(bundle=str(folder), batch=4)))
         return opened[-1]
 
     yield apply
@@ -194,3 +197,15 @@ def test_batch_where_the_model_mixes_the_robots_refused(serve: Serve) -> None:
 
     with pytest.raises(BackendError, match=r"in row 0 that differs by .*computes with its open"):
         serve(save_to)
+
+
+def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:
+    def save_to(file: Path) -> Path:
+        nodes = [helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
+                 helper.make_node("Reshape", ["first", "shape"], ["actions"])]
+        return save(file, nodes, {"obs": ("values",)}, {"actions": ("batch", ACTIONS)},
+                    constants={"from": np.array([0]), "to": np.array([ACTIONS]),
+                               "shape": np.array([-1, ACTIONS])})
+
+    with pytest.raises(BackendError, match=r"expected obs of one robot, .*found \[15\]"):
+        serve(save_to, {"obs": {"shape": [OBS]}})

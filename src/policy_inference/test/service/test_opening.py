@@ -122,7 +122,7 @@ def test_back_end_that_takes_the_place_of_another_says_why(
 
     assert model.backend.name == "onnx"
     (record,) = caplog.records
-    assert record.message.startswith("rknn: ")
+    assert record.message.startswith("falls back to another back end: rknn: ")
     assert "no artifact" in record.message
 
 
@@ -173,7 +173,7 @@ def test_bare_model_of_another_back_end_is_served_in_the_precision_that_is_given
 
     np.testing.assert_allclose(ask(model, session_of(model), [1.0, -0.5, 0.25]),
                                [1.0, -0.5, 0.25] @ weights(3, 2), atol=0.1)
-    with pytest.raises(BackendError, match="expected fp32 .*found tensors in int8"):
+    with pytest.raises(BackendError, match=r"expected fp32 .*found tensors in int8"):
         served(model=file, backends=("rknn",))
 
 
