@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answers observations with actions over sockets, for control stacks without ROS.
+
+    policy_inference serve --bundle lite3_walk --socket /run/user/1000/policy.sock
+
+--socket and --tcp speak the raw protocol: the observation as float32 in, the action as float32
+out. --framed-socket and --framed-tcp speak one that names errors and refuses clients that were
+built for another policy. Without any of them it is a framed socket, policy.sock in the runtime
+directory. docs/service_protocol.md has the formats. It ends with Ctrl-C or SIGTERM, status 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    policy = parser.add_argument_group("policy")
+    policy.add_argument("--bundle", default="",
+                        help="folder of a bundle, or the name of an installed one")
+    policy.add_argument("--model", type=Path, metavar="FILE",
+                        help="model without a contract, in the place of --bundle")
+    policy.add_argument("--obs-stats", type=Path, metavar="FILE",
+                        help="npz with mean and std, which normalise the observations of --model: "
+                        "(obs - mean) / max(std, 1e-3)")
+    policy.add_argument("--obs-dim", type=int, metavar="N",
+                        help="values of an observation of --model, where its file does not say")
+    policy.add_argument("--act-dim", type=int, metavar="N",
+                        help="values of its action, likewise")
+    policy.add_argument("--precision", default="fp32",
+                        help="of --model: fp32, fp16, w8a8, ... (default fp32)")
+    policy.add_argument("--public-key", default="", metavar="FILE",
+                        help="key that must have signed the bundle")
+    policy.add_argument("--backend", default="onnx", metavar="A,B",
+                        help="what runs the model, or several, of which the first that opens does "
+                        "(default onnx)")
+    policy.add_argument("--backend-option", action="append", default=[],
+                        metavar="BACKEND.OPTION=VALUE",
+                        help="option of a back end, such as rknn.core_mask=0_1; may be repeated")
+    policy.add_argument("--batch", type=_count, default=1, metavar="N",
+                        help="most robots in one inference; more than 1 needs a model with a "
+                        "dynamic batch axis (default 1)")
+    policy.add_argument("--warmup", type=int, default=32, metavar="N",
+                        help="inferences before the first client (default 32)")
+
+    places = parser.add_argument_group("endpoints")
+    places.add_argument("--socket", type=Path, metavar="PATH", help="Unix socket, raw protocol")
+    places.add_argument("--tcp", type=_place, metavar="HOST:PORT", help="TCP, raw protocol")
+    places.add_argument("--framed-socket", type=Path, metavar="PATH",
+                        help="Unix socket, framed protocol")
+    places.add_argument("--framed-tcp", type=_place, metavar="HOST:PORT",
+                        help="TCP, framed protocol")
+    places.add_argument("--socket-group", default="", metavar="GROUP",
+                        help="group whose members may connect to the Unix sockets (default: that "
+                        "of this process)")
+    places.add_argument("--clients", type=_count, default=64, metavar="N",
+                        help="most clients at once, of all endpoints (default 64)")
+    places.add_argument("--token-file", type=Path, metavar="FILE",
+                        help="token that clients of the framed protocol must know; others than "
+                        "owner and group must not be able to read the file")
+    places.add_argument("--tls-cert", type=Path, metavar="FILE",
+                        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
+                        "--tls-client-ca or --token-file")
+    places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
+                        help="CA that must have signed a client's certificate")
+    places.add_argument("--insecure-tcp", action="store_true",
+                        help="let --tcp be reached from other machines: no encryption, anybody "
+                        "may ask")
+
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning",
+                        "error"], help="least that is logged (default info)")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do it; return the exit status."""
+    problem = _contradiction(given)
+    if problem:
+        given.parser.error(problem)
+    # Not before signals are handled: this takes a while.
+    from policy_inference.commands.serving import serve
+
+    return serve(given)
+
+
+def _contradiction(given: argparse.Namespace) -> str:
+    """Return what is wrong with the arguments together; empty where nothing is."""
+    if (given.tls_cert is None) != (given.tls_key is None):
+        return "--tls-cert and --tls-key belong together"
+    if given.tls_client_ca and not given.tls_cert:
+        return "--tls-client-ca needs --tls-cert"
+    if given.tls_cert and not given.framed_tcp:
+        return "--tls-cert needs --framed-tcp"
+    if given.insecure_tcp and not given.tcp:
+        return "--insecure-tcp needs --tcp"
+    is_raw_only = (given.socket or given.tcp) and not (given.framed_socket or given.framed_tcp)
+    if given.token_file and is_raw_only:
+        return "--token-file needs a framed endpoint: the raw protocol has no place for a token"
+    if given.socket and given.socket == given.framed_socket:
+        return "--socket and --framed-socket: expected two paths, found one"
+    return ""
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, of which an IPv6 address stands in brackets."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, such as 127.0.0.1:5555 or "
+                                         f"[::1]:5555, found {text!r}")
+    return bare, int(port)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 4096, found {text!r}")
+    return int(text)
