@@ -25,6 +25,12 @@ from policy_inference.service.serving import ServedModel
 _log = logging.getLogger("policy_inference")
 
 
+class OrderError(PolicyError):
+    """What is asked for contradicts itself."""
+
+    exit_status = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What is to be served: a bundle or a model, one of them.
@@ -60,6 +66,7 @@ def open_served(order: Order) -> ServedModel:
     """Open what is to be served, and prove it: golden rows, and robots that do not mix.
 
     Raises:
+        OrderError: What is asked for contradicts itself.
         PolicyError: It cannot be served, with the reason.
         OSError: A file cannot be read.
     """
@@ -133,16 +140,16 @@ def _require_consistent(order: Order) -> None:
     """Raise where options contradict each other."""
     if bool(order.bundle) == (order.model is not None):
         found = "both" if order.bundle else "neither"
-        raise PolicyError(f"expected --bundle, or --model for a file without a contract, found "
+        raise OrderError(f"expected --bundle, or --model for a file without a contract, found "
                           f"{found}")
     if order.batch < 1 or order.warmup < 0:
-        raise PolicyError("expected --batch of at least 1 and --warmup of at least 0, found "
+        raise OrderError("expected --batch of at least 1 and --warmup of at least 0, found "
                           f"{order.batch} and {order.warmup}")
     if order.bundle and order.obs_stats:
-        raise PolicyError(f"--obs-stats: expected none, since the bundle says how observations are "
+        raise OrderError(f"--obs-stats: expected none, since the bundle says how observations are "
                           f"normalised, found {order.obs_stats}; both would normalise twice")
     sizes: Mapping[str, int | None] = {"--obs-dim": order.obs_dim, "--act-dim": order.act_dim}
     for option, size in sizes.items():
         if size is not None and (order.bundle or size < 1):
             expected = "none, since the bundle says it" if order.bundle else "1 or more"
-            raise PolicyError(f"{option}: expected {expected}, found {size}")
+            raise OrderError(f"{option}: expected {expected}, found {size}")

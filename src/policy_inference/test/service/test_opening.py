@@ -15,7 +15,7 @@ import pytest
 
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.errors import BackendError, BundleError, PolicyError
-from policy_inference.service.opening import Order, open_served
+from policy_inference.service.opening import Order, OrderError, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
@@ -272,7 +272,7 @@ def test_statistics_beside_a_bundle_refused_since_both_would_normalise(
     folder = write_bundle(tmp_path / "bundle")
     stats = write_stats(tmp_path, mean=np.zeros(15), std=np.ones(15))
 
-    with pytest.raises(PolicyError, match=r"--obs-stats: .*found .*npz; both would normalise twic"):
+    with pytest.raises(OrderError, match=r"--obs-stats: .*found .*npz; both would normalise twic"):
         served(bundle=str(folder), obs_stats=stats)
 
 
@@ -280,13 +280,15 @@ def test_statistics_beside_a_bundle_refused_since_both_would_normalise(
 def test_size_beside_a_bundle_refused(served: Any, tmp_path: Path, option: str) -> None:
     folder = write_bundle(tmp_path / "bundle")
 
-    with pytest.raises(PolicyError, match=f"--{option.replace('_', '-')}: expected none"):
+    with pytest.raises(OrderError, match=f"--{option.replace('_', '-')}: expected none"):
         served(bundle=str(folder), **{option: 15})
 
 
-def test_neither_bundle_nor_model_refused(served: Any) -> None:
-    with pytest.raises(PolicyError, match="found neither"):
+def test_neither_bundle_nor_model_refused_as_wrong_arguments(served: Any) -> None:
+    with pytest.raises(OrderError, match="found neither") as caught:
         served()
+
+    assert caught.value.exit_status == 2
 
 
 @pytest.mark.parametrize("save", [
