@@ -34,7 +34,7 @@ def require_apart(
     Raises:
         BackendError: One is not, or the runtime failed.
     """
-    lanes, (single,) = lanes_of(policy, several, axes, rows), lanes_of(policy, alone, {}, 1)
+    lanes, (single,) = lanes_of(policy, several, axes, rows), lanes_of(policy, alone, axes, 1)
     random = np.random.default_rng(1)
     for lane in lanes:
         for array in _entrances(lane):

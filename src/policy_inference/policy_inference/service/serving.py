@@ -84,11 +84,11 @@ class ServedModel:
         """
         self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
-        self._alone = backend, lanes_of(policy, backend, {}, 1)
-        self._together, self.batch = self._alone, 1
-        if batched:
-            several, axes, self.batch = batched
-            self._together = several, lanes_of(policy, several, axes, self.batch)
+        several, axes, self.batch = batched or (backend, {}, 1)
+        # Of both alike, so that the state of a robot fits into either.
+        self._alone, self._together = (
+            (one, lanes_of(policy, one, axes, rows))
+            for one, rows in ((backend, 1), (several, self.batch)))
         self.obs_dim = sum(one.size for one in policy.inputs)
         self.action_dim = self._alone[1][0].action.raw.size
         self.joints = policy.contract.joints.names if policy.contract else ()

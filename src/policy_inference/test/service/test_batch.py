@@ -25,7 +25,7 @@ from policy_inference.testing.models import save, save_linear
 from ..nodes.bundles import CONTRACT
 from .serving_models import Save, ask, save_counting, save_first, session_of
 
-OBS, ACTIONS, STATE = 15, 2, [1, 1, 2]
+OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
 """Sizes of the tensors of a bundle of `..nodes.bundles`."""
 Serve = Callable[..., ServedModel]
 
@@ -66,7 +66,7 @@ def roots(file: Path) -> Path:
 
 
 def counting(file: Path) -> Path:
-    return save_counting(file, OBS, ACTIONS, (1, "batch", 2), batch="batch")
+    return save_counting(file, OBS, ACTIONS, (2, "batch", 2), batch="batch")
 
 
 def runs(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -124,7 +124,7 @@ def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve:
     ask(model, session, row)
     answers = ask(model, session, row, row, row)
 
-    assert answers[:, 0].tolist() == [4.0, 2.0, 2.0]
+    assert answers[:, 0].tolist() == [8.0, 4.0, 4.0]
 
 
 @pytest.mark.parametrize(("value", "code"), [(math.nan, Code.OBSERVATION_NOT_FINITE),
@@ -157,7 +157,7 @@ def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(serve
 
     assert session.problem is not None
     assert str(session.problem).startswith("robot 1: ")
-    assert ask(model, session, row, row)[:, 0].tolist() == [2.0, 2.0]
+    assert ask(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
 
 
 def test_targets_of_several_robots_are_those_of_each(serve: Serve) -> None:
@@ -182,7 +182,7 @@ def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve: Serve
     def save_to(file: Path) -> Path:
         return save_counting(file, OBS, ACTIONS, STATE, batch="batch")
 
-    with pytest.raises(BackendError, match=r"found h_in float32\[1, 1, 2\]"):
+    with pytest.raises(BackendError, match=r"found h_in float32\[2, 1, 2\]"):
         serve(save_to, recurrent=True)
 
 
