@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,17 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from policy_inference.backends.child import ChildBackend
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
+from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
+from policy_inference.testing.process import has_ended
 
-from ..core.contracts import DEFAULT, JOINTS, contract_of, observed
+from ..core.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
 from ..core.test_memory import ALLOWED_BYTES, held_bytes
 from .serving_models import RECURRENT, ask, save_counting, save_first, serve, session_of
 
@@ -235,6 +242,24 @@ def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: P
         assert session.problem.code is Code.INFERENCE_FAILED
         assert "onnx: run after close" in str(session.problem)
     assert model.counters["inference_error"] == 2
+
+
+def test_runtime_that_has_died_is_known_to_the_service(tmp_path: Path) -> None:
+    contract = observed(TERMS)
+    backend = ChildBackend(OnnxBackend, save_linear(tmp_path / "m.onnx", 3, 3),
+                           contract.model.input_specs, contract.model.output_specs)
+    model = ServedModel(policy_of(bundle_of(contract)), backend)
+    session = session_of(model)
+    assert model.problem == ""
+
+    os.kill(backend.pid, signal.SIGKILL)
+    has_ended(backend.pid)
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.INFERENCE_FAILED
+    assert "status -9" in model.problem
+    model.close()
 
 
 @pytest.fixture
