@@ -4,29 +4,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from policy_inference.core.misfit import Misfit
+from policy_inference.core.scaling import Scaler
 from policy_inference.interfaces import F32, F64
+from policy_inference.service.protocol import Scaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Watched:
+    """The part of an observation that is one input of the model.
+
+    Attributes:
+        values: Where it stands in the observation.
+        misfit: Judges it.
+        scaler: What the terms do to values in SI units; None where that is not known.
+    """
+
+    values: slice
+    misfit: Misfit
+    scaler: Scaler | None = None
+
+    def describe(self, looks: F64, scaling: Scaling) -> str:
+        """Return in words what is odd about looks at an observation [looks, obs_dim]."""
+        given = looks[:, self.values]
+        if scaling is Scaling.NORMALISED:
+            given = self.misfit.not_normalised(given)
+        elif scaling is Scaling.PHYSICAL and self.scaler is not None:
+            given = given.copy()
+            self.scaler.apply(given)
+        return self.misfit.describe(given)
+
+
 class ObservationWatch:
     """Of one client: keeps a look every 31 ms, and judges every 64 of them."""
 
-    def __init__(self, misfit: Misfit) -> None:
-        """Compare with what `misfit` knows; it may be shared by clients."""
-        self._misfit, self._due_ns, self._count, self._odd = misfit, 0, 0, False
+    def __init__(self, watched: Sequence[Watched], scaling: Scaling) -> None:
+        """Judge what is watched.
+
+        Args:
+            watched: Parts of the observation; several clients may share them.
+            scaling: What the client does to the values.
+        """
+        self._watched, self._scaling = watched, scaling
+        self._due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
     def look(self, observation: F32, now_ns: int) -> str | None:
         """Look at an observation; nearly always that costs nothing.
 
         Args:
-            observation: Of the client's robots [rows, size], scales applied, not normalised;
-                all finite. One robot is looked at each time, in turn.
+            observation: Of the client's robots [rows, obs_dim], all finite. One robot is looked
+                at each time, in turn.
             now_ns: Steady clock, ns.
 
         Returns:
@@ -42,7 +78,7 @@ class ObservationWatch:
         if self._count < _LOOKS:
             return None
         self._count = 0
-        text = self._misfit.describe(self._looks)
-        began, ended = bool(text) and not self._odd, self._odd and not text
-        self._odd = bool(text)
-        return text if began or ended else None
+        found = [part.describe(self._looks, self._scaling) for part in self._watched]
+        text = "; ".join(filter(None, found))
+        was_odd, self._odd = self._odd, bool(text)
+        return text if was_odd != self._odd else None
