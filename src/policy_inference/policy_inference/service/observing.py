@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.healthy import healthy_input, normalised_input
 from policy_inference.core.misfit import Misfit
-from policy_inference.core.scaling import Scaler
+from policy_inference.core.scaling import Scaler, vector_scaler
 from policy_inference.interfaces import F32, F64
 from policy_inference.service.protocol import Scaling
 
@@ -41,6 +44,26 @@ class Watched:
             given = given.copy()
             self.scaler.apply(given)
         return self.misfit.describe(given)
+
+
+def watched_of(bundle: Bundle) -> list[Watched]:
+    """Return what can be judged of a bundle's observations: where it has nominal statistics."""
+    contract, start, found = bundle.contract, 0, list[Watched]()
+    for name, observation in contract.observations.items():
+        scaler, healthy = vector_scaler(observation, contract), healthy_input(contract, name)
+        size = math.prod(contract.model.inputs[name].shape)
+        if healthy is not None:
+            found.append(Watched(values=slice(start, start + size), scaler=scaler,
+                                 misfit=Misfit(healthy, bundle.statistics.get(name))))
+        start += size
+    return found
+
+
+def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
+    """Return what can be judged of a bare model whose mean and divisor [size] are known."""
+    mean, _ = statistics
+    return [Watched(values=slice(mean.size),
+                    misfit=Misfit(normalised_input(mean.size), statistics))]
 
 
 class ObservationWatch:

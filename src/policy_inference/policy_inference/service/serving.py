@@ -14,6 +14,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32, F64
+from policy_inference.service.observing import watched_of
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 
 
@@ -48,6 +49,7 @@ class ServedModel:
         version: Of the policy.
         rate_hz: Ticks per second that the policy was trained for; 0 where not known.
         backend: What runs the model.
+        watched: What is known of healthy observations.
     """
 
     def __init__(self, bundle: Bundle, backend: BackendBase) -> None:
@@ -55,6 +57,7 @@ class ServedModel:
         contract = bundle.contract
         self.backend, self.sha256 = backend, bytes.fromhex(bundle.sha256)
         self.name, self.version, self.rate_hz = contract.name, contract.version, contract.rate_hz
+        self.watched = watched_of(bundle)
         self.joints = contract.joints.names
         [(name, observation)] = contract.observations.items()
         self._input = backend.inputs[name].reshape(-1)
