@@ -21,8 +21,19 @@ from policy_inference.service.scheduling import cpus, priority
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     policy = parser.add_argument_group("policy")
-    policy.add_argument("--bundle", required=True,
+    policy.add_argument("--bundle", default="",
                         help="folder of a bundle, or the name of an installed one")
+    policy.add_argument("--model", type=Path, metavar="FILE",
+                        help="model without a contract, in the place of --bundle")
+    policy.add_argument("--obs-stats", type=Path, metavar="FILE",
+                        help="npz with mean and std, which normalise the observations of --model: "
+                        "(obs - mean) / max(std, 1e-3)")
+    policy.add_argument("--obs-dim", type=int, metavar="N",
+                        help="values of an observation of --model, where its file does not say")
+    policy.add_argument("--act-dim", type=int, metavar="N",
+                        help="values of its action, likewise")
+    policy.add_argument("--precision", default="fp32",
+                        help="of --model: fp32, fp16, w8a8, ... (default fp32)")
     policy.add_argument("--public-key", default="", metavar="FILE",
                         help="key that must have signed the bundle")
     policy.add_argument("--backend", default="onnx", metavar="A,B",
@@ -31,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--backend-option", action="append", default=[],
                         metavar="BACKEND.OPTION=VALUE",
                         help="option of a back end, such as rknn.core_mask=0_1; may be repeated")
+    policy.add_argument("--batch", type=_count, default=1, metavar="N",
+                        help="most robots in one inference; more than 1 needs a model with a "
+                        "dynamic batch axis (default 1)")
+    policy.add_argument("--warmup", type=int, default=32, metavar="N",
+                        help="inferences before the first client (default 32)")
 
     places = parser.add_argument_group("endpoints")
     places.add_argument("--socket", type=Path, metavar="PATH", help="Unix socket, raw protocol")

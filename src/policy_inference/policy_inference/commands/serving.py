@@ -14,9 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 
-from policy_inference.backends.registry import open_backend, parse_options
-from policy_inference.bundle.installed import open_bundle
-from policy_inference.bundle.signature import trusted_keys
+from policy_inference.backends.registry import parse_options
 from policy_inference.command_line import INTERRUPTING
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
@@ -24,6 +22,7 @@ from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.metrics import Metrics, MetricsServer
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
+from policy_inference.service.opening import Order, open_served
 from policy_inference.service.scheduling import hurry, lock_memory, pin
 from policy_inference.service.serving import ServedModel
 
@@ -104,12 +103,11 @@ def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 def _open_model(given: argparse.Namespace) -> ServedModel:
-    bundle = open_bundle(given.bundle, trusted_keys(given.public_key))
-    backend, skipped = open_backend(bundle, given.backend.split(","),
-                                    parse_options(given.backend_option))
-    for reason in skipped:
-        _log.warning("%s", reason)
-    return ServedModel(bundle, backend)
+    return open_served(Order(
+        bundle=given.bundle, model=given.model, obs_stats=given.obs_stats, obs_dim=given.obs_dim,
+        act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
+        options=parse_options(given.backend_option), public_key=given.public_key,
+        batch=given.batch, warmup=given.warmup))
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:

@@ -152,7 +152,7 @@ class ServiceLoop:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum(len(session.observation) for session in self._sessions),
+        self._observer.inferred(sum(session.rows for session in self._sessions),
                                 self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:
@@ -187,7 +187,7 @@ class ServiceLoop:
                 connection.say(error)
             except Gone as gone:
                 self._end(connection, gone)
-        if error.code is Code.INFERENCE_FAILED and (problem := self._model.backend.problem()):
+        if error.code is Code.INFERENCE_FAILED and (problem := self._model.problem):
             raise BackendError(problem)
 
     def _end(self, connection: Connection, reason: ServiceError | Gone) -> None:

@@ -151,7 +151,7 @@ class Monitor(Observer):
             return
         if watch is None:
             watch = self._watches[connection] = ObservationWatch(self._watched, session.scaling)
-        text = watch.look(session.observation, self._clock())
+        text = watch.look(session.observation, session.rows, self._clock())
         if text is None:
             return
         if text:

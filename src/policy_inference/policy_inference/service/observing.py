@@ -80,12 +80,13 @@ class ObservationWatch:
         self._due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
-    def look(self, observation: F32, now_ns: int) -> str | None:
+    def look(self, observation: F32, rows: int, now_ns: int) -> str | None:
         """Look at an observation; nearly always that costs nothing.
 
         Args:
-            observation: Of the client's robots [rows, obs_dim], all finite. One robot is looked
-                at each time, in turn.
+            observation: Of the client's robots [most, obs_dim].
+            rows: How many there are, the first ones, all finite; one is looked at each time, in
+                turn.
             now_ns: Steady clock, ns.
 
         Returns:
@@ -96,7 +97,7 @@ class ObservationWatch:
         self._due_ns = now_ns + _EVERY_NS
         if self._looks is None:  # a client that asks for nothing needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
-        self._looks[self._count] = observation[self._count % observation.shape[0]]
+        self._looks[self._count] = observation[self._count % rows]
         self._count += 1
         if self._count < _LOOKS:
             return None
