@@ -46,6 +46,11 @@ class Connection(ABC):
         self.session: Session | None = None
         self.is_incomplete = False
 
+    @property
+    def peer(self) -> str:
+        """Where and whose it is, the same when the client comes back."""
+        return self.name.rpartition(", ")[0]
+
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
         return self._socket.fileno()
@@ -137,9 +142,9 @@ def client_name(connected: socket.socket, address: object) -> str:
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return f"process {pid} of user {uid}"
+        return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
-    return f"{address[0]} port {address[1]}"
+    return f"{address[0]}, port {address[1]}"
 
 
 def set_options(connected: socket.socket) -> None:
