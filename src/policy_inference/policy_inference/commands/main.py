@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `policy_inference`: what a user with a board asks before robots move, and `act`."""
+"""The command `policy_inference`: what a user asks before robots move, `act` and `serve`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from policy_inference.command_line import Verb, run_command
-from policy_inference.commands import act, doctor, self_test
+from policy_inference.commands import act, doctor, self_test, serve
 
-COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test}
+COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test,
+                             "serve": serve}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from policy_inference.backends.base import BackendBase
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, F64, Backend
+from policy_inference.interfaces import F32, F64
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 
 
@@ -22,6 +23,7 @@ class Session:
     Attributes:
         observation: Of its robots [rows, obs_dim]; written by its connection before `infer`.
         answer: To them [rows, answer_dim]; read by its connection after `infer`.
+        rows: How many of them have a part in this request, the first ones.
         restarts: Set before `infer`, recurrent state starts clean with this observation.
         problem: What speaks against the latest answer, which is then undefined; else None.
     """
@@ -29,6 +31,7 @@ class Session:
     def __init__(self, observation: F32, answer: F32, scaling: Scaling) -> None:
         """Keep the connection's arrays."""
         self.observation, self.answer, self.scaling = observation, answer, scaling
+        self.rows = len(observation)
         self.restarts = True
         self.problem: ServiceError | None = None
 
@@ -47,7 +50,7 @@ class ServedModel:
         backend: What runs the model.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: BackendBase) -> None:
         """Serve an opened bundle."""
         contract = bundle.contract
         self.backend, self.sha256 = backend, bytes.fromhex(bundle.sha256)
@@ -80,8 +83,11 @@ class ServedModel:
     def infer(self, sessions: Iterable[Session]) -> None:
         """Answer all of them, in as few inferences as the model's batch allows."""
         for session in sessions:
-            for observation, answer in zip(session.observation, session.answer, strict=True):
-                session.problem = self._answer(session, observation, answer)
+            for row in range(session.rows):
+                session.problem = self._answer(session, session.observation[row],
+                                               session.answer[row])
+                if session.problem is not None:
+                    break
 
     def _answer(self, session: Session, observation: F32, answer: F32) -> ServiceError | None:
         vector = self._vector

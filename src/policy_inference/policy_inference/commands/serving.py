@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the verb serve does: opens the policy and the endpoints, and serves until a signal."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from policy_inference.backends.registry import open_backend, parse_options
+from policy_inference.bundle.installed import open_bundle
+from policy_inference.bundle.signature import trusted_keys
+from policy_inference.command_line import INTERRUPTING
+from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.loop import ServiceLoop
+from policy_inference.service.serving import ServedModel
+
+_SWITCH_INTERVAL_S = 0.0002
+"""How long another thread may keep the interpreter from the loop."""
+_log = logging.getLogger("policy_inference")
+
+
+def serve(given: argparse.Namespace) -> int:
+    """Serve until a signal; return the exit status.
+
+    Raises:
+        PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
+    """
+    logging.getLogger().setLevel(given.log_level.upper())
+    with closing(_open_model(given)) as model:
+        # Clients find the socket when the model can answer, not before.
+        listeners = open_listeners(Asked(
+            socket=given.socket, tcp=given.tcp, framed_socket=given.framed_socket,
+            framed_tcp=given.framed_tcp, socket_group=given.socket_group,
+            insecure_tcp=given.insecure_tcp))
+        with ServiceLoop(model, listeners, clients=given.clients) as loop:
+            _tell(model, listeners)
+            sys.setswitchinterval(_SWITCH_INTERVAL_S)
+            # What was made so far stays; looking through it delays answers by milliseconds.
+            gc.collect()
+            gc.freeze()
+            with _signals_that_stop(loop):
+                loop.run()
+    _log.info("ended")
+    return 0
+
+
+def _open_model(given: argparse.Namespace) -> ServedModel:
+    bundle = open_bundle(given.bundle, trusted_keys(given.public_key))
+    backend, skipped = open_backend(bundle, given.backend.split(","),
+                                    parse_options(given.backend_option))
+    for reason in skipped:
+        _log.warning("%s", reason)
+    return ServedModel(bundle, backend)
+
+
+def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:
+    details = ", ".join(model.backend.details.values())
+    _log.info("serves %s %s (sha256 %s) on %s: %s", model.name, model.version,
+              model.sha256.hex(), model.backend.name, details)
+    _log.info("observation float32[%d], action float32[%d]", model.obs_dim, model.action_dim)
+    for listener in listeners:
+        _log.info("%s: %s protocol%s", listener.where, listener.protocol,
+                  ", TLS" if listener.tls else "")
+        if listener.warning:
+            _log.warning("%s", listener.warning)
+    _log.info("ready")
+
+
+@contextmanager
+def _signals_that_stop(loop: ServiceLoop) -> Iterator[None]:
+    for number in INTERRUPTING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: loop.stop())
+    # The system may give a signal to any thread; a byte wakes the loop whichever it was.
+    before = signal.set_wakeup_fd(loop.wake_fd(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)

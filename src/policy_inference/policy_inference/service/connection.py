@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A client's connection: bytes of a socket that never waits become requests, answers go back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from abc import ABC, abstractmethod
+
+from policy_inference.service.protocol import ServiceError
+from policy_inference.service.serving import ServedModel, Session
+
+_CREDENTIALS = struct.Struct("3i")
+_KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
+"""A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
+_USER_TIMEOUT_MS = 10_000
+"""And that long after an answer that nobody acknowledges."""
+_DRAINED_BYTES = 1 << 16
+
+
+class Gone(Exception):  # noqa: N818  # mostly no error: clients come and go
+    """The connection is over, and nothing more can be said over it."""
+
+
+class Connection(ABC):
+    """What both protocols share; all methods belong to the thread of the loop.
+
+    Attributes:
+        protocol: "raw" or "framed".
+        name: Of the client, for people.
+        session: With the model; None before a client of the framed protocol was welcomed.
+        is_incomplete: Whether a request has begun of which the rest is still to come.
+    """
+
+    protocol: str
+
+    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
+        """Take over a connected socket."""
+        connected.setblocking(False)
+        self._socket, self.name, self._model = connected, name, model
+        self._is_tls = isinstance(connected, ssl.SSLSocket)
+        self._recv_into, self._send = connected.recv_into, connected.send
+        self.session: Session | None = None
+        self.is_incomplete = False
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._socket.fileno()
+
+    def read(self) -> bool:
+        """Take what has come, without waiting; return whether a request is complete.
+
+        At most one request is taken: a client gets no more of a pass of the loop than others.
+
+        Raises:
+            ServiceError: The client broke the rules.
+            Gone: It went.
+        """
+        is_complete = self._take()
+        # What is decrypted already no longer shows on the descriptor.
+        while not is_complete and self._is_tls and self._pending():
+            is_complete = self._take()
+        return is_complete
+
+    def has_more(self) -> bool:
+        """Return whether a client speaks on before its answer; takes a byte of what it says.
+
+        One that only ended its half still gets the answer.
+        """
+        try:
+            return bool(self._socket.recv(1))
+        except OSError:
+            return False
+
+    @abstractmethod
+    def answer(self) -> None:
+        """Send the answer to the request that was complete.
+
+        Raises:
+            ServiceError: There is none; the connection goes on unless its code closes.
+            Gone: The client does not take it.
+        """
+
+    @abstractmethod
+    def say(self, error: ServiceError) -> None:
+        """Tell the client about an error, as far as protocol and client let.
+
+        Raises:
+            Gone: The client does not take it.
+        """
+
+    def close(self) -> None:
+        """Close the socket."""
+        # Bytes left unread would make the kernel's last word a reset, not what was said.
+        with contextlib.suppress(OSError):
+            self._socket.recv(_DRAINED_BYTES)
+        self._socket.close()
+
+    @abstractmethod
+    def _take(self) -> bool:
+        """Do what `read` says, with one call of the system."""
+
+    def _receive(self, into: memoryview) -> int:
+        """Receive at least one byte; return how many, 0 where none has come."""
+        try:
+            count = self._recv_into(into)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return 0
+        except OSError as error:
+            raise Gone(error.strerror or str(error)) from None
+        if not count:
+            raise Gone("closed by the client in the middle of a request" if self.is_incomplete
+                       else "closed by the client")
+        return count
+
+    def _send_whole(self, data: memoryview | bytes) -> None:
+        """Send it; what does not fit at once is the fault of a client that does not read."""
+        try:
+            if self._send(data) == len(data):
+                return
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            raise Gone(error.strerror or str(error)) from None
+        raise Gone("the client does not take its answers")
+
+    def _pending(self) -> int:
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket.pending()
+
+
+def client_name(connected: socket.socket, address: object) -> str:
+    """Return who is at the other end, for people."""
+    if connected.family == socket.AF_UNIX:
+        pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        return f"process {pid} of user {uid}"
+    assert isinstance(address, tuple)
+    return f"{address[0]} port {address[1]}"
+
+
+def set_options(connected: socket.socket) -> None:
+    """Set what makes TCP quick, and what makes it notice a dead peer."""
+    if connected.family == socket.AF_UNIX:
+        return
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE.items():
+        connected.setsockopt(socket.IPPROTO_TCP, option, value)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

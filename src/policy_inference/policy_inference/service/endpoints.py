@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where clients come in: which sockets listen, for whom, and what is refused as not safe."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_inference.errors import PolicyError
+from policy_inference.service import unix_socket
+
+SOCKET_NAME = "policy.sock"
+_BACKLOG = 128
+_RUN = Path("/run/policy_inference")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Endpoints as a user asks for them; none of them means `default_socket`.
+
+    Attributes:
+        socket: Path, raw.
+        tcp: Host and port, raw.
+        framed_socket: Path, framed.
+        framed_tcp: Host and port, framed.
+        socket_group: Of the socket files; that of the process if empty.
+        tls: Of the framed TCP endpoint; None for none.
+        has_token: Whether clients of the framed endpoints must know a token.
+        insecure_tcp: Whether raw TCP may be reached from beyond this machine.
+    """
+
+    socket: Path | None = None
+    tcp: tuple[str, int] | None = None
+    framed_socket: Path | None = None
+    framed_tcp: tuple[str, int] | None = None
+    socket_group: str = ""
+    tls: ssl.SSLContext | None = None
+    has_token: bool = False
+    insecure_tcp: bool = False
+
+
+class Listener:
+    """A socket at which clients arrive.
+
+    Attributes:
+        socket: It, which never waits.
+        protocol: "raw" or "framed".
+        where: It is, for people.
+        port: Of TCP; 0 of a Unix socket.
+        tls: What clients must come through; None for none.
+        warning: What is not safe about it; empty where nothing is.
+    """
+
+    def __init__(
+        self, listening: socket.socket, protocol: str, where: str, *, path: Path | None = None,
+        tls: ssl.SSLContext | None = None, warning: str = "",
+    ) -> None:  # fmt: skip
+        """Take over a socket that listens; `path` is its file."""
+        listening.setblocking(False)
+        self.socket, self.protocol, self.where = listening, protocol, where
+        self.tls, self.warning = tls, warning
+        self.port: int = 0 if path else listening.getsockname()[1]
+        self._path, self._identity = path, unix_socket.identity(path) if path else None
+
+    def close(self) -> None:
+        """Close it, and remove its file if that is still its own."""
+        self.socket.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                if unix_socket.identity(self._path) == self._identity:
+                    self._path.unlink()
+
+
+def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) -> list[Listener]:
+    """Open all endpoints that are asked for, or none.
+
+    Raises:
+        PolicyError: One cannot be opened, or is not safe.
+    """
+    framed_socket = asked.framed_socket
+    if not (asked.socket or asked.tcp or framed_socket or asked.framed_tcp):
+        framed_socket = default_socket(environment)
+    with contextlib.ExitStack() as opened:
+        listeners = list[Listener]()
+
+        def add(listener: Listener) -> None:
+            opened.callback(listener.close)
+            listeners.append(listener)
+
+        for path, protocol in ((asked.socket, "raw"), (framed_socket, "framed")):
+            if path is not None:
+                listening = unix_socket.listen(path, _BACKLOG, asked.socket_group)
+                add(Listener(listening, protocol, str(path), path=path))
+        if asked.tcp is not None:
+            add(_raw_tcp(asked.tcp, asked))
+        if asked.framed_tcp is not None:
+            add(_framed_tcp(asked.framed_tcp, asked))
+        opened.pop_all()
+    return listeners
+
+
+def default_socket(environment: Mapping[str, str]) -> Path:
+    """Return the path of the socket where nobody asks for an endpoint; makes its folder.
+
+    The folder is the runtime directory that systemd gives, else the user's, else that of /run.
+
+    Raises:
+        PolicyError: There is none.
+    """
+    given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given, SOCKET_NAME)
+    users = environment.get("XDG_RUNTIME_DIR", "")
+    if users:
+        folder = Path(users, "policy_inference")
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise PolicyError(f"{folder}: expected a folder for {SOCKET_NAME}, found: "
+                              f"{error.strerror}; name a path: --framed-socket") from error
+        return folder / SOCKET_NAME
+    if os.access(_RUN, os.W_OK | os.X_OK):
+        return _RUN / SOCKET_NAME
+    raise PolicyError("expected a runtime directory for the socket (RUNTIME_DIRECTORY, "
+                      f"XDG_RUNTIME_DIR, or {_RUN} that this user may write to), found none; name "
+                      "a path: --framed-socket")
+
+
+def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+    where, listening, is_beyond = _listen_tcp("--tcp", place, needs_secret=not asked.insecure_tcp,
+        remedy="the raw protocol knows neither encryption nor who asks: use --framed-tcp with TLS, "
+        "or say --insecure-tcp")  # fmt: skip
+    warning = (f"INSECURE: {where} speaks the raw protocol beyond this machine: whoever reaches "
+               "it may ask the policy, and see what others ask (--insecure-tcp)")
+    return Listener(listening, "raw", where, warning=warning if is_beyond else "")
+
+
+def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+    knows_clients = asked.tls is not None and (
+        asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token)
+    where, listening, _ = _listen_tcp("--framed-tcp", place, needs_secret=not knows_clients,
+        remedy="say --tls-cert and --tls-key, and who may connect: --tls-client-ca or "
+        "--token-file")  # fmt: skip
+    return Listener(listening, "framed", where, tls=asked.tls)
+
+
+def _listen_tcp(
+    option: str, place: tuple[str, int], *, needs_secret: bool, remedy: str
+) -> tuple[str, socket.socket, bool]:
+    """Listen; return where, the socket, and whether it is reached from beyond this machine."""
+    host, port = place
+    families = _addresses(option, host, port)
+    is_beyond = not all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
+                        for _, address in families)
+    if is_beyond and needs_secret:
+        raise PolicyError(f"{option} {_written(host, port)}: expected an address of this machine "
+                          f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}")
+    # One address, of IPv4 where there is one: what the log says is all there is.
+    family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
+    listening = socket.socket(family)
+    try:
+        # A port is free again at once when its service has ended.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise PolicyError(f"{option} {_written(host, port)}: expected an address and a port that "
+                          f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
+                          ) from error
+    return _written(*listening.getsockname()[:2]), listening, is_beyond
+
+
+_HINTS = {
+    errno.EADDRINUSE: "; another process has it: end that one, or choose another port",
+    errno.EACCES: "; ports below 1024 are the system's: choose another one",
+    errno.EADDRNOTAVAIL: "; this machine has no such address",
+}
+
+
+def _addresses(option: str, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise PolicyError(f"{option} {_written(host, port)}: expected a host of this machine, "
+                          f"found: {getattr(error, 'strerror', None) or error}") from None
+    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+
+
+def _written(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

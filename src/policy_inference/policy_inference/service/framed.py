@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Connections of the framed protocol: a HELLO, then observations and actions in frames."""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import time
+
+import numpy as np
+
+from policy_inference.interfaces import F32
+from policy_inference.service.connection import Connection
+from policy_inference.service.protocol import (
+    ANY,
+    HEADER,
+    LONGEST_HELLO,
+    MAGIC,
+    RESET,
+    VERSION,
+    Code,
+    Header,
+    Hello,
+    ServiceError,
+    Transport,
+    Type,
+    Welcome,
+    frame,
+    read_header,
+)
+from policy_inference.service.serving import ServedModel
+
+MOST_ROWS = 64
+LARGEST_ANSWER_BYTES = 1 << 16
+"""So that an answer fits into the buffer of a socket whose client reads."""
+_ITEM = 4
+
+
+class FramedConnection(Connection):
+    """A client that says what it is, and is told what is wrong."""
+
+    protocol = "framed"
+
+    def __init__(
+        self, connected: socket.socket, name: str, model: ServedModel, token: bytes = b""
+    ) -> None:
+        """Wait for a HELLO.
+
+        Args:
+            connected: Its socket.
+            name: Of the client, for people.
+            model: What it asks.
+            token: That it must know; empty for none.
+        """
+        super().__init__(connected, name, model)
+        self._token = token
+        # One byte more than a frame tells that a client sent more than one.
+        self._request, self._got = memoryview(bytearray(LONGEST_HELLO + 1)), 0
+        self._header = Header(*[0] * len(Header._fields))
+        self._answer, self._answer_row_bytes = memoryview(b""), 0
+
+    def answer(self) -> None:
+        """Send ACTION; raise what speaks against it."""
+        session, header = self.session, self._header
+        assert session is not None
+        if session.problem is not None:
+            raise session.problem
+        length = header.rows * self._answer_row_bytes
+        HEADER.pack_into(self._answer, 0, MAGIC, VERSION, Type.ACTION, 0, length, header.rows,
+                         header.sequence, header.stamp_ns, time.monotonic_ns())
+        self._send_whole(self._answer[:HEADER.size + length])
+
+    def say(self, error: ServiceError) -> None:
+        """Send ERROR, about the latest frame."""
+        self._send_whole(frame(
+            Type.ERROR, str(error).encode(), rows=error.code, sequence=self._header.sequence,
+            stamp_ns=self._header.stamp_ns, answered_ns=time.monotonic_ns()))
+
+    def _take(self) -> bool:
+        got = self._got
+        got += self._receive(self._request[got:] if got else self._request)
+        self._got, self.is_incomplete = got, got > 0
+        if got < HEADER.size:
+            return False
+        self._header = header = read_header(self._request)
+        self._check(header)
+        size = HEADER.size + header.length
+        if got < size:
+            return False
+        if got > size:
+            raise ServiceError(Code.NOT_IN_TURN, "more bytes than one frame before its answer")
+        self._got, self.is_incomplete = 0, False
+        if self.session is None:
+            self._greet(Hello.unpack(bytes(self._request[HEADER.size:size])))
+            return False
+        self.session.rows = header.rows
+        self.session.restarts |= header.flags == RESET
+        return True
+
+    def _check(self, header: Header) -> None:
+        """Refuse what is no frame that may come now."""
+        session = self.session
+        if session is None:
+            longest = LONGEST_HELLO - HEADER.size
+            if header.type == Type.HELLO and header.length <= longest and not header.flags:
+                return
+            raise ServiceError(Code.BAD_FRAME, f"expected a HELLO of at most {longest} bytes with "
+                               f"flags 0 first, found a frame of type {header.type}, "
+                               f"{header.length} bytes, flags {header.flags}")
+        rows, obs_dim = session.observation.shape
+        if (header.type == Type.OBSERVATION and 1 <= header.rows <= rows
+                and header.length == header.rows * obs_dim * _ITEM and header.flags in (0, RESET)):
+            return
+        raise ServiceError(Code.BAD_FRAME, f"expected OBSERVATION of 1 to {rows} rows of "
+                           f"{obs_dim * _ITEM} bytes with flags 0 or {RESET}, found a frame of "
+                           f"type {header.type}, {header.rows} rows, {header.length} bytes, flags "
+                           f"{header.flags}")
+
+    def _greet(self, hello: Hello) -> None:
+        """Begin a session and say WELCOME."""
+        model = self._model
+        answer_dim = model.answer_dim(hello.answer)
+        self._require_allowed(hello)
+        _require_same_policy(hello, model, answer_dim)
+        _require_offered(hello, answer_dim)
+        request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)
+        answer = bytearray(HEADER.size + hello.rows * answer_dim * _ITEM)
+        self.session = model.open_session(hello, _rows(request, hello.rows, model.obs_dim),
+                                          _rows(answer, hello.rows, answer_dim))
+        self._request, self._answer = memoryview(request), memoryview(answer)
+        self._answer_row_bytes = answer_dim * _ITEM
+        self._send_whole(frame(Type.WELCOME, Welcome(
+            policy_sha256=model.sha256, obs_dim=model.obs_dim, act_dim=answer_dim, rows=hello.rows,
+            rate_hz=model.rate_hz, name=model.name, version=model.version, joints=model.joints,
+        ).pack(), sequence=self._header.sequence, stamp_ns=self._header.stamp_ns,
+            answered_ns=time.monotonic_ns()))  # fmt: skip
+
+    def _require_allowed(self, hello: Hello) -> None:
+        if self._token and not hmac.compare_digest(hello.token, self._token):
+            raise ServiceError(Code.NOT_ALLOWED, "expected the token of this service, found "
+                               + ("another one" if hello.token else "none"))
+
+
+def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> None:
+    if hello.policy_sha256 not in (ANY, model.sha256):
+        raise ServiceError(Code.OTHER_POLICY, f"expected a client of {model.name} {model.version} "
+                           f"(sha256 {model.sha256.hex()}), found one that was built for "
+                           f"{hello.policy_sha256.hex()}")
+    for name, asked, there in (("obs_dim", hello.obs_dim, model.obs_dim),
+                               ("act_dim", hello.act_dim, answer_dim)):  # fmt: skip
+        if asked not in (0, there):
+            raise ServiceError(Code.OTHER_POLICY, f"expected {name} {there} of {model.name} "
+                               f"{model.version}, found {asked}")
+
+
+def _require_offered(hello: Hello, answer_dim: int) -> None:
+    if hello.transport is not Transport.STREAM:
+        raise ServiceError(Code.NOT_OFFERED, "no shared memory on this endpoint")
+    most = max(min(MOST_ROWS, LARGEST_ANSWER_BYTES // (answer_dim * _ITEM)), 1)
+    if not 1 <= hello.rows <= most:
+        raise ServiceError(Code.NOT_OFFERED, f"expected 1 to {most} rows, found {hello.rows}")
+
+
+def _rows(buffer: bytearray, rows: int, columns: int) -> F32:
+    """Return the payload of a frame as an array."""
+    return np.frombuffer(buffer, "<f4", rows * columns, HEADER.size).reshape(rows, columns)

@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One thread that serves all clients: it reads those that are ready, infers once, answers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from policy_inference.errors import BackendError
+from policy_inference.service.connection import Connection, Gone, client_name, set_options
+from policy_inference.service.endpoints import Listener
+from policy_inference.service.framed import FramedConnection
+from policy_inference.service.observer import Observer
+from policy_inference.service.protocol import Code, ServiceError
+from policy_inference.service.raw import RawConnection
+from policy_inference.service.serving import ServedModel, Session
+
+HELLO_WITHIN_NS = 1_000_000_000
+REST_WITHIN_NS = 100_000_000
+_IDLE_S = 1.0
+"""The loop wakes at least that often: whoever watches it sees that it is alive."""
+_ACCEPTED_PER_PASS = 4
+_PAUSE_NS = 100_000_000
+"""After which it accepts again where the system had no descriptor left."""
+_NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
+_NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_000_000} ms"
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class ServiceLoop:
+    """Serves clients until it is stopped.
+
+    Each pass is bounded: a few clients let in, at most one request of each connection. Those that
+    are ready together share an inference; nothing waits for others to come.
+    """
+
+    def __init__(
+        self, model: ServedModel, listeners: Sequence[Listener], *, clients: int = 64,
+        token: bytes = b"", observer: Observer | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:  # fmt: skip
+        """Wait for clients.
+
+        Args:
+            model: What they ask.
+            listeners: Where they come in; closed with the loop.
+            clients: Most at once.
+            token: That clients of the framed protocol must know; empty for none.
+            observer: Is told what happens.
+            clock: Of all time-outs, ns.
+        """
+        self._model, self._listeners, self._clients = model, listeners, clients
+        self._token, self._observer, self._clock = token, observer or Observer(), clock
+        self._connections = dict[int, Connection]()
+        # By the time at which they end: all of one kind have the same time, the oldest is first.
+        self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
+        self._accepts_at_ns: int | None = None
+        self._waiting, self._sessions = list[Connection](), list[Session]()
+        self._poll = select.epoll()
+        self._most_events = clients + len(listeners) + 1
+        self._sources = dict[int, Callable[[], None]]()
+        self._asked, self._asking = socket.socketpair()
+        self._asked.setblocking(False)
+        self._asking.setblocking(False)
+        self._is_stopped, self._now_ns = False, clock()
+        self._watch(self._asked.fileno(), self._woken)
+        for listener in listeners:
+            self._watch(listener.socket.fileno(), partial(self._accept, listener))
+
+    def wake_fd(self) -> int:
+        """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
+        return self._asking.fileno()
+
+    def stop(self) -> None:
+        """Let `run` return; any thread and any signal handler may call it."""
+        self._is_stopped = True
+        with contextlib.suppress(OSError):  # it wakes already, or is closed
+            self._asking.send(b"\0")
+
+    def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            BackendError: The model can answer nobody any more.
+        """
+        while not self._is_stopped:
+            self.step(_IDLE_S)
+
+    def step(self, timeout_s: float) -> None:
+        """Make one pass; wait for something to do, so long at most.
+
+        Raises:
+            BackendError: The model can answer nobody any more.
+        """
+        sources = self._sources
+        events = self._poll.poll(self._until(timeout_s), self._most_events)
+        self._now_ns = now_ns = self._clock()
+        for fd, _ in events:
+            source = sources.get(fd)
+            if source is not None:  # else closed in this pass
+                source()
+        if self._waiting:
+            self._answer()
+        self._end_late_ones(now_ns)
+        if self._accepts_at_ns is not None and now_ns >= self._accepts_at_ns:
+            self._resume_accepting()
+        self._observer.passed(now_ns)
+
+    def close(self) -> None:
+        """Say that the service ends, to those that understand it, and close everything."""
+        ending = ServiceError(Code.ENDING, "the service ends")
+        for connection in [*self._connections.values()]:
+            self._end(connection, ending)
+        for listener in self._listeners:
+            listener.close()
+        self._poll.close()
+        self._asked.close()
+        self._asking.close()
+
+    def __enter__(self) -> ServiceLoop:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    # -- clients that speak
+
+    def _read(self, connection: Connection) -> None:
+        """Take what a client says."""
+        try:
+            is_complete = connection.read()
+        except (ServiceError, Gone) as error:
+            self._end(connection, error)
+            return
+        if is_complete:
+            if self._incomplete:
+                self._incomplete.pop(connection, None)
+            assert connection.session is not None
+            self._waiting.append(connection)
+            self._sessions.append(connection.session)
+            return
+        if connection.is_incomplete:
+            self._incomplete.setdefault(connection, self._now_ns + REST_WITHIN_NS)
+        else:
+            self._incomplete.pop(connection, None)
+        if connection.session is not None:
+            self._greeting.pop(connection, None)
+
+    def _answer(self) -> None:
+        """Infer for all that wait, and answer them."""
+        self._model.infer(self._sessions)
+        self._send_away_impatient()
+        for connection in self._waiting:
+            if connection.fileno() < 0:
+                continue
+            try:
+                connection.answer()
+            except ServiceError as error:
+                self._fail(connection, error)
+            except Gone as error:
+                self._end(connection, error)
+            else:
+                self._observer.answered(connection, self._clock() - self._now_ns)
+        self._waiting.clear()
+        self._sessions.clear()
+
+    def _send_away_impatient(self) -> None:
+        """End those that spoke on while the model computed their answer."""
+        for fd, _ in self._poll.poll(0, self._most_events):
+            connection = self._connections.get(fd)
+            if connection is not None and connection in self._waiting and connection.has_more():
+                self._end(connection, ServiceError(
+                    Code.NOT_IN_TURN, "more bytes than one request before its answer"))
+
+    def _fail(self, connection: Connection, error: ServiceError) -> None:
+        """Tell a client why it gets no answer."""
+        if error.code.closes or connection.protocol == "raw":
+            self._end(connection, error)
+        else:
+            self._observer.failed(connection, error)
+            try:
+                connection.say(error)
+            except Gone as gone:
+                self._end(connection, gone)
+        if error.code is Code.INFERENCE_FAILED and (problem := self._model.backend.problem()):
+            raise BackendError(problem)
+
+    def _end(self, connection: Connection, reason: ServiceError | Gone) -> None:
+        """Close a connection, and say why where the client's protocol has words for it."""
+        if isinstance(reason, ServiceError):
+            self._observer.failed(connection, reason)
+            with contextlib.suppress(Gone):
+                connection.say(reason)
+        del self._sources[connection.fileno()], self._connections[connection.fileno()]
+        self._greeting.pop(connection, None)
+        self._incomplete.pop(connection, None)
+        connection.close()
+        self._observer.disconnected(connection, str(reason))
+
+    # -- clients that come
+
+    def _accept(self, listener: Listener) -> None:
+        """Let a few in."""
+        for _ in range(_ACCEPTED_PER_PASS):
+            try:
+                connected, address = listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause_accepting(str(error.strerror))
+                    return
+                continue  # that client is gone already
+            try:
+                name = f"{listener.where}: {client_name(connected, address)}"
+                set_options(connected)
+            except OSError:
+                connected.close()
+                continue
+            self._let_in(listener, connected, name)
+
+    def _let_in(self, listener: Listener, connected: socket.socket, name: str) -> None:
+        connection: Connection
+        if listener.protocol == "raw":
+            connection = RawConnection(connected, name, self._model)
+        else:
+            connection = FramedConnection(connected, name, self._model, self._token)
+        if len(self._connections) >= self._clients:
+            full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
+                                "many; end one, or allow more: --clients")
+            with contextlib.suppress(Gone):
+                connection.say(full)
+            connection.close()
+            self._observer.refused(name, str(full))
+            return
+        self._connections[connection.fileno()] = connection
+        self._watch(connection.fileno(), partial(self._read, connection))
+        if connection.session is None:
+            self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
+        self._observer.connected(connection)
+
+    def _pause_accepting(self, reason: str) -> None:
+        """Leave those that come in their queue for a moment, rather than be woken by them."""
+        self._observer.cannot_accept(reason)
+        for listener in self._listeners:
+            self._poll.modify(listener.socket.fileno(), 0)
+        self._accepts_at_ns = self._now_ns + _PAUSE_NS
+
+    def _resume_accepting(self) -> None:
+        self._accepts_at_ns = None
+        for listener in self._listeners:
+            self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
+
+    # -- time
+
+    def _until(self, timeout_s: float) -> float:
+        """Return how long to wait: until the first that is late then, at most `timeout_s`."""
+        ends_ns = [next(iter(late.values())) for late in (self._incomplete, self._greeting) if late]
+        if self._accepts_at_ns is not None:
+            ends_ns.append(self._accepts_at_ns)
+        if not ends_ns:
+            return timeout_s
+        return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))
+
+    def _end_late_ones(self, now_ns: int) -> None:
+        for late, what in (self._incomplete, _NO_REST), (self._greeting, _NO_HELLO):
+            while late and next(iter(late.values())) <= now_ns:
+                self._end(next(iter(late)), ServiceError(Code.TOO_LATE, what))
+
+    # -- what wakes the loop
+
+    def _watch(self, fd: int, source: Callable[[], None]) -> None:
+        self._sources[fd] = source
+        self._poll.register(fd, select.EPOLLIN)
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._asked.recv(4096)

@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unix sockets that listen: one service at a path, and nothing left there when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from policy_inference.errors import PolicyError
+
+LONGEST_PATH_BYTES = 107
+"""unix(7): sun_path has 108, the last one 0."""
+_MODE = 0o660
+_LOCKED_WITHIN_S, _LOOK_AGAIN_S = 2.0, 0.01
+_log = logging.getLogger(__name__)
+
+
+def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
+    """Listen at a path; a socket file that a dead process left there is replaced.
+
+    Args:
+        path: Of the socket file; owner and group may connect, nobody else.
+        backlog: As of listen(2).
+        group: Of the file; that of the process if empty.
+
+    Raises:
+        PolicyError: It cannot be: another process listens there, something else is there, ...
+    """
+    size = len(os.fsencode(path))
+    if size > LONGEST_PATH_BYTES:
+        raise PolicyError(f"{path}: expected a path of a socket, at most {LONGEST_PATH_BYTES} "
+                          f"bytes, found {size}")
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        # Two services that begin at once must not both take the same file for a dead one.
+        with _locked(path.parent):
+            _make_room(path)
+            _bind(listening, path, group)
+            listening.listen(backlog)
+    except OSError as error:
+        listening.close()
+        raise PolicyError(f"{path}: expected a path where a socket can be made, found: "
+                          f"{error.strerror or error}") from error
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells this file from another at the same path.
+
+    Raises:
+        OSError: It is not there.
+    """
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which leaves no file behind."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        ends_s = time.monotonic() + _LOCKED_WITHIN_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends_s:
+                    raise PolicyError(f"{folder}: expected to lock this folder for a moment, found "
+                                      "it locked by another process") from None
+                time.sleep(_LOOK_AGAIN_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _make_room(path: Path) -> None:
+    """Remove what a dead process left; refuse whatever else is there."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise PolicyError(f"{path}: expected a free path or a socket that nobody uses any more, "
+                          "found another file, which stays")
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)
+        answer = asking.connect_ex(str(path))
+    if answer == errno.ECONNREFUSED:
+        _log.warning("%s: replaces the socket of a process that is gone", path)
+        path.unlink()
+    elif answer in (errno.EACCES, errno.EPERM):
+        raise PolicyError(f"{path}: expected a socket of this user, found one of user "
+                          f"{found.st_uid}, to which this one may not connect")
+    elif answer != errno.ENOENT:
+        raise PolicyError(f"{path}: expected a socket that nobody uses, found one in use by "
+                          "another process; end that one, or choose another path")
+
+
+def _bind(listening: socket.socket, path: Path, group: str) -> None:
+    # The mode of the file is that of the descriptor, less the umask: never wider than it shall be.
+    os.fchmod(listening.fileno(), 0o600)
+    listening.bind(str(path))
+    try:
+        if group:
+            _give(path, group)
+        path.chmod(_MODE)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _give(path: Path, group: str) -> None:
+    try:
+        shutil.chown(path, group=group)
+    except LookupError:
+        raise PolicyError(f"--socket-group: expected a group of this machine, found "
+                          f"{group!r}") from None
+    except PermissionError as error:
+        raise PolicyError(f"--socket-group: expected a group that this user is in, found "
+                          f"{group!r}: {error.strerror}") from None

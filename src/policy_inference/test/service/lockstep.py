@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A service and its clients in one thread: what a client sees follows from the passes alone."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import F32
+from policy_inference.service.connection import Connection
+from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.loop import ServiceLoop
+from policy_inference.service.observer import Observer
+from policy_inference.service.protocol import (
+    HEADER,
+    Code,
+    Header,
+    Hello,
+    ServiceError,
+    Type,
+    frame,
+    read_header,
+)
+from policy_inference.service.serving import ServedModel, Session
+from policy_inference.testing.models import weights
+
+from ..nodes.bundles import write_bundle
+
+OBS_DIM, ACT_DIM = 15, 2
+MS = 1_000_000
+PASS_S = 5.0
+"""Far longer than any pass waits for what was sent before it."""
+
+
+class Model(ServedModel):
+    """The real one, of which a test says what happens while it computes."""
+
+    meanwhile: Callable[[], None] | None = None
+    together: int = 0
+    """Most sessions that were in one inference."""
+
+    def infer(self, sessions: Iterable[Session]) -> None:
+        sessions = list(sessions)
+        self.together = max(self.together, len(sessions))
+        super().infer(sessions)
+        if self.meanwhile is not None:
+            self.meanwhile()
+
+
+class Notes(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ended = list[str]()
+        self.refusals = list[str]()
+        self.codes = list[Code]()
+        self.exhausted = list[str]()
+        self.answers = 0
+
+    def disconnected(self, connection: Connection, reason: str) -> None:
+        self.ended.append(reason)
+
+    def refused(self, name: str, reason: str) -> None:
+        self.refusals.append(reason)
+
+    def failed(self, connection: Connection, error: ServiceError) -> None:
+        self.codes.append(error.code)
+
+    def cannot_accept(self, reason: str) -> None:
+        self.exhausted.append(reason)
+
+    def answered(self, connection: Connection, duration_ns: int) -> None:
+        self.answers += 1
+
+
+class Clock:
+    """Time that a test makes."""
+
+    ns = 0
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+class Service:
+    """A loop over real sockets, of which a test makes the passes."""
+
+    def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
+                 token: bytes = b"") -> None:  # fmt: skip
+        bundle = load_bundle(write_bundle(folder / "bundle"))
+        backend, _ = open_backend(bundle, ["onnx"])
+        self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
+        self.model, self.notes, self.clock = Model(bundle, backend), Notes(), Clock()
+        self.listeners: Sequence[Listener] = open_listeners(
+            asked or Asked(socket=self.raw, framed_socket=self.framed))
+        self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
+                                observer=self.notes, clock=self.clock)
+        self._clients = contextlib.ExitStack()
+
+    def close(self) -> None:
+        self._clients.close()
+        self.loop.close()
+        self.model.close()
+
+    def settle(self) -> None:
+        """Make passes until there is nothing to do."""
+        for _ in range(8):
+            self.loop.step(0)
+
+    def after(self, ms: float) -> None:
+        """Let time pass, and the loop notice."""
+        self.clock.ns += int(ms * MS)
+        self.loop.step(0)
+
+    def connect(self, path: Path | None = None) -> socket.socket:
+        """Connect a client; the loop lets it in with its next pass."""
+        client = self._clients.enter_context(socket.socket(socket.AF_UNIX))
+        client.settimeout(PASS_S)
+        client.connect(str(path or self.raw))
+        return client
+
+    def welcomed(self, hello: Hello | None = None) -> socket.socket:
+        """Connect a client of the framed protocol that was welcomed."""
+        client = self.connect(self.framed)
+        client.sendall(frame(Type.HELLO, (hello or Hello()).pack()))
+        self.settle()
+        header, _ = receive_frame(client)
+        assert header.type == Type.WELCOME
+        return client
+
+
+@contextlib.contextmanager
+def serving(folder: Path, asked: Asked | None = None, *, clients: int = 64,
+            token: bytes = b"") -> Iterator[Service]:  # fmt: skip
+    service = Service(folder, asked, clients=clients, token=token)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def observation(seed: int = 0, rows: int = 1) -> F32:
+    return np.random.default_rng(seed).uniform(-1, 1, (rows, OBS_DIM)).astype(np.float32)
+
+
+def action(rows: F32) -> F32:
+    """Return what the model answers."""
+    found: F32 = rows @ weights(OBS_DIM, ACT_DIM)
+    return found
+
+
+def request(rows: F32, sequence: int = 1, flags: int = 0) -> bytes:
+    return frame(Type.OBSERVATION, rows.tobytes(), rows=len(rows), sequence=sequence, flags=flags)
+
+
+def receive(client: socket.socket, size: int) -> bytes:
+    """Receive so many bytes that must have come."""
+    client.setblocking(False)
+    data = b""
+    while len(data) < size:
+        part = client.recv(size - len(data))
+        if not part:
+            break
+        data += part
+    return data
+
+
+def receive_action(client: socket.socket) -> F32:
+    return np.frombuffer(receive(client, 4 * ACT_DIM), np.float32)
+
+
+def receive_frame(client: socket.socket) -> tuple[Header, bytes]:
+    header = read_header(receive(client, HEADER.size))
+    return header, receive(client, header.length)
+
+
+def receive_error(client: socket.socket) -> Code:
+    header, _ = receive_frame(client)
+    assert header.type == Type.ERROR
+    return Code(header.rows)
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Return whether the service has closed it; what it said before must have been read."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True

@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The framed protocol over a Unix socket: greeting, answers, and each error that is named."""
+
+import itertools
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.service.protocol import (
+    HEADER,
+    MAGIC,
+    RESET,
+    VERSION,
+    Code,
+    Hello,
+    Transport,
+    Type,
+    Welcome,
+    frame,
+)
+
+from .lockstep import (
+    ACT_DIM,
+    OBS_DIM,
+    Service,
+    action,
+    is_closed,
+    observation,
+    receive_error,
+    receive_frame,
+    request,
+    serving,
+)
+
+
+def test_welcome_says_what_is_served(service: Service) -> None:
+    client = service.connect(service.framed)
+    client.sendall(frame(Type.HELLO, Hello(rows=3).pack(), sequence=7))
+    service.settle()
+
+    header, payload = receive_frame(client)
+    assert (header.type, header.sequence) == (Type.WELCOME, 7)
+    assert Welcome.unpack(payload) == Welcome(
+        policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=3, rate_hz=50.0,
+        name="two_joints", version="1.2.3", joints=("left", "right"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
+    service: Service, rows: int
+) -> None:
+    client, sent = service.welcomed(Hello(rows=4)), observation(rows=rows)
+    client.sendall(frame(Type.OBSERVATION, sent.tobytes(), rows=rows, sequence=2**64 - 1,
+                         stamp_ns=12345))
+    service.settle()
+
+    header, payload = receive_frame(client)
+    assert (header.type, header.rows, header.sequence) == (Type.ACTION, rows, 2**64 - 1)
+    assert header.stamp_ns == 12345
+    assert header.answered_ns > 0
+    np.testing.assert_allclose(np.frombuffer(payload, np.float32).reshape(rows, -1), action(sent),
+                               rtol=1e-5)
+
+
+def test_a_frame_may_come_byte_by_byte(service: Service) -> None:
+    client = service.connect(service.framed)
+    for byte in frame(Type.HELLO, Hello().pack()):
+        client.sendall(bytes([byte]))
+        service.settle()
+    assert receive_frame(client)[0].type == Type.WELCOME
+    for byte in request(observation()):
+        client.sendall(bytes([byte]))
+        service.settle()
+
+    assert receive_frame(client)[0].type == Type.ACTION
+
+
+@pytest.mark.parametrize(("hello", "code"), [
+    (Hello(policy_sha256=b"x" * 32), Code.OTHER_POLICY),
+    (Hello(obs_dim=OBS_DIM + 1), Code.OTHER_POLICY),
+    (Hello(act_dim=ACT_DIM + 1), Code.OTHER_POLICY),
+    (Hello(rows=0), Code.NOT_OFFERED),
+    (Hello(rows=2**32 - 1), Code.NOT_OFFERED),
+    (Hello(transport=Transport.SHARED_MEMORY, rows=0), Code.NOT_OFFERED),
+])  # fmt: skip
+def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, code: Code) -> None:
+    client = service.connect(service.framed)
+    client.sendall(frame(Type.HELLO, hello.pack()))
+    service.settle()
+
+    assert receive_error(client) is code
+    assert is_closed(client)
+
+
+def test_a_hello_for_this_policy_is_welcomed(service: Service) -> None:
+    service.welcomed(Hello(policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM))
+
+
+@pytest.mark.parametrize("token", [b"", b"another token", b"the token of this robo"])
+def test_only_those_who_know_the_token_are_welcomed(tmp_path: Path, token: bytes) -> None:
+    with serving(tmp_path, token=b"the token of this robot") as service:
+        client = service.connect(service.framed)
+        client.sendall(frame(Type.HELLO, Hello(token=token).pack()))
+        service.settle()
+        service.welcomed(Hello(token=b"the token of this robot"))
+
+        assert receive_error(client) is Code.NOT_ALLOWED
+        assert is_closed(client)
+
+
+_ROW = observation().tobytes()
+_HELLO = Hello().pack()
+
+
+@pytest.mark.parametrize("data", [
+    _ROW,
+    b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
+    frame(Type.OBSERVATION, _ROW, rows=1),
+    frame(Type.WELCOME, _HELLO),
+    frame(Type.HELLO, _HELLO[:-1]),
+    frame(Type.HELLO, _HELLO + b"x"),
+    frame(Type.HELLO, _HELLO, flags=1),
+    frame(Type.HELLO, b"x" * 309),
+    frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
+    HEADER.pack(MAGIC, VERSION, Type.HELLO, 0, 2**32 - 1, 0, 0, 0, 0),
+])  # fmt: skip
+def test_what_is_no_hello_is_a_bad_frame(service: Service, data: bytes) -> None:
+    client = service.connect(service.framed)
+    client.sendall(data)
+    service.settle()
+
+    assert receive_error(client) is Code.BAD_FRAME
+    assert is_closed(client)
+
+
+@pytest.mark.parametrize("data", [
+    frame(Type.HELLO, _HELLO),
+    frame(Type.ACTION, _ROW, rows=1),
+    frame(Type.OBSERVATION, _ROW, rows=0),
+    frame(Type.OBSERVATION, _ROW, rows=2),
+    frame(Type.OBSERVATION, _ROW * 3, rows=3),
+    frame(Type.OBSERVATION, _ROW[:-4], rows=1),
+    frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
+    HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
+    b"x" * 100,
+])  # fmt: skip
+def test_what_is_no_observation_is_a_bad_frame(service: Service, data: bytes) -> None:
+    client = service.welcomed(Hello(rows=2))
+    client.sendall(data)
+    service.settle()
+
+    assert receive_error(client) is Code.BAD_FRAME
+    assert is_closed(client)
+
+
+def test_another_version_is_named(service: Service) -> None:
+    client = service.connect(service.framed)
+    client.sendall(struct.pack("<IBB", MAGIC, VERSION + 1, Type.HELLO) + bytes(34))
+    service.settle()
+
+    assert receive_error(client) is Code.OTHER_VERSION
+
+
+def test_hello_must_come_within_a_second(service: Service) -> None:
+    client = service.connect(service.framed)
+    service.settle()
+    service.after(999)
+    assert not is_closed(client)
+    service.after(1)
+
+    assert receive_error(client) is Code.TOO_LATE
+    assert is_closed(client)
+
+
+def test_a_client_that_was_welcomed_may_be_silent(service: Service) -> None:
+    client = service.welcomed()
+    service.after(3_600_000)
+
+    assert not is_closed(client)
+
+
+@pytest.mark.parametrize("size", [1, HEADER.size, HEADER.size + 1])
+def test_the_rest_of_a_frame_must_follow_within_100_ms(service: Service, size: int) -> None:
+    client = service.welcomed()
+    client.sendall(request(observation())[:size])
+    service.settle()
+    service.after(99)
+    assert not is_closed(client)
+    service.after(1)
+
+    assert receive_error(client) is Code.TOO_LATE
+    assert is_closed(client)
+
+
+def test_time_outs_end_in_the_order_in_which_they_began(service: Service) -> None:
+    clients = [service.welcomed() for _ in range(3)]
+    for client in clients:
+        client.sendall(b"\x50")
+        service.settle()
+        service.after(30)
+    for late, on_time in itertools.pairwise(clients):
+        service.after(25)
+        assert receive_error(late) is Code.TOO_LATE
+        assert not is_closed(on_time)
+
+
+def test_two_requests_at_once_are_not_in_turn(service: Service) -> None:
+    client = service.welcomed()
+    client.sendall(request(observation(1)) + request(observation(2)))
+    service.settle()
+
+    assert receive_error(client) is Code.NOT_IN_TURN
+    assert is_closed(client)
+
+
+def test_a_request_during_the_answer_to_the_last_is_not_in_turn(service: Service) -> None:
+    client = service.welcomed()
+    service.model.meanwhile = lambda: client.sendall(b"\x50")
+    client.sendall(request(observation()))
+    service.settle()
+
+    assert receive_error(client) is Code.NOT_IN_TURN
+    assert is_closed(client)
+
+
+def test_a_request_together_with_hello_is_not_in_turn(service: Service) -> None:
+    client = service.connect(service.framed)
+    client.sendall(frame(Type.HELLO, _HELLO) + request(observation()))
+    service.settle()
+
+    assert receive_error(client) is Code.NOT_IN_TURN
+
+
+def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
+    service: Service,
+) -> None:
+    client, row = service.welcomed(), observation()
+    row[0, 3] = np.nan
+    client.sendall(request(row, sequence=1))
+    service.settle()
+    header, _ = receive_frame(client)
+    assert (header.type, header.rows, header.sequence) == (
+        Type.ERROR, Code.OBSERVATION_NOT_FINITE, 1)
+    client.sendall(request(observation(), sequence=2))
+    service.settle()
+
+    header, _ = receive_frame(client)
+    assert (header.type, header.sequence) == (Type.ACTION, 2)
+    assert service.notes.ended == []
+
+
+def test_the_one_too_many_is_told_that_it_is_full(tmp_path: Path) -> None:
+    with serving(tmp_path, clients=2) as service:
+        service.connect()
+        client = service.welcomed()
+        late, raw = service.connect(service.framed), service.connect()
+        service.settle()
+
+        assert receive_error(late) is Code.FULL
+        assert is_closed(late)
+        assert is_closed(raw)
+        client.close()
+        service.settle()
+        service.welcomed()
+
+
+def test_clients_are_told_that_the_service_ends(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        clients = [service.welcomed(), service.welcomed()]
+        service.loop.close()
+
+        for client in clients:
+            assert receive_error(client) is Code.ENDING
+            assert is_closed(client)
+        assert not service.framed.exists()
+        assert not service.raw.exists()
