@@ -38,7 +38,8 @@ def serve(given: argparse.Namespace) -> int:
             socket=given.socket, tcp=given.tcp, framed_socket=given.framed_socket,
             framed_tcp=given.framed_tcp, socket_group=given.socket_group,
             insecure_tcp=given.insecure_tcp))
-        with ServiceLoop(model, listeners, clients=given.clients) as loop:
+        with ServiceLoop(model, listeners, clients=given.clients,
+                         spin_ns=1000 * given.spin_us) as loop:
             _tell(model, listeners)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # What was made so far stays; looking through it delays answers by milliseconds.

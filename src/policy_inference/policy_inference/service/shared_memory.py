@@ -92,6 +92,7 @@ class ServiceMemory(_End):
         bytes: Size of the memory.
         wakes: The eventfd that the client writes to, to be watched edge-triggered: nobody reads it.
         theirs: What the client gets: the memory, that eventfd, the end of a pipe that wakes it.
+        owes: Whether a request was taken and not answered yet.
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
@@ -111,7 +112,7 @@ class ServiceMemory(_End):
             self._close_files()
             raise ServiceError(Code.FULL, f"shared memory: {error.strerror}") from error
         memory, self.wakes, listens, self._bell = self._made
-        self.theirs = memory, self.wakes, listens
+        self.theirs, self.owes = (memory, self.wakes, listens), False
         self.sleep()
 
     def _make(self, own: _Side, other: _Side) -> None:
@@ -131,53 +132,52 @@ class ServiceMemory(_End):
             os.close(fd)
             self._made.remove(fd)
 
-    def requested(self) -> bool:
-        """Return whether a request is there.
+    def stirs(self) -> bool:
+        """Return whether there is something to `take`."""
+        return self._counters[self._other.counter] != self.count and not self.owes
+
+    def take(self, into: memoryview) -> bool:
+        """Copy the request; what it says is the client's, who may change the original meanwhile.
+
+        Args:
+            into: As long as the longest request.
+
+        Returns:
+            Whether there is one.
 
         Raises:
-            ServiceError: BAD_FRAME, the client's counter is none that it can have.
+            ServiceError: BAD_FRAME, the client's counter is none that it can have, or it has woken
+                the service again and again without a request.
         """
         ahead = self._counters[self._other.counter] - self.count
         if ahead not in (0, 1):
             raise ServiceError(Code.BAD_FRAME, f"shared memory: expected {self.count} requests or "
                                f"one more, found {self.count + ahead}")
-        return ahead == 1
-
-    def woken(self) -> bool:
-        """Return whether a request is there, now that the client has rung.
-
-        Raises:
-            ServiceError: BAD_FRAME, see `requested`, or it rings for nothing again and again.
-        """
-        here = self.requested()
-        # Once each time, where it asks in the moment in which the service goes to sleep.
-        self._in_vain = 0 if here else self._in_vain + 1
-        if self._in_vain > _RINGS_IN_VAIN:
-            raise ServiceError(Code.BAD_FRAME, f"shared memory: woken {self._in_vain} times "
-                               "without a request")
-        return here
-
-    def take(self, into: memoryview) -> None:
-        """Copy the request; what it says is the client's, who may change it meanwhile.
-
-        Args:
-            into: As long as the longest request, or shorter.
-        """
+        if not ahead or self.owes:
+            # Once is no fault: it may ask in the moment in which the service goes to sleep.
+            self._in_vain += 1
+            if self._in_vain > _RINGS_IN_VAIN:
+                raise ServiceError(Code.BAD_FRAME, f"shared memory: woken {self._in_vain} times "
+                                   "without a request")
+            return False
+        self._in_vain, self.owes = 0, True
         self._read(into)
+        return True
 
     def answer(self, frame: bytes | bytearray | memoryview) -> None:
         """Give the answer to the request, and wake the client where it sleeps."""
+        self.owes = False
         if self._write(frame):
             # Full: it has been woken often enough. Broken: its connection says that it has gone.
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 os.write(self._bell, _RING)
 
     def stay_awake(self) -> None:
-        """Let the client not ring: somebody looks for its request by `requested`."""
+        """Let the client not ring: somebody looks whether it `stirs`."""
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:
-        """Let the client ring; afterwards look once more, by `requested`."""
+        """Let the client ring; it may have asked before, so look once more."""
         self._flags[self._own.sleeps] = 1
         self.fence()
 

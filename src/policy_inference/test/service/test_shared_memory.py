@@ -49,6 +49,10 @@ def open_files() -> set[str]:
     return {file.name for file in Path("/proc/self/fd").iterdir()}
 
 
+def private() -> memoryview:
+    return memoryview(bytearray(len(REQUEST)))
+
+
 def has_rung(fd: int) -> bool:
     return bool(select.select([fd], [], [], 0)[0])
 
@@ -56,17 +60,18 @@ def has_rung(fd: int) -> bool:
 def test_a_request_arrives_and_its_answer_comes_back(
     service: ServiceMemory, client: ClientMemory
 ) -> None:
-    private = memoryview(bytearray(len(REQUEST)))
+    copied = private()
     for turn in range(3):
-        assert not service.requested()
+        assert not service.stirs()
         client.request(REQUEST)
-        assert service.requested()
+        assert service.stirs()
         assert not client.answered()
-        service.take(private)
-        assert private == REQUEST
+        assert service.take(copied)
+        assert copied == REQUEST
+        assert not service.stirs()
         service.answer(ANSWER[turn:])
         assert client.answered()
-        assert not service.requested()
+        assert not service.stirs()
         assert client.take().startswith(ANSWER[turn:])
 
 
@@ -118,7 +123,7 @@ def test_a_counter_that_jumps_is_refused(
 ) -> None:
     forged[0:8] = count.to_bytes(8, "little")
     with pytest.raises(ServiceError, match=f"expected 0 requests or one more, found {count}") as no:
-        service.requested()
+        service.take(private())
     assert no.value.code is Code.BAD_FRAME
 
 
@@ -129,17 +134,17 @@ def test_a_counter_that_goes_back_is_refused(
     service.answer(ANSWER)
     forged[0:8] = bytes(8)
     with pytest.raises(ServiceError, match="expected 1 requests or one more, found 0"):
-        service.requested()
+        service.take(private())
 
 
 def test_what_the_client_changes_later_is_not_seen(
     service: ServiceMemory, client: ClientMemory, forged: mmap.mmap
 ) -> None:
-    private = memoryview(bytearray(len(REQUEST)))
+    copied = private()
     client.request(REQUEST)
-    service.take(private)
+    service.take(copied)
     forged[256:256 + len(REQUEST)] = bytes(len(REQUEST))
-    assert private == REQUEST
+    assert copied == REQUEST
 
 
 def test_the_client_cannot_take_the_memory_away(service: ServiceMemory) -> None:
@@ -175,7 +180,7 @@ def test_a_client_that_closed_its_pipe_does_not_end_the_service(
 def test_waking_without_a_request_is_refused_after_some_times(service: ServiceMemory) -> None:
     with pytest.raises(ServiceError, match="times without a request") as refused:  # noqa: PT012
         for _ in range(1000):
-            assert not service.woken()
+            assert not service.take(private())
     assert refused.value.code is Code.BAD_FRAME
 
 
@@ -184,12 +189,9 @@ def test_a_request_that_was_seen_before_its_ring_is_no_fault(
 ) -> None:
     for _ in range(1000):
         client.request(REQUEST)
-        assert service.requested()
+        assert service.take(private())
         service.answer(ANSWER)
-        assert not service.woken()
-        client.request(REQUEST)
-        assert service.woken()
-        service.answer(ANSWER)
+        assert not service.take(private())
 
 
 def test_an_error_fits_beside_a_small_answer(service: ServiceMemory, client: ClientMemory) -> None:
