@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients at 200 Hz, one of which is killed again and again: how do the others fare?
 
-    python test/service/fleet.py OBS_DIM ACT_DIM SECONDS KILLED_EVERY_S raw:PATH unix:PATH shm:PATH ...
+    python test/service/fleet.py OBS_DIM ACT_DIM SECONDS KILLED_EVERY_S raw:PATH shm:PATH ...
 
 One client per place; the last place is the one where each is killed and a new one comes, unless
 KILLED_EVERY_S is 0. All processes are forked before the first request. Prints JSON: the round trips
@@ -110,7 +110,7 @@ def _child(go: socket.socket, does: Callable[[float], None]) -> NoReturn:
         begin = go.recv(64)
         if begin:  # else its parent has gone
             does(float(begin))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  what is forked must not return
         sys.stderr.write(f"{error}\n")
         os._exit(1)
     os._exit(0)

@@ -83,6 +83,10 @@ class ServiceLoop:
         """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
         return self._asking.fileno()
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable where a pass has something to do."""
+        return self._poll.fileno()
+
     def stop(self) -> None:
         """Let `run` return; any thread and any signal handler may call it."""
         self._is_stopped = True
@@ -294,7 +298,7 @@ class ServiceLoop:
         while self._spinning:
             rung = [(fd, select.EPOLLIN) for fd in self._spinning.look(self._clock())]
             events = rung + self._poll.poll(0, self._most_events)
-            if events:
+            if events or not timeout_s:
                 return events
         return self._poll.poll(self._until(timeout_s), self._most_events)
 
