@@ -159,6 +159,20 @@ class BackendBase(ABC):
         return cls
 
     @classmethod
+    def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """Return inputs and outputs that a file has, for one who has no contract; -1: an open axis.
+
+        Args:
+            file: Model file of this back end.
+
+        Raises:
+            BackendError: It is no model, or this back end cannot tell.
+        """
+        raise BackendError(f"{file}: expected a file whose tensors can be read, found one of "
+                           f"{cls.name}, which does not tell them; make a bundle of it, which "
+                           "states them (`model_tools import`)")
+
+    @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return what the device tells about its load, with the unit in the key.
 

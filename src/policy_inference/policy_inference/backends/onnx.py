@@ -35,9 +35,21 @@ class OnnxBackend(BackendBase):
         return [Finding(name="onnxruntime", found=f"{onnxruntime.__version__} ({providers}; "
                         "CPUExecutionProvider is used)")]
 
+    @classmethod
+    def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """See `BackendBase`."""
+        return _tensors(file, cls._load(file)[0])
+
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._session, version = self._load(file)
+        details = {"runtime": f"onnxruntime {version}", "device": "CPU, 1 thread"}
+        return *_tensors(file, self._session), details
+
+    @staticmethod
+    def _load(file: Path) -> tuple[Any, str]:
+        """Return a session over the file, and the version of ONNX Runtime."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -57,18 +69,12 @@ class OnnxBackend(BackendBase):
             raise BackendError(f"{file}: expected all weights in this file, found some in a second "
                                "one, which no hash covers; merge them into it")
         try:
-            self._session: Any = onnxruntime.InferenceSession(
+            return onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
-            )
+            ), onnxruntime.__version__
         except Exception as error:  # the runtime's exceptions share no other base
             raise BackendError(f"{file}: not a model that ONNX Runtime "
                                f"{onnxruntime.__version__} loads: {error}") from error
-        details = {"runtime": f"onnxruntime {onnxruntime.__version__}", "device": "CPU, 1 thread"}
-        return (
-            [_spec(file, node) for node in self._session.get_inputs()],
-            [_spec(file, node) for node in self._session.get_outputs()],
-            details,
-        )
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()
@@ -85,6 +91,11 @@ class OnnxBackend(BackendBase):
 
     def _close(self) -> None:
         self._session = self._binding = None
+
+
+def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    return ([_spec(file, node) for node in session.get_inputs()],
+            [_spec(file, node) for node in session.get_outputs()])
 
 
 def _spec(file: Path, node: Any) -> TensorSpec:

@@ -16,6 +16,7 @@ from policy_inference.bundle.load import Bundle, BundleFolder, ModelFiles
 from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
 from policy_inference.private_folder import PrivateFolder
 
 GROUP = "policy_inference.backends"
@@ -81,7 +82,15 @@ def open_graphs(
         BackendError: None of them opens; one line for each says why. Or an option is wrong.
         BundleError: A model file is missing or is not the one the contract means.
     """
-    known, reasons, options = _known(bundle, names), list[str](), options or {}
+    return open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
+
+
+def open_models(
+    models: Sequence[ModelFiles], names: Sequence[str], options: Options | None = None, *,
+    run_timeout_s: float = RUN_TIMEOUT_S,
+) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:  # fmt: skip
+    """Open models that belong together, as `open_graphs`."""
+    known, reasons, options = _known(models, names), list[str](), options or {}
     strangers = ", ".join(sorted(set(options) - set(names)))
     if strangers:
         raise BackendError(f"expected options of {', '.join(names)}, which are to be opened, found "
@@ -89,7 +98,7 @@ def open_graphs(
     _check_options(known, options)
     for name in names:
         try:
-            opened = _open_all(bundle, known[name], options.get(name, {}), run_timeout_s)
+            opened = _open_all(models, known[name], options.get(name, {}), run_timeout_s)
         except BackendError as error:
             if len(names) == 1:
                 raise
@@ -97,6 +106,21 @@ def open_graphs(
         else:
             return opened, tuple(reasons)
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
+
+
+def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+    """Return inputs and outputs that a back end's file has by itself; an open axis is -1.
+
+    Raises:
+        BackendError: The back end is not installed, the file is no model, or it cannot be told.
+    """
+    known = available()
+    if name not in known:
+        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
+    cls: type[BackendBase] = loaded(known[name], BackendError)
+    if cls.builds_from in known and file.suffix == f".{cls.builds_from}":
+        cls = loaded(known[cls.builds_from], BackendError)
+    return cls.tensors(file)
 
 
 def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
@@ -112,7 +136,7 @@ def artifacts_for(bundle: BundleFolder, name: str) -> dict[str, tuple[Artifact, 
         BackendError: The back end is not installed, or the bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    return artifacts_of(bundle, name, loaded(_known(bundle, [name])[name], BackendError))
+    return artifacts_of(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
 
 
 def artifacts_of(
@@ -138,15 +162,15 @@ def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:
     return dataclasses.replace(entry, precision=cls.built_precision or entry.precision)
 
 
-def _known(bundle: BundleFolder, names: Sequence[str]) -> dict[str, EntryPoint]:
+def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, EntryPoint]:
     """Return the registered backends, among which all names must be."""
     known = available()
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
         installed = ", ".join(known) or "none; build and source the workspace"
         raise BackendError(f"expected names of installed backends ({installed}), "
-                           f"found {unknown or 'nothing'}; the bundle {bundle.path} has artifacts "
-                           f"for {', '.join(bundle.models[0].model.artifacts)}")
+                           f"found {unknown or 'nothing'}; the bundle {models[0].folder} has "
+                           f"artifacts for {', '.join(models[0].model.artifacts)}")
     return known
 
 
@@ -161,11 +185,12 @@ def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
 
 
 def _open_all(
-    bundle: BundleFolder, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
+    models: Sequence[ModelFiles], entry: EntryPoint, options: Mapping[str, str],
+    run_timeout_s: float,
 ) -> dict[str, BackendBase]:
     opened = dict[str, BackendBase]()
     try:
-        for model in bundle.models:
+        for model in models:
             opened[model.key] = _open(model, entry, options, run_timeout_s)
     except BaseException:
         for backend in opened.values():

@@ -19,8 +19,19 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     policy = parser.add_argument_group("policy")
-    policy.add_argument("--bundle", required=True,
+    policy.add_argument("--bundle", default="",
                         help="folder of a bundle, or the name of an installed one")
+    policy.add_argument("--model", type=Path, metavar="FILE",
+                        help="model without a contract, in the place of --bundle")
+    policy.add_argument("--obs-stats", type=Path, metavar="FILE",
+                        help="npz with mean and std, which normalise the observations of --model: "
+                        "(obs - mean) / max(std, 1e-3)")
+    policy.add_argument("--obs-dim", type=int, metavar="N",
+                        help="values of an observation of --model, where its file does not say")
+    policy.add_argument("--act-dim", type=int, metavar="N",
+                        help="values of its action, likewise")
+    policy.add_argument("--precision", default="fp32",
+                        help="of --model: fp32, fp16, w8a8, ... (default fp32)")
     policy.add_argument("--public-key", default="", metavar="FILE",
                         help="key that must have signed the bundle")
     policy.add_argument("--backend", default="onnx", metavar="A,B",
@@ -29,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--backend-option", action="append", default=[],
                         metavar="BACKEND.OPTION=VALUE",
                         help="option of a back end, such as rknn.core_mask=0_1; may be repeated")
+    policy.add_argument("--batch", type=_count, default=1, metavar="N",
+                        help="most robots in one inference; more than 1 needs a model with a "
+                        "dynamic batch axis (default 1)")
+    policy.add_argument("--warmup", type=int, default=32, metavar="N",
+                        help="inferences before the first client (default 32)")
 
     places = parser.add_argument_group("endpoints")
     places.add_argument("--socket", type=Path, metavar="PATH", help="Unix socket, raw protocol")
@@ -42,6 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "of this process)")
     places.add_argument("--clients", type=_count, default=64, metavar="N",
                         help="most clients at once, of all endpoints (default 64)")
+    places.add_argument("--token-file", type=Path, metavar="FILE",
+                        help="token that clients of the framed protocol must know; others than "
+                        "owner and group must not be able to read the file")
+    places.add_argument("--tls-cert", type=Path, metavar="FILE",
+                        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
+                        "--tls-client-ca or --token-file")
+    places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
+                        help="CA that must have signed a client's certificate")
     places.add_argument("--spin-us", type=_spin, default=0, metavar="N",
                         help="look so long for the next request through shared memory before "
                         "sleeping: quicker answers, for a core that is busy (default 0)")
@@ -55,10 +80,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
+    problem = _contradiction(given)
+    if problem:
+        given.parser.error(problem)
     # Not before signals are handled: this takes a while.
     from policy_inference.commands.serving import serve
 
     return serve(given)
+
+
+def _contradiction(given: argparse.Namespace) -> str:
+    """Return what is wrong with the arguments together; empty where nothing is."""
+    if (given.tls_cert is None) != (given.tls_key is None):
+        return "--tls-cert and --tls-key belong together"
+    if given.tls_client_ca and not given.tls_cert:
+        return "--tls-client-ca needs --tls-cert"
+    if given.tls_cert and not given.framed_tcp:
+        return "--tls-cert needs --framed-tcp"
+    if given.insecure_tcp and not given.tcp:
+        return "--insecure-tcp needs --tcp"
+    is_raw_only = (given.socket or given.tcp) and not (given.framed_socket or given.framed_tcp)
+    if given.token_file and is_raw_only:
+        return "--token-file needs a framed endpoint: the raw protocol has no place for a token"
+    if given.socket and given.socket == given.framed_socket:
+        return "--socket and --framed-socket: expected two paths, found one"
+    return ""
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -8,16 +8,17 @@ import argparse
 import gc
 import logging
 import signal
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from policy_inference.backends.registry import open_backend, parse_options
-from policy_inference.bundle.installed import open_bundle
-from policy_inference.bundle.signature import trusted_keys
+from policy_inference.backends.registry import parse_options
 from policy_inference.command_line import INTERRUPTING
+from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
+from policy_inference.service.opening import Order, open_served
 from policy_inference.service.serving import ServedModel
 
 _SWITCH_INTERVAL_S = 0.0002
@@ -32,13 +33,15 @@ def serve(given: argparse.Namespace) -> int:
         PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
     """
     logging.getLogger().setLevel(given.log_level.upper())
+    token = read_token(given.token_file) if given.token_file else b""
+    tls = _tls(given)
     with closing(_open_model(given)) as model:
         # Clients find the socket when the model can answer, not before.
         listeners = open_listeners(Asked(
             socket=given.socket, tcp=given.tcp, framed_socket=given.framed_socket,
             framed_tcp=given.framed_tcp, socket_group=given.socket_group,
-            insecure_tcp=given.insecure_tcp))
-        with ServiceLoop(model, listeners, clients=given.clients,
+            tls=tls, has_token=bool(token), insecure_tcp=given.insecure_tcp))
+        with ServiceLoop(model, listeners, clients=given.clients, token=token,
                          spin_ns=1000 * given.spin_us) as loop:
             _tell(model, listeners)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -51,13 +54,21 @@ def serve(given: argparse.Namespace) -> int:
     return 0
 
 
+def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
+    if given.tls_cert is None:
+        return None
+    context, warnings = server_context(given.tls_cert, given.tls_key, given.tls_client_ca)
+    for warning in warnings:
+        _log.warning("%s", warning)
+    return context
+
+
 def _open_model(given: argparse.Namespace) -> ServedModel:
-    bundle = open_bundle(given.bundle, trusted_keys(given.public_key))
-    backend, skipped = open_backend(bundle, given.backend.split(","),
-                                    parse_options(given.backend_option))
-    for reason in skipped:
-        _log.warning("%s", reason)
-    return ServedModel(bundle, backend)
+    return open_served(Order(
+        bundle=given.bundle, model=given.model, obs_stats=given.obs_stats, obs_dim=given.obs_dim,
+        act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
+        options=parse_options(given.backend_option), public_key=given.public_key,
+        batch=given.batch, warmup=given.warmup))
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:

@@ -3,6 +3,7 @@
 """From the model's raw output to one command per joint."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,34 +13,63 @@ from policy_inference.core.guard import Rule
 from policy_inference.interfaces import F64, JointTargets, Kind, Tensor
 
 
-class ActionDecoder:
-    """Computes `command` [joints] = offset + scale x clip(output), in contract order.
+class RawAction:
+    """The output of a model, one after another the values of terms, inside their clips.
 
-    A joint that no term drives keeps its default position. `kinds` says what each value is:
-    rad, rad/s or N·m. `gains` holds stiffness and damping [2, joints] that fit the kinds.
     `raw` [actions] is the output that was read last; `clipped` names the rule of its clip where
     that changed it.
     """
 
+    def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
+        """Keep the array that is read by each `read`, and the clips; no terms bound nothing."""
+        self._source_tensor = output.reshape(-1)
+        self.raw: F64 = np.zeros(self._source_tensor.size)
+        self.clipped: tuple[str, ...] = ()
+        self._clipped = self.raw.copy()
+        self._low, self._high = np.full((2, self.raw.size), np.inf)
+        self._low *= -1.0
+        start = 0
+        for term in terms:
+            end = start + len(term.joints)
+            if term.clip is not None:
+                self._low[start:end], self._high[start:end] = term.clip
+            start = end
+        self._clips = bool(np.isfinite([self._low, self._high]).any())
+
+    def read(self) -> bool:
+        """Take the raw output up into `raw`; return whether all of it is finite."""
+        self.raw[:] = self._source_tensor
+        return math.isfinite(self.raw.dot(self.raw))
+
+    def bounded(self) -> F64:
+        """Return `raw` inside the clips; it is overwritten by the next call."""
+        if not self._clips:
+            return self.raw
+        np.clip(self.raw, self._low, self._high, out=self._clipped)
+        self.clipped = (Rule.ACTION_CLIP.value,) if (self._clipped != self.raw).any() else ()
+        return self._clipped
+
+
+class ActionDecoder(RawAction):
+    """Computes `command` [joints] = offset + scale x clip(output), in contract order.
+
+    A joint that no term drives keeps its default position. `kinds` says what each value is:
+    rad, rad/s or N·m. `gains` holds stiffness and damping [2, joints] that fit the kinds.
+    """
+
     def __init__(self, contract: JointContract, output: Tensor) -> None:
         """Turn names into indices, once; `output` is read by each `decode`."""
+        super().__init__(output, contract.action.terms)
         names = contract.joints.names
         default = per_joint(contract.joints.default_position, names)
         self.command: F64 = default.copy()
         self.kinds = [Kind.POSITION] * len(names)
-        self.clipped: tuple[str, ...] = ()
-        self._source_tensor = output.reshape(-1)
-        self.raw: F64 = np.zeros(self._source_tensor.size)
-        self._clipped = self.raw.copy()
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()
-        self._low, self._high = np.full((2, self.raw.size), np.inf)
-        self._low *= -1.0
         start = 0
         for term in contract.action.terms:
             self._add(term, start, contract)
             start += len(term.joints)
-        self._clips = bool(np.isfinite([self._low, self._high]).any())
         kind = np.array([kind.value for kind in self.kinds])
         self._is_position, self._is_velocity, self._is_effort = (
             (kind == value.value).astype(np.float64)
@@ -56,25 +86,12 @@ class ActionDecoder:
         if term.offset != "default_position":
             assert not isinstance(term.offset, str)
             self._offset[joints] = per_joint(term.offset, term.joints)
-        if term.clip is not None:
-            self._low[start : start + len(joints)], self._high[start : start + len(joints)] = (
-                term.clip
-            )
         for joint in joints:
             self.kinds[joint] = Kind(term.kind)
 
-    def read(self) -> bool:
-        """Take the raw output up into `raw`; return whether all of it is finite."""
-        self.raw[:] = self._source_tensor
-        return math.isfinite(self.raw.dot(self.raw))
-
     def decode(self) -> F64:
         """Return `command` for `raw`; it is overwritten by the next call."""
-        output = self.raw
-        if self._clips:
-            output = np.clip(self.raw, self._low, self._high, out=self._clipped)
-            self.clipped = (Rule.ACTION_CLIP.value,) if (output != self.raw).any() else ()
-        output.take(self._source, out=self.command, mode="clip")
+        self.bounded().take(self._source, out=self.command, mode="clip")
         np.multiply(self.command, self._scale, out=self.command)
         np.add(self.command, self._offset, out=self.command)
         return self.command

@@ -81,7 +81,7 @@ class TargetBounds:
                 demand = margin * per_joint(body.nominal.effort_demand, names)
                 self._half[1] = demand / per_unit
         self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
-        low, high = _joint_limits(body, action)
+        low, high = joint_limits(body, action)
         self._half[2] = (high - low) / 2.0
         self._centre = np.zeros((3, joints))
         self._centre[2] = (high + low) / 2.0
@@ -124,7 +124,7 @@ class TargetBounds:
         return tuple(acted)
 
 
-def _joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
+def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
     """Return the lowest and highest command of each joint in the unit of its kind."""
     names, joints = body.joints.names, body.joints
     speed, effort = per_joint(joints.velocity_limit, names), per_joint(joints.effort_limit, names)

@@ -2,33 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the robot's state to a model input: gather, offset, scale, clip, history, normalise."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
 from policy_inference.bundle.validate import term_names
 from policy_inference.core.normaliser import Normaliser
+from policy_inference.core.scaling import Index, frame_scaler, layout
 from policy_inference.core.state import RobotState, field_name
 from policy_inference.interfaces import F64, Tensor
-
-Index = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Columns:
-    """One term as columns of the frame: (state[index] - offset) * scale, within low and high."""
-
-    index: Index
-    offset: F64
-    scale: F64
-    low: F64
-    high: F64
-    frames: int
 
 
 class ObservationBuilder:
@@ -51,18 +34,16 @@ class ObservationBuilder:
             out: Array of the backend that is written, any shape, as many values.
             statistics: Mean and divisor [size] that normalise the whole vector.
         """
-        columns = [_columns(term, observation, contract, state) for term in observation.terms]
+        indices, offsets = zip(*(_gathered(term, contract, state) for term in observation.terms),
+                               strict=True)
         self._flat = state.flat
-        self._index = np.concatenate([column.index for column in columns])
-        self._offset, self._scale, self._low, self._high = (
-            np.concatenate([getattr(column, name) for column in columns])
-            for name in ("offset", "scale", "low", "high")
-        )
-        self._clips = bool(np.isfinite([self._low, self._high]).any())
+        self._index, self._offset = np.concatenate(indices), np.concatenate(offsets)
+        self._scaler = frame_scaler(observation, contract)
         self._frame: F64 = np.zeros(self._index.size)
+        age, column = layout(observation, contract)
         self._history = None
-        if any(column.frames > 1 for column in columns):
-            self._history = _History(observation, columns, self._frame)
+        if age.any():
+            self._history = _History(age, column, self._frame, observation.history.init)
         self._vector = self._history.vector if self._history else self._frame
         self._normaliser = Normaliser(observation, statistics)
         self._out = out.reshape(-1)
@@ -83,9 +64,7 @@ class ObservationBuilder:
         # mode="clip" spares the copy that the bounds check of take(out=) needs.
         self._flat.take(self._index, out=frame, mode="clip")
         np.subtract(frame, self._offset, out=frame)
-        np.multiply(frame, self._scale, out=frame)
-        if self._clips:
-            np.clip(frame, self._low, self._high, out=frame)
+        self._scaler.apply(frame)
         if self._history:
             self._history.write()
         self._normaliser.apply(self._vector)
@@ -95,14 +74,10 @@ class ObservationBuilder:
 class _History:
     """The latest frames in a ring, and for each position of the ring the order to read them in."""
 
-    def __init__(
-        self, observation: Observation, columns: Sequence[_Columns], frame: F64
-    ) -> None:
-        self._frame = frame
-        self._length = max(column.frames for column in columns)
+    def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
+        self._frame, self._length = frame, int(age.max()) + 1
         self._ring: F64 = np.zeros((self._length, frame.size))
-        self._repeat_first = observation.history.init == "repeat"
-        age, column = _layout(observation, columns)
+        self._repeat_first = init == "repeat"
         newest = np.arange(self._length)[:, None]
         self._order: Index = (newest - age) % self._length * frame.size + column
         self.vector: F64 = np.zeros(age.size)
@@ -127,47 +102,14 @@ class _History:
         self._newest = (self._newest + 1) % self._length
 
 
-def _layout(observation: Observation, columns: Sequence[_Columns]) -> tuple[Index, Index]:
-    """Return for each value of the vector its age in frames and its column in the frame."""
-    starts = np.cumsum([0, *(column.index.size for column in columns)])
-    groups = [
-        (np.arange(start, start + column.index.size), column.frames)
-        for start, column in zip(starts[:-1].tolist(), columns, strict=True)
-    ]
-    if observation.history.layout == "per_frame":
-        groups = [(np.arange(starts[-1]), observation.history.length)]
-    ages, places = [], []
-    for members, frames in groups:
-        order = np.arange(frames)
-        if observation.history.order == "oldest_first":
-            order = order[::-1]
-        ages.append(np.repeat(order, members.size))
-        places.append(np.tile(members, frames))
-    return np.concatenate(ages), np.concatenate(places)
-
-
-def _columns(
-    term: Term, observation: Observation, contract: JointContract, state: RobotState
-) -> _Columns:
+def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[Index, F64]:
+    """Return where the values of a term stand in the state, and what is subtracted from them."""
     spec = TERMS[term.term]
     names = term_names(term, spec, contract)
-    start = state.slices[field_name(term)].start
     places = np.array(spec.order or range(len(names)))
     offset: F64 = np.zeros(len(names))
     if spec.size == "joints":
         places = np.array([contract.joints.names.index(name) for name in names])
     if spec.minus_default:
         offset = per_joint(contract.joints.default_position, contract.joints.names)[places]
-    scale = per_joint(term.scale, names)
-    low, high = _bounds(term, observation, scale)
-    return _Columns(index=start + places, offset=offset, scale=scale, low=low, high=high,
-                    frames=term.history_length or observation.history.length)
-
-
-def _bounds(term: Term, observation: Observation, scale: F64) -> tuple[F64, F64]:
-    """Return the clip as bounds of the scaled value: clipping first is clipping to scaled ends."""
-    if term.clip is None:
-        return np.full(scale.size, -np.inf), np.full(scale.size, np.inf)
-    ends = np.outer(term.clip, scale if observation.order == "clip_then_scale" else
-                    np.ones(scale.size))
-    return ends.min(axis=0), ends.max(axis=0)
+    return state.slices[field_name(term)].start + places, offset

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Notices that ticks of the policy have become slow, and says it in a sentence."""
+"""Notices that the policy has become slow, and says it in a sentence."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -16,13 +18,44 @@ _FIRST_WINDOWS = 3
 """The fastest of so many is what a tick takes; the very first ones may warm something up."""
 
 
+class Drift:
+    """Compares medians of windows with those of the first ones.
+
+    A window is slow when its median is above twice that of the fastest of the first three, unless
+    it is small; or above `full_s`, whatever it was at first. It is slow until the median is below
+    1.5 times that of then, or small.
+
+    Attributes:
+        first_s: The fastest of the first medians, s.
+        slow: Whether the latest window was slow.
+    """
+
+    def __init__(self, small_s: float, full_s: float = math.inf) -> None:
+        """Know nothing yet.
+
+        Args:
+            small_s: Up to here nothing is slow, s.
+            full_s: Beyond this everything is, s.
+        """
+        self._small_s, self._full_s = small_s, full_s
+        self._firsts: list[float] = []
+        self.first_s, self.slow = math.inf, False
+
+    def add(self, median_s: float) -> None:
+        """Judge a window by its median, s."""
+        if len(self._firsts) < _FIRST_WINDOWS:
+            self._firsts.append(median_s)
+        self.first_s = min(self._firsts)
+        factor = _RECOVERED_FACTOR if self.slow else _FACTOR
+        grown = median_s > max(factor * self.first_s, self._small_s)
+        self.slow = grown or median_s > self._full_s
+
+
 class Slowness:
     """Compares the ticks of each second in RUN with the first seconds since activation.
 
-    A second is one of ticks in RUN, which need not follow one another. It is slow when its median
-    is above twice that of the fastest of the first three, and above 20 % of the period; or above
-    80 % of the period, whatever it was at first. It is slow until the median is below 1.5 times
-    that of then, or below 20 % of the period.
+    A second is one of ticks in RUN, which need not follow one another. Up to 20 % of the period
+    are not slow, beyond 80 % is slow; between them `Drift` judges.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -33,7 +66,7 @@ class Slowness:
 
     def restart(self) -> None:
         """Forget what ticks took; for each activation."""
-        self._firsts: list[float] = []
+        self._drift = Drift(_SMALL_SHARE * self._period_s, _FULL_SHARE * self._period_s)
         self._durations_s: list[F64] = []
         self._ran = False
         self.text = ""
@@ -56,13 +89,7 @@ class Slowness:
             self._durations_s.clear()
 
     def _judge(self, median_s: float) -> None:
-        if len(self._firsts) < _FIRST_WINDOWS:
-            self._firsts.append(median_s)
-        first_s = min(self._firsts)
-        factor = _RECOVERED_FACTOR if self.text else _FACTOR
-        grown = median_s > max(factor * first_s, _SMALL_SHARE * self._period_s)
-        if not grown and median_s <= _FULL_SHARE * self._period_s:
-            self.text = ""
-            return
+        self._drift.add(median_s)
         self.text = (f"ticks take {median_s * 1e3:.2f} ms (median of a second) of "
-                     f"{self._period_s * 1e3:.3g} ms, {first_s * 1e3:.2f} ms at first")
+                     f"{self._period_s * 1e3:.3g} ms, {self._drift.first_s * 1e3:.2f} ms at first"
+                     if self._drift.slow else "")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from policy_inference.machine.numbers import number_in
 
-_LOW_CLOCK, _BUSY_PERCENT, _HOT_C = 0.9, 90.0, 85.0
+_LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
 """Of the highest frequency; load; temperature near which the boards lower their clocks.
 
 Trip points: 85 degrees on RK3588 (Linux, rk3588-base.dtsi), 95 on RDK S100 (rdk_s_doc).
@@ -23,7 +23,8 @@ def likely_causes(telemetry: Mapping[str, str]) -> str:
     Args:
         telemetry: Of machine and device, with the unit in the key.
     """
-    found = "; ".join([*_clocks(telemetry), *_loads(telemetry), *_heat(telemetry)]) or UNKNOWN
+    found = "; ".join([*_clocks(telemetry), *_loads(telemetry), *_heat(telemetry),
+                       *_preemptions(telemetry)]) or UNKNOWN
     return f"{found}; `policy_inference doctor` looks at clocks, governors and limits"
 
 
@@ -46,6 +47,13 @@ def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
     for device, degrees in _values(telemetry, "_temperature_c"):
         if degrees >= _HOT_C:
             yield f"{device.upper()} at {degrees:.0f} °C, where clocks are lowered"
+
+
+def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:
+    for thread, count in _values(telemetry, "_preemptions"):
+        if count >= _PREEMPTED:
+            yield (f"the {thread}'s thread was preempted {count:.0f} times: other programs are on "
+                   "its core; --cpus and --priority keep them off")
 
 
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:

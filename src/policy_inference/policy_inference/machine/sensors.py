@@ -65,6 +65,28 @@ def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
             f"{device}_governor": clock.governor}
 
 
+def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
+    """Return the clock of the core that a thread of this process last ran on, as telemetry.
+
+    Nothing where it cannot be read, as in many virtual machines. Files and units: Linux,
+    Documentation/admin-guide/pm/cpufreq.rst, kHz; the core is field 39 of proc_pid_stat(5).
+
+    Args:
+        machine: Where the kernel's files are.
+        thread: Its number in the kernel.
+    """
+    _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")
+    core = next(iter(fields.split()[36:37]), "")  # the first one after the name is field 3
+    folder = machine.path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
+    now, highest = (machine.number(folder / file) for file in
+                    ("scaling_cur_freq", "cpuinfo_max_freq"))
+    if not core or now is None or highest is None:
+        return {}
+    return {"cpu_frequency_mhz": f"{now * 1e-3:.0f}",
+            "cpu_frequency_highest_mhz": f"{highest * 1e-3:.0f}",
+            "cpu_governor": machine.text(folder / "scaling_governor") or ""}
+
+
 def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
     """Return the highest temperature of the thermal zones of a device as its telemetry.
 

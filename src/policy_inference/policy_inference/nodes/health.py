@@ -16,7 +16,7 @@ from policy_inference.interfaces import Mode
 from policy_inference.machine.causes import likely_causes
 from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
-from policy_inference.nodes.telemetry import TelemetryReader
+from policy_inference.machine.telemetry_reader import TelemetryReader
 
 
 class Health:

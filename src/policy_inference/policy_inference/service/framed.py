@@ -33,9 +33,6 @@ from policy_inference.service.protocol import (
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 
-MOST_ROWS = 64
-LARGEST_ANSWER_BYTES = 1 << 16
-"""So that an answer fits into the buffer of a socket whose client reads."""
 _ITEM = 4
 
 
@@ -152,7 +149,10 @@ class FramedConnection(Connection):
         answer_dim = model.answer_dim(hello.answer)
         self._require_allowed(hello)
         _require_same_policy(hello, model, answer_dim)
-        _require_offered(hello, answer_dim, self._socket.family == socket.AF_UNIX)
+        if (hello.transport is Transport.SHARED_MEMORY
+                and self._socket.family != socket.AF_UNIX):
+            raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
+        model.require_offered(hello)
         request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)
         answer = bytearray(HEADER.size + hello.rows * answer_dim * _ITEM)
         self.session = model.open_session(hello, _rows(request, hello.rows, model.obs_dim),
@@ -191,14 +191,6 @@ def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> N
         if asked not in (0, there):
             raise ServiceError(Code.OTHER_POLICY, f"expected {name} {there} of {model.name} "
                                f"{model.version}, found {asked}")
-
-
-def _require_offered(hello: Hello, answer_dim: int, is_unix: bool) -> None:
-    if hello.transport is Transport.SHARED_MEMORY and not is_unix:
-        raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
-    most = max(min(MOST_ROWS, LARGEST_ANSWER_BYTES // (answer_dim * _ITEM)), 1)
-    if not 1 <= hello.rows <= most:
-        raise ServiceError(Code.NOT_OFFERED, f"expected 1 to {most} rows, found {hello.rows}")
 
 
 def _rows(buffer: bytearray, rows: int, columns: int) -> F32:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import select
 import socket
 import time
@@ -13,8 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
-from policy_inference.service.connection import Connection, Gone, client_name, set_options
+from policy_inference.service.connection import Connection, Gone
 from policy_inference.service.endpoints import Listener
+from policy_inference.service.entrance import PAUSE_NS, Entrance
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
@@ -27,12 +27,8 @@ HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _IDLE_S = 1.0
 """The loop wakes at least that often: whoever watches it sees that it is alive."""
-_ACCEPTED_PER_PASS = 4
-_PAUSE_NS = 100_000_000
-"""After which it accepts again where the system had no descriptor left."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
 _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_000_000} ms"
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class ServiceLoop:
@@ -59,13 +55,13 @@ class ServiceLoop:
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
-        self._model, self._listeners, self._clients = model, listeners, clients
+        self._model, self._clients = model, clients
         self._spinning = Spinning(spin_ns)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
-        self._accepts_at_ns: int | None = None
+        self._paused = dict[Listener, int]()
         self._waiting, self._sessions = list[Connection](), list[Session]()
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
@@ -76,6 +72,7 @@ class ServiceLoop:
         self._asking.setblocking(False)
         self._is_stopped, self._now_ns = False, clock()
         self._watch(self._asked.fileno(), self._woken)
+        self._entrance = Entrance(listeners, self._let_in, self._observer, self._wake)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
@@ -90,8 +87,7 @@ class ServiceLoop:
     def stop(self) -> None:
         """Let `run` return; any thread and any signal handler may call it."""
         self._is_stopped = True
-        with contextlib.suppress(OSError):  # it wakes already, or is closed
-            self._asking.send(b"\0")
+        self._wake()
 
     def run(self) -> None:
         """Serve until `stop`.
@@ -117,9 +113,8 @@ class ServiceLoop:
                 source()
         if self._waiting:
             self._answer()
-        self._end_late_ones(now_ns)
-        if self._accepts_at_ns is not None and now_ns >= self._accepts_at_ns:
-            self._resume_accepting()
+        self._end_late_ones()
+        self._resume_accepting()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -127,8 +122,7 @@ class ServiceLoop:
         ending = ServiceError(Code.ENDING, "the service ends")
         for connection in [*self._connections.values()]:
             self._end(connection, ending)
-        for listener in self._listeners:
-            listener.close()
+        self._entrance.close()
         self._poll.close()
         self._asked.close()
         self._asking.close()
@@ -205,7 +199,7 @@ class ServiceLoop:
                 connection.say(error)
             except Gone as gone:
                 self._end(connection, gone)
-        if error.code is Code.INFERENCE_FAILED and (problem := self._model.backend.problem()):
+        if error.code is Code.INFERENCE_FAILED and (problem := self._model.problem):
             raise BackendError(problem)
 
     def _end(self, connection: Connection, reason: ServiceError | Gone) -> None:
@@ -224,28 +218,20 @@ class ServiceLoop:
     # -- clients that come
 
     def _accept(self, listener: Listener) -> None:
-        """Let a few in."""
-        for _ in range(_ACCEPTED_PER_PASS):
-            try:
-                connected, address = listener.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._pause_accepting(str(error.strerror))
-                    return
-                continue  # that client is gone already
-            try:
-                name = f"{listener.where}: {client_name(connected, address)}"
-                set_options(connected)
-            except OSError:
-                connected.close()
-                continue
-            self._let_in(listener, connected, name)
+        """Let a few in; where that cannot be, leave the others in their queue for a moment."""
+        if not self._entrance.accept(listener):
+            self._poll.modify(listener.socket.fileno(), 0)
+            self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, listener: Listener, connected: socket.socket, name: str) -> None:
+    def _resume_accepting(self) -> None:
+        while self._paused and next(iter(self._paused.values())) <= self._now_ns:
+            listener = next(iter(self._paused))
+            del self._paused[listener]
+            self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
+
+    def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
         connection: Connection
-        if listener.protocol == "raw":
+        if protocol == "raw":
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
@@ -263,32 +249,19 @@ class ServiceLoop:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
 
-    def _pause_accepting(self, reason: str) -> None:
-        """Leave those that come in their queue for a moment, rather than be woken by them."""
-        self._observer.cannot_accept(reason)
-        for listener in self._listeners:
-            self._poll.modify(listener.socket.fileno(), 0)
-        self._accepts_at_ns = self._now_ns + _PAUSE_NS
-
-    def _resume_accepting(self) -> None:
-        self._accepts_at_ns = None
-        for listener in self._listeners:
-            self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
-
     # -- time
 
     def _until(self, timeout_s: float) -> float:
         """Return how long to wait: until the first that is late then, at most `timeout_s`."""
-        ends_ns = [next(iter(late.values())) for late in (self._incomplete, self._greeting) if late]
-        if self._accepts_at_ns is not None:
-            ends_ns.append(self._accepts_at_ns)
+        ends_ns = [next(iter(late.values())) for late in
+                   (self._incomplete, self._greeting, self._paused) if late]
         if not ends_ns:
             return timeout_s
         return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))
 
-    def _end_late_ones(self, now_ns: int) -> None:
+    def _end_late_ones(self) -> None:
         for late, what in (self._incomplete, _NO_REST), (self._greeting, _NO_HELLO):
-            while late and next(iter(late.values())) <= now_ns:
+            while late and next(iter(late.values())) <= self._now_ns:
                 self._end(next(iter(late)), ServiceError(Code.TOO_LATE, what))
 
     # -- what wakes the loop
@@ -319,6 +292,11 @@ class ServiceLoop:
             del self._sources[memory.wakes]
             self._spinning.forget(memory)
 
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # it wakes already, or is closed
+            self._asking.send(b"\0")
+
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._asked.recv(4096)
+        self._entrance.take_over()

@@ -30,9 +30,9 @@ class Observer:
     def failed(self, connection: Connection, error: ServiceError) -> None:
         """A request got no answer, or broke the rules; `disconnected` follows where it closes."""
 
-    def cannot_accept(self, reason: str) -> None:
+    def cannot_accept(self, where: str, reason: str) -> None:
         """No client can come in for a moment."""
-        _log.error("cannot accept clients: %s; tries again", reason)
+        _log.error("%s: cannot accept clients: %s; tries again", where, reason)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
         """A request was answered; the time since the pass of the loop that read it began."""

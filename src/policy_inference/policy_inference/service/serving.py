@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.load import Bundle
-from policy_inference.core.normaliser import Normaliser
+from policy_inference.core.guard import Rule
 from policy_inference.errors import BackendError
-from policy_inference.interfaces import F32, F64
+from policy_inference.interfaces import F32, Tensor
+from policy_inference.service.batching import Axes
+from policy_inference.service.lanes import Lane, lanes_of
+from policy_inference.service.policy import ServedPolicy
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 
 
@@ -23,17 +25,34 @@ class Session:
     Attributes:
         observation: Of its robots [rows, obs_dim]; written by its connection before `infer`.
         answer: To them [rows, answer_dim]; read by its connection after `infer`.
-        rows: How many of them have a part in this request, the first ones.
-        restarts: Set before `infer`, recurrent state starts clean with this observation.
+        rows: How many of them are in this request, the first ones; written by its connection
+            before `infer`.
+        restarts: Set before `infer`, recurrent state starts clean with this observation, also
+            where there is no answer to it; `infer` takes it back.
         problem: What speaks against the latest answer, which is then undefined; else None.
     """
 
-    def __init__(self, observation: F32, answer: F32, scaling: Scaling) -> None:
-        """Keep the connection's arrays."""
-        self.observation, self.answer, self.scaling = observation, answer, scaling
-        self.rows = len(observation)
-        self.restarts = True
+    def __init__(self, hello: Hello, observation: F32, answer: F32) -> None:
+        """Keep the connection's arrays; `ServedModel.open_session` makes a session."""
+        self.observation, self.answer = observation, answer
+        self.scaling, self.wants_target = hello.scaling, hello.answer is Answer.TARGET
+        self.rows, self.restarts = len(observation), True
         self.problem: ServiceError | None = None
+        self.robots: Sequence[Robot] = ()
+
+
+class Robot:
+    """A row of a session: views of its arrays, and its recurrent state."""
+
+    __slots__ = ("answer", "observation", "parts", "state")
+
+    def __init__(self, policy: ServedPolicy, lane: Lane, observation: F32, answer: F32) -> None:
+        """Look at a row; its state is that of a lane, zeros at first."""
+        self.observation, self.answer = observation, answer
+        ends = np.cumsum([one.size for one in policy.inputs]).tolist()
+        self.parts = tuple(observation[end - one.size:end]
+                           for one, end in zip(policy.inputs, ends, strict=True))
+        self.state: tuple[Tensor, ...] = tuple(np.zeros_like(into) for into, _ in lane.state)
 
 
 class ServedModel:
@@ -43,29 +62,64 @@ class ServedModel:
         obs_dim: Values of an observation.
         action_dim: Values of the model's output.
         joints: Whose commands a TARGET holds; empty without a contract.
-        sha256: Of the policy, as a client's HELLO says it.
+        sha256: Of the policy, 32 bytes, as a client's HELLO says it.
         name: Of the policy.
-        version: Of the policy.
+        version: Of the policy; empty where not known.
         rate_hz: Ticks per second that the policy was trained for; 0 where not known.
         backend: What runs the model.
+        batch: Robots in one inference, and so the most that a client may have in a request.
+        counters: How often each rule of the guard acted, in robots, by its name.
     """
 
-    def __init__(self, bundle: Bundle, backend: BackendBase) -> None:
-        """Serve an opened bundle."""
-        contract = bundle.contract
-        self.backend, self.sha256 = backend, bytes.fromhex(bundle.sha256)
-        self.name, self.version, self.rate_hz = contract.name, contract.version, contract.rate_hz
-        self.joints = contract.joints.names
-        [(name, observation)] = contract.observations.items()
-        self._input = backend.inputs[name].reshape(-1)
-        self._output = backend.outputs[contract.action.output].reshape(-1)
-        self._normaliser = Normaliser(observation, bundle.statistics.get(name))
-        self.obs_dim, self.action_dim = self._input.size, self._output.size
-        self._vector: F64 = np.zeros(self.obs_dim)
+    def __init__(
+        self, policy: ServedPolicy, backend: BackendBase,
+        batched: tuple[BackendBase, Axes, int] | None = None,
+    ) -> None:  # fmt: skip
+        """Serve an opened model.
+
+        Args:
+            policy: What it is.
+            backend: The model for one robot.
+            batched: The same for several robots: the back end, the axis of each tensor that
+                counts them, and how many they are.
+        """
+        self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
+        self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
+        self._alone = backend, lanes_of(policy, backend, {}, 1)
+        self._together, self.batch = self._alone, 1
+        if batched:
+            several, axes, self.batch = batched
+            self._together = several, lanes_of(policy, several, axes, self.batch)
+        self.obs_dim = sum(one.size for one in policy.inputs)
+        self.action_dim = self._alone[1][0].action.raw.size
+        self.joints = policy.contract.joints.names if policy.contract else ()
+        self.counters = {rule.value: 0 for rule in (Rule.NOT_FINITE, Rule.INFERENCE_ERROR,
+                                                    Rule.ACTION_CLIP, Rule.POSITION_LIMIT)}
+
+    @property
+    def problem(self) -> str:
+        """Why no inference can succeed any more; empty where nothing speaks against one."""
+        return self.backend.problem() or self._together[0].problem()
 
     def answer_dim(self, answer: Answer) -> int:
         """Return how many values a row of an answer has."""
         return len(self.joints) if answer is Answer.TARGET else self.action_dim
+
+    def require_offered(self, hello: Hello) -> None:
+        """Return if a session can be what a client asks for; to be asked before it gets arrays.
+
+        Raises:
+            ServiceError: NOT_OFFERED, the model cannot give that.
+        """
+        needs_bundle = hello.scaling is Scaling.PHYSICAL or hello.answer is Answer.TARGET
+        if needs_bundle and self._policy.contract is None:
+            raise ServiceError(Code.NOT_OFFERED, "HELLO: expected SCALED or NORMALISED "
+                               "observations and the answer ACTION, since this service has no "
+                               f"bundle, found {hello.scaling.name} and {hello.answer.name}")
+        if not 1 <= hello.rows <= self.batch:
+            raise ServiceError(Code.NOT_OFFERED, f"HELLO: expected 1 to {self.batch} robots in a "
+                               f"frame, found {hello.rows}; the option --batch of the service "
+                               "allows more")
 
     def open_session(self, hello: Hello, observation: F32, answer: F32) -> Session:
         """Return a session of a client.
@@ -76,36 +130,102 @@ class ServedModel:
             answer: Array of its connection [rows, answer_dim].
 
         Raises:
-            ServiceError: NOT_OFFERED, the model cannot give that.
+            ServiceError: As `require_offered`.
         """
-        return Session(observation, answer, hello.scaling)
+        self.require_offered(hello)
+        session = Session(hello, observation, answer)
+        (lane,) = self._alone[1]
+        session.robots = [Robot(self._policy, lane, *row)
+                          for row in zip(observation, answer, strict=True)]
+        return session
 
     def infer(self, sessions: Iterable[Session]) -> None:
-        """Answer all of them, in as few inferences as the model's batch allows."""
-        for session in sessions:
-            for row in range(session.rows):
-                session.problem = self._answer(session, session.observation[row],
-                                               session.answer[row])
-                if session.problem is not None:
-                    break
+        """Answer all of them, in as few inferences as the batch allows.
 
-    def _answer(self, session: Session, observation: F32, answer: F32) -> ServiceError | None:
-        vector = self._vector
-        vector[:] = observation
-        if not math.isfinite(vector.dot(vector)):
-            return ServiceError(Code.OBSERVATION_NOT_FINITE, "observation: expected finite values")
-        if session.scaling is Scaling.SCALED:
-            self._normaliser.apply(vector)
-        self._input[:] = vector
-        try:
-            self.backend.run()
-        except BackendError as error:
-            return ServiceError(Code.INFERENCE_FAILED, str(error))
-        answer[:] = self._output
-        if not math.isfinite(answer.dot(answer)):
-            return ServiceError(Code.ACTION_NOT_FINITE, "action: the model answered no number")
-        return None
+        A session's problem is its own: the others of the same inference get their answers.
+        """
+        waiting, rows = list[Session](), 0
+        for session in sessions:
+            if rows + session.rows > self.batch:
+                self._infer(waiting, rows)
+                waiting, rows = [], 0
+            waiting.append(session)
+            rows += session.rows
+        if waiting:
+            self._infer(waiting, rows)
 
     def close(self) -> None:
         """Release the runtime."""
+        self._together[0].close()
         self.backend.close()
+
+    def _infer(self, sessions: Iterable[Session], rows: int) -> None:
+        backend, lanes = self._alone if rows == 1 else self._together
+        filled, start = list[tuple[Session, tuple[Lane, ...]]](), 0
+        for session in sessions:
+            mine = lanes[start:start + session.rows]
+            start += session.rows
+            session.problem = self._fill(session, mine)
+            if session.problem is None:
+                filled.append((session, mine))
+        if not filled:
+            return
+        try:
+            backend.run()
+        except BackendError as error:
+            for session, _ in filled:
+                session.problem = ServiceError(Code.INFERENCE_FAILED, str(error))
+                self.counters[Rule.INFERENCE_ERROR.value] += session.rows
+            return
+        for session, mine in filled:
+            session.problem = self._take(session, mine)
+
+    def _fill(self, session: Session, lanes: Sequence[Lane]) -> ServiceError | None:
+        """Write the observations and the states of a session into its lanes."""
+        if session.restarts:
+            session.restarts = False
+            for robot in session.robots:
+                for state in robot.state:
+                    state[...] = 0
+        for row, lane in enumerate(lanes):
+            robot = session.robots[row]
+            # One product finds NaN, infinity, and what is beyond any sense; a bound hides it.
+            if not math.isfinite(robot.observation.dot(robot.observation)):
+                return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
+                                        f"observation: {_found(robot.observation)}")
+            for one, part, into in zip(self._policy.inputs, robot.parts, lane.inputs, strict=True):
+                if not one.write(part, into, session.scaling):
+                    return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
+                                            f"observation: expected values for {one.name} whose "
+                                            f"norm is at most {one.largest:g}, found larger ones")
+            for state, (held, _) in zip(robot.state, lane.state, strict=True):
+                held[...] = state
+        return None
+
+    def _take(self, session: Session, lanes: Sequence[Lane]) -> ServiceError | None:
+        """Take the answers of a session from its lanes, and all of its states or none."""
+        for row, lane in enumerate(lanes):
+            if not lane.is_finite():
+                return self._not_finite(Code.ACTION_NOT_FINITE, row, "action: expected finite "
+                                        "values of the model, found NaN or infinity")
+        for robot, lane in zip(session.robots, lanes, strict=False):
+            values, acted = lane.target() if session.wants_target else lane.bounded()
+            robot.answer[:] = values
+            for rule in acted:
+                self.counters[rule] += 1
+            for state, (_, out) in zip(robot.state, lane.state, strict=True):
+                state[...] = out
+        return None
+
+    def _not_finite(self, code: Code, row: int, text: str) -> ServiceError:
+        self.counters[Rule.NOT_FINITE.value] += 1
+        return ServiceError(code, f"robot {row}: {text}")
+
+
+def _found(values: F32) -> str:
+    """Return in words why the sum of squares of an observation is no float32."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        return f"expected finite values, found {values[wrong[0]]} at {wrong[0]}"
+    worst = int(np.abs(values).argmax())
+    return f"expected values that can be squared, found {values[worst]:g} at {worst}"

@@ -54,7 +54,9 @@ CONTRACT: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def write_bundle(folder: Path, changes: Mapping[str, object] | None = None) -> Path:
+def write_bundle(
+    folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
+) -> Path:
     """Write a bundle whose contract has keys replaced, named like ``safety.on_fault``."""
     contract = copy.deepcopy(dict(CONTRACT))
     for key, value in (changes or {}).items():
@@ -70,7 +72,7 @@ def write_bundle(folder: Path, changes: Mapping[str, object] | None = None) -> P
     (_, inputs), (_, outputs) = (
         next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
     )
-    model = save_linear(folder / "policy.onnx", inputs, outputs)
+    model = save_linear(folder / "policy.onnx", inputs, outputs, batch)
     onnx = contract["model"]["artifacts"].get("onnx", {})
     onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")

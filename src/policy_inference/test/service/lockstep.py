@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_inference.backends.registry import open_backend
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F32
+from policy_inference.service.batching import batch_axes, with_rows
 from policy_inference.service.connection import Connection
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.observer import Observer
+from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -33,7 +35,7 @@ from policy_inference.testing.models import weights
 
 from ..nodes.bundles import write_bundle
 
-OBS_DIM, ACT_DIM = 15, 2
+OBS_DIM, ACT_DIM, BATCH = 15, 2, 4
 MS = 1_000_000
 PASS_S = 5.0
 """Far longer than any pass waits for what was sent before it."""
@@ -73,7 +75,7 @@ class Notes(Observer):
     def failed(self, connection: Connection, error: ServiceError) -> None:
         self.codes.append(error.code)
 
-    def cannot_accept(self, reason: str) -> None:
+    def cannot_accept(self, where: str, reason: str) -> None:
         self.exhausted.append(reason)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
@@ -94,10 +96,14 @@ class Service:
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
                  token: bytes = b"", spin_ns: int = 0) -> None:  # fmt: skip
-        bundle = load_bundle(write_bundle(folder / "bundle"))
-        backend, _ = open_backend(bundle, ["onnx"])
+        bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
+        files, (_, file) = bundle.models[0], bundle.artifact("onnx")
+        axes = batch_axes("onnx", file, ())
+        backend, batched = (open_models([one], ["onnx"])[0]["model"]
+                            for one in (files, with_rows(files, axes, BATCH)))
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
-        self.model, self.notes, self.clock = Model(bundle, backend), Notes(), Clock()
+        self.model, self.notes, self.clock = Model(policy_of(bundle), backend,
+                                                    (batched, axes, BATCH)), Notes(), Clock()
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,

@@ -60,6 +60,11 @@ class RknnBackend(BackendBase):
                                f"{wanted!r}")
 
     @classmethod
+    def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """See `BackendBase`; the file says it itself, without the runtime."""
+        return _tensors(_described(file))
+
+    @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return load, clock and temperature of the NPU."""
         return read_npu(machine)
@@ -79,18 +84,12 @@ class RknnBackend(BackendBase):
             raise BackendError(f"rknn: rknnlite.api: {error}; install rknn-toolkit-lite2 on the "
                                "board; on a PC use rknn_sim") from error
         self._class, self._file = RKNNLite, file
-        try:
-            described = read_rknn(file)
-        except OSError as error:
-            raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
+        described = _described(file)
         self._check(described)
         self._mask = self._core_mask(described.targets)
         self._order = tuple(described.inputs), tuple(described.outputs)
-        inputs, outputs = ([TensorSpec(name=name, shape=tensor.shape)
-                            for name, tensor in side.items()]
-                           for side in (described.inputs, described.outputs))
-        return inputs, outputs, {"precision": self._precision, "model": f"made by RKNN Toolkit2 "
-                                 f"{described.toolkit}"}
+        return *_tensors(described), {"precision": self._precision,
+                                      "model": f"made by RKNN Toolkit2 {described.toolkit}"}
 
     def _check(self, described: RknnFile) -> None:
         """Raise unless the file is for this artifact's chip and precision, and for this board."""
@@ -203,6 +202,20 @@ class RknnBackend(BackendBase):
             self._lite = None
             if self._said is not None:
                 self._said.stop()
+
+
+def _described(file: Path) -> RknnFile:
+    try:
+        return read_rknn(file)
+    except OSError as error:
+        raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
+
+
+def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    inputs, outputs = ([TensorSpec(name=name, shape=tensor.shape)
+                        for name, tensor in side.items()]
+                       for side in (described.inputs, described.outputs))
+    return inputs, outputs
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:

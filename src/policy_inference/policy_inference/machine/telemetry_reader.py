@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Telemetry beside the executor: a driver's file that hangs must not hold up an e-stop."""
+"""Telemetry on a thread of its own: a driver's file that hangs must hold up nothing else."""
 
 import threading
 import time

@@ -1,0 +1,134 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace policy_client {
+
+/// What was done to the values of an observation before it is handed over.
+enum class Scaling : std::uint16_t {
+  physical = 0,    ///< SI units; the service scales, clips and normalises. Needs a bundle.
+  scaled = 1,      ///< Scales and clips of the contract are applied; normalisation is not.
+  normalised = 2,  ///< Exactly what the model gets.
+};
+
+/// What a row of an answer holds.
+enum class AnswerKind : std::uint16_t {
+  action = 0,  ///< The model's output.
+  target = 1,  ///< A command for each joint, in rad, rad/s or N·m. Needs a bundle.
+};
+
+/// Where a policy is, what it must be, and how long one may wait for it.
+struct Options {
+  /// `unix:PATH`, `shm:PATH` (Unix socket, then shared memory), `tcp:HOST:PORT`, `tls:HOST:PORT`,
+  /// `onnx:FILE` or `rknn:FILE`. Names of hosts are looked up once, when the source is made.
+  std::string source;
+
+  std::uint32_t obs_dim = 0;  ///< Values of one robot's observation.
+  std::uint32_t act_dim = 0;  ///< Values of one robot's answer.
+  std::uint32_t rows = 1;     ///< Robots in one observation.
+
+  std::chrono::microseconds timeout{2000};  ///< Longest wait of one tick.
+  std::chrono::microseconds spin{0};        ///< Of that, how long to look without sleeping.
+  bool deliver_stale = false;  ///< Hand over answers to earlier observations, as Status::stale.
+
+  // Of a service only.
+  std::string policy_sha256;  ///< 64 hexadecimal digits of the policy's hash; empty: any policy.
+  Scaling scaling = Scaling::scaled;
+  AnswerKind answer = AnswerKind::action;
+  std::string token;        ///< Where the service asks for one; at most 256 bytes.
+  std::string tls_ca;       ///< PEM file of the authority that signed the service's certificate.
+  std::string tls_cert;     ///< PEM file of the client's certificate; empty: none.
+  std::string tls_key;      ///< PEM file of its key.
+  std::string server_name;  ///< Name in the service's certificate; empty: HOST.
+  /// A service that owes an answer or a greeting for so long is given up: connect again.
+  std::chrono::milliseconds answer_limit{500};
+  std::chrono::milliseconds retry_first{20};   ///< Pause after a failed attempt to connect, …
+  std::chrono::milliseconds retry_most{1000};  ///< … doubled each time up to this.
+
+  // Of a model in the process only.
+  std::vector<float> mean;     ///< Subtracted from the observation, obs_dim values; empty: nothing.
+  std::vector<float> divisor;  ///< Then divides it: max(std, 1e-3), obs_dim values; empty: nothing.
+};
+
+enum class Status {
+  ok,            ///< `action` answers this observation.
+  stale,         ///< `action` answers an earlier one: see Answer::stamp_ns.
+  late,          ///< The observation was handed over; no answer yet.
+  pending,       ///< An earlier one is still unanswered, so this one was not handed over.
+  disconnected,  ///< No connection; the ticks go on trying.
+  refused,       ///< The service will not have this client; nothing is tried before retry().
+  error,         ///< The policy has no answer to this observation: see PolicySource::message().
+};
+
+/// The name of a status, for logs.
+const char* to_string(Status status) noexcept;
+
+/// What became of one tick.
+struct Answer {
+  Status status = Status::disconnected;
+  std::int64_t stamp_ns = 0;      ///< Of the observation that `action` answers: ok and stale only.
+  std::uint64_t answered_ns = 0;  ///< CLOCK_MONOTONIC of the policy's machine: ok and stale only.
+};
+
+/// What a service says of its policy; of a model in the process, only the numbers.
+struct PolicyInfo {
+  std::string sha256;  ///< Hexadecimal.
+  std::string name;
+  std::string version;
+  std::uint32_t obs_dim = 0;
+  std::uint32_t act_dim = 0;
+  double rate_hz = 0.0;             ///< 0 where not known.
+  std::vector<std::string> joints;  ///< In the order of AnswerKind::target.
+};
+
+/// Turns observations into actions, wherever the policy runs. For one thread, the one that controls.
+class PolicySource {
+ public:
+  virtual ~PolicySource() = default;
+
+  /// Hands an observation over and waits for the answer, at most Options::timeout.
+  ///
+  /// Throws nothing and, once connected, allocates nothing. Connects (again) where necessary,
+  /// within the same time.
+  ///
+  /// @param observation  rows × obs_dim values, row after row.
+  /// @param stamp_ns     when it was measured, by the caller's clock.
+  /// @param action       rows × act_dim values; written for ok and stale only.
+  virtual Answer tick(const float* observation, std::int64_t stamp_ns, float* action) noexcept = 0;
+
+  /// Waits until the source is ready, at most `limit`; for the start, before control begins.
+  /// Returns ok, disconnected or refused.
+  virtual Status connect(std::chrono::milliseconds limit) noexcept = 0;
+
+  /// The next observation starts with clean recurrent state.
+  virtual void reset() noexcept = 0;
+
+  /// Forgets a refusal and the pause between attempts: the next tick connects.
+  virtual void retry() noexcept = 0;
+
+  /// Why there was no answer the last time there was none; empty if there always was. Valid until
+  /// the next call of this source.
+  virtual const char* message() const noexcept = 0;
+
+  /// What is known of the policy; of a service empty before it was first connected. Allocates.
+  virtual PolicyInfo info() const = 0;
+};
+
+/// Makes the source that Options::source names. Does not wait for a service to be there.
+///
+/// @throws std::invalid_argument for options that cannot work, and for a source that this build
+///   of the library does not have; the text says which and what to do.
+/// @throws std::runtime_error for a host that is not found, a file that cannot be read, or a model
+///   that does not fit.
+std::unique_ptr<PolicySource> make_policy_source(const Options& options);
+
+/// The kinds of source that this build has, separated by commas.
+const char* available_sources() noexcept;
+
+}  // namespace policy_client

@@ -1,0 +1,223 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include "link.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace policy_client {
+namespace {
+
+std::size_t value_bytes(std::uint32_t rows, std::uint32_t dim) {
+  return sizeof(float) * std::size_t{rows} * dim;
+}
+
+bool other(std::uint32_t asked, std::uint32_t found) { return asked != 0 && asked != found; }
+
+}  // namespace
+
+Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory)
+    : options_(options),
+      shared_memory_(shared_memory),
+      hello_(make_hello(options, shared_memory)),
+      stream_(std::move(stream)),
+      pause_(options.retry_first),
+      out_(std::max(hello_.size(), sizeof(Header) + value_bytes(options.rows, options.obs_dim))),
+      in_(sizeof(Header) +
+          std::max(most_text_bytes, value_bytes(options.rows, options.act_dim))),
+      shared_answer_(shared_memory ? in_.size() : 0),
+      welcome_(most_text_bytes) {}
+
+Clock::time_point Link::next_step() const noexcept {
+  return state_ == State::down ? next_attempt_ : give_up_at_;
+}
+
+bool Link::idle() const noexcept {
+  return state_ == State::refused || (state_ == State::down && Clock::now() < next_attempt_);
+}
+
+void Link::advance() noexcept {
+  if (state_ == State::down && !idle()) {
+    state_ = State::opening;
+    give_up_at_ = Clock::now() + options_.answer_limit;
+  }
+  if (state_ == State::opening) open();
+  if (state_ == State::greeting) greet();
+  const bool underway = state_ == State::opening || state_ == State::greeting;
+  if (underway && Clock::now() > give_up_at_) {
+    message_.set("%s: no greeting within %lld ms", options_.source.c_str(),
+                 static_cast<long long>(options_.answer_limit.count()));
+    drop();
+  }
+}
+
+void Link::open() noexcept {
+  const Io io = stream_->open(message_);
+  if (io == Io::failed) return drop();
+  if (io == Io::again) return;
+  std::memcpy(out_.data(), hello_.data(), hello_.size());
+  out_size_ = hello_.size();
+  out_sent_ = in_size_ = in_taken_ = 0;
+  look_at_stream_ = true;
+  state_ = State::greeting;
+}
+
+void Link::greet() noexcept {
+  Frame frame;
+  if (receive(frame)) judge_greeting(frame);
+}
+
+void Link::judge_greeting(const Frame& frame) noexcept {
+  Welcome welcome;
+  const std::size_t length = frame.header.length;
+  if (frame.header.type == FrameType::error) {
+    keep_error(frame);
+    return is_final(static_cast<ErrorCode>(frame.header.rows)) ? refuse() : drop();
+  }
+  if (frame.header.type != FrameType::welcome || length > welcome_.size() ||
+      !read_welcome(frame.payload, length, welcome)) {
+    message_.set("%s: expected a WELCOME, found a frame of type %u and %zu bytes",
+                 options_.source.c_str(), static_cast<unsigned>(frame.header.type), length);
+    return drop();
+  }
+  if (other(options_.obs_dim, welcome.obs_dim) || other(options_.act_dim, welcome.act_dim) ||
+      welcome.rows < options_.rows) {
+    message_.set("%s: expected %u observations, %u actions and %u rows, found %u, %u and %u",
+                 options_.source.c_str(), options_.obs_dim, options_.act_dim, options_.rows,
+                 welcome.obs_dim, welcome.act_dim, welcome.rows);
+    return refuse();
+  }
+  if (shared_memory_ && !memory_.attach(stream_->take_descriptors(), welcome, message_)) {
+    return refuse();
+  }
+  std::memcpy(welcome_.data(), frame.payload, length);
+  welcome_size_ = length;
+  look_at_stream_ = !shared_memory_;
+  state_ = State::ready;
+}
+
+void Link::send(const Header& header, const float* values) noexcept {
+  if (shared_memory_) return memory_.send(header, values);
+  std::memcpy(out_.data(), &header, sizeof(header));
+  std::memcpy(out_.data() + sizeof(header), values, header.length);
+  out_sent_ = 0;
+  out_size_ = sizeof(header) + header.length;
+  flush();
+}
+
+void Link::flush() noexcept {
+  while (out_sent_ < out_size_) {
+    std::size_t count = 0;
+    const Io io = stream_->write(out_.data() + out_sent_, out_size_ - out_sent_, count, message_);
+    if (io == Io::again) return;
+    // Reading tells that the connection is lost, and may find an ERROR that says why.
+    out_sent_ = io == Io::failed ? out_size_ : out_sent_ + count;
+  }
+}
+
+bool Link::receive(Frame& frame) noexcept {
+  if (memory_.attached() && receive_from_memory(frame)) return true;
+  if (state_ != State::greeting && state_ != State::ready) return false;
+  flush();
+  return look_at_stream_ && receive_from_stream(frame);
+}
+
+bool Link::receive_from_memory(Frame& frame) noexcept {
+  const auto received = memory_.receive(shared_answer_.data(), shared_answer_.size());
+  if (received == SharedMemory::Received::nothing) return false;
+  if (received == SharedMemory::Received::broken) {
+    message_.set("%s: an answer in shared memory that was not asked for, or too long",
+                 options_.source.c_str());
+    drop();
+    return false;
+  }
+  std::memcpy(&frame.header, shared_answer_.data(), sizeof(Header));
+  frame.payload = shared_answer_.data() + sizeof(Header);
+  return is_sound(frame.header);
+}
+
+bool Link::receive_from_stream(Frame& frame) noexcept {
+  std::memmove(in_.data(), in_.data() + in_taken_, in_size_ - in_taken_);
+  in_size_ -= in_taken_;
+  in_taken_ = 0;
+  while (true) {
+    if (in_size_ >= sizeof(Header)) {
+      std::memcpy(&frame.header, in_.data(), sizeof(Header));
+      if (!is_sound(frame.header)) return false;
+      if (in_size_ >= sizeof(Header) + frame.header.length) {
+        frame.payload = in_.data() + sizeof(Header);
+        in_taken_ = sizeof(Header) + frame.header.length;
+        return true;
+      }
+    }
+    std::size_t count = 0;
+    const Io io = stream_->read(in_.data() + in_size_, in_.size() - in_size_, count, message_);
+    if (io == Io::failed) drop();
+    if (io != Io::done) {
+      look_at_stream_ = !memory_.attached();
+      return false;
+    }
+    in_size_ += count;
+  }
+}
+
+bool Link::is_sound(const Header& header) noexcept {
+  if (header.magic == frame_magic && header.version == protocol_version &&
+      header.length <= in_.size() - sizeof(Header)) {
+    return true;
+  }
+  message_.set("%s: not a frame of version %u: magic %08x, version %u, %u bytes",
+               options_.source.c_str(), protocol_version, header.magic, header.version,
+               header.length);
+  drop();
+  return false;
+}
+
+void Link::wait(Clock::time_point until, Clock::time_point spin_until) noexcept {
+  pollfd stream = stream_->wanted(out_sent_ < out_size_);
+  if (memory_.attached()) {
+    memory_.wait(until, spin_until, stream);
+    look_at_stream_ = look_at_stream_ || stream.revents != 0;
+  } else if (Clock::now() >= spin_until) {
+    poll_until(&stream, 1, until);
+  }
+}
+
+void Link::drop() noexcept {
+  next_attempt_ = Clock::now() + pause_;
+  pause_ = std::min(2 * pause_, options_.retry_most);
+  state_ = State::down;
+  out_sent_ = out_size_ = in_size_ = in_taken_ = 0;
+  memory_.detach();
+  stream_->close();
+}
+
+void Link::refuse() noexcept {
+  drop();
+  state_ = State::refused;
+}
+
+void Link::retry() noexcept {
+  if (state_ == State::refused) state_ = State::down;
+  next_attempt_ = {};
+  pause_ = options_.retry_first;
+}
+
+void Link::keep_error(const Frame& frame) noexcept {
+  char text[256];
+  const std::size_t length = std::min<std::size_t>(frame.header.length, sizeof(text));
+  for (std::size_t i = 0; i < length; ++i) {
+    const char c = static_cast<char>(frame.payload[i]);
+    // A stranger's text must not steer the terminal that shows the log.
+    text[i] = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  }
+  message_.set("%s: %s: %.*s", options_.source.c_str(),
+               to_string(static_cast<ErrorCode>(frame.header.rows)), static_cast<int>(length),
+               text);
+}
+
+PolicyInfo Link::info() const {
+  return welcome_size_ == 0 ? PolicyInfo{} : read_policy_info(welcome_.data(), welcome_size_);
+}
+
+}  // namespace policy_client

@@ -1,0 +1,87 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "byte_stream.hpp"
+#include "protocol.hpp"
+#include "shared_memory.hpp"
+
+namespace policy_client {
+
+/// A connection to the service: opened, greeted, lost and opened again, without waiting.
+///
+/// Frames go over the stream, or after the greeting through shared memory.
+class Link {
+ public:
+  enum class State { down, opening, greeting, ready, refused };
+
+  /// @throws std::invalid_argument as make_hello() does.
+  Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
+
+  /// Goes on with connecting as far as that is possible now.
+  void advance() noexcept;
+
+  /// Sends one observation; only while ready and no other is unanswered.
+  void send(const Header& header, const float* values) noexcept;
+
+  /// The next frame with a sound header, if there is one; valid until the next call.
+  bool receive(Frame& frame) noexcept;
+
+  /// Waits for something to do; may return early.
+  void wait(Clock::time_point until, Clock::time_point spin_until) noexcept;
+
+  /// Keeps what an ERROR says as the message.
+  void keep_error(const Frame& frame) noexcept;
+  /// Gives the connection up for the reason in message(); the next attempt follows after a pause,
+  /// a longer one each time until something was answered.
+  void drop() noexcept;
+  /// The same, for good.
+  void refuse() noexcept;
+  /// Something was answered: the service works.
+  void answered() noexcept { pause_ = options_.retry_first; }
+  /// Forgets refusal and pause.
+  void retry() noexcept;
+
+  State state() const noexcept { return state_; }
+  bool idle() const noexcept;  ///< Refused, or in the pause after a failed attempt.
+  Clock::time_point next_step() const noexcept;  ///< When advance() acts though nothing came.
+  Message& message() noexcept { return message_; }
+  const Message& message() const noexcept { return message_; }
+  PolicyInfo info() const;
+
+ private:
+  void open() noexcept;
+  void greet() noexcept;
+  void judge_greeting(const Frame& frame) noexcept;
+  void flush() noexcept;
+  bool receive_from_memory(Frame& frame) noexcept;
+  bool receive_from_stream(Frame& frame) noexcept;
+  bool is_sound(const Header& header) noexcept;
+
+  const Options options_;
+  const bool shared_memory_;
+  const std::vector<std::byte> hello_;
+  std::unique_ptr<ByteStream> stream_;
+  SharedMemory memory_;
+  State state_ = State::down;
+  Clock::time_point give_up_at_{};
+  Clock::time_point next_attempt_{};
+  std::chrono::milliseconds pause_;
+
+  std::vector<std::byte> out_;  ///< Room for the largest frame; [out_sent_, out_size_) is unsent.
+  std::size_t out_sent_ = 0;
+  std::size_t out_size_ = 0;
+  std::vector<std::byte> in_;  ///< Room for the largest frame; [0, in_size_) was received.
+  std::size_t in_size_ = 0;
+  std::size_t in_taken_ = 0;   ///< Of that, what the last frame was.
+  bool look_at_stream_ = true;  ///< Beside shared memory the stream is read only after a poll.
+  std::vector<std::byte> shared_answer_;  ///< A copy of the answer in shared memory.
+  std::vector<std::byte> welcome_;
+  std::size_t welcome_size_ = 0;
+  Message message_;
+};
+
+}  // namespace policy_client

@@ -1,0 +1,42 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "link.hpp"
+
+namespace policy_client {
+
+/// A policy behind the framed protocol. At most one observation is unanswered at a time.
+class RemoteSource : public PolicySource {
+ public:
+  /// @throws std::invalid_argument for options that cannot work.
+  RemoteSource(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
+
+  Answer tick(const float* observation, std::int64_t stamp_ns, float* action) noexcept override;
+  Status connect(std::chrono::milliseconds limit) noexcept override;
+  void reset() noexcept override { reset_ = true; }
+  void retry() noexcept override { link_.retry(); }
+  const char* message() const noexcept override { return link_.message().text(); }
+  PolicyInfo info() const override { return link_.info(); }
+
+ private:
+  enum class Outcome { nothing, stale, answered, no_answer };
+
+  void send(const float* observation, std::int64_t stamp_ns) noexcept;
+  Outcome take(const Frame& frame, float* action) noexcept;
+  bool take_error(const Frame& frame) noexcept;
+  bool take_action(const Frame& frame, float* action) noexcept;
+  Status status_without_answer() const noexcept;
+
+  const Options options_;
+  Link link_;
+  std::uint64_t sequence_ = 0;  ///< Of the last observation sent.
+  bool owed_ = false;           ///< That one is unanswered, …
+  bool current_ = false;        ///< … and belongs to the tick that runs.
+  Clock::time_point owed_since_{};
+  bool reset_ = false;
+};
+
+}  // namespace policy_client

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model file without a contract: what can be known of it, and nothing guessed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from policy_inference.backends.registry import tensors_of
+from policy_inference.bundle.arrays import read_statistics
+from policy_inference.bundle.contract import Artifact, Graph, Normalisation, Observation, Tensor
+from policy_inference.bundle.load import ModelFiles
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+from policy_inference.service.policy import ModelInput, ServedPolicy
+
+_FLOATS = ("float32", "float16")
+_BUNDLE = "make a bundle of it (`model_tools import`)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareModel:
+    """A model file and what its user says of it.
+
+    Attributes:
+        file: Model of one input, the observation, and one output, the action.
+        precision: Of the file: fp32, fp16, w8a8, ...
+        obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
+        obs_dim: Values of an observation, where the file leaves that open; else a check.
+        act_dim: Likewise of an action.
+    """
+
+    file: Path
+    precision: str = "fp32"
+    obs_stats: Path | None = None
+    obs_dim: int | None = None
+    act_dim: int | None = None
+
+    def read(self, backend: str) -> tuple[ServedPolicy, ModelFiles]:
+        """Return the policy that the file is, and the file as a back end of the registry opens it.
+
+        Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
+
+        Raises:
+            BackendError: The back end cannot tell its tensors, or they are not one input and one
+                output of these sizes.
+            BundleError: The statistics are not those of this input.
+            OSError: A file cannot be read.
+        """
+        file, sha256 = self.file, sha256_of(self.file)
+        inputs, outputs = tensors_of(backend, file)
+        if len(inputs) != 1 or len(outputs) != 1:
+            found = ", ".join(map(str, (*inputs, *outputs)))
+            raise BackendError(f"{file}: expected one input and one output, found {found}; what "
+                               f"more there is a contract must say: {_BUNDLE}")
+        observation = self._closed(inputs[0], self.obs_dim, "--obs-dim")
+        action = self._closed(outputs[0], self.act_dim, "--act-dim")
+        artifact = Artifact(file=file.name, sha256=sha256, precision=self.precision)
+        graph = Graph(inputs=_tensors(observation), outputs=_tensors(action),
+                      artifacts={backend: artifact})
+        statistics = None
+        if stats := self.obs_stats:
+            entry = Normalisation(file=stats.name, sha256=sha256_of(stats))
+            statistics = read_statistics(stats.parent, entry, observation.shape)
+        filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
+        policy = ServedPolicy(name=file.stem, sha256=bytes.fromhex(sha256), output=action.name,
+                              inputs=(filled,))
+        return policy, ModelFiles(folder=file.parent, key="model", model=graph)
+
+    def _closed(self, spec: TensorSpec, size: int | None, option: str) -> TensorSpec:
+        """Return a tensor of one row whose axes are all fixed."""
+        if spec.dtype not in _FLOATS:
+            raise BackendError(f"{self.file}: expected tensors of {' or '.join(_FLOATS)}, found "
+                               f"{spec}; what its integers mean a contract must say: {_BUNDLE}")
+        shape = list(spec.shape)
+        if len(shape) > 1 and shape[0] == -1:
+            shape[0] = 1  # the batch
+        unknown = [axis for axis, known in enumerate(shape) if known == -1]
+        if len(unknown) > 1 or (unknown and not size):
+            raise BackendError(f"{self.file}: expected a tensor of fixed size, found {spec}; say "
+                               f"how many values a robot has with {option}, or export it so")
+        if unknown and size:
+            shape[unknown[0]] = size // -math.prod(shape)  # of the others: it holds one -1
+        if size is not None and math.prod(shape) != size:
+            raise BackendError(f"{self.file}: expected {size} values as {option} says, found "
+                               f"{spec}; leave {option} out, or name the file that was meant")
+        return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)
+
+
+def _tensors(spec: TensorSpec) -> dict[str, Tensor]:
+    return {spec.name: Tensor(shape=spec.shape,
+                              dtype="float16" if spec.dtype == "float16" else "float32")}

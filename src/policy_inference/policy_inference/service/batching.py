@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several robots in one inference: which axis of each tensor counts them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from policy_inference.backends.registry import tensors_of
+from policy_inference.bundle.contract import Graph, Tensor
+from policy_inference.bundle.load import ModelFiles
+from policy_inference.errors import BackendError
+
+Axes = Mapping[str, int]
+"""By the name of a tensor: the axis that counts robots."""
+REMEDY = ("export it with `model_tools export --dynamic-batch`, or serve one robot per inference, "
+          "without --batch")
+
+
+def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, int]:
+    """Return the axis of each tensor of a model file that may have any size.
+
+    A row can be told from the others only where each tensor has one such axis, recurrent states
+    included. Before it may be layers in a state, in other tensors nothing but axes of size 1.
+
+    Args:
+        backend: Whose file it is.
+        file: The model.
+        carried: Tensors of recurrent states.
+
+    Raises:
+        BackendError: There is a tensor of which it cannot be told.
+    """
+    axes = dict[str, int]()
+    for spec in chain(*tensors_of(backend, file)):
+        found = [axis for axis, size in enumerate(spec.shape) if size == -1]
+        if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[:found[0]]) != 1):
+            raise BackendError(f"{file}: expected one open axis in each tensor, the first, for a "
+                               f"batch of several robots, found {spec}; {REMEDY}")
+        axes[spec.name] = found[0]
+    return axes
+
+
+def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
+    """Return a model whose tensors have so many rows."""
+    graph = model.model
+    return replace(model, model=Graph(
+        inputs=_resized(graph.inputs, axes, rows), outputs=_resized(graph.outputs, axes, rows),
+        artifacts=graph.artifacts))
+
+
+def _resized(tensors: Mapping[str, Tensor], axes: Axes, rows: int) -> dict[str, Tensor]:
+    return {name: replace(tensor, shape=tuple(rows if axis == axes[name] else size
+                                              for axis, size in enumerate(tensor.shape)))
+            for name, tensor in tensors.items()}

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the service counts while it answers: plain integers, since each request pays for them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+from policy_inference.core.latency import LatencyWindow
+
+LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
+                    10e-3, 20e-3, 50e-3, 100e-3)
+"""Upper ends of the histogram's buckets; a last one has none."""
+ROWS_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
+_LATENCY_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
+
+
+class Histogram:
+    """Counts of values by bucket, not cumulated, and their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[int, ...]) -> None:
+        """Count from zero.
+
+        Args:
+            bounds: Upper ends of the buckets, which belong to them.
+        """
+        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0
+
+    def add(self, value: int) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Counts:
+    """Written by the loop's thread alone, read by any: each number is right, if not all at once.
+
+    Attributes:
+        latency_ns: From the last byte of a request to its answer, by protocol.
+        rows: Robots per inference.
+        inference: Of the latest inferences.
+        errors: By name.
+        connected: Clients at present, by protocol.
+        accepted: Clients so far, by protocol.
+    """
+
+    def __init__(self, protocols: tuple[str, ...]) -> None:
+        """Count from zero.
+
+        Args:
+            protocols: Names of all there are, such as raw.
+        """
+        self.latency_ns = {name: Histogram(_LATENCY_BOUNDS_NS) for name in protocols}
+        self.rows = Histogram(ROWS_BOUNDS)
+        self.inference = LatencyWindow()
+        self.errors = Counter[str]()
+        self.connected = dict.fromkeys(protocols, 0)
+        self.accepted = dict.fromkeys(protocols, 0)
+
+    def answered(self, protocol: str, duration_ns: int) -> None:
+        """Count an answered request."""
+        self.latency_ns[protocol].add(duration_ns)
+
+    def inferred(self, rows: int, duration_ns: int) -> None:
+        """Count an inference."""
+        self.rows.add(rows)
+        self.inference.add(duration_ns)
+
+    def failed(self, error: str) -> None:
+        """Count a request or a connection that ended with an error."""
+        self.errors[error] += 1
+
+    def opened(self, protocol: str) -> None:
+        """Count a client that came."""
+        self.accepted[protocol] += 1
+        self.connected[protocol] += 1
+
+    def closed(self, protocol: str) -> None:
+        """Count a client that is gone."""
+        self.connected[protocol] -= 1

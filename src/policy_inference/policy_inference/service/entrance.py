@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How clients come in: accepted a few at a time, and through TLS where their endpoint has it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+
+from policy_inference.service.connection import client_name, set_options
+from policy_inference.service.endpoints import Listener
+from policy_inference.service.handshakes import Handshake, Handshakes
+from policy_inference.service.observer import Observer
+
+PAUSE_NS = 100_000_000
+"""After which it is tried again where the system or the handshakes take no more."""
+_ACCEPTED_PER_PASS = 4
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+LetIn = Callable[[str, socket.socket, str], None]
+"""Told the protocol, the connected socket, and the client's name."""
+
+
+class Entrance:
+    """Takes clients from the listeners; all methods belong to the thread of the loop."""
+
+    def __init__(
+        self, listeners: Sequence[Listener], let_in: LetIn, observer: Observer,
+        wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Begin.
+
+        Args:
+            listeners: Where clients arrive.
+            let_in: Gets those that are in.
+            observer: Is told of those that are not.
+            wake: Called from another thread; `take_over` is to be called then.
+        """
+        self._listeners, self._let_in, self._observer = listeners, let_in, observer
+        needs_tls = any(listener.tls for listener in listeners)
+        self._handshakes = Handshakes(wake) if needs_tls else None
+
+    def accept(self, listener: Listener) -> bool:
+        """Accept a few; return whether more can be accepted now, of that one."""
+        for _ in range(_ACCEPTED_PER_PASS):
+            if listener.tls and self._handshakes and self._handshakes.is_full:
+                return False
+            try:
+                connected, address = listener.socket.accept()
+            except BlockingIOError:
+                return True
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._observer.cannot_accept(listener.where, str(error.strerror))
+                    return False
+                continue  # that client is gone already
+            self._greet(listener, connected, address)
+        return True
+
+    def take_over(self) -> None:
+        """Let those in whose handshakes have ended."""
+        for handshake in self._handshakes.ended() if self._handshakes else ():
+            if handshake.failure:
+                self._observer.refused(handshake.name, handshake.failure)
+            else:
+                self._let_in("framed", handshake.connected, handshake.name)
+
+    def close(self) -> None:
+        """Close all listeners."""
+        if self._handshakes is not None:
+            self._handshakes.close()
+        for listener in self._listeners:
+            listener.close()
+
+    def _greet(self, listener: Listener, connected: socket.socket, address: object) -> None:
+        try:
+            name = f"{listener.where}: {client_name(connected, address)}"
+            set_options(connected)
+        except OSError:  # it is gone already
+            connected.close()
+            return
+        if listener.tls is None:
+            self._let_in(listener.protocol, connected, name)
+            return
+        assert self._handshakes is not None
+        self._handshakes.begin(Handshake(connected=connected, context=listener.tls, name=name))

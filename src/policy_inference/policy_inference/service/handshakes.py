@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""TLS handshakes, on a thread of their own: they compute long, and peers may stop in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MOST = 32
+"""Under way at once; others wait in the queue of the socket that listens."""
+WITHIN_S = 3.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Handshake:
+    """One of them.
+
+    Attributes:
+        connected: The socket; with TLS once the handshake is over, closed where it failed.
+        context: What TLS is made from.
+        name: Of the client, for people.
+        failure: Why it failed; empty where it did not.
+    """
+
+    connected: socket.socket
+    context: ssl.SSLContext
+    name: str
+    failure: str = ""
+
+
+class Handshakes:
+    """Makes them; `begin`, `ended` and `close` belong to one thread."""
+
+    def __init__(self, wake: Callable[[], None], within_s: float = WITHIN_S) -> None:
+        """Start the thread.
+
+        Args:
+            wake: Called from that thread whenever one has ended.
+            within_s: Time for each.
+        """
+        self._wake, self._within_s, self._count = wake, within_s, 0
+        self._new, self._ended = deque[Handshake](), deque[Handshake]()
+        self._asked, self._asking = socket.socketpair()
+        self._asked.setblocking(False)
+        self._asking.setblocking(False)
+        self._is_closed = False
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._asked, selectors.EVENT_READ)
+        # By the time at which they end; the first that began is the first that is late.
+        self._under_way = dict[Handshake, float]()
+        self._thread = threading.Thread(target=self._run, name="handshakes", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can begin before one has ended."""
+        return self._count >= MOST
+
+    def begin(self, handshake: Handshake) -> None:
+        """Begin one; its socket belongs to the thread until it ends."""
+        self._count += 1
+        self._new.append(handshake)
+        self._interrupt()
+
+    def ended(self) -> list[Handshake]:
+        """Return those that have ended since the last call."""
+        found = [self._ended.popleft() for _ in range(len(self._ended))]
+        self._count -= len(found)
+        return found
+
+    def close(self) -> None:
+        """End the thread and close all sockets that nobody took."""
+        self._is_closed = True
+        self._interrupt()
+        self._thread.join()
+        for handshake in (*self._new, *self._under_way, *self._ended):
+            handshake.connected.close()
+        self._selector.close()
+        self._asked.close()
+        self._asking.close()
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # then it is interrupted already
+            self._asking.send(b"\0")
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            for key, _ in self._selector.select(self._until()):
+                if key.data is not None:
+                    self._go_on(key.data)
+            with contextlib.suppress(BlockingIOError):
+                self._asked.recv(4096)
+            while self._new:
+                self._start(self._new.popleft())
+            now_s = time.monotonic()
+            while self._under_way and next(iter(self._under_way.values())) <= now_s:
+                self._end(next(iter(self._under_way)), "no TLS handshake in time")
+
+    def _until(self) -> float | None:
+        ends_s = next(iter(self._under_way.values()), None)
+        return None if ends_s is None else max(0.0, ends_s - time.monotonic())
+
+    def _start(self, handshake: Handshake) -> None:
+        plain = handshake.connected
+        try:
+            plain.setblocking(False)
+            handshake.connected = handshake.context.wrap_socket(
+                plain, server_side=True, do_handshake_on_connect=False)
+        except OSError as error:  # it is gone already
+            handshake.failure = str(error)
+            plain.close()
+            self._ended.append(handshake)
+            self._wake()
+            return
+        self._selector.register(handshake.connected, selectors.EVENT_READ, handshake)
+        self._under_way[handshake] = time.monotonic() + self._within_s
+
+    def _go_on(self, handshake: Handshake) -> None:
+        assert isinstance(handshake.connected, ssl.SSLSocket)
+        try:
+            handshake.connected.do_handshake()
+        except ssl.SSLWantReadError:
+            self._selector.modify(handshake.connected, selectors.EVENT_READ, handshake)
+        except ssl.SSLWantWriteError:
+            self._selector.modify(handshake.connected, selectors.EVENT_WRITE, handshake)
+        except ssl.SSLCertVerificationError as error:
+            self._end(handshake, f"its certificate: {error.verify_message}")
+        except OSError as error:
+            self._end(handshake, f"TLS: {getattr(error, 'reason', None) or error.strerror}")
+        else:
+            self._end(handshake)
+
+    def _end(self, handshake: Handshake, failure: str = "") -> None:
+        self._selector.unregister(handshake.connected)
+        del self._under_way[handshake]
+        handshake.failure = failure
+        if failure:
+            handshake.connected.close()
+        self._ended.append(handshake)
+        self._wake()

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of an opened model: where the values of one robot go in and come out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.core.action import ActionDecoder, RawAction
+from policy_inference.core.guard import Rule, joint_limits
+from policy_inference.interfaces import F64, Tensor
+from policy_inference.service.batching import Axes
+from policy_inference.service.policy import ServedPolicy
+
+
+class Lane:
+    """One row of an opened model, in views of the back end's arrays.
+
+    Attributes:
+        inputs: An array [size] for each input that an observation fills.
+        action: Reads the row of the output.
+        state: For each recurrent pair its row of the input and of the output.
+    """
+
+    def __init__(
+        self, policy: ServedPolicy, backend: BackendBase, axes: Axes, row: int
+    ) -> None:
+        """Look at a row of each array."""
+
+        def part(name: str, array: Tensor) -> Tensor:
+            axis = axes.get(name)
+            return array if axis is None else np.moveaxis(array, axis, 0)[row]
+
+        contract = policy.contract
+        self.inputs = tuple(part(one.name, backend.inputs[one.name]).reshape(-1)
+                            for one in policy.inputs)
+        output = part(policy.output, backend.outputs[policy.output]).reshape(-1)
+        self.state = tuple((part(pair.input, backend.inputs[pair.input]),
+                            part(pair.output, backend.outputs[pair.output]))
+                           for pair in (contract.state if contract else ()))
+        self.action = RawAction(output)
+        self._decoder: ActionDecoder | None = None
+        if contract:
+            self.action = self._decoder = ActionDecoder(contract, output)
+            self._low, self._high = joint_limits(contract, self._decoder)
+            self._command: F64 = np.zeros(self._low.size)
+
+    def is_finite(self) -> bool:
+        """Read the output of a run; return whether it and the recurrent state are finite."""
+        return self.action.read() and all(np.isfinite(out).all() for _, out in self.state)
+
+    def bounded(self) -> tuple[F64, tuple[str, ...]]:
+        """Return the action [actions] that was read, and the guard's rules that changed it."""
+        action = self.action.bounded()
+        return action, self.action.clipped
+
+    def target(self) -> tuple[F64, tuple[str, ...]]:
+        """Return the command [joints] of the action that was read, and the rules that changed it.
+
+        The command is the one of `ActionDecoder`, inside the limits of the joints.
+        """
+        assert self._decoder is not None  # a session that asks for it is refused
+        command = self._decoder.decode()
+        np.clip(command, self._low, self._high, out=self._command)
+        acted = self._decoder.clipped
+        if (self._command != command).any():
+            acted = (*acted, Rule.POSITION_LIMIT.value)
+        return self._command, acted
+
+
+def lanes_of(
+    policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int
+) -> tuple[Lane, ...]:
+    """Return all rows of an opened model; `axes` is empty where its arrays are one row."""
+    return tuple(Lane(policy, backend, axes, row) for row in range(rows))

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is served: a policy's name and hash, and what becomes of values on the way to the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from policy_inference.bundle.contract import JointContract, Observation
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.normaliser import Normaliser
+from policy_inference.core.scaling import Scaler, vector_scaler
+from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
+from policy_inference.service.protocol import Scaling
+
+
+class ModelInput:
+    """One input of the model, and how the values of an observation get there."""
+
+    def __init__(
+        self, spec: TensorSpec, observation: Observation, *,
+        statistics: tuple[F64, F64] | None = None, scaler: Scaler | None = None,
+    ) -> None:  # fmt: skip
+        """Keep what is applied.
+
+        Args:
+            spec: The tensor; every axis is fixed.
+            observation: States the bounds.
+            statistics: Mean and divisor [size] that normalise the whole vector.
+            scaler: What the terms do to values in SI units; None where that is not known.
+        """
+        self.name, self.size = spec.name, int(np.prod(spec.shape))
+        self._scaler, self._normaliser = scaler, Normaliser(observation, statistics)
+        self._vector: F64 = np.zeros(self.size)
+        kind = np.dtype(spec.dtype)
+        self.largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
+        """Of the type of its values."""
+        self._largest_square = self.largest**2
+
+    def write(self, values: F32, into: Tensor, scaling: Scaling) -> bool:
+        """Write values [size] into a row of the model's input, without allocating.
+
+        Returns:
+            Whether they fit: their norm, which one product finds, is one that the type can hold.
+        """
+        vector = self._vector
+        vector[:] = values
+        if scaling is Scaling.PHYSICAL:
+            assert self._scaler is not None  # a session that asks for it is refused
+            self._scaler.apply(vector)
+        if scaling is not Scaling.NORMALISED:
+            self._normaliser.apply(vector)
+        if not vector.dot(vector) <= self._largest_square:
+            return False
+        into[:] = vector
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServedPolicy:
+    """A policy as its clients know it.
+
+    Attributes:
+        name: Of the policy.
+        version: Of the policy; empty where not known.
+        sha256: Of the policy, 32 bytes, as a client's HELLO says it.
+        rate_hz: Ticks per second that it was trained for; 0 where not known.
+        inputs: What an observation fills, one after another.
+        output: Tensor that is the action.
+        contract: What the bundle says; None of a bare model.
+    """
+
+    name: str
+    version: str = ""
+    sha256: bytes
+    rate_hz: float = 0.0
+    inputs: tuple[ModelInput, ...]
+    output: str
+    contract: JointContract | None = None
+
+
+def policy_of(bundle: Bundle) -> ServedPolicy:
+    """Return what a bundle holds; terms in SI units already are relative to their offsets."""
+    contract = bundle.contract
+    specs = {spec.name: spec for spec in contract.model.input_specs}
+    inputs = tuple(ModelInput(specs[name], observation, statistics=bundle.statistics.get(name),
+                              scaler=vector_scaler(observation, contract))
+                   for name, observation in contract.observations.items())
+    return ServedPolicy(
+        name=contract.name, version=contract.version, sha256=bytes.fromhex(bundle.sha256),
+        rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract)
