@@ -21,22 +21,27 @@ _BLOCKS, _CALLS, _SPIN_US, _TIMEOUT_S = 6, 5000, 2000, 120.0
 def measure() -> list[Figure]:
     """Measure where both ends may spin, each on a core of its own, and where they sleep."""
     program, cores = _built(), os.sched_getaffinity(0)
-    return [_compare(program, "shared_memory_spinning_ratio", _SPIN_US, min(cores), max(cores)),
-            _compare(program, "shared_memory_ratio", 0, min(cores), max(cores)),
-            _compare(program, "shared_memory_one_core_ratio", 0, min(cores), min(cores))]
+    here, there = min(cores), max(cores)
+    return [_compare(program, "shared_memory_spinning_ratio", _SPIN_US, here, there, wanted=0.5),
+            _compare(program, "shared_memory_us", 0, here, there),
+            _compare(program, "shared_memory_one_core_us", 0, here, here)]
 
 
-def _compare(program: Path, name: str, spin_us: int, here: int, there: int) -> Figure:
+def _compare(
+    program: Path, name: str, spin_us: int, here: int, there: int, wanted: float | None = None
+) -> Figure:
+    """Measure in blocks that alternate with the socket's, where both ends sleep."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "service.sock")
         with serving(path, "--framed-socket", str(path), "--spin-us", str(spin_us)) as service:
             service.keep_to(there)
-            sides: dict[str, list[Summary]] = {"shm": [], "unix": []}
+            spins_us = {"shm": spin_us, "unix": 0}
+            sides: dict[str, list[Summary]] = {transport: [] for transport in spins_us}
             for block in range(_BLOCKS):
                 for transport in sorted(sides, reverse=bool(block % 2)):
-                    sides[transport].append(
-                        _run(program, f"{transport}:{path}", spin_us, here, service))
-    return Figure(name=name, unit="us", ours=sides["shm"], baseline=sides["unix"], wanted=0.5)
+                    sides[transport].append(_run(
+                        program, f"{transport}:{path}", spins_us[transport], here, service))
+    return Figure(name=name, unit="us", ours=sides["shm"], baseline=sides["unix"], wanted=wanted)
 
 
 def _run(program: Path, source: str, spin_us: int, core: int, service: Child) -> Summary:
