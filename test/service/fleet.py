@@ -31,7 +31,7 @@ from policy_inference.service.client import connect
 from policy_inference.service.protocol import Hello, Transport
 
 PERIOD_S = 0.005
-_TIMEOUT_S = 1.0
+_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
