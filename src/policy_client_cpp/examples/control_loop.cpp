@@ -225,9 +225,10 @@ void control(policy_client::PolicySource& source, policy_client::ObservationBuff
   while (!ends && static_cast<double>(next_ns - begin_ns) < seconds * 1e9) {
     next_ns += std::chrono::nanoseconds(period).count();
     sleep_until(next_ns);
-    const policy_client::Taken taken = buffer.take(now_ns(), observation.data());
+    const std::int64_t at_ns = now_ns();
+    const policy_client::Taken taken = buffer.take(at_ns, observation.data());
     if (taken) {
-      const auto answer = source.tick(observation.data(), taken.stamp_ns, action.data());
+      const auto answer = source.tick(observation.data(), at_ns, action.data());
       for (std::size_t i = 0; i < joint_count; ++i) {
         observation[buffer.width() + i] = action[i];
         targets_rad[i] = default_rad[i % 3] + action_scale[i % 3] * action[i];
