@@ -167,8 +167,7 @@ def request(rows: F32, sequence: int = 1, flags: int = 0) -> bytes:
 
 
 def receive(client: socket.socket, size: int) -> bytes:
-    """Receive so many bytes that must have come."""
-    client.setblocking(False)
+    """Receive so many bytes, less where the service has closed."""
     data = b""
     while len(data) < size:
         part = client.recv(size - len(data))
@@ -202,3 +201,10 @@ def is_closed(client: socket.socket) -> bool:
         return False
     except ConnectionResetError:
         return True
+    finally:
+        client.settimeout(PASS_S)
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
