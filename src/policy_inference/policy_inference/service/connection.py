@@ -50,6 +50,11 @@ class Connection(ABC):
         self.is_incomplete = False
         self.memory: ServiceMemory | None = None
 
+    @property
+    def peer(self) -> str:
+        """Where and whose it is, the same when the client comes back."""
+        return self.name.rpartition(", ")[0]
+
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
         return self._socket.fileno()
@@ -148,9 +153,9 @@ def client_name(connected: socket.socket, address: object) -> str:
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return f"process {pid} of user {uid}"
+        return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
-    return f"{address[0]} port {address[1]}"
+    return f"{address[0]}, port {address[1]}"
 
 
 def set_options(connected: socket.socket) -> None:
