@@ -23,13 +23,9 @@ from bench.figures import Figure, Summary, summarise, table
 from bench.processes import BUNDLE, BenchError, Child, running
 from bench.tick import BareCall
 from bench.timing import timed_us
-from policy_inference.errors import PolicyError
-from policy_inference.service.client import PolicyClient, connect
-from policy_inference.service.protocol import Hello
 
 REQUEST_BYTES, REPLY_BYTES = 4 * 45, 4 * 12
 _BLOCKS, _CALLS = 10, 2000
-_ROBOTS, _BATCH_CALLS = 4, 500
 _START_TIMEOUT_S = 30.0
 
 
@@ -59,9 +55,9 @@ class RoundTrip:
 
 
 @contextmanager
-def serving(path: Path, *arguments: str) -> Iterator[Child]:
+def serving(path: Path, *arguments: str, bundle: Path = BUNDLE) -> Iterator[Child]:
     """Run the service with these arguments, and wait for its socket."""
-    command = ["policy_inference", "serve", "--bundle", str(BUNDLE), *arguments]
+    command = ["policy_inference", "serve", "--bundle", str(bundle), *arguments]
     with running(command) as child:
         _wait_for(path, child)
         yield child
@@ -128,50 +124,15 @@ def _compare(name: str, trips: Sequence[RoundTrip], servers: Sequence[Child], he
     return Figure(name=name, unit="us", ours=ours, baseline=bare, wanted=1.5)
 
 
-def measure_batch() -> list[Figure]:
-    """Measure four robots in one request against four requests."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "service.sock")
-        arguments = "--framed-socket", str(path), "--batch", str(_ROBOTS)
-        with serving(path, *arguments), _client(path, _ROBOTS) as four, _client(path, 1) as one:
-            return [_batch(four, one)]
-
-
-def _client(path: Path, rows: int) -> PolicyClient:
-    try:
-        return connect(str(path), Hello(rows=rows))
-    except PolicyError as error:
-        raise BenchError(str(error)) from error
-
-
-def _batch(four: PolicyClient, one: PolicyClient) -> Figure:
-    rows = np.zeros((_ROBOTS, one.welcome.obs_dim), np.float32)
-
-    def together() -> None:
-        four.infer(rows)
-
-    def apart() -> None:
-        for row in rows:
-            one.infer(row)
-
-    sides = list[list[Summary]]([[], []])
-    for block in range(_BLOCKS):
-        for side in (0, 1) if block % 2 else (1, 0):
-            call: Callable[[], None] = (together, apart)[side]
-            sides[side].append(summarise(timed_us(_BATCH_CALLS, 0.0, call)))
-    return Figure(name="service_batch_ratio", unit="us", ours=sides[0], baseline=sides[1],
-                  wanted=0.5)
-
-
 def _main(words: list[str]) -> None:
     if words:
         what, path = words
         echo(path, _ECHOES[what]())
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    from bench import shared_memory
+    from bench import batch, shared_memory
 
-    for part in (measure, measure_batch, shared_memory.measure):
+    for part in (measure, batch.measure, shared_memory.measure):
         try:
             logging.info("%s", table(part()))
         except BenchError as error:
