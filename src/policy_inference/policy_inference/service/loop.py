@@ -152,7 +152,7 @@ class ServiceLoop:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum(session.rows for session in self._sessions),
+        self._observer.inferred(sum([session.rows for session in self._sessions]),
                                 self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:

@@ -46,7 +46,7 @@ def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
     counts: Counts, server: MetricsServer
 ) -> None:
     for microseconds in (40, 50, 51, 900, 200_000):
-        counts.answered("raw", microseconds * 1000)
+        counts.latency_ns["raw"].add(microseconds * 1000)
 
     found = scraped(server)
     below = {labels[1]: value for labels, value in found.items()
@@ -66,7 +66,7 @@ def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServ
     counts.closed("raw")
     counts.failed("OTHER_POLICY")
     counts.failed("OTHER_POLICY")
-    counts.inferred(3, 100_000)
+    counts.rows.add(3)
 
     found = scraped(server)
     assert (found["clients", "raw"], found["clients", "framed"]) == (0, 1)
