@@ -37,7 +37,7 @@ class TestConformance(BackendConformance, ChildConformance):
     def case(self) -> BackendCase:
         return BackendCase(
             name="rknn_sim", backend=partial(ChildBackend, RknnSimBackend), package="rknn",
-            tolerance=0.03,
+            tolerance=0.03, tells_tensors=True,
             # A Python without the toolkit: our own.
             without_package=lambda monkeypatch: monkeypatch.setenv(VARIABLE, sys.executable),
             package_remedy="make setup-rknn",

@@ -46,8 +46,17 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
 
 
 def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
-    """Return a model whose tensors have so many rows."""
+    """Return a model whose tensors have so many rows.
+
+    Raises:
+        BackendError: A tensor of the contract has several already.
+    """
     graph = model.model
+    for name, tensor in {**graph.inputs, **graph.outputs}.items():
+        if tensor.shape[axes[name]] != 1:
+            raise BackendError(f"{model.folder}: expected {name} of one robot, with size 1 on axis "
+                               f"{axes[name]}, which counts robots, found {list(tensor.shape)}; "
+                               "serve it without --batch")
     return replace(model, model=Graph(
         inputs=_resized(graph.inputs, axes, rows), outputs=_resized(graph.outputs, axes, rows),
         artifacts=graph.artifacts))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import Options, artifacts_for, open_models
+from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.installed import open_any_bundle
 from policy_inference.bundle.load import Bundle, ModelFiles, of_kind
 from policy_inference.bundle.signature import trusted_keys
@@ -23,6 +23,12 @@ from policy_inference.service.policy import ServedPolicy, policy_of
 from policy_inference.service.serving import ServedModel
 
 _log = logging.getLogger("policy_inference")
+
+
+class OrderError(PolicyError):
+    """What is asked for contradicts itself."""
+
+    exit_status = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ def open_served(order: Order) -> ServedModel:
     """Open what is to be served, and prove it: golden rows, and robots that do not mix.
 
     Raises:
+        OrderError: What is asked for contradicts itself.
         PolicyError: It cannot be served, with the reason.
         OSError: A file cannot be read.
     """
@@ -86,8 +93,7 @@ def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
     else:
         _log.warning("%s: no golden rows, so nobody knows whether the model computes here what it "
                      "should; `model_tools complete` adds them", bundle.path)
-    ((_, file),) = artifacts_for(bundle, backend.name).values()
-    return _served(policy_of(bundle), bundle.models[0], file, order, backend, opened)
+    return _served(policy_of(bundle), bundle.models[0], order, backend, opened)
 
 
 def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
@@ -99,7 +105,7 @@ def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
                      obs_dim=order.obs_dim, act_dim=order.act_dim)
     policy, files = bare.read(order.backends[0])
     backend = _opened(files, order, order.backends, opened)
-    return _served(policy, files, order.model, order, backend, opened)
+    return _served(policy, files, order, backend, opened)
 
 
 def _opened(
@@ -109,14 +115,14 @@ def _opened(
                if name in names or name not in order.backends}
     backends, skipped = open_models((files,), names, options)
     for reason in skipped:
-        _log.warning("%s", reason)
+        _log.warning("falls back to another back end: %s", reason)
     (backend,) = backends.values()
     opened.append(backend)
     return backend
 
 
 def _served(
-    policy: ServedPolicy, files: ModelFiles, file: Path, order: Order, backend: BackendBase,
+    policy: ServedPolicy, files: ModelFiles, order: Order, backend: BackendBase,
     opened: list[BackendBase],
 ) -> ServedModel:  # fmt: skip
     """Return the opened model, with its batch where one is asked for."""
@@ -124,7 +130,7 @@ def _served(
         return ServedModel(policy, backend)
     states = policy.contract.state if policy.contract else ()
     carried = {name for pair in states for name in (pair.input, pair.output)}
-    axes = batch_axes(backend.name, file, carried)
+    axes = batch_axes(backend.name, backend.file, carried)
     several = _opened(with_rows(files, axes, order.batch), order, [backend.name], opened)
     require_apart(policy, backend, several, axes, order.batch)
     return ServedModel(policy, backend, (several, axes, order.batch))
@@ -134,16 +140,16 @@ def _require_consistent(order: Order) -> None:
     """Raise where options contradict each other."""
     if bool(order.bundle) == (order.model is not None):
         found = "both" if order.bundle else "neither"
-        raise PolicyError(f"expected --bundle, or --model for a file without a contract, found "
+        raise OrderError(f"expected --bundle, or --model for a file without a contract, found "
                           f"{found}")
     if order.batch < 1 or order.warmup < 0:
-        raise PolicyError("expected --batch of at least 1 and --warmup of at least 0, found "
+        raise OrderError("expected --batch of at least 1 and --warmup of at least 0, found "
                           f"{order.batch} and {order.warmup}")
     if order.bundle and order.obs_stats:
-        raise PolicyError(f"--obs-stats: expected none, since the bundle says how observations are "
+        raise OrderError(f"--obs-stats: expected none, since the bundle says how observations are "
                           f"normalised, found {order.obs_stats}; both would normalise twice")
     sizes: Mapping[str, int | None] = {"--obs-dim": order.obs_dim, "--act-dim": order.act_dim}
     for option, size in sizes.items():
         if size is not None and (order.bundle or size < 1):
             expected = "none, since the bundle says it" if order.bundle else "1 or more"
-            raise PolicyError(f"{option}: expected {expected}, found {size}")
+            raise OrderError(f"{option}: expected {expected}, found {size}")

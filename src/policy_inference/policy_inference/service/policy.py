@@ -17,6 +17,9 @@ from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
 from policy_inference.service.observing import Watched, watched_of
 from policy_inference.service.protocol import Scaling
 
+LARGEST_SQUARE = float(np.finfo(np.float32).max)
+"""Of the norm of an observation: of a value beyond 1.8e19, float32 cannot hold the square."""
+
 
 class ModelInput:
     """One input of the model, and how the values of an observation get there."""
@@ -37,27 +40,38 @@ class ModelInput:
         self._scaler, self._normaliser = scaler, Normaliser(observation, statistics)
         self._vector: F64 = np.zeros(self.size)
         kind = np.dtype(spec.dtype)
-        self.largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
-        """Of the type of its values."""
-        self._largest_square = self.largest**2
+        self._largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
 
     def write(self, values: F32, into: Tensor, scaling: Scaling) -> bool:
         """Write values [size] into a row of the model's input, without allocating.
 
         Returns:
-            Whether they fit: their norm, which one product finds, is one that the type can hold.
+            Whether there is any sense in them: neither before nor after scaling NaN, infinity or
+            a norm that cannot be, which one product finds; before, since bounds would hide it.
         """
         vector = self._vector
         vector[:] = values
+        if not vector.dot(vector) <= LARGEST_SQUARE:
+            return False
         if scaling is Scaling.PHYSICAL:
             assert self._scaler is not None  # a session that asks for it is refused
             self._scaler.apply(vector)
         if scaling is not Scaling.NORMALISED:
             self._normaliser.apply(vector)
-        if not vector.dot(vector) <= self._largest_square:
+        if not vector.dot(vector) <= self._largest**2:
             return False
         into[:] = vector
         return True
+
+    def wrong(self, values: F32) -> str:
+        """Return in words why `write` did not take values."""
+        strange = np.flatnonzero(~np.isfinite(values))
+        if strange.size:
+            return f"expected finite values, found {values[strange[0]]} at {strange[0]}"
+        worst = int(np.abs(values).argmax())
+        largest = min(LARGEST_SQUARE**0.5, self._largest)
+        return (f"expected values whose norm, before and after scaling, is at most {largest:.6g}, "
+                f"found {values[worst]:g} at {worst}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

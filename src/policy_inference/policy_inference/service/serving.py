@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -87,11 +86,11 @@ class ServedModel:
         self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
         self.watched = policy.watched
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
-        self._alone = backend, lanes_of(policy, backend, {}, 1)
-        self._together, self.batch = self._alone, 1
-        if batched:
-            several, axes, self.batch = batched
-            self._together = several, lanes_of(policy, several, axes, self.batch)
+        several, axes, self.batch = batched or (backend, {}, 1)
+        # Of both alike, so that the state of a robot fits into either.
+        self._alone, self._together = (
+            (one, lanes_of(policy, one, axes, rows))
+            for one, rows in ((backend, 1), (several, self.batch)))
         self.obs_dim = sum(one.size for one in policy.inputs)
         self.action_dim = self._alone[1][0].action.raw.size
         self.joints = policy.contract.joints.names if policy.contract else ()
@@ -191,15 +190,10 @@ class ServedModel:
                     state[...] = 0
         for row, lane in enumerate(lanes):
             robot = session.robots[row]
-            # One product finds NaN, infinity, and what is beyond any sense; a bound hides it.
-            if not math.isfinite(robot.observation.dot(robot.observation)):
-                return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
-                                        f"observation: {_found(robot.observation)}")
             for one, part, into in zip(self._policy.inputs, robot.parts, lane.inputs, strict=True):
                 if not one.write(part, into, session.scaling):
                     return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
-                                            f"observation: expected values for {one.name} whose "
-                                            f"norm is at most {one.largest:g}, found larger ones")
+                                            f"observation of {one.name}: {one.wrong(part)}")
             for state, (held, _) in zip(robot.state, lane.state, strict=True):
                 held[...] = state
         return None
@@ -222,12 +216,3 @@ class ServedModel:
     def _not_finite(self, code: Code, row: int, text: str) -> ServiceError:
         self.counters[Rule.NOT_FINITE.value] += 1
         return ServiceError(code, f"robot {row}: {text}")
-
-
-def _found(values: F32) -> str:
-    """Return in words why the sum of squares of an observation is no float32."""
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        return f"expected finite values, found {values[wrong[0]]} at {wrong[0]}"
-    worst = int(np.abs(values).argmax())
-    return f"expected values that can be squared, found {values[worst]:g} at {worst}"

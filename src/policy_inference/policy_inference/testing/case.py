@@ -55,6 +55,8 @@ class BackendCase:
     """Of the files, as a contract states it."""
     other_precision: str | None = None
     """One that the files do not have; None where no file tells."""
+    tells_tensors: bool = False
+    """Whether the class tells the tensors of a file to one who has no contract."""
     target: str | None = None
     """Chip that the files are for."""
     other_target: str | None = None

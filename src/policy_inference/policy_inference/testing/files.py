@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.backends.registry import open_backend
+from policy_inference.backends.registry import open_backend, tensors_of
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import TensorSpec
@@ -94,6 +94,19 @@ class FileConformance(ConformanceFixtures):
         with pytest.raises(BundleError, match="sha256") as caught:
             open_backend(load_bundle(folder), [case.name], {case.name: case.options})
 
+        assert str(file) in str(caught.value)
+
+    def test_tensors_told_without_a_contract_are_those_of_the_model(
+        self, case: BackendCase, linear: Path
+    ) -> None:
+        file = case.compile(linear)
+
+        if case.tells_tensors:
+            found = tensors_of(case.name, file)
+            assert tuple(map(tuple, found)) == ((OBS,), (ACTIONS,))
+            return
+        with pytest.raises(BackendError, match="make a bundle") as caught:
+            tensors_of(case.name, file)
         assert str(file) in str(caught.value)
 
     @pytest.fixture

@@ -30,14 +30,14 @@ def _raise(*_: object, **__: object) -> None:
 
 
 ONNX = BackendCase(
-    name="onnx", backend=OnnxBackend, package="onnxruntime",
+    name="onnx", backend=OnnxBackend, package="onnxruntime", tells_tensors=True,
     dtypes=("float32", "float16", "int64", "int32"),
     failing_runs={"exception": lambda monkeypatch: monkeypatch.setattr(
         onnxruntime.InferenceSession, "run_with_iobinding", _raise)},
 )  # fmt: skip
 BOARD, LITE = rknnlite_double.Board, rknnlite_double.RKNNLite
 RKNN = BackendCase(
-    name="rknn", backend=RknnBackend, package="rknnlite.api",
+    name="rknn", backend=RknnBackend, package="rknnlite.api", tells_tensors=True,
     prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
     compile=partial(rknnlite_double.save_rknn, precision="w8a8"), dynamic_batch=False,
     precision="w8a8", other_precision="fp16", target="rk3588", other_target="rk3568",

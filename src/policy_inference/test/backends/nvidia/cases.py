@@ -43,6 +43,7 @@ def _case(flavour: str, cuda: str) -> BackendCase:
     wide = ("float32", "int32", "int64") if flavour[0] == "1" else ("float32", "int32")
     return BackendCase(
         name="tensorrt", backend=TensorRtBackend, package="tensorrt", options={"build": "yes"},
+        tells_tensors=True,
         prepare=partial(machine.install, flavour=flavour, cuda=cuda), dtypes=wide,
         without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
         failing_runs={"every CUDA call gives an error": _LOST}, failing_close=_LOST,
@@ -82,5 +83,5 @@ MORE = {
     "tensorrt 10.16": _case("10.16", "cuda-python"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
     "tensorrt, own plan": replace(
-        TENSORRT, options={}, compile=built_plan, other_precision="fp16"),
+        TENSORRT, options={}, compile=built_plan, tells_tensors=False, other_precision="fp16"),
 }  # fmt: skip

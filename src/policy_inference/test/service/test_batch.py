@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several robots in one inference: each is answered as alone, and has its own problems."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from onnx import helper
+
+from policy_inference.errors import BackendError
+from policy_inference.service.opening import Order, open_served
+from policy_inference.service.protocol import Answer, Code
+from policy_inference.service.serving import ServedModel
+from policy_inference.testing.models import save, save_linear
+
+from ..nodes.bundles import CONTRACT
+from .serving_models import Save, ask, save_counting, save_first, session_of
+
+OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
+"""Sizes of the tensors of a bundle of `..nodes.bundles`."""
+Serve = Callable[..., ServedModel]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Any:
+    """Write a bundle around a model, and serve it for several robots; closed at the end."""
+    opened: list[ServedModel] = []
+
+    def apply(
+        save_to: Save, inputs: Mapping[str, Any] | None = None, *, recurrent: bool = False
+    ) -> ServedModel:
+        folder = tmp_path / "bundle"
+        folder.mkdir(exist_ok=True)
+        file = save_to(folder / "policy.onnx")
+        contract: dict[str, Any] = copy.deepcopy(dict(CONTRACT))
+        model = contract["model"]
+        model["inputs"].update(inputs or {})
+        model["artifacts"]["onnx"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if recurrent:
+            model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": STATE}
+            contract["state"] = [{"input": "h_in", "output": "h_out"}]
+        (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
+        opened.append(open_served(Order(bundle=str(folder), batch=4)))
+        return opened[-1]
+
+    yield apply
+    for model in opened:
+        model.close()
+
+
+def linear(file: Path) -> Path:
+    return save_linear(file, OBS, ACTIONS, batch="batch")
+
+
+def roots(file: Path) -> Path:
+    return save_first(file, OBS, ACTIONS, batch="batch")
+
+
+def counting(file: Path) -> Path:
+    return save_counting(file, OBS, ACTIONS, (2, "batch", 2), batch="batch")
+
+
+def runs(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of robots' places with each inference from now on."""
+    from policy_inference.backends.onnx import OnnxBackend
+
+    seen, run = list[int](), OnnxBackend.run
+
+    def noted(backend: OnnxBackend) -> None:
+        seen.append(backend.inputs["obs"].shape[0])
+        run(backend)
+
+    monkeypatch.setattr(OnnxBackend, "run", noted)
+    return seen
+
+
+@pytest.mark.parametrize("save_to", [linear, counting], ids=["plain", "recurrent"])
+def test_robots_of_several_sessions_are_answered_as_alone(serve: Serve, save_to: Save) -> None:
+    model = serve(save_to, recurrent=save_to is counting)
+    observations = np.random.default_rng(2).normal(size=(3, 4, OBS)).astype(np.float32)
+    sessions = [session_of(model, rows=rows) for rows in (1, 2, 1)]
+    by_itself = [session_of(model) for _ in range(4)]
+
+    for tick in observations:
+        for session, rows in zip(sessions, ([0], [1, 2], [3]), strict=True):
+            session.observation[:] = tick[rows]
+        model.infer(sessions)
+        assert [session.problem for session in sessions] == [None] * 3
+        together = np.concatenate([session.answer for session in sessions])
+        alone = [ask(model, one, row) for one, row in zip(by_itself, tick, strict=True)]
+        # A matrix product of four rows is summed up in another order than one of a row.
+        np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_inferences_are_as_few_as_the_batch_allows(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve(linear)
+    seen = runs(model, monkeypatch)
+
+    model.infer([session_of(model)])
+    model.infer([session_of(model) for _ in range(4)])
+    model.infer([session_of(model, rows=3), session_of(model, rows=2), session_of(model)])
+    model.infer([session_of(model, rows=4), session_of(model)])
+
+    assert seen == [1, 4, 4, 4, 4, 1]
+
+
+def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve: Serve) -> None:
+    model = serve(counting, recurrent=True)
+    session = session_of(model, rows=3)
+    row = np.zeros(OBS)
+
+    ask(model, session, row, row, row)
+    ask(model, session, row)
+    answers = ask(model, session, row, row, row)
+
+    assert answers[:, 0].tolist() == [8.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize(("value", "code"), [(math.nan, Code.OBSERVATION_NOT_FINITE),
+                                             (-1.0, Code.ACTION_NOT_FINITE)])
+def test_problem_of_a_robot_is_no_problem_of_the_others_in_its_inference(
+    serve: Serve, value: float, code: Code
+) -> None:
+    model = serve(roots)
+    sessions = [session_of(model) for _ in range(3)]
+    for session, first in zip(sessions, (4.0, value, 9.0), strict=True):
+        session.observation[0, 0] = first
+
+    model.infer(sessions)
+
+    good, bad, also_good = sessions
+    assert (good.problem, good.answer[0, 0]) == (None, 2.0)
+    assert (also_good.problem, also_good.answer[0, 0]) == (None, 3.0)
+    assert bad.problem is not None
+    assert bad.problem.code is code
+
+
+def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(serve: Serve) -> None:
+    model = serve(counting, recurrent=True)
+    session = session_of(model, rows=2)
+    row = np.zeros(OBS)
+    ask(model, session, row, row)
+
+    session.observation[1, 3] = math.inf
+    model.infer([session])
+
+    assert session.problem is not None
+    assert str(session.problem).startswith("robot 1: ")
+    assert ask(model, session, row, row)[:, 0].tolist() == [4.0, 4.0]
+
+
+def test_targets_of_several_robots_are_those_of_each(serve: Serve) -> None:
+    model = serve(linear)
+    session, alone = session_of(model, rows=4, answer=Answer.TARGET), session_of(
+        model, answer=Answer.TARGET)
+    observations = np.random.default_rng(4).normal(size=(4, OBS))
+
+    together = ask(model, session, *observations)
+
+    for target, row in zip(together, observations, strict=True):
+        np.testing.assert_allclose(target, ask(model, alone, row), rtol=1e-5, atol=1e-6)
+
+
+def test_batch_of_a_model_of_fixed_size_refused(serve: Serve) -> None:
+    with pytest.raises(BackendError, match=r"policy\.onnx: expected one open axis in each tensor"
+                                           r".*found obs float32\[1, 15\]; .*--dynamic-batch"):
+        serve(lambda file: save_linear(file, OBS, ACTIONS))
+
+
+def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve: Serve) -> None:
+    def save_to(file: Path) -> Path:
+        return save_counting(file, OBS, ACTIONS, STATE, batch="batch")
+
+    with pytest.raises(BackendError, match=r"found h_in float32\[2, 1, 2\]"):
+        serve(save_to, recurrent=True)
+
+
+def test_batch_where_the_model_mixes_the_robots_refused(serve: Serve) -> None:
+    def save_to(file: Path) -> Path:
+        nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
+                 helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
+                 helper.make_node("Add", ["each", "all"], ["actions"])]
+        constants: Mapping[str, Any] = {"w": np.ones((OBS, ACTIONS), np.float32)}
+        return save(file, nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
+                    constants=constants)
+
+    with pytest.raises(BackendError, match=r"in row 0 that differs by .*computes with its open"):
+        serve(save_to)
+
+
+def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:
+    def save_to(file: Path) -> Path:
+        nodes = [helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
+                 helper.make_node("Reshape", ["first", "shape"], ["actions"])]
+        return save(file, nodes, {"obs": ("values",)}, {"actions": ("batch", ACTIONS)},
+                    constants={"from": np.array([0]), "to": np.array([ACTIONS]),
+                               "shape": np.array([-1, ACTIONS])})
+
+    with pytest.raises(BackendError, match=r"expected obs of one robot, .*found \[15\]"):
+        serve(save_to, {"obs": {"shape": [OBS]}})

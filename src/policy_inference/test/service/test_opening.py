@@ -1,0 +1,322 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From what a user names to a served model, and what is refused on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_inference.errors import BackendError, BundleError, PolicyError
+from policy_inference.service.opening import Order, OrderError, open_served
+from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.serving import ServedModel
+from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
+
+from ..backends import rknnlite_double
+from ..nodes.bundles import write_bundle, write_version
+from .serving_models import ask, session_of
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PUBLIC_KEY_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def served() -> Iterator[Any]:
+    """Opens what an order names; closed at the end."""
+    opened = list[ServedModel]()
+
+    def apply(**order: Any) -> ServedModel:
+        opened.append(open_served(Order(**order)))
+        return opened[-1]
+
+    yield apply
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    return save_linear(tmp_path / "walk.onnx", 3, 2)
+
+
+def write_stats(folder: Path, **arrays: Any) -> Path:
+    file = folder / "obs_stats.npz"
+    np.savez(file, **arrays)
+    return file
+
+
+def test_bundle_is_served_as_what_it_says(served: Any, tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+
+    model = served(bundle=str(folder))
+
+    assert (model.name, model.version, model.rate_hz) == ("two_joints", "1.2.3", 50.0)
+    assert (model.obs_dim, model.action_dim, model.joints) == (15, 2, ("left", "right"))
+    assert model.sha256 == hashlib.sha256((folder / "policy.yaml").read_bytes()).digest()
+    assert model.problem == ""
+
+
+def test_bundle_whose_golden_rows_hold_is_served(
+    served: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = served(bundle=str(write_version(tmp_path / "bundle", "1.0.0")))
+
+    observation = np.linspace(-1.0, 1.0, 15)
+    np.testing.assert_allclose(ask(model, session_of(model), observation),
+                               observation @ weights(15, 2), rtol=1e-5)
+    assert not caplog.records
+
+
+def test_model_that_computes_something_else_than_the_golden_rows_is_named(
+    served: Any, tmp_path: Path
+) -> None:
+    folder = write_version(tmp_path / "bundle", "1.0.0", wrong_by=0.3)
+
+    with pytest.raises(BackendError, match="not the same function here") as caught:
+        served(bundle=str(folder))
+
+    assert str(folder / "policy.onnx") in str(caught.value)
+
+
+def test_bundle_without_golden_rows_is_served_with_a_warning(
+    served: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served(bundle=str(write_bundle(tmp_path / "bundle")))
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "no golden rows" in record.message
+
+
+def test_bundle_that_nobody_signed_refused_where_a_key_is_given(
+    served: Any, tmp_path: Path
+) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = tmp_path / "public.pem"
+    key.write_bytes(Ed25519PrivateKey.generate().public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+    with pytest.raises(BundleError, match=r"policy\.yaml\.sig: expected a signature"):
+        served(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
+
+
+def test_back_end_that_takes_the_place_of_another_says_why(
+    served: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_version(tmp_path / "bundle", "1.0.0")
+
+    model = served(bundle=str(folder), backends=("rknn", "onnx"),
+                   options={"rknn": {"core_mask": "auto"}})
+
+    assert model.backend.name == "onnx"
+    (record,) = caplog.records
+    assert record.message.startswith("falls back to another back end: rknn: ")
+    assert "no artifact" in record.message
+
+
+def test_policy_of_chunks_refused(served: Any, tmp_path: Path) -> None:
+    from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+    folder = write_chunk_bundle(tmp_path / "bundle")
+
+    with pytest.raises(BundleError, match="kind: expected joint, found chunk; act_policy_node"):
+        served(bundle=str(folder))
+
+
+def test_installed_bundle_that_is_not_there_refused_with_those_that_are(served: Any) -> None:
+    with pytest.raises(PolicyError, match="expected a bundle folder or one of the installed"):
+        served(bundle="wlak")
+
+
+def test_bare_model_is_served_as_its_file_says(served: Any, model_file: Path) -> None:
+    model = served(model=model_file)
+
+    assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
+    assert (model.obs_dim, model.action_dim) == (3, 2)
+    assert model.sha256 == hashlib.sha256(model_file.read_bytes()).digest()
+    np.testing.assert_allclose(ask(model, session_of(model), [1.0, -2.0, 3.0]),
+                               [1.0, -2.0, 3.0] @ weights(3, 2), rtol=1e-6)
+
+
+def test_bare_model_gets_observations_less_the_mean_over_the_deviation_with_its_floor(
+    served: Any, model_file: Path
+) -> None:
+    stats = write_stats(model_file.parent, mean=np.array([1.0, 2.0, 3.0]),
+                        std=np.array([2.0, 0.0, 1e-4]))
+    model = served(model=model_file, obs_stats=stats)
+
+    ask(model, session_of(model), [2.0, 2.5, 3.001])
+
+    np.testing.assert_allclose(model.backend.inputs["obs"][0], [0.5, 500.0, 1.0], rtol=1e-3)
+
+
+def test_bare_model_of_another_back_end_is_served_in_the_precision_that_is_given(
+    served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rknnlite_double.install(monkeypatch=monkeypatch)
+    onnx = save_linear(tmp_path / "m.onnx", 3, 2)
+    file = rknnlite_double.save_rknn(onnx, precision="w8a8")
+
+    model = served(model=file, backends=("rknn",), precision="w8a8")
+
+    np.testing.assert_allclose(ask(model, session_of(model), [1.0, -0.5, 0.25]),
+                               [1.0, -0.5, 0.25] @ weights(3, 2), atol=0.1)
+    with pytest.raises(BackendError, match=r"expected fp32 .*found tensors in int8"):
+        served(model=file, backends=("rknn",))
+
+
+@pytest.mark.parametrize("hello", [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
+                         ids=["physical", "target"])
+def test_what_only_a_bundle_knows_is_not_offered_of_a_bare_model(
+    served: Any, model_file: Path, hello: Hello
+) -> None:
+    with pytest.raises(ServiceError, match="since this service has no bundle") as caught:
+        served(model=model_file).require_offered(hello)
+
+    assert caught.value.code is Code.NOT_OFFERED
+
+
+def test_bare_model_with_an_open_batch_is_served_to_several_robots(
+    served: Any, tmp_path: Path
+) -> None:
+    model = served(model=save_linear(tmp_path / "m.onnx", 3, 2, batch="batch"), batch=4)
+    rows = np.random.default_rng(1).normal(size=(4, 3))
+
+    np.testing.assert_allclose(ask(model, session_of(model, rows=4), *rows),
+                               rows @ weights(3, 2), rtol=1e-5, atol=1e-6)
+
+
+def save_open(file: Path) -> Path:
+    """Save a model whose observation may have any size: it answers its sum, twice."""
+    from onnx import helper
+
+    from policy_inference.testing.models import save
+
+    nodes = [helper.make_node("ReduceSum", ["obs", "axis"], ["sum"], keepdims=1),
+             helper.make_node("Tile", ["sum", "times"], ["actions"])]
+    return save(file, nodes, {"obs": ("batch", "values")}, {"actions": ("batch", 2)},
+                constants={"axis": np.array([1]), "times": np.array([1, 2])})
+
+
+def test_size_that_the_file_leaves_open_is_the_one_that_is_given(
+    served: Any, tmp_path: Path
+) -> None:
+    model = served(model=save_open(tmp_path / "m.onnx"), obs_dim=5)
+
+    assert model.obs_dim == 5
+    assert ask(model, session_of(model), np.ones(5)).tolist() == [5.0, 5.0]
+
+
+def test_size_that_the_file_leaves_open_and_nobody_gives_refused(
+    served: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(BackendError, match=r"fixed size, found obs float32\[-1, -1\]; .*--obs-dim"):
+        served(model=save_open(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"obs_dim": 4}, r"expected 4 values as --obs-dim says, found obs float32\[1, 3\]"),
+    ({"act_dim": 3}, r"expected 3 values as --act-dim says, found actions float32\[1, 2\]"),
+    ({"obs_dim": 0}, "--obs-dim: expected 1 or more, found 0"),
+    ({"batch": 0}, "--batch of at least 1 .*found 0 and 32"),
+    ({"batch": 4}, r"one open axis in each tensor.*found obs float32\[1, 3\]"),
+    ({"backends": ("onnx", "rknn")}, "expected one back end, .*found onnx, rknn"),
+    ({"backends": ("bpu",)}, "of bpu, which does not tell them; make a bundle"),
+    ({"backends": ("nonsense",)}, r"expected an installed back end \(.*onnx.*\), found 'nonsense'"),
+    ({"bundle": "lite3_walk"}, "expected --bundle, or --model .*, found both"),
+], ids=lambda value: ",".join(value) if isinstance(value, dict) else "")  # fmt: skip
+def test_bare_model_with_options_that_do_not_fit_it_refused(
+    served: Any, model_file: Path, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(PolicyError, match=said):
+        served(**{"model": model_file, **given})
+
+
+def test_size_that_the_file_states_may_be_given_too(served: Any, model_file: Path) -> None:
+    assert served(model=model_file, obs_dim=3, act_dim=2).obs_dim == 3
+
+
+@pytest.mark.parametrize(("mean", "std", "said"), [
+    (np.zeros(4), np.ones(4), r"mean: expected 3 numbers, as the model's input, .*float64\[4\]"),
+    (np.zeros(3), np.array([1.0, -1.0, 1.0]), "std: expected values >= 0, found -1"),
+    (np.array([0.0, np.nan, 0.0]), np.ones(3), "mean: expected finite values"),
+    (np.zeros(3), None, "std: expected 3 numbers.*, found nothing"),
+], ids=["size", "negative", "nan", "missing"])  # fmt: skip
+def test_statistics_that_are_not_those_of_the_model_refused(
+    served: Any, model_file: Path, mean: Any, std: Any, said: str
+) -> None:
+    arrays = {"mean": mean} if std is None else {"mean": mean, "std": std}
+    stats = write_stats(model_file.parent, **arrays)
+
+    with pytest.raises(BundleError, match=said) as caught:
+        served(model=model_file, obs_stats=stats)
+
+    assert str(stats) in str(caught.value)
+
+
+def test_statistics_beside_a_bundle_refused_since_both_would_normalise(
+    served: Any, tmp_path: Path
+) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+    stats = write_stats(tmp_path, mean=np.zeros(15), std=np.ones(15))
+
+    with pytest.raises(OrderError, match=r"--obs-stats: .*found .*npz; both would normalise twic"):
+        served(bundle=str(folder), obs_stats=stats)
+
+
+@pytest.mark.parametrize("option", ["obs_dim", "act_dim"])
+def test_size_beside_a_bundle_refused(served: Any, tmp_path: Path, option: str) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+
+    with pytest.raises(OrderError, match=f"--{option.replace('_', '-')}: expected none"):
+        served(bundle=str(folder), **{option: 15})
+
+
+def test_neither_bundle_nor_model_refused_as_wrong_arguments(served: Any) -> None:
+    with pytest.raises(OrderError, match="found neither") as caught:
+        served()
+
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize("save", [
+    lambda file: save_sum(file, {"one": "float32", "two": "float32"}, 3),
+    lambda file: save_recurrent(file, 3, 2),
+], ids=["two inputs", "recurrent"])  # fmt: skip
+def test_bare_model_with_more_than_an_input_and_an_output_needs_a_contract(
+    served: Any, tmp_path: Path, save: Any
+) -> None:
+    with pytest.raises(BackendError, match=r"expected one input and one output, .*make a bundle"):
+        served(model=save(tmp_path / "m.onnx"))
+
+
+def test_bare_model_of_whole_numbers_needs_a_contract(served: Any, tmp_path: Path) -> None:
+    file = save_sum(tmp_path / "m.onnx", {"obs": "int64"}, 3)
+
+    with pytest.raises(BackendError, match=r"found obs int64\[1, 3\]; .*make a bundle"):
+        served(model=file)
+
+
+def test_file_that_is_no_model_is_named(served: Any, tmp_path: Path) -> None:
+    file = tmp_path / "notes.onnx"
+    file.write_text("not a model")
+
+    with pytest.raises(BackendError, match=r"notes\.onnx: not a model that ONNX Runtime"):
+        served(model=file)
+
+
+def test_file_that_is_not_there_is_named(served: Any, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"policy\.onnx"):
+        served(model=tmp_path / "policy.onnx")

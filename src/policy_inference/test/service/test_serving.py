@@ -1,0 +1,356 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of observations, answers and recurrent state between a client and the model."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from policy_inference.backends.child import ChildBackend
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.core.observation import ObservationBuilder
+from policy_inference.core.state import RobotState
+from policy_inference.service.policy import policy_of
+from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.serving import ServedModel
+from policy_inference.testing.models import save, save_linear, save_sum, weights
+from policy_inference.testing.process import has_ended
+
+from ..core.contracts import DEFAULT, JOINTS, bundle_of, contract_of, observed
+from ..core.test_memory import ALLOWED_BYTES, held_bytes
+from .serving_models import RECURRENT, ask, save_counting, save_first, serve, session_of
+
+TERMS = [{"term": "joint_pos"}]
+"""Observation of three values."""
+
+
+def input_of(model: Any, name: str = "obs") -> list[float]:
+    return list(model.backend.inputs[name].ravel().astype(float))
+
+
+def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path) -> None:
+    contract = observed(TERMS, clip=4.0, normalisation={
+        "file": "stats.npz", "sha256": "0" * 64, "clip": 2.0})
+    statistics = np.array([1.0, 1.0, 0.0]), np.array([2.0, 0.5, 1.0])
+    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
+
+    ask(model, session_of(model), [9.0, 1.5, -9.0])
+
+    assert input_of(model) == [1.5, 1.0, -2.0]
+
+
+def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> None:
+    contract = observed(TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64})
+    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3),
+                  {"obs": (np.ones(3), np.ones(3))})
+
+    answer = ask(model, session_of(model, scaling=Scaling.NORMALISED), [9.0, 1.5, -9.0])
+
+    assert input_of(model) == [9.0, 1.5, -9.0]
+    np.testing.assert_allclose(answer, [9.0, 1.5, -9.0] @ weights(3, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("history", [
+    {}, {"length": 3}, {"length": 3, "order": "newest_first"},
+    {"length": 2, "layout": "per_term"}, {"length": 3, "layout": "per_term",
+                                          "order": "newest_first", "init": "zero"},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("order", ["clip_then_scale", "scale_then_clip"])
+def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
+    tmp_path: Path, history: dict[str, Any], order: str
+) -> None:
+    scales: list[dict[str, Any]] = [
+        {"scale": [2.0, -3.0, 0.5], "clip": [-0.4, 0.2]}, {"scale": 0.25},
+        {"scale": {"hip": 0.1, "ankle": 0.3}, "clip": [-1.0, 1.0], "joints": ["ankle", "hip"]}]
+    plain: list[dict[str, Any]] = [{"term": "joint_pos_rel"}, {"term": "base_ang_vel"},
+                                   {"term": "joint_vel", "joints": ["ankle", "hip"]}]
+    if history.get("layout") == "per_term":
+        plain[1]["history_length"] = 1
+    contract = observed([term | scale for term, scale in zip(plain, scales, strict=True)],
+                        history=history, order=order, clip=0.9)
+    unscaled = observed(plain, history=history)
+    size = contract.model.inputs["obs"].shape[1]
+    state, (si, expected) = RobotState(contract), np.zeros((2, size))
+    builders = [ObservationBuilder(one.observations["obs"], one, state, out)
+                for one, out in ((unscaled, si), (contract, expected))]
+    random = np.random.default_rng(3)
+    for _ in range(4):
+        for field in ("joint_pos", "joint_vel", "ang_vel_body"):
+            state[field][:] = random.normal(0.0, 2.0, 3)
+        for builder in builders:
+            builder.write()
+            builder.advance()
+    model = serve(contract, save_linear(tmp_path / "m.onnx", size, 3))
+
+    ask(model, session_of(model, scaling=Scaling.PHYSICAL), si)
+
+    np.testing.assert_allclose(input_of(model), expected, rtol=1e-6)
+
+
+def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_order(
+    tmp_path: Path
+) -> None:
+    contract = contract_of({
+        "observations": {"second": {"terms": [{"term": "base_ang_vel"}]},
+                         "first": {"terms": [{"term": "projected_gravity"}]}},
+        "model.inputs.first": {"shape": [1, 3], "dtype": "float16"}})
+    model = serve(contract, save_sum(tmp_path / "m.onnx",
+                                     {"first": "float16", "second": "float32"}, 3))
+
+    answer = ask(model, session_of(model), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
+
+    assert input_of(model, "second") == [1.0, 2.0, 3.0]
+    assert input_of(model, "first") == [10.0, 20.0, 30.0]
+    assert answer.tolist() == [11.0, 22.0, 33.0]
+
+
+def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
+    contract = contract_of({
+        "observations": {"obs": {"terms": TERMS}, "tick": {"terms": [{"term": "tick"}]}},
+        "model.inputs.tick": {"shape": [1, 1], "dtype": "int64"}})
+    nodes = [helper.make_node("Cast", ["tick"], ["time"], to=TensorProto.FLOAT),
+             helper.make_node("Add", ["obs", "time"], ["actions"])]
+    file = save(tmp_path / "m.onnx", nodes, {"obs": (1, 3), "tick": (1, 1)}, {"actions": (1, 3)},
+                dtypes={"tick": "int64"})
+    model = serve(contract, file)
+
+    assert ask(model, session_of(model), [0.5, 0.0, 0.0, 7.0]).tolist() == [7.5, 7.0, 7.0]
+
+
+def acting(kind: str = "position", **term: Any) -> Any:
+    """Return a contract whose model of `save_linear` gets three values and drives two joints."""
+    return contract_of({
+        "observations": {"obs": {"terms": TERMS}},
+        "action.terms": [{"joints": ["ankle", "hip"], "kind": kind, **term}]})
+
+
+def serve_acting(folder: Path, kind: str = "position", **term: Any) -> Any:
+    """Serve a model that answers the first two values of the observation."""
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
+    file = save(folder / "m.onnx", nodes, {"obs": (1, 3)}, {"actions": (1, 2)},
+                constants={"w": np.eye(3, 2, dtype=np.float32)})
+    return serve(acting(kind, **term), file)
+
+
+def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(
+    tmp_path: Path
+) -> None:
+    model = serve_acting(tmp_path, scale=0.5, clip=[-1.0, 2.0])
+    session = session_of(model)
+
+    assert ask(model, session, [0.5, 1.5, 0.0]).tolist() == [0.5, 1.5]
+    assert model.counters["action_clip"] == 0
+    assert ask(model, session, [-3.0, 3.0, 0.0]).tolist() == [-1.0, 2.0]
+    assert model.counters["action_clip"] == 1
+
+
+def test_target_is_the_command_of_each_joint_in_the_contracts_order(tmp_path: Path) -> None:
+    model = serve_acting(tmp_path, scale=[0.5, 0.25], offset="default_position",
+                         clip=[-1.0, 1.0])
+    session = session_of(model, answer=Answer.TARGET)
+
+    answer = ask(model, session, [1.0, 2.0, 0.0])
+
+    hip, knee, ankle = DEFAULT
+    assert model.joints == JOINTS
+    np.testing.assert_allclose(answer, [hip + 0.25, knee, ankle + 0.5], rtol=1e-6)
+    assert model.counters["action_clip"] == 1
+    assert model.counters["position_limit"] == 0
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("position", 1.5), ("velocity", 10.0),
+                                             ("effort", 20.0)])
+def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
+    tmp_path: Path, kind: str, limit: float
+) -> None:
+    model = serve_acting(tmp_path, kind)
+    session = session_of(model, answer=Answer.TARGET)
+
+    _, _, ankle = ask(model, session, [limit, 0.0, 0.0]).tolist()
+    assert (ankle, model.counters["position_limit"]) == (limit, 0)
+    hip, _, ankle = ask(model, session, [limit + 0.1, -limit - 0.1, 0.0]).tolist()
+    assert (hip, ankle) == (-limit, limit)
+    assert model.counters["position_limit"] == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e20], ids=str)
+@pytest.mark.parametrize("scaling", list(Scaling), ids=lambda scaling: scaling.name)
+def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
+    tmp_path: Path, value: float, scaling: Scaling
+) -> None:
+    contract = observed([{"term": "joint_pos", "clip": [-1.0, 1.0]}], clip=2.0)
+    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
+    session = session_of(model, scaling=scaling)
+    session.observation[0] = [0.0, value, 0.0]
+
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.OBSERVATION_NOT_FINITE
+    assert f"found {np.float32(value):g} at 1" in str(session.problem)
+    assert model.counters["not_finite"] == 1
+
+
+def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
+    contract = contract_of({
+        "observations": {"obs": {"terms": TERMS}},
+        "model.inputs.obs": {"shape": [1, 3], "dtype": "float16"}})
+    model = serve(contract, save_sum(tmp_path / "m.onnx", {"obs": "float16"}, 3))
+    session = session_of(model)
+
+    session.observation[0] = [70000.0, 0.0, 0.0]
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.OBSERVATION_NOT_FINITE
+    assert "at most 65504" in str(session.problem)
+
+
+def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_not(
+    tmp_path: Path
+) -> None:
+    model = serve(observed(TERMS), save_first(tmp_path / "m.onnx", 3, 3))
+    session = session_of(model)
+
+    session.observation[0] = [4.0, -1.0, 9.0]
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.ACTION_NOT_FINITE
+    assert model.counters["not_finite"] == 1
+    assert ask(model, session, [4.0, 1.0, 9.0]).tolist() == [2.0, 1.0, 3.0]
+
+
+def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: Path) -> None:
+    model = serve(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
+    sessions = [session_of(model), session_of(model)]
+    model.close()
+
+    model.infer(sessions)
+
+    for session in sessions:
+        assert session.problem is not None
+        assert session.problem.code is Code.INFERENCE_FAILED
+        assert "onnx: run after close" in str(session.problem)
+    assert model.counters["inference_error"] == 2
+
+
+def test_runtime_that_has_died_is_known_to_the_service(tmp_path: Path) -> None:
+    contract = observed(TERMS)
+    backend = ChildBackend(OnnxBackend, save_linear(tmp_path / "m.onnx", 3, 3),
+                           contract.model.input_specs, contract.model.output_specs)
+    model = ServedModel(policy_of(bundle_of(contract)), backend)
+    session = session_of(model)
+    assert model.problem == ""
+
+    os.kill(backend.pid, signal.SIGKILL)
+    has_ended(backend.pid)
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.INFERENCE_FAILED
+    assert "status -9" in model.problem
+    model.close()
+
+
+@pytest.fixture
+def recurrent(tmp_path: Path) -> Any:
+    """A model whose answer is the sum of the observation and twice the inferences before."""
+    contract = contract_of({"observations": {"obs": {"terms": TERMS}}, **RECURRENT})
+    return serve(contract, save_counting(tmp_path / "m.onnx", 3, 3))
+
+
+def test_each_session_has_recurrent_state_of_its_own(recurrent: Any) -> None:
+    one, other = session_of(recurrent), session_of(recurrent)
+
+    answers = [ask(recurrent, one, [1, 0, 0])[0] for _ in range(3)]
+    late = [ask(recurrent, other, [0, 0, 0])[0] for _ in range(2)]
+
+    assert answers == [1.0, 3.0, 5.0]
+    assert late == [0.0, 2.0]
+    assert ask(recurrent, one, [1, 0, 0])[0] == 7.0
+
+
+def test_recurrent_state_starts_clean_where_the_client_asks_for_it(recurrent: Any) -> None:
+    session = session_of(recurrent)
+    for _ in range(3):
+        ask(recurrent, session, [0, 0, 0])
+
+    session.restarts = True
+    answers = [ask(recurrent, session, [0, 0, 0])[0] for _ in range(2)]
+
+    assert answers == [0.0, 2.0]
+
+
+def test_recurrent_state_stays_as_it_was_where_there_is_a_problem(recurrent: Any) -> None:
+    session = session_of(recurrent)
+    for _ in range(2):
+        ask(recurrent, session, [0, 0, 0])
+
+    session.observation[0] = [0, math.nan, 0]
+    recurrent.infer([session])
+
+    assert session.problem is not None
+    assert ask(recurrent, session, [0, 0, 0])[0] == 4.0
+
+
+def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
+    contract = contract_of({"observations": {"obs": {"terms": TERMS}}, **RECURRENT})
+    nodes = [helper.make_node("Identity", ["obs"], ["actions"]),
+             helper.make_node("ReduceSum", ["obs", "all"], ["sum"], keepdims=0),
+             helper.make_node("Sqrt", ["sum"], ["root"]),
+             helper.make_node("Add", ["h_in", "root"], ["h_out"])]
+    file = save(tmp_path / "m.onnx", nodes, {"obs": (1, 3), "h_in": (1, 1, 2)},
+                {"actions": (1, 3), "h_out": (1, 1, 2)}, constants={"all": np.array([0, 1])})
+    model = serve(contract, file)
+    session = session_of(model)
+    ask(model, session, [4, 0, 0])
+
+    session.observation[0] = [-4, 0, 0]
+    model.infer([session])
+
+    assert session.problem is not None
+    assert session.problem.code is Code.ACTION_NOT_FINITE
+    ask(model, session, [0, 0, 0])
+    assert input_of(model, "h_in") == [2.0, 2.0]
+
+
+def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
+    model = serve(observed(TERMS), save_linear(tmp_path / "m.onnx", 3, 3))
+
+    for rows in (0, 2, 2**32 - 1):
+        with pytest.raises(ServiceError, match=rf"1 to 1 robots .*found {rows}; .*--batch") as got:
+            model.require_offered(Hello(rows=rows))
+        assert got.value.code is Code.NOT_OFFERED
+
+
+def test_serving_does_not_grow_memory(tmp_path: Path) -> None:
+    model = serve_acting(tmp_path, clip=[-1.0, 1.0])
+    session = session_of(model, answer=Answer.TARGET, scaling=Scaling.PHYSICAL)
+    session.observation[0] = [0.1, 2.0, 0.3]
+
+    def serve_many() -> None:
+        for _ in range(1000):
+            session.restarts = True
+            model.infer([session])
+
+    tracemalloc.start()
+    try:
+        serve_many()
+        before = held_bytes()
+        serve_many()
+        grown = held_bytes() - before
+    finally:
+        tracemalloc.stop()
+
+    assert model.counters["action_clip"] == 2000
+    assert grown <= ALLOWED_BYTES
