@@ -37,16 +37,20 @@ _PREFIX = "policy_inference"
 class Metrics:
     """Makes the metrics whenever they are asked for; prometheus_client calls `collect`."""
 
-    def __init__(self, counts: Counts, versions: Mapping[str, str],
-                 telemetry: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, counts: Counts, acted: Mapping[str, int], versions: Mapping[str, str],
+        telemetry: Callable[[], Mapping[str, str]],
+    ) -> None:  # fmt: skip
         """Tie to what is shown.
 
         Args:
             counts: Of the loop.
+            acted: How often each rule of the guard acted, by its name.
             versions: Of service, policy, back end and runtime.
             telemetry: Returns the latest telemetry, the unit in the key; never waits.
         """
-        self._counts, self._versions, self._telemetry = counts, dict(versions), telemetry
+        self._counts, self._acted = counts, acted
+        self._versions, self._telemetry = dict(versions), telemetry
 
     def describe(self) -> Sequence[Metric]:
         """Return nothing: registering must not read the counts."""
@@ -66,6 +70,8 @@ class Metrics:
         yield rows
         yield GaugeMetricFamily(f"{_PREFIX}_slow", "1 while inferences are slow", int(counts.slow))
         yield _by(CounterMetricFamily, "errors", "Errors by code", "code", dict(counts.errors))
+        yield _by(CounterMetricFamily, "guard", "Robots for which the guard acted, by its rule",
+                  "rule", self._acted)
         yield _by(GaugeMetricFamily, "clients", "Clients connected", "protocol", counts.connected)
         yield _by(CounterMetricFamily, "clients_accepted", "Clients so far", "protocol",
                   counts.accepted)

@@ -28,8 +28,9 @@ def counts() -> Counts:
 
 @pytest.fixture
 def server(counts: Counts) -> Iterator[MetricsServer]:
-    metrics = Metrics(counts, {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
-                               "a vendor's": 'own "words"'}, lambda: TELEMETRY)
+    metrics = Metrics(counts, {"action_clip": 7}, {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
+                                                  "a vendor's": 'own "words"'},
+                      lambda: TELEMETRY)
     with closing(MetricsServer((HOST, 0), metrics)) as opened:
         yield opened
 
@@ -72,6 +73,7 @@ def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServ
     assert (found["clients", "raw"], found["clients", "framed"]) == (0, 1)
     assert found["clients_accepted_total", "raw"] == 1
     assert found["errors_total", "OTHER_POLICY"] == 2
+    assert found["guard_total", "action_clip"] == 7
     assert (found["inference_rows_bucket", "2"], found["inference_rows_bucket", "4"]) == (0, 1)
     assert found["inference_rows_sum",] == 3
 
@@ -97,12 +99,12 @@ def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another program has it"):
-            MetricsServer((HOST, port), Metrics(counts, {}, dict))
+            MetricsServer((HOST, port), Metrics(counts, {}, {}, dict))
 
 
 def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> None:
     with pytest.raises(PolicyError, match=r"--metrics 192.0.2.1:9464: expected an address"):
-        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, dict))
+        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, {}, dict))
 
 
 def test_a_scraper_that_says_nothing_is_cut_off(server: MetricsServer) -> None:
