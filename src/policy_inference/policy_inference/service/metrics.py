@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import socket
 import socketserver
 import threading
@@ -50,7 +51,9 @@ class Metrics:
             telemetry: Returns the latest telemetry, the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted
-        self._versions, self._telemetry = dict(versions), telemetry
+        # Labels are words; a vendor's back end may call its details anything.
+        self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
+        self._telemetry = telemetry
 
     def describe(self) -> Sequence[Metric]:
         """Return nothing: registering must not read the counts."""

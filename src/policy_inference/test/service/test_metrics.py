@@ -28,9 +28,8 @@ def counts() -> Counts:
 
 @pytest.fixture
 def server(counts: Counts) -> Iterator[MetricsServer]:
-    metrics = Metrics(counts, {"action_clip": 7}, {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
-                                                  "a vendor's": 'own "words"'},
-                      lambda: TELEMETRY)
+    versions = {"policy": "lite3_walk", "policy_sha256": "ab" * 32, "a vendor's": 'own "words"'}
+    metrics = Metrics(counts, {"action_clip": 7}, versions, lambda: TELEMETRY)
     with closing(MetricsServer((HOST, 0), metrics)) as opened:
         yield opened
 
@@ -79,9 +78,12 @@ def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServ
 
 
 def test_versions_are_labels_also_those_with_a_vendor_s_words(server: MetricsServer) -> None:
-    ((_, *labels),) = [key for key in scraped(server) if key[0] == "service_info"]
+    text = server.text().decode()
 
-    assert sorted(labels) == sorted(["lite3_walk", "ab" * 32, 'own "words"'])
+    (sample,) = [sample for family in text_string_to_metric_families(text)
+                 for sample in family.samples if sample.name == "policy_inference_service_info"]
+    assert sample.labels == {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
+                             "a_vendor_s": 'own "words"'}
 
 
 def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
