@@ -69,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
     places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
                         help="CA that must have signed a client's certificate")
+    places.add_argument("--spin-us", type=_spin, default=0, metavar="N",
+                        help="look so long for the next request through shared memory before "
+                        "sleeping: quicker answers, for a core that is busy (default 0)")
     places.add_argument("--insecure-tcp", action="store_true",
                         help="let --tcp be reached from other machines: no encryption, anybody "
                         "may ask")
@@ -131,4 +134,10 @@ def _place(text: str) -> tuple[str, int]:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 4096:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 4096, found {text!r}")
+    return int(text)
+
+
+def _spin(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000000, found {text!r}")
     return int(text)

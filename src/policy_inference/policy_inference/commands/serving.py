@@ -51,7 +51,7 @@ def serve(given: argparse.Namespace) -> int:
             framed_tcp=given.framed_tcp, socket_group=given.socket_group,
             tls=tls, has_token=bool(token), insecure_tcp=given.insecure_tcp))
         with ServiceLoop(model, listeners, clients=given.clients, token=token,
-                         observer=monitor) as loop:
+                         spin_ns=1000 * given.spin_us, observer=monitor) as loop:
             _tell(model, listeners)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # What was made so far stays; looking through it delays answers by milliseconds.

@@ -95,7 +95,8 @@ class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"", watched_by: Callable[[Model, Clock], Observer] | None = None,
+                 token: bytes = b"", spin_ns: int = 0,
+                 watched_by: Callable[[Model, Clock], Observer] | None = None,
                  ) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
@@ -108,8 +109,9 @@ class Service:
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                clock=self.clock, observer=watched_by(self.model, self.clock)
-                                if watched_by else self.notes)
+                                spin_ns=spin_ns, clock=self.clock,
+                                observer=watched_by(self.model, self.clock) if watched_by
+                                else self.notes)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -146,8 +148,8 @@ class Service:
 
 @contextlib.contextmanager
 def serving(folder: Path, asked: Asked | None = None, *, clients: int = 64,
-            token: bytes = b"") -> Iterator[Service]:  # fmt: skip
-    service = Service(folder, asked, clients=clients, token=token)
+            token: bytes = b"", spin_ns: int = 0) -> Iterator[Service]:  # fmt: skip
+    service = Service(folder, asked, clients=clients, token=token, spin_ns=spin_ns)
     try:
         yield service
     finally:
