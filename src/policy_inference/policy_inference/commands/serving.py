@@ -83,6 +83,8 @@ def _monitored(
             metrics = Metrics(monitor.counts, model.counters, versions, lambda: monitor.telemetry)
             server = opened.enter_context(closing(MetricsServer(given.metrics, metrics)))
             _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
+            if server.is_beyond:
+                _log.warning("metrics: other machines may read them: no encryption, no password")
         yield monitor
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import re
 import socket
 import socketserver
@@ -85,7 +86,12 @@ class Metrics:
 
 
 class MetricsServer(socketserver.TCPServer):
-    """Answers one scraper at a time over HTTP, until `close`."""
+    """Answers one scraper at a time over HTTP, until `close`.
+
+    Attributes:
+        port: It listens at.
+        is_beyond: Whether other machines may reach it.
+    """
 
     allow_reuse_address = True
 
@@ -110,7 +116,8 @@ class MetricsServer(socketserver.TCPServer):
                       errno.EADDRINUSE else "choose another host or port")
             raise PolicyError(f"--metrics {place[0]}:{place[1]}: expected an address to listen at, "
                               f"found: {error.strerror}; {remedy}") from error
-        self.port: int = self.server_address[1]
+        host, self.port = self.server_address[:2]
+        self.is_beyond = not ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 

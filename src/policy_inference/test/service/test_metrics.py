@@ -92,6 +92,15 @@ def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
     assert shown == {"npu_frequency_mhz": 1000}
 
 
+@pytest.mark.parametrize(("host", "is_beyond"), [
+    ("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # fmt: skip
+def test_it_is_known_whether_other_machines_may_read_them(
+    counts: Counts, host: str, is_beyond: bool
+) -> None:
+    with closing(MetricsServer((host, 0), Metrics(counts, {}, {}, dict))) as server:
+        assert server.is_beyond is is_beyond
+
+
 def test_another_path_is_not_found(server: MetricsServer) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"http://{HOST}:{server.port}/", timeout=10)
