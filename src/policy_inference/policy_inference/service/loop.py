@@ -162,11 +162,10 @@ class ServiceLoop:
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
-        began_ns, rows = self._clock(), 0
+        began_ns = self._clock()
         self._model.infer(self._sessions)
-        for session in self._sessions:
-            rows += session.rows
-        self._observer.inferred(rows, self._clock() - began_ns)
+        self._observer.inferred(sum([session.rows for session in self._sessions]),
+                                self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:
             if connection.fileno() < 0:

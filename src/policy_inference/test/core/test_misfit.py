@@ -98,6 +98,26 @@ def test_no_explanation_is_given_of_a_robot_that_stands_still() -> None:
     assert "look for other units, another order, another normalisation" in text
 
 
+@pytest.mark.parametrize("layout", ["per_frame", "per_term"])
+def test_joints_of_each_frame_are_a_block(layout: str) -> None:
+    zeros = [0.0] * 12
+    statistics = {"mean": zeros, "std": zeros, "min": zeros, "max": zeros}
+    healthy = healthy_input(contract_of({
+        "observations": {"obs": {"terms": [{"term": "joint_pos_rel"},
+                                           {"term": "joint_vel", "scale": 0.5}],
+                                 "history": {"length": 2, "layout": layout}}},
+        "nominal": {**NOMINAL, "observation": {"obs": statistics}}}), "obs")
+
+    assert healthy is not None
+    assert sorted(block.tolist() for block in healthy.blocks) == np.arange(
+        12).reshape(4, 3).tolist()
+    terms = {tuple(healthy.terms[block]) for block in healthy.blocks}
+    assert terms == {("joint_pos_rel",) * 3, ("joint_vel",) * 3}
+    assert (healthy.scale[healthy.terms == "joint_vel"] == 0.5).all()
+    assert (healthy.subtracted.reshape(-1, 3)[healthy.terms[::3] == "joint_pos_rel"]
+            == DEFAULT).all()
+
+
 def test_a_push_is_no_misfit() -> None:
     given = gait()
     given[:LOOKS // 8] *= 10.0

@@ -96,7 +96,8 @@ class Service:
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
                  token: bytes = b"", spin_ns: int = 0,
-                 watched_by: Callable[[Model, Clock], Observer] | None = None) -> None:  # fmt: skip
+                 watched_by: Callable[[Model, Clock], Observer] | None = None,
+                 ) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
@@ -109,8 +110,8 @@ class Service:
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
                                 spin_ns=spin_ns, clock=self.clock,
-                                observer=watched_by(self.model, self.clock)
-                                if watched_by else self.notes)
+                                observer=watched_by(self.model, self.clock) if watched_by
+                                else self.notes)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:

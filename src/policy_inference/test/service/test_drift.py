@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.core.latency import LatencyWindow
 from policy_inference.machine.machine import Machine
 from policy_inference.service.drift import LatencyDrift
 
@@ -20,12 +19,11 @@ class Watched:
     """A drift and seconds of inferences of one duration."""
 
     def __init__(self, machine: Machine | None = None, rate_hz: float = 50.0) -> None:
-        self.inferences = LatencyWindow()
-        self.drift = LatencyDrift(self.inferences, rate_hz, machine)
+        self.drift = LatencyDrift(rate_hz, machine)
 
     def second(self, duration_ns: int, count: int = 50) -> str | None:
         for _ in range(count):
-            self.inferences.add(duration_ns)
+            self.drift.add(duration_ns)
         return self.drift.judge({})
 
 
@@ -83,7 +81,7 @@ def test_the_accelerator_s_clock_is_named_as_the_likely_cause() -> None:
     watched = Watched()
     watched.second(FAST_NS)
     for _ in range(50):
-        watched.inferences.add(SLOW_NS)
+        watched.drift.add(SLOW_NS)
     text = watched.drift.judge({"npu_frequency_mhz": "300", "npu_frequency_highest_mhz": "1000"})
 
     assert "NPU clock at 300 of 1000 MHz" in (text or "")

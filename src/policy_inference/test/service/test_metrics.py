@@ -28,8 +28,8 @@ def counts() -> Counts:
 
 @pytest.fixture
 def server(counts: Counts) -> Iterator[MetricsServer]:
-    metrics = Metrics(counts, {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
-                               "a vendor's": 'own "words"'}, lambda: TELEMETRY)
+    versions = {"policy": "lite3_walk", "policy_sha256": "ab" * 32, "a vendor's": 'own "words"'}
+    metrics = Metrics(counts, {"action_clip": 7}, versions, lambda: TELEMETRY)
     with closing(MetricsServer((HOST, 0), metrics)) as opened:
         yield opened
 
@@ -46,7 +46,7 @@ def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
     counts: Counts, server: MetricsServer
 ) -> None:
     for microseconds in (40, 50, 51, 900, 200_000):
-        counts.answered("raw", microseconds * 1000)
+        counts.latency_ns["raw"].add(microseconds * 1000)
 
     found = scraped(server)
     below = {labels[1]: value for labels, value in found.items()
@@ -66,26 +66,39 @@ def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServ
     counts.closed("raw")
     counts.failed("OTHER_POLICY")
     counts.failed("OTHER_POLICY")
-    counts.inferred(3, 100_000)
+    counts.rows.add(3)
 
     found = scraped(server)
     assert (found["clients", "raw"], found["clients", "framed"]) == (0, 1)
     assert found["clients_accepted_total", "raw"] == 1
     assert found["errors_total", "OTHER_POLICY"] == 2
+    assert found["guard_total", "action_clip"] == 7
     assert (found["inference_rows_bucket", "2"], found["inference_rows_bucket", "4"]) == (0, 1)
     assert found["inference_rows_sum",] == 3
 
 
 def test_versions_are_labels_also_those_with_a_vendor_s_words(server: MetricsServer) -> None:
-    ((_, *labels),) = [key for key in scraped(server) if key[0] == "service_info"]
+    text = server.text().decode()
 
-    assert sorted(labels) == sorted(["lite3_walk", "ab" * 32, 'own "words"'])
+    (sample,) = [sample for family in text_string_to_metric_families(text)
+                 for sample in family.samples if sample.name == "policy_inference_service_info"]
+    assert sample.labels == {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
+                             "a_vendor_s": 'own "words"'}
 
 
 def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
     shown = {key[1]: value for key, value in scraped(server).items() if key[0] == "telemetry"}
 
     assert shown == {"npu_frequency_mhz": 1000}
+
+
+@pytest.mark.parametrize(("host", "is_beyond"), [
+    ("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # fmt: skip
+def test_it_is_known_whether_other_machines_may_read_them(
+    counts: Counts, host: str, is_beyond: bool
+) -> None:
+    with closing(MetricsServer((host, 0), Metrics(counts, {}, {}, dict))) as server:
+        assert server.is_beyond is is_beyond
 
 
 def test_another_path_is_not_found(server: MetricsServer) -> None:
@@ -97,12 +110,12 @@ def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another program has it"):
-            MetricsServer((HOST, port), Metrics(counts, {}, dict))
+            MetricsServer((HOST, port), Metrics(counts, {}, {}, dict))
 
 
 def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> None:
     with pytest.raises(PolicyError, match=r"--metrics 192.0.2.1:9464: expected an address"):
-        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, dict))
+        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, {}, dict))
 
 
 def test_a_scraper_that_says_nothing_is_cut_off(server: MetricsServer) -> None:
