@@ -95,7 +95,7 @@ class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"") -> None:  # fmt: skip
+                 token: bytes = b"", spin_ns: int = 0) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
@@ -107,7 +107,7 @@ class Service:
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                observer=self.notes, clock=self.clock)
+                                spin_ns=spin_ns, observer=self.notes, clock=self.clock)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -144,8 +144,8 @@ class Service:
 
 @contextlib.contextmanager
 def serving(folder: Path, asked: Asked | None = None, *, clients: int = 64,
-            token: bytes = b"") -> Iterator[Service]:  # fmt: skip
-    service = Service(folder, asked, clients=clients, token=token)
+            token: bytes = b"", spin_ns: int = 0) -> Iterator[Service]:  # fmt: skip
+    service = Service(folder, asked, clients=clients, token=token, spin_ns=spin_ns)
     try:
         yield service
     finally:
