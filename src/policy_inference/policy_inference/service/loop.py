@@ -113,8 +113,10 @@ class ServiceLoop:
                 source()
         if self._waiting:
             self._answer()
-        self._end_late_ones()
-        self._resume_accepting()
+        if self._incomplete or self._greeting:
+            self._end_late_ones()
+        if self._paused:
+            self._resume_accepting()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -256,10 +258,10 @@ class ServiceLoop:
 
     def _until(self, timeout_s: float) -> float:
         """Return how long to wait: until the first that is late then, at most `timeout_s`."""
+        if not (self._incomplete or self._greeting or self._paused):
+            return timeout_s
         ends_ns = [next(iter(late.values())) for late in
                    (self._incomplete, self._greeting, self._paused) if late]
-        if not ends_ns:
-            return timeout_s
         return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))
 
     def _end_late_ones(self) -> None:
