@@ -25,12 +25,25 @@ def main() -> int:
         return 1
     _keep_to_this_machine()
     # Only now: the modules below need ROS.
-    from bench import calibrate, child, chunks, convert, nodes, preprocessing, tick
+    from bench import (
+        calibrate,
+        child,
+        chunks,
+        convert,
+        nodes,
+        preprocessing,
+        service,
+        shared_memory,
+        tick,
+    )
 
     described, figures = machine(), list[Figure]()
     parts: list[tuple[str, Callable[[], list[Figure]]]] = [
         ("a tick without ROS", tick.measure),
         ("a process of its own", child.measure),
+        ("the service", service.measure),
+        ("four robots in one inference", service.measure_batch),
+        ("shared memory with the service", shared_memory.measure),
         ("start", lambda: [nodes.start()]),
         ("round trip", lambda: [nodes.roundtrip()]),
         ("processor time and jitter", nodes.load),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes of the bench: the node that is measured, or the baseline in its place."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +37,11 @@ class Child:
         """Return user and system time of all its threads, which the kernel counts in ns."""
         # The clock of another process, as clock_getcpuclockid(3) makes it on Linux.
         return time.clock_gettime_ns((~self._process.pid << 3) | 2)
+
+    def keep_to(self, core: int) -> None:
+        """Let all its threads run on one core only."""
+        for thread in Path("/proc", str(self._process.pid), "task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
 
     def output(self) -> str:
         """Return what it has written so far."""

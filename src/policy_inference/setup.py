@@ -31,7 +31,7 @@ setup(
     package_data={"": ["py.typed", "*.json"]},
     zip_safe=False,
     install_requires=["setuptools", "cryptography", "numpy", "onnxruntime",
-                      "opencv-python-headless", "PyYAML", "rosbags"],
+                      "opencv-python-headless", "prometheus-client", "PyYAML", "rosbags"],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
     extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},
@@ -40,6 +40,8 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/environment", files("environment/*")),
         (f"{SHARE}/launch", files("launch/*.launch.py")),
+        (f"{SHARE}/systemd", files("systemd/*")),
+        (f"{SHARE}/apparmor", files("apparmor/*")),
         (f"{SHARE}/config/nodes", files("config/nodes/*.yaml")),
         *((f"{SHARE}/{folder}", files(f"{folder}/*")) for folder in BUNDLE_FOLDERS),
     ],

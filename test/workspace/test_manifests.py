@@ -23,6 +23,7 @@ ROSDEP_KEYS = {
     "google": "python3-protobuf",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
+    "prometheus_client": "python3-prometheus-client",
     "pytest": "python3-pytest",
     "rich": "python3-rich",
     "yaml": "python3-yaml",

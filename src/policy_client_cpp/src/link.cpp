@@ -28,23 +28,15 @@ Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shar
       shared_answer_(shared_memory ? in_.size() : 0),
       welcome_(most_text_bytes) {}
 
-Clock::time_point Link::next_step() const noexcept {
-  return state_ == State::down ? next_attempt_ : give_up_at_;
-}
-
-bool Link::idle() const noexcept {
-  return state_ == State::refused || (state_ == State::down && Clock::now() < next_attempt_);
-}
-
 void Link::advance() noexcept {
-  if (state_ == State::down && !idle()) {
+  if (state_ == State::down && Clock::now() >= next_attempt_) {
     state_ = State::opening;
     give_up_at_ = Clock::now() + options_.answer_limit;
   }
   if (state_ == State::opening) open();
   if (state_ == State::greeting) greet();
   const bool underway = state_ == State::opening || state_ == State::greeting;
-  if (underway && Clock::now() > give_up_at_) {
+  if (underway && Clock::now() >= give_up_at_) {
     message_.set("%s: no greeting within %lld ms", options_.source.c_str(),
                  static_cast<long long>(options_.answer_limit.count()));
     drop();
@@ -174,6 +166,8 @@ bool Link::is_sound(const Header& header) noexcept {
 }
 
 void Link::wait(Clock::time_point until, Clock::time_point spin_until) noexcept {
+  if (state_ == State::down) until = std::min(until, next_attempt_);
+  if (state_ == State::opening || state_ == State::greeting) until = std::min(until, give_up_at_);
   pollfd stream = stream_->wanted(out_sent_ < out_size_);
   if (memory_.attached()) {
     memory_.wait(until, spin_until, stream);

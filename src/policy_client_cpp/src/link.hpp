@@ -46,8 +46,6 @@ class Link {
   void retry() noexcept;
 
   State state() const noexcept { return state_; }
-  bool idle() const noexcept;  ///< Refused, or in the pause after a failed attempt.
-  Clock::time_point next_step() const noexcept;  ///< When advance() acts though nothing came.
   Message& message() noexcept { return message_; }
   const Message& message() const noexcept { return message_; }
   PolicyInfo info() const;

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "remote_source.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -45,7 +44,9 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
                           static_cast<long long>(options_.answer_limit.count()));
       link_.drop();
     }
-    if (link_.idle() || now - start >= options_.timeout) break;
+    const Link::State state = link_.state();
+    if (state == Link::State::down || state == Link::State::refused) break;
+    if (now - start >= options_.timeout) break;
     link_.wait(start + options_.timeout, start + options_.spin);
   }
   if (link_.state() != Link::State::ready) owed_ = false;
@@ -138,7 +139,7 @@ Status RemoteSource::connect(std::chrono::milliseconds limit) noexcept {
     if (link_.state() == Link::State::ready) return Status::ok;
     if (link_.state() == Link::State::refused) return Status::refused;
     if (Clock::now() >= until) return Status::disconnected;
-    link_.wait(std::min(until, link_.next_step()), {});
+    link_.wait(until, {});
   }
 }
 

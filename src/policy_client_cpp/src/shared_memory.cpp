@@ -94,11 +94,10 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
                 welcome.shared_bytes);
     return false;
   }
-  for (const int event : {descriptors[1].get(), descriptors[2].get()}) {
-    if (!is_eventfd(event) || !never_blocks(event)) {
-      message.set("shared memory: expected two eventfds with it, found something else");
-      return false;
-    }
+  if (!is_eventfd(descriptors[1].get()) || !never_blocks(descriptors[1].get()) ||
+      !never_blocks(descriptors[2].get())) {
+    message.set("shared memory: expected an eventfd and a pipe with it, found something else");
+    return false;
   }
   void* mapped =
       ::mmap(nullptr, welcome.shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -170,8 +169,8 @@ void SharedMemory::wait(Clock::time_point until, Clock::time_point spin_until,
     socket.revents = both[1].revents;
   }
   __atomic_store_n(flag(memory_, client_sleeps_at), 0U, __ATOMIC_RELAXED);
-  std::uint64_t count = 0;  // Left over from an answer that was found before it was slept for.
-  [[maybe_unused]] const ssize_t drained = ::read(wake_client_.get(), &count, sizeof(count));
+  std::byte rings[256];  // Some may be left over from answers that were found before the sleep.
+  [[maybe_unused]] const ssize_t drained = ::read(wake_client_.get(), rings, sizeof(rings));
 }
 
 }  // namespace policy_client

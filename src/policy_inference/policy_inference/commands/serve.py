@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from policy_inference.service.scheduling import cpus, priority
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
@@ -67,9 +69,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
     places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
                         help="CA that must have signed a client's certificate")
+    places.add_argument("--spin-us", type=_spin, default=0, metavar="N",
+                        help="look so long for the next request through shared memory before "
+                        "sleeping: quicker answers, for a core that is busy (default 0)")
     places.add_argument("--insecure-tcp", action="store_true",
                         help="let --tcp be reached from other machines: no encryption, anybody "
                         "may ask")
+
+    operation = parser.add_argument_group("operation")
+    operation.add_argument("--cpus", type=cpus, metavar="LIST",
+                           help="cores that the process keeps to, such as 4-7 or 0,2")
+    operation.add_argument("--priority", type=priority, metavar="N",
+                           help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to "
+                           "99")
+    operation.add_argument("--lock-memory", action="store_true",
+                           help="let the system swap none of the process out")
+    operation.add_argument("--metrics", type=_place, metavar="HOST:PORT",
+                           help="serve metrics for Prometheus, such as at 127.0.0.1:9464; who can "
+                           "reach it can read them")
 
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning",
                         "error"], help="least that is logged (default info)")
@@ -117,4 +134,10 @@ def _place(text: str) -> tuple[str, int]:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 4096:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 4096, found {text!r}")
+    return int(text)
+
+
+def _spin(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000000, found {text!r}")
     return int(text)

@@ -11,14 +11,19 @@ import signal
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import version
 
 from policy_inference.backends.registry import parse_options
 from policy_inference.command_line import INTERRUPTING
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
+from policy_inference.service.metrics import Metrics, MetricsServer
+from policy_inference.service.monitor import Monitor
+from policy_inference.service.notify import Notifier
 from policy_inference.service.opening import Order, open_served
+from policy_inference.service.scheduling import hurry, lock_memory, pin
 from policy_inference.service.serving import ServedModel
 
 _SWITCH_INTERVAL_S = 0.0002
@@ -33,24 +38,59 @@ def serve(given: argparse.Namespace) -> int:
         PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
     """
     logging.getLogger().setLevel(given.log_level.upper())
+    for warning in pin(given.cpus) if given.cpus else ():
+        _log.warning("%s", warning)
     token = read_token(given.token_file) if given.token_file else b""
     tls = _tls(given)
-    with closing(_open_model(given)) as model:
+    notifier = Notifier()
+    with closing(notifier), closing(_open_model(given)) as model, _monitored(
+            given, model, notifier) as monitor:
         # Clients find the socket when the model can answer, not before.
         listeners = open_listeners(Asked(
             socket=given.socket, tcp=given.tcp, framed_socket=given.framed_socket,
             framed_tcp=given.framed_tcp, socket_group=given.socket_group,
             tls=tls, has_token=bool(token), insecure_tcp=given.insecure_tcp))
-        with ServiceLoop(model, listeners, clients=given.clients, token=token) as loop:
+        with ServiceLoop(model, listeners, clients=given.clients, token=token,
+                         spin_ns=1000 * given.spin_us, observer=monitor) as loop:
             _tell(model, listeners)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # What was made so far stays; looking through it delays answers by milliseconds.
             gc.collect()
             gc.freeze()
+            # Only now: the threads of runtimes and metrics have begun without it.
+            for warning in _hurried(given):
+                _log.warning("%s", warning)
+            notifier.ready(f"serves {model.name} {model.version}")
             with _signals_that_stop(loop):
                 loop.run()
+            notifier.stopping()
     _log.info("ended")
     return 0
+
+
+@contextmanager
+def _monitored(
+    given: argparse.Namespace, model: ServedModel, notifier: Notifier
+) -> Iterator[Monitor]:
+    """Yield what watches the loop; metrics are served meanwhile, if they are asked for."""
+    monitor = Monitor(model.backend, model.watched, model.rate_hz, notifier)
+    with ExitStack() as opened:
+        opened.callback(monitor.close)
+        if given.metrics:
+            versions = {"service": version("policy_inference"), "policy": model.name,
+                        "policy_version": model.version, "policy_sha256": model.sha256.hex(),
+                        "backend": model.backend.name, **model.backend.details}
+            metrics = Metrics(monitor.counts, versions, lambda: monitor.telemetry)
+            server = opened.enter_context(closing(MetricsServer(given.metrics, metrics)))
+            _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
+        yield monitor
+
+
+def _hurried(given: argparse.Namespace) -> Iterator[str]:
+    if given.lock_memory:
+        yield from lock_memory()
+    if given.priority:
+        yield from hurry(given.priority)
 
 
 def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
 from policy_inference.bundle.validate import term_names
-from policy_inference.interfaces import F64, Tensor
+from policy_inference.core.scaling import Index, layout
+from policy_inference.interfaces import F32, F64
 
 OUTSIDE_SHARE = 0.2
 """Of the looks at an input; a term that is outside more often is not as in training."""
@@ -43,9 +44,9 @@ class Healthy:
     std: F64
     scale: F64
     subtracted: F64
-    blocks: tuple[npt.NDArray[np.intp], ...] = ()
+    blocks: tuple[Index, ...] = ()
 
-    def outside(self, values: Tensor) -> list[str]:
+    def outside(self, values: F64 | F32) -> list[str]:
         """Return the terms that are often outside, of some looks at the input [looks, size]."""
         beyond = (values < self.low) | (values > self.high)
         names = dict.fromkeys(self.terms.tolist())
@@ -58,11 +59,20 @@ def healthy_input(contract: JointContract, name: str) -> Healthy | None:
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
+    observation = contract.observations[name]
+    ages, columns = layout(observation, contract)
+    frame = [_frame_values(number, term, contract) for number, term in
+             enumerate(observation.terms)]
+    terms, scale, subtracted, blocks = (np.concatenate(part)[columns]
+                                        for part in zip(*frame, strict=True))
     low, high = np.array(statistics.min), np.array(statistics.max)
     margin = _MARGIN * (high - low) + 1e-3
-    terms, scale, subtracted, blocks = _values(contract, name)
-    return Healthy(terms=terms, low=low - margin, high=high + margin, scale=scale,
-                   std=np.array(statistics.std), subtracted=subtracted, blocks=blocks)
+    of_frame = blocks + ages * len(frame)
+    return Healthy(
+        terms=terms, low=low - margin, high=high + margin, std=np.array(statistics.std),
+        scale=scale, subtracted=subtracted * scale, blocks=tuple(
+            np.flatnonzero((of_frame == block) & (blocks >= 0))
+            for block in sorted(set(of_frame[blocks >= 0].tolist()))))
 
 
 def normalised_input(size: int) -> Healthy:
@@ -73,31 +83,16 @@ def normalised_input(size: int) -> Healthy:
                    scale=ones, subtracted=np.zeros(size))
 
 
-def _values(
-    contract: JointContract, name: str
-) -> tuple[npt.NDArray[np.str_], F64, F64, tuple[npt.NDArray[np.intp], ...]]:
-    """Return term, scale and subtrahend of each value, and the places of the joints' blocks."""
-    observation = contract.observations[name]
-    joints, history = contract.joints, observation.history
-    alone = history.layout == "per_term"
-    terms, columns, numbers = list[list[str]](), list[F64](), list[list[int]]()
-    for number, term in enumerate(observation.terms):
-        spec = TERMS[term.term]
-        names = term_names(term, spec, contract)
-        default = np.zeros(len(names))
-        if spec.minus_default:
-            all_joints = per_joint(joints.default_position, joints.names)
-            default = all_joints[[joints.names.index(joint) for joint in names]]
-        frames = term.history_length or history.length if alone else 1
-        terms.append([term.term] * len(names) * frames)
-        columns.append(np.tile([per_joint(term.scale, names), default], frames))
-        whole = spec.size == "joints" and list(names) == list(joints.names)
-        numbers.append([(number if whole else -1) for _ in range(len(names) * frames)])
-    repeats = 1 if alone else history.length
-    vector = [text for part in terms for text in part] * repeats
-    of_term = np.array([number for part in numbers for number in part] * repeats)
-    scale, default = np.tile(np.hstack(columns), repeats)
-    places = [np.flatnonzero(of_term == number) for number in sorted(set(of_term[of_term >= 0]))]
-    blocks = tuple(block for term_places in places
-                   for block in term_places.reshape(-1, len(joints.names)))
-    return np.array(vector), scale, default * scale, blocks
+def _frame_values(
+    number: int, term: Term, contract: JointContract
+) -> tuple[npt.NDArray[np.str_], F64, F64, Index]:
+    """Return name, scale, subtrahend and number, -1 if not of all joints, of a term's values."""
+    spec = TERMS[term.term]
+    names, joints = list(term_names(term, spec, contract)), contract.joints
+    default = np.zeros(len(names))
+    if spec.minus_default:
+        of_all = per_joint(joints.default_position, joints.names)
+        default = of_all[[joints.names.index(name) for name in names]]
+    is_whole = spec.size == "joints" and names == list(joints.names)
+    return (np.array([term.term] * len(names)), per_joint(term.scale, names), default,
+            np.full(len(names), number if is_whole else -1))

@@ -49,6 +49,10 @@ class Misfit:
         return (f"{shown}{more}; looks like {explanation}" if explanation else
                 f"{shown}{more}; look for other units, another order, another normalisation")
 
+    def not_normalised(self, inputs: F64) -> F64:
+        """Return what normalisation makes these model inputs [looks, size] of."""
+        return inputs if self._statistics is None else inputs * self._divisor + self._mean
+
     def _normalised(self, given: F64) -> F64:
         return given if self._statistics is None else (given - self._mean) / self._divisor
 

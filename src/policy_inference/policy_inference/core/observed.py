@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 
+import numpy as np
+
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.healthy import OUTSIDE_SHARE, healthy_input
 from policy_inference.interfaces import Tensor
@@ -43,7 +45,7 @@ class Observed:
         outside = set[str]()
         for values, healthy in self._watched:
             # Another thread may be writing: a mixture of two ticks is as good for this.
-            outside.update(healthy.outside(values[None]))
+            outside.update(healthy.outside(values[None].astype(np.float64)))
         self._outside.append(frozenset(outside))
 
     @property

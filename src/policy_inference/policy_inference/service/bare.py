@@ -15,6 +15,7 @@ from policy_inference.bundle.load import ModelFiles
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.service.observing import watched_with
 from policy_inference.service.policy import ModelInput, ServedPolicy
 
 _FLOATS = ("float32", "float16")
@@ -67,7 +68,8 @@ class BareModel:
             statistics = read_statistics(stats.parent, entry, observation.shape)
         filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
         policy = ServedPolicy(name=file.stem, sha256=bytes.fromhex(sha256), output=action.name,
-                              inputs=(filled,))
+                              inputs=(filled,),
+                              watched=watched_with(statistics) if statistics else ())
         return policy, ModelFiles(folder=file.parent, key="model", model=graph)
 
     def _closed(self, spec: TensorSpec, size: int | None, option: str) -> TensorSpec:

@@ -9,9 +9,11 @@ import socket
 import ssl
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.shared_memory import ServiceMemory
 
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
@@ -33,6 +35,7 @@ class Connection(ABC):
         name: Of the client, for people.
         session: With the model; None before a client of the framed protocol was welcomed.
         is_incomplete: Whether a request has begun of which the rest is still to come.
+        memory: Through which its requests come, where it asked for that; else None.
     """
 
     protocol: str
@@ -45,6 +48,12 @@ class Connection(ABC):
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: Session | None = None
         self.is_incomplete = False
+        self.memory: ServiceMemory | None = None
+
+    @property
+    def peer(self) -> str:
+        """Where and whose it is, the same when the client comes back."""
+        return self.name.rpartition(", ")[0]
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
@@ -64,6 +73,10 @@ class Connection(ABC):
         while not is_complete and self._is_tls and self._pending():
             is_complete = self._take()
         return is_complete
+
+    def read_memory(self) -> bool:
+        """Take a request out of `memory`, as `read` does from the socket."""
+        raise NotImplementedError
 
     def has_more(self) -> bool:
         """Return whether a client speaks on before its answer; takes a byte of what it says.
@@ -93,7 +106,9 @@ class Connection(ABC):
         """
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket, and give back the memory."""
+        if self.memory is not None:
+            self.memory.close()
         # Bytes left unread would make the kernel's last word a reset, not what was said.
         with contextlib.suppress(OSError):
             self._socket.recv(_DRAINED_BYTES)
@@ -116,10 +131,11 @@ class Connection(ABC):
                        else "closed by the client")
         return count
 
-    def _send_whole(self, data: memoryview | bytes) -> None:
+    def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
         """Send it; what does not fit at once is the fault of a client that does not read."""
         try:
-            if self._send(data) == len(data):
+            sent = socket.send_fds(self._socket, [data], files) if files else self._send(data)
+            if sent == len(data):
                 return
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
@@ -137,9 +153,9 @@ def client_name(connected: socket.socket, address: object) -> str:
     if connected.family == socket.AF_UNIX:
         pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return f"process {pid} of user {uid}"
+        return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
-    return f"{address[0]} port {address[1]}"
+    return f"{address[0]}, port {address[1]}"
 
 
 def set_options(connected: socket.socket) -> None:

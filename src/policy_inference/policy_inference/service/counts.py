@@ -43,6 +43,7 @@ class Counts:
         rows: Robots per inference.
         inference: Of the latest inferences.
         errors: By name.
+        slow: Whether inferences are slow at present.
         connected: Clients at present, by protocol.
         accepted: Clients so far, by protocol.
     """
@@ -56,6 +57,7 @@ class Counts:
         self.latency_ns = {name: Histogram(_LATENCY_BOUNDS_NS) for name in protocols}
         self.rows = Histogram(ROWS_BOUNDS)
         self.inference = LatencyWindow()
+        self.slow = False
         self.errors = Counter[str]()
         self.connected = dict.fromkeys(protocols, 0)
         self.accepted = dict.fromkeys(protocols, 0)

@@ -26,10 +26,12 @@ from policy_inference.service.protocol import (
     Transport,
     Type,
     Welcome,
+    error_frame,
     frame,
     read_header,
 )
-from policy_inference.service.serving import ServedModel
+from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.shared_memory import ServiceMemory
 
 _ITEM = 4
 
@@ -66,17 +68,41 @@ class FramedConnection(Connection):
         length = header.rows * self._answer_row_bytes
         HEADER.pack_into(self._answer, 0, MAGIC, VERSION, Type.ACTION, 0, length, header.rows,
                          header.sequence, header.stamp_ns, time.monotonic_ns())
-        self._send_whole(self._answer[:HEADER.size + length])
+        if self.memory is None:
+            self._send_whole(self._answer[:HEADER.size + length])
+        else:
+            self.memory.answer(self._answer[:HEADER.size + length])
 
     def say(self, error: ServiceError) -> None:
         """Send ERROR, about the latest frame."""
-        self._send_whole(frame(
-            Type.ERROR, str(error).encode(), rows=error.code, sequence=self._header.sequence,
-            stamp_ns=self._header.stamp_ns, answered_ns=time.monotonic_ns()))
+        said = error_frame(error, sequence=self._header.sequence, stamp_ns=self._header.stamp_ns,
+                           answered_ns=time.monotonic_ns())
+        if self.memory is not None and self.memory.owes:
+            self.memory.answer(said)
+        if self.memory is None or error.code.closes:
+            self._send_whole(said)
+
+    def read_memory(self) -> bool:
+        """Take a request out of shared memory; return whether there is one.
+
+        Raises:
+            ServiceError: The client broke the rules.
+        """
+        assert self.memory is not None
+        assert self.session is not None
+        if not self.memory.take(self._request[:-1]):
+            return False
+        self._header = header = read_header(self._request)
+        self._check(header)
+        self._begin(self.session, header)
+        return True
 
     def _take(self) -> bool:
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
+        if self.memory is not None:
+            raise ServiceError(Code.BAD_FRAME, "expected requests through shared memory, found "
+                               "bytes over the connection")
         self._got, self.is_incomplete = got, got > 0
         if got < HEADER.size:
             return False
@@ -91,9 +117,12 @@ class FramedConnection(Connection):
         if self.session is None:
             self._greet(Hello.unpack(bytes(self._request[HEADER.size:size])))
             return False
-        self.session.rows = header.rows
-        self.session.restarts |= header.flags == RESET
+        self._begin(self.session, header)
         return True
+
+    def _begin(self, session: Session, header: Header) -> None:
+        session.rows = header.rows
+        session.restarts |= header.flags == RESET
 
     def _check(self, header: Header) -> None:
         """Refuse what is no frame that may come now."""
@@ -120,8 +149,9 @@ class FramedConnection(Connection):
         answer_dim = model.answer_dim(hello.answer)
         self._require_allowed(hello)
         _require_same_policy(hello, model, answer_dim)
-        if hello.transport is not Transport.STREAM:
-            raise ServiceError(Code.NOT_OFFERED, "no shared memory on this endpoint")
+        if (hello.transport is Transport.SHARED_MEMORY
+                and self._socket.family != socket.AF_UNIX):
+            raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
         model.require_offered(hello)
         request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)
         answer = bytearray(HEADER.size + hello.rows * answer_dim * _ITEM)
@@ -129,11 +159,21 @@ class FramedConnection(Connection):
                                           _rows(answer, hello.rows, answer_dim))
         self._request, self._answer = memoryview(request), memoryview(answer)
         self._answer_row_bytes = answer_dim * _ITEM
-        self._send_whole(frame(Type.WELCOME, Welcome(
+        if hello.transport is Transport.SHARED_MEMORY:
+            self.memory = ServiceMemory(hello.rows, model.obs_dim, answer_dim)
+        self._welcome(Welcome(
             policy_sha256=model.sha256, obs_dim=model.obs_dim, act_dim=answer_dim, rows=hello.rows,
-            rate_hz=model.rate_hz, name=model.name, version=model.version, joints=model.joints,
-        ).pack(), sequence=self._header.sequence, stamp_ns=self._header.stamp_ns,
-            answered_ns=time.monotonic_ns()))  # fmt: skip
+            shared_bytes=self.memory.bytes if self.memory else 0, rate_hz=model.rate_hz,
+            name=model.name, version=model.version, joints=model.joints))
+
+    def _welcome(self, welcome: Welcome) -> None:
+        said = frame(Type.WELCOME, welcome.pack(), sequence=self._header.sequence,
+                     stamp_ns=self._header.stamp_ns, answered_ns=time.monotonic_ns())
+        if self.memory is None:
+            self._send_whole(said)
+        else:
+            self._send_whole(said, self.memory.theirs)
+            self.memory.passed()
 
     def _require_allowed(self, hello: Hello) -> None:
         if self._token and not hmac.compare_digest(hello.token, self._token):

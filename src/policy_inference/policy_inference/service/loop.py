@@ -20,6 +20,8 @@ from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.shared_memory import ServiceMemory
+from policy_inference.service.spinning import Spinning
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
@@ -38,7 +40,7 @@ class ServiceLoop:
 
     def __init__(
         self, model: ServedModel, listeners: Sequence[Listener], *, clients: int = 64,
-        token: bytes = b"", observer: Observer | None = None,
+        spin_ns: int = 0, token: bytes = b"", observer: Observer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         """Wait for clients.
@@ -47,11 +49,14 @@ class ServiceLoop:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
             clients: Most at once.
+            spin_ns: So long after an answer through shared memory the loop looks for the next
+                request, rather than sleep.
             token: That clients of the framed protocol must know; empty for none.
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
         self._model, self._clients = model, clients
+        self._spinning = Spinning(spin_ns)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -59,8 +64,9 @@ class ServiceLoop:
         self._paused = dict[Listener, int]()
         self._waiting, self._sessions = list[Connection](), list[Session]()
         self._poll = select.epoll()
-        self._most_events = clients + len(listeners) + 1
+        self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
+        self._memories = dict[int, ServiceMemory]()
         self._asked, self._asking = socket.socketpair()
         self._asked.setblocking(False)
         self._asking.setblocking(False)
@@ -73,6 +79,10 @@ class ServiceLoop:
     def wake_fd(self) -> int:
         """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
         return self._asking.fileno()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable where a pass has something to do."""
+        return self._poll.fileno()
 
     def stop(self) -> None:
         """Let `run` return; any thread and any signal handler may call it."""
@@ -95,7 +105,7 @@ class ServiceLoop:
             BackendError: The model can answer nobody any more.
         """
         sources = self._sources
-        events = self._poll.poll(self._until(timeout_s), self._most_events)
+        events = self._wait(timeout_s)
         self._now_ns = now_ns = self._clock()
         for fd, _ in events:
             source = sources.get(fd)
@@ -127,10 +137,10 @@ class ServiceLoop:
 
     # -- clients that speak
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, connection: Connection, read: Callable[[], bool]) -> None:
         """Take what a client says."""
         try:
-            is_complete = connection.read()
+            is_complete = read()
         except (ServiceError, Gone) as error:
             self._end(connection, error)
             return
@@ -145,12 +155,15 @@ class ServiceLoop:
             self._incomplete.setdefault(connection, self._now_ns + REST_WITHIN_NS)
         else:
             self._incomplete.pop(connection, None)
-        if connection.session is not None:
-            self._greeting.pop(connection, None)
+        if connection.session is not None and self._greeting.pop(connection, None) is not None:
+            self._watch_memory(connection, connection.memory)
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
+        began_ns = self._clock()
         self._model.infer(self._sessions)
+        self._observer.inferred(sum(session.rows for session in self._sessions),
+                                self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:
             if connection.fileno() < 0:
@@ -163,6 +176,8 @@ class ServiceLoop:
                 self._end(connection, error)
             else:
                 self._observer.answered(connection, self._clock() - self._now_ns)
+                if connection.memory is not None:
+                    self._spinning.expect(connection.memory, self._clock())
         self._waiting.clear()
         self._sessions.clear()
 
@@ -170,7 +185,10 @@ class ServiceLoop:
         """End those that spoke on while the model computed their answer."""
         for fd, _ in self._poll.poll(0, self._most_events):
             connection = self._connections.get(fd)
-            if connection is not None and connection in self._waiting and connection.has_more():
+            if connection is None:
+                if fd in self._memories:  # it rings once, and has its turn in the next pass
+                    self._spinning.glance(self._memories[fd])
+            elif connection in self._waiting and connection.has_more():
                 self._end(connection, ServiceError(
                     Code.NOT_IN_TURN, "more bytes than one request before its answer"))
 
@@ -194,6 +212,7 @@ class ServiceLoop:
             with contextlib.suppress(Gone):
                 connection.say(reason)
         del self._sources[connection.fileno()], self._connections[connection.fileno()]
+        self._forget_memory(connection.memory)
         self._greeting.pop(connection, None)
         self._incomplete.pop(connection, None)
         connection.close()
@@ -228,7 +247,7 @@ class ServiceLoop:
             self._observer.refused(name, str(full))
             return
         self._connections[connection.fileno()] = connection
-        self._watch(connection.fileno(), partial(self._read, connection))
+        self._watch(connection.fileno(), partial(self._read, connection, connection.read))
         if connection.session is None:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
@@ -250,9 +269,31 @@ class ServiceLoop:
 
     # -- what wakes the loop
 
-    def _watch(self, fd: int, source: Callable[[], None]) -> None:
+    def _wait(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Return what happened, the first of it if nothing has yet."""
+        while self._spinning:
+            rung = [(fd, select.EPOLLIN) for fd in self._spinning.look(self._clock())]
+            events = rung + self._poll.poll(0, self._most_events)
+            if events or not timeout_s:
+                return events
+        return self._poll.poll(self._until(timeout_s), self._most_events)
+
+    def _watch(self, fd: int, source: Callable[[], None], events: int = select.EPOLLIN) -> None:
         self._sources[fd] = source
-        self._poll.register(fd, select.EPOLLIN)
+        self._poll.register(fd, events)
+
+    def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
+        if memory is not None:
+            self._memories[memory.wakes] = memory
+            self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
+                        select.EPOLLIN | select.EPOLLET)
+
+    def _forget_memory(self, memory: ServiceMemory | None) -> None:
+        if memory is not None and self._memories.pop(memory.wakes, None) is not None:
+            # Closing it is not enough: the client has this eventfd as well, and may go on ringing.
+            self._poll.unregister(memory.wakes)
+            del self._sources[memory.wakes]
+            self._spinning.forget(memory)
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # it wakes already, or is closed

@@ -64,6 +64,7 @@ class Metrics:
         rows = HistogramMetricFamily(f"{_PREFIX}_inference_rows", "Robots per inference")
         rows.add_metric([], *_cumulated(counts.rows, counts.rows.bounds, 1))
         yield rows
+        yield GaugeMetricFamily(f"{_PREFIX}_slow", "1 while inferences are slow", int(counts.slow))
         yield _by(CounterMetricFamily, "errors", "Errors by code", "code", dict(counts.errors))
         yield _by(GaugeMetricFamily, "clients", "Clients connected", "protocol", counts.connected)
         yield _by(CounterMetricFamily, "clients_accepted", "Clients so far", "protocol",

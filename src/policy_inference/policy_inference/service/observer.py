@@ -34,6 +34,9 @@ class Observer:
         """No client can come in for a moment."""
         _log.error("%s: cannot accept clients: %s; tries again", where, reason)
 
+    def inferred(self, rows: int, duration_ns: int) -> None:
+        """The model has computed the answers to so many robots."""
+
     def answered(self, connection: Connection, duration_ns: int) -> None:
         """A request was answered; the time since the pass of the loop that read it began."""
 

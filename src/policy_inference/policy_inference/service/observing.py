@@ -4,29 +4,89 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+from policy_inference.bundle.load import Bundle
+from policy_inference.core.healthy import healthy_input, normalised_input
 from policy_inference.core.misfit import Misfit
+from policy_inference.core.scaling import Scaler, vector_scaler
 from policy_inference.interfaces import F32, F64
+from policy_inference.service.protocol import Scaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Watched:
+    """The part of an observation that is one input of the model.
+
+    Attributes:
+        values: Where it stands in the observation.
+        misfit: Judges it.
+        scaler: What the terms do to values in SI units; None where that is not known.
+    """
+
+    values: slice
+    misfit: Misfit
+    scaler: Scaler | None = None
+
+    def describe(self, looks: F64, scaling: Scaling) -> str:
+        """Return in words what is odd about looks at an observation [looks, obs_dim]."""
+        given = looks[:, self.values]
+        if scaling is Scaling.NORMALISED:
+            given = self.misfit.not_normalised(given)
+        elif scaling is Scaling.PHYSICAL and self.scaler is not None:
+            given = given.copy()
+            self.scaler.apply(given)
+        return self.misfit.describe(given)
+
+
+def watched_of(bundle: Bundle) -> list[Watched]:
+    """Return what can be judged of a bundle's observations: where it has nominal statistics."""
+    contract, start, found = bundle.contract, 0, list[Watched]()
+    for name, observation in contract.observations.items():
+        scaler, healthy = vector_scaler(observation, contract), healthy_input(contract, name)
+        size = math.prod(contract.model.inputs[name].shape)
+        if healthy is not None:
+            found.append(Watched(values=slice(start, start + size), scaler=scaler,
+                                 misfit=Misfit(healthy, bundle.statistics.get(name))))
+        start += size
+    return found
+
+
+def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
+    """Return what can be judged of a bare model whose mean and divisor [size] are known."""
+    mean, _ = statistics
+    return [Watched(values=slice(mean.size),
+                    misfit=Misfit(normalised_input(mean.size), statistics))]
+
+
 class ObservationWatch:
     """Of one client: keeps a look every 31 ms, and judges every 64 of them."""
 
-    def __init__(self, misfit: Misfit) -> None:
-        """Compare with what `misfit` knows; it may be shared by clients."""
-        self._misfit, self._due_ns, self._count, self._odd = misfit, 0, 0, False
+    def __init__(self, watched: Sequence[Watched], scaling: Scaling) -> None:
+        """Judge what is watched.
+
+        Args:
+            watched: Parts of the observation; several clients may share them.
+            scaling: What the client does to the values.
+        """
+        self._watched, self._scaling = watched, scaling
+        self._due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
-    def look(self, observation: F32, now_ns: int) -> str | None:
+    def look(self, observation: F32, rows: int, now_ns: int) -> str | None:
         """Look at an observation; nearly always that costs nothing.
 
         Args:
-            observation: Of the client's robots [rows, size], scales applied, not normalised;
-                all finite. One robot is looked at each time, in turn.
+            observation: Of the client's robots [most, obs_dim].
+            rows: How many there are, the first ones, all finite; one is looked at each time, in
+                turn.
             now_ns: Steady clock, ns.
 
         Returns:
@@ -37,12 +97,12 @@ class ObservationWatch:
         self._due_ns = now_ns + _EVERY_NS
         if self._looks is None:  # a client that asks for nothing needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
-        self._looks[self._count] = observation[self._count % observation.shape[0]]
+        self._looks[self._count] = observation[self._count % rows]
         self._count += 1
         if self._count < _LOOKS:
             return None
         self._count = 0
-        text = self._misfit.describe(self._looks)
-        began, ended = bool(text) and not self._odd, self._odd and not text
-        self._odd = bool(text)
-        return text if began or ended else None
+        found = [part.describe(self._looks, self._scaling) for part in self._watched]
+        text = "; ".join(filter(None, found))
+        was_odd, self._odd = self._odd, bool(text)
+        return text if was_odd != self._odd else None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from policy_inference.bundle.load import Bundle
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.core.scaling import Scaler, vector_scaler
 from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
+from policy_inference.service.observing import Watched, watched_of
 from policy_inference.service.protocol import Scaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
@@ -84,6 +86,7 @@ class ServedPolicy:
         inputs: What an observation fills, one after another.
         output: Tensor that is the action.
         contract: What the bundle says; None of a bare model.
+        watched: What is known of healthy observations.
     """
 
     name: str
@@ -93,6 +96,7 @@ class ServedPolicy:
     inputs: tuple[ModelInput, ...]
     output: str
     contract: JointContract | None = None
+    watched: Sequence[Watched] = ()
 
 
 def policy_of(bundle: Bundle) -> ServedPolicy:
@@ -104,4 +108,5 @@ def policy_of(bundle: Bundle) -> ServedPolicy:
                    for name, observation in contract.observations.items())
     return ServedPolicy(
         name=contract.name, version=contract.version, sha256=bytes.fromhex(bundle.sha256),
-        rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract)
+        rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract,
+        watched=watched_of(bundle))

@@ -18,6 +18,8 @@ ANY = bytes(32)
 RESET = 1
 """Flag of an observation: recurrent state starts clean."""
 LONGEST_TOKEN = 256
+LONGEST_TEXT = 512
+"""Bytes of what an ERROR says to people."""
 
 HEADER = struct.Struct("<IBBHIIQQQ")
 _HELLO = struct.Struct("<32sIIIHHHH")
@@ -196,6 +198,14 @@ def frame(
     """Return a whole frame."""
     return HEADER.pack(MAGIC, VERSION, kind, flags, len(payload), rows, sequence, stamp_ns,
                        answered_ns) + payload
+
+
+def error_frame(error: ServiceError, *, sequence: int = 0, stamp_ns: int = 0,
+                answered_ns: int = 0) -> bytes:
+    """Return an ERROR; a longer text is cut."""
+    text = str(error).encode("utf-8", "replace")[:LONGEST_TEXT].decode("utf-8", "ignore").encode()
+    return frame(Type.ERROR, text, rows=error.code, sequence=sequence, stamp_ns=stamp_ns,
+                 answered_ns=answered_ns)
 
 
 def read_header(buffer: bytes | bytearray | memoryview) -> Header:

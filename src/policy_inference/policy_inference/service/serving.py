@@ -66,6 +66,7 @@ class ServedModel:
         version: Of the policy; empty where not known.
         rate_hz: Ticks per second that the policy was trained for; 0 where not known.
         backend: What runs the model.
+        watched: What is known of healthy observations.
         batch: Robots in one inference, and so the most that a client may have in a request.
         counters: How often each rule of the guard acted, in robots, by its name.
     """
@@ -83,6 +84,7 @@ class ServedModel:
                 counts them, and how many they are.
         """
         self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
+        self.watched = policy.watched
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
         several, axes, self.batch = batched or (backend, {}, 1)
         # Of both alike, so that the state of a robot fits into either.

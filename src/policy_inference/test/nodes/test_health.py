@@ -13,8 +13,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.machine import telemetry_reader
 from policy_inference.machine.machine import Machine
-from policy_inference.nodes import telemetry
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import PERIOD_NS, write_bundle
@@ -91,7 +91,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
         return {}
 
     monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(hang))
-    monkeypatch.setattr(telemetry, "_SILENT_S", 0.1)
+    monkeypatch.setattr(telemetry_reader, "_SILENT_S", 0.1)
     try:
         node = active(use_sim_time=True)
         robot.runs()

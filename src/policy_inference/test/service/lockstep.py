@@ -95,7 +95,7 @@ class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"") -> None:  # fmt: skip
+                 token: bytes = b"", spin_ns: int = 0) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
@@ -107,7 +107,7 @@ class Service:
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                observer=self.notes, clock=self.clock)
+                                spin_ns=spin_ns, observer=self.notes, clock=self.clock)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -144,8 +144,8 @@ class Service:
 
 @contextlib.contextmanager
 def serving(folder: Path, asked: Asked | None = None, *, clients: int = 64,
-            token: bytes = b"") -> Iterator[Service]:  # fmt: skip
-    service = Service(folder, asked, clients=clients, token=token)
+            token: bytes = b"", spin_ns: int = 0) -> Iterator[Service]:  # fmt: skip
+    service = Service(folder, asked, clients=clients, token=token, spin_ns=spin_ns)
     try:
         yield service
     finally:
@@ -167,8 +167,7 @@ def request(rows: F32, sequence: int = 1, flags: int = 0) -> bytes:
 
 
 def receive(client: socket.socket, size: int) -> bytes:
-    """Receive so many bytes that must have come."""
-    client.setblocking(False)
+    """Receive so many bytes, less where the service has closed."""
     data = b""
     while len(data) < size:
         part = client.recv(size - len(data))
@@ -202,3 +201,10 @@ def is_closed(client: socket.socket) -> bool:
         return False
     except ConnectionResetError:
         return True
+    finally:
+        client.settimeout(PASS_S)
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

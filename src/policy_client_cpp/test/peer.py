@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A service that keeps to the protocol or breaks it, for the tests of the C++ client.
+
+    peer.py SOCKET BEHAVIOUR...
+
+One connection per behaviour, one after another; the last one is repeated. It answers rows of two
+values, sum and count of the observation's three. A client that breaks the protocol itself ends
+it with a traceback, which the tests look for by its status.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
+from typing import NamedTuple
+
+MAGIC, VERSION = 0x464E4950, 1
+HELLO, WELCOME, OBSERVATION, ACTION, ERROR = range(1, 6)
+OBS_DIM, ACT_DIM = 3, 2
+HEADER = struct.Struct("<IBBHIIQQQ")
+HELLO_PAYLOAD = struct.Struct("<32sIIIHHHH")
+ANSWER_NOW, AREA = 64, 256
+
+
+class Request(NamedTuple):
+    """An observation as it came."""
+
+    flags: int
+    rows: int
+    sequence: int
+    stamp_ns: int
+    payload: bytes
+
+
+def frame(kind: int, payload: bytes = b"", *, rows: int = 0, sequence: int = 0, stamp_ns: int = 0,
+          magic: int = MAGIC, version: int = VERSION, length: int | None = None) -> bytes:
+    size = len(payload) if length is None else length
+    return HEADER.pack(magic, version, kind, 0, size, rows, sequence, stamp_ns, 7) + payload
+
+
+def error(code: int, text: bytes = b"because", sequence: int = 0) -> bytes:
+    return frame(ERROR, text, rows=code, sequence=sequence)
+
+
+def text(data: bytes) -> bytes:
+    return struct.pack("<H", len(data)) + data
+
+
+def welcome(*, obs_dim: int = OBS_DIM, act_dim: int = ACT_DIM, rows: int = 1,
+            shared_bytes: int = 0, tail: bytes | None = None) -> bytes:
+    if tail is None:
+        tail = text(b"walk") + text(b"1.2.3") + struct.pack("<H", 2) + text(b"hip") + text(b"knee")
+    numbers = struct.pack("<32sIIIId", bytes(range(32)), obs_dim, act_dim, rows, shared_bytes, 50.0)
+    return frame(WELCOME, numbers + tail)
+
+
+def values(request: Request) -> bytes:
+    numbers = struct.unpack(f"<{len(request.payload) // 4}f", request.payload)
+    rows = [numbers[at:at + OBS_DIM] for at in range(0, len(numbers), OBS_DIM)]
+    return b"".join(struct.pack("<2f", sum(row), len(row)) for row in rows)
+
+
+def action(request: Request, **changes: object) -> bytes:
+    given = {"rows": request.rows, "sequence": request.sequence, "stamp_ns": request.stamp_ns}
+    payload = changes.pop("payload", values(request))
+    return frame(ACTION, payload, **{**given, **changes})  # type: ignore[arg-type]
+
+
+# What a connection does: says something at first, and answers a request.
+GREETINGS: dict[str, bytes] = {
+    "garbage": os.urandom(400),
+    "other_version": frame(WELCOME, version=9),
+    "endless": frame(WELCOME, length=0xFFFFFFFF),
+    "short_welcome": frame(WELCOME, b"\1" * 20),
+    "overrun_welcome": welcome(tail=struct.pack("<H", 40000) + b"a"),
+    "many_joints": welcome(tail=text(b"") + text(b"") + struct.pack("<H", 65535)),
+    "long_welcome": welcome(tail=text(b"") + text(b"") + struct.pack("<H", 0) + b"more"),
+    "other_dim": welcome(obs_dim=OBS_DIM + 1),
+    "few_rows": welcome(rows=0),
+    "action_first": frame(ACTION, bytes(8), rows=1),
+    "other_policy": error(3, b"policy_sha256: expected ab, \x1b[31mfound cd"),
+    "full": error(6, b"8 clients"),
+    "unknown_code": error(4711),
+    "silent": b"",
+}
+ANSWERS: dict[str, Callable[[Request], bytes]] = {
+    "honest": action,
+    "short": lambda request: action(request, payload=bytes(4)),
+    "long": lambda request: action(request, payload=bytes(12)),
+    "endless_answer": lambda request: action(request, length=0xFFFFFFF0),
+    "no_payload": lambda request: action(request, payload=b""),
+    "other_sequence": lambda request: action(request, sequence=request.sequence + 1),
+    "other_rows": lambda request: action(request, rows=request.rows + 1),
+    "other_type": lambda request: welcome(),
+    "not_finite": lambda request: action(request, payload=struct.pack("<2f", 0, float("nan"))),
+    "garbage_answer": lambda request: os.urandom(400),
+    "twice": lambda request: action(request) * 2,
+    "half": lambda request: action(request)[:43],
+    "ending": lambda request: error(12, b"the service ends"),
+    "bad_frame": lambda request: error(1),
+    "failed": lambda request: error(11, b"out of memory", sequence=request.sequence),
+    "unasked_error": lambda request: error(11, sequence=request.sequence + 5),
+    "long_error": lambda request: error(11, b"x" * 60000, sequence=request.sequence),
+}
+CLOSES_AFTER = {"half", "ending", "bad_frame"}
+
+
+def take(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def take_hello(connection: socket.socket) -> tuple[int, int]:
+    """Return rows and transport of a HELLO that must be sound."""
+    magic, version, kind, flags, length, *rest = HEADER.unpack(take(connection, HEADER.size))
+    assert (magic, version, kind, flags, rest) == (MAGIC, VERSION, HELLO, 0, [0, 0, 0, 0])
+    payload = take(connection, length)
+    (sha256, obs_dim, act_dim, rows, scaling, answer, transport,
+     token) = HELLO_PAYLOAD.unpack_from(payload)
+    assert (sha256, obs_dim, act_dim) == (bytes(32), OBS_DIM, ACT_DIM)
+    assert (scaling, answer, token) == (1, 0, len(payload) - HELLO_PAYLOAD.size)
+    assert rows >= 1
+    assert transport in (0, 1)
+    return rows, transport
+
+
+def requests(connection: socket.socket, rows: int) -> Iterator[Request]:
+    while True:
+        yield checked(take(connection, HEADER.size), rows, lambda size: take(connection, size))
+        # One at a time: nothing may come before the answer, which is sent by now.
+
+
+def checked(data: bytes, rows: int, payload: Callable[[int], bytes]) -> Request:
+    magic, version, kind, flags, length, count, sequence, stamp_ns, zero = HEADER.unpack(data)
+    assert (magic, version, kind, zero) == (MAGIC, VERSION, OBSERVATION, 0)
+    assert flags in (0, 1)
+    assert (count, length) == (rows, 4 * rows * OBS_DIM)
+    return Request(flags, count, sequence, stamp_ns, payload(length))
+
+
+def assert_quiet(connection: socket.socket) -> None:
+    """A client sends nothing before its answer; only called while one is owed."""
+    connection.setblocking(False)
+    with suppress(BlockingIOError):
+        assert connection.recv(1) == b"", "a request before the answer to the last"
+    connection.setblocking(True)
+
+
+def serve(connection: socket.socket, behaviour: str) -> None:
+    rows, transport = take_hello(connection)
+    if transport == 1:
+        return serve_shared(connection, behaviour, rows)
+    if behaviour in GREETINGS:
+        connection.sendall(GREETINGS[behaviour])
+        with suppress(EOFError):
+            take(connection, 1)
+        return None
+    connection.sendall(welcome(rows=rows))
+    if behaviour == "unasked":
+        connection.sendall(frame(ACTION, bytes(8 * rows), rows=rows))
+    for request in requests(connection, rows):
+        if behaviour == "held":
+            # Tells the test that it is here, and answers when that says so.
+            print("held", flush=True)
+            sys.stdin.readline()
+            assert_quiet(connection)
+        if behaviour == "bytewise":
+            for byte in action(request):
+                connection.sendall(bytes([byte]))
+            continue
+        if behaviour == "flags":
+            connection.sendall(action(request, payload=struct.pack("<2f", request.flags, 0)))
+            continue
+        connection.sendall(ANSWERS.get(behaviour, action)(request))
+        if behaviour in CLOSES_AFTER:
+            return None
+    return None
+
+
+def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
+    answer_at = AREA + -(-(HEADER.size + 4 * rows * OBS_DIM) // ANSWER_NOW) * ANSWER_NOW
+    size = answer_at + HEADER.size + 1024
+    memory = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, AREA if behaviour == "memory_short" else size)
+    if behaviour != "memory_unsealed":
+        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)
+    service = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    hears, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptors = [memory, service, hears]
+    if behaviour == "memory_pipe":
+        descriptors[1:] = bell, hears
+    if behaviour == "memory_missing":
+        descriptors = []
+    # As one that always sleeps: said before the client can ask, so that none goes unheard.
+    os.pwrite(memory, struct.pack("<I", 1), 192)
+    said = 64 if behaviour == "memory_small" else size
+    socket.send_fds(connection, [welcome(rows=rows, shared_bytes=said)], descriptors)
+    if behaviour in {"memory_unsealed", "memory_pipe", "memory_missing", "memory_small",
+                     "memory_short"}:
+        with suppress(EOFError):
+            take(connection, 1)
+        return
+    with mmap.mmap(memory, size) as shared:
+        answer_shared(connection, behaviour, rows, shared, service, bell, answer_at)
+
+
+def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: mmap.mmap,
+                  service: int, bell: int, answer_at: int) -> None:
+    done = 0
+    while True:
+        ready, _, _ = select.select([service, connection], [], [])
+        if connection in ready:
+            assert connection.recv(1) == b"", "a word over the socket beside shared memory"
+            return
+        os.eventfd_read(service)
+        requested = struct.unpack_from("<Q", shared, 0)[0]
+        assert requested == done + 1, "a request before the answer to the last"
+        done = requested
+        header = bytes(shared[AREA:AREA + HEADER.size])
+        request = checked(header, rows, lambda size: bytes(
+            shared[AREA + HEADER.size:AREA + HEADER.size + size]))
+        if behaviour == "memory_ending":
+            connection.sendall(error(12, b"the service ends"))
+            return
+        if behaviour == "memory_gone":
+            return
+        reply = ANSWERS.get(behaviour, action)(request)
+        shared[answer_at:answer_at + len(reply)] = reply
+        count = done + 5 if behaviour == "memory_jump" else done
+        shared[64:72] = struct.pack("<Q", count)
+        if struct.unpack_from("<I", shared, 128)[0]:
+            os.write(bell, bytes(8))
+
+
+def main() -> None:
+    """Listen, say so, and serve one client after another."""
+    path, *behaviours = sys.argv[1:]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(EOFError, ConnectionError, BrokenPipeError):
+                serve(connection, behaviours[0])
+            if len(behaviours) > 1:
+                behaviours.pop(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include "support.hpp"
+
+using namespace policy_client;
+using namespace std::chrono_literals;
+
+namespace {
+const std::vector<float> observation{1.0F, 2.0F, 4.0F};
+const std::vector<float> expected{7.0F, 3.0F};
+}  // namespace
+
+TEST_SUITE_BEGIN("shared_memory");
+
+TEST_CASE("requests are answered through memory, asleep or spinning") {
+  for (const auto spin : {0us, 50us, 20000000us}) {
+    CAPTURE(spin.count());
+    Peer peer({"honest"});
+    Options options = options_for("shm:" + peer.socket());
+    options.spin = spin;
+    const auto source = make_policy_source(options);
+    std::vector<float> action(2);
+    REQUIRE(source->connect(20s) == Status::ok);
+    const std::size_t before = allocations_of_this_thread();
+    for (int i = 1; i <= 200; ++i) {
+      const Answer answer = source->tick(observation.data(), i, action.data());
+      REQUIRE(answer.status == Status::ok);
+      CHECK(answer.stamp_ns == i);
+    }
+    CHECK(allocations_of_this_thread() == before);
+    CHECK(action == expected);
+  }
+}
+
+TEST_CASE("memory that is not what was said is refused") {
+  for (const std::string behaviour :
+       {"memory_unsealed", "memory_short", "memory_small", "memory_missing", "memory_pipe"}) {
+    CAPTURE(behaviour);
+    Peer peer({behaviour});
+    const auto source = make_policy_source(options_for("shm:" + peer.socket()));
+    CHECK(source->connect(20s) == Status::refused);
+    INFO(source->message());
+    CHECK(std::string(source->message()).find("shared memory: ") == 0);
+  }
+}
+
+TEST_CASE("no wrong answer in memory is believed, and the client is well afterwards") {
+  for (const std::string behaviour :
+       {"memory_jump", "memory_ending", "memory_gone", "endless_answer", "short", "other_sequence",
+        "other_rows", "not_finite", "garbage_answer"}) {
+    CAPTURE(behaviour);
+    Peer peer({behaviour, "honest"});
+    const auto source = make_policy_source(options_for("shm:" + peer.socket()));
+    std::vector<float> action{-1.0F, -1.0F};
+    CHECK(source->tick(observation.data(), 0, action.data()).status == Status::disconnected);
+    CHECK_FALSE(std::string(source->message()).empty());
+    CHECK(action[0] == -1.0F);
+    tick_until(*source, Status::ok, observation, action);
+    CHECK(action == expected);
+  }
+}
+
+TEST_CASE("what a service says before it ends is heard beside the memory") {
+  Peer peer({"memory_ending", "honest"});
+  const auto source = make_policy_source(options_for("shm:" + peer.socket()));
+  std::vector<float> action(2);
+  CHECK(source->tick(observation.data(), 0, action.data()).status == Status::disconnected);
+  INFO(source->message());
+  CHECK(std::string(source->message()).find("ENDING: the service ends") != std::string::npos);
+}
+
+TEST_CASE("a client that only spins notices that the service is gone") {
+  Peer peer({"memory_gone", "honest"});
+  Options options = options_for("shm:" + peer.socket());
+  options.timeout = 2ms;
+  options.spin = 2ms;
+  const auto source = make_policy_source(options);
+  std::vector<float> action(2);
+  REQUIRE(source->connect(20s) == Status::ok);
+  tick_until(*source, Status::disconnected, observation, action);
+  tick_until(*source, Status::ok, observation, action);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the service for actions, from Python."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F32
+from policy_inference.service.protocol import (
+    HEADER,
+    RESET,
+    Code,
+    Header,
+    Hello,
+    ServiceError,
+    Transport,
+    Type,
+    Welcome,
+    frame,
+    read_header,
+)
+from policy_inference.service.shared_memory import ClientMemory
+
+_FILES, _LONGEST, _MANY_RINGS = 3, 1 << 20, 4096
+_LATE = "the policy service does not answer in time"
+
+
+def connect(
+    address: str, hello: Hello | None = None, *, timeout_s: float = 1.0,
+    tls: ssl.SSLContext | None = None,
+) -> PolicyClient:  # fmt: skip
+    """Connect to a framed endpoint.
+
+    Args:
+        address: A path with a `/` in it (Unix), else `host:port`.
+        hello: What is asked for; without it, one robot of any policy, SCALED, over the socket.
+        timeout_s: So long connecting, and later each answer, may take.
+        tls: How to speak TLS, over TCP.
+
+    Raises:
+        ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
+        PolicyError: Nobody is there.
+    """
+    try:
+        if "/" in address:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(timeout_s)
+            connection.connect(address)
+        else:
+            host, _, port = address.rpartition(":")
+            host = host.strip("[]")
+            connection = socket.create_connection((host, int(port)), timeout_s)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_hostname=host)
+    except OSError as error:
+        raise PolicyError(f"{address}: expected a policy service, found: {error}") from error
+    return PolicyClient(connection, hello or Hello(), timeout_s=timeout_s)
+
+
+class PolicyClient:
+    """A connection over the framed protocol, with requests through shared memory if so asked.
+
+    It belongs to one thread. After any error but those about one observation (whose `Code.closes`
+    is false) it is of no use any more: close it and connect again.
+
+    Attributes:
+        welcome: What is served.
+    """
+
+    def __init__(self, connection: socket.socket, hello: Hello, *, timeout_s: float = 1.0) -> None:
+        """Introduce this client over a connection, which is its own from now on.
+
+        Raises:
+            ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
+            PolicyError: It has gone.
+        """
+        self._stream, self._timeout_s, self._sequence = _Stream(connection), timeout_s, 0
+        self._through: _Stream | _Shared = self._stream
+        try:
+            self._stream.send(frame(Type.HELLO, hello.pack()), timeout_s)
+            shared = hello.transport is Transport.SHARED_MEMORY
+            header, payload = self._stream.receive(files=_FILES if shared else 0)
+            if header.type != Type.WELCOME:
+                raise ServiceError(Code.BAD_FRAME, f"expected a WELCOME, found {header}")
+            self.welcome = Welcome.unpack(payload)
+            if shared:
+                self._through = _Shared(self._stream, self.welcome)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> PolicyClient:
+        """Return the client, which `with` closes."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        """Close the client."""
+        self.close()
+
+    def infer(self, observation: npt.ArrayLike, *, stamp_ns: int = 0, reset: bool = False) -> F32:
+        """Return what the policy answers.
+
+        Args:
+            observation: Of one robot [obs_dim], or of all [rows, obs_dim].
+            stamp_ns: When it was measured, by this client's clock.
+            reset: Recurrent state starts clean with it.
+
+        Returns:
+            Answers [rows, act_dim], the caller's own.
+
+        Raises:
+            ServiceError: What the service says against it (its code), or TOO_LATE.
+            PolicyError: The service has gone.
+            ValueError: The observation has another shape.
+        """
+        rows = np.atleast_2d(np.asarray(observation, "<f4"))
+        if rows.shape[1:] != (self.welcome.obs_dim,) or len(rows) > self.welcome.rows:
+            raise ValueError(f"observation: expected at most {self.welcome.rows} rows of "
+                             f"{self.welcome.obs_dim} values, found shape {list(rows.shape)}")
+        self._sequence += 1
+        self._through.send(
+            frame(Type.OBSERVATION, rows.tobytes(), flags=RESET if reset else 0, rows=len(rows),
+                  sequence=self._sequence, stamp_ns=stamp_ns), self._timeout_s)  # fmt: skip
+        header, payload = self._through.receive()
+        expected = Type.ACTION, self._sequence, len(rows), 4 * len(rows) * self.welcome.act_dim
+        if (header.type, header.sequence, header.rows, header.length) != expected:
+            raise ServiceError(Code.BAD_FRAME, f"expected action {self._sequence} of {len(rows)} "
+                               f"robots, found {header}")
+        return np.frombuffer(payload, "<f4").reshape(len(rows), -1).astype(np.float32)
+
+    def close(self) -> None:
+        """End the session."""
+        self._through.close()
+
+
+class _Stream:
+    """Frames over a connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self.deadline_s = connection, 0.0
+        self.files = list[int]()
+        """That came with frames."""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        self.deadline_s = time.monotonic() + timeout_s
+        with _as_errors():
+            self.connection.settimeout(timeout_s)
+            self.connection.sendall(data)
+
+    def left_s(self) -> float:
+        # 0 would mean: do not wait, which is another error than that of the time.
+        return max(1e-6, self.deadline_s - time.monotonic())
+
+    def receive(self, files: int = 0) -> tuple[Header, bytes]:
+        """Return the next frame that is no ERROR, within the time of what was sent last."""
+        header = read_header(self._exactly(HEADER.size, files))
+        if header.length > _LONGEST:
+            raise ServiceError(Code.BAD_FRAME, f"expected at most {_LONGEST} bytes, found {header}")
+        return _no_error(header, self._exactly(header.length))
+
+    def _exactly(self, size: int, files: int = 0) -> bytes:
+        data = b""
+        while len(data) < size:
+            with _as_errors():
+                self.connection.settimeout(self.left_s())
+                if files:
+                    part, found, _, _ = socket.recv_fds(self.connection, size - len(data), files)
+                    self.files += found
+                else:
+                    part = self.connection.recv(size - len(data))
+            if not part:
+                raise PolicyError("the policy service has closed the connection")
+            data += part
+        return data
+
+    def close(self) -> None:
+        for fd in self.files:
+            os.close(fd)
+        self.files.clear()
+        self.connection.close()
+
+
+class _Shared:
+    """Frames through shared memory; what ends the session still comes over the connection."""
+
+    def __init__(self, stream: _Stream, welcome: Welcome) -> None:
+        if len(stream.files) != _FILES:
+            raise ServiceError(Code.BAD_FRAME, f"expected {_FILES} files with the WELCOME, found "
+                               f"{len(stream.files)}")
+        self._stream = stream
+        memory, bell, self._wakes = stream.files
+        self._memory = ClientMemory(memory, bell, welcome)
+        self._poll = select.poll()
+        for fd in (self._wakes, stream.connection.fileno()):
+            self._poll.register(fd, select.POLLIN)
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        self._stream.deadline_s = time.monotonic() + timeout_s
+        self._memory.request(data)
+
+    def receive(self) -> tuple[Header, bytes]:
+        while not self._memory.answered():
+            ready = self._poll.poll(1e3 * self._stream.left_s())
+            if not ready:
+                raise ServiceError(Code.TOO_LATE, _LATE)
+            if ready == [(self._wakes, select.POLLIN)]:
+                os.read(self._wakes, _MANY_RINGS)
+            else:  # the service says why it ends the session, or nothing more
+                self._stream.receive()
+        answer = self._memory.take()
+        header = read_header(answer)
+        if header.length > len(answer) - HEADER.size:
+            raise ServiceError(Code.BAD_FRAME, f"expected a frame of {len(answer)} bytes, found "
+                               f"{header}")
+        return _no_error(header, answer[HEADER.size:HEADER.size + header.length])
+
+    def close(self) -> None:
+        self._memory.close()
+        self._stream.close()
+
+
+def _no_error(header: Header, payload: bytes) -> tuple[Header, bytes]:
+    """Return the frame; raise what an ERROR says."""
+    if header.type != Type.ERROR:
+        return header, payload
+    try:
+        code = Code(header.rows)
+    except ValueError:
+        code = Code.BAD_FRAME
+    raise ServiceError(code, payload.decode("utf-8", "replace"))
+
+
+@contextmanager
+def _as_errors() -> Iterator[None]:
+    """Raise what goes wrong with a connection as errors of the service."""
+    try:
+        yield
+    except TimeoutError:
+        raise ServiceError(Code.TOO_LATE, _LATE) from None
+    except OSError as error:
+        raise PolicyError(f"the connection to the policy service has ended: {error}") from error

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of what the loop tells: counts, log lines of events, the watchdog, faults named."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.machine.host import Host
+from policy_inference.machine.machine import Machine
+from policy_inference.machine.telemetry_reader import TelemetryReader
+from policy_inference.service.connection import Connection
+from policy_inference.service.counts import Counts
+from policy_inference.service.drift import LatencyDrift
+from policy_inference.service.events import EventLog
+from policy_inference.service.notify import Notifier
+from policy_inference.service.observer import Observer
+from policy_inference.service.observing import ObservationWatch, Watched
+from policy_inference.service.protocol import Code, ServiceError
+
+PROTOCOLS = ("raw", "framed")
+_LOOK_NS = 1_000_000_000
+_LEAST_WATCHDOG_S = 3.0
+"""An idle loop wakes once per second."""
+_PEERS = 64
+"""So many are known again when they come back, those that left last."""
+_log = logging.getLogger("policy_inference")
+
+
+class Monitor(Observer):
+    """Belongs to the thread of the loop; a request costs it less than a microsecond.
+
+    Attributes:
+        counts: For metrics.
+        telemetry: The latest of machine and device, the unit in the key.
+    """
+
+    def __init__(
+        self, backend: BackendBase, watched: Sequence[Watched], rate_hz: float, notifier: Notifier,
+        *, clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:  # fmt: skip
+        """Watch from now on.
+
+        Args:
+            backend: Tells the telemetry of its device.
+            watched: What is known of healthy observations.
+            rate_hz: Ticks per second of the policy; 0 where it is not known.
+            notifier: Hears once per second that the loop makes progress.
+            clock: Steady, ns.
+        """
+        self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
+        self._watched, self._notifier, self._clock = watched, notifier, clock
+        self._events = EventLog(_log)
+        self._drift = LatencyDrift(self.counts.inference, rate_hz)
+        self._reader = TelemetryReader({
+            "machine": Host(Machine()).read, backend.name: backend.telemetry})
+        self._unreadable = list[str]()
+        self._watches = dict[Connection, ObservationWatch]()
+        self._failing = dict[Connection, Code]()
+        self._left_ns = dict[str, int]()
+        self._due_ns = 0
+        if notifier.watchdog_s is not None and notifier.watchdog_s < _LEAST_WATCHDOG_S:
+            _log.warning("WatchdogSec=%g: expected %g s or more: an idle service tells once per "
+                         "second that it is alive", notifier.watchdog_s, _LEAST_WATCHDOG_S)
+
+    def close(self) -> None:
+        """Read no more telemetry."""
+        self._reader.close()
+
+    def connected(self, connection: Connection) -> None:
+        """Count, and say how long it was away if it was here before."""
+        self.counts.opened(connection.protocol)
+        left_ns = self._left_ns.pop(connection.peer, None)
+        away = ("" if left_ns is None else
+                f"; back after {(self._clock() - left_ns) * 1e-9:.1f} s")
+        self._say("connected", f"{connection.name}: connected, {connection.protocol} "
+                  f"protocol{away}", logging.INFO)
+
+    def disconnected(self, connection: Connection, reason: str) -> None:
+        """Count, and say why."""
+        self.counts.closed(connection.protocol)
+        self._watches.pop(connection, None)
+        self._failing.pop(connection, None)
+        self._left_ns.pop(connection.peer, None)
+        if len(self._left_ns) >= _PEERS:
+            del self._left_ns[next(iter(self._left_ns))]
+        self._left_ns[connection.peer] = self._clock()
+        self._say("disconnected", f"{connection.name}: disconnected: {reason}", logging.INFO)
+
+    def refused(self, name: str, reason: str) -> None:
+        """Say why a client was not let in."""
+        self.counts.failed("REFUSED")
+        self._say("refused", f"{name}: refused: {reason}")
+
+    def failed(self, connection: Connection, error: ServiceError) -> None:
+        """Count, and say what is wrong where that begins."""
+        self.counts.failed(error.code.name)
+        if not error.code.closes and self._failing.get(connection) is not error.code:
+            self._failing[connection] = error.code
+            self._say("without answer", f"{connection.name}: no answer: {error.code.name}: {error}")
+
+    def cannot_accept(self, where: str, reason: str) -> None:
+        """Say that no client can come in for a moment."""
+        self._say("cannot accept", f"{where}: cannot accept clients: {reason}; tries again",
+                  logging.ERROR)
+
+    def inferred(self, rows: int, duration_ns: int) -> None:
+        """Count."""
+        self.counts.inferred(rows, duration_ns)
+
+    def answered(self, connection: Connection, duration_ns: int) -> None:
+        """Count, and look at the observation now and then."""
+        self.counts.answered(connection.protocol, duration_ns)
+        if self._failing and self._failing.pop(connection, None) is not None:
+            self._say("answers again", f"{connection.name}: gets answers again", logging.INFO)
+        if self._watched:
+            self._look(connection)
+
+    def passed(self, now_ns: int) -> None:
+        """Once per second: feed the watchdog, judge latency, read telemetry."""
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + _LOOK_NS
+        self._notifier.alive()
+        self._events.flush(now_ns * 1e-9)
+        found, problems = self._reader.look()
+        self.telemetry = dict(found)
+        for text in problems:
+            if text not in self._unreadable:
+                _log.warning("%s", text)
+        self._unreadable = problems
+        self._tell_drift(found)
+
+    def _tell_drift(self, telemetry: Mapping[str, str]) -> None:
+        text = self._drift.judge(telemetry)
+        if text is None:
+            return
+        self.counts.slow = bool(text)
+        if text:
+            _log.warning("latency drift: %s", text)
+        else:
+            _log.info("latency drift: inferences are no longer slow")
+        self._notifier.status(f"slow: {text}" if text else "serves clients")
+
+    def _look(self, connection: Connection) -> None:
+        watch, session = self._watches.get(connection), connection.session
+        if session is None:
+            return
+        if watch is None:
+            watch = self._watches[connection] = ObservationWatch(self._watched, session.scaling)
+        text = watch.look(session.observation, session.rows, self._clock())
+        if text is None:
+            return
+        if text:
+            self.counts.failed("NORMALISATION_MISMATCH")
+            self._say("normalisation mismatch", f"{connection.name}: normalisation mismatch: "
+                      f"observations are not what the policy was trained on: {text}")
+        else:
+            self._say("observations fit", f"{connection.name}: observations are as in training "
+                      "again", logging.INFO)
+
+    def _say(self, kind: str, text: str, level: int = logging.WARNING) -> None:
+        self._events.add(kind, text, self._clock() * 1e-9, level)

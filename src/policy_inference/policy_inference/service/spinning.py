@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at shared memory instead of sleeping: it costs a core and saves being woken."""
+
+from __future__ import annotations
+
+from policy_inference.service.shared_memory import ServiceMemory
+
+_LOOKS = 16
+"""In a row; whatever else there is has to wait for so long, which is a few microseconds."""
+
+
+class Spinning:
+    """The memories of clients that are expected to ask soon."""
+
+    def __init__(self, spin_ns: int) -> None:
+        """Expect each one for so long after its last answer; 0: never."""
+        self._spin_ns = spin_ns
+        self._until_ns = dict[ServiceMemory, int]()
+
+    def __len__(self) -> int:
+        """Return how many are expected."""
+        return len(self._until_ns)
+
+    def expect(self, memory: ServiceMemory, now_ns: int) -> None:
+        """Expect a request of a client that was answered now."""
+        if self._spin_ns:
+            memory.stay_awake()
+            self._until_ns[memory] = now_ns + self._spin_ns
+
+    def glance(self, memory: ServiceMemory) -> None:
+        """Look at it by and by, once at least."""
+        self._until_ns.setdefault(memory, 0)
+
+    def forget(self, memory: ServiceMemory) -> None:
+        """Look no more: it is about to be closed."""
+        self._until_ns.pop(memory, None)
+
+    def look(self, now_ns: int) -> list[int]:
+        """Return what wakes for those with a request; those that were expected in vain sleep."""
+        until_ns = self._until_ns
+        for _ in range(_LOOKS):
+            for memory in until_ns:
+                if memory.stirs():
+                    return [memory.wakes for memory in until_ns if memory.stirs()]
+        late = [memory for memory, end_ns in until_ns.items() if end_ns <= now_ns]
+        for memory in late:
+            del until_ns[memory]
+            memory.sleep()
+        return [memory.wakes for memory in late if memory.stirs()]

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the service: what it refuses, and with which exit status."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policy_inference.commands.main import main
+
+from ..nodes.bundles import write_bundle
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Give the level back that the command sets."""
+    before = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(before)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["--tls-cert", "a.pem", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
+    (["--tls-key", "a.key", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
+    (["--tls-client-ca", "a.pem"], "--tls-client-ca needs --tls-cert"),
+    (["--tls-cert", "a", "--tls-key", "b", "--tcp", "127.0.0.1:0"], "--tls-cert needs --framed"),
+    (["--insecure-tcp", "--framed-tcp", "0.0.0.0:0"], "--insecure-tcp needs --tcp"),
+    (["--token-file", "a", "--socket", "b"], "--token-file needs a framed endpoint"),
+    (["--socket", "a", "--framed-socket", "a"], "expected two paths, found one"),
+    (["--tcp", "5555"], "expected HOST:PORT"),
+    (["--tcp", "::1:5555"], "expected HOST:PORT"),
+    (["--tcp", "127.0.0.1:65536"], "expected HOST:PORT"),
+    (["--tcp", "127.0.0.1:x"], "expected HOST:PORT"),
+    (["--tcp", ":5555"], "expected HOST:PORT"),
+    (["--clients", "0"], "expected a number from 1 to 4096"),
+])  # fmt: skip
+def test_arguments_that_contradict_end_with_status_2(
+    bundle: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--bundle", str(bundle), *arguments])
+
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_token_that_others_can_read_ends_with_status_1_before_the_model_opens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN, "utf-8")
+    token.chmod(0o644)
+
+    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token)]) == 1
+    assert f"{token}: expected a file that others" in caplog.text
+
+
+def test_a_socket_in_use_ends_with_status_1(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "policy.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+
+        assert main(["serve", "--bundle", str(bundle), "--socket", str(path)]) == 1
+    assert f"{path}: expected a socket that nobody uses, found one in use" in caplog.text
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--tcp", "0.0.0.0:0"], ["--framed-tcp", "0.0.0.0:0"], ["--framed-tcp", "[::]:0"],
+])  # fmt: skip
+def test_what_is_not_safe_ends_with_status_1(
+    bundle: Path, arguments: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["serve", "--bundle", str(bundle), *arguments]) == 1
+    assert "expected an address of this machine alone" in caplog.text

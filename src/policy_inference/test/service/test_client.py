@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Python client against peers that keep to a script; test/service has the service."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from policy_inference.errors import PolicyError
+from policy_inference.service.client import PolicyClient, connect
+from policy_inference.service.protocol import (
+    HEADER,
+    Code,
+    Hello,
+    ServiceError,
+    Transport,
+    Type,
+    Welcome,
+    frame,
+    read_header,
+)
+from policy_inference.service.shared_memory import ServiceMemory
+
+OBS_DIM, ACT_DIM = 3, 2
+OBSERVATION, ACTION = [1.0, 2.0, 3.0], np.array([[4.0, 5.0]], np.float32)
+WELCOME = Welcome(policy_sha256=b"p" * 32, obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=1, rate_hz=50.0,
+                  name="walk", version="1.2.3", joints=("hip", "knee"))
+GREETING = frame(Type.WELCOME, WELCOME.pack())
+SHARED = Hello(transport=Transport.SHARED_MEMORY)
+
+
+def action(sequence: int = 1, rows: int = 1) -> bytes:
+    return frame(Type.ACTION, ACTION.tobytes() * rows, rows=rows, sequence=sequence)
+
+
+@contextmanager
+def peer(serve: Callable[[socket.socket], None]) -> Iterator[socket.socket]:
+    """The client's end of a connection whose other end a thread serves, and then closes."""
+    ours, theirs = socket.socketpair()
+
+    def run() -> None:
+        # A client that has gone is what many wait for.
+        with theirs, suppress(ConnectionResetError):
+            serve(theirs)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with ours:
+        yield ours
+    thread.join()
+
+
+def read_frame(connection: socket.socket) -> bytes:
+    head = connection.recv(HEADER.size, socket.MSG_WAITALL)
+    return head + connection.recv(read_header(head).length, socket.MSG_WAITALL)
+
+
+def says(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Answer each frame with the next of these."""
+
+    def serve(connection: socket.socket) -> None:
+        for answer in answers:
+            read_frame(connection)
+            connection.sendall(answer)
+        connection.recv(1)  # until the client goes
+
+    return serve
+
+
+def test_an_observation_is_sent_as_documented_and_its_action_comes_back() -> None:
+    got = list[bytes]()
+
+    def serve(connection: socket.socket) -> None:
+        got.append(read_frame(connection))
+        connection.sendall(GREETING)
+        got.append(read_frame(connection))
+        for byte in action():  # as slow as a connection can be
+            connection.sendall(bytes([byte]))
+
+    with peer(serve) as connection, PolicyClient(connection, Hello(obs_dim=3)) as client:
+        assert client.welcome == WELCOME
+        np.testing.assert_array_equal(
+            client.infer(OBSERVATION, stamp_ns=7, reset=True), ACTION, strict=True)
+    assert got == [frame(Type.HELLO, Hello(obs_dim=3).pack()),
+                   frame(Type.OBSERVATION, np.array(OBSERVATION, "<f4").tobytes(), flags=1, rows=1,
+                         sequence=1, stamp_ns=7)]
+
+
+def test_an_error_about_one_observation_leaves_the_connection_open() -> None:
+    not_finite = frame(Type.ERROR, b"no number", rows=Code.OBSERVATION_NOT_FINITE, sequence=1)
+    with peer(says(GREETING, not_finite, action(2))) as connection:
+        client = PolicyClient(connection, Hello())
+        with pytest.raises(ServiceError, match="no number") as refused:
+            client.infer(OBSERVATION)
+        assert refused.value.code is Code.OBSERVATION_NOT_FINITE
+        assert not refused.value.code.closes
+        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
+
+
+def test_a_refused_client_says_why_and_closes() -> None:
+    refusal = frame(Type.ERROR, "für eine andere".encode(), rows=Code.OTHER_POLICY)
+    with peer(says(refusal)) as connection:
+        with pytest.raises(ServiceError, match="für eine andere") as refused:
+            PolicyClient(connection, Hello())
+        assert connection.fileno() == -1
+    assert refused.value.code is Code.OTHER_POLICY
+
+
+@pytest.mark.parametrize("answers", [(), (GREETING,), (GREETING, action()[:-1])])
+def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
+    def serve(connection: socket.socket) -> None:
+        says(*answers)(connection)
+        while connection.recv(4096):
+            """What the client says after its last answer is not answered."""
+
+    with peer(serve) as connection:
+        with pytest.raises(ServiceError, match="not answer in time") as late:  # noqa: PT012
+            client = PolicyClient(connection, Hello(), timeout_s=0.05)
+            client.infer(OBSERVATION)
+        assert late.value.code is Code.TOO_LATE
+        connection.close()
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 400 Bad Request, and forty bytes more of it", action(sequence=2), action(rows=2),
+    frame(Type.ACTION, b"", rows=1, sequence=1), GREETING, b"\xff" * 40,
+    frame(Type.ERROR, b"?", rows=99),
+    HEADER.pack(0x464E4950, 1, Type.ACTION, 0, (1 << 32) - 1, 1, 1, 0, 0),
+])  # fmt: skip
+def test_an_answer_that_is_none_is_refused(answer: bytes) -> None:
+    with peer(says(GREETING, answer)) as connection:
+        client = PolicyClient(connection, Hello())
+        with pytest.raises(ServiceError) as refused:
+            client.infer(OBSERVATION)
+        assert refused.value.code is Code.BAD_FRAME
+        client.close()
+
+
+@pytest.mark.parametrize("greeting", [b"", GREETING, GREETING[:-1], GREETING[:10]])
+def test_a_service_that_goes_is_an_error(greeting: bytes) -> None:
+    def serve(connection: socket.socket) -> None:
+        read_frame(connection)
+        connection.sendall(greeting)
+
+    with peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
+        PolicyClient(connection, Hello()).infer(OBSERVATION)
+
+
+@pytest.mark.parametrize("observation", [[1.0, 2.0], [[1.0, 2.0, 3.0]] * 2, [[[1.0, 2.0, 3.0]]]])
+def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike) -> None:
+    with peer(says(GREETING)) as connection, PolicyClient(connection, Hello()) as client, \
+            pytest.raises(ValueError, match="expected at most 1 rows of 3 values"):
+        client.infer(observation)
+
+
+@pytest.mark.parametrize(
+    "address", ["./nothing.sock", "127.0.0.1:1", "[::1]:1", "nowhere.invalid:1"])
+def test_where_nobody_is_the_address_is_named(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PolicyError) as error:
+        connect(address)
+    assert str(error.value).startswith(f"{address}: expected a policy service, found")
+
+
+def greet_with_memory(connection: socket.socket, memory: ServiceMemory) -> None:
+    read_frame(connection)
+    welcome = Welcome(policy_sha256=b"p" * 32, obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=1,
+                      shared_bytes=memory.bytes)
+    socket.send_fds(connection, [frame(Type.WELCOME, welcome.pack())], memory.theirs)
+    memory.passed()
+
+
+def test_through_shared_memory_come_actions_and_errors() -> None:
+    def serve(connection: socket.socket) -> None:
+        memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
+        greet_with_memory(connection, memory)
+        request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
+        for answer in (action(1), frame(Type.ERROR, b"no number", rows=9, sequence=2), action(3)):
+            while not memory.stirs():
+                """There is nothing to sleep for."""
+            assert memory.take(request)
+            assert request[HEADER.size:] == np.array(OBSERVATION, "<f4").tobytes()
+            memory.answer(answer)
+        connection.recv(1)
+        memory.close()
+
+    with peer(serve) as connection, PolicyClient(connection, SHARED, timeout_s=10.0) as client:
+        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
+        with pytest.raises(ServiceError, match="no number"):
+            client.infer(OBSERVATION)
+        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
+
+
+@pytest.mark.parametrize("last", [frame(Type.ERROR, b"connection ends", rows=Code.ENDING), b""])
+def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(last: bytes) -> None:
+    def serve(connection: socket.socket) -> None:
+        memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
+        greet_with_memory(connection, memory)
+        while not memory.stirs():
+            """There is nothing to sleep for."""
+        connection.sendall(last)
+        memory.close()
+
+    with peer(serve) as connection, pytest.raises(PolicyError, match="connection"):
+        PolicyClient(connection, SHARED, timeout_s=10.0).infer(OBSERVATION)
+
+
+def test_a_welcome_without_its_files_is_refused() -> None:
+    with peer(says(GREETING)) as connection, pytest.raises(ServiceError, match="expected 3 files"):
+        PolicyClient(connection, SHARED)

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens and certificates that the service refuses when it starts."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from policy_inference.errors import PolicyError
+from policy_inference.service.credentials import read_token, server_context
+
+from .certificates import DAY, Certificate, make_certificate
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Certificate:
+    return make_certificate(tmp_path, "ca")
+
+
+def write_token(folder: Path, content: bytes, mode: int = 0o640) -> Path:
+    file = folder / "token"
+    file.write_bytes(content)
+    file.chmod(mode)
+    return file
+
+
+def test_a_token_is_the_content_of_its_file_less_the_line_end(tmp_path: Path) -> None:
+    assert read_token(write_token(tmp_path, b"0123456789abcdef\n")) == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o642, 0o604])
+def test_a_token_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    file = write_token(tmp_path, b"0123456789abcdef", mode)
+
+    with pytest.raises(PolicyError, match=rf"{file}: expected .* found mode {mode:04o}; chmod o="):
+        read_token(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"0123456789abcde\n", b"x" * 257])
+def test_a_token_too_short_or_too_long_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(PolicyError, match="expected a token of 16 to 256 bytes, found"):
+        read_token(write_token(tmp_path, content))
+
+
+def test_a_certificate_that_is_valid_for_long_warns_of_nothing(
+    ca: Certificate, tmp_path: Path
+) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+
+    assert server_context(made.cert, made.key, ca.cert)[1] == ()
+
+
+def test_a_certificate_that_ends_within_30_days_is_warned_of(
+    ca: Certificate, tmp_path: Path
+) -> None:
+    made = make_certificate(tmp_path, "service", ca, ends=12.5 * DAY)
+
+    (warning,) = server_context(made.cert, made.key)[1]
+    assert re.fullmatch(rf"{made.cert}: expires at .* UTC, in 12 days", warning)
+
+
+@pytest.mark.parametrize(("begins", "ends", "found"), [
+    (-2 * DAY, timedelta(seconds=-1), "found one that expired at .*; renew it"),
+    (DAY, 2 * DAY, "found one that is from .* on; is the clock right"),
+])  # fmt: skip
+def test_a_certificate_out_of_its_time_is_refused(
+    ca: Certificate, tmp_path: Path, begins: timedelta, ends: timedelta, found: str
+) -> None:
+    made = make_certificate(tmp_path, "service", ca, begins=begins, ends=ends)
+
+    with pytest.raises(PolicyError, match=f"{made.cert}: expected .* valid now, {found}"):
+        server_context(made.cert, made.key)
+
+
+def test_an_expired_ca_of_clients_is_refused(ca: Certificate, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+    old = make_certificate(tmp_path, "old", begins=-2 * DAY, ends=-DAY)
+
+    with pytest.raises(PolicyError, match=f"{old.cert}: .* expired at"):
+        server_context(made.cert, made.key, old.cert)
+
+
+def test_the_key_of_another_certificate_is_refused(ca: Certificate, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+
+    with pytest.raises(PolicyError, match=f"{ca.key}: expected the key of {made.cert}.*MISMATCH"):
+        server_context(made.cert, ca.key)
+
+
+def test_a_key_that_others_can_read_is_refused(ca: Certificate) -> None:
+    ca.key.chmod(0o644)
+
+    with pytest.raises(PolicyError, match="found mode 0644"):
+        server_context(ca.cert, ca.key)
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(ca: Certificate) -> None:
+    key = serialization.load_pem_private_key(ca.key.read_bytes(), None)
+    ca.key.write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret")))
+
+    with pytest.raises(PolicyError, match="without a passphrase, found"):
+        server_context(ca.cert, ca.key)
+
+
+@pytest.mark.parametrize("which", ["cert", "key", "client_ca"])
+def test_files_that_hold_something_else_are_refused(
+    ca: Certificate, tmp_path: Path, which: str
+) -> None:
+    other = write_token(tmp_path, b"something else", 0o600)
+    files = {"cert": ca.cert, "key": ca.key, "client_ca": ca.cert, which: other}
+
+    with pytest.raises(PolicyError, match=f"{other}: expected"):
+        server_context(files["cert"], files["key"], files["client_ca"])
+
+
+def test_a_file_that_is_not_there_is_named(ca: Certificate, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
+        server_context(ca.cert, tmp_path / "none")

@@ -1,0 +1,271 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which endpoints open, what is refused, and what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import logging
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policy_inference.errors import PolicyError
+from policy_inference.service import unix_socket
+from policy_inference.service.credentials import server_context
+from policy_inference.service.endpoints import Asked, Listener, default_socket, open_listeners
+
+from .certificates import make_certificate
+
+NOT_AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may do all of it")
+
+FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+@contextlib.contextmanager
+def opened(asked: Asked) -> Iterator[list[Listener]]:
+    listeners = open_listeners(asked)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def refusal(asked: Asked) -> str:
+    with pytest.raises(PolicyError) as caught:
+        open_listeners(asked)
+    return str(caught.value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "policy.sock"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_owner_and_group_may_connect_and_nobody_else(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with opened(Asked(framed_socket=path)):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    finally:
+        os.umask(before)
+
+
+def test_the_socket_of_a_dead_process_is_replaced(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with caplog.at_level(logging.WARNING), opened(Asked(socket=path)):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        assert f"{path}: replaces the socket of a process that is gone" in caplog.text
+    assert not path.exists()
+
+
+def test_a_socket_in_use_stays_with_its_process(path: Path) -> None:
+    with opened(Asked(socket=path)):
+        assert "found one in use by another process" in refusal(Asked(framed_socket=path))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def test_a_socket_whose_queue_is_full_is_in_use(path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect_ex(str(path))
+
+        assert "in use by another process" in refusal(Asked(socket=path))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "fifo"])
+def test_what_is_no_socket_stays(path: Path, kind: str) -> None:
+    if kind == "file":
+        path.write_text("precious", "utf-8")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    else:
+        os.mkfifo(path)
+    before = path.lstat()
+
+    assert "found another file, which stays" in refusal(Asked(socket=path))
+    assert path.lstat().st_ino == before.st_ino
+
+
+def test_of_services_that_begin_at_once_one_wins(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    begin, won, lost = threading.Barrier(8), list[Listener](), list[str]()
+
+    def serve() -> None:
+        begin.wait()
+        try:
+            won.extend(open_listeners(Asked(socket=path)))
+        except PolicyError as error:
+            lost.append(str(error))
+
+    threads = [threading.Thread(target=serve) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = won
+    assert all("in use by another process" in reason for reason in lost)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    winner.close()
+
+
+def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
+    (listener,) = open_listeners(Asked(socket=path))
+    path.rename(path.with_name("moved"))
+    path.write_text("precious", "utf-8")
+    listener.close()
+
+    assert path.read_text("utf-8") == "precious"
+
+
+def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None:
+    refusal(Asked(socket=path, framed_socket=tmp_path / "nowhere" / "policy.sock"))
+
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("nowhere/policy.sock", "expected a path where a socket can be made, found: No such file"),
+    ("file/policy.sock", "expected a path where a socket can be made, found: Not a directory"),
+    ("x" * 200, "at most 107 bytes, found"),
+])  # fmt: skip
+def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    found = refusal(Asked(socket=tmp_path / name))
+
+    assert str(tmp_path / name) in found
+    assert reason in found
+
+
+@NOT_AS_ROOT
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert "Permission denied" in refusal(Asked(socket=tmp_path / "policy.sock"))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_folder_that_another_process_locks_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "_LOCKED_WITHIN_S", 0.0)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert f"{path.parent}: expected to lock this folder" in refusal(Asked(socket=path))
+    finally:
+        os.close(handle)
+
+
+def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:
+    group = grp.getgrgid(os.getgid()).gr_name
+    with opened(Asked(socket=path, socket_group=group)):
+        assert path.stat().st_gid == os.getgid()
+
+    assert "--socket-group: expected a group of this machine, found 'no_such_group'" in refusal(
+        Asked(socket=path, socket_group="no_such_group"))
+    assert not path.exists()
+
+
+def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
+    given, users = tmp_path / "given", tmp_path / "users"
+    users.mkdir()
+
+    assert default_socket({"RUNTIME_DIRECTORY": f"{given}:/other", "XDG_RUNTIME_DIR": str(users)}
+                          ) == given / "policy.sock"
+    found = default_socket({"XDG_RUNTIME_DIR": str(users)})
+    assert found == users / "policy_inference" / "policy.sock"
+    assert stat.S_IMODE(found.parent.stat().st_mode) == 0o700
+    with pytest.raises(PolicyError, match="name a path: --framed-socket"):
+        default_socket({"XDG_RUNTIME_DIR": str(tmp_path / "nowhere")})
+
+
+def test_tcp_on_loopback_needs_nothing(path: Path) -> None:
+    with opened(Asked(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))) as listeners:
+        assert [listener.warning for listener in listeners] == ["", ""]
+        for listener in listeners:
+            assert listener.port > 0
+            socket.create_connection(("127.0.0.1", listener.port)).close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "::ffff:127.0.0.1"])
+def test_beyond_this_machine_tcp_is_refused_unless_it_is_safe_or_said(
+    tmp_path: Path, host: str
+) -> None:
+    made = make_certificate(tmp_path, "service")
+    bare, _ = server_context(made.cert, made.key)
+    place = (host, 0)
+
+    for unsafe in (Asked(tcp=place), Asked(framed_tcp=place), Asked(framed_tcp=place, tls=bare),
+                   Asked(framed_tcp=place, has_token=True),
+                   Asked(framed_tcp=place, insecure_tcp=True)):  # fmt: skip
+        found = refusal(unsafe)
+        assert "expected an address of this machine alone" in found
+        assert ("--insecure-tcp" if unsafe.tcp else "--tls-cert") in found
+
+
+def test_beyond_this_machine_tcp_opens_where_it_is_safe_or_said(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "service")
+    bare, _ = server_context(made.cert, made.key)
+    mutual, _ = server_context(made.cert, made.key, made.cert)
+    place = ("0.0.0.0", 0)
+
+    for safe in (Asked(framed_tcp=place, tls=mutual),
+                 Asked(framed_tcp=place, tls=bare, has_token=True)):  # fmt: skip
+        with opened(safe) as (listener,):
+            assert listener.warning == ""
+    with opened(Asked(tcp=place, insecure_tcp=True)) as (listener,):
+        assert "INSECURE" in listener.warning
+
+
+def test_a_name_with_several_addresses_is_beyond_if_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))])
+
+    assert "found one that others reach" in refusal(Asked(tcp=("robot", 0)))
+
+
+def test_a_port_taken_is_named() -> None:
+    with opened(Asked(tcp=("127.0.0.1", 0))) as (listener,):
+        found = refusal(Asked(framed_tcp=("127.0.0.1", listener.port)))
+
+    assert f"--framed-tcp 127.0.0.1:{listener.port}: expected" in found
+    assert "another process has it" in found
+
+
+@NOT_AS_ROOT
+@pytest.mark.skipif(int(FIRST_FREE_PORT.read_text("utf-8")) <= 80, reason="all ports are free here")
+def test_a_port_of_the_system_is_refused() -> None:
+    assert "ports below 1024" in refusal(Asked(tcp=("127.0.0.1", 80)))
+
+
+@pytest.mark.parametrize("host", ["x" * 300, "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_named(host: str) -> None:
+    assert f"--tcp {host}:5555: expected" in refusal(Asked(tcp=(host, 5555), insecure_tcp=True))

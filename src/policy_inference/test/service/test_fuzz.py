@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""10 000 malformed messages over both protocols, and a good client beside them.
+
+Hypothesis makes the sequences. After each message the good clients are answered, with what the
+model says; at the end nothing has leaked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from policy_inference.service.protocol import HEADER, Hello, Type, frame
+
+from .lockstep import (
+    OBS_DIM,
+    Service,
+    action,
+    descriptors,
+    observation,
+    receive_action,
+    receive_frame,
+    request,
+    serving,
+)
+
+MESSAGES, STEPS, EXAMPLES = 10_000, 20, 40
+CLIENTS = 6
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_HELLO = frame(Type.HELLO, Hello(rows=2).pack())
+_GOOD = (_HELLO, request(observation()), request(observation(rows=2)), observation().tobytes())
+_ROWS = [observation(seed) for seed in range(20)]
+_ACTIONS = [action(row)[0] for row in _ROWS]
+
+odd_numbers = st.one_of(st.integers(0, 6), st.integers(0, 2**64 - 1),
+                        st.sampled_from([39, 40, 52, 60, 61, 308, 309, 2**31, 2**32 - 1]))
+good = st.sampled_from(_GOOD)
+indexes = st.integers(0, max(map(len, _GOOD)))
+
+
+def other_field(field: int, number: int, data: bytes) -> bytes:
+    """Return a frame of which one field of the header is another."""
+    values = list(HEADER.unpack_from(data))
+    values[field] = number % (1 << (8 * (4, 1, 1, 2, 4, 4, 8, 8, 8)[field]))
+    return HEADER.pack(*values) + data[HEADER.size:]
+
+
+def other_bytes(data: bytes, at: int, put: bytes) -> bytes:
+    """Return a message of which some bytes are others."""
+    at %= len(data)
+    return (data[:at] + put + data[at + len(put):])[:len(data)]
+
+
+def odd_values(data: bytes, at: int, value: float) -> bytes:
+    """Return a message with a number in it that is none, or too large."""
+    at = -1 - at % OBS_DIM
+    row = np.frombuffer(data[-4 * OBS_DIM:], np.float32).copy()
+    row[at] = value
+    return data[:-4 * OBS_DIM] + row.tobytes()
+
+
+messages = st.lists(st.one_of(
+    st.binary(max_size=80),
+    st.builds(other_field, st.integers(0, 8), odd_numbers, st.sampled_from(_GOOD[:3])),
+    st.builds(other_bytes, good, indexes, st.binary(min_size=1, max_size=8)),
+    st.builds(odd_values, st.sampled_from(_GOOD[1:]), indexes, st.sampled_from(
+        [np.nan, np.inf, -np.inf, 3.4e38])),
+    st.builds(lambda data, at: data[:at % len(data)], good, indexes),
+    st.builds(lambda data, more: data + more, good, st.one_of(good, st.binary(min_size=1))),
+), min_size=4, max_size=8)  # fmt: skip
+
+
+class Beside:
+    """The service under attack, and two clients that keep to the rules."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.arrived, self.count = service, 0, 0
+        self.raw, self.framed = service.connect(), service.welcomed()
+
+    def require_answers(self) -> None:
+        """Ask over both protocols, and check what comes."""
+        self.count += 1
+        which = self.count % len(_ROWS)
+        self.raw.sendall(_ROWS[which].tobytes())
+        self.framed.sendall(request(_ROWS[which], sequence=self.count))
+        self.service.loop.step(0)
+        header, payload = receive_frame(self.framed)
+        assert (header.type, header.sequence) == (Type.ACTION, self.count)
+        for found in (receive_action(self.raw), np.frombuffer(payload, np.float32)):
+            assert np.abs(found - _ACTIONS[which]).max() < 1e-5
+
+
+class Attack(RuleBasedStateMachine):
+    """Hostile clients, any of which may do anything at any time."""
+
+    beside: Beside
+
+    @initialize()
+    def begin(self) -> None:
+        self.service = self.beside.service
+        self.clients = [self.connect(number) for number in range(CLIENTS)]
+
+    def connect(self, number: int) -> socket.socket:
+        """Connect a client: of the raw protocol, of the framed one, or one that was welcomed."""
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        client.connect(str(self.service.framed if number % 3 else self.service.raw))
+        if number % 3 == 2:
+            client.send(_HELLO)
+        self.service.settle()
+        return client
+
+    @rule(number=st.integers(0, CLIENTS - 1), data=messages)
+    def send(self, number: int, data: list[bytes]) -> None:
+        for message in data:
+            try:
+                self.clients[number].send(message)
+            except OSError:  # it was sent away for the one before
+                self.clients[number].close()
+                self.clients[number] = self.connect(number)
+                self.clients[number].send(message)
+            self.beside.arrived += 1
+            self.beside.require_answers()
+
+    @rule(number=st.integers(0, CLIENTS - 1))
+    def read(self, number: int) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            self.clients[number].recv(1 << 16)
+
+    @rule(number=st.integers(0, CLIENTS - 1), how=st.sampled_from(
+        [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR]))
+    def shut_down(self, number: int, how: int) -> None:
+        with contextlib.suppress(OSError):
+            self.clients[number].shutdown(how)
+
+    @rule(number=st.integers(0, CLIENTS - 1))
+    def vanish(self, number: int) -> None:
+        self.clients[number].close()
+        self.beside.require_answers()
+        self.clients[number] = self.connect(number)
+
+    @rule(ms=st.sampled_from([1, 99, 100, 1000]))
+    def wait(self, ms: int) -> None:
+        self.service.after(ms)
+        self.beside.require_answers()
+
+    def teardown(self) -> None:
+        for client in getattr(self, "clients", ()):
+            client.close()
+        self.service.settle()
+
+
+@contextlib.contextmanager
+def attacked() -> Iterator[Beside]:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as service:
+        yield Beside(service)
+
+
+def attack(beside: Beside, number: int) -> None:
+    """Let Hypothesis attack; what it does follows from the number."""
+    case = seed(number)(type("Attack", (Attack,), {"beside": beside}))
+    run_machine(case, settings=settings(
+        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, database=None,
+        phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck)))
+
+
+def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> None:
+    with attacked() as beside:
+        number = 0
+        attack(beside, number)  # imports and caches of whatever is used once
+        open_before, resident_bytes = descriptors(), resident()
+        while beside.arrived < MESSAGES:
+            number += 1
+            attack(beside, number)
+
+        assert descriptors() == open_before
+        assert resident() - resident_bytes < 32 << 20
+        for client in (beside.raw, beside.framed):  # one answer for each question, no more
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+
+
+def resident() -> int:
+    """Return the memory of this process, bytes."""
+    return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * _PAGE

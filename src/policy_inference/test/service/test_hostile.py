@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that mean harm, and a system without resources: the others get their answers."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from policy_inference.service.protocol import Code, Hello, Type, frame
+
+from .lockstep import (
+    ACT_DIM,
+    Service,
+    action,
+    descriptors,
+    is_closed,
+    observation,
+    receive_action,
+    receive_error,
+    request,
+    serving,
+)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def require_answered(service: Service, client: socket.socket) -> None:
+    """Require an answer from the very next pass."""
+    client.sendall(observation().tobytes())
+    service.loop.step(0)
+    np.testing.assert_allclose(receive_action(client), action(observation())[0], rtol=1e-5)
+
+
+def test_without_descriptors_the_loop_does_not_spin_and_recovers(service: Service) -> None:
+    good = service.connect()
+    service.settle()
+    require_answered(service, good)
+    late = service.connect()
+    with no_descriptor_left():
+        for _ in range(5):
+            require_answered(service, good)
+        assert service.notes.exhausted == ["Too many open files"]
+        service.after(100)
+        service.settle()
+        assert len(service.notes.exhausted) == 2
+    service.after(100)
+    service.settle()
+
+    require_answered(service, late)
+
+
+def test_a_flood_of_connections_is_let_in_a_few_at_a_time(tmp_path: Path) -> None:
+    with serving(tmp_path, clients=8) as service:
+        good = service.connect()
+        service.settle()
+        flood = [service.connect(path) for path in (service.raw, service.framed) * 50]
+        for _ in range(20):
+            before = len(service.notes.refusals)
+            require_answered(service, good)
+            assert len(service.notes.refusals) - before <= 8
+        service.settle()
+
+        assert len(service.notes.refusals) == len(flood) - 7
+
+
+def test_a_client_that_sends_without_end_gets_one_turn(service: Service) -> None:
+    good, hostile = service.connect(), service.connect()
+    service.settle()
+    hostile.setblocking(False)
+    hostile.send(bytes(1 << 20))
+    require_answered(service, good)
+
+    assert service.notes.codes == [Code.NOT_IN_TURN]
+    assert is_closed(hostile)
+
+
+def test_clients_that_go_without_a_word_leave_nothing_behind(service: Service) -> None:
+    before = descriptors()
+    for _ in range(50):
+        clients = [service.connect(), service.connect(service.framed), service.welcomed()]
+        clients[0].sendall(b"x")
+        clients[2].sendall(request(observation())[:50])
+        service.settle()
+        for client in clients:
+            client.close()
+        service.settle()
+
+    assert len(service.notes.ended) == 150
+    assert descriptors() == before
+
+
+def test_a_client_of_many_rows_is_bounded(service: Service) -> None:
+    client = service.connect(service.framed)
+    client.sendall(frame(Type.HELLO, Hello(rows=1_000_000).pack()))
+    service.settle()
+
+    assert receive_error(client) is Code.NOT_OFFERED
+    assert is_closed(client)
+
+
+def test_a_reset_in_the_middle_of_an_answer_harms_nobody(service: Service) -> None:
+    good, client = service.connect(), service.connect()
+
+    def reset() -> None:
+        client.shutdown(socket.SHUT_RDWR)
+        client.close()
+
+    service.model.meanwhile = reset
+    for one in (good, client):
+        one.sendall(observation().tobytes())
+    service.settle()
+    service.model.meanwhile = None
+
+    assert receive_action(good).size == ACT_DIM
+    require_answered(service, good)

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cores, priority and locked memory: what is applied, and what the kernel's refusal sounds like.
+
+The kernel's part runs in processes of their own: limits that were lowered do not rise again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+import pytest
+
+from policy_inference.service.scheduling import cpus, priority
+
+CORES = os.cpu_count() or 1
+NOBODY = 65534
+
+
+def said(code: str, *, unprivileged: bool = False) -> list[str]:
+    """Run code that prints; return its lines."""
+    before = ("import os, resource\n"
+              "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
+              "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
+              "from policy_inference.service.scheduling import hurry, lock_memory, pin\n")
+    # Not before the import: that user may not be able to read the checkout.
+    drop = f"if os.geteuid() == 0: os.setuid({NOBODY})\n" if unprivileged else ""
+    done = subprocess.run([sys.executable, "-c", before + drop + code], check=True, text=True,
+                          stdout=subprocess.PIPE, timeout=60)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("text", "chosen"), [
+    ("0", (0,)), ("0,0", (0,)), (f"0-{CORES - 1}", tuple(range(CORES))),
+    (f"{CORES - 1}", (CORES - 1,))])  # fmt: skip
+def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...]) -> None:
+    assert cpus(text) == chosen
+
+
+@pytest.mark.parametrize("text", ["", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "0x1"])
+def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected cores as in 4-7 or 0,2"):
+        cpus(text)
+
+
+@pytest.mark.parametrize("text", [str(CORES), f"0-{CORES}", "999999999999999999999", "1-0"])
+def test_cores_that_are_not_there_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"between 0 and {CORES - 1}"):
+        cpus(text)
+
+
+@pytest.mark.parametrize("text", ["0", "100", "-1", "high", "5.5", ""])
+def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 99"):
+        priority(text)
+
+
+def test_process_and_its_later_threads_stay_on_the_core() -> None:
+    last = max(os.sched_getaffinity(0))
+
+    lines = said(f"print([*pin([{last}])])\nimport threading\n"
+                 "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
+                 "thread.start(); thread.join()")
+
+    assert lines == ["[]", f"{{{last}}}"]
+
+
+def test_refused_priority_names_the_limit_and_the_remedy() -> None:
+    (line,) = said("print(*hurry(50))", unprivileged=True)
+
+    assert line.startswith("--priority 50: Operation not permitted (EPERM): runs without")
+    assert "RLIMIT_RTPRIO is 0" in line
+    assert "LimitRTPRIO=50" in line
+
+
+def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
+    (line,) = said("print(*lock_memory())", unprivileged=True)
+
+    assert line.startswith("--lock-memory: Cannot allocate memory (ENOMEM)")
+    assert "RLIMIT_MEMLOCK is 65536" in line
+    assert "LimitMEMLOCK=infinity" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
+def test_only_the_calling_thread_gets_the_priority() -> None:
+    lines = said("refused = [*hurry(20)]\nimport threading\n"
+                 "print(refused or (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
+                 "os.sched_getparam(0).sched_priority))\n"
+                 "thread = threading.Thread(target=lambda: print(os.sched_getscheduler(0)))\n"
+                 "thread.start(); thread.join()")
+    if "EPERM" in lines[0]:
+        pytest.skip("this container has no CAP_SYS_NICE")
+
+    assert lines == [str((os.SCHED_FIFO, 20)), str(os.SCHED_OTHER)]

@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Both ends of shared memory, and what a hostile client can do at its end."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import resource
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from policy_inference.service.protocol import HEADER, Code, ServiceError, Welcome
+from policy_inference.service.shared_memory import ClientMemory, ServiceMemory
+
+ROWS, OBS_DIM, ACT_DIM = 2, 5, 3
+REQUEST, ANSWER = bytes(range(80)), bytes(range(64))
+
+
+@pytest.fixture
+def service() -> Iterator[ServiceMemory]:
+    memory = ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
+    yield memory
+    memory.close()
+
+
+@pytest.fixture
+def client(service: ServiceMemory) -> Iterator[ClientMemory]:
+    memory, bell, _ = service.theirs
+    end = ClientMemory(memory, bell, Welcome(
+        policy_sha256=bytes(32), obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=ROWS,
+        shared_bytes=service.bytes))
+    yield end
+    end.close()
+
+
+@pytest.fixture
+def forged(service: ServiceMemory) -> Iterator[mmap.mmap]:
+    """The memory as a client has it that keeps to no rule."""
+    with mmap.mmap(service.theirs[0], service.bytes) as block:
+        yield block
+
+
+def open_files() -> set[str]:
+    return {file.name for file in Path("/proc/self/fd").iterdir()}
+
+
+def private() -> memoryview:
+    return memoryview(bytearray(len(REQUEST)))
+
+
+def has_rung(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def test_a_request_arrives_and_its_answer_comes_back(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    copied = private()
+    for turn in range(3):
+        assert not service.stirs()
+        client.request(REQUEST)
+        assert service.stirs()
+        assert not client.answered()
+        assert service.take(copied)
+        assert copied == REQUEST
+        assert not service.stirs()
+        service.answer(ANSWER[turn:])
+        assert client.answered()
+        assert not service.stirs()
+        assert client.take().startswith(ANSWER[turn:])
+
+
+def test_each_end_rings_only_where_the_other_sleeps(
+    service: ServiceMemory, client: ClientMemory, forged: mmap.mmap
+) -> None:
+    _, wakes_service, wakes_client = service.theirs
+    service.stay_awake()
+    client.request(REQUEST)
+    assert not has_rung(wakes_service)
+    forged[128:132] = bytes(4)
+    service.answer(ANSWER)
+    assert not has_rung(wakes_client)
+    service.sleep()
+    client.request(REQUEST)
+    assert has_rung(wakes_service)
+    forged[128:132] = b"\x01\0\0\0"
+    service.answer(ANSWER)
+    assert has_rung(wakes_client)
+
+
+def test_every_ring_is_seen_though_nobody_reads_the_eventfd(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    with select.epoll() as epoll:
+        epoll.register(service.wakes, select.EPOLLIN | select.EPOLLET)
+        for _ in range(3):
+            client.request(REQUEST)
+            assert epoll.poll(0) == [(service.wakes, select.EPOLLIN)]
+            assert epoll.poll(0) == []
+            service.answer(ANSWER)
+
+
+def test_the_offsets_are_those_of_the_document(
+    service: ServiceMemory, client: ClientMemory, forged: mmap.mmap
+) -> None:
+    client.request(REQUEST)
+    service.answer(ANSWER)
+    service.sleep()
+    assert [forged[0], forged[64], forged[128], forged[192]] == [1, 1, 1, 1]
+    assert forged[256:256 + len(REQUEST)] == REQUEST
+    # 40 + 4 * 2 * 5 = 80 bytes, rounded up to 128
+    assert forged[384:384 + len(ANSWER)] == ANSWER
+
+
+@pytest.mark.parametrize("count", [2, 1 << 63, (1 << 64) - 1])
+def test_a_counter_that_jumps_is_refused(
+    service: ServiceMemory, forged: mmap.mmap, count: int
+) -> None:
+    forged[0:8] = count.to_bytes(8, "little")
+    with pytest.raises(ServiceError, match=f"expected 0 requests or one more, found {count}") as no:
+        service.take(private())
+    assert no.value.code is Code.BAD_FRAME
+
+
+def test_a_counter_that_goes_back_is_refused(
+    service: ServiceMemory, client: ClientMemory, forged: mmap.mmap
+) -> None:
+    client.request(REQUEST)
+    service.answer(ANSWER)
+    forged[0:8] = bytes(8)
+    with pytest.raises(ServiceError, match="expected 1 requests or one more, found 0"):
+        service.take(private())
+
+
+def test_what_the_client_changes_later_is_not_seen(
+    service: ServiceMemory, client: ClientMemory, forged: mmap.mmap
+) -> None:
+    copied = private()
+    client.request(REQUEST)
+    service.take(copied)
+    forged[256:256 + len(REQUEST)] = bytes(len(REQUEST))
+    assert copied == REQUEST
+
+
+def test_the_client_cannot_take_the_memory_away(service: ServiceMemory) -> None:
+    memory = service.theirs[0]
+    for size in (0, service.bytes - 1, service.bytes + 4096):
+        with pytest.raises(PermissionError):
+            os.ftruncate(memory, size)
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+
+def test_a_client_that_never_listens_does_not_block_the_service(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    _, wakes_service, wakes_client = service.theirs
+    for fd in (wakes_service, wakes_client):  # the client's own: shared with nobody's writing end
+        os.set_blocking(fd, True)
+    for _ in range(20_000):  # 160 kB of rings, of which a pipe holds 64
+        client.request(REQUEST)
+        service.answer(ANSWER)
+    assert client.answered()
+
+
+def test_a_client_that_closed_its_pipe_does_not_end_the_service(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    service.passed()
+    client.request(REQUEST)
+    service.answer(ANSWER)
+    assert client.answered()
+
+
+def test_waking_without_a_request_is_refused_after_some_times(service: ServiceMemory) -> None:
+    with pytest.raises(ServiceError, match="times without a request") as refused:  # noqa: PT012
+        for _ in range(1000):
+            assert not service.take(private())
+    assert refused.value.code is Code.BAD_FRAME
+
+
+def test_a_request_that_was_seen_before_its_ring_is_no_fault(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    for _ in range(1000):
+        client.request(REQUEST)
+        assert service.take(private())
+        service.answer(ANSWER)
+        assert not service.take(private())
+
+
+def test_an_error_fits_beside_a_small_answer(service: ServiceMemory, client: ClientMemory) -> None:
+    client.request(REQUEST)
+    service.answer(bytes(HEADER.size + 512))
+    assert len(client.take()) >= HEADER.size + 512
+
+
+def test_no_file_is_left_behind() -> None:
+    before = open_files()
+    service = ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
+    service.close()
+    service = ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
+    service.passed()
+    service.close()
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 4])
+def test_without_file_descriptors_a_client_is_refused_and_nothing_is_left(spare: int) -> None:
+    before, limits = open_files(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0) for _ in range(spare)]
+    lowest = os.dup(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
+    try:
+        for fd in held:
+            os.close(fd)
+        with pytest.raises(ServiceError, match="Too many open files") as refused:
+            ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(lowest)
+    assert refused.value.code is Code.FULL
+    assert open_files() == before

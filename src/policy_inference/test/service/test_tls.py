@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The framed protocol over TCP and TLS: who is let in, and that nobody holds up the others."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.service.credentials import server_context
+from policy_inference.service.endpoints import Asked
+from policy_inference.service.handshakes import MOST, Handshake, Handshakes
+from policy_inference.service.protocol import Code, Hello, Type, frame
+
+from .certificates import DAY, Certificate, make_certificate
+from .lockstep import (
+    PASS_S,
+    Service,
+    action,
+    observation,
+    receive_frame,
+    request,
+    serving,
+)
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Certificate:
+    return make_certificate(tmp_path, "ca")
+
+
+@pytest.fixture
+def service(tmp_path: Path, ca: Certificate) -> Iterator[Service]:
+    """A service with mutual TLS, and an endpoint for local clients."""
+    made = make_certificate(tmp_path, "service", ca)
+    context, _ = server_context(made.cert, made.key, ca.cert)
+    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path /
+                                 "framed.sock", tls=context)) as opened:  # fmt: skip
+        yield opened
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def connect(service: Service, clients: ExitStack) -> socket.socket:
+    port = next(listener.port for listener in service.listeners if listener.port)
+    client = clients.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
+    service.loop.step(PASS_S)
+    return client
+
+
+def secured(client: socket.socket, ca: Certificate, own: Certificate | None) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=str(ca.cert))
+    if own is not None:
+        context.load_cert_chain(own.cert, own.key)
+    return context.wrap_socket(client, server_hostname="127.0.0.1")
+
+
+def let_in(service: Service, client: ssl.SSLSocket) -> None:
+    service.loop.step(PASS_S)  # the handshake has ended
+    client.sendall(frame(Type.HELLO, Hello(rows=3).pack()))
+    service.loop.step(PASS_S)
+
+
+def read_frame(client: socket.socket) -> tuple[int, bytes]:
+    header, payload = receive_frame(client)
+    return header.type, payload
+
+
+def test_a_client_with_a_certificate_of_the_ca_is_answered(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> None:
+    own = make_certificate(tmp_path, "robot", ca)
+    client = secured(connect(service, clients), ca, own)
+    let_in(service, client)
+    assert read_frame(client)[0] == Type.WELCOME
+    for rows in (1, 3):
+        client.sendall(request(observation(rows=rows)))
+        service.loop.step(PASS_S)
+
+        kind, payload = read_frame(client)
+        assert kind == Type.ACTION
+        np.testing.assert_allclose(np.frombuffer(payload, np.float32).reshape(rows, -1),
+                                   action(observation(rows=rows)), rtol=1e-5)
+
+
+def test_a_frame_in_many_records_is_one_request(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> None:
+    client = secured(connect(service, clients), ca, make_certificate(tmp_path, "robot", ca))
+    let_in(service, client)
+    assert read_frame(client)[0] == Type.WELCOME
+    data = request(observation())
+    for begin in range(0, len(data), 7):
+        client.sendall(data[begin:begin + 7])
+    while not service.notes.answers:
+        service.loop.step(PASS_S)
+
+    assert read_frame(client)[0] == Type.ACTION
+
+
+@pytest.mark.parametrize("whose", ["nobody", "another CA", "expired"])
+def test_a_client_without_a_good_certificate_is_refused_and_the_reason_told(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path, whose: str
+) -> None:
+    own = {
+        "nobody": None,
+        "another CA": make_certificate(tmp_path, "stranger", make_certificate(tmp_path, "ca2")),
+        "expired": make_certificate(tmp_path, "old", ca, begins=-2 * DAY, ends=-DAY),
+    }[whose]
+    client = secured(connect(service, clients), ca, own)
+    service.loop.step(PASS_S)
+
+    with pytest.raises(ssl.SSLError):
+        client.recv(1)
+    (reason,) = service.notes.refusals
+    assert {"nobody": "TLS: PEER_DID_NOT_RETURN_A_CERTIFICATE",
+            "another CA": "its certificate: unable to get local issuer",
+            "expired": "its certificate: certificate has expired"}[whose] in reason
+
+
+def test_a_client_that_speaks_no_tls_is_refused(service: Service, clients: ExitStack) -> None:
+    connect(service, clients).sendall(frame(Type.HELLO, Hello().pack()))
+    service.loop.step(PASS_S)
+
+    (reason,) = service.notes.refusals
+    assert reason.startswith("TLS: ")
+
+
+def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> None:
+    for _ in range(MOST - 1):
+        connect(service, clients)
+    local = service.welcomed()
+    local.sendall(request(observation()))
+    service.settle()
+    assert receive_frame(local)[0].type == Type.ACTION
+
+    client = secured(connect(service, clients), ca, make_certificate(tmp_path, "robot", ca))
+    let_in(service, client)
+    assert read_frame(client)[0] == Type.WELCOME
+
+
+def test_a_token_stands_in_for_a_certificate(
+    tmp_path: Path, ca: Certificate, clients: ExitStack
+) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+    context, _ = server_context(made.cert, made.key)
+    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), tls=context),
+                 token=b"the token of this robot") as service:  # fmt: skip
+        client = secured(connect(service, clients), ca, None)
+        let_in(service, client)
+
+        kind, _ = read_frame(client)
+        assert kind == Type.ERROR
+        assert service.notes.codes == [Code.NOT_ALLOWED]
+
+
+def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certificate) -> None:
+    context, _ = server_context(ca.cert, ca.key)
+    here, there = socket.socketpair()
+    ended = threading.Event()
+    handshakes = Handshakes(ended.set, within_s=0.01)
+    handshakes.begin(Handshake(connected=there, context=context, name="silent"))
+    assert ended.wait(PASS_S)
+    (handshake,) = handshakes.ended()
+    handshakes.close()
+
+    assert handshake.failure == "no TLS handshake in time"
+    with here:
+        assert here.recv(1) == b""
+
+
+def test_raw_tcp_answers_too(tmp_path: Path, clients: ExitStack) -> None:
+    with serving(tmp_path, Asked(tcp=("127.0.0.1", 0))) as service:
+        client = connect(service, clients)
+        client.sendall(observation().tobytes())
+        service.loop.step(PASS_S)
+
+        found = np.frombuffer(client.recv(100), np.float32)
+        np.testing.assert_allclose(found, action(observation())[0], rtol=1e-5)

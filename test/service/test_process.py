@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The service as a process: from its start to its end, with clients of each kind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F32
+from policy_inference.service.client import connect
+from policy_inference.service.protocol import Code, Hello, Scaling, ServiceError, Transport
+
+from .served import ACT_DIM, BUNDLE, OBS_DIM, Served, served
+
+SHARED = Transport.SHARED_MEMORY
+
+
+def golden() -> tuple[F32, F32]:
+    """Observations as the model gets them [rows, obs], and the reference model's actions."""
+    with np.load(BUNDLE / "golden.npz") as arrays:
+        contract = load_bundle(BUNDLE).contract
+        (name,), output = contract.observations, contract.action.output
+        return arrays[name].reshape(-1, OBS_DIM), arrays[output].reshape(-1, ACT_DIM)
+
+
+@pytest.mark.parametrize(("transport", "spin_us"),
+                         [(Transport.STREAM, 0), (SHARED, 20_000)])
+def test_golden_observations_get_the_reference_models_actions(
+    tmp_path: Path, transport: Transport, spin_us: int
+) -> None:
+    place, (observations, actions) = str(tmp_path / "policy.sock"), golden()
+    hello = Hello(policy_sha256=bytes.fromhex(load_bundle(BUNDLE).sha256), obs_dim=OBS_DIM,
+                  act_dim=ACT_DIM, scaling=Scaling.NORMALISED, transport=transport)
+    with served("--framed-socket", place, "--spin-us", str(spin_us)), \
+            connect(place, hello) as client:
+        found = [client.infer(observation)[0] for observation in observations]
+    np.testing.assert_allclose(found, actions, atol=1e-4)
+
+
+def test_a_raw_client_needs_nothing_but_a_socket(tmp_path: Path) -> None:
+    place = str(tmp_path / "raw.sock")
+    with served("--socket", place), socket.socket(socket.AF_UNIX) as client:
+        client.connect(place)
+        client.sendall(np.zeros(OBS_DIM, "<f4").tobytes())
+        action = np.frombuffer(client.recv(4 * ACT_DIM, socket.MSG_WAITALL), "<f4")
+    assert np.isfinite(action).all()
+    assert action.any()
+
+
+@pytest.mark.parametrize(("by", "transport"),
+                         [(signal.SIGTERM, Transport.STREAM), (signal.SIGINT, SHARED)])
+def test_asked_to_end_it_says_so_and_leaves_nothing(
+    tmp_path: Path, by: signal.Signals, transport: Transport
+) -> None:
+    raw, framed = tmp_path / "raw.sock", tmp_path / "framed.sock"
+    with served("--socket", str(raw), "--framed-socket", str(framed)) as service:
+        client = connect(str(framed), Hello(transport=transport))
+        client.infer(np.zeros(OBS_DIM))
+        assert service.end(by) == 0
+        with pytest.raises(PolicyError) as ending:
+            client.infer(np.zeros(OBS_DIM))
+        client.close()
+        if transport is SHARED:
+            assert isinstance(ending.value, ServiceError)
+            assert ending.value.code is Code.ENDING
+        assert not [path for path in (raw, framed) if path.exists()]
+        assert service.lines[-1] == "ended"
+        assert "Traceback" not in service.log
+
+
+def test_a_service_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:
+    place = tmp_path / "policy.sock"
+    place.write_text("somebody's letter")
+    with served("--framed-socket", str(place)) as service:
+        assert service.end() == 1
+    assert str(place) in service.log
+    assert "Traceback" not in service.log
+    assert place.read_text() == "somebody's letter"
+
+
+def test_a_client_of_another_policy_is_refused_at_hello(tmp_path: Path) -> None:
+    place = str(tmp_path / "policy.sock")
+    with served("--framed-socket", place):
+        with pytest.raises(ServiceError, match="lite3_walk") as refused:
+            connect(place, Hello(policy_sha256=b"x" * 32))
+        assert refused.value.code is Code.OTHER_POLICY
+        connect(place).close()
+
+
+def test_two_services_do_not_share_a_socket(tmp_path: Path) -> None:
+    place = str(tmp_path / "policy.sock")
+    with served("--framed-socket", place):
+        second = Served("--bundle", str(BUNDLE), "--framed-socket", place)
+        assert second.end() == 1
+        assert "in use" in second.log
+        connect(place).close()
