@@ -66,7 +66,6 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._memories = dict[int, ServiceMemory]()
         self._asked, self._asking = socket.socketpair()
         self._asked.setblocking(False)
         self._asking.setblocking(False)
@@ -188,8 +187,7 @@ class ServiceLoop:
         for fd, _ in self._poll.poll(0, self._most_events):
             connection = self._connections.get(fd)
             if connection is None:
-                if fd in self._memories:  # it rings once, and has its turn in the next pass
-                    self._spinning.glance(self._memories[fd])
+                self._spinning.glance(fd)  # rings once: it has its turn in the next pass
             elif connection in self._waiting and connection.has_more():
                 self._end(connection, ServiceError(
                     Code.NOT_IN_TURN, "more bytes than one request before its answer"))
@@ -286,12 +284,12 @@ class ServiceLoop:
 
     def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
         if memory is not None:
-            self._memories[memory.wakes] = memory
+            self._spinning.add(memory)
             self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
                         select.EPOLLIN | select.EPOLLET)
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
-        if memory is not None and self._memories.pop(memory.wakes, None) is not None:
+        if memory is not None and memory.wakes in self._sources:
             # Closing it is not enough: the client has this eventfd as well, and may go on ringing.
             self._poll.unregister(memory.wakes)
             del self._sources[memory.wakes]
