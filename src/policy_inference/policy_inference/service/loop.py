@@ -104,7 +104,8 @@ class ServiceLoop:
             BackendError: The model can answer nobody any more.
         """
         sources = self._sources
-        events = self._wait(timeout_s)
+        events = (self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
+                  or self._poll.poll(self._until(timeout_s), self._most_events))
         self._now_ns = now_ns = self._clock()
         for fd, _ in events:
             source = sources.get(fd)
@@ -268,15 +269,6 @@ class ServiceLoop:
                 self._end(next(iter(late)), ServiceError(Code.TOO_LATE, what))
 
     # -- what wakes the loop
-
-    def _wait(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Return what happened, the first of it if nothing has yet."""
-        while self._spinning:
-            rung = [(fd, select.EPOLLIN) for fd in self._spinning.look(self._clock())]
-            events = rung + self._poll.poll(0, self._most_events)
-            if events or not timeout_s:
-                return events
-        return self._poll.poll(self._until(timeout_s), self._most_events)
 
     def _watch(self, fd: int, source: Callable[[], None], events: int = select.EPOLLIN) -> None:
         self._sources[fd] = source

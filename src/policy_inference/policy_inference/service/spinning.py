@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import select
+from collections.abc import Callable
+
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
@@ -18,10 +21,6 @@ class Spinning:
         self._spin_ns = spin_ns
         self._memories = dict[int, ServiceMemory]()
         self._until_ns = dict[ServiceMemory, int]()
-
-    def __len__(self) -> int:
-        """Return how many are expected."""
-        return len(self._until_ns)
 
     def add(self, memory: ServiceMemory) -> None:
         """Know a memory."""
@@ -44,7 +43,25 @@ class Spinning:
         if memory is not None:
             self._until_ns.setdefault(memory, 0)
 
-    def look(self, now_ns: int) -> list[int]:
+    def wait(
+        self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
+    ) -> list[tuple[int, int]]:
+        """Return what has happened, requests in memory among it; nothing where none is expected.
+
+        Args:
+            poll: Everything else.
+            most_events: Of it, at once.
+            timeout_s: 0: look once.
+            clock: Steady, ns.
+        """
+        while self._until_ns:
+            rung = [(wakes, select.EPOLLIN) for wakes in self._look(clock())]
+            events = rung + poll.poll(0, most_events)
+            if events or not timeout_s:
+                return events
+        return []
+
+    def _look(self, now_ns: int) -> list[int]:
         """Return what wakes for those with a request; those that were expected in vain sleep."""
         until_ns = self._until_ns
         for _ in range(_LOOKS):
