@@ -52,13 +52,13 @@ class ModelInput:
             Whether there is any sense in them: neither before nor after scaling NaN, infinity or
             a norm that cannot be, which one product finds; before, since bounds would hide it.
         """
-        if not values.dot(values) <= LARGEST_SQUARE:
+        vector = self._vector
+        vector[:] = values
+        if not vector.dot(vector) <= LARGEST_SQUARE:
             return False
         if self._as_they_are[scaling]:
             into[:] = values
             return True
-        vector = self._vector
-        vector[:] = values
         if scaling is Scaling.PHYSICAL:
             assert self._scaler is not None  # a session that asks for it is refused
             self._scaler.apply(vector)
