@@ -55,7 +55,7 @@ def require_apart(
 
 
 def _entrances(lane: Lane) -> list[Tensor]:
-    return [*lane.inputs, *(into for into, _ in lane.state)]
+    return [*(array for _, array in lane.inputs), *(into for into, _ in lane.state)]
 
 
 def _answers(lane: Lane) -> F64:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
@@ -18,7 +20,7 @@ class Lane:
     """One row of an opened model, in views of the back end's arrays.
 
     Attributes:
-        inputs: An array [size] for each input that an observation fills.
+        inputs: Those that an observation fills, each with its array [size].
         action: Reads the row of the output.
         state: For each recurrent pair its row of the input and of the output.
     """
@@ -33,7 +35,7 @@ class Lane:
             return array if axis is None else np.moveaxis(array, axis, 0)[row]
 
         contract = policy.contract
-        self.inputs = tuple(part(one.name, backend.inputs[one.name]).reshape(-1)
+        self.inputs = tuple((one, part(one.name, backend.inputs[one.name]).reshape(-1))
                             for one in policy.inputs)
         output = part(policy.output, backend.outputs[policy.output]).reshape(-1)
         self.state = tuple((part(pair.input, backend.inputs[pair.input]),
@@ -48,7 +50,20 @@ class Lane:
 
     def is_finite(self) -> bool:
         """Read the output of a run; return whether it and the recurrent state are finite."""
-        return self.action.read() and all(np.isfinite(out).all() for _, out in self.state)
+        for _, out in self.state:
+            if not np.isfinite(out).all():
+                return False
+        return self.action.read()
+
+    def put_state(self, state: Sequence[Tensor]) -> None:
+        """Write a robot's state into the row; an array for each recurrent pair."""
+        for mine, (into, _) in zip(state, self.state, strict=True):
+            into[...] = mine
+
+    def take_state(self, state: Sequence[Tensor]) -> None:
+        """Write what the run made of the state into that of a robot."""
+        for mine, (_, out) in zip(state, self.state, strict=True):
+            mine[...] = out
 
     def bounded(self) -> tuple[F64, tuple[str, ...]]:
         """Return the action [actions] that was read, and the guard's rules that changed it."""

@@ -66,7 +66,6 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._memories = dict[int, ServiceMemory]()
         self._asked, self._asking = socket.socketpair()
         self._asked.setblocking(False)
         self._asking.setblocking(False)
@@ -105,7 +104,8 @@ class ServiceLoop:
             BackendError: The model can answer nobody any more.
         """
         sources = self._sources
-        events = self._wait(timeout_s)
+        events = (self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
+                  or self._poll.poll(self._until(timeout_s), self._most_events))
         self._now_ns = now_ns = self._clock()
         for fd, _ in events:
             source = sources.get(fd)
@@ -113,8 +113,10 @@ class ServiceLoop:
                 source()
         if self._waiting:
             self._answer()
-        self._end_late_ones()
-        self._resume_accepting()
+        if self._incomplete or self._greeting:
+            self._end_late_ones()
+        if self._paused:
+            self._resume_accepting()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -162,7 +164,7 @@ class ServiceLoop:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum(session.rows for session in self._sessions),
+        self._observer.inferred(sum([session.rows for session in self._sessions]),
                                 self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:
@@ -186,8 +188,7 @@ class ServiceLoop:
         for fd, _ in self._poll.poll(0, self._most_events):
             connection = self._connections.get(fd)
             if connection is None:
-                if fd in self._memories:  # it rings once, and has its turn in the next pass
-                    self._spinning.glance(self._memories[fd])
+                self._spinning.glance(fd)  # rings once: it has its turn in the next pass
             elif connection in self._waiting and connection.has_more():
                 self._end(connection, ServiceError(
                     Code.NOT_IN_TURN, "more bytes than one request before its answer"))
@@ -238,6 +239,10 @@ class ServiceLoop:
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
+        if len(self._connections) >= self._clients and self._greeting:
+            # Strangers who say nothing must not keep those out who know what to say.
+            self._end(next(iter(self._greeting)), ServiceError(
+                Code.FULL, "no HELLO yet, and others come"))
         if len(self._connections) >= self._clients:
             full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
                                 "many; end one, or allow more: --clients")
@@ -256,10 +261,10 @@ class ServiceLoop:
 
     def _until(self, timeout_s: float) -> float:
         """Return how long to wait: until the first that is late then, at most `timeout_s`."""
+        if not (self._incomplete or self._greeting or self._paused):
+            return timeout_s
         ends_ns = [next(iter(late.values())) for late in
                    (self._incomplete, self._greeting, self._paused) if late]
-        if not ends_ns:
-            return timeout_s
         return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))
 
     def _end_late_ones(self) -> None:
@@ -269,27 +274,18 @@ class ServiceLoop:
 
     # -- what wakes the loop
 
-    def _wait(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Return what happened, the first of it if nothing has yet."""
-        while self._spinning:
-            rung = [(fd, select.EPOLLIN) for fd in self._spinning.look(self._clock())]
-            events = rung + self._poll.poll(0, self._most_events)
-            if events or not timeout_s:
-                return events
-        return self._poll.poll(self._until(timeout_s), self._most_events)
-
     def _watch(self, fd: int, source: Callable[[], None], events: int = select.EPOLLIN) -> None:
         self._sources[fd] = source
         self._poll.register(fd, events)
 
     def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
         if memory is not None:
-            self._memories[memory.wakes] = memory
+            self._spinning.add(memory)
             self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
                         select.EPOLLIN | select.EPOLLET)
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
-        if memory is not None and self._memories.pop(memory.wakes, None) is not None:
+        if memory is not None and memory.wakes in self._sources:
             # Closing it is not enough: the client has this eventfd as well, and may go on ringing.
             self._poll.unregister(memory.wakes)
             del self._sources[memory.wakes]

@@ -190,12 +190,12 @@ class ServedModel:
                     state[...] = 0
         for row, lane in enumerate(lanes):
             robot = session.robots[row]
-            for one, part, into in zip(self._policy.inputs, robot.parts, lane.inputs, strict=True):
+            for part, (one, into) in zip(robot.parts, lane.inputs, strict=True):
                 if not one.write(part, into, session.scaling):
                     return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
                                             f"observation of {one.name}: {one.wrong(part)}")
-            for state, (held, _) in zip(robot.state, lane.state, strict=True):
-                held[...] = state
+            if robot.state:
+                lane.put_state(robot.state)
         return None
 
     def _take(self, session: Session, lanes: Sequence[Lane]) -> ServiceError | None:
@@ -204,13 +204,14 @@ class ServedModel:
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, "action: expected finite "
                                         "values of the model, found NaN or infinity")
-        for robot, lane in zip(session.robots, lanes, strict=False):
+        for row, lane in enumerate(lanes):
+            robot = session.robots[row]
             values, acted = lane.target() if session.wants_target else lane.bounded()
             robot.answer[:] = values
             for rule in acted:
                 self.counters[rule] += 1
-            for state, (_, out) in zip(robot.state, lane.state, strict=True):
-                state[...] = out
+            if robot.state:
+                lane.take_state(robot.state)
         return None
 
     def _not_finite(self, code: Code, row: int, text: str) -> ServiceError:

@@ -60,11 +60,15 @@ class Notes(Observer):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
+        self.names = list[str]()
         self.ended = list[str]()
         self.refusals = list[str]()
         self.codes = list[Code]()
         self.exhausted = list[str]()
         self.answers = 0
+
+    def connected(self, connection: Connection) -> None:
+        self.names.append(connection.name)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         self.ended.append(reason)
@@ -95,7 +99,9 @@ class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"", spin_ns: int = 0) -> None:  # fmt: skip
+                 token: bytes = b"", spin_ns: int = 0,
+                 watched_by: Callable[[Model, Clock], Observer] | None = None,
+                 ) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
@@ -107,7 +113,9 @@ class Service:
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                spin_ns=spin_ns, observer=self.notes, clock=self.clock)
+                                spin_ns=spin_ns, clock=self.clock,
+                                observer=watched_by(self.model, self.clock) if watched_by
+                                else self.notes)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:

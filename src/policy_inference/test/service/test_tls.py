@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.service.connection import set_options
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import Asked
 from policy_inference.service.handshakes import MOST, Handshake, Handshakes
@@ -24,6 +25,7 @@ from .lockstep import (
     PASS_S,
     Service,
     action,
+    descriptors,
     observation,
     receive_frame,
     request,
@@ -84,6 +86,7 @@ def test_a_client_with_a_certificate_of_the_ca_is_answered(
     client = secured(connect(service, clients), ca, own)
     let_in(service, client)
     assert read_frame(client)[0] == Type.WELCOME
+    assert "'robot' at 127.0.0.1, port" in service.notes.names[-1]
     for rows in (1, 3):
         client.sendall(request(observation(rows=rows)))
         service.loop.step(PASS_S)
@@ -137,6 +140,26 @@ def test_a_client_that_speaks_no_tls_is_refused(service: Service, clients: ExitS
     assert reason.startswith("TLS: ")
 
 
+def test_garbage_in_the_place_of_handshakes_leaks_nothing(
+    service: Service, clients: ExitStack
+) -> None:
+    hello = bytes.fromhex("160301") + b"\x00\xff" + b"\x01" * 255
+    local = service.welcomed()
+    before = descriptors()
+    for number in range(60):
+        with ExitStack() as stack:
+            client = connect(service, stack)
+            client.sendall(hello[:number * 5] + bytes([number]))
+            client.shutdown(socket.SHUT_WR)
+            while len(service.notes.refusals) <= number:
+                service.loop.step(PASS_S)
+        local.sendall(request(observation(), sequence=number))
+        service.settle()
+        assert receive_frame(local)[0].sequence == number
+
+    assert descriptors() == before
+
+
 def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
     service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
 ) -> None:
@@ -172,7 +195,8 @@ def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certifica
     here, there = socket.socketpair()
     ended = threading.Event()
     handshakes = Handshakes(ended.set, within_s=0.01)
-    handshakes.begin(Handshake(connected=there, context=context, name="silent"))
+    handshakes.begin(Handshake(connected=there, context=context, where="here",
+                               client="silent"))
     assert ended.wait(PASS_S)
     (handshake,) = handshakes.ended()
     handshakes.close()
@@ -190,3 +214,20 @@ def test_raw_tcp_answers_too(tmp_path: Path, clients: ExitStack) -> None:
 
         found = np.frombuffer(client.recv(100), np.float32)
         np.testing.assert_allclose(found, action(observation())[0], rtol=1e-5)
+
+
+def test_a_tcp_peer_that_vanishes_is_looked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, \
+            socket.create_connection(listening.getsockname()) as connected:
+        set_options(connected)
+
+        def option(level: int, name: int) -> int:
+            return connected.getsockopt(level, name)
+
+        assert option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        silent_s = (option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                    + option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+                    * option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
+        assert silent_s <= 15
+        assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 15_000
