@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _MANIFESTS = ("package.xml", "colcon.pkg", "CMakeLists.txt", "*.msg", "*.srv", "setup.*")
 _INSTALLED_BY_NAME = ("launch", "config")
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
-# For control stacks without ROS; `make test-cpp` builds it, and nothing here uses it.
+# For control stacks without ROS: not part of this environment; `make test-cpp` builds it.
 _APART = ["--packages-skip", "policy_client"]
 _ACTIVATE = ". .venv/bin/activate && . install/setup.bash"
 
