@@ -61,7 +61,7 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	@$(IN_WORKSPACE) for sanitizer in "" address,undefined thread; do \
 	  folder=build/policy_client_test/$${sanitizer:-release}; mkdir -p $$folder; \
 	  { cmake -S src/policy_client_cpp -B $$folder -DPOLICY_CLIENT_TESTS=ON -DPOLICY_CLIENT_WERROR=ON \
-	      $${sanitizer:+-DPOLICY_CLIENT_SANITIZE=$$sanitizer -DPOLICY_CLIENT_EXAMPLES=OFF} \
+	      $${sanitizer:+-DPOLICY_CLIENT_SANITIZE=$$sanitizer -DCMAKE_BUILD_TYPE=Debug -DPOLICY_CLIENT_EXAMPLES=OFF} \
 	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
 	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  grep 'policy_client:' $$folder/build.log; \
