@@ -164,8 +164,7 @@ class ServiceLoop:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum([session.rows for session in self._sessions]),
-                                self._clock() - began_ns)
+        took_ns = self._clock() - began_ns
         self._send_away_impatient()
         for connection in self._waiting:
             if connection.fileno() < 0:
@@ -180,6 +179,7 @@ class ServiceLoop:
                 self._observer.answered(connection, self._clock() - self._now_ns)
                 if connection.memory is not None:
                     self._spinning.expect(connection.memory, self._clock())
+        self._observer.inferred(sum([session.rows for session in self._sessions]), took_ns)
         self._waiting.clear()
         self._sessions.clear()
 
