@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 
+import numpy as np
+
 from policy_inference.backends.registry import parse_options
 from policy_inference.command_line import INTERRUPTING
 from policy_inference.service.credentials import read_token, server_context
@@ -54,6 +56,8 @@ def serve(given: argparse.Namespace) -> int:
                          spin_ns=1000 * given.spin_us, observer=monitor) as loop:
             _tell(model, listeners)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
+            # What is not finite is refused with a reason; numpy's words would come beside it.
+            np.seterr(all="ignore")
             # What was made so far stays; looking through it delays answers by milliseconds.
             gc.collect()
             gc.freeze()

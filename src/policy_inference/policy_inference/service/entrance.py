@@ -15,7 +15,7 @@ from policy_inference.service.observer import Observer
 
 PAUSE_NS = 100_000_000
 """After which it is tried again where the system or the handshakes take no more."""
-_ACCEPTED_PER_PASS = 4
+_ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 LetIn = Callable[[str, socket.socket, str], None]
@@ -61,10 +61,11 @@ class Entrance:
     def take_over(self) -> None:
         """Let those in whose handshakes have ended."""
         for handshake in self._handshakes.ended() if self._handshakes else ():
+            name = f"{handshake.where}: {handshake.client}"
             if handshake.failure:
-                self._observer.refused(handshake.name, handshake.failure)
+                self._observer.refused(name, handshake.failure)
             else:
-                self._let_in("framed", handshake.connected, handshake.name)
+                self._let_in("framed", handshake.connected, name)
 
     def close(self) -> None:
         """Close all listeners."""
@@ -75,13 +76,14 @@ class Entrance:
 
     def _greet(self, listener: Listener, connected: socket.socket, address: object) -> None:
         try:
-            name = f"{listener.where}: {client_name(connected, address)}"
+            client = client_name(connected, address)
             set_options(connected)
         except OSError:  # it is gone already
             connected.close()
             return
         if listener.tls is None:
-            self._let_in(listener.protocol, connected, name)
+            self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
             return
         assert self._handshakes is not None
-        self._handshakes.begin(Handshake(connected=connected, context=listener.tls, name=name))
+        self._handshakes.begin(Handshake(connected=connected, context=listener.tls,
+                                         where=listener.where, client=client))

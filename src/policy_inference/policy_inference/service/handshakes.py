@@ -11,8 +11,9 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 MOST = 32
 """Under way at once; others wait in the queue of the socket that listens."""
@@ -26,13 +27,15 @@ class Handshake:
     Attributes:
         connected: The socket; with TLS once the handshake is over, closed where it failed.
         context: What TLS is made from.
-        name: Of the client, for people.
+        where: It was accepted.
+        client: Who it is, for people; with the name in its certificate once that was verified.
         failure: Why it failed; empty where it did not.
     """
 
     connected: socket.socket
     context: ssl.SSLContext
-    name: str
+    where: str
+    client: str
     failure: str = ""
 
 
@@ -136,6 +139,8 @@ class Handshakes:
         except OSError as error:
             self._end(handshake, f"TLS: {getattr(error, 'reason', None) or error.strerror}")
         else:
+            owner = _common_name(handshake.connected)
+            handshake.client = f"{owner!r} at {handshake.client}" if owner else handshake.client
             self._end(handshake)
 
     def _end(self, handshake: Handshake, failure: str = "") -> None:
@@ -146,3 +151,9 @@ class Handshakes:
             handshake.connected.close()
         self._ended.append(handshake)
         self._wake()
+
+
+def _common_name(connected: ssl.SSLSocket) -> str:
+    """Return the name in a client's certificate that was verified; empty where there is none."""
+    subject: Iterable[Any] = (connected.getpeercert() or {}).get("subject", ())
+    return next((value for part in subject for key, value in part if key == "commonName"), "")

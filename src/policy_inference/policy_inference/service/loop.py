@@ -239,6 +239,10 @@ class ServiceLoop:
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
+        if len(self._connections) >= self._clients and self._greeting:
+            # Strangers who say nothing must not keep those out who know what to say.
+            self._end(next(iter(self._greeting)), ServiceError(
+                Code.FULL, "no HELLO yet, and others come"))
         if len(self._connections) >= self._clients:
             full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
                                 "many; end one, or allow more: --clients")

@@ -50,7 +50,7 @@ def test_values_in_si_units_are_recognised() -> None:
 
     text = misfit.describe(gait())
     assert text.startswith("joint_vel -4 to ")
-    assert "in training -0.4" in text
+    assert "expected -0.4" in text
     assert text.endswith("looks like values in SI units, without the scales of the terms")
 
 

@@ -60,11 +60,15 @@ class Notes(Observer):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
+        self.names = list[str]()
         self.ended = list[str]()
         self.refusals = list[str]()
         self.codes = list[Code]()
         self.exhausted = list[str]()
         self.answers = 0
+
+    def connected(self, connection: Connection) -> None:
+        self.names.append(connection.name)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         self.ended.append(reason)

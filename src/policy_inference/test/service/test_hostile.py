@@ -24,6 +24,7 @@ from .lockstep import (
     observation,
     receive_action,
     receive_error,
+    receive_frame,
     request,
     serving,
 )
@@ -78,7 +79,23 @@ def test_a_flood_of_connections_is_let_in_a_few_at_a_time(tmp_path: Path) -> Non
             assert len(service.notes.refusals) - before <= 8
         service.settle()
 
-        assert len(service.notes.refusals) == len(flood) - 7
+        turned_away = len(service.notes.refusals) + len(service.notes.ended)
+        assert turned_away == len(flood) - 7
+
+
+def test_strangers_who_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+    with serving(tmp_path, clients=3) as service:
+        good = service.welcomed()
+        silent = [service.connect(service.framed) for _ in range(5)]
+        service.settle()
+        late = service.welcomed()
+
+        for client in (good, late):
+            client.sendall(request(observation()))
+            service.settle()
+            assert receive_frame(client)[0].type == Type.ACTION
+        assert receive_error(silent[0]) is Code.FULL
+        assert is_closed(silent[0])
 
 
 def test_a_client_that_sends_without_end_gets_one_turn(service: Service) -> None:

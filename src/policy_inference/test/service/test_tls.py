@@ -86,6 +86,7 @@ def test_a_client_with_a_certificate_of_the_ca_is_answered(
     client = secured(connect(service, clients), ca, own)
     let_in(service, client)
     assert read_frame(client)[0] == Type.WELCOME
+    assert "'robot' at 127.0.0.1, port" in service.notes.names[-1]
     for rows in (1, 3):
         client.sendall(request(observation(rows=rows)))
         service.loop.step(PASS_S)
@@ -194,7 +195,8 @@ def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certifica
     here, there = socket.socketpair()
     ended = threading.Event()
     handshakes = Handshakes(ended.set, within_s=0.01)
-    handshakes.begin(Handshake(connected=there, context=context, name="silent"))
+    handshakes.begin(Handshake(connected=there, context=context, where="here",
+                               client="silent"))
     assert ended.wait(PASS_S)
     (handshake,) = handshakes.ended()
     handshakes.close()
