@@ -158,7 +158,7 @@ class ServiceLoop:
         else:
             self._incomplete.pop(connection, None)
         if connection.session is not None and self._greeting.pop(connection, None) is not None:
-            self._watch_memory(connection, connection.memory)
+            self._watch_memory(connection)
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
@@ -278,11 +278,13 @@ class ServiceLoop:
         self._sources[fd] = source
         self._poll.register(fd, events)
 
-    def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
-        if memory is not None:
-            self._spinning.add(memory)
-            self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
-                        select.EPOLLIN | select.EPOLLET)
+    def _watch_memory(self, connection: Connection) -> None:
+        if isinstance(connection, FramedConnection) and connection.memory is not None:
+            self._spinning.add(connection.memory)
+            # Edge-triggered: nobody reads the eventfd, and each ring is one event.
+            self._watch(connection.memory.wakes, partial(self._read, connection,
+                                                         connection.read_memory),
+                        select.EPOLLIN | select.EPOLLET)  # fmt: skip
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
         if memory is not None and memory.wakes in self._sources:
