@@ -49,14 +49,12 @@ class ServiceLoop:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
             clients: Most at once.
-            spin_ns: So long after an answer through shared memory the loop looks for the next
-                request, rather than sleep.
+            spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
         self._model, self._clients = model, clients
-        self._spinning = Spinning(spin_ns)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -69,7 +67,7 @@ class ServiceLoop:
         self._asked, self._asking = socket.socketpair()
         self._asked.setblocking(False)
         self._asking.setblocking(False)
-        self._is_stopped, self._now_ns = False, clock()
+        self._is_stopped, self._now_ns, self._spinning = False, clock(), Spinning(spin_ns)
         self._watch(self._asked.fileno(), self._woken)
         self._entrance = Entrance(listeners, self._let_in, self._observer, self._wake)
         for listener in listeners:
@@ -282,9 +280,8 @@ class ServiceLoop:
         if isinstance(connection, FramedConnection) and connection.memory is not None:
             self._spinning.add(connection.memory)
             # Edge-triggered: nobody reads the eventfd, and each ring is one event.
-            self._watch(connection.memory.wakes, partial(self._read, connection,
-                                                         connection.read_memory),
-                        select.EPOLLIN | select.EPOLLET)  # fmt: skip
+            read = partial(self._read, connection, connection.read_memory)
+            self._watch(connection.memory.wakes, read, select.EPOLLIN | select.EPOLLET)
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
         if memory is not None and memory.wakes in self._sources:
