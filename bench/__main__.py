@@ -26,6 +26,7 @@ def main() -> int:
     _keep_to_this_machine()
     # Only now: the modules below need ROS.
     from bench import (
+        batch,
         calibrate,
         child,
         chunks,
@@ -42,7 +43,7 @@ def main() -> int:
         ("a tick without ROS", tick.measure),
         ("a process of its own", child.measure),
         ("the service", service.measure),
-        ("four robots in one inference", service.measure_batch),
+        ("four robots in one inference", batch.measure),
         ("shared memory with the service", shared_memory.measure),
         ("start", lambda: [nodes.start()]),
         ("round trip", lambda: [nodes.roundtrip()]),

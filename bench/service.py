@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `policy_inference serve` adds to a model, against the least that a socket can do.
 
-The baseline is a Python process that answers each 180 bytes with 48, and runs no model; the model's
-own time is measured beside both and taken off ours. `python -m bench.service` measures
-these figures alone, `python -m bench.service echo PATH` is the baseline.
+The baseline is a Python process that answers each 180 bytes with 48. The model's own time is what
+such an echo takes longer that runs the model before it answers; it is taken off ours.
+`python -m bench.service` measures these figures alone; with a word more it is the baseline.
 """
 
 import logging
@@ -13,8 +13,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,15 @@ from bench.figures import Figure, Summary, summarise, table
 from bench.processes import BUNDLE, BenchError, Child, running
 from bench.tick import BareCall
 from bench.timing import timed_us
-from policy_inference.errors import PolicyError
-from policy_inference.service.client import PolicyClient, connect
-from policy_inference.service.protocol import Hello
 
 REQUEST_BYTES, REPLY_BYTES = 4 * 45, 4 * 12
 _BLOCKS, _CALLS = 10, 2000
-_ROBOTS, _BATCH_CALLS = 4, 500
 _START_TIMEOUT_S = 30.0
+
+
+_ECHOES: dict[str, Callable[[], Callable[[], None]]] = {
+    "bare": lambda: lambda: None, "model": lambda: BareCall().run}
+"""Servers of the baseline, by what they do for a request."""
 
 
 class RoundTrip:
@@ -54,17 +55,17 @@ class RoundTrip:
 
 
 @contextmanager
-def serving(path: Path, *arguments: str) -> Iterator[Child]:
+def serving(path: Path, *arguments: str, bundle: Path = BUNDLE) -> Iterator[Child]:
     """Run the service with these arguments, and wait for its socket."""
-    command = ["policy_inference", "serve", "--bundle", str(BUNDLE), *arguments]
+    command = ["policy_inference", "serve", "--bundle", str(bundle), *arguments]
     with running(command) as child:
         _wait_for(path, child)
         yield child
 
 
 @contextmanager
-def _echoing(path: Path) -> Iterator[Child]:
-    with running([sys.executable, "-m", __name__, "echo", str(path)]) as child:
+def _echoing(path: Path, what: str) -> Iterator[Child]:
+    with running([sys.executable, "-m", __name__, what, str(path)]) as child:
         _wait_for(path, child)
         yield child
 
@@ -78,93 +79,60 @@ def _wait_for(path: Path, child: Child) -> None:
         time.sleep(0.01)
 
 
-def echo(path: str) -> None:
-    """Answer one client, until it goes."""
+def echo(path: str, run: Callable[[], None]) -> None:
+    """Do something for each request of one client, and answer, until it goes."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         connection, _ = listener.accept()
         request, reply = bytearray(REQUEST_BYTES), bytes(REPLY_BYTES)
         while connection.recv_into(request) == REQUEST_BYTES:
+            run()
             connection.sendall(reply)
 
 
 def measure() -> list[Figure]:
-    """Measure on one core, where what the code adds shows most, and across two."""
+    """Measure across two cores, and on one, where what the code adds shows most."""
     cores = os.sched_getaffinity(0)
-    with tempfile.TemporaryDirectory() as folder:
-        ours, bare = Path(folder, "service.sock"), Path(folder, "echo.sock")
-        with serving(ours, "--socket", str(ours)) as service, _echoing(bare) as baseline:
-            trips = RoundTrip(ours), RoundTrip(bare)
-            try:
-                return [_compare(name, *trips, [service, baseline], min(cores), there)
-                        for name, there in (("service_ratio", min(cores)),
-                                            ("service_two_cores_ratio", max(cores)))]
-            finally:
-                os.sched_setaffinity(0, cores)
-                for trip in trips:
-                    trip.close()
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+        path = folder / "service.sock"
+        servers = [opened.enter_context(serving(path, "--socket", str(path)))]
+        trips = [opened.enter_context(closing(RoundTrip(path)))]
+        for what in _ECHOES:
+            path = folder / what
+            servers.append(opened.enter_context(_echoing(path, what)))
+            trips.append(opened.enter_context(closing(RoundTrip(path))))
+        opened.callback(os.sched_setaffinity, 0, cores)
+        return [_compare("service_ratio", trips, servers, min(cores), max(cores), wanted=1.5),
+                _compare("service_one_core_us", trips, servers, min(cores), min(cores))]
 
 
-def _compare(name: str, ours: RoundTrip, bare: RoundTrip, servers: list[Child], here: int,
-             there: int) -> Figure:
+def _compare(name: str, trips: Sequence[RoundTrip], servers: Sequence[Child], here: int,
+             there: int, wanted: float | None = None) -> Figure:
     """Measure back to back, in blocks that alternate in changing order."""
     os.sched_setaffinity(0, {here})
     for server in servers:
         server.keep_to(there)
-    call = BareCall()
-    sides = list[list[Summary]]([[], []])
+    ours, bare = list[Summary](), list[Summary]()
     for block in range(_BLOCKS):
-        model = summarise(timed_us(_CALLS, 0.0, call.run)).value
-        for side in (0, 1) if block % 2 else (1, 0):
-            took_us = np.array(timed_us(_CALLS, 0.0, (ours, bare)[side]))
-            sides[side].append(summarise(took_us - (0.0 if side else model)))
-    return Figure(name=name, unit="us", ours=sides[0], baseline=sides[1], wanted=1.5)
-
-
-def measure_batch() -> list[Figure]:
-    """Measure four robots in one request against four requests."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "service.sock")
-        arguments = "--framed-socket", str(path), "--batch", str(_ROBOTS)
-        with serving(path, *arguments), _client(path, _ROBOTS) as four, _client(path, 1) as one:
-            return [_batch(four, one)]
-
-
-def _client(path: Path, rows: int) -> PolicyClient:
-    try:
-        return connect(str(path), Hello(rows=rows))
-    except PolicyError as error:
-        raise BenchError(str(error)) from error
-
-
-def _batch(four: PolicyClient, one: PolicyClient) -> Figure:
-    rows = np.zeros((_ROBOTS, one.welcome.obs_dim), np.float32)
-
-    def together() -> None:
-        four.infer(rows)
-
-    def apart() -> None:
-        for row in rows:
-            one.infer(row)
-
-    sides = list[list[Summary]]([[], []])
-    for block in range(_BLOCKS):
-        for side in (0, 1) if block % 2 else (1, 0):
-            call: Callable[[], None] = (together, apart)[side]
-            sides[side].append(summarise(timed_us(_BATCH_CALLS, 0.0, call)))
-    return Figure(name="service_batch_ratio", unit="us", ours=sides[0], baseline=sides[1],
-                  wanted=0.5)
+        turns = trips if block % 2 else trips[::-1]
+        took_us = {trip: np.array(timed_us(_CALLS, 0.0, trip)) for trip in turns}
+        served, echoed, modelled = (took_us[trip] for trip in trips)
+        ours.append(summarise(served - (np.median(modelled) - np.median(echoed))))
+        bare.append(summarise(echoed))
+    return Figure(name=name, unit="us", ours=ours, baseline=bare, wanted=wanted)
 
 
 def _main(words: list[str]) -> None:
     if words:
-        echo(words[1])
+        what, path = words
+        echo(path, _ECHOES[what]())
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    from bench import shared_memory
+    from bench import batch, shared_memory
 
-    for part in (measure, measure_batch, shared_memory.measure):
+    for part in (measure, batch.measure, shared_memory.measure):
         try:
             logging.info("%s", table(part()))
         except BenchError as error:

@@ -67,8 +67,12 @@ void Child::write_line(const std::string& line) {
 }
 
 int Child::end(int signal) {
-  int status = 0;
   ::kill(process_, signal);
+  return wait();
+}
+
+int Child::wait() {
+  int status = 0;
   ::waitpid(process_, &status, 0);
   process_ = -1;
   return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);

@@ -37,6 +37,9 @@ class Child {
   void write_line(const std::string& line);
   /// Ends it with a signal, waits, and returns the signal or status that it ended with.
   int end(int signal);
+  /// Waits until it ends by itself.
+  int wait();
+  bool runs() const { return process_ > 0; }
 
  private:
   pid_t process_ = -1;

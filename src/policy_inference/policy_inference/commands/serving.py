@@ -84,9 +84,11 @@ def _monitored(
             versions = {"service": version("policy_inference"), "policy": model.name,
                         "policy_version": model.version, "policy_sha256": model.sha256.hex(),
                         "backend": model.backend.name, **model.backend.details}
-            metrics = Metrics(monitor.counts, versions, lambda: monitor.telemetry)
+            metrics = Metrics(monitor.counts, model.counters, versions, lambda: monitor.telemetry)
             server = opened.enter_context(closing(MetricsServer(given.metrics, metrics)))
             _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
+            if server.is_beyond:
+                _log.warning("metrics: other machines may read them: no encryption, no password")
         yield monitor
 
 

@@ -64,15 +64,15 @@ class Misfit:
         beyond = (np.maximum(low - inputs[:, places], inputs[:, places] - high) / (high - low))
         worst = int(beyond.max(axis=0).argmax())
         found = inputs[:, places[worst]]
-        return (f"{term} {found.min():.3g} to {found.max():.3g} (mean {means[worst]:.3g}), in "
-                f"training {low[worst]:.3g} to {high[worst]:.3g}")
+        return (f"{term} {found.min():.3g} to {found.max():.3g} (mean {means[worst]:.3g}), "
+                f"expected {low[worst]:.3g} to {high[worst]:.3g}")
 
     def _explanation(self, given: F64) -> str:
         """Return what puts the input right, the closest of what does; empty where nothing does."""
-        distances = {text: self._distance(inputs) for text, inputs in self._explanations(given)
-                     if not self._healthy.outside(inputs)}
-        closest = min(distances, key=distances.__getitem__, default="")
-        return closest if closest and distances[closest] < math.log(_FACTOR) else ""
+        fitting = [(self._distance(inputs), text) for text, inputs in self._explanations(given)
+                   if not self._healthy.outside(inputs)]
+        distance, text = min(fitting, default=(math.inf, ""))
+        return text if distance < math.log(_FACTOR) else ""
 
     def _distance(self, inputs: F64) -> float:
         """Return how much more or less the values move than in training, in the median."""

@@ -9,7 +9,11 @@ from policy_inference.interfaces import F64
 
 
 class Normaliser:
-    """Bounds and normalises a vector in place, as far as the contract says so."""
+    """Bounds and normalises a vector in place, as far as the contract says so.
+
+    Attributes:
+        changes: Whether it does anything.
+    """
 
     def __init__(
         self, observation: Observation, statistics: tuple[F64, F64] | None = None
@@ -24,6 +28,7 @@ class Normaliser:
         self._mean_and_divisor = statistics
         normalisation = observation.normalisation
         self._normalised_bound = normalisation.clip if normalisation else None
+        self.changes = self._bound is not None or statistics is not None
 
     def apply(self, vector: F64) -> None:
         """Clip, normalise and clip a vector [size], without allocating."""

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lifecycle node whose subclasses only set up, start, stop and tear down."""
 
+import threading
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class LifecycleBase(LifecycleNode):
         self.configuring = False
         self.configured = False
         self.running = False
+        self._starting_or_halting = threading.RLock()
         self.answering = 0
         """Requests whose answers are still owed."""
         for service in self.services:
@@ -64,11 +66,13 @@ class LifecycleBase(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start."""
-        self.running = True
-        if self._succeeds(self.start):
-            return super().on_activate(state)
-        self._succeeds(self.halt)
-        return _FAILURE
+        # A process that is asked to end meanwhile halts what has started, not half of it.
+        with self._starting_or_halting:
+            self.running = True
+            started = self._succeeds(self.start)
+            if not started:
+                self._succeeds(self.halt)
+        return super().on_activate(state) if started else _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop; the state changes even where that fails, since nothing works any more."""
@@ -88,9 +92,10 @@ class LifecycleBase(LifecycleNode):
 
     def halt(self) -> None:
         """Stop working and leave the robot safe, from whatever state; close nothing."""
-        if self.running:
-            self.running = False
-            self.stop()
+        with self._starting_or_halting:
+            if self.running:
+                self.running = False
+                self.stop()
 
     @property
     def left_behind(self) -> bool:

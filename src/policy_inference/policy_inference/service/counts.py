@@ -7,8 +7,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
-from policy_inference.core.latency import LatencyWindow
-
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
                     10e-3, 20e-3, 50e-3, 100e-3)
 """Upper ends of the histogram's buckets; a last one has none."""
@@ -41,7 +39,6 @@ class Counts:
     Attributes:
         latency_ns: From the last byte of a request to its answer, by protocol.
         rows: Robots per inference.
-        inference: Of the latest inferences.
         errors: By name.
         slow: Whether inferences are slow at present.
         connected: Clients at present, by protocol.
@@ -56,20 +53,10 @@ class Counts:
         """
         self.latency_ns = {name: Histogram(_LATENCY_BOUNDS_NS) for name in protocols}
         self.rows = Histogram(ROWS_BOUNDS)
-        self.inference = LatencyWindow()
         self.slow = False
         self.errors = Counter[str]()
         self.connected = dict.fromkeys(protocols, 0)
         self.accepted = dict.fromkeys(protocols, 0)
-
-    def answered(self, protocol: str, duration_ns: int) -> None:
-        """Count an answered request."""
-        self.latency_ns[protocol].add(duration_ns)
-
-    def inferred(self, rows: int, duration_ns: int) -> None:
-        """Count an inference."""
-        self.rows.add(rows)
-        self.inference.add(duration_ns)
 
     def failed(self, error: str) -> None:
         """Count a request or a connection that ended with an error."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.slowness import Drift
 from policy_inference.machine.causes import likely_causes
 from policy_inference.machine.machine import Machine
@@ -25,18 +24,18 @@ _LEAST = 20
 class LatencyDrift:
     """Judges windows of inferences; it belongs to the thread that runs them."""
 
-    def __init__(self, inferences: LatencyWindow, rate_hz: float = 0.0,
-                 machine: Machine | None = None) -> None:
+    def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
         """Watch from now on.
 
         Args:
-            inferences: How long they took.
             rate_hz: Ticks per second of the policy; 0 where it is not known.
             machine: Whose clocks are read.
         """
-        self._inferences, self._machine = inferences, machine or Machine()
+        self._machine, self._durations_ns = machine or Machine(), list[int]()
         self._drift = Drift(max(_SMALL_S, _SMALL_SHARE / rate_hz if rate_hz else 0.0))
-        self._seen, self._preempted, self._slow = 0, _preemptions(), False
+        self._preempted, self._slow = _preemptions(), False
+        self.add = self._durations_ns.append
+        """Takes how long an inference took, ns."""
 
     def judge(self, telemetry: Mapping[str, str]) -> str | None:
         """Judge the inferences since the last judgement; call it once per second.
@@ -47,12 +46,12 @@ class LatencyDrift:
         Returns:
             What is slow and likely why where that begins, "" where it ends, else None.
         """
-        if self._inferences.count - self._seen < _LEAST:
+        if (count := len(self._durations_ns)) < _LEAST:
             return None
-        durations_s, preempted = self._inferences.since(self._seen), _preemptions()
-        preemptions, requests = preempted - self._preempted, self._inferences.count - self._seen
-        self._seen, self._preempted = self._inferences.count, preempted
-        median_s = float(np.median(durations_s))
+        median_s = float(np.median(self._durations_ns)) * 1e-9
+        self._durations_ns.clear()
+        before, self._preempted = self._preempted, _preemptions()
+        preemptions = self._preempted - before
         self._drift.add(median_s)
         if self._drift.slow == self._slow:
             return None
@@ -64,7 +63,7 @@ class LatencyDrift:
         frequency = (f"CPU at {clock['cpu_frequency_mhz']} of "
                      f"{clock['cpu_frequency_highest_mhz']} MHz" if clock else
                      "the CPU's frequency cannot be read")
-        return (f"inferences take {median_s * 1e3:.3f} ms (median of {requests}), "
+        return (f"inferences take {median_s * 1e3:.3f} ms (median of {count}), "
                 f"{self._drift.first_s * 1e3:.3f} ms at first; {frequency}, {preemptions} "
                 f"preemptions of the service's thread meanwhile; {likely_causes(known)}")
 

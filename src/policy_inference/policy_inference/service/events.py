@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 
 _WINDOW_S = 10.0
-_LINES = 5
+_LINES = 20
 """So many lines of a kind are written in each window; of the others only the number."""
 
 

@@ -67,7 +67,6 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._memories = dict[int, ServiceMemory]()
         self._waker = Waker()
         self._is_stopped, self._now_ns = False, clock()
         self._watch(self._waker.fileno(), self._woken)
@@ -104,7 +103,8 @@ class ServiceLoop:
             BackendError: The model can answer nobody any more.
         """
         sources = self._sources
-        events = self._wait(timeout_s)
+        events = (self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
+                  or self._poll.poll(self._until(timeout_s), self._most_events))
         self._now_ns = now_ns = self._clock()
         for fd, _ in events:
             source = sources.get(fd)
@@ -162,7 +162,7 @@ class ServiceLoop:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum(session.rows for session in self._sessions),
+        self._observer.inferred(sum([session.rows for session in self._sessions]),
                                 self._clock() - began_ns)
         self._send_away_impatient()
         for connection in self._waiting:
@@ -186,8 +186,7 @@ class ServiceLoop:
         for fd, _ in self._poll.poll(0, self._most_events):
             connection = self._connections.get(fd)
             if connection is None:
-                if fd in self._memories:  # it rings once, and has its turn in the next pass
-                    self._spinning.glance(self._memories[fd])
+                self._spinning.glance(fd)  # rings once: it has its turn in the next pass
             elif connection in self._waiting and connection.has_more():
                 self._end(connection, ServiceError(
                     Code.NOT_IN_TURN, "more bytes than one request before its answer"))
@@ -273,27 +272,18 @@ class ServiceLoop:
 
     # -- what wakes the loop
 
-    def _wait(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Return what happened, the first of it if nothing has yet."""
-        while self._spinning:
-            rung = [(fd, select.EPOLLIN) for fd in self._spinning.look(self._clock())]
-            events = rung + self._poll.poll(0, self._most_events)
-            if events or not timeout_s:
-                return events
-        return self._poll.poll(self._until(timeout_s), self._most_events)
-
     def _watch(self, fd: int, source: Callable[[], None], events: int = select.EPOLLIN) -> None:
         self._sources[fd] = source
         self._poll.register(fd, events)
 
     def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
         if memory is not None:
-            self._memories[memory.wakes] = memory
+            self._spinning.add(memory)
             self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
                         select.EPOLLIN | select.EPOLLET)
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
-        if memory is not None and self._memories.pop(memory.wakes, None) is not None:
+        if memory is not None and memory.wakes in self._sources:
             # Closing it is not enough: the client has this eventfd as well, and may go on ringing.
             self._poll.unregister(memory.wakes)
             del self._sources[memory.wakes]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
+import re
 import socket
 import socketserver
 import threading
@@ -37,16 +39,22 @@ _PREFIX = "policy_inference"
 class Metrics:
     """Makes the metrics whenever they are asked for; prometheus_client calls `collect`."""
 
-    def __init__(self, counts: Counts, versions: Mapping[str, str],
-                 telemetry: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, counts: Counts, acted: Mapping[str, int], versions: Mapping[str, str],
+        telemetry: Callable[[], Mapping[str, str]],
+    ) -> None:  # fmt: skip
         """Tie to what is shown.
 
         Args:
             counts: Of the loop.
+            acted: How often each rule of the guard acted, by its name.
             versions: Of service, policy, back end and runtime.
             telemetry: Returns the latest telemetry, the unit in the key; never waits.
         """
-        self._counts, self._versions, self._telemetry = counts, dict(versions), telemetry
+        self._counts, self._acted = counts, acted
+        # Labels are words; a vendor's back end may call its details anything.
+        self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
+        self._telemetry = telemetry
 
     def describe(self) -> Sequence[Metric]:
         """Return nothing: registering must not read the counts."""
@@ -66,6 +74,8 @@ class Metrics:
         yield rows
         yield GaugeMetricFamily(f"{_PREFIX}_slow", "1 while inferences are slow", int(counts.slow))
         yield _by(CounterMetricFamily, "errors", "Errors by code", "code", dict(counts.errors))
+        yield _by(CounterMetricFamily, "guard", "Robots for which the guard acted, by its rule",
+                  "rule", self._acted)
         yield _by(GaugeMetricFamily, "clients", "Clients connected", "protocol", counts.connected)
         yield _by(CounterMetricFamily, "clients_accepted", "Clients so far", "protocol",
                   counts.accepted)
@@ -76,7 +86,12 @@ class Metrics:
 
 
 class MetricsServer(socketserver.TCPServer):
-    """Answers one scraper at a time over HTTP, until `close`."""
+    """Answers one scraper at a time over HTTP, until `close`.
+
+    Attributes:
+        port: It listens at.
+        is_beyond: Whether other machines may reach it.
+    """
 
     allow_reuse_address = True
 
@@ -101,7 +116,8 @@ class MetricsServer(socketserver.TCPServer):
                       errno.EADDRINUSE else "choose another host or port")
             raise PolicyError(f"--metrics {place[0]}:{place[1]}: expected an address to listen at, "
                               f"found: {error.strerror}; {remedy}") from error
-        self.port: int = self.server_address[1]
+        host, self.port = self.server_address[:2]
+        self.is_beyond = not ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 

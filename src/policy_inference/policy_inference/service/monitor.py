@@ -52,16 +52,17 @@ class Monitor(Observer):
             clock: Steady, ns.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
+        self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows
         self._watched, self._notifier, self._clock = watched, notifier, clock
         self._events = EventLog(_log)
-        self._drift = LatencyDrift(self.counts.inference, rate_hz)
+        self._drift = LatencyDrift(rate_hz)
         self._reader = TelemetryReader({
             "machine": Host(Machine()).read, backend.name: backend.telemetry})
         self._unreadable = list[str]()
         self._watches = dict[Connection, ObservationWatch]()
         self._failing = dict[Connection, Code]()
         self._left_ns = dict[str, int]()
-        self._due_ns = 0
+        self._due_ns = self._now_ns = 0
         if notifier.watchdog_s is not None and notifier.watchdog_s < _LEAST_WATCHDOG_S:
             _log.warning("WatchdogSec=%g: expected %g s or more: an idle service tells once per "
                          "second that it is alive", notifier.watchdog_s, _LEAST_WATCHDOG_S)
@@ -109,18 +110,22 @@ class Monitor(Observer):
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """Count."""
-        self.counts.inferred(rows, duration_ns)
+        self._rows.add(rows)
+        self._drift.add(duration_ns)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
         """Count, and look at the observation now and then."""
-        self.counts.answered(connection.protocol, duration_ns)
+        self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             self._say("answers again", f"{connection.name}: gets answers again", logging.INFO)
         if self._watched:
-            self._look(connection)
+            watch = self._watches.get(connection)
+            if watch is None or self._now_ns >= watch.due_ns:
+                self._look(connection, watch)
 
     def passed(self, now_ns: int) -> None:
         """Once per second: feed the watchdog, judge latency, read telemetry."""
+        self._now_ns = now_ns
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + _LOOK_NS
@@ -145,13 +150,13 @@ class Monitor(Observer):
             _log.info("latency drift: inferences are no longer slow")
         self._notifier.status(f"slow: {text}" if text else "serves clients")
 
-    def _look(self, connection: Connection) -> None:
-        watch, session = self._watches.get(connection), connection.session
+    def _look(self, connection: Connection, watch: ObservationWatch | None) -> None:
+        session = connection.session
         if session is None:
             return
         if watch is None:
             watch = self._watches[connection] = ObservationWatch(self._watched, session.scaling)
-        text = watch.look(session.observation, session.rows, self._clock())
+        text = watch.look(session.observation, session.rows, self._now_ns)
         if text is None:
             return
         if text:

@@ -67,7 +67,11 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """Of one client: keeps a look every 31 ms, and judges every 64 of them."""
+    """Of one client: keeps a look every 31 ms, and judges every 64 of them.
+
+    Attributes:
+        due_ns: Before this time `look` has nothing to do.
+    """
 
     def __init__(self, watched: Sequence[Watched], scaling: Scaling) -> None:
         """Judge what is watched.
@@ -77,11 +81,11 @@ class ObservationWatch:
             scaling: What the client does to the values.
         """
         self._watched, self._scaling = watched, scaling
-        self._due_ns, self._count, self._odd = 0, 0, False
+        self.due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
     def look(self, observation: F32, rows: int, now_ns: int) -> str | None:
-        """Look at an observation; nearly always that costs nothing.
+        """Look at an observation.
 
         Args:
             observation: Of the client's robots [most, obs_dim].
@@ -92,9 +96,9 @@ class ObservationWatch:
         Returns:
             What is odd where that begins, "" where it ends, else None.
         """
-        if now_ns < self._due_ns:
+        if now_ns < self.due_ns:
             return None
-        self._due_ns = now_ns + _EVERY_NS
+        self.due_ns = now_ns + _EVERY_NS
         if self._looks is None:  # a client that asks for nothing needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
         self._looks[self._count] = observation[self._count % rows]

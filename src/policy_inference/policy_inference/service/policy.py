@@ -41,6 +41,9 @@ class ModelInput:
         self._vector: F64 = np.zeros(self.size)
         kind = np.dtype(spec.dtype)
         self._largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
+        is_float = kind == np.float32
+        self._as_they_are = {Scaling.PHYSICAL: False, Scaling.NORMALISED: is_float,
+                             Scaling.SCALED: is_float and not self._normaliser.changes}
 
     def write(self, values: F32, into: Tensor, scaling: Scaling) -> bool:
         """Write values [size] into a row of the model's input, without allocating.
@@ -53,6 +56,9 @@ class ModelInput:
         vector[:] = values
         if not vector.dot(vector) <= LARGEST_SQUARE:
             return False
+        if self._as_they_are[scaling]:
+            into[:] = values
+            return True
         if scaling is Scaling.PHYSICAL:
             assert self._scaler is not None  # a session that asks for it is refused
             self._scaler.apply(vector)

@@ -204,7 +204,8 @@ class ServedModel:
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, "action: expected finite "
                                         "values of the model, found NaN or infinity")
-        for robot, lane in zip(session.robots, lanes, strict=False):
+        for row, lane in enumerate(lanes):
+            robot = session.robots[row]
             values, acted = lane.target() if session.wants_target else lane.bounded()
             robot.answer[:] = values
             for rule in acted:

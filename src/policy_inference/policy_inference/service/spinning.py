@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import select
+from collections.abc import Callable
+
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
@@ -11,16 +14,22 @@ _LOOKS = 16
 
 
 class Spinning:
-    """The memories of clients that are expected to ask soon."""
+    """Memories, and those of them whose clients are expected to ask soon."""
 
     def __init__(self, spin_ns: int) -> None:
         """Expect each one for so long after its last answer; 0: never."""
         self._spin_ns = spin_ns
+        self._memories = dict[int, ServiceMemory]()
         self._until_ns = dict[ServiceMemory, int]()
 
-    def __len__(self) -> int:
-        """Return how many are expected."""
-        return len(self._until_ns)
+    def add(self, memory: ServiceMemory) -> None:
+        """Know a memory."""
+        self._memories[memory.wakes] = memory
+
+    def forget(self, memory: ServiceMemory) -> None:
+        """Know it no more: it is about to be closed."""
+        del self._memories[memory.wakes]
+        self._until_ns.pop(memory, None)
 
     def expect(self, memory: ServiceMemory, now_ns: int) -> None:
         """Expect a request of a client that was answered now."""
@@ -28,15 +37,31 @@ class Spinning:
             memory.stay_awake()
             self._until_ns[memory] = now_ns + self._spin_ns
 
-    def glance(self, memory: ServiceMemory) -> None:
-        """Look at it by and by, once at least."""
-        self._until_ns.setdefault(memory, 0)
+    def glance(self, wakes: int) -> None:
+        """Look by and by, once at least, at a memory that rang; at what is none, do not."""
+        memory = self._memories.get(wakes)
+        if memory is not None:
+            self._until_ns.setdefault(memory, 0)
 
-    def forget(self, memory: ServiceMemory) -> None:
-        """Look no more: it is about to be closed."""
-        self._until_ns.pop(memory, None)
+    def wait(
+        self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
+    ) -> list[tuple[int, int]]:
+        """Return what has happened, requests in memory among it; nothing where none is expected.
 
-    def look(self, now_ns: int) -> list[int]:
+        Args:
+            poll: Everything else.
+            most_events: Of it, at once.
+            timeout_s: 0: look once.
+            clock: Steady, ns.
+        """
+        while self._until_ns:
+            rung = [(wakes, select.EPOLLIN) for wakes in self._look(clock())]
+            events = rung + poll.poll(0, most_events)
+            if events or not timeout_s:
+                return events
+        return []
+
+    def _look(self, now_ns: int) -> list[int]:
         """Return what wakes for those with a request; those that were expected in vain sleep."""
         until_ns = self._until_ns
         for _ in range(_LOOKS):

@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +91,52 @@ def test_what_is_not_safe_ends_with_status_1(
 ) -> None:
     assert main(["serve", "--bundle", str(bundle), *arguments]) == 1
     assert "expected an address of this machine alone" in caplog.text
+
+
+def test_a_port_of_metrics_that_is_taken_ends_with_status_1(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        assert main(["serve", "--bundle", str(bundle), "--metrics", place]) == 1
+    assert f"--metrics {place}: " in caplog.text
+    assert "choose another port" in caplog.text
+
+
+@pytest.mark.parametrize("arguments", [["--cpus", "4096"], ["--priority", "100"],
+                                       ["--metrics", "9464"]])
+def test_cores_priorities_and_places_that_are_none_end_with_status_2(
+    bundle: Path, arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--bundle", str(bundle), *arguments])
+
+    assert ended.value.code == 2
+
+
+def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
+    bundle: Path, tmp_path: Path
+) -> None:
+    path, notify = tmp_path / "raw.sock", tmp_path / "notify"
+    environment = {**os.environ, "NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "5000000"}
+    command = [sys.executable, "-m", "policy_inference.commands.main", "serve", "--bundle",
+               str(bundle), "--socket", str(path), "--metrics", "127.0.0.1:0"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        manager.settimeout(60)
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                assert manager.recv(4096).startswith(b"READY=1\nSTATUS=serves two_joints 1.2.3")
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.settimeout(60)
+                    client.connect(str(path))
+                    client.sendall(bytes(4 * 15))
+                    assert len(client.recv(8)) == 8
+                assert manager.recv(4096) == b"WATCHDOG=1"
+                process.send_signal(signal.SIGTERM)
+                said = [*iter(lambda: manager.recv(4096), b"STOPPING=1")]
+                assert set(said) <= {b"WATCHDOG=1"}
+                assert process.wait(60) == 0
+            finally:
+                process.kill()

@@ -21,6 +21,11 @@ def test_load_and_heat_are_named() -> None:
     assert "NPU" not in text
 
 
+def test_a_thread_that_is_preempted_often_is_named() -> None:
+    assert "thread was preempted 31 times" in likely_causes({"service_preemptions": "31"})
+    assert likely_causes({"service_preemptions": "19"}).startswith(UNKNOWN)
+
+
 def test_device_that_tells_nothing_bad_gets_the_usual_causes() -> None:
     healthy = {"npu_frequency_mhz": "1000", "npu_frequency_highest_mhz": "1000",
                "cpu_load_percent": "20"}

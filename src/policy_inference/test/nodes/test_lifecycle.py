@@ -49,6 +49,36 @@ def test_configured_node_publishes_nothing(stage: Stage, bundle: Path) -> None:
     assert (robot.commands, robot.statuses, robot.diagnostics) == ([], [], [])
 
 
+def test_node_that_is_halted_while_it_starts_stops_once_it_has(
+    stage: Stage, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, order = stage.node(bundle=str(bundle)), list[str]()
+    begun, goes_on, start, stop = threading.Event(), threading.Event(), node.start, node.stop
+
+    def start_slowly() -> None:
+        begun.set()
+        assert goes_on.wait(15.0)
+        start()
+        order.append("started")
+
+    def stop_at_once() -> None:
+        stop()
+        order.append("stopped")
+
+    monkeypatch.setattr(node, "start", start_slowly)
+    monkeypatch.setattr(node, "stop", stop_at_once)
+    assert node.trigger_configure() is SUCCESS
+    activates, halts = (threading.Thread(target=act) for act in (node.trigger_activate, node.halt))
+    activates.start()
+    assert begun.wait(15.0)
+    halts.start()
+    halts.join(0.1)  # it would be through by then
+    goes_on.set()
+    for thread in (activates, halts):
+        thread.join()
+    assert order == ["started", "stopped"]
+
+
 def test_active_node_damps_until_it_is_asked(lockstep: Robot) -> None:
     for _ in range(5):
         lockstep.tick()

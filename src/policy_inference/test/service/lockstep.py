@@ -99,7 +99,9 @@ class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
     def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"", spin_ns: int = 0) -> None:  # fmt: skip
+                 token: bytes = b"", spin_ns: int = 0,
+                 watched_by: Callable[[Model, Clock], Observer] | None = None,
+                 ) -> None:  # fmt: skip
         bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
@@ -111,7 +113,9 @@ class Service:
         self.listeners: Sequence[Listener] = open_listeners(
             asked or Asked(socket=self.raw, framed_socket=self.framed))
         self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                spin_ns=spin_ns, observer=self.notes, clock=self.clock)
+                                spin_ns=spin_ns, clock=self.clock,
+                                observer=watched_by(self.model, self.clock) if watched_by
+                                else self.notes)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latency drift: when it is said, when it is over, and what is said of the machine."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from policy_inference.machine.machine import Machine
+from policy_inference.service.drift import LatencyDrift
+
+FAST_NS, SLOW_NS = 800_000, 2_000_000
+
+
+class Watched:
+    """A drift and seconds of inferences of one duration."""
+
+    def __init__(self, machine: Machine | None = None, rate_hz: float = 50.0) -> None:
+        self.drift = LatencyDrift(rate_hz, machine)
+
+    def second(self, duration_ns: int, count: int = 50) -> str | None:
+        for _ in range(count):
+            self.drift.add(duration_ns)
+        return self.drift.judge({})
+
+
+def slowed(machine: Machine | None = None) -> str:
+    watched = Watched(machine)
+    assert watched.second(FAST_NS) is None
+    return watched.second(SLOW_NS) or ""
+
+
+def clocked(folder: Path, now_khz: int, highest_khz: int) -> Machine:
+    """Return a machine whose core 3 runs this thread at some clock."""
+    stat = folder / f"proc/self/task/{threading.get_native_id()}/stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text(" ".join(["7", "(a ) name)", "R", *["0"] * 35, "3", *["0"] * 13]))
+    clock = folder / "sys/devices/system/cpu/cpu3/cpufreq"
+    clock.mkdir(parents=True)
+    for name, text in (("scaling_cur_freq", now_khz), ("cpuinfo_max_freq", highest_khz),
+                       ("scaling_governor", "powersave")):
+        (clock / name).write_text(f"{text}\n")
+    return Machine(folder)
+
+
+def test_slow_inferences_are_said_once_with_both_times() -> None:
+    watched = Watched()
+    assert watched.second(FAST_NS) is None
+    text = watched.second(SLOW_NS)
+
+    assert text is not None
+    assert text.startswith("inferences take 2.000 ms (median of 50), 0.800 ms at first")
+    assert "preemptions of the service's thread" in text
+    assert watched.second(SLOW_NS) is None
+
+
+def test_the_end_is_said_once() -> None:
+    watched = Watched()
+    watched.second(FAST_NS)
+    watched.second(SLOW_NS)
+
+    assert watched.second(FAST_NS) == ""
+    assert watched.second(FAST_NS) is None
+
+
+def test_a_core_on_a_low_clock_is_named_as_the_likely_cause(tmp_path: Path) -> None:
+    text = slowed(clocked(tmp_path, 600_000, 2_400_000))
+
+    assert "CPU at 600 of 2400 MHz" in text
+    assert "CPU clock at 600 of 2400 MHz (governor powersave)" in text
+
+
+def test_a_clock_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    assert "the CPU's frequency cannot be read" in slowed(Machine(tmp_path))
+
+
+def test_the_accelerator_s_clock_is_named_as_the_likely_cause() -> None:
+    watched = Watched()
+    watched.second(FAST_NS)
+    for _ in range(50):
+        watched.drift.add(SLOW_NS)
+    text = watched.drift.judge({"npu_frequency_mhz": "300", "npu_frequency_highest_mhz": "1000"})
+
+    assert "NPU clock at 300 of 1000 MHz" in (text or "")
+
+
+@pytest.mark.parametrize(("rate_hz", "small_ns"), [(0.0, 450_000), (50.0, 900_000)])
+def test_what_is_small_beside_the_period_is_not_slow(rate_hz: float, small_ns: int) -> None:
+    watched = Watched(rate_hz=rate_hz)
+    watched.second(100_000)
+
+    assert watched.second(small_ns) is None
+    assert watched.second(2 * small_ns)
+
+
+def test_a_few_inferences_are_not_judged() -> None:
+    watched = Watched()
+    watched.second(FAST_NS)
+
+    assert watched.second(SLOW_NS, count=19) is None
+    assert watched.second(SLOW_NS, count=1)

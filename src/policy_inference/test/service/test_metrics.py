@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What Prometheus scrapes, read by its own parser over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from policy_inference.errors import PolicyError
+from policy_inference.service.counts import Counts
+from policy_inference.service.metrics import Metrics, MetricsServer
+
+HOST = "127.0.0.1"
+TELEMETRY = {"npu_frequency_mhz": "1000", "npu_governor": "rknpu_ondemand", "npu_load": "nan"}
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts(("raw", "framed"))
+
+
+@pytest.fixture
+def server(counts: Counts) -> Iterator[MetricsServer]:
+    versions = {"policy": "lite3_walk", "policy_sha256": "ab" * 32, "a vendor's": 'own "words"'}
+    metrics = Metrics(counts, {"action_clip": 7}, versions, lambda: TELEMETRY)
+    with closing(MetricsServer((HOST, 0), metrics)) as opened:
+        yield opened
+
+
+def scraped(server: MetricsServer) -> dict[tuple[str, ...], float]:
+    """Return the value of each sample by its name and the values of its labels."""
+    with urllib.request.urlopen(f"http://{HOST}:{server.port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {(sample.name.removeprefix("policy_inference_"), *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
+def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
+    counts: Counts, server: MetricsServer
+) -> None:
+    for microseconds in (40, 50, 51, 900, 200_000):
+        counts.latency_ns["raw"].add(microseconds * 1000)
+
+    found = scraped(server)
+    below = {labels[1]: value for labels, value in found.items()
+             if labels[0] == "request_seconds_bucket" and labels[2:] == ("raw",)}
+    below |= {labels[2]: value for labels, value in found.items()
+              if labels[0] == "request_seconds_bucket" and labels[1] == "raw"}
+    assert (below["5e-05"], below["0.0001"], below["0.001"], below["0.1"], below["+Inf"]) == (
+        2, 3, 4, 4, 5)
+    assert found["request_seconds_count", "raw"] == 5
+    assert found["request_seconds_count", "framed"] == 0
+    assert found["request_seconds_sum", "raw"] == pytest.approx(0.201041)
+
+
+def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServer) -> None:
+    counts.opened("raw")
+    counts.opened("framed")
+    counts.closed("raw")
+    counts.failed("OTHER_POLICY")
+    counts.failed("OTHER_POLICY")
+    counts.rows.add(3)
+
+    found = scraped(server)
+    assert (found["clients", "raw"], found["clients", "framed"]) == (0, 1)
+    assert found["clients_accepted_total", "raw"] == 1
+    assert found["errors_total", "OTHER_POLICY"] == 2
+    assert found["guard_total", "action_clip"] == 7
+    assert (found["inference_rows_bucket", "2"], found["inference_rows_bucket", "4"]) == (0, 1)
+    assert found["inference_rows_sum",] == 3
+
+
+def test_versions_are_labels_also_those_with_a_vendor_s_words(server: MetricsServer) -> None:
+    text = server.text().decode()
+
+    (sample,) = [sample for family in text_string_to_metric_families(text)
+                 for sample in family.samples if sample.name == "policy_inference_service_info"]
+    assert sample.labels == {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
+                             "a_vendor_s": 'own "words"'}
+
+
+def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
+    shown = {key[1]: value for key, value in scraped(server).items() if key[0] == "telemetry"}
+
+    assert shown == {"npu_frequency_mhz": 1000}
+
+
+@pytest.mark.parametrize(("host", "is_beyond"), [
+    ("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # fmt: skip
+def test_it_is_known_whether_other_machines_may_read_them(
+    counts: Counts, host: str, is_beyond: bool
+) -> None:
+    with closing(MetricsServer((host, 0), Metrics(counts, {}, {}, dict))) as server:
+        assert server.is_beyond is is_beyond
+
+
+def test_another_path_is_not_found(server: MetricsServer) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"http://{HOST}:{server.port}/", timeout=10)
+
+
+def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another program has it"):
+            MetricsServer((HOST, port), Metrics(counts, {}, {}, dict))
+
+
+def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> None:
+    with pytest.raises(PolicyError, match=r"--metrics 192.0.2.1:9464: expected an address"):
+        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, {}, dict))
+
+
+def test_a_scraper_that_says_nothing_is_cut_off(server: MetricsServer) -> None:
+    with socket.create_connection((HOST, server.port), timeout=30) as silent:
+        silent.sendall(b"GET /met")
+
+        assert silent.recv(1) == b""
+        assert ("slow",) in scraped(server)
+
+
+@pytest.mark.parametrize("said", [b"\0" * 100, b"GET /metrics\r\n\r\n", b"A" * 100_000,
+                                  b"POST /metrics HTTP/1.1\r\n\r\n"])
+def test_what_is_no_request_leaves_the_server_as_it_was(
+    server: MetricsServer, said: bytes
+) -> None:
+    with socket.create_connection((HOST, server.port), timeout=30) as odd:
+        odd.sendall(said)
+        odd.shutdown(socket.SHUT_WR)
+
+        assert ("slow",) in scraped(server)

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a service says and counts of its clients, its model and itself."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.interfaces import F32
+from policy_inference.service.monitor import Monitor
+from policy_inference.service.notify import Notifier
+from policy_inference.service.observing import Watched, watched_with
+from policy_inference.service.protocol import Hello, Scaling
+
+from .lockstep import (
+    MS,
+    OBS_DIM,
+    Clock,
+    Model,
+    Service,
+    observation,
+    receive_action,
+    receive_error,
+    receive_frame,
+    request,
+)
+
+MEAN, DIVISOR = np.linspace(-1.0, 1.0, OBS_DIM), np.full(OBS_DIM, 0.05)
+EVERY_MS, LOOKS = 32.0, 64
+
+
+class Watch:
+    """A service and what watches it."""
+
+    def __init__(self, folder: Path, watched: list[Watched]) -> None:
+        def watched_by(model: Model, clock: Clock) -> Monitor:
+            self.monitor = Monitor(model.backend, watched, model.rate_hz, Notifier({}), clock=clock)
+            return self.monitor
+
+        self.service = Service(folder, watched_by=watched_by)
+
+    def close(self) -> None:
+        self.service.close()
+        self.monitor.close()
+
+    def ask(self, client: socket.socket, values: F32) -> None:
+        client.sendall(values.astype(np.float32).tobytes())
+        self.service.settle()
+        receive_action(client)
+
+    def ask_for_seconds(self, client: socket.socket, value: Callable[[int], F32]) -> None:
+        """Ask as often as the watch judges once."""
+        for number in range(LOOKS):
+            self.service.after(EVERY_MS)
+            self.ask(client, value(number))
+
+
+@pytest.fixture
+def watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
+    caplog.set_level(logging.INFO)
+    with closing(Watch(tmp_path, watched_with((MEAN, DIVISOR)))) as opened:
+        yield opened
+
+
+def lines(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
+    return [text for text in caplog.messages if all(word in text for word in words)]
+
+
+def trained(number: int) -> F32:
+    """Return an observation as in training."""
+    noise = np.random.default_rng(number).standard_normal(OBS_DIM)
+    values: F32 = (MEAN + DIVISOR * noise).astype(np.float32)
+    return values
+
+
+def test_requests_make_no_lines_and_are_counted(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = watch.service.connect()
+    watch.ask(client, trained(0))
+    before = len(caplog.messages)
+    for number in range(100):
+        watch.ask(client, trained(number))
+
+    assert len(caplog.messages) == before
+    counts = watch.monitor.counts
+    assert sum(counts.latency_ns["raw"].counts) == sum(counts.rows.counts) == 101
+
+
+def test_a_client_that_comes_back_is_known_and_how_long_it_was_away(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch.service.connect().close()
+    watch.service.settle()
+    watch.service.after(2500)
+    watch.service.connect()
+    watch.service.settle()
+
+    first, second = lines(caplog, ": connected, raw protocol")
+    assert first.endswith(", raw protocol")
+    assert second.endswith("; back after 2.5 s")
+    assert watch.monitor.counts.accepted["raw"] == 2
+    assert watch.monitor.counts.connected["raw"] == 1
+
+
+def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(300):
+        watch.service.connect().close()
+        watch.service.settle()
+    watch.service.after(11_000)
+
+    assert len(lines(caplog, "connected, raw protocol")) == 20
+    assert lines(caplog, "and 280 more in 10 s") == ["connected: and 280 more in 10 s",
+                                                     "disconnected: and 280 more in 10 s"]
+
+
+def test_requests_without_an_answer_are_one_event_until_there_are_answers(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = watch.service.welcomed(Hello(scaling=Scaling.SCALED))
+    broken = np.full((1, OBS_DIM), np.nan, np.float32)
+    for values in [broken] * 20:
+        client.sendall(request(values))
+        watch.service.settle()
+        receive_error(client)
+    for number in range(3):
+        client.sendall(request(trained(number)[None]))
+        watch.service.settle()
+        receive_frame(client)
+
+    assert len(lines(caplog, "no answer: OBSERVATION_NOT_FINITE")) == 1
+    assert len(lines(caplog, "gets answers again")) == 1
+    assert watch.monitor.counts.errors["OBSERVATION_NOT_FINITE"] == 20
+
+
+def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = watch.service.connect()
+    for _ in range(3):
+        watch.ask_for_seconds(client, lambda n: ((trained(n) - MEAN) / DIVISOR).astype(np.float32))
+
+    (line,) = lines(caplog, "normalisation mismatch")
+    assert "value 0 " in line
+    assert "looks like observations that are normalised already, and so twice" in line
+    assert watch.monitor.counts.errors["NORMALISATION_MISMATCH"] == 1
+
+    for _ in range(2):
+        watch.ask_for_seconds(client, trained)
+    assert len(lines(caplog, "observations are as in training again")) == 1
+
+
+def test_observations_as_in_training_are_no_mismatch(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = watch.service.connect()
+    watch.ask_for_seconds(client, trained)
+
+    assert not lines(caplog, "mismatch")
+
+
+def test_latency_drift_is_said_and_shown_until_it_is_over(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, clock = watch.service.connect(), watch.service.clock
+    for duration_ms in (1, 8, 8, 1):
+        watch.service.model.meanwhile = lambda ms=duration_ms: setattr(
+            clock, "ns", clock.ns + ms * MS)
+        for _ in range(30):
+            watch.ask(client, observation())
+        watch.service.after(1000)
+        if duration_ms == 8:
+            assert watch.monitor.counts.slow
+
+    assert len(lines(caplog, "latency drift: inferences take 8.000 ms")) == 1
+    assert len(lines(caplog, "no longer slow")) == 1
+    assert not watch.monitor.counts.slow
+
+
+def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "5000000"})
+
+        def watched_by(model: Model, clock: Clock) -> Monitor:
+            return Monitor(model.backend, [], 0.0, notifier, clock=clock)
+
+        with closing(Service(tmp_path, watched_by=watched_by)) as service, closing(notifier):
+            service.after(1000)
+            assert manager.recv(100) == b"WATCHDOG=1"
+            service.after(500)
+            service.clock.ns += 60_000 * MS  # an inference that hangs
+            with pytest.raises(BlockingIOError):
+                manager.recv(100)
+            service.after(0)
+            assert manager.recv(100) == b"WATCHDOG=1"
+
+
+def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Service(tmp_path)) as service, closing(Monitor(
+            service.model.backend, [], 0.0, Notifier({"WATCHDOG_USEC": "1000000"}))):
+        assert lines(caplog, "WatchdogSec=1: expected 3 s or more")

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files for systemd and AppArmor, checked by the tools of both where these are installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2]
+UNIT = PACKAGE / "systemd" / "policy_inference@.service"
+ANALYZE = "systemd-analyze"
+MOST_EXPOSED = 2.0
+
+
+def has(tool: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here")
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """Return an instance of the unit, with the drop-in for accelerators."""
+    drop_ins = tmp_path / "policy_inference@lite3.service.d"
+    drop_ins.mkdir()
+    shutil.copy(PACKAGE / "systemd" / "10-accelerator.conf", drop_ins)
+    return Path(shutil.copy(UNIT, tmp_path / "policy_inference@lite3.service"))
+
+
+def said(*command: object) -> str:
+    """Run a tool; return what it printed, errors included."""
+    done = subprocess.run([*map(str, command)], check=False, text=True, timeout=60,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return f"{done.stdout}status {done.returncode}"
+
+
+@has(ANALYZE)
+def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
+    assert said(ANALYZE, "verify", unit) == "status 0"
+
+
+@has(ANALYZE)
+def test_systemd_would_find_a_wrong_line(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("RestartSec=2", "RestartSec=soon"))
+
+    assert "soon" in said(ANALYZE, "verify", unit)
+
+
+@has(ANALYZE)
+def test_systemd_rates_the_unit_as_hardened(unit: Path) -> None:
+    found = said(ANALYZE, "security", "--offline=yes", unit)
+    if "unrecognized option" in found:  # before systemd 250
+        pytest.skip("this systemd-analyze rates only what runs")
+
+    exposure = found.partition("Overall exposure level for ")[2].split()[1]
+    assert float(exposure) <= MOST_EXPOSED
+
+
+@has("systemd-sysusers")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root")
+def test_systemd_makes_the_user_of_the_unit(tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "sysusers.d"
+    folder.mkdir(parents=True)
+    shutil.copy(PACKAGE / "systemd" / "policy_inference.sysusers.conf",
+                folder / "policy_inference.conf")
+
+    assert said("systemd-sysusers", f"--root={tmp_path}").endswith("status 0")
+    (line,) = [line for line in (tmp_path / "etc" / "passwd").read_text().splitlines()
+               if line.startswith("policy_inference:")]
+    assert line.endswith("nologin")
+
+
+@has("apparmor_parser")
+def test_apparmor_compiles_the_profile() -> None:
+    found = said("apparmor_parser", "--skip-kernel-load", "--skip-cache",
+                 PACKAGE / "apparmor" / "policy_inference")
+
+    assert found.endswith("status 0")
+    assert "Warning" not in found
+
+
+def test_unit_and_profile_name_each_other() -> None:
+    assert "AppArmorProfile=-policy_inference\n" in UNIT.read_text()
+    assert "\nprofile policy_inference " in (PACKAGE / "apparmor" / "policy_inference").read_text()
