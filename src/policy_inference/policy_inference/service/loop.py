@@ -22,6 +22,7 @@ from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
+from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
@@ -64,18 +65,16 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._asked, self._asking = socket.socketpair()
-        self._asked.setblocking(False)
-        self._asking.setblocking(False)
+        self._waker = Waker()
         self._is_stopped, self._now_ns, self._spinning = False, clock(), Spinning(spin_ns)
-        self._watch(self._asked.fileno(), self._woken)
-        self._entrance = Entrance(listeners, self._let_in, self._observer, self._wake)
+        self._watch(self._waker.fileno(), self._woken)
+        self._entrance = Entrance(listeners, self._let_in, self._observer, self._waker.wake)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
     def wake_fd(self) -> int:
         """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
-        return self._asking.fileno()
+        return self._waker.writing_fd()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable where a pass has something to do."""
@@ -84,7 +83,7 @@ class ServiceLoop:
     def stop(self) -> None:
         """Let `run` return; any thread and any signal handler may call it."""
         self._is_stopped = True
-        self._wake()
+        self._waker.wake()
 
     def run(self) -> None:
         """Serve until `stop`.
@@ -124,8 +123,7 @@ class ServiceLoop:
             self._end(connection, ending)
         self._entrance.close()
         self._poll.close()
-        self._asked.close()
-        self._asking.close()
+        self._waker.close()
 
     def __enter__(self) -> ServiceLoop:
         """Return itself."""
@@ -290,11 +288,6 @@ class ServiceLoop:
             del self._sources[memory.wakes]
             self._spinning.forget(memory)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it wakes already, or is closed
-            self._asking.send(b"\0")
-
     def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._asked.recv(4096)
+        self._waker.awake()
         self._entrance.take_over()
