@@ -20,8 +20,8 @@ DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend 
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-torch test-rknn test-lerobot \
-  acceptance train train-act demo demo-act bench clean
+.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-cpp test-torch test-rknn \
+  test-lerobot acceptance train train-act demo demo-act bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -42,7 +42,7 @@ lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/model_tools src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/model_tools src/policy_client_cpp src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 
@@ -55,6 +55,17 @@ test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard"; ROS_ALONE=1
 	    tests -n auto -m "not ros and not real_time"; tests -n 0 -m "ros and not real_time"; fi; \
 	  tests -n 0 -m real_time test/e2e; \
 	  [[ $$ran == *0* ]] || status=$${status/#0/5}; exit $$status
+
+test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev
+# Into a log: compilers and doctest say much where nothing is wrong.
+	@$(IN_WORKSPACE) for sanitizer in "" address,undefined thread; do \
+	  folder=build/policy_client_test/$${sanitizer:-release}; mkdir -p $$folder; \
+	  { cmake -S src/policy_client_cpp -B $$folder -DPOLICY_CLIENT_TESTS=ON -DPOLICY_CLIENT_WERROR=ON \
+	      $${sanitizer:+-DPOLICY_CLIENT_SANITIZE=$$sanitizer -DPOLICY_CLIENT_EXAMPLES=OFF} \
+	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
+	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
+	  grep 'policy_client:' $$folder/build.log; \
+	  (cd $$folder && ctest --output-on-failure) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _MANIFESTS = ("package.xml", "colcon.pkg", "CMakeLists.txt", "*.msg", "*.srv", "setup.*")
 _INSTALLED_BY_NAME = ("launch", "config")
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
+# For control stacks without ROS: not part of this environment; `make test-cpp` builds it.
+_APART = ["--packages-skip", "policy_client"]
 _ACTIVATE = ". .venv/bin/activate && . install/setup.bash"
 
 _log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def _build(venv: Path, ros: Ros, environment_key: str) -> None:
     colcon = [str(venv / "bin/python"), "-c", _COLCON]
     folders = ["--base-paths", "src", "--build-base", "build", "--install-base", "install"]
     # In the root, the only place where colcon reads colcon.meta.
-    command = [*colcon, "build", "--symlink-install", *folders]
+    command = [*colcon, "build", "--symlink-install", *folders, *_APART]
     run(command, env=_build_environment(venv, ros), folder=ROOT)
     stamp.write(install, key)
 

@@ -175,7 +175,7 @@ def serve(connection: socket.socket, behaviour: str) -> None:
     for request in requests(connection, rows):
         if behaviour == "held":
             # Tells the test that it is here, and answers when that says so.
-            print("held", flush=True)
+            say("held")
             sys.stdin.readline()
             assert_quiet(connection)
         if behaviour == "bytewise":
@@ -222,8 +222,8 @@ def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: 
                   service: int, bell: int, answer_at: int) -> None:
     done = 0
     while True:
-        ready, _, _ = select.select([service, connection], [], [])
-        if connection in ready:
+        ready, _, _ = select.select([service, connection.fileno()], [], [])
+        if connection.fileno() in ready:
             assert connection.recv(1) == b"", "a word over the socket beside shared memory"
             return
         os.eventfd_read(service)
@@ -246,13 +246,18 @@ def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: 
             os.write(bell, bytes(8))
 
 
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Listen, say so, and serve one client after another."""
     path, *behaviours = sys.argv[1:]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        print("ready", flush=True)
+        say("ready")
         while True:
             connection, _ = listener.accept()
             with connection, suppress(EOFError, ConnectionError, BrokenPipeError):
