@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 import numpy as np
@@ -54,20 +54,32 @@ def connect(
         PolicyError: Nobody is there.
     """
     try:
-        if "/" in address:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(timeout_s)
-            connection.connect(address)
-        else:
-            host, _, port = address.rpartition(":")
-            host = host.strip("[]")
-            connection = socket.create_connection((host, int(port)), timeout_s)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                connection = tls.wrap_socket(connection, server_hostname=host)
-    except OSError as error:
+        connection = (_connected_unix(address, timeout_s) if "/" in address
+                      else _connected_tcp(address, timeout_s, tls))
+    except (OSError, ValueError) as error:  # ValueError: what should be a port is none
         raise PolicyError(f"{address}: expected a policy service, found: {error}") from error
     return PolicyClient(connection, hello or Hello(), timeout_s=timeout_s)
+
+
+def _connected_unix(path: str, timeout_s: float) -> socket.socket:
+    with ExitStack() as undone:
+        connection = undone.enter_context(socket.socket(socket.AF_UNIX))
+        connection.settimeout(timeout_s)
+        connection.connect(path)
+        undone.pop_all()
+    return connection
+
+
+def _connected_tcp(address: str, timeout_s: float, tls: ssl.SSLContext | None) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    with ExitStack() as undone:
+        connection = undone.enter_context(socket.create_connection((host, int(port)), timeout_s))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            connection = undone.enter_context(tls.wrap_socket(connection, server_hostname=host))
+        undone.pop_all()
+    return connection
 
 
 class PolicyClient:

@@ -74,10 +74,6 @@ class Connection(ABC):
             is_complete = self._take()
         return is_complete
 
-    def read_memory(self) -> bool:
-        """Take a request out of `memory`, as `read` does from the socket."""
-        raise NotImplementedError
-
     def has_more(self) -> bool:
         """Return whether a client speaks on before its answer; takes a byte of what it says.
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import ssl
@@ -14,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from policy_inference.service.waker import Waker
 
 MOST = 32
 """Under way at once; others wait in the queue of the socket that listens."""
@@ -51,12 +52,10 @@ class Handshakes:
         """
         self._wake, self._within_s, self._count = wake, within_s, 0
         self._new, self._ended = deque[Handshake](), deque[Handshake]()
-        self._asked, self._asking = socket.socketpair()
-        self._asked.setblocking(False)
-        self._asking.setblocking(False)
+        self._waker = Waker()
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._asked, selectors.EVENT_READ)
+        self._selector.register(self._waker, selectors.EVENT_READ)
         # By the time at which they end; the first that began is the first that is late.
         self._under_way = dict[Handshake, float]()
         self._thread = threading.Thread(target=self._run, name="handshakes", daemon=True)
@@ -71,7 +70,7 @@ class Handshakes:
         """Begin one; its socket belongs to the thread until it ends."""
         self._count += 1
         self._new.append(handshake)
-        self._interrupt()
+        self._waker.wake()
 
     def ended(self) -> list[Handshake]:
         """Return those that have ended since the last call."""
@@ -82,25 +81,19 @@ class Handshakes:
     def close(self) -> None:
         """End the thread and close all sockets that nobody took."""
         self._is_closed = True
-        self._interrupt()
+        self._waker.wake()
         self._thread.join()
         for handshake in (*self._new, *self._under_way, *self._ended):
             handshake.connected.close()
         self._selector.close()
-        self._asked.close()
-        self._asking.close()
-
-    def _interrupt(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # then it is interrupted already
-            self._asking.send(b"\0")
+        self._waker.close()
 
     def _run(self) -> None:
         while not self._is_closed:
             for key, _ in self._selector.select(self._until()):
                 if key.data is not None:
                     self._go_on(key.data)
-            with contextlib.suppress(BlockingIOError):
-                self._asked.recv(4096)
+            self._waker.awake()
             while self._new:
                 self._start(self._new.popleft())
             now_s = time.monotonic()

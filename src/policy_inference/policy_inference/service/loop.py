@@ -22,6 +22,7 @@ from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
+from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
@@ -49,14 +50,12 @@ class ServiceLoop:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
             clients: Most at once.
-            spin_ns: So long after an answer through shared memory the loop looks for the next
-                request, rather than sleep.
+            spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
         self._model, self._clients = model, clients
-        self._spinning = Spinning(spin_ns)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -66,18 +65,16 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._asked, self._asking = socket.socketpair()
-        self._asked.setblocking(False)
-        self._asking.setblocking(False)
-        self._is_stopped, self._now_ns = False, clock()
-        self._watch(self._asked.fileno(), self._woken)
-        self._entrance = Entrance(listeners, self._let_in, self._observer, self._wake)
+        self._waker = Waker()
+        self._is_stopped, self._now_ns, self._spinning = False, clock(), Spinning(spin_ns)
+        self._watch(self._waker.fileno(), self._woken)
+        self._entrance = Entrance(listeners, self._let_in, self._observer, self._waker.wake)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
     def wake_fd(self) -> int:
         """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
-        return self._asking.fileno()
+        return self._waker.writing_fd()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable where a pass has something to do."""
@@ -86,7 +83,7 @@ class ServiceLoop:
     def stop(self) -> None:
         """Let `run` return; any thread and any signal handler may call it."""
         self._is_stopped = True
-        self._wake()
+        self._waker.wake()
 
     def run(self) -> None:
         """Serve until `stop`.
@@ -126,8 +123,7 @@ class ServiceLoop:
             self._end(connection, ending)
         self._entrance.close()
         self._poll.close()
-        self._asked.close()
-        self._asking.close()
+        self._waker.close()
 
     def __enter__(self) -> ServiceLoop:
         """Return itself."""
@@ -158,14 +154,13 @@ class ServiceLoop:
         else:
             self._incomplete.pop(connection, None)
         if connection.session is not None and self._greeting.pop(connection, None) is not None:
-            self._watch_memory(connection, connection.memory)
+            self._watch_memory(connection)
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
         began_ns = self._clock()
         self._model.infer(self._sessions)
-        self._observer.inferred(sum([session.rows for session in self._sessions]),
-                                self._clock() - began_ns)
+        took_ns = self._clock() - began_ns
         self._send_away_impatient()
         for connection in self._waiting:
             if connection.fileno() < 0:
@@ -180,6 +175,7 @@ class ServiceLoop:
                 self._observer.answered(connection, self._clock() - self._now_ns)
                 if connection.memory is not None:
                     self._spinning.expect(connection.memory, self._clock())
+        self._observer.inferred(sum([session.rows for session in self._sessions]), took_ns)
         self._waiting.clear()
         self._sessions.clear()
 
@@ -278,11 +274,12 @@ class ServiceLoop:
         self._sources[fd] = source
         self._poll.register(fd, events)
 
-    def _watch_memory(self, connection: Connection, memory: ServiceMemory | None) -> None:
-        if memory is not None:
-            self._spinning.add(memory)
-            self._watch(memory.wakes, partial(self._read, connection, connection.read_memory),
-                        select.EPOLLIN | select.EPOLLET)
+    def _watch_memory(self, connection: Connection) -> None:
+        if isinstance(connection, FramedConnection) and connection.memory is not None:
+            self._spinning.add(connection.memory)
+            # Edge-triggered: nobody reads the eventfd, and each ring is one event.
+            read = partial(self._read, connection, connection.read_memory)
+            self._watch(connection.memory.wakes, read, select.EPOLLIN | select.EPOLLET)
 
     def _forget_memory(self, memory: ServiceMemory | None) -> None:
         if memory is not None and memory.wakes in self._sources:
@@ -291,11 +288,6 @@ class ServiceLoop:
             del self._sources[memory.wakes]
             self._spinning.forget(memory)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it wakes already, or is closed
-            self._asking.send(b"\0")
-
     def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._asked.recv(4096)
+        self._waker.awake()
         self._entrance.take_over()

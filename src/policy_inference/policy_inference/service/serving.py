@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -140,57 +140,60 @@ class ServedModel:
                           for row in zip(observation, answer, strict=True)]
         return session
 
-    def infer(self, sessions: Iterable[Session]) -> None:
+    def infer(self, sessions: Sequence[Session]) -> None:
         """Answer all of them, in as few inferences as the batch allows.
 
         A session's problem is its own: the others of the same inference get their answers.
         """
-        waiting, rows = list[Session](), 0
-        for session in sessions:
+        begin, rows = 0, 0
+        for end, session in enumerate(sessions):
             if rows + session.rows > self.batch:
-                self._infer(waiting, rows)
-                waiting, rows = [], 0
-            waiting.append(session)
+                self._infer(sessions[begin:end], rows)
+                begin, rows = end, 0
             rows += session.rows
-        if waiting:
-            self._infer(waiting, rows)
+        self._infer(sessions[begin:] if begin else sessions, rows)
 
     def close(self) -> None:
         """Release the runtime."""
         self._together[0].close()
         self.backend.close()
 
-    def _infer(self, sessions: Iterable[Session], rows: int) -> None:
+    def _infer(self, sessions: Sequence[Session], rows: int) -> None:
         backend, lanes = self._alone if rows == 1 else self._together
-        filled, start = list[tuple[Session, tuple[Lane, ...]]](), 0
+        start, some = 0, False
         for session in sessions:
-            mine = lanes[start:start + session.rows]
+            session.problem = self._fill(session, lanes, start)
             start += session.rows
-            session.problem = self._fill(session, mine)
-            if session.problem is None:
-                filled.append((session, mine))
-        if not filled:
+            some |= session.problem is None
+        if not some:
             return
         try:
             backend.run()
         except BackendError as error:
-            for session, _ in filled:
+            self._fail(sessions, error)
+            return
+        start = 0
+        for session in sessions:
+            if session.problem is None:
+                session.problem = self._take(session, lanes, start)
+            start += session.rows
+
+    def _fail(self, sessions: Sequence[Session], error: BackendError) -> None:
+        for session in sessions:
+            if session.problem is None:
                 session.problem = ServiceError(Code.INFERENCE_FAILED, str(error))
                 self.counters[Rule.INFERENCE_ERROR.value] += session.rows
-            return
-        for session, mine in filled:
-            session.problem = self._take(session, mine)
 
-    def _fill(self, session: Session, lanes: Sequence[Lane]) -> ServiceError | None:
-        """Write the observations and the states of a session into its lanes."""
+    def _fill(self, session: Session, lanes: Sequence[Lane], start: int) -> ServiceError | None:
+        """Write the observations and the states of a session into lanes from `start` on."""
         if session.restarts:
             session.restarts = False
             for robot in session.robots:
                 for state in robot.state:
                     state[...] = 0
-        for row, lane in enumerate(lanes):
-            robot = session.robots[row]
-            for part, (one, into) in zip(robot.parts, lane.inputs, strict=True):
+        for row in range(session.rows):
+            robot, lane = session.robots[row], lanes[start + row]
+            for part, (one, into) in zip(robot.parts, lane.inputs):  # noqa: B905  made alike
                 if not one.write(part, into, session.scaling):
                     return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
                                             f"observation of {one.name}: {one.wrong(part)}")
@@ -198,14 +201,14 @@ class ServedModel:
                 lane.put_state(robot.state)
         return None
 
-    def _take(self, session: Session, lanes: Sequence[Lane]) -> ServiceError | None:
+    def _take(self, session: Session, lanes: Sequence[Lane], start: int) -> ServiceError | None:
         """Take the answers of a session from its lanes, and all of its states or none."""
-        for row, lane in enumerate(lanes):
-            if not lane.is_finite():
+        for row in range(session.rows):
+            if not lanes[start + row].is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, "action: expected finite "
                                         "values of the model, found NaN or infinity")
-        for row, lane in enumerate(lanes):
-            robot = session.robots[row]
+        for row in range(session.rows):
+            robot, lane = session.robots[row], lanes[start + row]
             values, acted = lane.target() if session.wants_target else lane.bounded()
             robot.answer[:] = values
             for rule in acted:

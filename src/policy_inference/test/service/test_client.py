@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Python client against peers that keep to a script; test/service has the service."""
+"""The Python client with the service, and against peers that keep to a script."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ import pytest
 
 from policy_inference.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
+from policy_inference.service.credentials import server_context
+from policy_inference.service.endpoints import Asked
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -28,6 +31,10 @@ from policy_inference.service.protocol import (
     read_header,
 )
 from policy_inference.service.shared_memory import ServiceMemory
+
+from . import lockstep
+from .certificates import make_certificate
+from .lockstep import Service, serving
 
 OBS_DIM, ACT_DIM = 3, 2
 OBSERVATION, ACTION = [1.0, 2.0, 3.0], np.array([[4.0, 5.0]], np.float32)
@@ -162,7 +169,7 @@ def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike)
 
 
 @pytest.mark.parametrize(
-    "address", ["./nothing.sock", "127.0.0.1:1", "[::1]:1", "nowhere.invalid:1"])
+    "address", ["./nothing.sock", "127.0.0.1:1", "[::1]:1", "nowhere.invalid:1", "localhost"])
 def test_where_nobody_is_the_address_is_named(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,3 +225,55 @@ def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(la
 def test_a_welcome_without_its_files_is_refused() -> None:
     with peer(says(GREETING)) as connection, pytest.raises(ServiceError, match="expected 3 files"):
         PolicyClient(connection, SHARED)
+
+
+@contextmanager
+def running(service: Service) -> Iterator[None]:
+    """Let the service make its passes by itself."""
+    thread = threading.Thread(target=service.loop.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        service.loop.stop()
+        thread.join()
+
+
+def gets_actions(client: PolicyClient, rows: int) -> bool:
+    sent = lockstep.observation(rows=rows)
+    return np.allclose(client.infer(sent), lockstep.action(sent), rtol=1e-5)
+
+
+@pytest.mark.parametrize("transport", Transport)
+def test_over_a_unix_socket_one_robot_or_several_get_actions(
+    service: Service, transport: Transport
+) -> None:
+    hello = Hello(rows=3, obs_dim=lockstep.OBS_DIM, transport=transport)
+    with running(service), connect(str(service.framed), hello, timeout_s=10.0) as client:
+        assert [gets_actions(client, rows) for rows in (1, 3, 2)] == [True] * 3
+
+
+def test_over_tcp_with_a_token_robots_get_actions(tmp_path: Path) -> None:
+    asked = Asked(framed_tcp=("127.0.0.1", 0))
+    with serving(tmp_path, asked, token=b"a token of some length") as service, running(service):
+        address = f"127.0.0.1:{service.listeners[0].port}"
+        with pytest.raises(ServiceError) as refused:
+            connect(address, Hello(token=b"another of that length"))
+        assert refused.value.code is Code.NOT_ALLOWED
+        with connect(address, Hello(token=b"a token of some length"), timeout_s=10.0) as client:
+            assert gets_actions(client, 1)
+
+
+def test_over_tls_a_client_with_a_certificate_gets_actions(tmp_path: Path) -> None:
+    ca = make_certificate(tmp_path, "ca")
+    theirs, own = (make_certificate(tmp_path, name, ca) for name in ("service", "robot"))
+    context, _ = server_context(theirs.cert, theirs.key, ca.cert)
+    tls = ssl.create_default_context(cafile=str(ca.cert))
+    asked = Asked(framed_tcp=("127.0.0.1", 0), tls=context)
+    with serving(tmp_path, asked) as service, running(service):
+        address = f"127.0.0.1:{service.listeners[0].port}"
+        with pytest.raises(PolicyError):
+            connect(address, tls=tls, timeout_s=10.0)
+        tls.load_cert_chain(own.cert, own.key)
+        with connect(address, tls=tls, timeout_s=10.0) as client:
+            assert gets_actions(client, 1)
