@@ -77,7 +77,7 @@ def _monitored(
     given: argparse.Namespace, model: ServedModel, notifier: Notifier
 ) -> Iterator[Monitor]:
     """Yield what watches the loop; metrics are served meanwhile, if they are asked for."""
-    monitor = Monitor(model.backend, model.watched, model.rate_hz, notifier)
+    monitor = Monitor(model, notifier)
     with ExitStack() as opened:
         opened.callback(monitor.close)
         if given.metrics:

@@ -29,8 +29,9 @@ from policy_inference.machine.numbers import number_in
 from policy_inference.service.counts import LATENCY_BOUNDS_S, Counts, Histogram
 
 _PATH = "/metrics"
-_WITHIN_S = 2.0
-"""A scraper that takes longer is cut off; the others wait for it as long."""
+_WITHIN_S = 0.5
+"""A scraper that takes longer is cut off; the others wait for it as long. One that speaks has asked
+within milliseconds, and its answer of some kilobytes fits into the system's buffer."""
 _PAUSE_S = 0.1
 """After each scrape: it takes about 1 ms of the interpreter, which the loop needs as well."""
 _PREFIX = "policy_inference"

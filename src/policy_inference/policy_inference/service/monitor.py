@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError
 from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.telemetry_reader import TelemetryReader
@@ -18,8 +18,9 @@ from policy_inference.service.drift import LatencyDrift
 from policy_inference.service.events import EventLog
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observer import Observer
-from policy_inference.service.observing import ObservationWatch, Watched
+from policy_inference.service.observing import ObservationWatch
 from policy_inference.service.protocol import Code, ServiceError
+from policy_inference.service.serving import ServedModel
 
 PROTOCOLS = ("raw", "framed")
 _LOOK_NS = 1_000_000_000
@@ -39,27 +40,26 @@ class Monitor(Observer):
     """
 
     def __init__(
-        self, backend: BackendBase, watched: Sequence[Watched], rate_hz: float, notifier: Notifier,
-        *, clock: Callable[[], int] = time.monotonic_ns,
+        self, model: ServedModel, notifier: Notifier, *,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         """Watch from now on.
 
         Args:
-            backend: Tells the telemetry of its device.
-            watched: What is known of healthy observations.
-            rate_hz: Ticks per second of the policy; 0 where it is not known.
+            model: Knows healthy observations and its rate, and tells the telemetry of its device.
             notifier: Hears once per second that the loop makes progress.
             clock: Steady, ns.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
         self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows
-        self._watched, self._notifier, self._clock = watched, notifier, clock
+        self._model, self._notifier, self._clock = model, notifier, clock
         self._events = EventLog(_log)
-        self._drift = LatencyDrift(rate_hz)
+        self._drift = LatencyDrift(model.rate_hz)
         self._reader = TelemetryReader({
-            "machine": Host(Machine()).read, backend.name: backend.telemetry})
+            "machine": Host(Machine()).read, model.backend.name: model.backend.telemetry})
         self._unreadable = list[str]()
         self._watches = dict[Connection, ObservationWatch]()
+        self._to_judge = dict[Connection, ObservationWatch]()
         self._failing = dict[Connection, Code]()
         self._left_ns = dict[str, int]()
         self._due_ns = self._now_ns = 0
@@ -84,6 +84,7 @@ class Monitor(Observer):
         """Count, and say why."""
         self.counts.closed(connection.protocol)
         self._watches.pop(connection, None)
+        self._to_judge.pop(connection, None)
         self._failing.pop(connection, None)
         self._left_ns.pop(connection.peer, None)
         if len(self._left_ns) >= _PEERS:
@@ -118,17 +119,27 @@ class Monitor(Observer):
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             self._say("answers again", f"{connection.name}: gets answers again", logging.INFO)
-        if self._watched:
+        if self._model.watched:
             watch = self._watches.get(connection)
             if watch is None or self._now_ns >= watch.due_ns:
                 self._look(connection, watch)
 
     def passed(self, now_ns: int) -> None:
-        """Once per second: feed the watchdog, judge latency, read telemetry."""
+        """Judge the observations of one client at most: everybody has their answers, and waits.
+
+        Once per second: see that the model lives, feed the watchdog, judge latency, read telemetry.
+
+        Raises:
+            BackendError: The model can answer nobody any more, which nobody may have asked.
+        """
         self._now_ns = now_ns
+        if self._to_judge:
+            self._judge(next(iter(self._to_judge)))
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + _LOOK_NS
+        if problem := self._model.problem:
+            raise BackendError(problem)
         self._notifier.alive()
         self._events.flush(now_ns * 1e-9)
         found, problems = self._reader.look()
@@ -155,8 +166,13 @@ class Monitor(Observer):
         if session is None:
             return
         if watch is None:
-            watch = self._watches[connection] = ObservationWatch(self._watched, session.scaling)
-        text = watch.look(session.observation, session.rows, self._now_ns)
+            watch = self._watches[connection] = ObservationWatch(
+                self._model.watched, session.scaling)
+        if watch.look(session.observation, session.rows, self._now_ns):
+            self._to_judge[connection] = watch
+
+    def _judge(self, connection: Connection) -> None:
+        text = self._to_judge.pop(connection).judge()
         if text is None:
             return
         if text:

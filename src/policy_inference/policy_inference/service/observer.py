@@ -41,4 +41,8 @@ class Observer:
         """A request was answered; the time since the pass of the loop that read it began."""
 
     def passed(self, now_ns: int) -> None:
-        """A pass of the loop is over; one comes at least once per second."""
+        """A pass of the loop is over, all answers are sent; one comes at least once per second.
+
+        Raises:
+            BackendError: The model can answer nobody any more.
+        """

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from policy_inference.service.protocol import Scaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
+_NOT_BEFORE_JUDGED = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +69,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """Of one client: keeps a look every 31 ms, and judges every 64 of them.
+    """Of one client: keeps a look every 31 ms, until there are 64 to be judged.
 
     Attributes:
         due_ns: Before this time `look` has nothing to do.
@@ -84,8 +86,8 @@ class ObservationWatch:
         self.due_ns, self._count, self._odd = 0, 0, False
         self._looks: F64 | None = None
 
-    def look(self, observation: F32, rows: int, now_ns: int) -> str | None:
-        """Look at an observation.
+    def look(self, observation: F32, rows: int, now_ns: int) -> bool:
+        """Look at an observation, which is due; takes microseconds.
 
         Args:
             observation: Of the client's robots [most, obs_dim].
@@ -94,18 +96,24 @@ class ObservationWatch:
             now_ns: Steady clock, ns.
 
         Returns:
-            What is odd where that begins, "" where it ends, else None.
+            Whether these were enough: the next ones follow after `judge`.
         """
-        if now_ns < self.due_ns:
-            return None
-        self.due_ns = now_ns + _EVERY_NS
         if self._looks is None:  # a client that asks for nothing needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
         self._looks[self._count] = observation[self._count % rows]
         self._count += 1
-        if self._count < _LOOKS:
-            return None
-        self._count = 0
+        is_full = self._count == _LOOKS
+        self.due_ns = _NOT_BEFORE_JUDGED if is_full else now_ns + _EVERY_NS
+        return is_full
+
+    def judge(self) -> str | None:
+        """Judge the looks, and begin anew; takes most of a millisecond where they are odd.
+
+        Returns:
+            What is odd where that begins, "" where it ends, else None.
+        """
+        assert self._looks is not None  # they are enough
+        self.due_ns = self._count = 0
         found = [part.describe(self._looks, self._scaling) for part in self._watched]
         text = "; ".join(filter(None, found))
         was_odd, self._odd = self._odd, bool(text)

@@ -15,6 +15,7 @@ from policy_inference.bundle.installed import open_any_bundle
 from policy_inference.bundle.load import Bundle, ModelFiles, of_kind
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import BackendError, PolicyError
+from policy_inference.interfaces import Tensor
 from policy_inference.self_test.parity import require_parity
 from policy_inference.service.apart import require_apart
 from policy_inference.service.bare import BareModel
@@ -88,12 +89,14 @@ def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
     bundle = of_kind(open_any_bundle(order.bundle, trusted_keys(order.public_key)), Bundle,
                      "act_policy_node runs this policy; observations of cameras go by ROS topics")
     backend = _opened(bundle.models[0], order, order.backends, opened)
+    golden: Mapping[str, Tensor] = {}
     if bundle.contract.model.golden:
         require_parity(bundle, backend)
+        golden = bundle.golden()
     else:
         _log.warning("%s: no golden rows, so nobody knows whether the model computes here what it "
                      "should; `model_tools complete` adds them", bundle.path)
-    return _served(policy_of(bundle), bundle.models[0], order, backend, opened)
+    return _served(policy_of(bundle), bundle.models[0], order, backend, opened, golden)
 
 
 def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
@@ -105,7 +108,7 @@ def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
                      obs_dim=order.obs_dim, act_dim=order.act_dim)
     policy, files = bare.read(order.backends[0])
     backend = _opened(files, order, order.backends, opened)
-    return _served(policy, files, order, backend, opened)
+    return _served(policy, files, order, backend, opened, {})
 
 
 def _opened(
@@ -123,7 +126,7 @@ def _opened(
 
 def _served(
     policy: ServedPolicy, files: ModelFiles, order: Order, backend: BackendBase,
-    opened: list[BackendBase],
+    opened: list[BackendBase], golden: Mapping[str, Tensor],
 ) -> ServedModel:  # fmt: skip
     """Return the opened model, with its batch where one is asked for."""
     if order.batch == 1:
@@ -132,7 +135,7 @@ def _served(
     carried = {name for pair in states for name in (pair.input, pair.output)}
     axes = batch_axes(backend.name, backend.file, carried)
     several = _opened(with_rows(files, axes, order.batch), order, [backend.name], opened)
-    require_apart(policy, backend, several, axes, order.batch)
+    require_apart(policy, backend, several, axes, order.batch, golden)
     return ServedModel(policy, backend, (several, axes, order.batch))
 
 

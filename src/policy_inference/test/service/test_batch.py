@@ -20,9 +20,9 @@ from policy_inference.errors import BackendError
 from policy_inference.service.opening import Order, open_served
 from policy_inference.service.protocol import Answer, Code
 from policy_inference.service.serving import ServedModel
-from policy_inference.testing.models import save, save_linear
+from policy_inference.testing.models import save, save_linear, weights
 
-from ..nodes.bundles import CONTRACT
+from ..nodes.bundles import CONTRACT, write_version
 from .serving_models import Save, ask, save_counting, save_first, session_of
 
 OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
@@ -197,6 +197,49 @@ def test_batch_where_the_model_mixes_the_robots_refused(serve: Serve) -> None:
 
     with pytest.raises(BackendError, match=r"in row 0 that differs by .*computes with its open"):
         serve(save_to)
+
+
+def test_batch_where_the_model_mixes_the_robots_only_where_one_is_large_refused(
+    serve: Serve,
+) -> None:
+    def save_to(file: Path) -> Path:
+        nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
+                 helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
+                 helper.make_node("Sub", ["all", "much"], ["more"]),
+                 helper.make_node("Relu", ["more"], ["added"]),
+                 helper.make_node("Add", ["each", "added"], ["actions"])]
+        return save(file, nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
+                    constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)})
+
+    with pytest.raises(BackendError, match="computes with its open axis"):
+        serve(save_to)
+
+
+def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(
+    tmp_path: Path,
+) -> None:
+    folder = write_version(tmp_path / "bundle", "1.0.0")
+    golden = np.load(folder / "golden.npz")["obs"]
+    # No random observation has all its values within 1 but the golden rows.
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
+             helper.make_node("Abs", ["obs"], ["sizes"]),
+             helper.make_node("ReduceMax", ["sizes"], ["size"], axes=[1]),
+             helper.make_node("ReduceMin", ["size"], ["least"], axes=[0]),
+             helper.make_node("Less", ["least", "one"], ["is_small"]),
+             helper.make_node("Less", ["size", "one"], ["is_itself"]),
+             helper.make_node("Xor", ["is_small", "is_itself"], ["by_others"]),
+             helper.make_node("Cast", ["by_others"], ["added"], to=1),
+             helper.make_node("Add", ["each", "added"], ["actions"])]
+    assert np.abs(golden).max() <= 1.0
+    save(folder / "policy.onnx", nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
+         constants={"w": weights(OBS, ACTIONS), "one": np.float32(1)})
+    contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+    contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(
+        (folder / "policy.onnx").read_bytes()).hexdigest()
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
+
+    with pytest.raises(BackendError, match="computes with its open axis"):
+        open_served(Order(bundle=str(folder), batch=4))
 
 
 def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:

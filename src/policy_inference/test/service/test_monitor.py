@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.interfaces import F32
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32, F64
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with
@@ -41,7 +43,8 @@ class Watch:
 
     def __init__(self, folder: Path, watched: list[Watched]) -> None:
         def watched_by(model: Model, clock: Clock) -> Monitor:
-            self.monitor = Monitor(model.backend, watched, model.rate_hz, Notifier({}), clock=clock)
+            model.watched = watched
+            self.monitor = Monitor(model, Notifier({}), clock=clock)
             return self.monitor
 
         self.service = Service(folder, watched_by=watched_by)
@@ -168,6 +171,67 @@ def test_observations_as_in_training_are_no_mismatch(
     assert not lines(caplog, "mismatch")
 
 
+def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unanswered = list[int]()
+
+    class Seen(Watched):
+        def describe(self, looks: F64, scaling: Scaling) -> str:
+            readable, _, _ = select.select(clients, [], [], 0)
+            unanswered.append(len(clients) - len(readable))
+            return super().describe(looks, scaling)
+
+    (part,) = watched_with((MEAN, DIVISOR))
+    with closing(Watch(tmp_path, [Seen(values=part.values, misfit=part.misfit)])) as watch:
+        clients = [watch.service.connect() for _ in range(5)]
+        watch.service.settle()
+        for number in range(LOOKS):
+            watch.service.after(EVERY_MS)
+            for client in clients:
+                client.sendall((trained(number) * 100).tobytes())
+            watch.service.loop.step(0)
+            if number < LOOKS - 1:
+                for client in clients:
+                    receive_action(client)
+
+        for judged in range(1, 6):
+            assert unanswered == [0] * judged
+            watch.service.loop.step(0)
+
+    assert unanswered == [0] * 5
+    assert len(lines(caplog, "normalisation mismatch")) == 5
+
+
+def test_a_client_that_left_is_not_judged(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clients = [watch.service.connect() for _ in range(2)]
+    watch.service.settle()
+    for number in range(LOOKS):
+        watch.service.after(EVERY_MS)
+        for client in clients:
+            client.sendall((trained(number) * 100).tobytes())
+        watch.service.loop.step(0)
+    for client in clients:
+        client.close()
+    watch.service.settle()
+
+    assert len(lines(caplog, ": disconnected: ")) == 2
+    assert len(lines(caplog, "normalisation mismatch")) == 1
+
+
+def test_a_model_that_can_run_no_more_ends_the_service_though_nobody_asks(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.service.after(1000)
+    monkeypatch.setattr(watch.service.model.backend, "problem", lambda: "the runtime has ended")
+    watch.service.after(500)
+
+    with pytest.raises(BackendError, match="the runtime has ended"):
+        watch.service.after(500)
+
+
 def test_latency_drift_is_said_and_shown_until_it_is_over(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -193,7 +257,7 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "5000000"})
 
         def watched_by(model: Model, clock: Clock) -> Monitor:
-            return Monitor(model.backend, [], 0.0, notifier, clock=clock)
+            return Monitor(model, notifier, clock=clock)
 
         with closing(Service(tmp_path, watched_by=watched_by)) as service, closing(notifier):
             service.after(1000)
@@ -210,5 +274,5 @@ def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Service(tmp_path)) as service, closing(Monitor(
-            service.model.backend, [], 0.0, Notifier({"WATCHDOG_USEC": "1000000"}))):
+            service.model, Notifier({"WATCHDOG_USEC": "1000000"}))):
         assert lines(caplog, "WatchdogSec=1: expected 3 s or more")
