@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import signal
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,9 +16,10 @@ from importlib.metadata import version
 import numpy as np
 
 from policy_inference.backends.registry import parse_options
-from policy_inference.command_line import INTERRUPTING
+from policy_inference.commands.stopping import stopped_by_signals
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.log_writer import write_apart
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.metrics import Metrics, MetricsServer
 from policy_inference.service.monitor import Monitor
@@ -40,6 +40,7 @@ def serve(given: argparse.Namespace) -> int:
         PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
     """
     logging.getLogger().setLevel(given.log_level.upper())
+    write_apart()
     for warning in pin(given.cpus) if given.cpus else ():
         _log.warning("%s", warning)
     token = read_token(given.token_file) if given.token_file else b""
@@ -53,8 +54,8 @@ def serve(given: argparse.Namespace) -> int:
             framed_tcp=given.framed_tcp, socket_group=given.socket_group,
             tls=tls, has_token=bool(token), insecure_tcp=given.insecure_tcp))
         with ServiceLoop(model, listeners, clients=given.clients, token=token,
-                         spin_ns=1000 * given.spin_us, observer=monitor) as loop:
-            _tell(model, listeners)
+                         spin_ns=1000 * given.spin_us, observer=monitor) as loop, \
+                stopped_by_signals(loop.stop):
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # What is not finite is refused with a reason; numpy's words would come beside it.
             np.seterr(all="ignore")
@@ -64,9 +65,9 @@ def serve(given: argparse.Namespace) -> int:
             # Only now: the threads of runtimes and metrics have begun without it.
             for warning in _hurried(given):
                 _log.warning("%s", warning)
+            _tell(model, listeners)
             notifier.ready(f"serves {model.name} {model.version}")
-            with _signals_that_stop(loop):
-                loop.run()
+            loop.run()
             notifier.stopping()
     _log.info("ended")
     return 0
@@ -127,16 +128,3 @@ def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:
         if listener.warning:
             _log.warning("%s", listener.warning)
     _log.info("ready")
-
-
-@contextmanager
-def _signals_that_stop(loop: ServiceLoop) -> Iterator[None]:
-    for number in INTERRUPTING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: loop.stop())
-    # The system may give a signal to any thread; a byte wakes the loop whichever it was.
-    before = signal.set_wakeup_fd(loop.wake_fd(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)

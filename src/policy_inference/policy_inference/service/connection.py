@@ -34,6 +34,7 @@ class Connection(ABC):
         protocol: "raw" or "framed".
         name: Of the client, for people.
         session: With the model; None before a client of the framed protocol was welcomed.
+        asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
         is_incomplete: Whether a request has begun of which the rest is still to come.
         memory: Through which its requests come, where it asked for that; else None.
     """
@@ -47,7 +48,7 @@ class Connection(ABC):
         self._is_tls = isinstance(connected, ssl.SSLSocket)
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: Session | None = None
-        self.is_incomplete = False
+        self.asked_ns, self.is_incomplete = -1, False
         self.memory: ServiceMemory | None = None
 
     @property

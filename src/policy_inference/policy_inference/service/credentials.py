@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import stat
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,7 @@ from policy_inference.service.protocol import LONGEST_TOKEN
 
 SHORTEST_TOKEN = 16
 _LARGEST_BYTES = 1 << 20
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _WARNED_BEFORE = timedelta(days=30)
 
 
@@ -42,13 +44,14 @@ def server_context(
     Args:
         certificate: PEM file of the service's certificate, and the chain above it.
         key: PEM file of its key, without a passphrase.
-        client_ca: PEM file of the CA that signs clients' certificates; None asks for none.
+        client_ca: PEM file of the CA that signs clients' certificates, or of several, of which
+            one at least must be valid; None asks for none.
 
     Raises:
         PolicyError: One is not what it shall be, has expired, or others may read the key.
         OSError: One cannot be read.
     """
-    warnings = [_check_dates(certificate)]
+    warnings = _check_dates(certificate)
     _read_private(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -60,14 +63,14 @@ def server_context(
         raise PolicyError(f"{key}: expected the key of {certificate}, PEM without a passphrase, "
                           f"found: {_words(error)}") from None
     if client_ca is not None:
-        warnings.append(_check_dates(client_ca))
+        warnings += _check_dates(client_ca, one_is_enough=True)
         try:
             context.load_verify_locations(client_ca)
         except ssl.SSLError as error:
             raise PolicyError(f"{client_ca}: expected certificates, PEM, found: "
                               f"{_words(error)}") from None
         context.verify_mode = ssl.CERT_REQUIRED
-    return context, tuple(filter(None, warnings))
+    return context, tuple(warnings)
 
 
 def _read_private(file: Path) -> bytes:
@@ -79,23 +82,43 @@ def _read_private(file: Path) -> bytes:
     return content
 
 
-def _check_dates(file: Path) -> str:
-    """Refuse a certificate that is not valid now; return a warning where it ends soon."""
-    try:
-        found = x509.load_pem_x509_certificate(read_at_most(file, _LARGEST_BYTES))
-    except ValueError:
-        raise PolicyError(f"{file}: expected a certificate, PEM, found something else") from None
-    begins, ends = _date(found, "not_valid_before"), _date(found, "not_valid_after")
+def _check_dates(file: Path, *, one_is_enough: bool = False) -> list[str]:
+    """Refuse certificates that are not valid now; return warnings of those that end soon."""
     now = datetime.now(timezone.utc)
+    found = _certificates(file)
+    invalid = [text for one in found if (text := _out_of_time(file, one, now))]
+    if invalid and not (one_is_enough and len(invalid) < len(found)):
+        raise PolicyError(invalid[0])
+    soon = [(one, ends) for one in found
+            if now <= (ends := _date(one, "not_valid_after")) < now + _WARNED_BEFORE]
+    return invalid + [
+        f"{file}: expires at {ends:%Y-%m-%d %H:%M} UTC, in {(ends - now).days} days "
+        f"({one.subject.rfc4514_string()})" for one, ends in soon]
+
+
+def _certificates(file: Path) -> list[x509.Certificate]:
+    # One by one: the cryptography of Ubuntu 22.04 has no function for several.
+    try:
+        found = [x509.load_pem_x509_certificate(text)
+                 for text in _PEM.findall(read_at_most(file, _LARGEST_BYTES))]
+    except ValueError:
+        found = []
+    if not found:
+        raise PolicyError(f"{file}: expected a certificate, PEM, found something else")
+    return found
+
+
+def _out_of_time(file: Path, found: x509.Certificate, now: datetime) -> str:
+    """Return why a certificate is not valid now; empty where it is."""
+    begins, ends = _date(found, "not_valid_before"), _date(found, "not_valid_after")
+    name = found.subject.rfc4514_string()
     if now < begins:
-        raise PolicyError(f"{file}: expected a certificate that is valid now, found one that is "
-                          f"from {begins:%Y-%m-%d %H:%M} UTC on; is the clock right "
-                          f"({now:%Y-%m-%d %H:%M} UTC)?")
+        return (f"{file}: expected a certificate that is valid now, found one that is from "
+                f"{begins:%Y-%m-%d %H:%M} UTC on; is the clock right "
+                f"({now:%Y-%m-%d %H:%M} UTC)? ({name})")
     if now > ends:
-        raise PolicyError(f"{file}: expected a certificate that is valid now, found one that "
-                          f"expired at {ends:%Y-%m-%d %H:%M} UTC; renew it")
-    if now > ends - _WARNED_BEFORE:
-        return f"{file}: expires at {ends:%Y-%m-%d %H:%M} UTC, in {(ends - now).days} days"
+        return (f"{file}: expected a certificate that is valid now, found one that expired at "
+                f"{ends:%Y-%m-%d %H:%M} UTC ({name}); renew it")
     return ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -20,6 +21,7 @@ from policy_inference.service import unix_socket
 SOCKET_NAME = "policy.sock"
 _BACKLOG = 128
 _RUN = Path("/run/policy_inference")
+_log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +71,30 @@ class Listener:
         self.tls, self.warning = tls, warning
         self.port: int = 0 if path else listening.getsockname()[1]
         self._path, self._identity = path, unix_socket.identity(path) if path else None
+        self._is_lost = False
+
+    def look(self) -> None:
+        """Say it once where its file is gone: clients find it there no more."""
+        if self._path is None or self._is_lost or self._is_found(self._path):
+            return
+        self._is_lost = True
+        _log.error("%s: expected the socket of this service, found none or another one: clients "
+                   "that are connected are served, new ones cannot come; start it again",
+                   self._path)
 
     def close(self) -> None:
         """Close it, and remove its file if that is still its own."""
         self.socket.close()
         if self._path is not None:
             with contextlib.suppress(OSError):
-                if unix_socket.identity(self._path) == self._identity:
+                if self._is_found(self._path):
                     self._path.unlink()
+
+    def _is_found(self, path: Path) -> bool:
+        try:
+            return unix_socket.identity(path) == self._identity
+        except OSError:
+            return False
 
 
 def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) -> list[Listener]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from policy_inference.service.connection import client_name, set_options
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
 
-PAUSE_NS = 100_000_000
-"""After which it is tried again where the system or the handshakes take no more."""
+PAUSE_NS = 5_000_000
+"""After which clients are accepted again where the system or the handshakes can take few."""
+LOOK_NS = 1_000_000_000
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -38,11 +40,12 @@ class Entrance:
             wake: Called from another thread; `take_over` is to be called then.
         """
         self._listeners, self._let_in, self._observer = listeners, let_in, observer
+        self._look_ns = 0
         needs_tls = any(listener.tls for listener in listeners)
         self._handshakes = Handshakes(wake) if needs_tls else None
 
     def accept(self, listener: Listener) -> bool:
-        """Accept a few; return whether more can be accepted now, of that one."""
+        """Accept a few; return whether more are to be accepted now, of that one."""
         for _ in range(_ACCEPTED_PER_PASS):
             if listener.tls and self._handshakes and self._handshakes.is_full:
                 return False
@@ -56,7 +59,7 @@ class Entrance:
                     return False
                 continue  # that client is gone already
             self._greet(listener, connected, address)
-        return True
+        return not (listener.tls and self._handshakes and self._handshakes.is_crowded)
 
     def take_over(self) -> None:
         """Let those in whose handshakes have ended."""
@@ -67,6 +70,13 @@ class Entrance:
             else:
                 self._let_in("framed", handshake.connected, name)
 
+    def look(self, now_ns: int) -> None:
+        """Look once per second whether clients still find the listeners."""
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_NS
+            for listener in self._listeners:
+                listener.look()
+
     def close(self) -> None:
         """Close all listeners."""
         if self._handshakes is not None:
@@ -74,7 +84,7 @@ class Entrance:
         for listener in self._listeners:
             listener.close()
 
-    def _greet(self, listener: Listener, connected: socket.socket, address: object) -> None:
+    def _greet(self, listener: Listener, connected: socket.socket, address: Any) -> None:
         try:
             client = client_name(connected, address)
             set_options(connected)
@@ -85,5 +95,5 @@ class Entrance:
             self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
             return
         assert self._handshakes is not None
-        self._handshakes.begin(Handshake(connected=connected, context=listener.tls,
-                                         where=listener.where, client=client))
+        self._handshakes.begin(Handshake(connected=connected, context=listener.tls, client=client,
+                                         where=listener.where, address=address[0]))

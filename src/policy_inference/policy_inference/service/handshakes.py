@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from policy_inference.service.waker import Waker
 
 MOST = 32
-"""Under way at once; others wait in the queue of the socket that listens."""
+"""Under way at once; with one more, the address that has most of them loses its oldest."""
 WITHIN_S = 3.0
 
 
@@ -29,6 +29,7 @@ class Handshake:
         connected: The socket; with TLS once the handshake is over, closed where it failed.
         context: What TLS is made from.
         where: It was accepted.
+        address: Of the client's machine.
         client: Who it is, for people; with the name in its certificate once that was verified.
         failure: Why it failed; empty where it did not.
     """
@@ -36,6 +37,7 @@ class Handshake:
     connected: socket.socket
     context: ssl.SSLContext
     where: str
+    address: str
     client: str
     failure: str = ""
 
@@ -62,9 +64,14 @@ class Handshakes:
         self._thread.start()
 
     @property
-    def is_full(self) -> bool:
-        """Whether no more can begin before one has ended."""
+    def is_crowded(self) -> bool:
+        """Whether those that come push others out."""
         return self._count >= MOST
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can begin: the thread does not keep up."""
+        return self._count >= 2 * MOST
 
     def begin(self, handshake: Handshake) -> None:
         """Begin one; its socket belongs to the thread until it ends."""
@@ -96,9 +103,16 @@ class Handshakes:
             self._waker.awake()
             while self._new:
                 self._start(self._new.popleft())
+            while len(self._under_way) > MOST:
+                self._end(self._superfluous(), "no TLS handshake yet, and others come")
             now_s = time.monotonic()
             while self._under_way and next(iter(self._under_way.values())) <= now_s:
                 self._end(next(iter(self._under_way)), "no TLS handshake in time")
+
+    def _superfluous(self) -> Handshake:
+        """Return the oldest of the address that has most: one machine keeps no other out."""
+        counts = Counter(handshake.address for handshake in self._under_way)
+        return max(self._under_way, key=lambda handshake: counts[handshake.address])
 
     def _until(self) -> float | None:
         ends_s = next(iter(self._under_way.values()), None)
@@ -123,6 +137,7 @@ class Handshakes:
         assert isinstance(handshake.connected, ssl.SSLSocket)
         try:
             handshake.connected.do_handshake()
+            owner = _common_name(handshake.connected)
         except ssl.SSLWantReadError:
             self._selector.modify(handshake.connected, selectors.EVENT_READ, handshake)
         except ssl.SSLWantWriteError:
@@ -131,8 +146,9 @@ class Handshakes:
             self._end(handshake, f"its certificate: {error.verify_message}")
         except OSError as error:
             self._end(handshake, f"TLS: {getattr(error, 'reason', None) or error.strerror}")
+        except Exception as error:  # noqa: BLE001  # such as text in a certificate that is none
+            self._end(handshake, f"its certificate: {type(error).__name__}: {error}")
         else:
-            owner = _common_name(handshake.connected)
             handshake.client = f"{owner!r} at {handshake.client}" if owner else handshake.client
             self._end(handshake)
 

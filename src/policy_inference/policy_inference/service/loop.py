@@ -26,6 +26,8 @@ from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
+IDLE_NS = 10_000_000_000
+"""A client that has asked nothing for so long makes room where there is none for the next one."""
 _IDLE_S = 1.0
 """The loop wakes at least that often: whoever watches it sees that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
@@ -72,16 +74,12 @@ class ServiceLoop:
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
-    def wake_fd(self) -> int:
-        """Return a descriptor to which a byte is written to wake the loop, such as by signals."""
-        return self._waker.writing_fd()
-
     def fileno(self) -> int:
         """Return a descriptor that is readable where a pass has something to do."""
         return self._poll.fileno()
 
     def stop(self) -> None:
-        """Let `run` return; any thread and any signal handler may call it."""
+        """Let `run` return; any thread may call it."""
         self._is_stopped = True
         self._waker.wake()
 
@@ -114,6 +112,7 @@ class ServiceLoop:
             self._end_late_ones()
         if self._paused:
             self._resume_accepting()
+        self._entrance.look(now_ns)
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -146,6 +145,7 @@ class ServiceLoop:
             if self._incomplete:
                 self._incomplete.pop(connection, None)
             assert connection.session is not None
+            connection.asked_ns = self._now_ns
             self._waiting.append(connection)
             self._sessions.append(connection.session)
             return
@@ -154,6 +154,7 @@ class ServiceLoop:
         else:
             self._incomplete.pop(connection, None)
         if connection.session is not None and self._greeting.pop(connection, None) is not None:
+            connection.asked_ns = self._now_ns
             self._watch_memory(connection)
 
     def _answer(self) -> None:
@@ -235,10 +236,8 @@ class ServiceLoop:
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
-        if len(self._connections) >= self._clients and self._greeting:
-            # Strangers who say nothing must not keep those out who know what to say.
-            self._end(next(iter(self._greeting)), ServiceError(
-                Code.FULL, "no HELLO yet, and others come"))
+        if len(self._connections) >= self._clients:
+            self._make_room()
         if len(self._connections) >= self._clients:
             full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
                                 "many; end one, or allow more: --clients")
@@ -252,6 +251,14 @@ class ServiceLoop:
         if connection.session is None:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
+
+    def _make_room(self) -> None:
+        """End the client that has been silent longest, if that is long."""
+        silent = min(self._connections.values(), key=lambda client: client.asked_ns)
+        if silent.asked_ns < 0 or self._now_ns - silent.asked_ns > IDLE_NS:
+            self._end(silent, ServiceError(Code.FULL, "has asked nothing "
+                      + ("yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s")
+                      + ", and others come"))
 
     # -- time
 

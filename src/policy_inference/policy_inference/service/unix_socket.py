@@ -79,8 +79,10 @@ def _locked(folder: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > ends_s:
-                    raise PolicyError(f"{folder}: expected to lock this folder for a moment, found "
-                                      "it locked by another process") from None
+                    # Services hold it for a moment: this is somebody who can read the folder.
+                    _log.warning("%s: another process keeps this folder locked: two services that "
+                                 "begin at the same moment may take the same path", folder)
+                    break
                 time.sleep(_LOOK_AGAIN_S)
         yield
     finally:

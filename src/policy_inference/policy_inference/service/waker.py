@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What wakes a thread that waits for sockets, from other threads and from signal handlers."""
+"""What wakes a thread that waits for sockets, from other threads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ class Waker:
     def fileno(self) -> int:
         """Return the descriptor that becomes readable."""
         return self._asked.fileno()
-
-    def writing_fd(self) -> int:
-        """Return the descriptor to which one byte is to be written, as Python does on signals."""
-        return self._asking.fileno()
 
     def wake(self) -> None:
         """Wake the thread; does nothing where it is awake already, or gone."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -140,3 +141,32 @@ def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
                 assert process.wait(60) == 0
             finally:
                 process.kill()
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(
+    bundle: Path, tmp_path: Path
+) -> None:
+    path, notify = tmp_path / "raw.sock", tmp_path / "notify"
+    reading, writing = os.pipe()
+    os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+    command = [sys.executable, "-m", "policy_inference.commands.main", "serve", "--bundle",
+               str(bundle), "--socket", str(path)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        manager.settimeout(60)
+        with subprocess.Popen(command, stderr=writing,
+                              env={**os.environ, "NOTIFY_SOCKET": str(notify)}) as process:
+            try:
+                assert manager.recv(4096).startswith(b"READY=1")
+                for _ in range(3):
+                    with socket.socket(socket.AF_UNIX) as client:
+                        client.settimeout(60)
+                        client.connect(str(path))
+                        client.sendall(bytes(4 * 15))
+                        assert len(client.recv(8)) == 8
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
+                os.close(reading)
+                os.close(writing)

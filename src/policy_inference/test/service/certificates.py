@@ -27,7 +27,7 @@ class Certificate:
 
 def make_certificate(
     folder: Path, name: str, signed_by: Certificate | None = None, *,
-    begins: timedelta = -DAY, ends: timedelta = 365 * DAY,
+    begins: timedelta = -DAY, ends: timedelta = 365 * DAY, mail: bytes = b"",
 ) -> Certificate:  # fmt: skip
     """Make one for 127.0.0.1; of a CA where nobody signs it.
 
@@ -37,6 +37,7 @@ def make_certificate(
         signed_by: The CA.
         begins: From now.
         ends: From now.
+        mail: Address in it, in whatever encoding; at most 100 bytes.
     """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -51,7 +52,7 @@ def make_certificate(
         .public_key(key.public_key()).serial_number(x509.random_serial_number())
         .not_valid_before(now + begins).not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=signed_by is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(
+        .add_extension(_mail(mail) if mail else x509.SubjectAlternativeName(
             [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
@@ -64,3 +65,10 @@ def make_certificate(
         serialization.NoEncryption()))
     found.key.chmod(0o600)
     return found
+
+
+def _mail(address: bytes) -> x509.UnrecognizedExtension:
+    """Return an rfc822Name as DER; a SubjectAlternativeName refuses what is not ASCII."""
+    name = bytes([0x81, len(address)]) + address
+    return x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid,
+                                      bytes([0x30, len(name)]) + name)

@@ -59,7 +59,7 @@ def test_a_certificate_that_ends_within_30_days_is_warned_of(
     made = make_certificate(tmp_path, "service", ca, ends=12.5 * DAY)
 
     (warning,) = server_context(made.cert, made.key)[1]
-    assert re.fullmatch(rf"{made.cert}: expires at .* UTC, in 12 days", warning)
+    assert re.fullmatch(rf"{made.cert}: expires at .* UTC, in 12 days \(CN=service\)", warning)
 
 
 @pytest.mark.parametrize(("begins", "ends", "found"), [
@@ -81,6 +81,27 @@ def test_an_expired_ca_of_clients_is_refused(ca: Certificate, tmp_path: Path) ->
 
     with pytest.raises(PolicyError, match=f"{old.cert}: .* expired at"):
         server_context(made.cert, made.key, old.cert)
+
+
+def test_each_certificate_of_a_chain_must_be_valid(ca: Certificate, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+    old = make_certificate(tmp_path, "old", begins=-2 * DAY, ends=-DAY)
+    made.cert.write_bytes(made.cert.read_bytes() + old.cert.read_bytes())
+
+    with pytest.raises(PolicyError, match=f"{made.cert}: .* expired at .* \\(CN=old\\); renew"):
+        server_context(made.cert, made.key)
+
+
+def test_of_several_cas_those_that_are_not_valid_are_warned_of(
+    ca: Certificate, tmp_path: Path
+) -> None:
+    made = make_certificate(tmp_path, "service", ca)
+    old = make_certificate(tmp_path, "old", begins=-2 * DAY, ends=-DAY)
+    both = tmp_path / "both.pem"
+    both.write_bytes(ca.cert.read_bytes() + old.cert.read_bytes())
+
+    (warning,) = server_context(made.cert, made.key, both)[1]
+    assert re.fullmatch(rf"{both}: .* expired at .* UTC \(CN=old\); renew it", warning)
 
 
 def test_the_key_of_another_certificate_is_refused(ca: Certificate, tmp_path: Path) -> None:

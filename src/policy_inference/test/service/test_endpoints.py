@@ -169,16 +169,18 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_a_folder_that_another_process_locks_is_named(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_keeps_nobody_from_starting(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(unix_socket, "_LOCKED_WITHIN_S", 0.0)
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        assert f"{path.parent}: expected to lock this folder" in refusal(Asked(socket=path))
+        with opened(Asked(socket=path)), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
     finally:
         os.close(handle)
+    assert f"{path.parent}: another process keeps this folder locked" in caplog.text
 
 
 def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:

@@ -254,7 +254,7 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
 
 def test_the_one_too_many_is_told_that_it_is_full(tmp_path: Path) -> None:
     with serving(tmp_path, clients=2) as service:
-        service.connect()
+        service.connect().sendall(observation().tobytes())
         client = service.welcomed()
         late, raw = service.connect(service.framed), service.connect()
         service.settle()

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from policy_inference.service.entrance import LOOK_NS
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
 from .lockstep import (
     ACT_DIM,
+    MS,
     Service,
     action,
     descriptors,
@@ -96,6 +99,60 @@ def test_strangers_who_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
             assert receive_frame(client)[0].type == Type.ACTION
         assert receive_error(silent[0]) is Code.FULL
         assert is_closed(silent[0])
+
+
+@pytest.mark.parametrize("endpoint", ["raw", "framed"])
+def test_silent_clients_of_the_raw_protocol_keep_nobody_out(tmp_path: Path, endpoint: str) -> None:
+    with serving(tmp_path, clients=3) as service:
+        good = service.connect()
+        service.settle()
+        require_answered(service, good)
+        silent = [service.connect() for _ in range(2)]
+        service.settle()
+        if endpoint == "raw":
+            late = service.connect()
+            service.settle()
+            require_answered(service, late)
+        else:
+            service.welcomed()
+
+        require_answered(service, good)
+        assert is_closed(silent[0])
+        assert not is_closed(silent[1])
+
+
+def test_a_full_service_sends_clients_away_that_ask_no_more_and_no_others(tmp_path: Path) -> None:
+    with serving(tmp_path, clients=2) as service:
+        first, second = service.connect(), service.welcomed()
+        service.settle()
+        require_answered(service, first)
+        service.after(6000)
+        require_answered(service, first)
+        refused = service.connect()
+        service.settle()
+        assert is_closed(refused)
+
+        service.after(5000)
+        late = service.connect()
+        service.settle()
+        require_answered(service, late)
+        require_answered(service, first)
+        assert receive_error(second) is Code.FULL
+        assert is_closed(second)
+
+
+def test_a_socket_file_that_is_deleted_is_told_once_and_clients_are_served(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = service.connect()
+    service.settle()
+    service.raw.unlink()
+    for _ in range(3):
+        service.after(LOOK_NS / MS)
+
+    require_answered(service, good)
+    (line,) = caplog.messages
+    assert line.startswith(f"{service.raw}: expected the socket of this service, found none")
 
 
 def test_a_client_that_sends_without_end_gets_one_turn(service: Service) -> None:

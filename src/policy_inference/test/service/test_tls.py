@@ -17,11 +17,13 @@ import pytest
 from policy_inference.service.connection import set_options
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import Asked
+from policy_inference.service.entrance import PAUSE_NS
 from policy_inference.service.handshakes import MOST, Handshake, Handshakes
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
 from .certificates import DAY, Certificate, make_certificate
 from .lockstep import (
+    MS,
     PASS_S,
     Service,
     action,
@@ -175,6 +177,59 @@ def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
     assert read_frame(client)[0] == Type.WELCOME
 
 
+def test_a_certificate_that_cannot_be_read_ends_nobody_elses_handshakes(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> None:
+    odd = make_certificate(tmp_path, "odd", ca, mail="jürgen@robot.local".encode("latin-1"))
+    client = secured(connect(service, clients), ca, odd)
+    service.loop.step(PASS_S)
+    assert client.recv(1) == b""
+    (reason,) = service.notes.refusals
+    assert "its certificate: UnicodeDecodeError" in reason
+
+    client = secured(connect(service, clients), ca, make_certificate(tmp_path, "robot", ca))
+    let_in(service, client)
+    assert read_frame(client)[0] == Type.WELCOME
+
+
+def test_one_address_loses_its_own_handshakes_not_those_of_others(ca: Certificate) -> None:
+    context, _ = server_context(ca.cert, ca.key)
+    with ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(MOST + 3)]
+        for pair in pairs:
+            for end in pair:
+                stack.enter_context(end)
+        woken = threading.Semaphore(0)
+        handshakes = Handshakes(woken.release)
+        stack.callback(handshakes.close)
+        addresses = ["10.0.0.1", *["10.0.0.2"] * (MOST + 1), "10.0.0.3"]
+        for (_, there), address in zip(pairs, addresses, strict=True):
+            handshakes.begin(Handshake(connected=there, context=context, where="here",
+                                       address=address, client=address))
+        for _ in range(3):
+            assert woken.acquire(timeout=PASS_S)
+        ended = handshakes.ended()
+
+    assert [one.client for one in ended] == ["10.0.0.2"] * 3
+    assert {one.failure for one in ended} == {"no TLS handshake yet, and others come"}
+
+
+def test_silent_handshakes_of_the_same_address_make_room(
+    service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
+) -> None:
+    own = make_certificate(tmp_path, "robot", ca)
+    silent = [connect(service, clients) for _ in range(MOST)]
+    client = connect(service, clients)
+    service.after(PAUSE_NS / MS)
+    while not service.notes.refusals:
+        service.loop.step(PASS_S)
+    assert silent[0].recv(1) == b""
+
+    client = secured(client, ca, own)
+    let_in(service, client)
+    assert read_frame(client)[0] == Type.WELCOME
+
+
 def test_a_token_stands_in_for_a_certificate(
     tmp_path: Path, ca: Certificate, clients: ExitStack
 ) -> None:
@@ -196,7 +251,7 @@ def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certifica
     ended = threading.Event()
     handshakes = Handshakes(ended.set, within_s=0.01)
     handshakes.begin(Handshake(connected=there, context=context, where="here",
-                               client="silent"))
+                               address="here", client="silent"))
     assert ended.wait(PASS_S)
     (handshake,) = handshakes.ended()
     handshakes.close()

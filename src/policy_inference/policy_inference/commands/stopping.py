@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that end a service, even one whose runtime never returns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from policy_inference.command_line import INTERRUPTING
+
+ENDS_WITHIN_S = 5.0
+_log = logging.getLogger("policy_inference")
+
+
+@contextmanager
+def stopped_by_signals(
+    stop: Callable[[], None], within_s: float = ENDS_WITHIN_S
+) -> Iterator[None]:
+    """Call `stop` on a signal, from another thread; with a second one, or too late, just end.
+
+    A handler of Python waits for the main thread to come back from the runtime, which one that
+    hangs never does. What the interpreter writes to a descriptor as the signal comes does not.
+    """
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    thread = threading.Thread(target=_watch, args=(told, stop, within_s), name="signals",
+                              daemon=True)
+    thread.start()
+    for number in INTERRUPTING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        telling.close()
+        thread.join()
+        told.close()
+
+
+def _watch(told: socket.socket, stop: Callable[[], None], within_s: float) -> None:
+    if not told.recv(1):
+        return
+    stop()
+    told.settimeout(within_s)
+    try:
+        if not told.recv(1):
+            return  # it ends
+        why = "asked twice"
+    except TimeoutError:
+        why = f"{within_s:g} s after it was asked to end, the model still computes"
+    _log.error("ends without a word to its clients: %s", why)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(1)

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that end a service, whatever its main thread does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+HANGS = """
+import ctypes
+from policy_inference.commands.stopping import stopped_by_signals
+
+def stop():
+    print("asked", flush=True)
+
+native, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+with stopped_by_signals(stop, {within_s}):
+    print("ready", flush=True)
+    for _ in range(2):
+        native.pthread_mutex_lock(lock)  # the second one never returns
+"""
+
+
+@pytest.mark.parametrize(("signals", "within_s", "why"), [
+    ((signal.SIGTERM, signal.SIGINT), 600, "asked twice"),
+    ((signal.SIGTERM,), 0.1, "0.1 s after"),
+])  # fmt: skip
+def test_a_call_that_never_returns_keeps_no_service_from_ending(
+    signals: tuple[signal.Signals, ...], within_s: float, why: str
+) -> None:
+    command = [sys.executable, "-c", HANGS.format(within_s=within_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout is not None
+        try:
+            for number, line in zip(signals, ("ready", "asked"), strict=False):
+                assert process.stdout.readline().strip() == line
+                process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+    assert process.returncode == 1
+    assert why in said
