@@ -6,6 +6,7 @@ PYTHON ?= python3
 RKNN_PYTHON ?= $(PYTHON)
 LEROBOT_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
+CTEST_ARGS ?=
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
@@ -65,7 +66,7 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	      -DPOLICY_CLIENT_SERVICE_PYTHON="$$(command -v python)" && \
 	    cmake --build $$folder --parallel; } > $$folder/build.log 2>&1 || { cat $$folder/build.log; exit 1; }; \
 	  grep 'policy_client:' $$folder/build.log; \
-	  (cd $$folder && ctest --output-on-failure) || exit 1; done
+	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
 	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)
