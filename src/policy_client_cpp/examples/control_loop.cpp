@@ -5,7 +5,9 @@
 // Every period it takes one observation from sensors of different rates, asks the policy, and
 // commands the joints. Nothing old is held for ever: where the last action is older than
 // max_action_age, a sensor has gone silent, or an action is out of the ordinary, it damps, says
-// why, and stays so: a robot that sank to the floor is started again by a person.
+// why, and stays so: a robot that sank to the floor is started again by a person. It also damps
+// when it ends, on whatever signal can be caught. A process that is killed or stopped by force damps
+// nothing: drives need a time limit of their own for the last command.
 #include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -20,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "bounded_log.hpp"
 #include "policy_client/observation_buffer.hpp"
 #include "policy_client/policy_source.hpp"
 
@@ -54,9 +57,9 @@ void sleep_until(std::int64_t at_ns) {
 }
 
 /// What a real-time loop wants of the machine; where it may not have it, it says so and goes on.
-void become_real_time(int priority, int cpu) {
-  const auto say = [](const char* what, const char* remedy) {
-    std::cerr << what << ": " << std::strerror(errno) << "; " << remedy << '\n';
+void become_real_time(int priority, int cpu, BoundedLog& log) {
+  const auto say = [&log](const char* what, const char* remedy) {
+    log.say("%s: %s; %s", what, std::strerror(errno), remedy);
   };
   if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     say("memory is not locked, page faults may delay a tick", "allow it: ulimit -l unlimited");
@@ -78,6 +81,18 @@ void become_real_time(int priority, int cpu) {
   }
 }
 
+/// Ends the loop, which damps, on all that a terminal, a shell or a service manager sends: with
+/// Ctrl-Z, too, nobody would be in control. A log that nobody can read is no reason to end.
+void handle_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { ends = true; };
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXCPU}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+  action.sa_handler = SIG_IGN;
+  for (const int signal : {SIGPIPE, SIGTTOU}) ::sigaction(signal, &action, nullptr);
+}
+
 /// Joints that go where they are told and a body that stands still: the part to replace.
 class Robot {
  public:
@@ -89,14 +104,18 @@ class Robot {
     joints_ = buffer_.add({"joints", 2 * joint_count, 10ms, Between::linear, 64});
   }
 
+  ~Robot() {
+    damp();
+    ends = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+  Robot(const Robot&) = delete;
+  Robot& operator=(const Robot&) = delete;
+
   void start() {
     threads_.emplace_back([this] { repeat(2ms, [this] { write_imu(); }); });
     threads_.emplace_back([this] { repeat(100ms, [this] { write_command(); }); });
     threads_.emplace_back([this] { repeat(1ms, [this] { move_joints(); }); });
-  }
-
-  void stop() {
-    for (std::thread& thread : threads_) thread.join();
   }
 
   void command(const float* targets_rad) {
@@ -149,6 +168,8 @@ class Robot {
 };
 
 /// Decides between following the policy and damping. From the first action on, damping is final.
+///
+/// All times are of this loop's clock: an Answer's stamp is the one that was handed to tick().
 class Guard {
  public:
   bool follows() const { return began_ && reason_.empty(); }
@@ -158,20 +179,25 @@ class Guard {
     if (began_ && reason_.empty()) reason_ = what;
   }
 
+  /// How old is what the joints were told last? Asked after waking up as well as after each tick:
+  /// a loop that was held up itself has held an old action all that time.
+  void judge_age(std::int64_t at_ns, const char* status, const char* message) {
+    const std::int64_t age_ns = at_ns - asked_ns_;
+    if (follows() && age_ns > std::chrono::nanoseconds(max_action_age).count()) {
+      reason_ = "action is " + std::to_string(age_ns / 1'000'000) + " ms old: " + status + ": " +
+                message;
+    }
+  }
+
   void judge(const policy_client::Answer& answer, const float* targets_rad, std::int64_t at_ns,
              const char* message) {
     using policy_client::Status;
-    if (!reason_.empty()) return;
     if (answer.status == Status::ok || answer.status == Status::stale) {
-      answered_stamp_ns_ = answer.stamp_ns;
+      asked_ns_ = answer.stamp_ns;
       began_ = true;
     }
-    const std::int64_t age_ns = at_ns - answered_stamp_ns_;
-    if (began_ && age_ns > std::chrono::nanoseconds(max_action_age).count()) {
-      reason_ = "action is " + std::to_string(age_ns / 1'000'000) + " ms old: " +
-                to_string(answer.status) + ": " + message;
-    }
-    for (std::size_t i = 0; began_ && i < joint_count; ++i) {
+    judge_age(at_ns, to_string(answer.status), message);
+    for (std::size_t i = 0; follows() && i < joint_count; ++i) {
       if (!(targets_rad[i] >= least_rad[i % 3] && targets_rad[i] <= most_rad[i % 3])) {
         reason_ = "target of joint " + std::to_string(i) + " is out of its range";
       }
@@ -180,7 +206,7 @@ class Guard {
 
  private:
   bool began_ = false;
-  std::int64_t answered_stamp_ns_ = 0;
+  std::int64_t asked_ns_ = 0;  ///< When the action that is followed was asked for.
   std::string reason_;
 };
 
@@ -197,7 +223,8 @@ Arguments parse(int argc, char** argv) {
     throw std::invalid_argument(
         "policy_client_control_loop SOURCE [SECONDS] [PRIORITY] [CPU]\n"
         "  SOURCE: where lite3_walk is served: unix:PATH, shm:PATH, tcp:HOST:PORT, ...\n"
-        "  SECONDS: 10; PRIORITY: of SCHED_FIFO, 0 for none (0); CPU: to be pinned to (any)");
+        "  SECONDS: 10; PRIORITY: of SCHED_FIFO, 0 for none (0); CPU: to be pinned to (any)\n"
+        "Status 0, or 1 where the robot was damped on the way, 2 where it cannot start.");
   }
   arguments.options.source = argv[1];
   if (argc > 2) arguments.seconds = std::stod(argv[2]);
@@ -210,8 +237,9 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
-void control(policy_client::PolicySource& source, policy_client::ObservationBuffer& buffer,
-             Robot& robot, double seconds) {
+/// Returns whether the policy was followed, or waited for, to the end.
+bool control(policy_client::PolicySource& source, policy_client::ObservationBuffer& buffer,
+             Robot& robot, BoundedLog& log, double seconds) {
   // The sensors' values, and behind them the last action, which is the observation's last term.
   std::vector<float> observation(buffer.width() + joint_count);
   std::vector<float> action(joint_count);
@@ -226,6 +254,8 @@ void control(policy_client::PolicySource& source, policy_client::ObservationBuff
     next_ns += std::chrono::nanoseconds(period).count();
     sleep_until(next_ns);
     const std::int64_t at_ns = now_ns();
+    if (at_ns - next_ns > std::chrono::nanoseconds(period).count()) next_ns = at_ns;
+    guard.judge_age(at_ns, "held up", "the loop itself, by the machine or whoever stopped it");
     const policy_client::Taken taken = buffer.take(at_ns, observation.data());
     if (taken) {
       const auto answer = source.tick(observation.data(), at_ns, action.data());
@@ -242,40 +272,39 @@ void control(policy_client::PolicySource& source, policy_client::ObservationBuff
     if (guard.follows() != followed) {
       // Edges only: what is written in every tick delays the loop and fills the log.
       followed = guard.follows();
-      std::cerr << (followed ? "follows the policy" : "DAMP: " + guard.reason()) << '\n';
+      log.say("%s%s", followed ? "follows the policy" : "DAMP: ", guard.reason().c_str());
     }
     if (next_ns - report_ns >= std::chrono::nanoseconds(report_period).count()) {
       report_ns = next_ns;
-      std::cout << counts[0] << " ok, " << counts[1] << " stale, " << counts[2] << " late, "
-                << counts[4] << " disconnected" << std::endl;
+      log.say("%zu ok, %zu stale, %zu late, %zu disconnected", counts[0], counts[1], counts[2],
+              counts[4]);
     }
   }
   robot.damp();
+  log.say("ends, damped");
+  return guard.reason().empty();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
   Arguments arguments = parse(argc, argv);
-  std::signal(SIGINT, [](int) { ends = true; });
-  std::signal(SIGTERM, [](int) { ends = true; });
+  handle_signals();
 
+  BoundedLog log;
   policy_client::ObservationBuffer buffer;
   Robot robot(buffer);
   arguments.options.obs_dim = static_cast<std::uint32_t>(buffer.width() + joint_count);
   const auto source = policy_client::make_policy_source(arguments.options);
   const auto status = source->connect(5s);
   if (status != policy_client::Status::ok) {
-    std::cerr << "not connected yet, goes on trying: " << to_string(status) << ": "
-              << source->message() << '\n';
+    log.say("not connected yet, goes on trying: %s: %s", to_string(status), source->message());
   }
   // The sensors' threads first: they are not the ones that must never be late.
   robot.start();
-  become_real_time(arguments.priority, arguments.cpu);
-  control(*source, buffer, robot, arguments.seconds);
-  ends = true;
-  robot.stop();
-  return EXIT_SUCCESS;
+  become_real_time(arguments.priority, arguments.cpu, log);
+  const bool well = control(*source, buffer, robot, log, arguments.seconds);
+  return well ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
   return 2;

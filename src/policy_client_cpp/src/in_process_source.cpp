@@ -12,51 +12,76 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void check_size(const char* name, const std::vector<float>& values, const Options& options) {
+/// What only a service can do; ignored, values would be taken for what they are not.
+void check_meaning(const Options& options) {
+  const auto refuse = [&options](bool is_asked, const std::string& what) {
+    if (!is_asked) return;
+    throw std::invalid_argument(what + "; '" + options.source +
+                                "' runs the bare model. Ask a service, or do it yourself");
+  };
+  refuse(options.scaling == Scaling::physical,
+         "scaling: physical values are scaled by a service, which has the bundle");
+  refuse(options.answer == AnswerKind::target,
+         "answer: targets are made by a service, which has the bundle");
+  refuse(!options.policy_sha256.empty(), "policy_sha256: the hash is checked by a service");
+  if (options.scaling == Scaling::normalised &&
+      !(options.mean.empty() && options.divisor.empty())) {
+    throw std::invalid_argument("mean, divisor: observations that are normalised already have none");
+  }
+}
+
+void check_values(const char* name, const std::vector<float>& values, const Options& options) {
   if (!values.empty() && values.size() != options.obs_dim) {
     throw std::invalid_argument(std::string(name) + ": expected " +
                                 std::to_string(options.obs_dim) + " values, found " +
                                 std::to_string(values.size()));
+  }
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+    throw std::invalid_argument(std::string(name) + ": expected finite values");
   }
 }
 
 }  // namespace
 
 InProcessSource::InProcessSource(std::unique_ptr<Model> model, const Options& options)
-    : options_(options),
-      model_(std::move(model)),
-      observation_(std::size_t{options.rows} * options.obs_dim),
-      action_(std::size_t{options.rows} * options.act_dim) {
-  check_size("mean", options_.mean, options_);
-  check_size("divisor", options_.divisor, options_);
+    : options_(options), work_(std::make_shared<Work>()) {
+  check_meaning(options_);
+  check_values("mean", options_.mean, options_);
+  check_values("divisor", options_.divisor, options_);
   if (std::any_of(options_.divisor.begin(), options_.divisor.end(),
                   [](float value) { return !(value > 0.0F); })) {
     throw std::invalid_argument("divisor: expected values above 0");
   }
-  thread_ = std::thread([this] { work(); });
+  work_->model = std::move(model);
+  work_->observation.resize(std::size_t{options.rows} * options.obs_dim);
+  work_->action.resize(std::size_t{options.rows} * options.act_dim);
+  thread_ = std::thread([work = work_] { InProcessSource::work(*work); });
 }
 
 InProcessSource::~InProcessSource() {
+  bool idle = false;
   {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return work_ != Work::model; });
-    work_ = Work::end;
+    std::unique_lock<std::mutex> lock(work_->mutex);
+    idle = work_->changed.wait_for(lock, options_.answer_limit,
+                                   [this] { return work_->task == Work::Task::none; });
+    work_->task = Work::Task::end;
   }
-  changed_.notify_all();
-  thread_.join();
+  work_->changed.notify_all();
+  idle ? thread_.join() : thread_.detach();
 }
 
-void InProcessSource::work() noexcept {
-  std::unique_lock<std::mutex> lock(mutex_);
+void InProcessSource::work(Work& work) noexcept {
+  std::unique_lock<std::mutex> lock(work.mutex);
   while (true) {
-    changed_.wait(lock, [this] { return work_ != Work::none; });
-    if (work_ == Work::end) return;
+    work.changed.wait(lock, [&work] { return work.task != Work::Task::none; });
+    if (work.task == Work::Task::end) return;
     lock.unlock();
-    succeeded_ = model_->run(observation_.data(), action_.data(), model_message_);
-    answered_ns_ = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
+    work.succeeded = work.model->run(work.observation.data(), work.action.data(), work.message);
+    work.answered_ns = static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
     lock.lock();
-    work_ = Work::none;
-    changed_.notify_all();
+    if (work.task == Work::Task::end) return;
+    work.task = Work::Task::none;
+    work.changed.notify_all();
   }
 }
 
@@ -68,7 +93,14 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
   Answer answer;
   answer.status = Status::pending;
   if (handed_over_) {
-    if (!wait_for_worker(until, spin_until)) return answer;
+    if (!wait_for_worker(until, spin_until)) {
+      if (Clock::now() - handed_over_at_ > options_.answer_limit) {
+        message_.set("%s: no answer within %lld ms", options_.source.c_str(),
+                     static_cast<long long>(options_.answer_limit.count()));
+        answer.status = Status::disconnected;
+      }
+      return answer;
+    }
     const Answer earlier = take(options_.deliver_stale ? action : nullptr);
     if (options_.deliver_stale && earlier.status == Status::ok) {
       answer = earlier;
@@ -81,11 +113,12 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
   }
   stamp_ns_ = stamp_ns;
   handed_over_ = true;
+  handed_over_at_ = Clock::now();
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    work_ = Work::model;
+    const std::lock_guard<std::mutex> lock(work_->mutex);
+    work_->task = Work::Task::run;
   }
-  changed_.notify_all();
+  work_->changed.notify_all();
   if (wait_for_worker(until, spin_until)) return take(action);
   if (answer.status != Status::stale) answer.status = Status::late;
   return answer;
@@ -93,40 +126,43 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
 
 bool InProcessSource::wait_for_worker(Clock::time_point until,
                                       Clock::time_point spin_until) noexcept {
-  const auto idle = [this] { return work_ == Work::none; };
+  const auto idle = [this] { return work_->task == Work::Task::none; };
   while (Clock::now() < spin_until) {
-    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    const std::unique_lock<std::mutex> lock(work_->mutex, std::try_to_lock);
     if (lock && idle()) return true;
   }
-  std::unique_lock<std::mutex> lock(mutex_);
-  return changed_.wait_until(lock, until, idle);
+  std::unique_lock<std::mutex> lock(work_->mutex);
+  return work_->changed.wait_until(lock, until, idle);
 }
 
 Answer InProcessSource::take(float* action) noexcept {
   handed_over_ = false;
-  if (!succeeded_) {
-    message_ = model_message_;
+  if (!work_->succeeded) {
+    message_ = work_->message;
     return {Status::error, 0, 0};
   }
-  if (std::any_of(action_.begin(), action_.end(), [](float v) { return !std::isfinite(v); })) {
+  const std::vector<float>& found = work_->action;
+  if (std::any_of(found.begin(), found.end(), [](float v) { return !std::isfinite(v); })) {
     message_.set("%s: the action is not finite", options_.source.c_str());
     return {Status::error, 0, 0};
   }
-  if (action != nullptr) std::copy(action_.begin(), action_.end(), action);
-  return {Status::ok, stamp_ns_, answered_ns_};
+  if (action != nullptr) std::copy(found.begin(), found.end(), action);
+  return {Status::ok, stamp_ns_, work_->answered_ns};
 }
 
 bool InProcessSource::normalise(const float* observation) noexcept {
-  for (std::size_t i = 0; i < observation_.size(); ++i) {
+  for (std::size_t i = 0; i < work_->observation.size(); ++i) {
     const std::size_t column = i % options_.obs_dim;
     float value = observation[i];
-    if (!std::isfinite(value)) {
-      message_.set("%s: value %zu of the observation is not finite", options_.source.c_str(), i);
-      return false;
-    }
     if (!options_.mean.empty()) value -= options_.mean[column];
     if (!options_.divisor.empty()) value /= options_.divisor[column];
-    observation_[i] = value;
+    // What is not finite before is not finite here either; a great value may become so.
+    if (!std::isfinite(value)) {
+      message_.set("%s: value %zu of the observation is not finite%s", options_.source.c_str(), i,
+                   std::isfinite(observation[i]) ? " once normalised" : "");
+      return false;
+    }
+    work_->observation[i] = value;
   }
   return true;
 }

@@ -13,8 +13,6 @@
 namespace policy_client {
 
 /// A model that runs on a thread of its own, so that a slow one does not hold up the control.
-///
-/// While `work_` is `model`, the worker alone touches the buffers below it, else the control thread.
 class InProcessSource : public PolicySource {
  public:
   /// @throws std::invalid_argument for a mean or divisor that does not fit.
@@ -31,27 +29,34 @@ class InProcessSource : public PolicySource {
   PolicyInfo info() const override;
 
  private:
-  enum class Work { none, model, end };
+  /// What both threads have, owned by both: a model that never returns is left behind with it.
+  ///
+  /// While `task` is `run`, the worker alone touches what is below it, else the control thread.
+  struct Work {
+    enum class Task { none, run, end };
+    std::mutex mutex;
+    std::condition_variable changed;
+    Task task = Task::none;
+    std::unique_ptr<Model> model;
+    std::vector<float> observation;
+    std::vector<float> action;
+    std::uint64_t answered_ns = 0;
+    bool succeeded = false;
+    Message message;
+  };
 
-  void work() noexcept;
+  static void work(Work& work) noexcept;
   bool wait_for_worker(std::chrono::steady_clock::time_point until,
                        std::chrono::steady_clock::time_point spin_until) noexcept;
   Answer take(float* action) noexcept;
   bool normalise(const float* observation) noexcept;
 
   const Options options_;
-  const std::unique_ptr<Model> model_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  Work work_ = Work::none;
-  std::vector<float> observation_;
-  std::vector<float> action_;
+  const std::shared_ptr<Work> work_;
   std::int64_t stamp_ns_ = 0;
-  std::uint64_t answered_ns_ = 0;
-  bool succeeded_ = false;
-  Message model_message_;
   Message message_;
   bool handed_over_ = false;  ///< An observation, of which the answer was not taken yet.
+  std::chrono::steady_clock::time_point handed_over_at_{};
   std::thread thread_;
 };
 

@@ -80,7 +80,7 @@ void Link::judge_greeting(const Frame& frame) noexcept {
     return refuse();
   }
   if (shared_memory_ && !memory_.attach(stream_->take_descriptors(), welcome, message_)) {
-    return refuse();
+    return drop();
   }
   std::memcpy(welcome_.data(), frame.payload, length);
   welcome_size_ = length;

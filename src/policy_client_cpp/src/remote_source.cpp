@@ -30,8 +30,7 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
       }
       if (outcome == Outcome::nothing) continue;
       stale = outcome == Outcome::stale;
-      answer = {stale ? Status::stale : Status::ok,
-                static_cast<std::int64_t>(frame.header.stamp_ns), frame.header.answered_ns};
+      answer = {stale ? Status::stale : Status::ok, stamp_ns_, frame.header.answered_ns};
       if (!stale) return answer;
     }
     if (link_.state() == Link::State::ready && !owed_) {
@@ -71,6 +70,7 @@ void RemoteSource::send(const float* observation, std::int64_t stamp_ns) noexcep
   header.rows = options_.rows;
   header.sequence = ++sequence_;
   header.stamp_ns = static_cast<std::uint64_t>(stamp_ns);
+  stamp_ns_ = stamp_ns;
   link_.send(header, observation);
   reset_ = false;
   owed_ = current_ = true;
@@ -107,12 +107,14 @@ bool RemoteSource::take_action(const Frame& frame, float* action) noexcept {
   const std::size_t count = std::size_t{options_.rows} * options_.act_dim;
   const Header& header = frame.header;
   if (header.type != FrameType::action || !owed_ || header.sequence != sequence_ ||
+      header.stamp_ns != static_cast<std::uint64_t>(stamp_ns_) ||
       header.rows != options_.rows || header.length != count * sizeof(float)) {
-    link_.message().set("%s: expected the action to observation %llu, found type %u, sequence "
-                        "%llu, %u rows, %u bytes",
+    link_.message().set("%s: expected the action to observation %llu of %lld ns, found type %u, "
+                        "sequence %llu of %llu ns, %u rows, %u bytes",
                         options_.source.c_str(), static_cast<unsigned long long>(sequence_),
-                        static_cast<unsigned>(header.type),
-                        static_cast<unsigned long long>(header.sequence), header.rows,
+                        static_cast<long long>(stamp_ns_), static_cast<unsigned>(header.type),
+                        static_cast<unsigned long long>(header.sequence),
+                        static_cast<unsigned long long>(header.stamp_ns), header.rows,
                         header.length);
     link_.drop();
     return false;

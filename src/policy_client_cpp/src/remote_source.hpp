@@ -32,7 +32,8 @@ class RemoteSource : public PolicySource {
 
   const Options options_;
   Link link_;
-  std::uint64_t sequence_ = 0;  ///< Of the last observation sent.
+  std::uint64_t sequence_ = 0;  ///< Of the last observation sent, …
+  std::int64_t stamp_ns_ = 0;   ///< … which was measured then.
   bool owed_ = false;           ///< That one is unanswered, …
   bool current_ = false;        ///< … and belongs to the tick that runs.
   Clock::time_point owed_since_{};

@@ -88,6 +88,11 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
                 static_cast<unsigned long long>(least), welcome.shared_bytes);
     return false;
   }
+  if (!descriptors[0] || !descriptors[1] || !descriptors[2]) {
+    message.set("shared memory: it came without its three descriptors; has this process too many "
+                "open files?");
+    return false;
+  }
   const int memory = descriptors[0].get();
   if (!keeps_size(memory, welcome.shared_bytes)) {
     message.set("shared memory: expected a memfd of %u bytes that is sealed against shrinking",

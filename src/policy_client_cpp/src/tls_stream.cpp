@@ -72,6 +72,7 @@ class TlsStream : public ByteStream {
     if (io != Io::done) return io;
     message_ = &message;
     if (!session_ && !begin()) return failed(message);
+    ERR_clear_error();
     return judge(SSL_connect(session_.get()), message);
   }
 
@@ -79,6 +80,7 @@ class TlsStream : public ByteStream {
           Message& message) noexcept override {
     message_ = &message;
     const int most = static_cast<int>(std::min<std::size_t>(room, INT_MAX));
+    ERR_clear_error();
     const int got = SSL_read(session_.get(), data, most);
     if (got > 0) count = static_cast<std::size_t>(got);
     return judge(got, message);
@@ -88,6 +90,7 @@ class TlsStream : public ByteStream {
            Message& message) noexcept override {
     message_ = &message;
     const int most = static_cast<int>(std::min<std::size_t>(size, INT_MAX));
+    ERR_clear_error();
     const int sent = SSL_write(session_.get(), data, most);
     if (sent > 0) count = static_cast<std::size_t>(sent);
     return judge(sent, message);
@@ -145,6 +148,8 @@ class TlsStream : public ByteStream {
            SSL_set1_host(session_.get(), server_.c_str()) == 1;
   }
 
+  /// SSL_get_error() believes whatever error lies in the thread's queue, also one that the
+  /// application left there: the queue is emptied before each call that is judged.
   Io judge(int result, Message& message) noexcept {
     wants_write_ = false;
     if (result > 0) return Io::done;

@@ -99,6 +99,7 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
     "endless_answer": lambda request: action(request, length=0xFFFFFFF0),
     "no_payload": lambda request: action(request, payload=b""),
     "other_sequence": lambda request: action(request, sequence=request.sequence + 1),
+    "other_stamp": lambda request: action(request, stamp_ns=request.stamp_ns + 10**15),
     "other_rows": lambda request: action(request, rows=request.rows + 1),
     "other_type": lambda request: welcome(),
     "not_finite": lambda request: action(request, payload=struct.pack("<2f", 0, float("nan"))),

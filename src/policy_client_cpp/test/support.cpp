@@ -51,7 +51,7 @@ Child::Child(const std::vector<std::string>& command) {
 Child::~Child() {
   if (process_ > 0) end(SIGKILL);
   ::close(in_);
-  ::close(out_);
+  stop_reading();
 }
 
 std::string Child::read_line() {
@@ -65,6 +65,13 @@ void Child::write_line(const std::string& line) {
   const std::string text = line + "\n";
   REQUIRE(::write(in_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
 }
+
+void Child::stop_reading() {
+  if (out_ >= 0) ::close(out_);
+  out_ = -1;
+}
+
+void Child::signal(int signal) { REQUIRE(::kill(process_, signal) == 0); }
 
 int Child::end(int signal) {
   ::kill(process_, signal);

@@ -35,6 +35,8 @@ class Child {
 
   std::string read_line();
   void write_line(const std::string& line);
+  void stop_reading();
+  void signal(int signal);
   /// Ends it with a signal, waits, and returns the signal or status that it ended with.
   int end(int signal);
   /// Waits until it ends by itself.

@@ -26,8 +26,13 @@ class SumModel : public Model {
     return observation[0] != 13.0F;
   }
   void hold(std::shared_future<void>& gate) { gate_ = &gate; }
+  void tell_end(std::promise<void> end) { end_ = std::move(end); }
+  ~SumModel() override {
+    if (gate_ != nullptr) end_.set_value();
+  }
 
  private:
+  std::promise<void> end_;
   std::shared_future<void>* gate_ = nullptr;
 };
 
@@ -70,6 +75,55 @@ TEST_CASE("normalisation that does not fit is refused") {
   given.divisor = {1.0F, 0.0F, 1.0F};
   CHECK_THROWS_WITH_AS(InProcessSource(std::make_unique<SumModel>(), given),
                        "divisor: expected values above 0", std::invalid_argument);
+}
+
+TEST_CASE("what only a service can do is refused, not ignored") {
+  const auto refusal = [](const Options& given) -> std::string {
+    try {
+      InProcessSource(std::make_unique<SumModel>(), given);
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  };
+  Options given = options();
+  given.scaling = Scaling::physical;
+  CHECK(refusal(given).find("scaling: ") == 0);
+  given = options();
+  given.answer = AnswerKind::target;
+  CHECK(refusal(given).find("answer: ") == 0);
+  given = options();
+  given.policy_sha256 = std::string(64, '1');
+  CHECK(refusal(given).find("policy_sha256: ") == 0);
+  given = options();
+  given.scaling = Scaling::normalised;
+  given.mean = {0.0F, 0.0F, 0.0F};
+  CHECK(refusal(given).find("mean, divisor: ") == 0);
+  given.mean = {};
+  CHECK(refusal(given) == "nothing was refused");
+}
+
+TEST_CASE("a model that never returns is no connection, and can be left behind") {
+  static std::promise<void> gate;  // Both outlive the source: its thread is still at them.
+  static std::shared_future<void> opened = gate.get_future().share();
+  std::promise<void> left;
+  std::future<void> has_left = left.get_future();
+  auto model = std::make_unique<SumModel>();
+  model->hold(opened);
+  model->tell_end(std::move(left));
+  {
+    Options given = options();
+    given.timeout = 1ms;
+    given.answer_limit = 20ms;
+    InProcessSource source(std::move(model), given);
+    const std::vector<float> observation{1.0F, 1.0F, 1.0F};
+    std::vector<float> action(2);
+    CHECK(source.tick(observation.data(), 1, action.data()).status == Status::late);
+    tick_until(source, Status::disconnected, observation, action);
+    CHECK(std::string(source.message()) == "onnx:sum: no answer within 20 ms");
+  }
+  gate.set_value();
+  CHECK(has_left.wait_for(20s) == std::future_status::ready);
 }
 
 TEST_CASE("a slow model does not hold the tick, and its answer comes as stale or not at all") {
@@ -126,6 +180,18 @@ TEST_CASE("an observation that is not finite never reaches the model") {
   const float observation[] = {0.0F, std::numeric_limits<float>::quiet_NaN(), 0.0F};
   CHECK(source.tick(observation, 0, action.data()).status == Status::error);
   CHECK(std::string(source.message()) == "onnx:sum: value 1 of the observation is not finite");
+}
+
+TEST_CASE("an observation that normalisation makes infinite never reaches the model") {
+  Options given = options();
+  given.divisor = {1.0F, 1.0F, 1e-3F};
+  InProcessSource source(std::make_unique<SumModel>(), given);
+  std::vector<float> action{-1.0F, -1.0F};
+  const float observation[] = {0.0F, 0.0F, 3e38F};
+  CHECK(source.tick(observation, 0, action.data()).status == Status::error);
+  CHECK(std::string(source.message()) ==
+        "onnx:sum: value 2 of the observation is not finite once normalised");
+  CHECK(action[0] == -1.0F);
 }
 
 TEST_CASE("a tick allocates nothing") {

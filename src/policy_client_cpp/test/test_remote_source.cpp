@@ -164,7 +164,7 @@ TEST_CASE("no wrong greeting is believed, and the client is well afterwards") {
 
 TEST_CASE("no wrong answer is believed, and the client is well afterwards") {
   for (const std::string behaviour : {"short", "long", "endless_answer", "no_payload", "other_sequence",
-                                "other_rows", "other_type", "not_finite", "garbage_answer", "half",
+                                "other_stamp", "other_rows", "other_type", "not_finite", "garbage_answer", "half",
                                 "ending", "bad_frame", "unasked_error", "unasked"}) {
     CAPTURE(behaviour);
     Peer peer({behaviour, "honest"});

@@ -7,6 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#if defined(TEST_WITH_OPENSSL)
+#include <openssl/pem.h>
+#endif
+
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -182,6 +186,21 @@ TEST_CASE("TLS: the service is asked for its certificate, the client for its own
   options.tls_cert = files().file("client.pem");
   options.tls_key = files().file("client.key");
   check_answers(options);
+
+#if defined(TEST_WITH_OPENSSL)
+  SUBCASE("an error that the application left in OpenSSL's queue is not this connection's") {
+    const auto source = make_policy_source(options);
+    REQUIRE(source->connect(60s) == Status::ok);
+    std::vector<float> action(2);
+    for (int i = 0; i < 20; ++i) {
+      const std::unique_ptr<BIO, decltype(&BIO_free)> junk(BIO_new_mem_buf("x", 1), BIO_free);
+      REQUIRE(PEM_read_bio_X509(junk.get(), nullptr, nullptr, nullptr) == nullptr);
+      const Answer answer = source->tick(observation.data(), i, action.data());
+      INFO(source->message());
+      REQUIRE(answer.status == Status::ok);
+    }
+  }
+#endif
 
   const auto check_failure = [](Options given, const std::string& reason) {
     given.retry_first = given.retry_most = 1h;

@@ -37,19 +37,23 @@ struct Options {
   std::chrono::microseconds spin{0};        ///< Of that, how long to look without sleeping.
   bool deliver_stale = false;  ///< Hand over answers to earlier observations, as Status::stale.
 
-  // Of a service only.
+  // A model in the process refuses a hash, Scaling::physical and AnswerKind::target.
   std::string policy_sha256;  ///< 64 hexadecimal digits of the policy's hash; empty: any policy.
   Scaling scaling = Scaling::scaled;
   AnswerKind answer = AnswerKind::action;
+
+  // Of a service only: how it is reached.
   std::string token;        ///< Where the service asks for one; at most 256 bytes.
   std::string tls_ca;       ///< PEM file of the authority that signed the service's certificate.
   std::string tls_cert;     ///< PEM file of the client's certificate; empty: none.
   std::string tls_key;      ///< PEM file of its key.
   std::string server_name;  ///< Name in the service's certificate; empty: HOST.
-  /// A service that owes an answer or a greeting for so long is given up: connect again.
-  std::chrono::milliseconds answer_limit{500};
   std::chrono::milliseconds retry_first{20};   ///< Pause after a failed attempt to connect, …
   std::chrono::milliseconds retry_most{1000};  ///< … doubled each time up to this.
+
+  /// A service that owes an answer or a greeting for so long is given up: connect again. A model in
+  /// the process counts as disconnected then, and is left behind by a source that ends.
+  std::chrono::milliseconds answer_limit{500};
 
   // Of a model in the process only.
   std::vector<float> mean;     ///< Subtracted from the observation, obs_dim values; empty: nothing.
@@ -61,7 +65,7 @@ enum class Status {
   stale,         ///< `action` answers an earlier one: see Answer::stamp_ns.
   late,          ///< The observation was handed over; no answer yet.
   pending,       ///< An earlier one is still unanswered, so this one was not handed over.
-  disconnected,  ///< No connection; the ticks go on trying.
+  disconnected,  ///< No connection, and the ticks go on trying; or no answer within answer_limit.
   refused,       ///< The service will not have this client; nothing is tried before retry().
   error,         ///< The policy has no answer to this observation: see PolicySource::message().
 };
@@ -72,7 +76,8 @@ const char* to_string(Status status) noexcept;
 /// What became of one tick.
 struct Answer {
   Status status = Status::disconnected;
-  std::int64_t stamp_ns = 0;      ///< Of the observation that `action` answers: ok and stale only.
+  /// Of the observation that `action` answers, as it was handed to tick(): ok and stale only.
+  std::int64_t stamp_ns = 0;
   std::uint64_t answered_ns = 0;  ///< CLOCK_MONOTONIC of the policy's machine: ok and stale only.
 };
 
@@ -95,7 +100,7 @@ class PolicySource {
   /// Hands an observation over and waits for the answer, at most Options::timeout.
   ///
   /// Throws nothing and, once connected, allocates nothing. Connects (again) where necessary,
-  /// within the same time.
+  /// within the same time; a TLS handshake may take longer, as README.md says.
   ///
   /// @param observation  rows × obs_dim values, row after row.
   /// @param stamp_ns     when it was measured, by the caller's clock.
