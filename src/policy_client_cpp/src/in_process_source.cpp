@@ -98,6 +98,9 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
         message_.set("%s: no answer within %lld ms", options_.source.c_str(),
                      static_cast<long long>(options_.answer_limit.count()));
         answer.status = Status::disconnected;
+      } else {
+        message_.set("%s: the answer to an earlier observation is still owed",
+                     options_.source.c_str());
       }
       return answer;
     }
@@ -120,7 +123,11 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
   }
   work_->changed.notify_all();
   if (wait_for_worker(until, spin_until)) return take(action);
-  if (answer.status != Status::stale) answer.status = Status::late;
+  if (answer.status != Status::stale) {
+    answer.status = Status::late;
+    message_.set("%s: no answer within %lld us", options_.source.c_str(),
+                 static_cast<long long>(options_.timeout.count()));
+  }
   return answer;
 }
 
@@ -146,6 +153,7 @@ Answer InProcessSource::take(float* action) noexcept {
     message_.set("%s: the action is not finite", options_.source.c_str());
     return {Status::error, 0, 0};
   }
+  message_.clear();
   if (action != nullptr) std::copy(found.begin(), found.end(), action);
   return {Status::ok, stamp_ns_, work_->answered_ns};
 }

@@ -17,6 +17,8 @@ class Message {
     va_end(values);
   }
 
+  void clear() noexcept { text_[0] = '\0'; }
+
   const char* text() const noexcept { return text_; }
 
  private:

@@ -31,7 +31,10 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
       if (outcome == Outcome::nothing) continue;
       stale = outcome == Outcome::stale;
       answer = {stale ? Status::stale : Status::ok, stamp_ns_, frame.header.answered_ns};
-      if (!stale) return answer;
+      if (!stale) {
+        link_.message().clear();
+        return answer;
+      }
     }
     if (link_.state() == Link::State::ready && !owed_) {
       send(observation, stamp_ns);
@@ -50,7 +53,22 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
   }
   if (link_.state() != Link::State::ready) owed_ = false;
   if (!stale) answer.status = sent && owed_ ? Status::late : status_without_answer();
+  explain(answer.status);
   return answer;
+}
+
+void RemoteSource::explain(Status status) noexcept {
+  Message& message = link_.message();
+  if (status == Status::stale) {
+    message.clear();
+  } else if (status == Status::late) {
+    message.set("%s: no answer within %lld us", options_.source.c_str(),
+                static_cast<long long>(options_.timeout.count()));
+  } else if (status == Status::pending) {
+    message.set("%s: the answer to an earlier observation is still owed", options_.source.c_str());
+  } else if (*message.text() == '\0') {
+    message.set("%s: not connected yet", options_.source.c_str());
+  }
 }
 
 Status RemoteSource::status_without_answer() const noexcept {
@@ -138,7 +156,10 @@ Status RemoteSource::connect(std::chrono::milliseconds limit) noexcept {
   const auto until = Clock::now() + limit;
   while (true) {
     link_.advance();
-    if (link_.state() == Link::State::ready) return Status::ok;
+    if (link_.state() == Link::State::ready) {
+      link_.message().clear();
+      return Status::ok;
+    }
     if (link_.state() == Link::State::refused) return Status::refused;
     if (Clock::now() >= until) return Status::disconnected;
     link_.wait(until, {});

@@ -29,6 +29,7 @@ class RemoteSource : public PolicySource {
   bool take_error(const Frame& frame) noexcept;
   bool take_action(const Frame& frame, float* action) noexcept;
   Status status_without_answer() const noexcept;
+  void explain(Status status) noexcept;
 
   const Options options_;
   Link link_;

@@ -43,7 +43,7 @@ struct Options {
   AnswerKind answer = AnswerKind::action;
 
   // Of a service only: how it is reached.
-  std::string token;        ///< Where the service asks for one; at most 256 bytes.
+  std::string token;        ///< Where the service asks for one: the text itself, no newline.
   std::string tls_ca;       ///< PEM file of the authority that signed the service's certificate.
   std::string tls_cert;     ///< PEM file of the client's certificate; empty: none.
   std::string tls_key;      ///< PEM file of its key.
@@ -117,8 +117,8 @@ class PolicySource {
   /// Forgets a refusal and the pause between attempts: the next tick connects.
   virtual void retry() noexcept = 0;
 
-  /// Why there was no answer the last time there was none; empty if there always was. Valid until
-  /// the next call of this source.
+  /// Why the latest tick, or connect, brought no answer; empty where it did. Valid until the next
+  /// call of this source.
   virtual const char* message() const noexcept = 0;
 
   /// What is known of the policy; of a service empty before it was first connected. Allocates.

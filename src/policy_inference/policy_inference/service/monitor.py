@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -68,7 +69,8 @@ class Monitor(Observer):
                          "second that it is alive", notifier.watchdog_s, _LEAST_WATCHDOG_S)
 
     def close(self) -> None:
-        """Read no more telemetry."""
+        """Read no more telemetry, and say what was only counted so far."""
+        self._events.flush(math.inf)
         self._reader.close()
 
     def connected(self, connection: Connection) -> None:

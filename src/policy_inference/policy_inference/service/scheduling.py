@@ -16,13 +16,15 @@ from collections.abc import Iterator, Sequence
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 """Of mlockall(2), the same on x86 and ARM."""
+_HIGHEST_CORE = 1023
+"""No board or PC has more; whether this machine has them is the kernel's to say."""
 
 
 def cpus(text: str) -> tuple[int, ...]:
     """Read cores as taskset and systemd write them: `4-7`, `0,2`.
 
     Raises:
-        argparse.ArgumentTypeError: It is no such list, or names a core that is not there.
+        argparse.ArgumentTypeError: It is no such list.
     """
     chosen = set[int]()
     for part in text.split(","):
@@ -30,10 +32,9 @@ def cpus(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"expected cores as in 4-7 or 0,2, found {text!r}")
         ends = int(first), int(last or first)
-        there = os.cpu_count() or 1
-        if not ends[0] <= ends[1] < there:
+        if not ends[0] <= ends[1] <= _HIGHEST_CORE:
             raise argparse.ArgumentTypeError(
-                f"expected cores between 0 and {there - 1}, lower ones first, found {part!r}")
+                f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found {part!r}")
         chosen.update(range(ends[0], ends[1] + 1))
     return tuple(sorted(chosen))
 
@@ -67,12 +68,12 @@ def pin(chosen: Sequence[int]) -> Iterator[str]:
     except OSError as error:
         yield (f"--cpus {named}: {_reason(error)}: runs on "
                f"{','.join(map(str, sorted(os.sched_getaffinity(0))))}; "
-               "a cgroup or the container allows no other cores: give it more "
+               "this machine has no such cores, or cgroup or container do not allow them: give more "
                "(systemd: AllowedCPUs=, docker: --cpuset-cpus)")
         return
     if left_out := set(chosen) - os.sched_getaffinity(0):
         yield (f"--cpus {named}: the kernel leaves out {','.join(map(str, sorted(left_out)))}: "
-               "offline, or not in this process's cgroup (systemd: AllowedCPUs=)")
+               "not there, offline, or not in this process's cgroup (systemd: AllowedCPUs=)")
 
 
 def hurry(wanted: int) -> Iterator[str]:

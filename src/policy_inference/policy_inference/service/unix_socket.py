@@ -47,6 +47,10 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
             _make_room(path)
             _bind(listening, path, group)
             listening.listen(backlog)
+    except FileNotFoundError as error:
+        listening.close()
+        raise PolicyError(f"{path}: expected the folder {path.parent}, found none; make it, or "
+                          "name another place") from error
     except OSError as error:
         listening.close()
         raise PolicyError(f"{path}: expected a path where a socket can be made, found: "

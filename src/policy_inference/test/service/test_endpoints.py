@@ -148,7 +148,7 @@ def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("nowhere/policy.sock", "expected a path where a socket can be made, found: No such file"),
+    ("nowhere/policy.sock", "nowhere, found none; make it, or name another place"),
     ("file/policy.sock", "expected a path where a socket can be made, found: Not a directory"),
     ("x" * 200, "at most 107 bytes, found"),
 ])  # fmt: skip

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from policy_inference.service.scheduling import cpus, priority
+from policy_inference.service.scheduling import cpus, pin, priority
 
 CORES = os.cpu_count() or 1
 NOBODY = 65534
@@ -46,10 +46,19 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
         cpus(text)
 
 
-@pytest.mark.parametrize("text", [str(CORES), f"0-{CORES}", "999999999999999999999", "1-0"])
-def test_cores_that_are_not_there_are_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=f"between 0 and {CORES - 1}"):
+@pytest.mark.parametrize("text", ["1024", "0-1024", "999999999999999999999", "1-0"])
+def test_cores_that_no_machine_has_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1023"):
         cpus(text)
+
+
+def test_cores_that_this_machine_lacks_are_a_warning() -> None:
+    before = os.sched_getaffinity(0)
+
+    [warning] = pin([CORES, CORES + 1])
+
+    assert "this machine has no such cores" in warning
+    assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize("text", ["0", "100", "-1", "high", "5.5", ""])
