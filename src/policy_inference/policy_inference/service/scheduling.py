@@ -68,7 +68,7 @@ def pin(chosen: Sequence[int]) -> Iterator[str]:
     except OSError as error:
         yield (f"--cpus {named}: {_reason(error)}: runs on "
                f"{','.join(map(str, sorted(os.sched_getaffinity(0))))}; "
-               "this machine has no such cores, or cgroup or container do not allow them: give more "
+               "this machine has no such cores, or cgroup or container forbid them: give more "
                "(systemd: AllowedCPUs=, docker: --cpuset-cpus)")
         return
     if left_out := set(chosen) - os.sched_getaffinity(0):
