@@ -313,8 +313,12 @@ def test_pictures_may_be_compressed(robot: Robot) -> None:
 
 AT_WORK = """
 import json
+import signal
 import sys
 import time
+
+# Ignored signals stay ignored, and whoever runs the tests may have done that (nohup).
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from lerobot_bridge.mapping import parse_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
@@ -333,8 +337,11 @@ def test_a_program_that_is_ended_leaves_the_robot_safe(robot: Robot, number: int
     words = [sys.executable, "-c", AT_WORK, json.dumps(CONTENT)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as program:
         wait_until(lambda: bool(robot.heard["cmd_vel"]))
-        program.send_signal(number)
-        assert program.wait(SOON_S) == (-number if number == signal.SIGINT else 128 + number)
+        try:
+            program.send_signal(number)
+            assert program.wait(SOON_S) == (-number if number == signal.SIGINT else 128 + number)
+        finally:
+            program.kill()
     wait_until(lambda: has_stopped(robot))
     wait_until(lambda: modes(robot)[-1] == JointCommand.MODE_HOLD_MEASURED)
 
