@@ -13,6 +13,7 @@ directory. docs/service_protocol.md has the formats. It ends with Ctrl-C or SIGT
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from policy_inference.service.scheduling import cpus, priority
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--backend-option", action="append", default=[],
                         metavar="BACKEND.OPTION=VALUE",
                         help="option of a back end, such as rknn.core_mask=0_1; may be repeated")
-    policy.add_argument("--batch", type=_count, default=1, metavar="N",
+    policy.add_argument("--batch", type=_number(1, 4096), default=1, metavar="N",
                         help="most robots in one inference; more than 1 needs a model with a "
                         "dynamic batch axis (default 1)")
     policy.add_argument("--warmup", type=int, default=32, metavar="N",
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_argument("--socket-group", default="", metavar="GROUP",
                         help="group whose members may connect to the Unix sockets (default: that "
                         "of this process)")
-    places.add_argument("--clients", type=_count, default=64, metavar="N",
+    places.add_argument("--clients", type=_number(1, 4096), default=64, metavar="N",
                         help="most clients at once, of all endpoints (default 64)")
     places.add_argument("--token-file", type=Path, metavar="FILE",
                         help="token that clients of the framed protocol must know; others than "
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
     places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
                         help="CA that must have signed a client's certificate")
-    places.add_argument("--spin-us", type=_spin, default=0, metavar="N",
+    places.add_argument("--spin-us", type=_number(0, 1_000_000), default=0, metavar="N",
                         help="look so long for the next request through shared memory before "
                         "sleeping: quicker answers, for a core that is busy (default 0)")
     places.add_argument("--insecure-tcp", action="store_true",
@@ -131,13 +132,12 @@ def _place(text: str) -> tuple[str, int]:
     return bare, int(port)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 4096:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 4096, found {text!r}")
-    return int(text)
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return what reads a number within these bounds."""
+    def read(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"expected a number from {lowest} to {highest}, found "
+                                             f"{text!r}")
+        return int(text)
 
-
-def _spin(text: str) -> int:
-    if not text.isdecimal() or int(text) > 1_000_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000000, found {text!r}")
-    return int(text)
+    return read

@@ -29,9 +29,8 @@ class Misfit:
             healthy: What the model's input is in training.
             statistics: Mean and divisor [size] that make the model's input; None: nothing does.
         """
-        self._healthy, self._statistics = healthy, statistics
-        if statistics is not None:
-            self._mean, self._divisor = statistics
+        self._healthy, self._normalises = healthy, statistics is not None
+        self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
 
     def describe(self, given: F64) -> str:
         """Return in words what does not fit; empty where all does.
@@ -51,10 +50,10 @@ class Misfit:
 
     def not_normalised(self, inputs: F64) -> F64:
         """Return what normalisation makes these model inputs [looks, size] of."""
-        return inputs if self._statistics is None else inputs * self._divisor + self._mean
+        return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:
-        return given if self._statistics is None else (given - self._mean) / self._divisor
+        return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
         """Return the value of a term that is farthest outside, beside its healthy range."""
@@ -83,7 +82,7 @@ class Misfit:
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
         """Yield what may have been done wrong, and the model's input if it is put right."""
         healthy = self._healthy
-        if self._statistics is not None:
+        if self._normalises:
             yield "observations that are normalised already, and so twice", given
             yield ("observations that are not normalised",
                    self._normalised(self._normalised(given)))

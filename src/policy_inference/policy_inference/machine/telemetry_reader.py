@@ -26,14 +26,22 @@ class TelemetryReader:
         self._asked, self._closed = threading.Event(), False
         self._waiting_since_s: float | None = None
         self._newest: tuple[dict[str, str], list[str]] = {}, []
+        self._told = list[str]()
         self._thread = threading.Thread(target=self._serve, name="telemetry", daemon=True)
         self._thread.start()
 
     def look(self) -> tuple[dict[str, str], list[str]]:
-        """Return the newest values and what was wrong with them, and ask for newer ones.
+        """Return the newest values and what is wrong with them, and ask for newer ones.
 
-        There are no values where they are not answered for some seconds. Never blocks.
+        There are no values where they are not answered for some seconds. What the last look told
+        already is not told again. Never blocks.
         """
+        found, problems = self._look()
+        new = [text for text in problems if text not in self._told]
+        self._told = problems
+        return found, new
+
+    def _look(self) -> tuple[dict[str, str], list[str]]:
         now_s, since_s = time.monotonic(), self._waiting_since_s
         if since_s is None:
             self._waiting_since_s = now_s

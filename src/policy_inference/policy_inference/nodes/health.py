@@ -54,7 +54,6 @@ class Health:
             self._observed.restart()
         self._counted, self._late, self._mode = self._latency.count, -1, Mode.DAMP
         self._told: set[str] = set()
-        self._unreadable: list[str] = []
         self._reader.forget()
         self.problems: list[str] = []
 
@@ -79,9 +78,7 @@ class Health:
     def _read(self) -> dict[str, str]:
         found, problems = self._reader.look()
         for text in problems:
-            if text not in self._unreadable:
-                self._logger.warning(text)
-        self._unreadable = problems
+            self._logger.warning(text)
         return found
 
     def _slow(self, snapshot: Snapshot) -> str:

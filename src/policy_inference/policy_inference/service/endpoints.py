@@ -152,6 +152,11 @@ def default_socket(environment: Mapping[str, str]) -> Path:
                       "a path: --framed-socket")
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address of IP is reached from this machine alone."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
 def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
     where, listening, is_beyond = _listen_tcp("--tcp", place, needs_secret=not asked.insecure_tcp,
         remedy="the raw protocol knows neither encryption nor who asks: use --framed-tcp with TLS, "
@@ -176,8 +181,7 @@ def _listen_tcp(
     """Listen; return where, the socket, and whether it is reached from beyond this machine."""
     host, port = place
     families = _addresses(option, host, port)
-    is_beyond = not all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback
-                        for _, address in families)
+    is_beyond = not all(is_loopback(address[0]) for _, address in families)
     if is_beyond and needs_secret:
         raise PolicyError(f"{option} {_written(host, port)}: expected an address of this machine "
                           f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}")

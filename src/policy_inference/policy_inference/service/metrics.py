@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import re
 import socket
 import socketserver
@@ -27,6 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from policy_inference.errors import PolicyError
 from policy_inference.machine.numbers import number_in
 from policy_inference.service.counts import LATENCY_BOUNDS_S, Counts, Histogram
+from policy_inference.service.endpoints import is_loopback
 
 _PATH = "/metrics"
 _WITHIN_S = 0.5
@@ -118,7 +118,7 @@ class MetricsServer(socketserver.TCPServer):
             raise PolicyError(f"--metrics {place[0]}:{place[1]}: expected an address to listen at, "
                               f"found: {error.strerror}; {remedy}") from error
         host, self.port = self.server_address[:2]
-        self.is_beyond = not ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+        self.is_beyond = not is_loopback(str(host))
         self._thread = threading.Thread(target=self.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 

@@ -58,7 +58,6 @@ class Monitor(Observer):
         self._drift = LatencyDrift(model.rate_hz)
         self._reader = TelemetryReader({
             "machine": Host(Machine()).read, model.backend.name: model.backend.telemetry})
-        self._unreadable = list[str]()
         self._watches = dict[Connection, ObservationWatch]()
         self._to_judge = dict[Connection, ObservationWatch]()
         self._failing = dict[Connection, Code]()
@@ -147,9 +146,7 @@ class Monitor(Observer):
         found, problems = self._reader.look()
         self.telemetry = dict(found)
         for text in problems:
-            if text not in self._unreadable:
-                _log.warning("%s", text)
-        self._unreadable = problems
+            _log.warning("%s", text)
         self._tell_drift(found)
 
     def _tell_drift(self, telemetry: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.healthy import healthy_input, normalised_input
 from policy_inference.core.misfit import Misfit
-from policy_inference.core.scaling import Scaler, vector_scaler
+from policy_inference.core.scaling import Scaler
 from policy_inference.interfaces import F32, F64
 from policy_inference.service.protocol import Scaling
 
@@ -48,14 +48,19 @@ class Watched:
         return self.misfit.describe(given)
 
 
-def watched_of(bundle: Bundle) -> list[Watched]:
-    """Return what can be judged of a bundle's observations: where it has nominal statistics."""
+def watched_of(bundle: Bundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
+    """Return what can be judged of a bundle's observations: where it has nominal statistics.
+
+    Args:
+        bundle: What is served.
+        scalers: What the terms of each input of the model do to its values.
+    """
     contract, start, found = bundle.contract, 0, list[Watched]()
-    for name, observation in contract.observations.items():
-        scaler, healthy = vector_scaler(observation, contract), healthy_input(contract, name)
+    for name in contract.observations:
+        healthy = healthy_input(contract, name)
         size = math.prod(contract.model.inputs[name].shape)
         if healthy is not None:
-            found.append(Watched(values=slice(start, start + size), scaler=scaler,
+            found.append(Watched(values=slice(start, start + size), scaler=scalers[name],
                                  misfit=Misfit(healthy, bundle.statistics.get(name))))
         start += size
     return found

@@ -92,7 +92,7 @@ def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
     golden: Mapping[str, Tensor] = {}
     if bundle.contract.model.golden:
         require_parity(bundle, backend)
-        golden = bundle.golden()
+        golden = bundle.golden() if order.batch > 1 else {}
     else:
         _log.warning("%s: no golden rows, so nobody knows whether the model computes here what it "
                      "should; `model_tools complete` adds them", bundle.path)

@@ -109,10 +109,12 @@ def policy_of(bundle: Bundle) -> ServedPolicy:
     """Return what a bundle holds; terms in SI units already are relative to their offsets."""
     contract = bundle.contract
     specs = {spec.name: spec for spec in contract.model.input_specs}
+    scalers = {name: vector_scaler(observation, contract)
+               for name, observation in contract.observations.items()}
     inputs = tuple(ModelInput(specs[name], observation, statistics=bundle.statistics.get(name),
-                              scaler=vector_scaler(observation, contract))
+                              scaler=scalers[name])
                    for name, observation in contract.observations.items())
     return ServedPolicy(
         name=contract.name, version=contract.version, sha256=bytes.fromhex(bundle.sha256),
         rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract,
-        watched=watched_of(bundle))
+        watched=watched_of(bundle, scalers))
