@@ -110,6 +110,20 @@ policy_client::Options options_for(const std::string& source) {
   return options;
 }
 
+void check_disbelief(const std::string& transport, const std::string& behaviour) {
+  CAPTURE(behaviour);
+  const std::vector<float> asked{1.0F, 2.0F, 4.0F};
+  Peer peer({behaviour, "honest"});
+  const auto source = policy_client::make_policy_source(options_for(transport + ":" + peer.socket()));
+  std::vector<float> action{-1.0F, -1.0F};
+  const auto answer = source->tick(asked.data(), 0, action.data());
+  CHECK(answer.status == policy_client::Status::disconnected);
+  CHECK_FALSE(std::string(source->message()).empty());
+  CHECK(action == std::vector<float>{-1.0F, -1.0F});
+  tick_until(*source, policy_client::Status::ok, asked, action);
+  CHECK(action == std::vector<float>{7.0F, 3.0F});
+}
+
 policy_client::Answer tick_until(policy_client::PolicySource& source, policy_client::Status status,
                                  const std::vector<float>& observation,
                                  std::vector<float>& action) {

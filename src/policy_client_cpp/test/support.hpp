@@ -65,6 +65,10 @@ class Peer {
 /// Options for a peer: three values in, two out, and much time.
 policy_client::Options options_for(const std::string& source);
 
+/// Checks that a client believes nothing of what a peer does, and is well with the next one.
+/// @param transport  `unix` or `shm`.
+void check_disbelief(const std::string& transport, const std::string& behaviour);
+
 /// Ticks until the status is this one; what other statuses there were does not matter.
 policy_client::Answer tick_until(policy_client::PolicySource& source, policy_client::Status status,
                                  const std::vector<float>& observation, std::vector<float>& action);

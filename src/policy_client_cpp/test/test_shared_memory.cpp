@@ -97,15 +97,7 @@ TEST_CASE("no wrong answer in memory is believed, and the client is well afterwa
   for (const std::string behaviour :
        {"memory_jump", "memory_ending", "memory_gone", "endless_answer", "short", "other_sequence",
         "other_stamp", "other_rows", "not_finite", "garbage_answer"}) {
-    CAPTURE(behaviour);
-    Peer peer({behaviour, "honest"});
-    const auto source = make_policy_source(options_for("shm:" + peer.socket()));
-    std::vector<float> action{-1.0F, -1.0F};
-    CHECK(source->tick(observation.data(), 0, action.data()).status == Status::disconnected);
-    CHECK_FALSE(std::string(source->message()).empty());
-    CHECK(action[0] == -1.0F);
-    tick_until(*source, Status::ok, observation, action);
-    CHECK(action == expected);
+    check_disbelief("shm", behaviour);
   }
 }
 
