@@ -43,7 +43,7 @@ lint: setup  ## Style, types, import rules
 	@$(IN_WORKSPACE) ruff check .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/model_tools src/policy_client_cpp src/policy_inference src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_inference src/robot_operator src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 

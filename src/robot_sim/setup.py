@@ -42,7 +42,6 @@ setup(
             "arm_sim_node = robot_sim.nodes.arm_sim_node:main",
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
-            "robot_operator = robot_sim.nodes.operator_command:main",
             "sim_node = robot_sim.nodes.sim_node:main",
         ],
     },

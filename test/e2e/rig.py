@@ -17,10 +17,10 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 
+from robot_operator.nodes.client import MODES, Operator
 from robot_sim.demo.processes import Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.nodes.messages import nanoseconds
-from robot_sim.nodes.operator import MODES, Operator
 from robot_sim.trace import Trace
 
 SECONDS_TO_REACH = 20.0

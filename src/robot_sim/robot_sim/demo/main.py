@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_inference.errors import PolicyError
 from robot_sim.demo.performance import PLAN_S, TRACE, perform
 from robot_sim.demo.pictures import PICTURES, draw
 from robot_sim.demo.processes import own_domain
@@ -40,7 +41,7 @@ def main(args: Sequence[str] | None = None) -> int:
         (given.output / name).unlink(missing_ok=True)
     try:
         return _demonstrate(given)
-    except SimError as error:
+    except (SimError, PolicyError) as error:
         _log.error("robot_sim_demo: %s", error)
         return 1
     except KeyboardInterrupt:

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot_operator.nodes.client import Operator
 from robot_sim.demo.processes import Processes
 from robot_sim.demo.summary import Reported
-from robot_sim.nodes.operator import Operator
 from robot_sim.trace import Trace
 
 _log = logging.getLogger("robot_sim_demo")

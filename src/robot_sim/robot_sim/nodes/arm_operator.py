@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, Operator
+from robot_operator.nodes.client import ANSWER_TIMEOUT_S, Operator
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _EVERY_ONE = QoSProfile(depth=100)
@@ -45,7 +45,7 @@ class ArmOperator(Operator):
         """Put the cube elsewhere; return what the arm's node says.
 
         Raises:
-            SimError: It does not answer in time.
+            OperatorError: It does not answer in time.
         """
         return self.call(self._next, "next_episode")
 
@@ -59,7 +59,7 @@ class ArmOperator(Operator):
             Whether it succeeded. A policy that met a fault is latched then.
 
         Raises:
-            SimError: The policy node refused, or the episode does not end in time.
+            OperatorError: The policy node refused, or the episode does not end in time.
         """
         before = len(self.results)
         self.stand()
@@ -72,7 +72,7 @@ class ArmOperator(Operator):
         """Wait for diagnostics that are not here yet.
 
         Raises:
-            SimError: None come in time.
+            OperatorError: None come in time.
         """
         self.told = {}
         self.wait_until(lambda: bool(self.told), "diagnostics of the policy node",

@@ -22,8 +22,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
-from robot_sim.driven import NS_PER_S
-from robot_sim.errors import SimError
+from robot_operator.errors import OperatorError
 
 COMMAND_PERIOD_S = 0.05
 ANSWER_TIMEOUT_S = 10.0
@@ -127,10 +126,10 @@ class Operator:
         """The newest status.
 
         Raises:
-            SimError: None has come yet.
+            OperatorError: None has come yet.
         """
         if self._status is None:
-            raise SimError("operator: expected a status of the policy node, none has come yet")
+            raise OperatorError("operator: expected a status of the policy node, none has come yet")
         return self._status
 
     @property
@@ -164,19 +163,19 @@ class Operator:
         """Return once it is `known` that the policy node has what only joint policies have.
 
         Raises:
-            SimError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
+            OperatorError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
         """
         self.wait_until(lambda: known() or self.makes_chunks, f"what '{name}' needs",
                         self._answer_timeout_s)
         if not known() and self.makes_chunks:
-            raise SimError(f"{name}: expected a node of joint policies, found "
+            raise OperatorError(f"{name}: expected a node of joint policies, found "
                            f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
 
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
 
         Raises:
-            SimError: That takes longer than `timeout_s`; it says what is missing.
+            OperatorError: That takes longer than `timeout_s`; it says what is missing.
         """
         self.wait_until(self._served, "the services of the policy node", timeout_s)
         self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
@@ -189,7 +188,7 @@ class Operator:
             Whether it agreed, and what it says.
 
         Raises:
-            SimError: No service, or no answer, within `answer_timeout_s`.
+            OperatorError: No service, or no answer, within `answer_timeout_s`.
         """
         if name == RECORD:
             self.require_joint_policy(name, self._services[name].service_is_ready)
@@ -199,7 +198,7 @@ class Operator:
         """Ask, accept no refusal, and return what the policy node says.
 
         Raises:
-            SimError: The policy node refused.
+            OperatorError: The policy node refused.
         """
         return _granted(name, *self.request(name))
 
@@ -207,7 +206,7 @@ class Operator:
         """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
 
         Raises:
-            SimError: It refused, or there is no answer within `answer_timeout_s`.
+            OperatorError: It refused, or there is no answer within `answer_timeout_s`.
         """
         return _granted(
             name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
@@ -216,7 +215,7 @@ class Operator:
         """Let the policy node record everything from now on, or end that; return what it says.
 
         Raises:
-            SimError: The policy node refused, or does not answer in time.
+            OperatorError: The policy node refused, or does not answer in time.
         """
         name, request = "record_run", SetBool.Request(data=on)
         self.require_joint_policy(name, self._record_run.service_is_ready)
@@ -231,8 +230,8 @@ class Operator:
             backend: Back ends in order of preference; as before if empty.
 
         Raises:
-            SimError: The policy node refused, or has not answered within ten minutes: an engine
-                may have to be built.
+            OperatorError: The policy node refused, or has not answered within ten minutes: an
+                engine may have to be built.
         """
         self.require_joint_policy("load", self._load.service_is_ready)
         request = LoadBundle.Request(bundle=bundle, backend=backend)
@@ -252,19 +251,19 @@ class Operator:
         """Let the robot stand up; it is READY then.
 
         Raises:
-            SimError: The policy node refused, met a fault, or did not get there within 20 s.
+            OperatorError: The policy node refused, met a fault, or did not get there within 20 s.
         """
         self.demand("stand")
         self.wait_until(lambda: self.mode != "DAMP", "the robot to begin", _MOTION_TIMEOUT_S)
         self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
         if self.mode == "DAMP":
-            raise SimError(f"stand: the policy node gave up: {self.status.reason}")
+            raise OperatorError(f"stand: the policy node gave up: {self.status.reason}")
 
     def stand_up(self) -> None:
         """Let the robot stand up and the policy run.
 
         Raises:
-            SimError: The policy node refused, met a fault, or did not get there within 20 s.
+            OperatorError: The policy node refused, met a fault, or did not get there within 20 s.
         """
         self.stand()
         self.demand("run")
@@ -274,7 +273,7 @@ class Operator:
         """Wait until there is a status.
 
         Raises:
-            SimError: None comes within `answer_timeout_s`.
+            OperatorError: None comes within `answer_timeout_s`.
         """
         self.wait_until(lambda: self._status is not None, "a status", self._answer_timeout_s)
 
@@ -282,7 +281,7 @@ class Operator:
         """Wait until the status shows this mode.
 
         Raises:
-            SimError: It does not within `timeout_s` (steady clock).
+            OperatorError: It does not within `timeout_s` (steady clock).
         """
         self.wait_until(lambda: self._status is not None and self.mode == mode,
                         f"the mode {mode}", timeout_s)  # fmt: skip
@@ -310,9 +309,9 @@ class Operator:
         """Let time pass on the clock of `now_ns`.
 
         Raises:
-            SimError: It takes longer than `timeout_s` on the steady clock.
+            OperatorError: It takes longer than `timeout_s` on the steady clock.
         """
-        ends_ns = self.now_ns + round(duration_s * NS_PER_S)
+        ends_ns = self.now_ns + round(duration_s * 1e9)
         self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
@@ -324,14 +323,14 @@ class Operator:
             timeout_s: How long to wait at most, on the steady clock.
 
         Raises:
-            SimError: It is not there in time.
+            OperatorError: It is not there in time.
         """
         ends_s = time.monotonic() + timeout_s
         with self._changed:
             while not self._changed.wait_for(reached, _LOOK_AROUND_S):
                 self.watch()
                 if time.monotonic() > ends_s:
-                    raise SimError(f"operator: expected {what} within {timeout_s:g} s; "
+                    raise OperatorError(f"operator: expected {what} within {timeout_s:g} s; "
                                    f"{self._describe()}")
 
     def notify(self) -> None:
@@ -370,5 +369,5 @@ class Operator:
 
 def _granted(name: str, agreed: bool, message: str) -> str:
     if not agreed:
-        raise SimError(f"{name}: the policy node refused: {message}")
+        raise OperatorError(f"{name}: the policy node refused: {message}")
     return message

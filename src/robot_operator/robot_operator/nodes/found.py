@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from robot_sim.errors import SimError
+from robot_operator.errors import OperatorError
 
 _STATUS = "policy_msgs/msg/PolicyStatus"
 _SECOND_WITHIN_S = 1.0
@@ -24,7 +24,7 @@ def the_policy_node(timeout_s: float) -> str:
     busy machine, too, nobody operates a robot that was not meant.
 
     Raises:
-        SimError: There is none within `timeout_s`, or more than one.
+        OperatorError: There is none within `timeout_s`, or more than one.
     """
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
@@ -39,11 +39,11 @@ def the_policy_node(timeout_s: float) -> str:
         node.destroy_node()
         rclpy.shutdown(context=context)
     if not names:
-        raise SimError(f"operator: expected a policy node within {timeout_s:g} s, found none; "
+        raise OperatorError(f"operator: expected a policy node within {timeout_s:g} s, found none; "
                        "does it run, in this ROS_DOMAIN_ID?")
     if len(names) > 1:
-        raise SimError(f"operator: expected one policy node, found {', '.join(names)}; say which "
-                       "with --node")
+        raise OperatorError(f"operator: expected one policy node, found {', '.join(names)}; say "
+                            "which with --node")
     return names[0]
 
 

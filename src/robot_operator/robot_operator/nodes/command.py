@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 
 from policy_msgs.msg import PolicyStatus
 
-from robot_sim.driven import NS_PER_S
-from robot_sim.errors import SimError
-from robot_sim.nodes.found import the_policy_node
-from robot_sim.nodes.operator import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
+from robot_operator.errors import OperatorError
+from robot_operator.nodes.client import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
+from robot_operator.nodes.found import the_policy_node
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
@@ -44,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with Operator(policy_node=given.node, use_sim_time=given.sim_time,
                       answer_timeout_s=given.timeout) as operator:
             sys.stdout.write(_act(operator, given))
-    except SimError as error:
+    except OperatorError as error:
         sys.stderr.write(f"robot_operator: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -80,7 +79,7 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
     """Do what was asked for; return what there is to show of it.
 
     Raises:
-        SimError: The policy node refused, does not answer or met a fault.
+        OperatorError: The policy node refused, does not answer or met a fault.
     """
     if given.action == RECORD:
         return f"{operator.demand(RECORD)}\n"
@@ -114,12 +113,12 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
     """Command a velocity for some time, then zero.
 
     Raises:
-        SimError: The policy takes no velocity, does not run, or no longer does.
+        OperatorError: The policy takes no velocity, does not run, or no longer does.
     """
     operator.require_joint_policy("drive", lambda: operator.heard)
     _require_running(operator)
     operator.wait_until(lambda: operator.now_ns > 0, "the clock", _CHANGE_TIMEOUT_S)
-    ends_ns = operator.now_ns + round(given.seconds * NS_PER_S)
+    ends_ns = operator.now_ns + round(given.seconds * 1e9)
     try:
         operator.move(given.vx, given.vy, given.wz)
         operator.wait_until(
@@ -133,7 +132,7 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
 
 def _require_running(operator: Operator) -> None:
     if operator.mode not in _DRIVING:
-        raise SimError(f"drive: expected the mode RUN, found {operator.mode} "
+        raise OperatorError(f"drive: expected the mode RUN, found {operator.mode} "
                        f"({operator.status.reason}); ask for stand, then run")  # fmt: skip
 
 
