@@ -38,6 +38,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
+            "lite3_driver = lite3_driver.nodes.driver_node:main",
         ],
     },
 )

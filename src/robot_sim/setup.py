@@ -40,6 +40,7 @@ setup(
         "console_scripts": [
             "arm_leader = robot_sim.nodes.arm_leader_node:main",
             "arm_sim_node = robot_sim.nodes.arm_sim_node:main",
+            "lite3_emulator = robot_sim.nodes.lite3_emulator:main",
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
             "sim_node = robot_sim.nodes.sim_node:main",
