@@ -17,7 +17,8 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 
-from robot_operator.nodes.client import MODES, Operator
+from robot_operator.nodes.client import Operator
+from robot_operator.nodes.words import MODES
 from robot_sim.demo.processes import Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.nodes.messages import nanoseconds

@@ -10,7 +10,7 @@ from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist
-from policy_msgs.msg import JointCommand, PolicyStatus
+from policy_msgs.msg import PolicyStatus
 from policy_msgs.srv import LoadBundle
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
@@ -23,16 +23,12 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.words import MODES
 
 COMMAND_PERIOD_S = 0.05
 ANSWER_TIMEOUT_S = 10.0
 REQUESTS = ("stand", "run", "damp", "reset", "estop")
 RECORD = "record"
-MODES = {
-    getattr(JointCommand, name): name.removeprefix("MODE_")
-    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
-                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
-}  # fmt: skip
 _NEWEST = QoSProfile(depth=1)
 _CHUNK = "policy_msgs/msg/ActionChunk"
 _NO_RECORDER = "record its topics with `ros2 bag record`"

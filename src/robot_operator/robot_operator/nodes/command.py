@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from policy_msgs.msg import PolicyStatus
 
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.client import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
+from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
 from robot_operator.nodes.found import the_policy_node
+from robot_operator.nodes.words import policy_lines
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
@@ -53,24 +54,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def described(status: PolicyStatus) -> str:
     """Return a status for a person, line by line."""
-    p50_ms, p99_ms, max_ms = (
-        1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
-    )
-    counters = [f"{entry.name} {entry.count}" for entry in status.guard_counters if entry.count]
-    latched = ", latched until reset" if status.latched else ""
-    lines = [
-        ("mode", f"{MODES[status.mode]}{latched}"),
-        ("reason", status.reason),
-        ("runs", f"{status.bundle_name} {status.bundle_version} on {status.backend} "
-                 f"({status.runs_on})"),
-        *(("not on", line) for line in status.fallback.splitlines()),
-        ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
-                 f"{status.ticks_missed} of {status.ticks} ticks missed"),
-        ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
-        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
-        ("guard", ", ".join(counters) or "has not acted"),
-        ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
-    ]  # fmt: skip
+    lines = policy_lines(status)
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
