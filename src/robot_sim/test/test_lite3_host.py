@@ -3,6 +3,7 @@
 """The motion host obeys who has control, folds, damps and tells the truth; all in lockstep."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from robot_sim.faults import FaultPlan
 from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD
 from robot_sim.lite3_host import FOLDED_RAD, Address, Event, MotionHost
 from robot_sim.rotation import yaw_rad
-from robot_sim.world import World
+from robot_sim.world import Pose, World
 
 DRIVER: Address = ("127.0.0.1", 43897)
 INTRUDER: Address = ("127.0.0.2", 43897)
@@ -29,10 +30,9 @@ def held(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) ->
 class Robot:
     """A host, what it said last, and what happened to it."""
 
-    def __init__(self, *, pose: str = "lying", **options: object) -> None:
+    def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
         self.events: list[Event] = []
-        self.host = MotionHost(World(pose=pose), on_event=self.events.append,  # type: ignore[arg-type]
-                               **options)
+        self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
 
     @property
     def happened(self) -> list[str]:
@@ -117,7 +117,7 @@ def _quat_of(rpy: np.ndarray) -> np.ndarray:
 
 class TestFolding:
     @pytest.mark.parametrize("pose", ["lying", "standing"])
-    def test_legs_are_folded_within_seven_seconds_and_stay(self, pose: str) -> None:
+    def test_legs_are_folded_within_seven_seconds_and_stay(self, pose: Pose) -> None:
         robot = Robot(pose=pose)
         if pose == "standing":
             robot.run(1.0)
@@ -335,7 +335,7 @@ class TestCapturedDatagrams:
         send("cmd_0114_control_sdk")
         send("cmd_0111_standing")
         state = robot.run(0.05)
-        np.testing.assert_allclose(robot.host.target, STANDING_RAD, atol=1e-6)
+        assert robot.host.target == pytest.approx(STANDING_RAD, abs=1e-6)
         assert np.abs(state.joint_effort).max() > 10.0
         send("cmd_0111_damping")
         robot.run(0.9)
