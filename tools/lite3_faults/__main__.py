@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,7 +47,8 @@ def main(args: Sequence[str] | None = None) -> int:
     endings = []
     for number, (group, what, trial) in enumerate(chosen, 1):
         folder = given.output / f"{number:02d}"
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         try:
             ending = trial(folder)
         except (OperatorError, SimError) as error:
@@ -54,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
         endings.append(ending)
         time_ms = "" if ending.damped_ms is None else f"damped after {ending.damped_ms:.0f} ms; "
         _log.info("%d of %d: %s%s: %s%s", number, len(chosen),
-                  "" if ending.as_wanted else "WRONG: ", what, time_ms, ending.ended)
+                  "" if ending.as_wanted else "NOT AS IT SHOULD: ", what, time_ms, ending.ended)
         _write(given.output / "endings.json", endings)
     if given.page is not None:
         given.page.write_text(page(endings), "utf-8")

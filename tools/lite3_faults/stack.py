@@ -46,13 +46,13 @@ class Event:
 
     Attributes:
         time_s: On the emulated robot's clock.
-        steady_ns: On the steady clock, which all processes share.
-        what, who: What happened, and who brought it about.
+        unix_ns: The same moment on the system's clock.
+        event, who: What happened, and who brought it about.
     """
 
     time_s: float
-    steady_ns: int
-    what: str
+    unix_ns: int
+    event: str
     who: str
 
 
@@ -77,7 +77,7 @@ class Stack:
             driver: The same.
             bundle: The policy.
         """
-        self.trace_file, self._events_file = folder / "trace.npz", folder / "events.jsonl"
+        self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
         self._folder, self._bundle, self._started = folder, bundle, itertools.count()
         host_port, state_port = _free_ports()
         self._driver_parameters = {
@@ -91,7 +91,7 @@ class Stack:
             self.emulator = self._start("lite3_emulator", {
                 "host_address": HERE, "host_port": host_port, "state_address": HERE,
                 "state_port": state_port, "trace_file": str(self.trace_file),
-                "events_file": str(self._events_file), **(emulator or {}),
+                "event_file": str(self._event_file), **(emulator or {}),
             })  # fmt: skip
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
@@ -175,14 +175,15 @@ class Stack:
         """Plan faults written without a start, to begin in a moment.
 
         Returns:
-            When they begin, ns on the steady clock.
+            When they begin, ns on the system's clock.
         """
-        last = self.events()[-1]
-        now_ns = time.monotonic_ns()
-        lead_s = (now_ns - last.steady_ns) / NS_PER_S + _LEAD_S
-        at = f"@{last.time_s + lead_s:.3f}"
+        asked_ns = time.time_ns()
+        self.set_faults()
+        self.wait_until(lambda: bool(self.events_since(asked_ns)), "the emulator's clock")
+        now = self.events_since(asked_ns)[0]
+        at = f"@{now.time_s + _LEAD_S:.3f}"
         self.set_faults(*(_insert(fault, at) for fault in faults))
-        return now_ns + round(_LEAD_S * NS_PER_S)
+        return now.unix_ns + round(_LEAD_S * NS_PER_S)
 
     def set_faults(self, *faults: str) -> None:
         """Replace the planned faults."""
@@ -200,12 +201,12 @@ class Stack:
     def events(self) -> list[Event]:
         """Return what has happened to the emulated host so far."""
         # The last line may not be whole yet.
-        whole, _, _ = self._events_file.read_text("utf-8").rpartition("\n")
+        whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
         return [Event(**json.loads(line)) for line in whole.splitlines()]
 
     def events_since(self, start_ns: int) -> list[Event]:
-        """Return what has happened since a time of the steady clock."""
-        return [event for event in self.events() if event.steady_ns >= start_ns]
+        """Return what has happened since a time of the system's clock."""
+        return [event for event in self.events() if event.unix_ns >= start_ns]
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
         """Wait until something is there.
@@ -220,13 +221,13 @@ class Stack:
         self.operator.watch = _look_away
 
     def kill(self, *pids: int) -> int:
-        """Kill processes, these alone; return when, ns on the steady clock."""
+        """Kill processes, these alone; return when, ns on the system's clock."""
         return self.signal(signal.SIGKILL, *pids)
 
     def signal(self, number: signal.Signals, *pids: int) -> int:
-        """Send a signal to processes, these alone; return when, ns on the steady clock."""
+        """Send a signal to processes, these alone; return when, ns on the system's clock."""
         self.expect_deaths()
-        now_ns = time.monotonic_ns()
+        now_ns = time.time_ns()
         for pid in pids:
             os.kill(pid, number)
         return now_ns

@@ -54,7 +54,7 @@ def try_case(case: Case, folder: Path) -> Ending:
         if damped_ns is not None:
             robot.operator.wait(QUIET_S)
         again = damped_ns is not None and any(
-            event.what == "following" for event in robot.events_since(damped_ns))
+            event.event == "following" for event in robot.events_since(damped_ns))
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
     wanted = walks if case.walks_on else damped_ns is not None and not again
@@ -78,8 +78,8 @@ def try_bad_start(start: BadStart, folder: Path) -> Ending:
             Stack(folder, emulator=start.emulator, driver={**start.driver, **port}))
         robot.expect_deaths()
         success, message = _ask_for_control(robot)
-        events = [event.what for event in robot.events()
-                  if event.what in ("folding", "following") and "another" not in event.who]
+        events = [event.event for event in robot.events()
+                  if event.event in ("folding", "following") and "another" not in event.who]
     as_wanted = not success and start.says in message and not events
     return Ending(group="start", what=start.what, damped_ms=None, as_wanted=as_wanted,
                   ended=f"{message}{''.join(f'; {what}' for what in events)}")
@@ -102,13 +102,13 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
 
 
 def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
-    """Return when the drives were damped, on the steady clock; None where they were not."""
+    """Return when the drives were damped, on the system's clock; None where they were not."""
     deadline_ns = began_ns + round(WATCH_S * 1e9)
-    while time.monotonic_ns() < deadline_ns:
+    while time.time_ns() < deadline_ns:
         robot.operator.wait(0.1)
         for event in robot.events_since(began_ns):
-            if event.what == "damped":
-                return event.steady_ns
+            if event.event == "damped":
+                return event.unix_ns
     return None
 
 
@@ -123,7 +123,7 @@ def _said(robot: Stack, began_ns: int) -> list[str]:
         said.append(f"policy node ended with status {robot.policy.status}")
     else:
         said.append(f"policy {robot.operator.mode}: {robot.operator.status.reason}")
-    seen = dict.fromkeys(event.what for event in robot.events_since(began_ns))
+    seen = dict.fromkeys(event.event for event in robot.events_since(began_ns))
     told = [_TOLD[what] for what in seen if what in _TOLD]
     return [*said, f"host: {', '.join(told)}"] if told else said
 
