@@ -15,7 +15,7 @@ NODES_OF = {
     "joint_policy.yaml": ("joint_policy_node", "sim_node"),
     "act_policy.yaml": ("act_policy_node", "arm_sim_node"),
     "lite3.yaml": ("lite3_driver", "lite3_emulator"),
-    "operator.yaml": ("operator_node",),
+    "operator.yaml": ("operator_node", "joy_node"),
 }
 TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in NODES_OF}
 SECTIONS: dict[str, dict[str, Any]] = {
