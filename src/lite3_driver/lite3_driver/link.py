@@ -18,7 +18,7 @@ FAREWELL_S = 2.0
 """How long the drives are braked before control is given back, as by the vendor's client."""
 _HOST_GONE_S = 1.0
 _OBEYED_WITHIN_S, _OBEYED_FOR_S = 0.5, 0.1
-_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 200.0, 2000.0
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 200.0, 5000.0
 _IDLE_NS = 50_000_000
 _IN_CONTROL = (Phase.FOLLOWING, Phase.DAMPING)
 
