@@ -30,6 +30,7 @@ from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.found import others_on, publishers_of
 from robot_operator.nodes.granting import Granting, News
 from robot_operator.nodes.settings import PARAMETERS, habits_of
 from robot_operator.nodes.terminal import operate
@@ -118,15 +119,11 @@ class OperatorNode(LifecycleBase):
         """
         ends_s = time.monotonic() + _OTHERS_WITHIN_S
         while time.monotonic() < ends_s:
-            if others := self._commanders():
+            if others := publishers_of(self, self._topic):
                 raise OperatorError(
                     f"{self._topic}: expected this node alone to command velocities, found "
                     f"{', '.join(others)}; end that first")
             time.sleep(_LOOK_AROUND_S)
-
-    def _commanders(self) -> list[str]:
-        return [f"{found.node_namespace.rstrip('/')}/{found.node_name}"
-                for found in self.get_publishers_info_by_topic(self._topic)]
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -201,10 +198,7 @@ class OperatorNode(LifecycleBase):
 
     def _watch(self) -> None:
         """Look whether somebody else has begun to command velocities."""
-        names = self._commanders()
-        own = f"{self.get_namespace().rstrip('/')}/{self.get_name()}"
-        if own in names:
-            names.remove(own)
+        names = others_on(self, self._topic)
         if names != self._rivals:
             self._rivals = names
             self.news.tell(_rivalry(names) if names else f"{self._topic}: this node is alone again",
