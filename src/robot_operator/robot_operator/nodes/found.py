@@ -13,6 +13,8 @@ from rclpy.signals import SignalHandlerOptions
 from robot_operator.errors import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
+UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
