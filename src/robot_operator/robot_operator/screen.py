@@ -19,9 +19,10 @@ _STYLES = {
     Tone.AT_REST: "bold white on blue", Tone.MOVING: "bold black on green",
     Tone.FAULT: "bold white on red", Tone.UNKNOWN: "bold black on yellow",
 }  # fmt: skip
+_NEWS_LINES = 4
 _HELP = (
-    "T take control  S stand  W walk  d damp  g give back  c clear a fault\n"
-    "e, Esc E-STOP  hold arrows , . to drive, + - faster  space stop  Q quit (damps)"
+    "e, Esc E-STOP  hold arrows , . to drive, + - faster  space stop  Q quit (damps)\n"
+    "T take control  S stand  W walk  d damp  g give back  c clear a fault"
 )
 
 
@@ -44,14 +45,17 @@ class Screen(App[None]):
         """Show this one."""
         super().__init__()
         self._cockpit = cockpit
+        self._headline = Static(id="headline")
+        self._lines = Static()
+        self._news = Static(id="news")
 
     def compose(self) -> ComposeResult:
         """Lay out headline, state, news and keys."""
-        yield Static(id="headline")
-        state = VerticalScroll(Static(id="lines"), id="state")
+        yield self._headline
+        state = VerticalScroll(self._lines, id="state")
         state.can_focus = False  # the arrows drive, they do not scroll
         yield state
-        yield Static(id="news")
+        yield self._news
         yield Static(_HELP, id="help", markup=False)
 
     def on_mount(self) -> None:
@@ -66,15 +70,13 @@ class Screen(App[None]):
 
     def _show(self) -> None:
         view = self._cockpit.view()
-        headline = self.query_one("#headline", Static)
-        headline.update(Text(f" {view.headline} ", style=_STYLES[view.tone]))
+        self._headline.update(Text(f" {view.headline} ", style=_STYLES[view.tone]))
         table = Table.grid(padding=(0, 1))
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in view.lines:
             table.add_row(Text(name), Text(value))
-        self.query_one("#lines", Static).update(table)
-        news = self.query_one("#news", Static)
+        self._lines.update(table)
         # The newest are at the bottom, whole: what was refused has its remedy at the end.
-        lines = Text("\n".join(view.news)).wrap(self.console, max(news.size.width, 1))
-        news.update(Text("\n").join([*lines][-max(news.size.height, 1):]))
+        lines = Text("\n".join(view.news)).wrap(self.console, self.size.width)
+        self._news.update(Text("\n").join([*lines][-_NEWS_LINES:]))

@@ -61,6 +61,12 @@ class Granting:
         # Latched: a policy node that comes later hears of it as well, until a reset is asked for.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
 
+    @property
+    def reaches_policy(self) -> bool:
+        """Whether all services of the policy node are there."""
+        return all(clients[0].service_is_ready() for request, clients in self._clients.items()
+                   if request not in OF_DRIVER)
+
     def close(self) -> None:
         """Destroy them."""
         for clients in self._clients.values():

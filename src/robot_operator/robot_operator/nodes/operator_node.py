@@ -30,6 +30,7 @@ from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.found import UNKNOWN, others_on, publishers_of
 from robot_operator.nodes.granting import Granting, News
 from robot_operator.nodes.settings import PARAMETERS, habits_of
 from robot_operator.nodes.terminal import operate
@@ -97,6 +98,11 @@ class OperatorNode(LifecycleBase):
         """Close everything that was opened, the last first."""
         self._closers.close()
 
+    @property
+    def reaches_policy(self) -> bool:
+        """Whether all services of the policy node are there."""
+        return self._granting.reaches_policy
+
     def press(self, key: str) -> None:
         """Take a key of the terminal; see `robot_operator.keys`."""
         with self._lock:
@@ -117,16 +123,15 @@ class OperatorNode(LifecycleBase):
             OperatorError: Somebody else commands velocities.
         """
         ends_s = time.monotonic() + _OTHERS_WITHIN_S
-        while time.monotonic() < ends_s:
-            if others := self._commanders():
-                raise OperatorError(
-                    f"{self._topic}: expected this node alone to command velocities, found "
-                    f"{', '.join(others)}; end that first")
+        others: list[str] = []
+        # A publisher is known before the name of its node is.
+        while time.monotonic() < ends_s and (not others or UNKNOWN in "".join(others)):
+            others = publishers_of(self, self._topic)
             time.sleep(_LOOK_AROUND_S)
-
-    def _commanders(self) -> list[str]:
-        return [f"{found.node_namespace.rstrip('/')}/{found.node_name}"
-                for found in self.get_publishers_info_by_topic(self._topic)]
+        if others:
+            raise OperatorError(
+                f"{self._topic}: expected this node alone to command velocities, found "
+                f"{', '.join(others)}; end that first")
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -201,10 +206,7 @@ class OperatorNode(LifecycleBase):
 
     def _watch(self) -> None:
         """Look whether somebody else has begun to command velocities."""
-        names = self._commanders()
-        own = f"{self.get_namespace().rstrip('/')}/{self.get_name()}"
-        if own in names:
-            names.remove(own)
+        names = others_on(self, self._topic)
         if names != self._rivals:
             self._rivals = names
             self.news.tell(_rivalry(names) if names else f"{self._topic}: this node is alone again",

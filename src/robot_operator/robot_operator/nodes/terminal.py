@@ -25,7 +25,7 @@ class Shown(Cockpit, Protocol):
 
 def operate(node: Shown, asked: socket.socket) -> None:
     """Show the screen, where there is a terminal, until the process is asked to end, or by key."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and node.get_parameter("screen").value):
+    if not (has_terminal() and node.get_parameter("screen").value):
         wait_for_end(node, asked)
         return
     # Here, so that nothing but the screen needs textual.
@@ -43,6 +43,11 @@ def operate(node: Shown, asked: socket.socket) -> None:
 
     with _logs_kept_back():
         asyncio.run(show())
+
+
+def has_terminal() -> bool:
+    """Return whether there is somebody to show a screen to, who has keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager
