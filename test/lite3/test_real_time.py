@@ -38,13 +38,3 @@ def test_a_robot_under_the_driver_walks_and_every_way_out_damps_it_and_gives_it_
     trace = robot.trace()
     assert trace.pos_world[:, 0].max() > 0.3
     assert robot.details()["dropped"] == "0"
-
-
-def test_a_robot_whose_driver_is_interrupted_is_damped_and_given_back(tmp_path: Path) -> None:
-    with Stack(tmp_path) as robot:
-        robot.take_control()
-        robot.expect_deaths()
-        robot.driver.send(signal.SIGINT)
-        assert robot.driver.wait() == 0
-        assert [event.event for event in robot.events()] == [
-            "folding", "control_taken", "control_given_back"]
