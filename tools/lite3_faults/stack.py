@@ -234,8 +234,10 @@ class Stack:
 
     def link_pid(self) -> int:
         """Return the number of the driver's process that owns the socket."""
-        pid = self.driver.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
+        (child,) = (int(word) for thread in threads
+                    for word in (thread / "children").read_text().split())
+        return child
 
     def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
         log = self._folder / f"{next(self._started)}_{command}.log"
