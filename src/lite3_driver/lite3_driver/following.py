@@ -37,27 +37,35 @@ class Follower:
         self.refusal = ""
         self._stiff = False
 
-    def receive(self, command: Command, state: State | None) -> None:
-        """Follow a command from now on, where nothing speaks against it."""
+    def notice(self, command: Command) -> bool:
+        """Keep a command as the newest; return whether it is in order."""
         self.counts["command_received"] += 1
         problem = command_problem(command)
         if problem:
-            return self._refuse(problem)
-        newest, self.newest = self.newest, command
-        if newest is not None and command.sequence <= newest.sequence:
-            self.hold(f"another sender of joint_command: its sequence fell from {newest.sequence} "
+            self._refuse(problem)
+            return False
+        self.newest = command
+        return True
+
+    def follow(self, command: Command, state: State | None) -> None:
+        """Follow a command from now on, where nothing speaks against it."""
+        before = self.newest
+        if not self.notice(command):
+            return
+        if before is not None and command.sequence <= before.sequence:
+            self.hold(f"another sender of joint_command: its sequence fell from {before.sequence} "
                       f"to {command.sequence}")
         if command.mode == MODE_DAMP:
             self.latch = None
         if self.latch is not None:
-            return None
+            return
         stiff = bool(command.values[:, _STIFFNESS].any())
         problem = self._start_problem(command, state) if stiff and not self._stiff else ""
         if problem:
             self.hold(problem)
-            return self._refuse(problem)
-        self._stiff = stiff
-        return None
+            self._refuse(problem)
+        else:
+            self._stiff = stiff
 
     def hold(self, reason: str) -> None:
         """Follow nothing until a command in MODE_DAMP has come."""

@@ -30,13 +30,13 @@ class Link:
     after each of them and at `next_ns` at the latest, and returns what to send.
 
     Attributes:
-        phase, reason: As in policy_msgs/RobotStatus.
+        phase: As `state` in policy_msgs/RobotStatus.
         next_ns: When `step` has something to do again.
     """
 
     def __init__(self, settings: Settings, now_ns: int) -> None:
         """Listen; nothing is sent before control is asked for."""
-        self.phase, self.reason = Phase.LISTENING, "control has not been asked for"
+        self.phase, self._reason = Phase.LISTENING, "control has not been asked for"
         self.next_ns = now_ns
         self._settings = settings
         self.reception, self.follower = Reception(settings), Follower(settings)
@@ -68,8 +68,11 @@ class Link:
 
     def follow(self, command: Command, now_ns: int) -> None:
         """Take a command; where it may be followed, it is sent at once and then again."""
-        self.follower.receive(command, self.reception.state)
-        if self.phase in _IN_CONTROL and self.follower.valid(now_ns) is command:
+        if self.phase not in _IN_CONTROL:
+            self.follower.notice(command)
+            return
+        self.follower.follow(command, self.reception.state)
+        if self._obeys and self.follower.valid(now_ns) is command:
             self._unsent, self.next_ns = command, now_ns
 
     def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
@@ -107,7 +110,7 @@ class Link:
             self._watch_control(now_ns)
         elif self.phase is Phase.RELEASING and now_ns - self._since_ns >= FAREWELL_S * NS_PER_S:
             self._outbox.append(wire.request(wire.GIVE_BACK))
-            self._enter(Phase.LISTENING, f"control was given back: {self.reason}", now_ns)
+            self._enter(Phase.LISTENING, f"control was given back: {self._reason}", now_ns)
             self._answer(RELEASE, success="control was given back")
         out, self._outbox = self._outbox, []
         if self.phase in (Phase.LISTENING, Phase.TAKING):
@@ -145,7 +148,7 @@ class Link:
     def obstacles(self, now_ns: int) -> list[str]:
         """Return what speaks against taking control, a sentence each."""
         if self.phase is not Phase.LISTENING:
-            return [f"the driver is not waiting for that: {self.phase.name}, {self.reason}"]
+            return [f"control is taken, or given back, already: {self.phase.name}, {self.reason}"]
         return self._robot_obstacles(now_ns)
 
     def report(self, now_ns: int) -> Report:
@@ -153,7 +156,7 @@ class Link:
         reception, state = self.reception, self.reception.state
         median_s, high_s = self._latencies.percentiles_s()
         return Report(
-            phase=self.phase, reason=self._why(), obstacles=tuple(self.obstacles(now_ns)),
+            phase=self.phase, reason=self.reason, obstacles=tuple(self.obstacles(now_ns)),
             state_rate_hz=reception.rate.value_hz(now_ns),
             command_rate_hz=self._command_rate.value_hz(now_ns),
             largest_gap_s=self._largest_gap_ns / NS_PER_S,
@@ -161,6 +164,17 @@ class Link:
             temperature_c=() if state is None else tuple(state.temperature_c.tolist()),
             details={**reception.counts, **self.follower.counts, **self._counts, **self._notes()},
             answer=self._answers[0] if self._answers else None)
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this phase."""
+        if self.phase is Phase.FOLLOWING:
+            return "the newest joint_command is followed"
+        if self.phase is not Phase.DAMPING:
+            return self._reason
+        if not self._obeys:
+            return "it is found out whether the host obeys"
+        return f"{self.follower.latch}; a command in MODE_DAMP is waited for"
 
     @property
     def answers_wait(self) -> bool:
@@ -249,7 +263,7 @@ class Link:
         return wire.command(drive_values(command, state, self._settings.damping))
 
     def _enter(self, phase: Phase, reason: str, now_ns: int) -> None:
-        self.phase, self.reason = phase, reason
+        self.phase, self._reason = phase, reason
         self._since_ns = self.next_ns = now_ns
 
     def _give_up(self, reason: str, now_ns: int) -> None:
@@ -260,15 +274,6 @@ class Link:
     def _answer(self, request: str, failure: str = "", *, success: str = "") -> None:
         self._answers.append(Answer(request=request, success=not failure,
                                     message=failure or success))
-
-    def _why(self) -> str:
-        if self.phase is Phase.FOLLOWING:
-            return "the newest joint_command is followed"
-        if self.phase is not Phase.DAMPING:
-            return self.reason
-        if not self._obeys:
-            return "it is found out whether the host obeys"
-        return f"{self.follower.latch}; a command in MODE_DAMP is waited for"
 
     def _notes(self) -> dict[str, str | float]:
         """Return the details that are no counters and that there are."""

@@ -27,7 +27,7 @@ from lite3_driver.wire import STATE_BYTES, State
 _SO_RXQ_OVFL = 40
 """Linux's asm-generic/socket.h; the module `socket` does not name it."""
 _REPORT_NS = NS_PER_S // 5
-_AT_ONCE = 64
+_AT_ONCE = 8
 _LARGEST_DATAGRAM_BYTES = 4096
 _DROPPED = struct.Struct("=I")
 
@@ -128,8 +128,8 @@ class Loop:
                 self._sender.sendto(data, self._host)
             except OSError as error:
                 self._link.failed(error_text(error, self._settings), time.monotonic_ns())
-                return
-        self._link.sent(time.monotonic_ns())
+        if datagrams:
+            self._link.sent(time.monotonic_ns())
 
     def _report(self, now_ns: int) -> None:
         """Tell the node how things are: now and then, at every change, and each answer."""
