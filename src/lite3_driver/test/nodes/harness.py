@@ -3,17 +3,19 @@
 """Drivers as processes, a motion host for each, and a node that talks to them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Duration
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from policy_msgs.msg import JointCommand, RobotStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -86,9 +88,15 @@ class Driver:
 
     def takes_control(self) -> None:
         """Take control."""
-        self.may_be_taken()
-        response = self.ask("take_control")
-        assert response.success, response.message
+        self._stage.take_control(self)
+
+    def changes(self, transition: int) -> None:
+        """Let its lifecycle go on."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = self._stage.asked(
+            ChangeState, f"/{self.name}/lite3_driver/change_state", request)
+        self.until(future.done, f"transition {transition}")
+        assert future.result().success
 
     def send(self, **changes: Any) -> None:
         """Publish a command that holds the folded pose, with fields changed."""
@@ -105,17 +113,33 @@ class Driver:
 
         self.until(act, what)
 
-    def follows(self) -> None:
+    def follows(self, valid_for_s: float = 0.5) -> None:
         """Let a policy begin: damping first, then the pose that the robot has."""
+        since = len(self.host.received)
+        # Valid for so long that a busy machine makes no difference.
         self.sends_until(
             lambda: self.statuses[-1].state == RobotStatus.FOLLOWING, "FOLLOWING",
-            mode=JointCommand.MODE_DAMP, stiffness=array("d", [0.0] * 12))
-        self.sends_until(self.host.follows, "a frame with stiffness", mode=JointCommand.MODE_STAND)
+            mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, valid_for_s=60.0)
+        self.send(valid_for_s=valid_for_s)
+        self.until(lambda: any(each.follows for each in self.host.received[since:]),
+                   "a frame with stiffness")
+
+    def damps(self, reason: str) -> None:
+        """Spin until the robot is braked for this reason."""
+        self.reports(lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
+                     f"DAMPING, {reason}")
+        self.until(lambda: self.host.received[-1].damps, "a frame that damps")
 
     def ended(self) -> int:
         """Spin until the process has ended; return its exit status."""
         self.until(lambda: self.process.poll() is not None, "the end of the process")
         return int(self.process.returncode)
+
+    def kill_link(self) -> None:
+        """Kill the process that owns the sockets."""
+        threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
+        (link,) = " ".join(thread.read_text() for thread in threads).split()
+        os.kill(int(link), signal.SIGKILL)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -136,11 +160,23 @@ class Stage:
         self.drivers: list[Driver] = []
 
     def driver(self, name: str = "robot", host: Host | None = None, **parameters: object) -> Driver:
-        """Start a driver, for a new host unless one is given; the unit of its rates is known."""
-        parameters = {"angular_velocity_checked": True, **parameters}
+        """Start a driver, for a new host unless one is given.
+
+        The unit of the rates is known, and a host that a busy machine holds up is waited for.
+        """
+        parameters = {"angular_velocity_checked": True, "state_timeout_s": 0.5, **parameters}
         driver = Driver(self, name, host or Host().start(), self._folder, **parameters)
         self.drivers.append(driver)
         return driver
+
+    def take_control(self, *drivers: Driver) -> None:
+        """Let all of them take control at the same time, since it takes so long."""
+        for driver in drivers:
+            driver.may_be_taken()
+        answers = [driver.asked("take_control") for driver in drivers]
+        for driver, answer in zip(drivers, answers, strict=True):
+            driver.until(answer.done, "an answer to take_control")
+            assert answer.result().success, answer.result().message
 
     def listen(
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP
