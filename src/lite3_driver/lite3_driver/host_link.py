@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lite3_driver import channel, wire
 from lite3_driver.interfaces import Command, Phase, Report, Settings
@@ -57,7 +57,8 @@ class HostLink:
         """
         self._settings = settings
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
-        self._phase, self._closing = Phase.LISTENING, False
+        self._report: Report | None = None
+        self._closing = False
         with ExitStack() as undo:
             receiver = undo.enter_context(open_receiver(settings))
             self._sender = undo.enter_context(open_sender(settings))
@@ -137,7 +138,7 @@ class HostLink:
         while data := self._receive():
             news = channel.read_news(data)
             if isinstance(news, Report):
-                self._phase = news.phase
+                self._report = news
                 self._on_report(news)
                 continue
             state = wire.read_state(news.data)
@@ -145,14 +146,16 @@ class HostLink:
                 unit = self._settings.angular_velocity_unit
                 self._on_state(in_si(state, unit), news.receipt_ns)
         status = self._process.wait()
-        controlled = self._phase is not Phase.LISTENING
-        if controlled:
+        end = signal.Signals(-status).name if status < 0 else f"status {status}"
+        reason = f"the process that talks to the robot has ended by itself ({end})"
+        if self._report is not None and self._report.phase is not Phase.LISTENING:
+            self._on_report(replace(self._report, phase=Phase.RELEASING, reason=reason,
+                                    answer=None))
             _farewell(self._sender, self._settings)
-        if controlled or not self._closing:
-            end = signal.Signals(-status).name if status < 0 else f"status {status}"
-            self._on_lost(f"the process that talks to the robot has ended by itself ({end})"
-                          + ("; the drives were braked and control was given back in its place"
-                             if controlled else ""))
+            self._on_lost(f"{reason}; the drives were braked and control was given back in its "
+                          "place")
+        elif not self._closing:
+            self._on_lost(reason)
 
     def _receive(self) -> bytes:
         """Return the next datagram, nothing at the end."""

@@ -18,7 +18,7 @@ FAREWELL_S = 2.0
 """How long the drives are braked before control is given back, as by the vendor's client."""
 _HOST_GONE_S = 1.0
 _OBEYED_WITHIN_S, _OBEYED_FOR_S = 0.5, 0.1
-_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 200.0, 2000.0
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 200.0, 5000.0
 _IDLE_NS = 50_000_000
 _IN_CONTROL = (Phase.FOLLOWING, Phase.DAMPING)
 
@@ -206,8 +206,11 @@ class Link:
         settings, codes = self._settings, self.reception.other_codes
         place = f"{settings.interface_address}:{settings.state_port}"
         if self.reception.state is not None:
+            instead = self.reception.instead
             return (f"no state has come from {settings.host_address} for "
-                    f"{self.reception.age_s(now_ns):.1f} s: is the host's motion program running?")
+                    f"{self.reception.age_s(now_ns):.1f} s: "
+                    + (f"what comes counts as `{instead}`" if instead
+                       else "is the host's motion program running?"))
         if codes:
             told = ", ".join(f"0x{code:04X}" for code in codes)
             return (f"{settings.host_address} sends no state frames (code 0x{wire.STATE:04X}), "

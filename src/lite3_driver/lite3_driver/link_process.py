@@ -14,14 +14,13 @@ import socket
 import struct
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 
 from lite3_driver import channel
 from lite3_driver.interfaces import Command, Phase, Settings
 from lite3_driver.link import Link
 from lite3_driver.meters import NS_PER_S
-from lite3_driver.sockets import error_text, host_of, route_problems
+from lite3_driver.sockets import error_text, host_of, route_problems, taken_refusal
 from lite3_driver.wire import STATE_BYTES, State
 
 _SO_RXQ_OVFL = 40
@@ -93,14 +92,16 @@ class Loop:
 
     def _hear_refusal(self) -> None:
         """Note what the host's machine says to what was sent; answers mean nothing."""
-        with suppress(BlockingIOError):
-            self._sender.recvmsg(_LARGEST_DATAGRAM_BYTES, 0, socket.MSG_ERRQUEUE)
         try:
-            self._sender.recv(_LARGEST_DATAGRAM_BYTES)
+            refusal = taken_refusal(self._sender)
+            if refusal is None:
+                self._sender.recv(_LARGEST_DATAGRAM_BYTES)
         except BlockingIOError:
-            pass
+            return
         except OSError as error:
-            self._link.failed(error_text(error, self._settings), time.monotonic_ns())
+            refusal = error
+        if refusal is not None:
+            self._link.failed(error_text(refusal, self._settings), time.monotonic_ns())
 
     def _hear_node(self) -> None:
         try:

@@ -7,13 +7,17 @@ client does: what the host may answer there is nobody's.
 """
 
 import errno
+import os
 import socket
+import struct
 
 from lite3_driver.interfaces import Settings
 from policy_inference.errors import PolicyError
 
 _IP_RECVERR = 11
 """Linux's linux/in.h: a refusal by the host's machine is an error of the socket that sent."""
+_ERROR = struct.Struct("=I")
+_LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 
 
@@ -64,12 +68,26 @@ def route_problems(settings: Settings) -> tuple[str, ...]:
     return ()
 
 
+def taken_refusal(sender: socket.socket) -> OSError | None:
+    """Return what a machine on the way said to a datagram of this socket, and forget it."""
+    try:
+        _, ancillary, _, _ = sender.recvmsg(_LARGEST_DATAGRAM_BYTES, _LARGEST_DATAGRAM_BYTES,
+                                            socket.MSG_ERRQUEUE)
+    except BlockingIOError:
+        return None
+    # struct sock_extended_err of linux/errqueue.h begins with the number of the error.
+    numbers = [_ERROR.unpack_from(content)[0] for level, kind, content in ancillary
+               if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR)]
+    return OSError(numbers[0], os.strerror(numbers[0])) if numbers else None
+
+
 def error_text(error: OSError, settings: Settings) -> str:
     """Return what an error of the socket that sends means."""
     place = f"{settings.host_address}:{settings.host_port}"
     if error.errno == errno.ECONNREFUSED:
         return f"nothing listens on {place}: is the host's motion program running?"
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
+    # Linux says EINVAL where the address of this machine has no way to the other one.
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL):
         return (f"there is no route to {place}: is the cable plugged in, and has this machine an "
                 "address in the robot's network?")
     return f"{place}: {error.strerror}"

@@ -66,6 +66,10 @@ class Lockstep:
     def now_ns(self) -> int:
         return self.now_ms * MS
 
+    def phase(self) -> Phase:
+        """Return who is in control."""
+        return self.link.phase
+
     def run(self, seconds: float) -> None:
         """Let time go by."""
         for _ in range(round(seconds * 1000 / STEP_MS)):
@@ -78,7 +82,8 @@ class Lockstep:
 
     def tell(self, state: State, source: tuple[str, int] = (HOST, PORT)) -> State | None:
         """Let the host send a frame, with the tick of the present time."""
-        frame = wire.write_state(state._replace(tick=self.now_ms))
+        frame = wire.write_state(state._replace(
+            tick=self.now_ms, imu_stamp_ms=self.now_ms))
         return self.link.receive(frame, source, self.now_ns)
 
     def command(self, mode: int, **numbers: object) -> None:
@@ -109,13 +114,13 @@ class Lockstep:
         """Take control and, where a mode is given, let the policy go through MODE_DAMP to it."""
         self.take()
         self.run(FOLD_S + 0.6)
-        assert self.link.phase is Phase.DAMPING, self.link.reason
+        assert self.phase() is Phase.DAMPING, self.link.reason
         if mode is not None:
             self.mode = DAMP
             self.run(0.1)
             self.mode = mode
             self.run(0.1)
-            assert self.link.phase is Phase.FOLLOWING, self.link.reason
+            assert self.phase() is Phase.FOLLOWING, self.link.reason
         self.sent.clear()
         self.answers.clear()
 

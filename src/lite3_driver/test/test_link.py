@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def test_nothing_is_sent_before_control_is_asked_for() -> None:
     robot.run(3.0)
 
     assert robot.sent == []
-    assert robot.link.phase is Phase.LISTENING
+    assert robot.phase() is Phase.LISTENING
 
 
 def test_the_robot_is_given_its_time_to_fold_before_control_is_taken() -> None:
@@ -47,7 +49,7 @@ def test_the_robot_is_given_its_time_to_fold_before_control_is_taken() -> None:
 
     assert robot.requests == [(asked_ms, FOLD)]
     assert robot.command_times_ms() == []
-    assert robot.link.phase is Phase.TAKING
+    assert robot.phase() is Phase.TAKING
     robot.run(0.02)
     taken_ms = asked_ms + 7000
     assert robot.requests == [(asked_ms, FOLD), (taken_ms, TAKE_CONTROL), (taken_ms, TAKE_CONTROL)]
@@ -90,7 +92,7 @@ def test_giving_back_brakes_for_two_seconds_first() -> None:
     asked_ms = robot.now_ms
     robot.run(1.99)
 
-    assert robot.link.phase is Phase.RELEASING
+    assert robot.phase() is Phase.RELEASING
     assert robot.requests == []
     assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
                for at_ms, data in robot.sent if at_ms > asked_ms)
@@ -186,7 +188,7 @@ def test_a_robot_that_has_moved_while_it_folded_is_not_taken() -> None:
 
     assert [code for _, code in robot.requests] == [FOLD]
     assert "does not lie folded" in robot.answers[0].message
-    assert robot.link.phase is Phase.LISTENING
+    assert robot.phase() is Phase.LISTENING
 
 
 def test_a_host_that_falls_silent_while_the_robot_folds_is_not_taken() -> None:
@@ -196,7 +198,7 @@ def test_a_host_that_falls_silent_while_the_robot_folds_is_not_taken() -> None:
     robot.state = None
     robot.run(0.2)
 
-    assert robot.link.phase is Phase.LISTENING
+    assert robot.phase() is Phase.LISTENING
     assert not robot.answers[0].success
 
 
@@ -218,7 +220,7 @@ def test_torques_that_stay_show_that_another_controller_is_in_charge() -> None:
     robot.take()
     robot.run(FOLD_S + 0.6)
 
-    assert robot.link.phase is Phase.RELEASING
+    assert robot.phase() is Phase.RELEASING
     assert "another controller is in charge" in robot.answers[0].message
     robot.run(2.0)
     assert robot.requests[-1][1] == GIVE_BACK
@@ -230,11 +232,11 @@ def test_following_waits_for_a_command_in_damp() -> None:
 
     robot.mode = RUN
     robot.run(0.5)
-    assert robot.link.phase is Phase.DAMPING
+    assert robot.phase() is Phase.DAMPING
     assert braking(robot.newest)
     robot.mode = DAMP
     robot.run(0.04)
-    assert robot.link.phase is Phase.FOLLOWING
+    assert robot.phase() is Phase.FOLLOWING
     robot.mode = RUN
     robot.run(0.04)
 
@@ -267,7 +269,7 @@ def test_an_expired_command_is_never_sent_again() -> None:
     stiff_ms = [at_ms for at_ms, data in robot.sent
                 if not braking(wire.read_command(data).astype(float))]  # type: ignore[union-attr]
     assert max(stiff_ms) < last_ms + 100
-    assert robot.link.phase is Phase.DAMPING
+    assert robot.phase() is Phase.DAMPING
     assert "expired" in robot.link.reason
     assert np.diff(robot.command_times_ms()).max() <= 2
 
@@ -293,20 +295,21 @@ def _policy_restarts(robot: Lockstep) -> None:
 
 
 @pytest.mark.parametrize("event", [_estop, _policy_stalls, _state_lost, _policy_restarts])
-def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(event) -> None:  # type: ignore[no-untyped-def]
+def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
+        event: Callable[[Lockstep], None]) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
 
     event(robot)
     robot.run(0.3)
-    assert robot.link.phase is Phase.DAMPING
+    assert robot.phase() is Phase.DAMPING
     assert braking(robot.newest)
 
     robot.mode = DAMP
     robot.run(0.1)
     robot.mode = RUN
     robot.run(0.1)
-    assert robot.link.phase is Phase.FOLLOWING
+    assert robot.phase() is Phase.FOLLOWING
 
 
 def test_an_estop_brakes_at_once() -> None:
@@ -328,7 +331,7 @@ def test_a_first_command_far_from_the_pose_is_not_followed() -> None:
     robot.mode, robot.position = RUN, FOLDED + np.eye(12)[2] * -0.4
     robot.run(0.1)
 
-    assert robot.link.phase is Phase.DAMPING
+    assert robot.phase() is Phase.DAMPING
     assert "FL_Knee_joint 0.40 rad" in robot.link.reason
 
 
@@ -352,7 +355,7 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     report = robot.link.report(robot.now_ns)
     assert report.details["command_refused"] == 1
     assert words in str(report.details["command_refusal"])
-    assert robot.link.phase is Phase.FOLLOWING
+    assert robot.phase() is Phase.FOLLOWING
     assert robot.newest[:, 0] == pytest.approx(FOLDED)
 
 
@@ -392,12 +395,12 @@ def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
 
     robot.state = None
     robot.run(0.9)
-    assert robot.link.phase is Phase.DAMPING
+    assert robot.phase() is Phase.DAMPING
     robot.run(0.2)
-    assert robot.link.phase is Phase.RELEASING
+    assert robot.phase() is Phase.RELEASING
     robot.run(2.0)
 
-    assert robot.link.phase is Phase.LISTENING
+    assert robot.phase() is Phase.LISTENING
     assert robot.requests[-1][1] == GIVE_BACK
     robot.state = LYING
     robot.mode = DAMP

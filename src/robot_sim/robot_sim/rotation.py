@@ -33,6 +33,14 @@ def yaw_rad(quat_xyzw: Array) -> Array:
     return np.asarray(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
 
 
+def roll_pitch_yaw(quat_xyzw: Array) -> Array:
+    """Return rotations [..., 3] in rad that about z, then y, then x take world to body."""
+    x, y, z, w = np.moveaxis(quat_xyzw, -1, 0)
+    roll = np.arctan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+    pitch = np.arcsin(np.clip(2.0 * (w * y - z * x), -1.0, 1.0))
+    return np.stack([roll, pitch, yaw_rad(quat_xyzw)], axis=-1)
+
+
 def turn(vec: Array, angle_rad: Array) -> Array:
     """Turn vectors [..., 3] about the vertical by `angle_rad` [...], counter-clockwise."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
