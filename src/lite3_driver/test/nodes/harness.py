@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +29,6 @@ DEADLINE_S = 30.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
 DEEP = QoSProfile(depth=1000)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_COMMAND = "from lite3_driver.nodes.driver_node import main; main()"
 
 
 class Driver:
@@ -50,7 +48,7 @@ class Driver:
                  for word in ("-p", f"{key}:={json.dumps(value)}")]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "--ros-args", "-r", f"__ns:=/{name}", *words],
+                ["lite3_driver", "--ros-args", "-r", f"__ns:=/{name}", *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
     @property
