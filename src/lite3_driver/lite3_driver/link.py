@@ -60,6 +60,9 @@ class Link:
         """Take a datagram; return the state that is in it, where it is the robot's newest."""
         state = self.reception.receive(data, source, now_ns)
         if state is not None:
+            if self.reception.restarted and self.phase in _IN_CONTROL:
+                # It no longer knows whom to obey.
+                self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
             self._yaw_rate.see(state, now_ns)
             if np.abs(state.joint_effort).max() >= self._settings.obeyed_torque_nm > 0.0:
