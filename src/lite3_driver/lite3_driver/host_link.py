@@ -24,13 +24,16 @@ from lite3_driver.wire import State
 _MODULE = "lite3_driver.link_process"
 _START_S = 20.0
 _END_S = FAREWELL_S + 3.0
+_HANGS_S = 1.0
+"""A process that reports several times a second, and has said nothing for so long, hangs."""
 
 
 class HostLink:
     """Starts the process, hears it on a thread of its own, and asks it for things.
 
     If the process dies while the robot is under control, this thread says good-bye to the robot in
-    its place: it brakes for 2 s and gives control back, through the same socket.
+    its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
+    killed first.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class HostLink:
         if not data:
             raise LinkError(f"{_MODULE}: expected a first report within {_START_S} s, found none; "
                             "its output is above")
-        self._channel.settimeout(None)
+        self._channel.settimeout(_HANGS_S)
 
     def _listen(self) -> None:
         """Hear the process until its end."""
@@ -161,6 +164,10 @@ class HostLink:
         """Return the next datagram, nothing at the end."""
         try:
             return self._channel.recv(channel.LARGEST_BYTES)
+        except TimeoutError:
+            self._hung = True
+            self._process.kill()
+            return b""
         except OSError:
             return b""
 
