@@ -41,7 +41,8 @@ def policy_lines(status: PolicyStatus) -> Lines:
         ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
                  f"{status.ticks_missed} of {status.ticks} ticks missed"),
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
-        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
+        *((entry.name, "ok" if entry.ok else entry.text.removeprefix(f"{entry.name}: "))
+          for entry in status.inputs),
         ("guard", ", ".join(counters) or "has not acted"),
         ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
     ]  # fmt: skip
@@ -74,7 +75,7 @@ def next_step(
     """Return what may be asked for next on the way to walking, and what speaks against it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
-    troubles = [f"{entry.name}: {entry.text}" for entry in policy.inputs if entry.text]
+    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
     if policy.latched:
         return Request.RESET, []
     if driver is not None and driver.state == RobotStatus.LISTENING:

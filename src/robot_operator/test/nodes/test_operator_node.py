@@ -65,13 +65,18 @@ def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
     robot.is_asked("driver: release_control")
 
 
-def test_velocities_are_published_only_while_the_policy_runs(active: Make, robot: Robot) -> None:
+def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_while_it_runs(
+    active: Make, robot: Robot
+) -> None:
     node = active()
     robot.holds()
     robot.until(lambda: "joystick: found" in news(node), "the joystick")
     robot.holds(DEADMAN, vx=1.0)
     robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
     assert robot.velocities == []
+    robot.policy.mode = JointCommand.MODE_READY
+    robot.until(lambda: len(robot.velocities) > 2, "velocities")
+    assert {*robot.velocities} == {(0.0, 0.0, 0.0)}
     robot.policy.mode = JointCommand.MODE_RUN
     robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
     robot.policy.mode = JointCommand.MODE_DAMP
@@ -160,7 +165,7 @@ def test_somebody_who_commands_velocities_already_is_named_and_refused(
     robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     node = unconfigured()
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-    assert ("/cmd_vel: expected this node alone to command velocities, found /robot; end that first"
+    assert ("/cmd_vel: expected /operator_node alone to command velocities, found /robot; end that"
             in capfd.readouterr().err)
 
 
@@ -217,8 +222,8 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     assert shown["battery"] == "82 %, 25.3 V"
     assert "largest gap 2.1 ms" in shown["link"]
     robot.driver.state = RobotStatus.FOLLOWING
-    robot.policy.inputs = [InputStatus(name="imu/data", text="nothing for 0.4 s")]
-    robot.until(lambda: lines(node)["next"] == "stand (S): imu/data: nothing for 0.4 s", "stand")
+    robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
+    robot.until(lambda: lines(node)["next"] == "stand (S): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
 
 
