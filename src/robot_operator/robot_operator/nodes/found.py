@@ -50,11 +50,14 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
 
 
 def others_on(node: Node, topic: str) -> list[str]:
-    """Return the full names of the nodes that publish on a topic, less `node` itself, once."""
+    """Return the full names of those who publish on a topic, less `node`'s own publishers."""
     names = sorted(f"{found.node_namespace.rstrip('/')}/{found.node_name}"
                    for found in node.get_publishers_info_by_topic(topic))
-    if node.get_fully_qualified_name() in names:
-        names.remove(node.get_fully_qualified_name())
+    # By name, since another node may have the same one, and is not this one for that.
+    own = node.get_fully_qualified_name()
+    for publisher in node.publishers:
+        if publisher.topic_name == topic and own in names:
+            names.remove(own)
     return names
 
 

@@ -169,6 +169,14 @@ def test_somebody_who_commands_velocities_already_is_named_and_refused(
             in capfd.readouterr().err)
 
 
+def test_of_two_operators_the_second_does_not_start(
+    active: Make, unconfigured: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    active()
+    assert unconfigured().trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert "alone to command velocities, found /operator_node; end that" in capfd.readouterr().err
+
+
 def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
     active: Make, robot: Robot
 ) -> None:
