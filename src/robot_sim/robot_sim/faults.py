@@ -23,9 +23,9 @@ Examples: `nan:joint_states.velocity@3.0+0.02`, `push:left@5.0+0.1=100`, `drop:i
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -68,26 +68,33 @@ TARGETS = {
     "push": tuple(_PUSH_DIRECTION),
 }
 """Kinds of faults and the targets of each."""
-_WITH_VALUE = ("noise", "latency", "push")
+WITH_VALUE = ("noise", "latency", "push")
+"""Kinds that take a value; the others take none."""
 _BY_PART = np.arange(len(JOINT_NAMES)).reshape(len(LEGS), len(JOINTS)).T.ravel()
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _TEXT = re.compile(
     rf"(?P<kind>\w+):(?P<target>[\w.]+)(?:@(?P<start>{_NUMBER}))?"
     rf"(?:\+(?P<duration>{_NUMBER}))?(?:=(?P<value>{_NUMBER}))?"
 )
+AnyFault = TypeVar("AnyFault", bound="Fault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that goes wrong.
 
+    A subclass knows further kinds: it has other `targets` and another `with_value`.
+
     Attributes:
-        kind: One of `TARGETS`.
+        kind: One of the keys of `targets`.
         target: One of the kind's targets.
         start_s: Simulated time at which it begins.
         duration_s: How long it lasts; infinite if it never ends.
         value: Noise in the field's unit, latency in s, push in N; unused by other kinds.
     """
+
+    targets: ClassVar[Mapping[str, tuple[str, ...]]] = TARGETS
+    with_value: ClassVar[tuple[str, ...]] = WITH_VALUE
 
     kind: str
     target: str
@@ -101,14 +108,61 @@ class Fault:
         Raises:
             SimError: One of them does not fit; the message lists what is known.
         """
-        if self.kind not in TARGETS:
-            raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(TARGETS)}")
-        if self.target not in TARGETS[self.kind]:
-            known = ", ".join(TARGETS[self.kind])
+        if self.kind not in self.targets:
+            raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(self.targets)}")
+        if self.target not in self.targets[self.kind]:
+            known = ", ".join(self.targets[self.kind])
             raise SimError(f"fault {self.kind}: unknown target '{self.target}'; known: {known}")
         if self.kind == "latency" and self.value * NS_PER_S > MAX_LATENCY_NS:
             limit_s = MAX_LATENCY_NS / NS_PER_S
             raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
+
+    @classmethod
+    def parse(cls: type[AnyFault], text: str) -> AnyFault:
+        """Parse `kind:target[@start_s][+duration_s][=value]`.
+
+        Raises:
+            SimError: The text has another form, or names an unknown kind or target.
+        """
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
+            raise SimError(
+                f"fault: expected kind:target[@start_s][+duration_s][=value], got '{text}'; "
+                f"known kinds: {', '.join(cls.targets)}"
+            )
+        kind, value = match["kind"], match["value"]
+        if kind in cls.targets and (value is not None) != (kind in cls.with_value):
+            expected = "a value, as in '=0.1'" if kind in cls.with_value else "no value"
+            raise SimError(f"fault {kind}: expected {expected}, got '{text}'")
+        return cls(
+            kind=kind,
+            target=match["target"],
+            start_s=float(match["start"] or 0.0),
+            duration_s=float(match["duration"] or math.inf),
+            value=float(value or 0.0),
+        )
+
+    @classmethod
+    def parse_all(
+        cls: type[AnyFault], texts: Iterable[str], *, now_ns: int = 0
+    ) -> list[AnyFault]:
+        """Parse faults; empty texts are ignored.
+
+        Args:
+            texts: The faults.
+            now_ns: Simulated time; what is over by then cannot be planned any more.
+
+        Raises:
+            SimError: A text cannot be understood, or the fault is over.
+        """
+        faults = [(text, cls.parse(text)) for text in texts if text.strip()]
+        for text, fault in faults:
+            if fault.end_s * NS_PER_S <= now_ns:
+                raise SimError(
+                    f"fault {text} ended at {fault.end_s:g} s, now is {now_ns / NS_PER_S:.1f} s; "
+                    "times are simulated time since the start"
+                )
+        return [fault for _, fault in faults]
 
     @property
     def end_s(self) -> float:
@@ -118,31 +172,6 @@ class Fault:
     def active(self, time_ns: int) -> bool:
         """Return whether the fault is there at a simulated time."""
         return self.start_s <= time_ns / NS_PER_S < self.end_s
-
-
-def parse_fault(text: str) -> Fault:
-    """Parse `kind:target[@start_s][+duration_s][=value]`.
-
-    Raises:
-        SimError: The text has another form, or names an unknown kind or target.
-    """
-    match = _TEXT.fullmatch(text.strip())
-    if match is None:
-        raise SimError(
-            f"fault: expected kind:target[@start_s][+duration_s][=value], got '{text}'; "
-            f"known kinds: {', '.join(TARGETS)}"
-        )
-    kind, value = match["kind"], match["value"]
-    if kind in TARGETS and (value is not None) != (kind in _WITH_VALUE):
-        expected = "a value, as in '=0.1'" if kind in _WITH_VALUE else "no value"
-        raise SimError(f"fault {kind}: expected {expected}, got '{text}'")
-    return Fault(
-        kind=kind,
-        target=match["target"],
-        start_s=float(match["start"] or 0.0),
-        duration_s=float(match["duration"] or math.inf),
-        value=float(value or 0.0),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,24 +217,12 @@ class FaultPlan:
 
     @classmethod
     def parse(cls, texts: Iterable[str], *, seed: int = 0, now_ns: int = 0) -> "FaultPlan":
-        """Plan faults given as texts; empty ones are ignored.
-
-        Args:
-            texts: The faults.
-            seed: Of the noise.
-            now_ns: Simulated time; what is over by then cannot be planned any more.
+        """Plan faults given as texts, as `Fault.parse_all` reads them; `seed` is the noise's.
 
         Raises:
             SimError: A text cannot be understood, or the fault is over.
         """
-        faults = [(text, parse_fault(text)) for text in texts if text.strip()]
-        for text, fault in faults:
-            if fault.end_s * NS_PER_S <= now_ns:
-                raise SimError(
-                    f"fault {text} ended at {fault.end_s:g} s, now is {now_ns / NS_PER_S:.1f} s; "
-                    "times are simulated time since the start"
-                )
-        return cls([fault for _, fault in faults], seed=seed)
+        return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed)
 
     def act(self, world: World) -> None:
         """Begin and end the faults of motors, pushes and latency that are due.

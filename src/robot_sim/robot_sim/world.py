@@ -21,13 +21,16 @@ from robot_sim.figures import (
 )
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
-from robot_sim.rotation import rotate_inverse, tilt_rad
+from robot_sim.rotation import tilt_rad
 
 __all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "World", "position_command"]
 
 Pose = Literal["lying", "standing"]
+_XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
 UPRIGHT_TILT_RAD = np.pi / 3
 FALLEN_HEIGHT_M = 0.12
+# A hand's gains on the torso's heading, N m/rad and N m s/rad: far above the belly's friction.
+_HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,7 @@ class World(DrivenWorld):
         self._data.qpos[3:7], self._data.qpos[7:] = self._ground.quat_wxyz, joints + jitter
         self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
+        self._turn: _Turn | None = None
         self.motors_on()
         mujoco.mj_forward(self.model, self._data)
 
@@ -162,7 +166,7 @@ class World(DrivenWorld):
             quat_xyzw=quat,
             ang_vel_body=data.qvel[3:6].copy(),
             lin_acc_body=measured[0].copy(),
-            lin_vel_body=rotate_inverse(quat, data.qvel[:3]),
+            lin_vel_body=self._torso_frame().T @ data.qvel[:3],
             pos_world=data.qpos[:3].copy(),
             foot_force_world=measured[1:].copy(),
         )
@@ -176,6 +180,17 @@ class World(DrivenWorld):
         """
         self._push_n = np.array(force_world_n, dtype=np.float64)
         self._push_ends_ns = self.time_ns + round(duration_s * NS_PER_S)
+
+    def turn(self, angle_rad: float, duration_s: float) -> None:
+        """Turn the torso about the vertical from now on, as by a hand that is strong enough.
+
+        Args:
+            angle_rad: By how much, counter-clockwise.
+            duration_s: How long that takes, at an even rate.
+        """
+        now_ns = self.time_ns
+        self._turn = _Turn(rate_radps=angle_rad / duration_s, began_ns=now_ns,
+                           ends_ns=now_ns + round(duration_s * NS_PER_S))
 
     def motor_off(self, joint_name: str) -> None:
         """Switch one motor off: it neither drives nor brakes.
@@ -199,18 +214,45 @@ class World(DrivenWorld):
             self._drives.set_motor(name, on=True)
 
     def _before_step(self) -> None:
-        """Push the torso while a push lasts."""
+        """Push and turn the torso while that lasts."""
         pushed = self.time_ns < self._push_ends_ns
         self._data.xfrc_applied[self._torso, :3] = self._push_n if pushed else 0.0
+        self._data.xfrc_applied[self._torso, 5] = self._hand_nm() if self._turn else 0.0
+
+    def _hand_nm(self) -> float:
+        """Return the torque that a hand exerts; it lets go when the turn is over."""
+        assert self._turn is not None
+        if self.time_ns >= self._turn.ends_ns:
+            self._turn = None
+            return 0.0
+        rate = float(self._data.cvel[self._torso, 2])
+        self._turn.turned_rad += rate / self.steps_per_s
+        ahead_s = (self.time_ns - self._turn.began_ns) / NS_PER_S
+        behind_rad = self._turn.rate_radps * ahead_s - self._turn.turned_rad
+        return _HAND_STIFFNESS * behind_rad + _HAND_DAMPING * (self._turn.rate_radps - rate)
 
     def _after_step(self) -> None:
         """Count the drives at their limit."""
         limit_nm = self.model.actuator_forcerange[:, 1]
         self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
 
+    def _torso_frame(self) -> Array:
+        """Return the torso's axes [3, 3] in the world, as columns."""
+        return np.asarray(self._data.xmat[self._torso].reshape(3, 3))
+
     def _quat_xyzw(self) -> Array:
         """Return the orientation, body to world, as a copy."""
-        return np.roll(self._data.qpos[3:7], -1)
+        return np.asarray(self._data.qpos[_XYZW])
+
+
+@dataclass(slots=True, kw_only=True)
+class _Turn:
+    """A turn under way, and how far it has come."""
+
+    rate_radps: float
+    began_ns: int
+    ends_ns: int
+    turned_rad: float = 0.0
 
 
 # Joint positions (rad) and base height (m); the feet touch the floor. Lying is where damping drives

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.faults import STREAM_FIELDS, Fault, FaultPlan, parse_fault
+from robot_sim.faults import STREAM_FIELDS, Fault, FaultPlan
 from robot_sim.figures import JOINT_NAMES, STANDING_RAD
 from robot_sim.world import Sensors, World, position_command
 
@@ -47,7 +47,7 @@ def at(sensors: Sensors, time_s: float) -> Sensors:
     ],
 )
 def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
-    assert parse_fault(text) == fault
+    assert Fault.parse(text) == fault
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
 )
 def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
     with pytest.raises(SimError, match=message):
-        parse_fault(text)
+        Fault.parse(text)
 
 
 def test_without_faults_everything_passes_unchanged(sensors: Sensors) -> None:

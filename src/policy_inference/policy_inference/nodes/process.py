@@ -18,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from policy_inference.errors import PolicyError
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.private_folder import remove_folders
 
@@ -60,7 +61,8 @@ def run_node(
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
     the node configures and activates itself; where that fails, or where ROS refuses the arguments
-    or a parameter's type or range, the process ends with status 2. Asked to end while it
+    or a parameter's type or range, the process ends with status 2, as it does where a callback
+    raises a PolicyError: the node cannot go on. Asked to end while it
     configures, it does not wait for a model that takes long to open: nothing is commanded yet.
 
     Args:
@@ -88,6 +90,8 @@ def run_node(
     status = 2
     try:
         status = 0 if _serve(executor, node, asked, asking, foreground) else 2
+    except PolicyError as error:
+        node.get_logger().fatal(str(error))
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
         node.halt()

@@ -3,26 +3,37 @@
 """The parameters of the robots' nodes: defaults, descriptions, and what values must be."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
+from lite3_driver.wire import HOST_PORT, STATE_PORT
 from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.errors import SimError
 
 Parameters = Mapping[str, tuple[Any, str]]
 """Default and description by name."""
 
+_LATENCY_TRACE_END: Parameters = {
+    "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
+    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
+    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
+}
 _EVERY_ROBOT: Parameters = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
     "answer_timeout_s": (2.0, "Time to wait in lockstep for a command before the drives damp, s"),
-    "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
     "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
-    "trace_file": ("", "Where the trace is written when the node ends (.npz); empty: nowhere"),
-    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
+    **_LATENCY_TRACE_END,
+}
+_LITE3: Parameters = {
+    "pose": ("lying", "How the robot starts: lying or standing"),
+    "friction": (1.0, "Sliding friction of feet and floor"),
+    "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
+    "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
 }
 SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
@@ -30,10 +41,22 @@ SIM_NODE: Parameters = {
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    "pose": ("lying", "How the robot starts: lying or standing"),
-    "friction": (1.0, "Sliding friction of feet and floor"),
-    "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
-    "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
+    **_LITE3,
+}
+LITE3_EMULATOR: Parameters = {
+    "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),
+    "host_port": (HOST_PORT, "UDP port at which it listens"),
+    "state_address": ("127.0.0.1", "Where state frames are sent: the driver's machine"),
+    "state_port": (STATE_PORT, "UDP port to which they are sent"),
+    "state_rate_hz": (1000.0, "State frames per second, Hz"),
+    "watchdog_s": (1.0, "Silence of the controller after which the host takes control back, s"),
+    "angular_velocity_unit": ("rad/s", "Of the angular velocity in state frames: rad/s or deg/s"),
+    "foreign_address": ("", "From where foreign frames come; empty: the host's, another port"),
+    "event_file": ("", "Where events are appended, a line of JSON each; empty: nowhere"),
+    "period_s": (0.02, "Time between rows of the trace, s"),
+    **_LATENCY_TRACE_END,
+    **_LITE3,
+    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.host_faults"),
 }
 ARM_SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
@@ -79,10 +102,31 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
             raise SimError(f"{name}: expected a number >= 0, got {get(name)}")
         if name.endswith("_hz") and get(name) == 0.0:
             raise SimError(f"{name}: expected a rate > 0, got 0")
-    folder = Path(get("trace_file")).parent if "trace_file" in parameters else Path()
-    if not folder.is_dir():
-        raise SimError(f"trace_file: expected a file in a folder that is there, got {folder}")
+        if name.endswith("_file") and not (folder := Path(get(name)).parent).is_dir():
+            raise SimError(f"{name}: expected a file in a folder that is there, got {folder}")
     return get
+
+
+def set_faults(
+    parameters: Sequence[Parameter], known: Parameters, change: Callable[[Sequence[str]], None]
+) -> SetParametersResult:
+    """Answer a request to set parameters of a node whose faults alone may change.
+
+    Args:
+        parameters: What shall be set.
+        known: The node's own; all but `faults` are read when it starts.
+        change: Takes new faults, or raises SimError.
+    """
+    for parameter in parameters:
+        if parameter.name != "faults" and parameter.name in known:
+            reason = f"{parameter.name} is read when the node starts; start it anew"
+            return SetParametersResult(successful=False, reason=reason)
+        if parameter.name == "faults":
+            try:
+                change(parameter.value)
+            except SimError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
 
 
 def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:

@@ -33,6 +33,7 @@ from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
 from robot_sim.nodes.parameters import Parameters, declared, described
+from robot_sim.nodes.real_time import RealTime
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
@@ -41,7 +42,6 @@ RECORD = "trace"
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
-_BEHIND_NS = 100_000_000
 
 
 class Runs(Protocol):
@@ -127,21 +127,15 @@ class RobotNode(Node):
         """Publish each sensor at its own rate; simulated time keeps up with the steady clock."""
         periods = {**self._stream_steps, RECORD: self._period_steps}
         due = dict.fromkeys(periods, 0)
-        offset_ns, wall_offset_ns = time.monotonic_ns(), time.time_ns()
+        clock = RealTime(self.get_logger())
         while self._goes_on():
             now = self.world.steps
             ready = [name for name, at in due.items() if at <= now]
-            self.publish(ready, time_of(wall_offset_ns + self.world.time_ns))
+            self.publish(ready, time_of(clock.stamp_ns(self.world.time_ns)))
             for name in ready:
                 due[name] += periods[name]
             self._step(min(due.values()) - now)
-            ahead_ns = offset_ns + self.world.time_ns - time.monotonic_ns()
-            if ahead_ns > 0:
-                time.sleep(ahead_ns / NS_PER_S)
-            elif ahead_ns < -_BEHIND_NS:
-                self.get_logger().warning(f"{-ahead_ns / 1e6:.0f} ms behind real time",
-                                          throttle_duration_sec=5.0)
-                offset_ns, wall_offset_ns = offset_ns - ahead_ns, wall_offset_ns - ahead_ns
+            clock.wait(self.world.time_ns)
 
     def _run_lockstep(self) -> None:
         """Wait for the answer to each tick."""

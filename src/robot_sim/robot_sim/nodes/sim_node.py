@@ -14,13 +14,9 @@ steps to t_k+1. Time stands still until the first command; if none comes for `an
 later on, the drives damp, and the world runs on in real time until a command comes again.
 """
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import ContactForces, JointCommand
 from rcl_interfaces.msg import SetParametersResult
@@ -29,9 +25,7 @@ from sensor_msgs.msg import Imu
 
 from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand
-from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import Array
 from robot_sim.nodes.messages import (
     contact_message,
     imu_message,
@@ -39,9 +33,9 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
-from robot_sim.nodes.parameters import SIM_NODE, whole_steps
+from robot_sim.nodes.parameters import SIM_NODE, set_faults, whole_steps
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
-from robot_sim.trace import TraceRecorder
+from robot_sim.nodes.walk_record import WalkRecord
 from robot_sim.world import World
 
 
@@ -61,10 +55,7 @@ class SimNode(RobotNode):
         self.world = World(friction=self._get("friction"), seed=seed, pose=self._get("pose"))
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = FaultPlan.parse(self._get("faults"), seed=seed)
-        self._recorder = TraceRecorder() if self._get("trace_file") else None
-        self._velocity = np.zeros(3)
-        self._target: Array | None = None
-        self._mode = math.nan
+        self._record = WalkRecord(self, self._get("trace_file"))
         self.connect(
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
             stream_steps={
@@ -75,13 +66,11 @@ class SimNode(RobotNode):
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
-        self.create_subscription(Twist, "cmd_vel", self._on_velocity, NEWEST)
         self.add_on_set_parameters_callback(self._on_set)
 
     def save(self) -> None:
         """Write the trace, if one was asked for and there is anything in it."""
-        if self._recorder is not None and self.world.time_ns > 0:
-            self._recorder.trace().save(Path(self._get("trace_file")))
+        self._record.save()
 
     def before_step(self) -> None:
         """Let the faults act."""
@@ -90,14 +79,13 @@ class SimNode(RobotNode):
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
         """Keep the target and the mode for the trace."""
         places = [command.joint_names.index(name) for name in self.world.joint_names]
-        self._target, self._mode = command.position[places], float(message.mode)
+        self._record.target, self._record.mode = command.position[places], float(message.mode)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due, as the faults leave them."""
         truth = self.world.sense()
-        if RECORD in due and self._recorder is not None:
-            self._recorder.append(
-                truth, command=self._velocity, target=self._target, mode=self._mode)
+        if RECORD in due:
+            self._record.append(truth)
         streams = self._plan.apply(truth)
         offset_ns = nanoseconds(stamp) - truth.time_ns
         if "joint_state_rate_hz" in due and (seen := streams.joint_states):
@@ -111,25 +99,14 @@ class SimNode(RobotNode):
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
 
-    def _on_velocity(self, message: Twist) -> None:
-        self._velocity = np.array([message.linear.x, message.linear.y, message.angular.z])
-
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Switch faults; everything else is read at the start only."""
-        for parameter in parameters:
-            if parameter.name != "faults" and parameter.name in SIM_NODE:
-                reason = f"{parameter.name} is read when the node starts; start it anew"
-                return SetParametersResult(successful=False, reason=reason)
-            if parameter.name == "faults":
-                try:
-                    plan = FaultPlan.parse(parameter.value, seed=self._get("seed"),
-                                           now_ns=self.world.time_ns)
-                except SimError as error:
-                    return SetParametersResult(successful=False, reason=str(error))
-                self._plan = plan
-                self.world.motors_on()
-                self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-        return SetParametersResult(successful=True)
+        return set_faults(parameters, SIM_NODE, self._change_faults)
+
+    def _change_faults(self, texts: Sequence[str]) -> None:
+        self._plan = FaultPlan.parse(texts, seed=self._get("seed"), now_ns=self.world.time_ns)
+        self.world.motors_on()
+        self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real sockets and real processes: whichever dies, the robot is braked and given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lite3_driver import wire
+from lite3_driver.interfaces import Phase
+from lite3_driver.sockets import LinkError
+from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL
+
+from .lockstep import RUN, braking
+from .udp_host import Node, UdpHost, connected, own_settings, until
+
+FAREWELL_FRAMES = 300
+"""Fewer than the 1000 frames of a farewell at 500 Hz, for machines that are busy."""
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[UdpHost, Node]]:
+    """A host and a node, connected."""
+    with connected(own_settings()) as both:
+        yield both
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def stiffness(host: UdpHost) -> float:
+    """Return what the newest command wants of the first joint, 0 where there is none."""
+    frame = wire.read_command(host.heard[-1][0])
+    return 0.0 if frame is None else float(frame[0, 3])
+
+
+def check_farewell(host: UdpHost, stiff_before: int) -> None:
+    """Check that braking, then giving back, was the last that the host heard."""
+    until(lambda: GIVE_BACK in host.codes())
+    heard = [data for data, _ in host.heard]
+    frames = [wire.read_command(data) for data in heard[stiff_before:]]
+    braked = [frame for frame in frames if frame is not None and braking(frame.astype(float))]
+    assert len(braked) > FAREWELL_FRAMES
+    assert wire.read_request(heard[-1]) == GIVE_BACK
+    assert host.requests() == [FOLD, TAKE_CONTROL, TAKE_CONTROL, GIVE_BACK]
+
+
+def test_states_come_as_often_as_asked_for(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+
+    until(lambda: len(node.states) > 200)
+
+    ticks = np.array([state.tick for state, _ in node.states])
+    assert (np.diff(ticks // 2) >= 1).all()
+    assert (np.diff(ticks) == 2).mean() > 0.8
+
+
+def test_nothing_is_sent_by_a_node_that_comes_and_goes(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: len(node.states) > 20)
+
+    node.link.close()
+
+    assert host.codes() == []
+    assert node.lost == []
+    assert not alive(node.link.pid)
+
+
+def test_control_is_taken_commands_followed_and_control_given_back(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    until(lambda: stiffness(host) == 30.0)
+
+    node.link.release()
+    until(lambda: len(node.answers) == 2)
+
+    assert node.answers[1].success
+    check_farewell(host, len(host.requests()))
+    assert node.report.phase is Phase.LISTENING
+
+
+def test_a_node_that_closes_gives_control_back_first(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    before = len(host.heard)
+
+    node.link.close()
+
+    check_farewell(host, before)
+    assert node.lost == []
+    assert not alive(node.link.pid)
+
+
+NODE = """
+import json, sys, time
+from {package} import udp_host
+from {package}.lockstep import RUN
+from lite3_driver.interfaces import Settings
+node = udp_host.Node(Settings(**json.loads(sys.argv[1])))
+node.in_control(RUN)
+print(node.link.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_node_that_is_killed_leaves_a_robot_that_is_braked_and_given_back() -> None:
+    settings = own_settings()
+    text = NODE.format(package=__package__)
+    root = Path(__file__).parents[len(__package__.split("."))]
+    with closing(UdpHost(settings)) as host:
+        arguments = [sys.executable, "-c", text, json.dumps(asdict(settings))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as node:
+            assert node.stdout is not None
+            pid = int(node.stdout.readline())
+            before = len(host.heard)
+            node.kill()
+
+        check_farewell(host, before)
+        until(lambda: not alive(pid))
+
+
+def test_a_link_that_is_killed_is_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    before = len(host.heard)
+
+    os.kill(node.link.pid, signal.SIGKILL)
+
+    check_farewell(host, before)
+    until(lambda: bool(node.lost))
+    assert "SIGKILL" in node.lost[0]
+    assert len({source for _, source in host.heard}) == 1
+
+
+def test_a_link_that_is_killed_while_nothing_is_controlled_is_told_of(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+
+    os.kill(node.link.pid, signal.SIGKILL)
+
+    until(lambda: bool(node.lost))
+    assert host.codes() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_do_not_end_the_link(pair: tuple[UdpHost, Node], number: signal.Signals) -> None:
+    _, node = pair
+    until(lambda: bool(node.states))
+
+    os.kill(node.link.pid, number)
+    before = len(node.states)
+
+    until(lambda: len(node.states) > before + 100)
+    assert alive(node.link.pid)
+
+
+def test_a_node_that_hangs_does_not_hold_up_the_robot(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    node.hangs.set()
+    before = len(host.codes())
+
+    # Longer than the channel can hold.
+    until(lambda: len(host.codes()) > before + 1500)
+    node.link.release()
+    until(lambda: GIVE_BACK in host.codes())
+    node.goes_on.set()
+    node.hangs.clear()
+
+    until(lambda: len(node.answers) == 2)
+    until(lambda: node.report.phase is Phase.LISTENING)
+    assert node.report.details["not_read_by_node"]
+
+
+def test_datagrams_that_the_kernel_dropped_are_counted(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: bool(node.states))
+    os.kill(node.link.pid, signal.SIGSTOP)
+    for tick in range(10_000):
+        host.tell(host.state, 10**6 + tick)
+    os.kill(node.link.pid, signal.SIGCONT)
+
+    until(lambda: bool(node.report.details["dropped"]))
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    settings = own_settings()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((settings.interface_address, settings.state_port))
+        with pytest.raises(LinkError, match="43897 in use"):
+            Node(settings)
+
+
+def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+    settings = node.settings
+
+    node.link.close()
+
+    Node(settings).link.close()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"interface_address": "192.0.2.7"}, "expected an address of this machine, found 192.0.2.7"),
+    ({"host_address": "lite3.local"}, "expected an IPv4 address"),
+])  # fmt: skip
+def test_addresses_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(LinkError, match=words):
+        Node(own_settings(**changes))
+
+
+def test_a_host_that_nobody_can_reach_is_an_obstacle() -> None:
+    node = Node(own_settings(host_address="192.0.2.1"))
+
+    until(lambda: bool(node.reports))
+    node.link.take()
+    until(lambda: bool(node.answers))
+
+    assert any("no route to 192.0.2.1" in obstacle for obstacle in node.report.obstacles)
+    assert "no route to 192.0.2.1" in node.answers[0].message
+    node.link.close()
+
+
+def test_a_machine_where_nothing_listens_is_not_taken() -> None:
+    settings = own_settings()
+    with closing(UdpHost(settings, deaf=True)):
+        node = Node(settings)
+        until(lambda: bool(node.reports and node.report.obstacles == ()))
+
+        node.link.take()
+        until(lambda: bool(node.answers))
+
+        assert "nothing listens on" in node.answers[0].message
+        assert node.report.phase is Phase.LISTENING
+        node.link.close()
+
+
+def test_requests_to_a_link_that_has_died_are_harmless(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+    os.kill(node.link.pid, signal.SIGKILL)
+    until(lambda: bool(node.lost))
+
+    node.link.take()
+    node.link.follow(node.made(RUN))
+    node.link.close()
+    node.link.close()

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A motion host on loopback that lies folded, tells so, and writes down what it is sent."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lite3_driver import wire
+from lite3_driver.host_link import HostLink
+from lite3_driver.interfaces import Answer, Command, Phase, Report, Settings
+from lite3_driver.wire import State
+
+from .lockstep import DAMP, LYING, command
+
+PATIENCE_S = 30.0
+"""How long anything may take on a busy machine."""
+_NUMBERS = itertools.count(1)
+
+
+def own_settings(**changes: Any) -> Settings:
+    """Return settings with addresses that no other test uses meanwhile, of a quick robot."""
+    network = f"127.{64 + os.getpid() % 128}.{next(_NUMBERS) % 250}"
+    return Settings(**{
+        "host_address": f"{network}.1", "interface_address": f"{network}.2", "fold_s": 0.2,
+        "angular_velocity_checked": True, "state_timeout_s": 0.5, **changes})
+
+
+class UdpHost:
+    """Sends a frame for each millisecond that has gone by.
+
+    Attributes:
+        heard: Datagrams and their sources, in order.
+        pause: Frames are sent while this is not set.
+    """
+
+    def __init__(self, settings: Settings, *, deaf: bool = False) -> None:
+        """Begin to talk; a deaf one has no socket where commands are sent."""
+        self._settings = settings
+        self.heard: list[tuple[bytes, tuple[str, int]]] = []
+        self.state = LYING
+        self.pause = threading.Event()
+        self._end = threading.Event()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((settings.host_address, 0 if deaf else settings.host_port))
+        self._threads = [threading.Thread(target=self._talk), threading.Thread(target=self._hear)]
+        for thread in self._threads:
+            thread.start()
+
+    def codes(self) -> list[int]:
+        """Return the codes of what was heard."""
+        return [code for data, _ in list(self.heard) if (code := wire.code_of(data)) is not None]
+
+    def requests(self) -> list[int]:
+        """Return what was asked for, without the commands."""
+        return [code for code in self.codes() if code != wire.COMMAND]
+
+    def tell(self, state: State, tick: int) -> None:
+        """Send one frame."""
+        self._socket.sendto(wire.write_state(state._replace(tick=tick, imu_stamp_ms=tick)),
+                            (self._settings.interface_address, self._settings.state_port))
+
+    def close(self) -> None:
+        """Fall silent."""
+        self._end.set()
+        # Ends the wait for the next datagram.
+        self._socket.sendto(b"", self._socket.getsockname())
+        for thread in self._threads:
+            thread.join()
+        self._socket.close()
+
+    def _talk(self) -> None:
+        begin_s, told = time.monotonic(), 0
+        while not self._end.wait(0.001):
+            due = int((time.monotonic() - begin_s) * 1000)
+            for tick in range(told + 1, due + 1):
+                if not self.pause.is_set():
+                    self.tell(self.state, tick)
+            told = due
+
+    def _hear(self) -> None:
+        while not self._end.is_set():
+            try:
+                self.heard.append(self._socket.recvfrom(4096))
+            except ConnectionError:
+                continue
+
+
+class Node:
+    """Stands for the driver's node: keeps what the link tells it.
+
+    Attributes:
+        states: With their receipts.
+        reports: All of them, in order.
+        lost: What was said where the process ended by itself.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Start the process."""
+        self.settings = settings
+        self.states: list[tuple[State, int]] = []
+        self.reports: list[Report] = []
+        self.lost: list[str] = []
+        self.hangs = threading.Event()
+        self.goes_on = threading.Event()
+        self._sequence = 0
+        self.link = HostLink(settings, on_state=self._on_state, on_report=self.reports.append,
+                             on_lost=self.lost.append)
+
+    def _on_state(self, state: State, receipt_ns: int) -> None:
+        if self.hangs.is_set():
+            self.goes_on.wait(PATIENCE_S)
+        self.states.append((state, receipt_ns))
+
+    @property
+    def report(self) -> Report:
+        return self.reports[-1]
+
+    @property
+    def answers(self) -> list[Answer]:
+        return [report.answer for report in list(self.reports) if report.answer is not None]
+
+    def in_control(self, mode: int = DAMP) -> None:
+        """Take control and be followed, first in MODE_DAMP."""
+        until(lambda: bool(self.reports and self.report.obstacles == ()))
+        self.link.take()
+        until(lambda: bool(self.answers))
+        assert self.answers[0].success, self.answers[0].message
+        for each in (DAMP, mode):
+            self.link.follow(self.made(each))
+        until(lambda: self.report.phase is Phase.FOLLOWING and self.report.latency_p50_s > 0.0)
+
+    def made(self, mode: int) -> Command:
+        """Return the next command, valid for long."""
+        self._sequence += 1
+        return command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**11)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has to come, asking now and then."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, "it has not come"
+        time.sleep(0.005)
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[tuple[UdpHost, Node]]:
+    """Let a host and a node run."""
+    host = UdpHost(settings)
+    try:
+        node = Node(settings)
+        try:
+            yield host, node
+        finally:
+            node.goes_on.set()
+            node.link.close()
+    finally:
+        host.close()

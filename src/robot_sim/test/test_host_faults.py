@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the motion host and of the network do what they say, and no more."""
+
+import pytest
+
+from lite3_driver import wire
+from robot_sim.errors import SimError
+from robot_sim.faults import Fault
+from robot_sim.figures import STANDING_RAD
+from robot_sim.host_faults import OTHER_CODE, HostFault, HostFaultPlan
+from robot_sim.lite3_host import MotionHost
+from robot_sim.world import World
+
+MS = 1_000_000
+
+
+def plan(*texts: str, seed: int = 0) -> HostFaultPlan:
+    return HostFaultPlan(HostFault.parse_all(texts), seed=seed)
+
+
+def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple[int, int]]:
+    """Send a numbered datagram per ms; return (ms of arrival, number) of what arrives."""
+    network = plan(*texts, seed=seed).command
+    return [(ms, int(data)) for ms in range(count + 50)
+            for data, _ in network.carry(
+                [(str(ms).encode(), ("", 0))] if ms < count else [], ms * MS)]
+
+
+@pytest.fixture(scope="module")
+def frame() -> bytes:
+    """A state frame."""
+    frame = MotionHost(World()).step()
+    assert frame is not None
+    return frame
+
+
+def test_faults_of_the_robot_keep_their_form() -> None:
+    faults = HostFault.parse_all(["push:left@5+0.1=100", "", "loss:state@1+2=0.2"])
+    assert faults == [
+        HostFault(kind="push", target="left", start_s=5.0, duration_s=0.1, value=100.0),
+        HostFault(kind="loss", target="state", start_s=1.0, duration_s=2.0, value=0.2),
+    ]
+    assert [fault.kind for fault in HostFaultPlan(faults).robot.faults] == ["push"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("explode:state", "unknown kind 'explode'; known: freeze, .*loss, .*occupied"),
+        ("loss:imu=0.1", "loss: unknown target 'imu'; known: state, command"),
+        ("silent:command", "silent: unknown target 'command'; known: state"),
+        ("loss:state", "loss: expected a value"),
+        ("loss:state=1.5", "loss: expected at most 1, got 1.5"),
+        ("delay:state=2", "delay: expected at most 1, got 2"),
+        ("restart:host=3", "restart: expected no value"),
+        ("loss", "expected kind:target"),
+    ],
+)
+def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
+    with pytest.raises(SimError, match=message):
+        HostFault.parse(text)
+
+
+def test_a_robot_without_a_host_knows_no_such_faults() -> None:
+    with pytest.raises(SimError, match="unknown kind 'loss'"):
+        Fault.parse("loss:state=0.1")
+
+
+class TestNetwork:
+    def test_without_faults_all_arrives_at_once_and_in_order(self) -> None:
+        assert carried([]) == [(ms, ms) for ms in range(1000)]
+
+    def test_loss_takes_the_share_asked_for_and_the_seed_repeats_it(self) -> None:
+        arrived = carried(["loss:command=0.2"])
+        assert len(arrived) == pytest.approx(800, abs=50)
+        assert carried(["loss:command=0.2"]) == arrived
+        assert carried(["loss:command=0.2"], seed=1) != arrived
+
+    def test_a_fault_of_one_direction_leaves_the_other_alone(self) -> None:
+        assert carried(["loss:state=1", "silent:state"]) == carried([])
+
+    def test_a_fault_begins_and_ends(self) -> None:
+        numbers = [number for _, number in carried(["deaf:command@0.25+0.5"])]
+        assert numbers == [*range(250), *range(750, 1000)]
+
+    def test_duplicates_arrive_twice(self) -> None:
+        numbers = [number for _, number in carried(["duplicate:command=0.3"])]
+        assert sorted(set(numbers)) == list(range(1000))
+        assert numbers == sorted(numbers)
+        assert len(numbers) == pytest.approx(1300, abs=60)
+
+    def test_reordered_ones_are_overtaken(self) -> None:
+        numbers = [number for _, number in carried(["reorder:command=0.3"])]
+        assert sorted(numbers) == list(range(1000))
+        assert numbers != sorted(numbers)
+
+    def test_delay_keeps_the_order(self) -> None:
+        assert carried(["delay:command=0.02"]) == [(ms + 20, ms) for ms in range(1000)]
+
+    def test_what_is_on_the_way_arrives_after_the_delay_is_over(self) -> None:
+        arrived = carried(["delay:command+0.1=0.02"])
+        assert sorted(number for _, number in arrived) == list(range(1000))
+        assert (119, 99) in arrived
+        assert (100, 100) in arrived
+
+
+class TestFrames:
+    def test_a_frame_of_wrong_length_is_a_byte_short(self, frame: bytes) -> None:
+        assert plan("length:state").spoil(frame, 0) == frame[:-1]
+
+    def test_another_firmware_has_another_code(self, frame: bytes) -> None:
+        spoilt = plan("firmware:state@1").spoil(frame, 1000 * MS)
+        assert wire.code_of(spoilt) == OTHER_CODE
+        assert wire.read_state(spoilt) is wire.Oddity.CODE
+        assert plan("firmware:state@1").spoil(frame, 999 * MS) == frame
+
+    def test_a_foreign_frame_is_a_lie_that_looks_newer(self, frame: bytes) -> None:
+        lie = plan("foreign:state").foreign(frame, 0)
+        assert lie is not None
+        told, true = wire.read_state(lie), wire.read_state(frame)
+        assert isinstance(told, wire.State)
+        assert isinstance(true, wire.State)
+        assert told.tick > true.tick
+        assert told.joint_pos == pytest.approx(STANDING_RAD)
+        assert plan().foreign(frame, 0) is None
+
+
+class TestHost:
+    @staticmethod
+    def run(host: MotionHost, faults: HostFaultPlan, seconds: float) -> list[bytes | None]:
+        frames = []
+        for _ in range(round(seconds * 1000)):
+            faults.act(host)
+            frames.append(host.step())
+        return frames
+
+    def test_a_restart_is_silence_then_tick_0(self) -> None:
+        host = MotionHost(World())
+        frames = self.run(host, plan("restart:host@0.01+0.02"), 0.04)
+        ticks = [state.tick if isinstance(state := wire.read_state(data), wire.State) else None
+                 for data in frames if data is not None]
+        assert [frame is None for frame in frames].count(True) == 20
+        assert ticks == [*range(1, 11), *range(1, 11)]
+
+    def test_another_controller_comes_and_goes(self) -> None:
+        host, faults = MotionHost(World()), plan("occupied:host@0.01+0.02")
+        self.run(host, faults, 0.02)
+        assert host.controller is not None
+        self.run(host, faults, 0.02)
+        assert host.controller is None
+
+    def test_what_has_begun_ends_with_the_plan(self) -> None:
+        host, faults = MotionHost(World()), plan("restart:host", "occupied:host")
+        assert self.run(host, faults, 0.01) == [None] * 10
+        faults.end(host)
+        assert host.step() is not None
+        assert host.controller is None

@@ -1,0 +1,358 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The motion host obeys who has control, folds, damps and tells the truth; all in lockstep."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lite3_driver import wire
+from robot_sim.errors import SimError
+from robot_sim.faults import FaultPlan
+from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD
+from robot_sim.lite3_host import FOLDED_RAD, Address, Event, MotionHost
+from robot_sim.rotation import yaw_rad
+from robot_sim.world import Pose, World
+
+DRIVER: Address = ("127.0.0.1", 43897)
+INTRUDER: Address = ("127.0.0.2", 43897)
+
+
+def held(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) -> bytes:
+    """Return a command frame that holds a pose."""
+    values = np.zeros((12, 5))
+    values[:, 0], values[:, 3], values[:, 4] = pose, stiffness, damping
+    return wire.command(values)
+
+
+class Robot:
+    """A host, what it said last, and what happened to it."""
+
+    def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
+        self.events: list[Event] = []
+        self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
+
+    @property
+    def happened(self) -> list[str]:
+        return [event.what for event in self.events]
+
+    def send(self, data: bytes, source: Address = DRIVER) -> None:
+        self.host.receive(data, source)
+
+    def run(self, seconds: float, command: bytes | None = None) -> wire.State:
+        """Go on, with a command every 2 ms; return the last state."""
+        for step in range(round(seconds * 1000)):
+            if command is not None and step % 2 == 0:
+                self.send(command)
+            frame = self.host.step()
+        assert frame is not None
+        state = wire.read_state(frame)
+        assert isinstance(state, wire.State), state
+        return state
+
+
+@pytest.fixture
+def robot() -> Robot:
+    """A robot that lies."""
+    return Robot()
+
+
+@pytest.fixture
+def taken(robot: Robot) -> Robot:
+    """A robot of which the driver has control."""
+    robot.send(wire.request(wire.TAKE_CONTROL))
+    return robot
+
+
+class TestState:
+    def test_order_is_that_of_the_robot(self) -> None:
+        assert wire.JOINT_NAMES == JOINT_NAMES
+        assert wire.FOOT_NAMES == FOOT_NAMES
+
+    def test_frames_come_from_the_start_one_per_step(self, robot: Robot) -> None:
+        ticks = [robot.run(0.001).tick for _ in range(5)]
+        assert ticks == [1, 2, 3, 4, 5]
+
+    def test_frame_shows_the_world(self) -> None:
+        robot = Robot(pose="standing")
+        robot.host.world.push([60.0, 40.0, 0.0], 0.1)
+        state, truth = robot.run(0.15), robot.host.world.sense()
+        np.testing.assert_allclose(state.joint_pos, truth.joint_pos, atol=1e-6)
+        np.testing.assert_allclose(state.joint_vel, truth.joint_vel, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(state.joint_effort, truth.joint_effort, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(state.ang_vel, truth.ang_vel_body, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(state.lin_acc, truth.lin_acc_body, rtol=1e-6, atol=1e-5)
+        np.testing.assert_array_equal(state.contact_force, truth.foot_force_world)
+        assert abs(state.rpy[0]) > 0.01
+        np.testing.assert_allclose(_quat_of(state.rpy), truth.quat_xyzw, atol=1e-6)
+
+    def test_angular_velocity_may_come_in_degrees(self) -> None:
+        rates = []
+        for unit in ("rad/s", "deg/s"):
+            robot = Robot(angular_velocity_unit=unit)
+            robot.host.world.turn(np.pi / 2, 2.0)
+            rates.append(robot.run(1.0).ang_vel)
+        np.testing.assert_allclose(rates[1], np.degrees(rates[0]), rtol=1e-5)
+
+    def test_drives_that_work_get_warm(self, taken: Robot) -> None:
+        idle = taken.run(1.0, wire.damping_command(5.0)).temperature_c
+        knee = JOINT_NAMES.index("FL_Knee_joint")
+        assert taken.run(3.0, held(STANDING_RAD)).temperature_c[knee] > idle[knee] + 0.02
+
+    def test_unknown_unit_and_odd_watchdog_are_refused(self) -> None:
+        with pytest.raises(SimError, match="expected rad/s or deg/s, got 'rpm'"):
+            Robot(angular_velocity_unit="rpm")
+        with pytest.raises(SimError, match="watchdog_s: expected a time > 0, got 0"):
+            Robot(watchdog_s=0.0)
+
+
+def _quat_of(rpy: np.ndarray) -> np.ndarray:
+    """Return the rotation about z, then y, then x as x, y, z, w."""
+    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
+    return np.array([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
+                     cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy])
+
+
+class TestFolding:
+    @pytest.mark.parametrize("pose", ["lying", "standing"])
+    def test_legs_are_folded_within_seven_seconds_and_stay(self, pose: Pose) -> None:
+        robot = Robot(pose=pose)
+        if pose == "standing":
+            robot.run(1.0)
+        robot.send(wire.request(wire.FOLD))
+        for state in (robot.run(7.0), robot.run(2.0)):
+            np.testing.assert_allclose(state.joint_pos, FOLDED_RAD, atol=0.1)
+            assert np.abs(state.joint_vel).max() < 0.1
+        assert robot.happened == ["folding"]
+
+    def test_legs_move_slowly(self, robot: Robot) -> None:
+        robot.run(0.5)
+        robot.send(wire.request(wire.FOLD))
+        fastest = max(np.abs(robot.run(0.01).joint_vel).max() for _ in range(600))
+        assert fastest < 1.0
+
+    def test_nothing_folds_while_somebody_has_control(self, taken: Robot) -> None:
+        taken.send(wire.request(wire.FOLD))
+        taken.send(wire.request(wire.FOLD), INTRUDER)
+        taken.run(0.5, wire.damping_command(5.0))
+        assert taken.happened == ["control_taken"]
+
+    def test_folded_legs_stay_until_the_first_command(self, robot: Robot) -> None:
+        robot.send(wire.request(wire.FOLD))
+        robot.run(7.0)
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        np.testing.assert_allclose(robot.run(0.5).joint_pos, FOLDED_RAD, atol=0.1)
+        state = robot.run(1.0, wire.damping_command(5.0))
+        assert np.abs(state.joint_effort).max() < 1.0
+
+
+class TestControl:
+    def test_commands_count_from_the_controller_alone(self, robot: Robot) -> None:
+        robot.run(0.1, held(STANDING_RAD))
+        assert robot.host.world.damped
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        robot.send(held(STANDING_RAD), INTRUDER)
+        robot.run(0.1)
+        assert robot.host.world.damped
+        robot.run(0.1, held(STANDING_RAD))
+        assert not robot.host.world.damped
+        assert robot.happened == ["control_taken", "following"]
+
+    def test_robot_stands_up_when_told_to(self, taken: Robot) -> None:
+        start = taken.run(0.1, wire.damping_command(5.0)).joint_pos
+        for part in np.linspace(0.0, 1.0, 100):
+            taken.run(0.02, held(start + part * (STANDING_RAD - start)))
+        assert taken.host.world.sense().pos_world[2] > 0.28
+
+    def test_control_is_given_to_one_at_a_time(self, taken: Robot) -> None:
+        taken.send(wire.request(wire.TAKE_CONTROL))
+        taken.send(wire.request(wire.TAKE_CONTROL), INTRUDER)
+        assert taken.host.controller == DRIVER
+        assert taken.happened == ["control_taken", "control_refused"]
+        taken.send(wire.request(wire.GIVE_BACK), INTRUDER)
+        assert taken.host.controller == DRIVER
+        taken.send(wire.request(wire.GIVE_BACK))
+        taken.send(wire.request(wire.TAKE_CONTROL), INTRUDER)
+        assert taken.host.controller == INTRUDER
+
+    def test_giving_back_damps_and_nothing_is_followed(self, taken: Robot) -> None:
+        taken.run(0.1, held(STANDING_RAD))
+        taken.send(wire.request(wire.GIVE_BACK))
+        taken.run(0.1, held(STANDING_RAD))
+        assert taken.host.world.damped
+        assert taken.happened[-2:] == ["control_given_back", "damped"]
+
+    @pytest.mark.parametrize("watchdog_s", [1.0, 0.05])
+    def test_silence_ends_control_and_it_must_be_asked_for_again(self, watchdog_s: float) -> None:
+        robot = Robot(watchdog_s=watchdog_s)
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        robot.run(0.1, held(STANDING_RAD))
+        silent_ns = robot.host.world.time_ns - 2_000_000
+        robot.run(watchdog_s - 0.003)
+        assert not robot.host.world.damped
+        robot.run(0.01)
+        assert robot.host.world.damped
+        watchdog = next(event for event in robot.events if event.what == "watchdog")
+        assert watchdog.time_ns - silent_ns == round(watchdog_s * 1e9)
+        robot.run(0.1, held(STANDING_RAD))
+        assert robot.host.world.damped
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        robot.run(0.1, held(STANDING_RAD))
+        assert not robot.host.world.damped
+
+    def test_damping_commands_keep_control(self, taken: Robot) -> None:
+        taken.run(1.5, wire.damping_command(5.0))
+        assert taken.host.controller == DRIVER
+        assert taken.happened == ["control_taken"]
+
+    def test_first_damping_after_following_is_an_event(self, taken: Robot) -> None:
+        taken.run(0.05, held(STANDING_RAD))
+        taken.run(0.05, wire.damping_command(5.0))
+        assert taken.happened == ["control_taken", "following", "damped"]
+        assert taken.events[-1].time_ns == 50_000_000
+
+    @pytest.mark.parametrize("column", range(5))
+    def test_commands_that_are_no_numbers_are_ignored(self, taken: Robot, column: int) -> None:
+        taken.run(0.01, held(STANDING_RAD))
+        values = np.zeros((12, 5))
+        values[3, column] = np.nan
+        taken.send(wire.command(values))
+        assert taken.host.unfit == 1
+        taken.run(0.01)
+        assert not taken.host.world.damped
+
+    @pytest.mark.parametrize(
+        "data", [b"", b"\0", bytes(12), bytes(252), held(STANDING_RAD)[:-1],
+                 held(STANDING_RAD) + b"\0", wire.request(wire.TAKE_CONTROL)[:11],
+                 wire.request(0x21010C0E)])
+    def test_what_it_does_not_know_changes_nothing(self, robot: Robot, data: bytes) -> None:
+        robot.send(data)
+        robot.run(0.01)
+        assert robot.events == []
+        assert robot.host.world.damped
+
+    def test_torque_is_limited_to_what_the_drives_can(self, taken: Robot) -> None:
+        state = taken.run(0.01, held(STANDING_RAD, stiffness=10_000.0))
+        assert np.abs(state.joint_effort).max() == pytest.approx(36.0)
+
+
+class TestAnotherController:
+    def test_it_keeps_control_and_holds_the_legs(self, robot: Robot) -> None:
+        robot.host.occupy()
+        robot.run(7.0)
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        state = robot.run(1.0, wire.damping_command(5.0))
+        assert np.abs(state.joint_effort).max() > 3.0
+        assert robot.happened == ["folding", "control_taken", "control_refused"]
+
+    def test_it_gives_control_back(self, robot: Robot) -> None:
+        robot.host.occupy()
+        robot.run(1.0)
+        robot.host.vacate()
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        assert robot.host.controller == DRIVER
+
+    def test_it_takes_control_from_nobody(self, taken: Robot) -> None:
+        taken.host.occupy()
+        taken.host.vacate()
+        assert taken.host.controller == DRIVER
+
+
+class TestOff:
+    def test_a_host_that_is_off_is_silent_deaf_and_damps(self, taken: Robot) -> None:
+        taken.run(0.1, held(STANDING_RAD))
+        taken.host.stop()
+        taken.send(wire.request(wire.TAKE_CONTROL))
+        assert taken.host.step() is None
+        assert taken.host.world.damped
+        assert taken.host.controller is None
+
+    def test_it_begins_anew_at_tick_0_without_a_controller(self, taken: Robot) -> None:
+        taken.run(0.1, held(STANDING_RAD))
+        taken.host.stop()
+        taken.host.step()
+        taken.host.start()
+        assert taken.run(0.003, held(STANDING_RAD)).tick == 3
+        assert taken.host.world.damped
+        assert taken.happened[-3:] == ["stopped", "damped", "started"]
+
+
+class TestFaultsOfTheRobot:
+    def test_without_a_sensor_no_frame_leaves(self, robot: Robot) -> None:
+        robot.host.plan = FaultPlan.parse(["drop:imu@0.002+0.003"])
+        frames = [robot.host.step() is not None for _ in range(6)]
+        assert frames == [True, False, False, False, True, True]
+
+    def test_a_frozen_sensor_repeats_its_stamp(self, robot: Robot) -> None:
+        robot.host.plan = FaultPlan.parse(["freeze:joint_states@0.003"])
+        state = robot.run(0.010)
+        assert (state.tick, state.imu_stamp_ms) == (2, 10)
+
+    def test_nan_reaches_the_wire(self, robot: Robot) -> None:
+        robot.host.plan = FaultPlan.parse(["nan:joint_states.velocity"])
+        frame = robot.host.step()
+        assert frame is not None
+        assert wire.read_state(frame) is wire.Oddity.NOT_FINITE
+
+    def test_pushes_and_dead_motors_act(self) -> None:
+        robot = Robot(pose="standing")
+        robot.host.plan = FaultPlan.parse(["push:left+0.1=100", "motor_off:FL_Knee_joint"])
+        robot.send(wire.request(wire.TAKE_CONTROL))
+        state = robot.run(0.1, held(STANDING_RAD))
+        assert state.joint_effort[JOINT_NAMES.index("FL_Knee_joint")] == 0.0
+        assert robot.host.world.sense().lin_vel_body[1] < -0.1
+
+
+def test_a_hand_turns_the_lying_robot() -> None:
+    world = World()
+    world.advance(100)
+    world.turn(np.pi / 2, 2.0)
+    world.advance(2100)
+    sensed = world.sense()
+    assert float(yaw_rad(sensed.quat_xyzw)) == pytest.approx(np.pi / 2, abs=0.05)
+    assert np.abs(sensed.ang_vel_body).max() < 0.01
+
+
+@pytest.fixture
+def packets(shared_data: Path) -> Path:
+    """Datagrams captured from the vendor's client, and frames that it understood."""
+    return shared_data / "legged" / "lite3" / "udp"
+
+
+@pytest.mark.real_data
+class TestCapturedDatagrams:
+    """What the vendor's client sends is what this host obeys."""
+
+    def test_control_sequence_of_the_vendors_client(self, robot: Robot, packets: Path) -> None:
+        def send(name: str) -> None:
+            robot.send((packets / f"{name}.bin").read_bytes())
+
+        send("cmd_31010c05_zero")
+        robot.run(7.0)
+        send("cmd_0114_control_sdk")
+        send("cmd_0114_control_sdk")
+        send("cmd_0111_standing")
+        state = robot.run(0.05)
+        assert robot.host.target == pytest.approx(STANDING_RAD, abs=1e-6)
+        assert np.abs(state.joint_effort).max() > 10.0
+        send("cmd_0111_damping")
+        robot.run(0.9)
+        send("cmd_0113_control_robot")
+        assert robot.happened == ["folding", "control_taken", "following", "damped",
+                                  "control_given_back"]
+
+    @pytest.mark.parametrize("name", ["cmd_21010c0e_set0", "state_0906_ramp",
+                                      "state_0906_truncated_100", "state_0901_wrong_code"])
+    def test_other_datagrams_change_nothing(
+        self, taken: Robot, packets: Path, name: str
+    ) -> None:
+        taken.send((packets / f"{name}.bin").read_bytes())
+        assert taken.happened == ["control_taken"]
+
+    def test_numbers_without_sense_go_no_further_than_the_torque_limit(
+        self, taken: Robot, packets: Path
+    ) -> None:
+        taken.send((packets / "cmd_0111_ramp.bin").read_bytes())
+        assert np.abs(taken.run(0.002).joint_effort).max() <= 36.0

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Lite3 in explicit time: its host, the network, the driver's link, the policy's controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lite3_driver.interfaces import Answer, Command, Phase, Settings
+from lite3_driver.link import Link
+from lite3_driver.wire import JOINT_NAMES, State
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.joint_controller import joint_controller
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.interfaces import F64, JointTargets, Mode
+from robot_sim.host_faults import HostFault, HostFaultPlan
+from robot_sim.lite3_host import Event, MotionHost
+from robot_sim.world import World
+
+BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+HOST, DRIVER = ("10.0.0.1", 43893), ("10.0.0.2", 40000)
+MS = 1_000_000
+WATCHDOG_S = 0.05
+"""Of the host: the second longest of those that are told of."""
+VALID_FOR_NS = 100 * MS
+
+
+class Policy:
+    """The product's controller at its rate; the operator is the test.
+
+    Attributes:
+        stalls: While it does, it neither senses nor commands.
+    """
+
+    def __init__(self) -> None:
+        """Open the policy that ships with the suite."""
+        bundle = load_bundle(BUNDLE)
+        self._backend, _ = open_backend(bundle, ["onnx"])
+        contract = bundle.contract
+        self._now_ns, self._period_ns = 0, contract.period_ns
+        limits = limits_in_force(contract, Tightening())
+        self.controller = joint_controller(bundle, self._backend, limits, lambda: self._now_ns)
+        self._to_wire = [contract.joints.names.index(name) for name in JOINT_NAMES]
+        self._from_wire = [JOINT_NAMES.index(name) for name in contract.joints.names]
+        self.stalls, self.velocity = False, (0.0, 0.0, 0.0)
+        self._sequence = 0
+
+    def tick(self, now_ns: int, state: State | None) -> Command | None:
+        """Return what is commanded now; `state` is None where none has come since the last tick."""
+        if self.stalls or now_ns % self._period_ns:
+            return None
+        self._now_ns, controller = now_ns, self.controller
+        if state is not None:
+            controller.state["joint_pos"][:] = state.joint_pos[self._from_wire]
+            controller.state["joint_vel"][:] = state.joint_vel[self._from_wire]
+            controller.state["quat_xyzw"][:] = _quat_xyzw(state.rpy)
+            controller.state["ang_vel_body"][:] = state.ang_vel
+            for name in ("joint_states", "imu/data"):
+                controller.inputs[name].accept(now_ns, now_ns, now_ns)
+        controller.command.set(self.velocity, now_ns)
+        controller.inputs["cmd_vel"].accept(now_ns, now_ns, now_ns)
+        targets = controller.tick(now_ns, now_ns + self._period_ns)
+        return None if targets is None else self._command(targets)
+
+    def close(self) -> None:
+        """Close the back end."""
+        self._backend.close()
+
+    def _command(self, targets: JointTargets) -> Command:
+        self._sequence += 1
+        rows = targets.block[:, self._to_wire]
+        return Command(sequence=self._sequence, mode=int(targets.mode), valid_for_ns=VALID_FOR_NS,
+                       values=rows[:5].T.copy(), effort_limit=rows[5].copy(),
+                       received_ns=self._now_ns)
+
+
+class Robot:
+    """All of it, millisecond by millisecond.
+
+    Attributes:
+        events: What happened to the host.
+        answers: To requests for control.
+    """
+
+    def __init__(self, policy: Policy, *, faults: Sequence[HostFault] = (),
+                 in_full: bool = False) -> None:
+        """Put a robot on the floor, legs folded, and let the driver listen.
+
+        Args:
+            policy: What drives it.
+            faults: Of robot, host and network.
+            in_full: Whether the angular velocity is to be checked, and folding has its 7 s; else
+                the robot, whose legs are folded, is trusted to keep them so within 0.2 s.
+        """
+        self._in_full = in_full
+        settings = Settings(host_address=HOST[0]) if in_full else Settings(
+            host_address=HOST[0], angular_velocity_checked=True, fold_s=0.2)
+        self.events: list[Event] = []
+        self.answers: list[Answer] = []
+        self.world = World()
+        self.plan = HostFaultPlan(faults)
+        self.host = MotionHost(self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot,
+                               on_event=self.events.append)
+        self.policy = policy
+        self.link = Link(settings, self.world.time_ns)
+        self._newest: State | None = None
+
+    @property
+    def happened(self) -> list[str]:
+        """What happened to the host, without times."""
+        return [event.what for event in self.events]
+
+    def phase(self) -> Phase:
+        """Who is in control."""
+        return self.link.phase
+
+    def mode(self) -> Mode:
+        """What the policy does."""
+        return self.policy.controller.mode
+
+    def run(self, seconds: float) -> None:
+        """Let time go by."""
+        for _ in range(round(seconds * 1000)):
+            self.plan.act(self.host)
+            frame = self.host.step()
+            now_ns = self.world.time_ns
+            for data in self.plan.state.carry([] if frame is None else [frame], now_ns):
+                self._newest = self.link.receive(data, HOST, now_ns) or self._newest
+            command = self.policy.tick(now_ns, self._newest)
+            if command is not None:
+                self._newest = None
+                self.link.follow(command, now_ns)
+            sent = [(data, DRIVER) for data in self.link.step(now_ns)]
+            self.link.sent(now_ns)
+            for data, source in self.plan.command.carry(sent, now_ns):
+                self.host.receive(data, source)
+            while self.link.answers_wait:
+                answer = self.link.report(now_ns).answer
+                assert answer is not None
+                self.answers.append(answer)
+                self.link.answer_told()
+
+    def take_control(self) -> None:
+        """Take control; where that is done in full, the robot is turned by hand first."""
+        if self._in_full:
+            self.run(0.5)
+            self.world.turn(np.pi / 2, 2.0)
+            self.run(2.0)
+        self.run(1.2)
+        self.link.take((), self.world.time_ns)
+        self.run(7.6 if self._in_full else 0.8)
+        assert [answer.success for answer in self.answers] == [True], self.answers
+        self.answers.clear()
+
+    def stand_and_run(self) -> None:
+        """Let the policy go from DAMP to RUN, as its operator does."""
+        self.run(0.04)
+        self.policy.controller.stand()
+        for _ in range(100):
+            self.run(0.04)
+            if self.mode() is Mode.READY:
+                break
+        self.policy.controller.run()
+        self.run(0.3)
+        assert self.mode() is Mode.RUN
+
+    def mean_velocity(self, seconds: float) -> F64:
+        """Return the mean of vx, vy over so long, in the body frame, m/s."""
+        seen = []
+        for _ in range(round(seconds * 50)):
+            self.run(0.02)
+            seen.append(self.world.sense().lin_vel_body[:2])
+        return np.asarray(np.mean(seen, axis=0))
+
+
+def _quat_xyzw(rpy: F64) -> F64:
+    """Return rotations about z, then y, then x as a quaternion x, y, z, w."""
+    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
+    return np.array([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
+                     cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy])
