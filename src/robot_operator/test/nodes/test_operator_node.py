@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import InputStatus, JointCommand, RobotStatus
 from rclpy.executors import SingleThreadedExecutor
@@ -24,7 +22,6 @@ from .robot import DEADMAN, Robot
 
 pytestmark = pytest.mark.ros
 Make = Callable[..., OperatorNode]
-DEFAULTS = Path(__file__).parents[4] / "config" / "nodes" / "operator.yaml"
 STAND, ESTOP, DAMP, RUN, RELEASE, TAKE, RESET = 0, 1, 2, 3, 6, 7, 8
 
 
@@ -242,11 +239,3 @@ def test_button_with_two_meanings_is_refused(
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
     assert "button_deadman and button_stand: expected buttons of their own" in (
         capfd.readouterr().err)
-
-
-def test_parameter_file_states_the_defaults_of_the_node(
-    unconfigured: Make, robot: Robot
-) -> None:
-    stated = yaml.safe_load(DEFAULTS.read_text("utf-8"))["/**/operator_node"]["ros__parameters"]
-    node = unconfigured()
-    assert {name: node.get_parameter(name).value for name in stated} == stated
