@@ -200,6 +200,8 @@ class Stack:
 
     def events(self) -> list[Event]:
         """Return what has happened to the emulated host so far."""
+        if not self._event_file.is_file():
+            return []
         # The last line may not be whole yet.
         whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
         return [Event(**json.loads(line)) for line in whole.splitlines()]

@@ -61,7 +61,7 @@ class HostLink:
         self._settings = settings
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
         self._report: Report | None = None
-        self._closing = False
+        self._closing, self._hung = False, False
         with ExitStack() as undo:
             receiver = undo.enter_context(open_receiver(settings))
             self._sender = undo.enter_context(open_sender(settings))
@@ -151,7 +151,8 @@ class HostLink:
                 self._on_state(in_si(state, unit), news.receipt_ns)
         status = self._process.wait()
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
-        reason = f"the process that talks to the robot has ended by itself ({end})"
+        reason = ("the process that talks to the robot hung, and was killed" if self._hung else
+                  f"the process that talks to the robot has ended by itself ({end})")
         if self._report is not None and self._report.phase is not Phase.LISTENING:
             self._on_report(replace(self._report, phase=Phase.RELEASING, reason=reason,
                                     answer=None))
