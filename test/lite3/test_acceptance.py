@@ -30,7 +30,7 @@ MORE = 0.05
 RUNS = 3
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 STRICT_WATCHDOG_S = 0.05
-"""Of the figures that documents give for the host's (1 s, 50 ms, 5 ms), one that Python can keep."""
+"""Of the documents' figures for the host (1 s, 50 ms, 5 ms), one that Python can keep."""
 ALTERING = ("target_step", "effort", "position_limit")
 _log = logging.getLogger("lite3_acceptance")
 

@@ -150,6 +150,10 @@ class Stack:
         answer = future.result()
         return answer.success, answer.message
 
+    def turn_by_hand(self) -> None:
+        """Let somebody turn the robot by 90 degrees, which takes 2 s."""
+        self.operator.call(self._turn, "turn_by_hand")
+
     def take_control(self) -> None:
         """Wait until nothing speaks against it, and take control.
 
@@ -249,6 +253,7 @@ class Stack:
         node = self.operator.node
         node.create_subscription(RobotStatus, "lite3_driver/status", self._on_status, _LATCHED)
         self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
+        self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
         self._clients = {
             name: node.create_client(Trigger, f"lite3_driver/{name}")
             for name in ("take_control", "release_control", "damp")

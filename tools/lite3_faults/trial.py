@@ -80,6 +80,8 @@ def try_bad_start(start: BadStart, folder: Path) -> Ending:
         robot = opened.enter_context(
             Stack(folder, emulator=start.emulator, driver={**start.driver, **port}))
         robot.expect_deaths()
+        if start.turned:
+            robot.turn_by_hand()
         success, message = _ask_for_control(robot)
         events = [event.event for event in robot.events()
                   if event.event in ("folding", "following") and "another" not in event.who]
