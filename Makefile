@@ -54,7 +54,7 @@ test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard"; ROS_ALONE=1
 	    [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; ran=; \
 	  if [ -z "$(ROS_ALONE)" ]; then tests -n auto --dist loadgroup -m "not real_time"; else \
 	    tests -n auto -m "not ros and not real_time"; tests -n 0 -m "ros and not real_time"; fi; \
-	  tests -n 0 -m real_time test/e2e; \
+	  tests -n 0 -m real_time test/e2e test/lite3; \
 	  [[ $$ran == *0* ]] || status=$${status/#0/5}; exit $$status
 
 test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev

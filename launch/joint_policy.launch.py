@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy on a robot: the policy node, and the simulated robot if it is asked for.
+"""A joint policy on a robot: the policy node, a Lite3 or one in its place, and who drives it.
 
 The launch files of single robots include this one and differ in what they take by default. It ends
-when one of its nodes ends. Two robots: launch it twice, with two namespaces.
+when one of its nodes ends, less the operator's: a robot without one stands, since the policy lets
+a velocity fade that nobody repeats. Two robots: launch it twice, with two namespaces.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-CONFIG = Path(__file__).parents[1] / "config"
+CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 BOOLEANS = ["true", "false"]
 
 ARGUMENTS = [
@@ -31,11 +32,25 @@ ARGUMENTS = [
         "backend_options", default_value="",
         description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
     DeclareLaunchArgument(
-        "robot", default_value="none", choices=["sim", "none"],
-        description="What to start beside the policy: a simulated Lite3, or nothing"),
+        "robot", default_value="none", choices=["lite3", "lite3_emulator", "sim", "none"],
+        description="What to start beside the policy: the driver of a Lite3; that and an emulated "
+        "motion host; a simulated Lite3; nothing"),
     DeclareLaunchArgument(
-        "params_file", default_value=str(CONFIG / "nodes" / "joint_policy.yaml"),
-        description="Parameters of the nodes; those given as arguments here do not count"),
+        "operator", default_value="none", choices=["joystick", "none"],
+        description="Who drives: a joystick; nobody, which is whoever publishes cmd_vel"),
+    DeclareLaunchArgument(
+        "joy_node", default_value="true", choices=BOOLEANS,
+        description="With operator:=joystick: whether to start the node that reads it (joy), too"),
+    DeclareLaunchArgument(
+        "params_file", default_value=str(CONFIG / "joint_policy.yaml"),
+        description="Parameters of the policy node and of the simulated Lite3; those given as "
+        "arguments here do not count"),
+    DeclareLaunchArgument(
+        "robot_params_file", default_value=str(CONFIG / "lite3.yaml"),
+        description="Parameters of the Lite3's driver and of the emulated motion host"),
+    DeclareLaunchArgument(
+        "operator_params_file", default_value=str(CONFIG / "operator.yaml"),
+        description="Parameters of the operator, and of the node that reads the joystick"),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"),
     DeclareLaunchArgument(
@@ -45,40 +60,51 @@ ARGUMENTS = [
         "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
         description="What the nodes log at least"),
 ]  # fmt: skip
+EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
+"""Where the driver finds an emulated host, whatever the file says of the real one."""
+TEXTS = ("bundle", "public_key", "backend", "backend_options")
+
+
+def given(**values: list[str]) -> IfCondition:
+    """Return the condition that each of these arguments has one of the values."""
+    words: list[object] = []
+    for name, wanted in values.items():
+        words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]
+    return IfCondition(PythonExpression([*words, "True"]))
+
+
+def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
+    """Return a node named as its executable, with the file of parameters that argument `file` says.
+
+    With `ends`, the reason, the launch ends when the node does.
+    """
+    return Node(
+        package=package, executable=name, name=name, namespace=LaunchConfiguration("namespace"),
+        # By rcl, not by `parameters`, which would only warn of a file that is not there.
+        arguments=["--ros-args", "--params-file", LaunchConfiguration(file),
+                   "--log-level", LaunchConfiguration("log_level")],
+        output="screen", on_exit=Shutdown(reason=ends) if ends else None, **more,
+    )  # fmt: skip
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    # By rcl, not by `parameters`, which would only warn of a file that is not there.
-    ros_arguments = ["--ros-args", "--params-file", LaunchConfiguration("params_file"),
-                     "--log-level", LaunchConfiguration("log_level")]  # fmt: skip
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    sim = Node(
-        package="robot_sim",
-        executable="sim_node",
-        name="sim_node",
-        namespace=LaunchConfiguration("namespace"),
-        arguments=ros_arguments,
-        parameters=[{"lockstep": use_sim_time}],
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("robot"), "' == 'sim'"])),
-        output="screen",
-        on_exit=Shutdown(reason="the simulated robot ended"),
-    )
-    policy = Node(
-        package="policy_inference",
-        executable="joint_policy_node",
-        name="joint_policy_node",
-        namespace=LaunchConfiguration("namespace"),
-        arguments=ros_arguments,
-        parameters=[{
-            "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
-            "public_key": ParameterValue(LaunchConfiguration("public_key"), value_type=str),
-            "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
-            "backend_options": ParameterValue(
-                LaunchConfiguration("backend_options"), value_type=str),
-            "use_sim_time": use_sim_time,
-        }],
-        output="screen",
-        on_exit=Shutdown(reason="the policy node ended"),
-    )  # fmt: skip
-    return LaunchDescription([*ARGUMENTS, sim, policy])
+    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
+    driver = ("lite3_driver", "lite3_driver", "robot_params_file")
+    return LaunchDescription([
+        *ARGUMENTS,
+        node("robot_sim", "sim_node", "params_file", ends="the simulated robot ended",
+             condition=given(robot=["sim"]), parameters=[{"lockstep": use_sim_time}]),
+        node("robot_sim", "lite3_emulator", "robot_params_file", ends="the emulated host ended",
+             condition=given(robot=["lite3_emulator"])),
+        node(*driver, ends="the driver ended", condition=given(robot=["lite3"])),
+        node(*driver, ends="the driver ended", condition=given(robot=["lite3_emulator"]),
+             parameters=[EMULATED]),
+        node("policy_inference", "joint_policy_node", "params_file", ends="the policy node ended",
+             parameters=[{**texts, "use_sim_time": use_sim_time}]),
+        node("joy", "joy_node", "operator_params_file",
+             condition=given(operator=["joystick"], joy_node=["true"])),
+        node("robot_operator", "operator_node", "operator_params_file",
+             condition=given(operator=["joystick"])),
+    ])  # fmt: skip

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walking policy on a Lite3, on the NPU of its RK3588; `robot:=sim backend:=onnx` anywhere."""
+"""A walking policy on a Lite3, on the NPU of its RK3588.
+
+`robot:=lite3_emulator backend:=onnx` or `robot:=sim backend:=onnx` anywhere.
+"""
 
 from pathlib import Path
 
@@ -18,7 +21,12 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "backend", default_value="rknn",
             description="What runs the model; several in order of preference: rknn,onnx"),
+        DeclareLaunchArgument(
+            "robot", default_value="lite3", choices=["lite3", "lite3_emulator", "sim", "none"],
+            description="What to start beside the policy: the driver of a Lite3; that and an "
+            "emulated motion host; a simulated Lite3; nothing"),
         IncludeLaunchDescription(
             str(Path(__file__).with_name("joint_policy.launch.py")),
-            launch_arguments=[(name, LaunchConfiguration(name)) for name in ("bundle", "backend")]),
+            launch_arguments=[(name, LaunchConfiguration(name))
+                              for name in ("bundle", "backend", "robot")]),
     ])  # fmt: skip

@@ -17,7 +17,8 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 
-from robot_operator.nodes.client import MODES, Operator
+from robot_operator.nodes.client import Operator
+from robot_operator.nodes.words import MODES
 from robot_sim.demo.processes import Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.nodes.messages import nanoseconds
@@ -33,9 +34,17 @@ class Rig:
 
     def __init__(
         self, folder: Path, *, bundle: str = "lite3_walk", lockstep: bool = True,
-        sim: Mapping[str, Any] | None = None,
+        sim: Mapping[str, Any] | None = None, drives: bool = True,
     ) -> None:  # fmt: skip
-        """Start both processes; `sim` holds further parameters of the sim node."""
+        """Start both processes.
+
+        Args:
+            folder: For logs and the trace.
+            bundle: What the policy node runs.
+            lockstep: Whether the simulation waits for each command.
+            sim: Further parameters of the sim node.
+            drives: Whether the operator here is to publish `cmd_vel`.
+        """
         self.trace_file = folder / "trace.npz"
         self.commands: list[JointCommand] = []
         self._odometry = Odometry()
@@ -51,7 +60,7 @@ class Rig:
                 {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
                 folder / "joint_policy_node.log",
             )
-            operator = Operator(use_sim_time=lockstep, watch=nodes.check)
+            operator = Operator(use_sim_time=lockstep, watch=nodes.check, drives=drives)
             self.operator = opened.enter_context(operator)
             self._listen()
             operator.wait_for_robot()

@@ -32,7 +32,7 @@ def mode(text: str) -> str:
 
 
 def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig:
+    with Rig(tmp_path, drives=False) as rig:
         refused = operate("run")
         assert refused.returncode == 1
         assert "run: the policy node refused: RUN refused: the mode is DAMP" in refused.stderr

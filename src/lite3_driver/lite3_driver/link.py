@@ -206,8 +206,11 @@ class Link:
         settings, codes = self._settings, self.reception.other_codes
         place = f"{settings.interface_address}:{settings.state_port}"
         if self.reception.state is not None:
+            instead = self.reception.instead
             return (f"no state has come from {settings.host_address} for "
-                    f"{self.reception.age_s(now_ns):.1f} s: is the host's motion program running?")
+                    f"{self.reception.age_s(now_ns):.1f} s: "
+                    + (f"what comes counts as `{instead}`" if instead
+                       else "is the host's motion program running?"))
         if codes:
             told = ", ".join(f"0x{code:04X}" for code in codes)
             return (f"{settings.host_address} sends no state frames (code 0x{wire.STATE:04X}), "

@@ -6,10 +6,12 @@ import numpy as np
 
 from lite3_driver.interfaces import Settings
 from lite3_driver.meters import NS_PER_S, Rate
-from lite3_driver.wire import Oddity, State, code_of, read_state
+from lite3_driver.wire import IMU_BYTES, Oddity, State, code_of, read_state
 
 _TICKS = 1 << 32
 _CODES_KEPT = 8
+_FROZEN_S = 0.05
+"""An IMU tells something new 100 times a second at least."""
 
 
 def in_si(state: State, angular_velocity_unit: str) -> State:
@@ -23,13 +25,15 @@ class Reception:
     """Believes the configured host only, and only what is newer than what it said before.
 
     A port of the host is kept to for as long as frames come from it, and ticks must rise (modulo
-    2**32); once its frames have been missing for `state_timeout_s`, any port and any tick will do:
-    the host has been restarted.
+    2**32); once its frames have been missing for `state_timeout_s`, any port and any other tick
+    will do: the host has been restarted. Frames whose IMU stands still, its stamp and its noise,
+    are no news of the robot, whatever their tick.
 
     Attributes:
         state: The newest, angular velocity in rad/s; None before the first.
         state_ns: When it came.
         counts: Of datagrams, by what they were; `missed` are ticks that never came.
+        instead: As what the newest datagram counts, where it is no state; else empty.
         other_codes: Of datagrams from the host that are no state: the first few different ones.
     """
 
@@ -37,11 +41,13 @@ class Reception:
         """Begin with nothing."""
         self._settings = settings
         self._port = -1
+        self._imu, self._imu_ns = b"", 0
         self.state: State | None = None
         self.state_ns = 0
         self.rate = Rate()
-        self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0,
+        self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0, "frozen_imu": 0,
                        **{oddity.value: 0 for oddity in Oddity}}
+        self.instead = ""
         self.other_codes: list[int] = []
 
     def receive(self, data: bytes, source: tuple[str, int], now_ns: int) -> State | None:
@@ -49,24 +55,22 @@ class Reception:
         address, port = source
         fresh = self.fresh(now_ns)
         if address != self._settings.host_address:
-            self.counts["foreign"] += 1
-            return None
+            return self._reject("foreign")
         state = read_state(data)
         if isinstance(state, Oddity):
             self._note_code(data if state is Oddity.CODE else b"")
-            self.counts[state.value] += 1
-            return None
+            return self._reject(state.value)
         if fresh and port != self._port:
-            self.counts["foreign"] += 1
-            return None
-        if fresh and self.state is not None:
-            ahead = (state.tick - self.state.tick) % _TICKS
-            if not 0 < ahead < _TICKS // 2:
-                self.counts["old"] += 1
-                return None
+            return self._reject("foreign")
+        ahead = (state.tick - self.state.tick) % _TICKS if self.state is not None else 1
+        if ahead == 0 or (fresh and ahead >= _TICKS // 2):
+            return self._reject("old")
+        if self._imu_stands_still(data, now_ns):
+            return self._reject("frozen_imu")
+        if fresh:
             self.counts["missed"] += ahead - 1
         self.state = in_si(state, self._settings.angular_velocity_unit)
-        self.state_ns, self._port = now_ns, port
+        self.state_ns, self._port, self.instead = now_ns, port, ""
         self.counts["received"] += 1
         self.rate.add(now_ns)
         return self.state
@@ -78,6 +82,17 @@ class Reception:
     def fresh(self, now_ns: int) -> bool:
         """Return whether the newest state may still be gone by."""
         return self.age_s(now_ns) <= self._settings.state_timeout_s
+
+    def _reject(self, what: str) -> State | None:
+        self.counts[what] += 1
+        self.instead = what
+        return None
+
+    def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:
+        imu = data[IMU_BYTES]
+        if imu != self._imu:
+            self._imu, self._imu_ns = imu, now_ns
+        return now_ns - self._imu_ns > _FROZEN_S * NS_PER_S
 
     def _note_code(self, data: bytes) -> None:
         code = code_of(data)

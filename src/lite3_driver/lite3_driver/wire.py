@@ -44,6 +44,8 @@ _STATE = np.dtype([
 ])
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
+IMU_BYTES = slice(16, 56)
+"""Where a state frame has what its IMU tells, with its stamp."""
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -82,7 +82,8 @@ class Lockstep:
 
     def tell(self, state: State, source: tuple[str, int] = (HOST, PORT)) -> State | None:
         """Let the host send a frame, with the tick of the present time."""
-        frame = wire.write_state(state._replace(tick=self.now_ms))
+        frame = wire.write_state(state._replace(
+            tick=self.now_ms, imu_stamp_ms=self.now_ms))
         return self.link.receive(frame, source, self.now_ns)
 
     def command(self, mode: int, **numbers: object) -> None:

@@ -20,7 +20,7 @@ SETTINGS = Settings(host_address=HOST)
 
 
 def frame(tick: int) -> bytes:
-    return wire.write_state(LYING._replace(tick=tick))
+    return wire.write_state(LYING._replace(tick=tick, imu_stamp_ms=tick & 0xFFFF))
 
 
 def received(reception: Reception) -> dict[str, int]:
@@ -70,6 +70,29 @@ def test_a_host_that_restarts_is_believed_once_its_old_frames_are_stale() -> Non
 
     assert reception.receive(frame(5), (HOST, PORT), 90 * MS) is None
     assert reception.receive(frame(120), (HOST, PORT), 205 * MS) is not None
+
+
+def test_a_tick_that_stands_still_is_no_restart() -> None:
+    reception = Reception(SETTINGS)
+
+    for i in range(1000):
+        reception.receive(frame(7), (HOST, PORT), i * MS)
+
+    assert received(reception) == {"received": 1, "old": 999}
+    assert not reception.fresh(1000 * MS)
+
+
+def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
+    reception = Reception(SETTINGS)
+
+    for tick in range(1000):
+        data = frame(tick)
+        data = data[:16] + frame(min(tick, 500))[16:]
+        reception.receive(data, (HOST, PORT), tick * MS)
+
+    assert received(reception) == {"received": 551, "frozen_imu": 449}
+    assert not reception.fresh(1000 * MS)
+    assert reception.receive(frame(1001), (HOST, PORT), 1001 * MS) is not None
 
 
 def test_degrees_become_radians_where_the_host_sends_those() -> None:

@@ -64,7 +64,7 @@ class UdpHost:
 
     def tell(self, state: State, tick: int) -> None:
         """Send one frame."""
-        self._socket.sendto(wire.write_state(state._replace(tick=tick)),
+        self._socket.sendto(wire.write_state(state._replace(tick=tick, imu_stamp_ms=tick)),
                             (self._settings.interface_address, self._settings.state_port))
 
     def close(self) -> None:

@@ -60,7 +60,15 @@ class Event:
 
 
 class MotionHost:
-    """The robot's own computer. One `step` is one step of the world's physics."""
+    """The robot's own computer. One `step` is one step of the world's physics.
+
+    Attributes:
+        world: The robot.
+        plan: What goes wrong with it; may be exchanged at any time.
+        controller: Who has control; None: the host itself.
+        target: Position targets [12], rad, of a controller that commands stiffness; else None.
+        unfit: How many commands of the controller no drive can follow.
+    """
 
     def __init__(
         self, world: World, *, watchdog_s: float = 1.0,
@@ -73,7 +81,7 @@ class MotionHost:
             world: The robot; nobody else may command it.
             watchdog_s: Silence of the controller after which its control ends.
             angular_velocity_unit: In which the IMU's angular velocity is sent.
-            plan: What goes wrong with the robot; may be exchanged at any time.
+            plan: What goes wrong with the robot.
             on_event: Hears of each event.
 
         Raises:
@@ -183,8 +191,9 @@ class MotionHost:
         except SimError:
             self.unfit += 1
             return
-        self._fold, self._heard_ns, self.target = None, self.world.time_ns, position
         follows = bool(stiffness.any())
+        self._fold, self._heard_ns = None, self.world.time_ns
+        self.target = position if follows else None
         if follows != self._following:
             self._following = follows
             self._say("following" if follows else "damped", _text(source))

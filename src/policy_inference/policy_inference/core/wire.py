@@ -4,18 +4,24 @@
 
 rclpy makes a Python object of every part of a message: 40 us for a JointState or an Imu with
 warm caches and 250 us with cold ones, longer than the policy takes. On the wire, and in the
-recordings of it, these messages are CDR (OMG DDS-RTPS 2.5, clause 10): values in the order of the
-definition, each aligned to its size, counted from behind four bytes that name the encoding.
-Another encoding than the plain little-endian one is left to whom the caller names: rclpy in a
-node, a reader of bags elsewhere.
+recordings of it, these messages are CDR, see `core.cdr`. Another encoding than the plain
+little-endian one is left to whom the caller names: rclpy in a node, a reader of bags elsewhere.
 """
 
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from policy_inference.core.cdr import (
+    PLAIN_LITTLE_ENDIAN,
+    START,
+    aligned,
+    end_of_string,
+    read_bytes,
+    read_doubles,
+    read_string,
+    read_strings,
+)
 from policy_inference.core.messages import (
     COMPRESSED_IMAGE,
     IMAGE,
@@ -26,12 +32,14 @@ from policy_inference.interfaces import F64
 
 Decode = Callable[[bytes], Any]
 
-_PLAIN_LITTLE_ENDIAN = b"\x00\x01"
-_START = 4
+JOINT_COMMAND = "policy_msgs/msg/JointCommand"
 _STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
-_COUNT, _SIZE = struct.Struct("<I"), struct.Struct("<2I")
+_SIZE, _STEP = struct.Struct("<2I"), struct.Struct("<I")
 _IMU = struct.Struct("<5d64x3d")
 """Orientation, the first entry of its covariance, the others, angular velocity."""
+_COMMAND = struct.Struct("<iIQiIB")
+"""Stamp, sequence, valid_for, mode; names follow, and as many arrays as the next line says."""
+_COMMAND_ARRAYS = 6
 
 
 class Stamp(NamedTuple):
@@ -92,6 +100,22 @@ class WireJointState(NamedTuple):
         return _header(self.data)
 
 
+class WireJointCommand(NamedTuple):
+    """policy_msgs/JointCommand; the arrays are views of the received bytes."""
+
+    stamp: Stamp
+    sequence: int
+    valid_for: Stamp
+    mode: int
+    names: list[str]
+    position: F64
+    velocity: F64
+    effort: F64
+    stiffness: F64
+    damping: F64
+    effort_limit: F64
+
+
 class WireImage(NamedTuple):
     """What is used of sensor_msgs/Image; the data is a view of the received bytes."""
 
@@ -138,7 +162,7 @@ def decoder_of(message: str, otherwise: Decode) -> Decode | None:
 
 def peek_stamp_ns(data: bytes) -> int:
     """Return what a message that begins with a header is stamped with; 0: with nothing."""
-    sec, nanosec = (_STAMP if data[1] & 1 else _BIG_ENDIAN_STAMP).unpack_from(data, _START)
+    sec, nanosec = (_STAMP if data[1] & 1 else _BIG_ENDIAN_STAMP).unpack_from(data, START)
     return int(sec * 1_000_000_000 + nanosec)
 
 
@@ -152,12 +176,12 @@ class ImuDecoder:
 
     def __call__(self, data: bytes) -> WireImu | Any:
         """Read a message."""
-        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
-        start = _START + _STAMP.size
+        start = START + _STAMP.size
         if not data.startswith(self._frame, start):
-            end = _end_of_string(data, start)
-            self._frame, self._at = data[start:end], _aligned(end, 8)
+            end = end_of_string(data, start)
+            self._frame, self._at = data[start:end], aligned(end, 8)
         x, y, z, w, unknown, *rate = _IMU.unpack_from(data, self._at)
         return WireImu(data, Rotation(x, y, z, w), (unknown,), Vector(*rate))
 
@@ -173,15 +197,41 @@ class JointStateDecoder:
 
     def __call__(self, data: bytes) -> WireJointState | Any:
         """Read a message."""
-        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
-        start = _START + _STAMP.size
+        start = START + _STAMP.size
         if not data.startswith(self._head, start):
-            self._names, end = _strings(data, _end_of_string(data, start))
+            self._names, end = read_strings(data, end_of_string(data, start))
             self._head = data[start:end]
-        position, at = _doubles(data, start + len(self._head))
-        velocity, _ = _doubles(data, at)
+        position, at = read_doubles(data, start + len(self._head))
+        velocity, _ = read_doubles(data, at)
         return WireJointState(data, self._names, position, velocity)
+
+
+class JointCommandDecoder:
+    """Reads policy_msgs/JointCommand; names are read anew only when they change."""
+
+    def __init__(self, otherwise: Decode) -> None:
+        """Begin without names; leave other encodings to `otherwise`."""
+        self._otherwise = otherwise
+        self._head = b"never"
+        self._names: list[str] = []
+
+    def __call__(self, data: bytes) -> WireJointCommand | Any:
+        """Read a message."""
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
+            return self._otherwise(data)
+        sec, nanosec, sequence, valid_sec, valid_nanosec, mode = _COMMAND.unpack_from(data, START)
+        start = aligned(START + _COMMAND.size, 4)
+        if not data.startswith(self._head, start):
+            self._names, end = read_strings(data, start)
+            self._head = data[start:end]
+        at, arrays = start + len(self._head), list[F64]()
+        for _ in range(_COMMAND_ARRAYS):
+            values, at = read_doubles(data, at)
+            arrays.append(values)
+        return WireJointCommand(Stamp(sec, nanosec), sequence, Stamp(valid_sec, valid_nanosec),
+                                mode, self._names, *arrays)
 
 
 class ImageDecoder:
@@ -193,14 +243,14 @@ class ImageDecoder:
 
     def __call__(self, data: bytes) -> WireImage | Any:
         """Read a message."""
-        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
-        at = _aligned(_end_of_string(data, _START + _STAMP.size), 4)
+        at = aligned(end_of_string(data, START + _STAMP.size), 4)
         height, width = _SIZE.unpack_from(data, at)
-        encoding, at = _string(data, at + _SIZE.size)
-        is_bigendian, at = data[at], _aligned(at + 1, 4)
-        (step,) = _COUNT.unpack_from(data, at)
-        pixels = _bytes(data, at + _COUNT.size)
+        encoding, at = read_string(data, at + _SIZE.size)
+        is_bigendian, at = data[at], aligned(at + 1, 4)
+        (step,) = _STEP.unpack_from(data, at)
+        pixels = read_bytes(data, at + _STEP.size)
         return WireImage(data, height, width, encoding, is_bigendian, step, pixels)
 
 
@@ -213,70 +263,20 @@ class CompressedImageDecoder:
 
     def __call__(self, data: bytes) -> WireCompressedImage | Any:
         """Read a message."""
-        if data[:2] != _PLAIN_LITTLE_ENDIAN:
+        if data[:2] != PLAIN_LITTLE_ENDIAN:
             return self._otherwise(data)
-        kind, at = _string(data, _end_of_string(data, _START + _STAMP.size))
-        return WireCompressedImage(data, kind, _bytes(data, at))
+        kind, at = read_string(data, end_of_string(data, START + _STAMP.size))
+        return WireCompressedImage(data, kind, read_bytes(data, at))
 
 
 _DECODERS: dict[str, Callable[[Decode], Decode]] = {
     ImuReader.message: ImuDecoder,
     JointStateReader.message: JointStateDecoder,
+    JOINT_COMMAND: JointCommandDecoder,
     IMAGE: ImageDecoder,
     COMPRESSED_IMAGE: CompressedImageDecoder,
 }
 
 
 def _header(data: bytes) -> Header:
-    return Header(Stamp(*_STAMP.unpack_from(data, _START)))
-
-
-def _aligned(at: int, size: int) -> int:
-    """Return the first place from `at` on where a value of this size may lie."""
-    return at + (_START - at) % size
-
-
-def _count(data: bytes, at: int) -> tuple[int, int]:
-    """Return the count that an array or a string begins with, and where it ends."""
-    at = _aligned(at, _COUNT.size)
-    (count,) = _COUNT.unpack_from(data, at)
-    return count, at + _COUNT.size
-
-
-def _end_of_string(data: bytes, at: int) -> int:
-    length, at = _count(data, at)
-    return at + length
-
-
-def _strings(data: bytes, at: int) -> tuple[list[str], int]:
-    """Return an array of strings, each of which ends with a zero byte, and where it ends."""
-    count, at = _count(data, at)
-    found = []
-    for _ in range(count):
-        text, at = _string(data, at)
-        found.append(text)
-    return found, at
-
-
-def _string(data: bytes, at: int) -> tuple[str, int]:
-    """Return a string and where it ends."""
-    length, at = _count(data, at)
-    return data[at : at + length - 1].decode(), at + length
-
-
-def _bytes(data: bytes, at: int) -> memoryview:
-    """Return an array of bytes; one that says it is longer than the message is as long as that."""
-    count, at = _count(data, at)
-    return memoryview(data)[at : at + count]
-
-
-def _doubles(data: bytes, at: int) -> tuple[F64, int]:
-    """Return an array of float64, and where it ends."""
-    # As `_count` and `_aligned`, without the calls: this is most of the work.
-    at += (_START - at) % 4
-    (count,) = _COUNT.unpack_from(data, at)
-    at += 4
-    if count == 0:
-        return np.empty(0), at
-    at += (_START - at) % 8
-    return np.frombuffer(data, np.float64, count, at), at + 8 * count
+    return Header(Stamp(*_STAMP.unpack_from(data, START)))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -17,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
+from policy_inference.errors import PolicyError
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.private_folder import remove_folders
 
@@ -32,14 +34,42 @@ _RETURNED_WITHIN_S = 8.0
 """And so long any other callback; transitions, which wait for threads and answers, take less."""
 
 
-def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = None) -> int:
+N = TypeVar("N", bound=LifecycleBase)
+
+
+def ended_by(byte: bytes) -> bool:
+    """Return whether a byte that came in the main thread means that the process is to end.
+
+    It is the number of a signal, which may be one that somebody else handles, or 0 where the
+    node has ended by itself.
+    """
+    return byte == b"\0" or byte[0] in END_SIGNALS
+
+
+def wait_for_end(_: object, asked: socket.socket) -> None:
+    """Wait in the main thread until the process is to end."""
+    while not ended_by(asked.recv(1)):
+        pass
+
+
+def run_node(
+    make: Callable[[], N], args: Sequence[str] | None = None, *,
+    foreground: Callable[[N, socket.socket], None] = wait_for_end,
+) -> int:  # fmt: skip
     """Run the node until one of END_SIGNALS comes; return the exit status.
 
     rclpy's own signal handlers are off: after them no message can be published any more, and
     the last message of a robot's node is the one that matters. With the parameter `autostart`
     the node configures and activates itself; where that fails, or where ROS refuses the arguments
-    or a parameter's type or range, the process ends with status 2. Asked to end while it
+    or a parameter's type or range, the process ends with status 2, as it does where a callback
+    raises a PolicyError: the node cannot go on. Asked to end while it
     configures, it does not wait for a model that takes long to open: nothing is commanded yet.
+
+    Args:
+        make: Makes the node.
+        args: Arguments of the process; those of the interpreter if None.
+        foreground: What the main thread does meanwhile. It gets the node and a socket, and
+            returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -59,7 +89,9 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
     executor.add_node(node)
     status = 2
     try:
-        status = 0 if _serve(executor, node, asked, asking) else 2
+        status = 0 if _serve(executor, node, asked, asking, foreground) else 2
+    except PolicyError as error:
+        node.get_logger().fatal(str(error))
     finally:
         # The robot first; entities may be closed only when no executor waits on them.
         node.halt()
@@ -80,8 +112,8 @@ def run_node(make: Callable[[], LifecycleBase], args: Sequence[str] | None = Non
 
 
 def _serve(
-    executor: SingleThreadedExecutor, node: LifecycleBase, asked: socket.socket,
-    asking: socket.socket,
+    executor: SingleThreadedExecutor, node: N, asked: socket.socket, asking: socket.socket,
+    foreground: Callable[[N, socket.socket], None],
 ) -> bool:  # fmt: skip
     """Start and spin until asked to end, and halt; return whether it started.
 
@@ -93,13 +125,15 @@ def _serve(
     spinning = threads.submit(_spin, executor, node, ending)
     threads.shutdown(wait=False)
     spinning.add_done_callback(lambda _: asking.send(b"\0"))
-    asked.recv(1)
-    ending.set()
     try:
-        node.halt()
+        foreground(node, asked)
     finally:
-        # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
-        executor.create_task(lambda: None)
+        ending.set()
+        try:
+            node.halt()
+        finally:
+            # Work for `spin_once` to return from; `shutdown` would pull down what it waits on.
+            executor.create_task(lambda: None)
     ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from rclpy.callback_groups import CallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
 from policy_inference.core.wire import Decode, decoder_of
@@ -52,8 +53,11 @@ class Sampled(Generic[M]):
         wire: The bytes of what the last `take` returned; None where that was nothing.
     """
 
-    def __init__(self, node: Node, group: SampleGroup, message: type[M], topic: str) -> None:
-        """Subscribe to the relative topic."""
+    def __init__(
+        self, node: Node, group: SampleGroup, message: type[M], topic: str,
+        profile: QoSProfile = qos.SAMPLE,
+    ) -> None:  # fmt: skip
+        """Subscribe to the relative topic, with a profile of depth 1."""
         self.topic = topic
         self.resolved_topic: str = node.resolve_topic_name(topic)
         self._node = node
@@ -63,7 +67,7 @@ class Sampled(Generic[M]):
         self._decode: Callable[[bytes], M] = decoder_for(message)
         self._held: tuple[bytes, M] | None = None
         self.subscription = node.create_subscription(
-            message, topic, _never_called, qos.SAMPLE, callback_group=group
+            message, topic, _never_called, profile, callback_group=group
         )
 
     def take(self) -> M | None:

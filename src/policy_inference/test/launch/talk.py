@@ -12,6 +12,7 @@ from typing import Any
 import rclpy
 from policy_msgs.msg import JointCommand
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 
@@ -29,6 +30,11 @@ class Talk:
         self._node.create_subscription(
             JointCommand, "joint_command", lambda message: self.modes.append(message.mode), 10
         )
+
+    def listen(self, kind: Any, topic: str, heard: Callable[[Any], None]) -> None:
+        """Hear the newest of a topic whose publisher keeps it for those who come late."""
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._node.create_subscription(kind, topic, heard, latched)
 
     def ask(self, service: str) -> Any:
         """Call a Trigger service as soon as it is there and a command was seen."""

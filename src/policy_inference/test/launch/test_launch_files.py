@@ -7,9 +7,11 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from socket import SOCK_DGRAM, socket
 from typing import Any
 
 import pytest
+import yaml
 
 from ..nodes.colour_bundle import write_colours
 
@@ -19,6 +21,8 @@ ARGUMENTS = {
     "backend", "backend_options", "bundle", "robot", "params_file", "namespace", "use_sim_time",
     "log_level", "public_key",
 }  # fmt: skip
+OF_A_LITE3 = {"operator", "joy_node", "robot_params_file", "operator_params_file"}
+LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
 
 pytestmark = pytest.mark.ros
@@ -30,7 +34,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 
     assert run.wait_for_end() == 0
     described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
-    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else set()
+    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else OF_A_LITE3
     assert described.keys() == ARGUMENTS | more
     assert not [name for name, text in described.items() if "no description" in text]
 
@@ -38,7 +42,9 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 @pytest.mark.parametrize(
     ("argument", "remedy"),
     [
-        ("robot:=simm", "'sim', 'none'"),
+        ("robot:=simm", "'lite3', 'lite3_emulator', 'sim', 'none'"),
+        ("operator:=me", "'joystick', 'none'"),
+        ("joy_node:=yes", "'true', 'false'"),
         ("use_sim_time:=yes", "'true', 'false'"),
         ("log_level:=loud", "'debug', 'info', 'warn', 'error', 'fatal'"),
     ],
@@ -63,7 +69,7 @@ def test_missing_bundle_is_refused_by_name(launch: Callable[..., Any]) -> None:
 def test_unknown_backend_ends_the_launch_and_names_those_installed(
     launch: Callable[..., Any],
 ) -> None:
-    run = launch("lite3_rknn.launch.py", "backend:=abacus")
+    run = launch(*LITE3_ALONE, "backend:=abacus")
 
     run.wait_for_end()
     assert re.search(r"installed .*onnx.*'abacus'", run.output)
@@ -73,7 +79,7 @@ def test_unknown_backend_ends_the_launch_and_names_those_installed(
 def test_parameter_file_that_is_not_there_ends_the_launch(
     launch: Callable[..., Any], tmp_path: Path
 ) -> None:
-    run = launch("lite3_rknn.launch.py", "backend:=onnx", f"params_file:={tmp_path}/no.yaml")
+    run = launch(*LITE3_ALONE, "backend:=onnx", f"params_file:={tmp_path}/no.yaml")
 
     run.wait_for_end()
     assert f"Couldn't parse params file: '--params-file {tmp_path}/no.yaml'" in run.output
@@ -85,7 +91,7 @@ def test_parameter_file_reaches_a_node_in_a_namespace(
 ) -> None:
     file = tmp_path / "nodes.yaml"
     file.write_text("/**/joint_policy_node:\n  ros__parameters:\n    trigger: sunrise\n")
-    run = launch("lite3_rknn.launch.py", "backend:=onnx", "namespace:=one", f"params_file:={file}")
+    run = launch(*LITE3_ALONE, "backend:=onnx", "namespace:=one", f"params_file:={file}")
 
     run.wait_for_end()
     assert re.search(r"\[one\.joint_policy_node\]: .*trigger.*'sunrise'", run.output)
@@ -95,7 +101,7 @@ def test_arguments_win_over_the_parameter_file(launch: Callable[..., Any], tmp_p
     file = tmp_path / "nodes.yaml"
     file.write_text("/**:\n  ros__parameters: {log: x}\n"
                     "/**/joint_policy_node:\n  ros__parameters: {backend: abacus}\n")  # fmt: skip
-    run = launch("lite3_rknn.launch.py", "backend:=onnx", f"params_file:={file}")
+    run = launch(*LITE3_ALONE, "backend:=onnx", f"params_file:={file}")
 
     run.wait_for(r"\[joint_policy_node\]: lite3_walk .* on onnx")
 
@@ -113,6 +119,68 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_DAMP])
     assert run.wait_for_end() == 0
     assert run.output.count("process has finished cleanly") == 2
+
+
+def parameters_of_a_lite3(tmp_path: Path, **driver: Any) -> str:
+    """Return the argument with a file that sets ports which nobody else has."""
+    with socket(type=SOCK_DGRAM) as host, socket(type=SOCK_DGRAM) as state:
+        for one in (host, state):
+            one.bind(("127.0.0.1", 0))
+        ports = {"host_port": host.getsockname()[1], "state_port": state.getsockname()[1]}
+    file = tmp_path / "lite3.yaml"
+    file.write_text(yaml.safe_dump({
+        "/**/lite3_emulator": {"ros__parameters": ports},
+        "/**/lite3_driver": {"ros__parameters": {**ports, **driver}},
+    }))  # fmt: skip
+    return f"robot_params_file:={file}"
+
+
+def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    from policy_msgs.msg import JointCommand, RobotStatus
+
+    from .talk import Talk
+
+    file = parameters_of_a_lite3(tmp_path, host_address="192.0.2.1")
+    run = launch("lite3_rknn.launch.py", "robot:=lite3_emulator", "backend:=onnx",
+                 "namespace:=one", file)  # fmt: skip
+    heard: list[RobotStatus] = []
+    with Talk("/one") as talk:
+        talk.listen(RobotStatus, "lite3_driver/status", heard.append)
+        talk.wait_until(lambda: bool(heard) and heard[-1].state_rate_hz > 0.0)
+        assert heard[-1].state == RobotStatus.LISTENING
+        # The policy may do what it likes: nothing is sent before control was asked for.
+        assert talk.ask("joint_policy_node/stand").success
+        talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
+        assert heard[-1].command_rate_hz == 0.0
+        run.send(signal.SIGINT)
+        assert run.wait_for_end() == 0
+    assert run.output.count("process has finished cleanly") == 3
+
+
+def test_driver_takes_the_address_of_the_robot_from_its_file(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = parameters_of_a_lite3(tmp_path, interface_address="192.0.2.1")
+    run = launch("lite3_rknn.launch.py", "backend:=onnx", file)
+
+    run.wait_for(r"\[lite3_driver\]: .*192\.0\.2\.1")
+    run.wait_for(r"lite3_driver-\d+\] was required: shutting down|the driver ended")
+    run.wait_for_end()
+
+
+def test_joystick_without_its_package_ends_the_launch_by_name(
+    launch: Callable[..., Any],
+) -> None:
+    from ament_index_python.packages import get_packages_with_prefixes
+
+    if "joy" in get_packages_with_prefixes():
+        pytest.skip("the package joy is installed")
+    run = launch(*LITE3_ALONE, "backend:=onnx", "operator:=joystick")
+
+    assert run.wait_for_end() == 1
+    assert "package 'joy' not found" in run.output
 
 
 def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) -> None:

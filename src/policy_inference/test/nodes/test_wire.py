@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Quaternion, Vector3
+from policy_msgs.msg import JointCommand
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
@@ -17,6 +18,7 @@ from policy_inference.core.wire import Decode
 from policy_inference.nodes.sampling import decoder_for
 
 pytestmark = pytest.mark.ros
+COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 # All lengths modulo 8, since what follows a string is aligned.
 FRAMES = ["", *("abcdefgh"[:length] for length in range(1, 9)), "prüfstand"]
 
@@ -57,6 +59,42 @@ def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
         assert_alike(decode, joint_state(list(names), "base"))
     for frame in ("base", "longer", ""):
         assert_alike(decode, joint_state(["a", "b"], frame))
+
+
+def joint_command(names: Sequence[str], first: float = 0.25) -> JointCommand:
+    numbers = np.arange(6 * len(names)).reshape(6, -1) + first
+    fields = dict(zip(COMMAND_ARRAYS, (array("d", row) for row in numbers), strict=True))
+    return JointCommand(
+        stamp=Time(sec=-5, nanosec=4_000_000_000), sequence=2**64 - 1, mode=7,
+        valid_for=Duration(sec=-1, nanosec=3), names=list(names), **fields)
+
+
+def assert_command_alike(decode: Decode, message: JointCommand) -> None:
+    found = decode(serialize_message(message))
+    assert (found.stamp.sec, found.stamp.nanosec) == (-5, 4_000_000_000)
+    assert (found.valid_for.sec, found.valid_for.nanosec) == (-1, 3)
+    assert (found.sequence, found.mode, found.names) == (2**64 - 1, 7, message.names)
+    for field in COMMAND_ARRAYS:
+        assert list(getattr(found, field)) == list(getattr(message, field))
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["ab", "c"], ["FL_HipX_joint", "", "gelenk_ö"],
+                                   *[["abcdefgh"[:length]] for length in range(1, 9)]])
+def test_joint_command_is_read_as_rclpy_reads_it(names: list[str]) -> None:
+    assert_command_alike(decoder_for(JointCommand), joint_command(names))
+
+
+def test_one_stream_of_commands_may_change_names_and_numbers() -> None:
+    decode = decoder_for(JointCommand)
+    for names in ("ab", "ab", "ba", "a", "abc", ""):
+        assert_command_alike(decode, joint_command(list(names)))
+    assert_command_alike(decode, joint_command([], first=1.0))
+
+
+def test_command_whose_arrays_have_different_sizes_is_read_as_it_is() -> None:
+    message = joint_command(["a", "b"])
+    message.velocity, message.damping = array("d"), array("d", [1.0, 2.0, 3.0])
+    assert_command_alike(decoder_for(JointCommand), message)
 
 
 @pytest.mark.parametrize("frame", FRAMES)

@@ -10,7 +10,7 @@ from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist
-from policy_msgs.msg import JointCommand, PolicyStatus
+from policy_msgs.msg import PolicyStatus
 from policy_msgs.srv import LoadBundle
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
@@ -23,16 +23,13 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.found import others_on
+from robot_operator.nodes.words import MODES
 
 COMMAND_PERIOD_S = 0.05
 ANSWER_TIMEOUT_S = 10.0
 REQUESTS = ("stand", "run", "damp", "reset", "estop")
 RECORD = "record"
-MODES = {
-    getattr(JointCommand, name): name.removeprefix("MODE_")
-    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
-                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
-}  # fmt: skip
 _NEWEST = QoSProfile(depth=1)
 _CHUNK = "policy_msgs/msg/ActionChunk"
 _NO_RECORDER = "record its topics with `ros2 bag record`"
@@ -45,6 +42,7 @@ _NOT_THERE = {
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
 _LOADED_WITHIN_S = 600.0
+_CONTROL_WITHIN_S = 30.0
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
@@ -52,8 +50,9 @@ _MOTION_TIMEOUT_S = 20.0
 class Operator:
     """A client of one policy node. Use it in a `with` block.
 
-    Publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity was given. Subscribes to the
-    policy node's `~/status`. Its methods belong to one thread; messages come in on another.
+    Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given.
+    Subscribes to the policy node's `~/status`. Its methods belong to one thread; messages come in
+    on another.
     Simulated time is that of the node's clock: `/clock` with `use_sim_time`, else the steady one.
     """
 
@@ -61,6 +60,7 @@ class Operator:
         self,
         *,
         policy_node: str = "joint_policy_node",
+        drives: bool = True,
         use_sim_time: bool = False,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         watch: Callable[[], None] = lambda: None,
@@ -69,6 +69,7 @@ class Operator:
 
         Args:
             policy_node: Name of the node that runs the policy, relative to the namespace.
+            drives: Whether it is to publish `cmd_vel`, which one node at a time may.
             use_sim_time: Whether velocities and waits follow `/clock`.
             answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
@@ -96,7 +97,8 @@ class Operator:
         self.node.create_subscription(
             PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED
         )
-        self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
+        if drives:
+            self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._spin, name="operator")
@@ -171,6 +173,17 @@ class Operator:
             raise OperatorError(f"{name}: expected a node of joint policies, found "
                            f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
 
+    def require_to_be_alone(self) -> None:
+        """Return if nobody else publishes `cmd_vel`, as far as is known by now.
+
+        Raises:
+            OperatorError: Somebody does.
+        """
+        topic = self._cmd_vel.topic_name
+        if others := others_on(self.node, topic):
+            raise OperatorError(f"{topic}: expected this command alone to command velocities, "
+                                f"found {', '.join(others)}; drive from there, or end that first")
+
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
 
@@ -210,6 +223,19 @@ class Operator:
         """
         return _granted(
             name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
+
+    def demand_of_driver(self, driver: str, name: str) -> str:
+        """Ask a robot's driver for `take_control` or `release_control`, accept no refusal.
+
+        Returns:
+            What it says once that is done, which takes seconds: the robot folds its legs first.
+
+        Raises:
+            OperatorError: It refused, or does not answer in time.
+        """
+        service = self.node.create_client(Trigger, f"{driver}/{name}")
+        answer = self._call(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
+        return _granted(name, *answer, who=driver)
 
     def record_run(self, on: bool) -> str:
         """Let the policy node record everything from now on, or end that; return what it says.
@@ -367,7 +393,7 @@ class Operator:
             self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
 
 
-def _granted(name: str, agreed: bool, message: str) -> str:
+def _granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
     if not agreed:
-        raise OperatorError(f"{name}: the policy node refused: {message}")
+        raise OperatorError(f"{name}: {who} refused: {message}")
     return message

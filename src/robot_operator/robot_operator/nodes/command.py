@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `robot_operator`: asks a policy node for modes, recordings, another policy; drives."""
+"""Command `robot_operator`: asks a policy node for modes, recordings, another policy; drives.
+
+Without an action it is the operator's node, with its screen, in this terminal.
+"""
 
 import argparse
 import math
@@ -11,12 +14,16 @@ from collections.abc import Callable, Sequence
 from policy_msgs.msg import PolicyStatus
 
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.client import ANSWER_TIMEOUT_S, MODES, RECORD, REQUESTS, Operator
-from robot_operator.nodes.found import the_policy_node
+from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
+from robot_operator.nodes.found import DRIVER, POLICY_NODE, the_one, the_one_or_none
+from robot_operator.nodes.words import policy_lines
+from robot_operator.requests import OF_DRIVER
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
+_LOOK_FOR_S = 1.0
+_OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
     "damp": ("the mode DAMP", lambda operator: operator.mode == "DAMP"),
@@ -29,7 +36,8 @@ _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
 def main(args: Sequence[str] | None = None) -> int:
     """Do one thing and print what came of it: the policy node's status, or its answer.
 
-    Without `--node` it asks the one policy node that there is, and says which.
+    Without `--node` it asks the one policy node that there is, and says which; so it does with
+    the driver and `--driver`.
 
     Returns:
         0; 1 where the policy node refused or did not answer; 130 after Ctrl-C.
@@ -37,11 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if given.node is None:
-            given.node = the_policy_node(given.timeout)
-            sys.stderr.write(f"robot_operator: {given.node}\n")
+        if given.action is None:
+            return _open_screen(given)
+        _find(given)
         with Operator(policy_node=given.node, use_sim_time=given.sim_time,
-                      answer_timeout_s=given.timeout) as operator:
+                      drives=given.action == "drive", answer_timeout_s=given.timeout) as operator:
             sys.stdout.write(_act(operator, given))
     except OperatorError as error:
         sys.stderr.write(f"robot_operator: {error}\n")
@@ -53,26 +61,47 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def described(status: PolicyStatus) -> str:
     """Return a status for a person, line by line."""
-    p50_ms, p99_ms, max_ms = (
-        1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
-    )
-    counters = [f"{entry.name} {entry.count}" for entry in status.guard_counters if entry.count]
-    latched = ", latched until reset" if status.latched else ""
-    lines = [
-        ("mode", f"{MODES[status.mode]}{latched}"),
-        ("reason", status.reason),
-        ("runs", f"{status.bundle_name} {status.bundle_version} on {status.backend} "
-                 f"({status.runs_on})"),
-        *(("not on", line) for line in status.fallback.splitlines()),
-        ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
-                 f"{status.ticks_missed} of {status.ticks} ticks missed"),
-        ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
-        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
-        ("guard", ", ".join(counters) or "has not acted"),
-        ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
-    ]  # fmt: skip
+    lines = policy_lines(status)
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
+
+
+def _open_screen(given: argparse.Namespace) -> int:
+    """Run the operator's node in this terminal; return its exit status.
+
+    Raises:
+        OperatorError: It is not clear which robot is meant, or there is no terminal.
+    """
+    # Here, so that no other action waits for what only the node needs.
+    from policy_inference.nodes.process import run_node
+    from robot_operator.nodes.operator_node import OperatorNode
+    from robot_operator.nodes.terminal import has_terminal, operate
+
+    if not has_terminal():
+        raise OperatorError("robot_operator: expected an action or a terminal, found neither; "
+                            "`operator_node` runs without one")
+    words = ["--ros-args"]
+    for parameter, name, kind in (("policy_node", given.node, POLICY_NODE),
+                                  ("driver_node", given.driver, DRIVER)):
+        if found := name or the_one_or_none(kind, _LOOK_FOR_S):
+            words += ["-p", f"{parameter}:={found}"]
+    return run_node(OperatorNode, words, foreground=operate)
+
+
+def _find(given: argparse.Namespace) -> None:
+    """Complete what was given by the name of the node that is asked, and say it.
+
+    Raises:
+        OperatorError: There is none, or more than one.
+    """
+    if given.action in _OF_DRIVER:
+        given.node = ""
+        if given.driver is None:
+            given.driver = the_one(DRIVER, given.timeout)
+            sys.stderr.write(f"robot_operator: {given.driver}\n")
+    elif given.node is None:
+        given.node = the_one(POLICY_NODE, given.timeout)
+        sys.stderr.write(f"robot_operator: {given.node}\n")
 
 
 def _act(operator: Operator, given: argparse.Namespace) -> str:
@@ -81,6 +110,8 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
     Raises:
         OperatorError: The policy node refused, does not answer or met a fault.
     """
+    if given.action in _OF_DRIVER:
+        return f"{operator.demand_of_driver(given.driver, given.action)}\n"
     if given.action == RECORD:
         return f"{operator.demand(RECORD)}\n"
     if given.action == "record_run":
@@ -116,6 +147,7 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
         OperatorError: The policy takes no velocity, does not run, or no longer does.
     """
     operator.require_joint_policy("drive", lambda: operator.heard)
+    operator.require_to_be_alone()
     _require_running(operator)
     operator.wait_until(lambda: operator.now_ns > 0, "the clock", _CHANGE_TIMEOUT_S)
     ends_ns = operator.now_ns + round(given.seconds * 1e9)
@@ -141,12 +173,16 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument("--node", help="name of the policy node (default: the one there is, "
                                         "of whatever kind)")  # fmt: skip
+    options.add_argument("--driver", help="name of the robot's driver (default: the one there is)")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
     options.add_argument("--timeout", type=_positive, metavar="SECONDS",
                          help="how long to wait for the policy node to answer "
                               f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
     parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
-    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    actions = parser.add_subparsers(dest="action", metavar="action")
+    for name in _OF_DRIVER:
+        actions.add_parser(name, parents=[options],
+                           help=f"ask the driver for '{name}', wait until that is done")
     for name in REQUESTS:
         actions.add_parser(name, parents=[options], help=f"ask for '{name}', wait for its effect")
     actions.add_parser("status", parents=[options],
@@ -163,7 +199,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
-    defaults = argparse.Namespace(node=None, sim_time=False, timeout=ANSWER_TIMEOUT_S)
+    defaults = argparse.Namespace(node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S)
     return parser.parse_args(args, defaults)
 
 

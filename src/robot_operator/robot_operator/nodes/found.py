@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which policy nodes there are in the ROS 2 domain: whoever publishes a PolicyStatus is one."""
+"""Which policy nodes and drivers there are in the ROS 2 domain: whoever publishes their status."""
 
 import time
 
@@ -12,13 +12,17 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_operator.errors import OperatorError
 
-_STATUS = "policy_msgs/msg/PolicyStatus"
+POLICY_NODE, DRIVER = "policy node", "robot's driver"
+UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
+_STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
+_OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _SECOND_WITHIN_S = 1.0
 _LOOK_AROUND_S = 0.02
 
 
-def the_policy_node(timeout_s: float) -> str:
-    """Return the full name of the one policy node that there is, of whatever kind.
+def the_one(kind: str, timeout_s: float) -> str:
+    """Return the full name of the one node of a kind, POLICY_NODE or DRIVER, that there is.
 
     After the first was found others have a second to appear, so that on a
     busy machine, too, nobody operates a robot that was not meant.
@@ -26,6 +30,40 @@ def the_policy_node(timeout_s: float) -> str:
     Raises:
         OperatorError: There is none within `timeout_s`, or more than one.
     """
+    if (name := the_one_or_none(kind, timeout_s)) is None:
+        raise OperatorError(f"operator: expected a {kind} within {timeout_s:g} s, found none; "
+                            "does it run, in this ROS_DOMAIN_ID?")
+    return name
+
+
+def the_one_or_none(kind: str, timeout_s: float) -> str | None:
+    """Return the full name of the one node of a kind, None if there is none within `timeout_s`.
+
+    Raises:
+        OperatorError: There is more than one.
+    """
+    names = _found(_STATUSES[kind], timeout_s)
+    if len(names) > 1:
+        raise OperatorError(f"operator: expected one {kind}, found {', '.join(names)}; say "
+                            f"which with {_OPTIONS[kind]}")
+    return names[0] if names else None
+
+
+def publishers_of(node: Node, topic: str) -> list[str]:
+    """Return the full names of the nodes that publish on a topic, once for each publisher."""
+    return sorted(f"{found.node_namespace.rstrip('/')}/{found.node_name}"
+                  for found in node.get_publishers_info_by_topic(topic))
+
+
+def others_on(node: Node, topic: str) -> list[str]:
+    """Return the full names of the nodes that publish on a topic, less `node` itself, once."""
+    names = publishers_of(node, topic)
+    if node.get_fully_qualified_name() in names:
+        names.remove(node.get_fully_qualified_name())
+    return names
+
+
+def _found(status: str, timeout_s: float) -> list[str]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("operator_looks_around", context=context, enable_rosout=False,
@@ -33,34 +71,29 @@ def the_policy_node(timeout_s: float) -> str:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        names = _look(node, executor, timeout_s)
+        return _look(node, executor, status, timeout_s)
     finally:
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
-    if not names:
-        raise OperatorError(f"operator: expected a policy node within {timeout_s:g} s, found none; "
-                       "does it run, in this ROS_DOMAIN_ID?")
-    if len(names) > 1:
-        raise OperatorError(f"operator: expected one policy node, found {', '.join(names)}; say "
-                            "which with --node")
-    return names[0]
 
 
-def _look(node: Node, executor: SingleThreadedExecutor, timeout_s: float) -> list[str]:
+def _look(
+    node: Node, executor: SingleThreadedExecutor, status: str, timeout_s: float
+) -> list[str]:
     ends_s = time.monotonic() + timeout_s
     names: list[str] = []
     while time.monotonic() < ends_s:
         executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-        now = _policy_nodes(node)
+        now = _publishing(node, status)
         if now and not names:
             ends_s = time.monotonic() + _SECOND_WITHIN_S
         names = now
     return names
 
 
-def _policy_nodes(node: Node) -> list[str]:
+def _publishing(node: Node, status: str) -> list[str]:
     return sorted(topic.removesuffix("/status")
                   for topic, types in node.get_topic_names_and_types()
-                  if _STATUS in types and topic.endswith("/status")
+                  if status in types and topic.endswith("/status")
                   and node.count_publishers(topic))

@@ -27,22 +27,24 @@ class HostSockets:
             to: Address and port of the driver.
             foreign_address: From where foreign frames come; empty: the host's, another port.
 
+        Port 0 of the host is one that is free.
+
         Raises:
             SimError: The address is not this machine's, or the port is in use.
         """
         self.trouble = ""
-        self._name, self._to = host, to
-        self._foreign_address = foreign_address or host[0]
+        self._to = to
         self._host = _bound("host_address, host_port", host)
         try:
-            self._foreign = _bound("foreign_address", (self._foreign_address, 0))
+            self._foreign = _bound("foreign_address", (foreign_address or host[0], 0))
         except SimError:
             self._host.close()
             raise
 
     def __str__(self) -> str:
         """Say who listens where."""
-        return "listens on {}:{}, sends to {}:{}".format(*self._name, *self._to)
+        return "listens on {}:{}, sends to {}:{}".format(
+            *self._host.getsockname(), *self._to)
 
     def received(self) -> list[tuple[bytes, Address]]:
         """Return the datagrams that have come, and from whom."""

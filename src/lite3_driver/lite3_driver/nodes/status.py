@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver tells about itself: ~/status, /diagnostics, and the log's edges."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from policy_msgs.msg import RobotStatus
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from lite3_driver.interfaces import Phase, Report
+from lite3_driver.wire import JOINT_NAMES
+from policy_inference.nodes import qos
+
+
+class StatusTopics:
+    """Publishes the newest report at each change of the phase, and whenever it is told to."""
+
+    def __init__(
+        self, node: Node, other_obstacles: Callable[[], Sequence[str]], unfit: Callable[[], int]
+    ) -> None:
+        """Create the publishers.
+
+        Args:
+            node: Publishes.
+            other_obstacles: Returns what only ROS can tell against taking control.
+            unfit: Returns how many commands did not even fit the joints.
+        """
+        self._node, self._other_obstacles, self._unfit = node, other_obstacles, unfit
+        self._publishing = threading.Lock()
+        self._report: Report | None = None
+        self._told: tuple[Phase, str] | None = None
+        self._lost = ""
+        self._status = node.create_publisher(RobotStatus, "~/status", qos.STATUS)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+
+    @property
+    def phase(self) -> Phase:
+        """Who is in control."""
+        return Phase.LISTENING if self._report is None else self._report.phase
+
+    def start(self) -> None:
+        """Forget what was before."""
+        self._report, self._told, self._lost = None, None, ""
+
+    def update(self, report: Report) -> None:
+        """Take the newest report; a change is published and logged at once."""
+        changed = self._report is None or report.phase is not self._report.phase
+        self._report = report
+        self._log(report)
+        if changed:
+            self.publish()
+
+    def lose(self, reason: str) -> None:
+        """Tell that there is nobody any more who reports."""
+        self._lost = reason
+        self._node.get_logger().error(reason)
+        before = self._report or Report(phase=Phase.LISTENING, reason=reason, obstacles=())
+        self._report = replace(before, phase=Phase.LISTENING, reason=reason, obstacles=(reason,),
+                               state_rate_hz=0.0, command_rate_hz=0.0)
+        self.publish()
+
+    def publish(self) -> None:
+        """Publish the newest report, from any thread."""
+        report = self._report
+        if report is None:
+            return
+        status = self._compose(report)
+        with self._publishing:
+            self._status.publish(status)
+            self._diagnostics.publish(self._diagnose(status))
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        self._node.destroy_publisher(self._status)
+        self._node.destroy_publisher(self._diagnostics)
+
+    def _log(self, report: Report) -> None:
+        """Log changes of the phase, and of the reason why the drives damp."""
+        told = report.phase, report.reason if report.phase is Phase.DAMPING else ""
+        if told == self._told:
+            return
+        self._told = told
+        # rclpy refuses two severities from one line of code.
+        text = f"{report.phase.name}: {report.reason}"
+        if report.phase is Phase.DAMPING:
+            self._node.get_logger().warning(text)
+        else:
+            self._node.get_logger().info(text)
+
+    def _compose(self, report: Report) -> RobotStatus:
+        details = {**report.details, "command_unfit": self._unfit()}
+        return RobotStatus(
+            stamp=self._node.get_clock().now().to_msg(), state=int(report.phase),
+            reason=report.reason, obstacles=[*report.obstacles, *self._other_obstacles()],
+            state_rate_hz=report.state_rate_hz, command_rate_hz=report.command_rate_hz,
+            largest_gap_s=report.largest_gap_s, latency_p50_s=report.latency_p50_s,
+            latency_p99_s=report.latency_p99_s,
+            joint_names=list(JOINT_NAMES) if report.temperature_c else [],
+            temperature_c=list(report.temperature_c),
+            details=[KeyValue(key=key, value=_text(value)) for key, value in details.items()],
+        )  # fmt: skip
+
+    def _diagnose(self, status: RobotStatus) -> DiagnosticArray:
+        level, text = DiagnosticStatus.OK, status.reason
+        if status.state == Phase.LISTENING and status.obstacles:
+            level, text = DiagnosticStatus.WARN, "; ".join([status.reason, *status.obstacles])
+        elif status.state == Phase.DAMPING:
+            level = DiagnosticStatus.WARN
+        if self._lost:
+            level, text = DiagnosticStatus.ERROR, self._lost
+        values = {
+            "state": Phase(status.state).name, "state_rate_hz": f"{status.state_rate_hz:.1f}",
+            "command_rate_hz": f"{status.command_rate_hz:.1f}",
+            "largest_gap_s": f"{status.largest_gap_s:.6f}",
+            "latency_p99_s": f"{status.latency_p99_s:.6f}",
+            "hottest_c": f"{max(status.temperature_c, default=float('nan')):.1f}",
+        }
+        return DiagnosticArray(header=Header(stamp=status.stamp), status=[DiagnosticStatus(
+            level=level, name=f"{self._node.get_fully_qualified_name()}: robot", message=text,
+            hardware_id="Lite3",
+            values=[*(KeyValue(key=key, value=value) for key, value in values.items()),
+                    *status.details])])  # fmt: skip
+
+
+def _text(value: str | int | float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,18 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers, their hosts and one who talks to them, on a ROS 2 domain of the test's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .harness import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Start drivers; all ends with the test."""
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()

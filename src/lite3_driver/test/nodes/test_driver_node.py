@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver as a process, beside a motion host on loopback: what it tells, follows and refuses."""
+
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from policy_msgs.msg import ContactForces, JointCommand, RobotStatus
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool
+
+from lite3_driver import wire
+
+from .harness import DEEP, Stage
+from .host import FOLDED_RAD, Host
+
+pytestmark = pytest.mark.ros
+
+
+def details(status: RobotStatus) -> dict[str, str]:
+    return {entry.key: entry.value for entry in status.details}
+
+
+def test_state_is_published_and_nothing_is_sent(stage: Stage) -> None:
+    heard: dict[str, list[Any]] = {"joint_states": [], "imu/data": [], "contact_forces": []}
+    diagnostics: list[DiagnosticArray] = []
+    stage.listen(DiagnosticArray, "/diagnostics", diagnostics)
+    for message, (topic, into) in zip((JointState, Imu, ContactForces), heard.items(), strict=True):
+        stage.listen(message, f"/robot/{topic}", into)
+    driver = stage.driver()
+    driver.until(lambda: all(heard.values()) and diagnostics, "messages")
+    status = driver.may_be_taken()
+    assert list(heard["joint_states"][-1].position) == pytest.approx(FOLDED_RAD, abs=1e-6)
+    assert heard["imu/data"][-1].angular_velocity.z == pytest.approx(0.03)
+    assert [force.z for force in heard["contact_forces"][-1].forces] == [2.0, 5.0, 8.0, 11.0]
+    assert status.state == RobotStatus.LISTENING
+    assert list(status.joint_names) == list(wire.JOINT_NAMES)
+    assert list(status.temperature_c) == [30.0 + joint for joint in range(12)]
+    assert diagnostics[-1].status[0].name == "/robot/lite3_driver: robot"
+    assert driver.host.received == []
+
+
+@pytest.mark.real_time
+def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
+    driver = stage.driver()
+    host = driver.host
+    estop = stage.node.create_publisher(Bool, "/robot/estop", DEEP)
+    driver.takes_control()
+    driver.reports(lambda status: status.command_rate_hz > 0.0, "frames to the host")
+    driver.follows()
+    driver.damps("expired")
+    driver.follows(valid_for_s=30.0)
+    driver.until(lambda: estop.get_subscription_count() > 0, "a listener to estop")
+    estop.publish(Bool(data=False))
+    estop.publish(Bool(data=True))
+    driver.damps("e-stop")
+    braked = len(host.received)
+    driver.send(valid_for_s=30.0)
+    driver.send(mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, damping=[2.0] * 12)
+    driver.until(lambda: (host.received[-1].values[:, 4] == 2.0).all(), "damping as commanded")
+    assert all(each.damps for each in host.received[braked:])
+    driver.follows(valid_for_s=30.0)
+    response = driver.ask("damp")
+    assert response.success, response.message
+    driver.damps("asked for by service")
+    answers = [driver.asked("release_control") for _ in range(2)]
+    for answer in answers:
+        driver.until(answer.done, "an answer to release_control")
+        assert answer.result().success, answer.result().message
+    driver.is_in(RobotStatus.LISTENING)
+    assert host.codes() == [wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
+    assert host.controller is None
+
+
+def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
+    driver = stage.driver()
+    driver.may_be_taken()
+    taking = driver.asked("take_control")
+    driver.until(lambda: driver.host.received, "a fold")
+    again = driver.ask("take_control")
+    assert not again.success
+    assert "being taken already" in again.message
+    released = driver.ask("release_control")
+    assert released.success, released.message
+    driver.until(taking.done, "an answer to take_control")
+    assert not taking.result().success
+    assert driver.host.codes() == [wire.FOLD]
+
+
+def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) -> None:
+    driver = stage.driver()
+    driver.may_be_taken()
+    stage.node.create_publisher(JointCommand, "/robot/joint_command", DEEP)
+    status = driver.reports(lambda status: status.obstacles, "an obstacle")
+    response = driver.ask("take_control")
+    assert not response.success
+    for text in (response.message, *status.obstacles):
+        assert "2 publishers on joint_command (/listener, /listener), expected one" in text
+    assert driver.host.received == []
+
+
+def test_command_that_does_not_fit_the_joints_is_counted_and_the_next_is_taken(
+    stage: Stage,
+) -> None:
+    driver = stage.driver()
+    driver.may_be_taken()
+    driver.sends_until(lambda: "found also tail" in driver.log, "a refusal",
+                       names=[*wire.JOINT_NAMES, "tail"])
+    driver.reports(lambda status: int(details(status)["command_unfit"]) > 0, "a count")
+    driver.sends_until(
+        lambda: int(details(driver.statuses[-1])["command_received"]) > 0, "a command",
+        mode=JointCommand.MODE_DAMP)
+
+
+def test_nothing_is_damped_that_nobody_controls(stage: Stage) -> None:
+    driver = stage.driver()
+    driver.is_in(RobotStatus.LISTENING)
+    response = driver.ask("damp")
+    assert not response.success
+    assert "control was not taken" in response.message
+
+
+def test_inactive_driver_lets_go_of_the_port_and_refuses(stage: Stage) -> None:
+    driver = stage.driver("first")
+    driver.may_be_taken()
+    driver.changes(Transition.TRANSITION_DEACTIVATE)
+    for request in ("take_control", "release_control", "damp"):
+        response = driver.ask(request)
+        assert not response.success
+        assert "not active" in response.message
+    beside = stage.driver("second", driver.host)
+    beside.may_be_taken()
+    beside.changes(Transition.TRANSITION_DEACTIVATE)
+    driver.changes(Transition.TRANSITION_CLEANUP)
+    driver.changes(Transition.TRANSITION_CONFIGURE)
+    driver.changes(Transition.TRANSITION_ACTIVATE)
+    before = len(driver.statuses)
+    driver.until(lambda: len(driver.statuses) > before, "a status")
+    driver.may_be_taken()
+
+
+def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
+    first = stage.driver("first")
+    first.may_be_taken()
+    second = stage.driver("second", first.host)
+    assert second.ended() == 2
+    assert f"expected a free UDP port, found {first.host.state_port} in use" in second.log
+    assert "Traceback" not in second.log
+
+
+@pytest.mark.parametrize(("parameters", "told"), [
+    ({"imu_rate_hz": 400.0, "joint_state_rate_hz": 250.0},
+     "imu_rate_hz: expected at most joint_state_rate_hz (250), found 400"),
+    ({"angular_velocity_unit": "rpm"}, "expected one of rad/s, deg/s, found 'rpm'"),
+    ({"command_rate_hz": 50.0}, "command_rate_hz"),
+    ({"fold_s": 1.0}, "fold_s"),
+    ({"host_address": "robot"}, "expected an IPv4 address"),
+    ({"interface_address": "192.0.2.1"}, "expected an address of this machine, found 192.0.2.1"),
+])  # fmt: skip
+def test_bad_parameter_ends_the_driver_with_the_reason(
+    stage: Stage, parameters: dict[str, object], told: str
+) -> None:
+    driver = stage.driver(host=Host(), **parameters)
+    assert driver.ended() == 2
+    assert told in driver.log
+    assert "Traceback" not in driver.log

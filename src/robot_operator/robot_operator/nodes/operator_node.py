@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one who operates a robot: joystick and keys in, requests and the one `cmd_vel` out.
+
+Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
+driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
+Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), while the policy runs; `estop`
+(std_msgs/Bool, reliable, transient local).
+Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
+`take_control`, `release_control`, `damp` of the driver.
+
+In a terminal it shows a screen; elsewhere it logs what changes.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import BatteryState, Joy
+
+from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
+from policy_inference.nodes.process import run_node
+from robot_operator.cockpit import View
+from robot_operator.errors import OperatorError
+from robot_operator.nodes.found import UNKNOWN, others_on, publishers_of
+from robot_operator.nodes.granting import Granting, News
+from robot_operator.nodes.settings import PARAMETERS, habits_of
+from robot_operator.nodes.terminal import operate
+from robot_operator.nodes.views import Seen, view_of
+from robot_operator.nodes.words import STATES, mode_of
+from robot_operator.pilot import Pilot
+from robot_operator.requests import Request
+from robot_operator.velocity import STILL, Velocity
+
+_DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
+_STATUS_TIMEOUT_NS = 2_000_000_000
+_OTHERS_WITHIN_S = 1.0
+_LOOK_AROUND_S = 0.05
+_GOODBYE_WITHIN_S = 1.0
+_WATCH_S = 0.5
+
+
+class OperatorNode(LifecycleBase):
+    """Thin adapter around a `Pilot`."""
+
+    def __init__(self) -> None:
+        """Declare the parameters; nothing else exists before configure."""
+        super().__init__("operator_node")
+        self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
+        self.news = News(self.get_logger())
+        self._closers = ExitStack()
+        self._lock = threading.RLock()  # the pilot belongs to this thread and to the screen's
+        self._seen = Seen()
+        self._driving = False
+        self._rivals: list[str] = []
+
+    def set_up(self) -> None:
+        """Look whether somebody else commands velocities, and create all entities."""
+        values = self.table.read()
+        self._pilot = Pilot(habits_of(values))
+        self._topic = self.resolve_topic_name("cmd_vel")
+        self._require_to_be_alone()
+        self._granting = Granting(self, values["policy_node"], values["driver_node"], self.news)
+        self._closers.callback(self._granting.close)
+        self._cmd_vel = self.create_publisher(Twist, "cmd_vel", qos.COMMAND)
+        self._closers.callback(self.destroy_publisher, self._cmd_vel)
+        self._subscribe(values)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        for period_s, act in ((1.0 / values["command_rate_hz"], self._tick),
+                              (_WATCH_S, self._watch)):
+            timer = self.create_timer(period_s, act, clock=steady)
+            self._closers.callback(self.destroy_timer, timer)
+
+    def start(self) -> None:
+        """Let the timers and the joystick act."""
+        self.news.tell("ready; nothing moves unless you ask for it")
+
+    def stop(self) -> None:
+        """Say good-bye: velocity zero, and damp; control stays where it is."""
+        with self._lock:
+            self._pilot.stop()
+            if self._driving:
+                self._publish(STILL)
+            self._driving = False
+        status = self._seen.policy
+        if status is not None and status.mode != JointCommand.MODE_DAMP:
+            self._owe_an_answer()
+
+    def tear_down(self) -> None:
+        """Close everything that was opened, the last first."""
+        self._closers.close()
+
+    def press(self, key: str) -> None:
+        """Take a key of the terminal; see `robot_operator.keys`."""
+        with self._lock:
+            if self.running:
+                self._ask(self._pilot.press(key, time.monotonic_ns()))
+
+    def view(self) -> View:
+        """Return what a screen shows now."""
+        with self._lock:
+            pilot = self._pilot if self.configured else None
+            self._seen.served = self.configured and self._granting.reaches_policy
+            return view_of(self._seen, pilot, self._rivals, self.news.newest)
+
+    def _require_to_be_alone(self) -> None:
+        """Return once others have had a second to appear.
+
+        Raises:
+            OperatorError: Somebody else commands velocities.
+        """
+        ends_s = time.monotonic() + _OTHERS_WITHIN_S
+        others: list[str] = []
+        # A publisher is known before the name of its node is.
+        while time.monotonic() < ends_s and (not others or UNKNOWN in "".join(others)):
+            others = publishers_of(self, self._topic)
+            time.sleep(_LOOK_AROUND_S)
+        if others:
+            raise OperatorError(
+                f"{self._topic}: expected this node alone to command velocities, found "
+                f"{', '.join(others)}; end that first")
+
+    def _subscribe(self, values: Mapping[str, Any]) -> None:
+        policy, driver = values["policy_node"], values["driver_node"]
+        for kind, topic, act, profile in (
+            (Joy, "joy", self._on_joy, qos.SAMPLE),
+            (PolicyStatus, f"{policy}/status", self._on_policy, qos.STATUS),
+            (RobotStatus, f"{driver}/status", self._on_driver, qos.STATUS),
+            (BatteryState, "battery_state", self._on_battery, qos.SAMPLE),
+        ):
+            subscription = self.create_subscription(kind, topic, act, profile)
+            self._closers.callback(self.destroy_subscription, subscription)
+
+    def _on_joy(self, message: Joy) -> None:
+        if not self.running:
+            return
+        joysticks = self.count_publishers("joy")
+        trouble = f"{joysticks} publishers on joy, expected one" if joysticks > 1 else ""
+        with self._lock:
+            stick = self._pilot.joystick
+            before = (stick.present, stick.trouble)
+            asked = self._pilot.hear_joystick(
+                message.axes, message.buttons, time.monotonic_ns(), trouble=trouble)
+            if (stick.present, stick.trouble) != before:
+                self.news.tell(f"joystick: {stick.trouble or 'found'}", wrong=bool(stick.trouble))
+            self._ask(asked)
+
+    def _on_policy(self, message: PolicyStatus) -> None:
+        before = self._seen.policy
+        if before is None or (mode_of(before), before.reason) != (mode_of(message), message.reason):
+            self.news.tell(f"policy: {mode_of(message)}: {message.reason}", wrong=message.latched)
+        self._seen.policy, self._seen.policy_ns = message, time.monotonic_ns()
+
+    def _on_driver(self, message: RobotStatus) -> None:
+        before = self._seen.driver
+        if before is None or (before.state, before.reason) != (message.state, message.reason):
+            self.news.tell(f"driver: {STATES[message.state]}: {message.reason}")
+        self._seen.driver, self._seen.driver_ns = message, time.monotonic_ns()
+
+    def _on_battery(self, message: BatteryState) -> None:
+        self._seen.battery = message
+
+    def _ask(self, asked: Sequence[Request]) -> None:
+        for request in asked:
+            if request is Request.RUN and self._rivals:
+                self.news.tell(f"run: refused: {_rivalry(self._rivals)}", wrong=True)
+            else:
+                self._granting.ask(request)
+
+    def _tick(self) -> None:
+        """Command a velocity while the policy follows one; otherwise be silent."""
+        if not self.running:
+            return
+        now_ns = time.monotonic_ns()
+        for gone in self._seen.forget(now_ns - _STATUS_TIMEOUT_NS):
+            self.news.tell(f"{gone}: no status comes any more", wrong=True)
+        with self._lock:
+            lost, asked = self._pilot.lost(now_ns)
+            if lost:
+                self.news.tell("joystick: lost", wrong=True)
+            self._ask(asked)
+            policy = self._seen.policy
+            driving = policy is not None and policy.mode in _DRIVING
+            velocity = self._pilot.step(now_ns, driving=driving)
+            if driving or self._driving:
+                self._publish(velocity)
+            self._driving = driving
+
+    def _publish(self, velocity: Velocity) -> None:
+        message = Twist()
+        message.linear.x, message.linear.y, message.angular.z = velocity
+        self._cmd_vel.publish(message)
+
+    def _watch(self) -> None:
+        """Look whether somebody else has begun to command velocities."""
+        names = others_on(self, self._topic)
+        if names != self._rivals:
+            self._rivals = names
+            self.news.tell(_rivalry(names) if names else f"{self._topic}: this node is alone again",
+                           wrong=bool(names))
+
+    def _owe_an_answer(self) -> None:
+        """Ask for damp; the process lives until that is answered, but no longer than a second."""
+        lock, owing = threading.Lock(), [1]
+        self.answering += 1
+
+        def settle() -> None:
+            with lock:
+                self.answering -= owing.pop() if owing else 0
+
+        threading.Timer(_GOODBYE_WITHIN_S, settle).start()
+        self._granting.ask(Request.DAMP, settle)
+
+
+def _rivalry(names: Sequence[str]) -> str:
+    return f"others command velocities too: {', '.join(names)}; end them"
+
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `operator_node`."""
+    refuse_arguments("operator_node", __doc__, PARAMETERS, args)
+    sys.exit(run_node(OperatorNode, args, foreground=operate))

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator's node has seen of others, and the view of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from sensor_msgs.msg import BatteryState
+
+from robot_operator.cockpit import Tone, View
+from robot_operator.keys import key_of
+from robot_operator.nodes.words import (
+    Lines,
+    battery_lines,
+    driver_lines,
+    mode_of,
+    next_step,
+    policy_lines,
+)
+from robot_operator.pilot import Pilot
+
+
+@dataclass(slots=True)
+class Seen:
+    """The newest message of each kind, None where there is none that still counts."""
+
+    policy: PolicyStatus | None = None
+    policy_ns: int = 0
+    """Time of receipt, steady clock."""
+    driver: RobotStatus | None = None
+    driver_ns: int = 0
+    battery: BatteryState | None = None
+    served: bool = False
+    """Whether the services of the policy node are there."""
+
+    def forget(self, before_ns: int) -> list[str]:
+        """Forget statuses received before this time; return whose."""
+        gone = []
+        if self.policy is not None and self.policy_ns < before_ns:
+            self.policy = None
+            gone.append("policy")
+        if self.driver is not None and self.driver_ns < before_ns:
+            self.driver = None
+            gone.append("driver")
+        return gone
+
+
+def view_of(
+    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: Sequence[str]
+) -> View:
+    """Return what a screen shows.
+
+    Args:
+        seen: The newest statuses.
+        pilot: None before there is one.
+        rivals: Who else commands velocities.
+        news: What happened, the oldest first.
+    """
+    policy, driver = seen.policy, seen.driver
+    said = [] if policy is None else policy_lines(policy)
+    headline = "no policy node" if policy is None else mode_of(policy)
+    if driver is not None:
+        headline += " | robot: " + dict(driver_lines(driver))["driver"].partition(":")[0]
+    told = [(name, value) for name, value in said if name != "mode" and value]
+    lines = [*told[:1], ("next", _next(seen)), *_pilot_lines(pilot), *told[1:],
+             *([("driver", "none: nothing to take control of")] if driver is None
+               else driver_lines(driver)),
+             *(battery_lines(seen.battery) if seen.battery is not None else [])]
+    if rivals:
+        lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
+    return View(headline=headline, tone=_tone(policy, driver), lines=lines, news=news)
+
+
+def _next(seen: Seen) -> str:
+    if seen.policy is not None and not seen.served:
+        return "wait: the services of the policy node are not there yet"
+    request, against = next_step(seen.policy, seen.driver)
+    if request is None:
+        return "; ".join(against) or "drive"
+    name = f"{request.value.replace('_', ' ')} ({key_of(request)})"
+    return f"{name}: {'; '.join(against)}" if against else name
+
+
+def _pilot_lines(pilot: Pilot | None) -> Lines:
+    if pilot is None:
+        return []
+    vx, vy, wz = pilot.velocity
+    stick = pilot.joystick
+    if not stick.present:
+        heard = "none"
+    elif stick.trouble:
+        heard = stick.trouble
+    else:
+        heard = "dead-man's switch held" if stick.deadman else "there; hold the dead-man's switch"
+    return [("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: "
+                         f"{100.0 * pilot.keys.share:.0f} %"),
+            ("joystick", heard)]
+
+
+def _tone(policy: PolicyStatus | None, driver: RobotStatus | None) -> Tone:
+    if policy is None:
+        return Tone.UNKNOWN
+    if policy.latched:
+        return Tone.FAULT
+    taking = driver is not None and driver.state == RobotStatus.TAKING
+    return Tone.MOVING if taking or policy.mode != JointCommand.MODE_DAMP else Tone.AT_REST

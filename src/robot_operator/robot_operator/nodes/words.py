@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Statuses as lines for a person, and what comes next."""
+
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from sensor_msgs.msg import BatteryState
+
+from robot_operator.requests import Request
+
+Lines = list[tuple[str, str]]
+"""Name and value of each."""
+
+MODES = {
+    getattr(JointCommand, name): name.removeprefix("MODE_")
+    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
+                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
+}  # fmt: skip
+STATES = {
+    getattr(RobotStatus, name): name
+    for name in ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
+}
+
+
+def mode_of(status: PolicyStatus) -> str:
+    """Return the mode, with the word that a fault holds it."""
+    return f"{MODES[status.mode]}{', latched until reset' if status.latched else ''}"
+
+
+def policy_lines(status: PolicyStatus) -> Lines:
+    """Return what a policy node says of itself."""
+    p50_ms, p99_ms, max_ms = (
+        1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
+    )
+    counters = [f"{entry.name} {entry.count}" for entry in status.guard_counters if entry.count]
+    return [
+        ("mode", mode_of(status)),
+        ("reason", status.reason),
+        ("runs", f"{status.bundle_name} {status.bundle_version} on {status.backend} "
+                 f"({status.runs_on})"),
+        *(("not on", line) for line in status.fallback.splitlines()),
+        ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
+                 f"{status.ticks_missed} of {status.ticks} ticks missed"),
+        ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
+        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
+        ("guard", ", ".join(counters) or "has not acted"),
+        ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
+    ]  # fmt: skip
+
+
+def driver_lines(status: RobotStatus) -> Lines:
+    """Return what a robot's driver says of itself."""
+    lines = [
+        ("driver", f"{STATES[status.state]}: {status.reason}"),
+        ("link", f"{status.state_rate_hz:.0f} Hz from the robot, {status.command_rate_hz:.0f} Hz "
+                 f"to it, largest gap {1e3 * status.largest_gap_s:.1f} ms, latency p50 "
+                 f"{1e3 * status.latency_p50_s:.2f} ms, p99 {1e3 * status.latency_p99_s:.2f} ms"),
+    ]  # fmt: skip
+    if status.temperature_c:
+        hottest_c, name = max(zip(status.temperature_c, status.joint_names, strict=True))
+        lines.append(("hottest", f"{name}, {hottest_c:.0f} °C"))
+    return lines
+
+
+def battery_lines(battery: BatteryState) -> Lines:
+    """Return the state of a battery; NaN is what it does not tell."""
+    words = [f"{100.0 * battery.percentage:.0f} %"] if battery.percentage >= 0.0 else []
+    words += [f"{battery.voltage:.1f} V"] if battery.voltage >= 0.0 else []
+    return [("battery", ", ".join(words))] if words else []
+
+
+def next_step(
+    policy: PolicyStatus | None, driver: RobotStatus | None
+) -> tuple[Request | None, list[str]]:
+    """Return what may be asked for next on the way to walking, and what speaks against it."""
+    if policy is None:
+        return None, ["no status of the policy node comes"]
+    troubles = [f"{entry.name}: {entry.text}" for entry in policy.inputs if entry.text]
+    if policy.latched:
+        return Request.RESET, []
+    if driver is not None and driver.state == RobotStatus.LISTENING:
+        return Request.TAKE_CONTROL, list(driver.obstacles)
+    if driver is not None and driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
+        return None, [driver.reason]
+    if policy.mode == JointCommand.MODE_DAMP:
+        return Request.STAND, troubles
+    if driver is not None and driver.state == RobotStatus.DAMPING:
+        return Request.DAMP, []
+    return (Request.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Joystick and keys in, one velocity and requests out. No ROS, no clock: time is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robot_operator.joystick import Joystick, Layout
+from robot_operator.keys import STOP, Keys
+from robot_operator.requests import Request
+from robot_operator.velocity import STILL, Limits, Velocity
+
+_NS_PER_S = 1e9
+_LONGEST_STEP_S = 0.2
+"""A step that comes late does not make up for it by a jump."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How the pilot is to act."""
+
+    limits: Limits
+    layout: Layout
+    joy_timeout_s: float
+    estop_if_lost: bool
+    """Whether the loss of the joystick is an e-stop, not only velocity zero."""
+    key_timeout_s: float
+    key_share: float
+
+
+class Pilot:
+    """Drives while the dead-man's switch or a key is held; zero velocity in every other case."""
+
+    def __init__(self, habits: Habits) -> None:
+        """Begin still."""
+        self._habits = habits
+        self.joystick = Joystick(habits.layout, round(habits.joy_timeout_s * _NS_PER_S))
+        self.keys = Keys(round(habits.key_timeout_s * _NS_PER_S), habits.key_share)
+        self.velocity = STILL
+        """Commanded at the last step."""
+        self._stepped_ns: int | None = None
+
+    def hear_joystick(
+        self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
+    ) -> list[Request]:
+        """Take a message of the joystick; return what it asks for. See `Joystick.hear`."""
+        asked = self.joystick.hear(axes, buttons, now_ns, trouble=trouble)
+        self._heed(asked)
+        return asked
+
+    def press(self, key: str, now_ns: int) -> list[Request]:
+        """Take a key; return what it asks for. See `Keys.press`."""
+        if key == STOP:
+            self.stop()
+        asked = self.keys.press(key, now_ns)
+        self._heed([asked] if asked else [])
+        return [asked] if asked else []
+
+    def stop(self) -> None:
+        """Go to zero velocity; joystick and keys must be let go before they drive again."""
+        self.joystick.let_go()
+        self.keys.let_go()
+
+    def lost(self, now_ns: int) -> tuple[bool, list[Request]]:
+        """Return whether the joystick has just been lost, and what that asks for."""
+        lost = self.joystick.lost(now_ns)
+        if not (lost and self._habits.estop_if_lost):
+            return lost, []
+        self.stop()
+        return True, [Request.ESTOP]
+
+    def step(self, now_ns: int, *, driving: bool) -> Velocity:
+        """Return the velocity to command now.
+
+        Args:
+            now_ns: Steady clock, not before that of the last step.
+            driving: Whether the robot follows velocities at all; if not, it is zero at once, so
+                that nothing is left of it when the robot does again.
+        """
+        before_ns = now_ns if self._stepped_ns is None else self._stepped_ns
+        self._stepped_ns = now_ns
+        if not driving:
+            self.velocity = STILL
+            return STILL
+        by_stick = self.joystick.deadman
+        shares = self.joystick.shares if by_stick else self.keys.shares(now_ns)
+        duration_s = min((now_ns - before_ns) / _NS_PER_S, _LONGEST_STEP_S)
+        limits = self._habits.limits
+        self.velocity = limits.towards(self.velocity, limits.scaled(shares), duration_s)
+        return self.velocity
+
+    def _heed(self, asked: Sequence[Request]) -> None:
+        """Let no stick drive on through a damp, an e-stop or a release."""
+        if {Request.DAMP, Request.ESTOP, Request.RELEASE_CONTROL} & {*asked}:
+            self.stop()

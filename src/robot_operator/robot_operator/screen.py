@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The screen of a terminal: no display, no mouse, 80 columns by 24 lines, also over ssh."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.events import Key
+from textual.widgets import Static
+
+from robot_operator.cockpit import Cockpit, Tone
+
+_REFRESH_HZ = 10.0
+_NARROWEST = 40
+_NEWS_LINES = 4
+_HELP = (
+    "e, Esc E-STOP  hold arrows , . to drive, + - faster  space stop  Q quit (damps)\n"
+    "T take control  S stand  W walk  d damp  g give back  c clear a fault"
+)
+
+
+class Screen(App[None]):
+    """Shows a cockpit, and passes keys on to it."""
+
+    CSS = """
+    #headline { height: 1; text-align: center; text-style: bold; color: white; }
+    .at_rest { background: blue; }
+    .moving { background: green; }
+    .fault { background: red; }
+    .unknown { background: magenta; }
+    #state { height: 1fr; }
+    #news { height: 5; border-top: solid gray; }
+    #help { height: 2; color: gray; }
+    """
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("Q", "quit", "quit", priority=True),
+        Binding("ctrl+c", "quit", "quit", priority=True),
+    ]
+
+    def __init__(self, cockpit: Cockpit) -> None:
+        """Show this one."""
+        super().__init__()
+        self._cockpit = cockpit
+        # What is shown is text, even where it looks like markup.
+        self._headline = Static(id="headline", markup=False)
+        self._state = Static(markup=False)
+        self._news = Static(id="news", markup=False)
+
+    def compose(self) -> ComposeResult:
+        """Lay out headline, state, news and keys."""
+        yield self._headline
+        state = VerticalScroll(self._state, id="state")
+        state.can_focus = False  # the arrows drive, they do not scroll
+        yield state
+        yield self._news
+        yield Static(_HELP, id="help", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the state now and from now on."""
+        self._show()
+        self.set_interval(1.0 / _REFRESH_HZ, self._show)
+
+    def on_key(self, event: Key) -> None:
+        """Pass a key on, and show at once what came of it."""
+        self._cockpit.press(event.key)
+        self._show()
+
+    def _show(self) -> None:
+        view, width = self._cockpit.view(), max(self.size.width, _NARROWEST)
+        self._headline.update(view.headline)
+        for tone in Tone:
+            self._headline.set_class(tone is view.tone, tone.name.lower())
+        self._state.update("\n".join(_table(view.lines, width)))
+        # The newest are at the bottom, whole: what was refused has its remedy at the end.
+        news = [row for text in view.news for row in textwrap.wrap(text, width)]
+        self._news.update("\n".join(news[-_NEWS_LINES:]))
+
+
+def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Return names and values in columns, wrapped to rows of a width."""
+    column = max((len(name) for name, _ in lines), default=0) + 1
+    return [row for name, value in lines
+            for row in textwrap.wrap(value, width, initial_indent=name.ljust(column),
+                                     subsequent_indent=" " * column) or [name]]

@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's node over topics and services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import InputStatus, JointCommand, RobotStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import BatteryState, Joy
+
+from robot_operator.cockpit import Tone
+from robot_operator.nodes.operator_node import OperatorNode
+
+from .robot import DEADMAN, Robot
+
+pytestmark = pytest.mark.ros
+Make = Callable[..., OperatorNode]
+DEFAULTS = Path(__file__).parents[4] / "config" / "nodes" / "operator.yaml"
+STAND, ESTOP, DAMP, RUN, RELEASE, TAKE, RESET = 0, 1, 2, 3, 6, 7, 8
+
+
+def news(node: OperatorNode) -> str:
+    return "\n".join(node.view().news)
+
+
+def lines(node: OperatorNode) -> dict[str, str]:
+    return dict(node.view().lines)
+
+
+def walks(robot: Robot, node: OperatorNode) -> None:
+    """Let the policy run, and the joystick drive."""
+    robot.policy.mode = JointCommand.MODE_RUN
+    robot.holds()
+    robot.until(lambda: lines(node).get("joystick", "").startswith("there"), "the joystick")
+    robot.holds(DEADMAN, vx=1.0)
+    robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
+
+
+def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
+    active: Make, robot: Robot
+) -> None:
+    robot.has_driver()
+    node = active()
+    robot.holds()
+    robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    robot.until(lambda: "driver" in news(node), "the driver")
+    for button, asked in ((TAKE, "driver: take_control"), (STAND, "stand"), (RUN, "run")):
+        robot.holds(DEADMAN, button)
+        robot.is_asked(asked)
+        robot.holds(DEADMAN)
+        robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the button up")
+    walks(robot, node)
+    robot.holds(vx=1.0)
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    robot.holds(RELEASE)
+    robot.is_asked("driver: release_control")
+
+
+def test_velocities_are_published_only_while_the_policy_runs(active: Make, robot: Robot) -> None:
+    node = active()
+    robot.holds()
+    robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    robot.holds(DEADMAN, vx=1.0)
+    robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
+    assert robot.velocities == []
+    robot.policy.mode = JointCommand.MODE_RUN
+    robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
+    robot.policy.mode = JointCommand.MODE_DAMP
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
+    heard = len(robot.velocities)
+    robot.policy.reason = "lies"
+    robot.until(lambda: "DAMP: lies" in news(node), "the next status")
+    assert len(robot.velocities) == heard
+
+
+def test_estop_goes_out_as_service_and_topic_and_reset_ends_both(
+    active: Make, robot: Robot
+) -> None:
+    node = active()
+    walks(robot, node)
+    node.press("e")
+    robot.is_asked("estop")
+    robot.until(lambda: robot.estops == [True], "the e-stop's topic")
+    robot.until(lambda: node.view().tone is Tone.FAULT, "the fault")
+    assert lines(node)["next"] == "reset (c)"
+    node.press("c")
+    robot.is_asked("reset")
+    robot.until(lambda: robot.estops == [True, False], "the end of the e-stop's topic")
+
+
+def test_damp_is_asked_of_policy_and_driver(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    node.press("d")
+    robot.until(lambda: len(robot.asked) == 2, "both")
+    assert sorted(robot.asked) == ["damp", "driver: damp"]
+
+
+def test_refusal_is_shown_with_its_reason(active: Make, robot: Robot) -> None:
+    node = active()
+    robot.refusal = "STAND refused: imu/data: no message yet"
+    node.press("S")
+    robot.until(lambda: f"stand: refused: {robot.refusal}" in news(node), "the refusal")
+
+
+def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
+    active: Make, robot: Robot
+) -> None:
+    node = active()
+    assert lines(node)["driver"] == "none: nothing to take control of"
+    node.press("T")
+    assert "take_control: expected the service lite3_driver/take_control, found none" in news(node)
+
+
+def test_lost_joystick_is_an_estop_by_choice(
+    unconfigured: Make, executor: SingleThreadedExecutor, robot: Robot
+) -> None:
+    node = unconfigured(joy_timeout_s=0.5, lost_joystick="estop")
+    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    executor.add_node(node)
+    robot.holds()
+    robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    robot.joy = None
+    robot.until(lambda: robot.estops == [True], "the e-stop")
+    assert "joystick: lost" in news(node)
+
+
+def test_of_two_joysticks_none_drives(active: Make, robot: Robot) -> None:
+    node = active()
+    walks(robot, node)
+    other = robot.node.create_publisher(Joy, "joy", QoSProfile(depth=1))
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    assert lines(node)["joystick"] == "2 publishers on joy, expected one"
+    robot.node.destroy_publisher(other)
+
+
+def test_policy_that_falls_silent_is_sent_no_velocities(active: Make, robot: Robot) -> None:
+    node = active()
+    walks(robot, node)
+    robot.silent = True
+    robot.until(lambda: "policy: no status comes any more" in news(node), "the policy's silence")
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
+    assert node.view().headline == "no policy node"
+
+
+def test_somebody_who_commands_velocities_already_is_named_and_refused(
+    unconfigured: Make, robot: Robot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
+    node = unconfigured()
+    assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert ("/cmd_vel: expected this node alone to command velocities, found /robot; end that first"
+            in capfd.readouterr().err)
+
+
+def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
+    active: Make, robot: Robot
+) -> None:
+    node = active()
+    other = Node("teleop", use_global_arguments=False)
+    publisher = other.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
+    robot.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
+    node.press("W")
+    assert "run: refused: others command velocities too: /teleop; end them" in news(node)
+    other.destroy_publisher(publisher)
+    other.destroy_node()
+    robot.until(lambda: "this node is alone again" in news(node), "the other one's end")
+    node.press("W")
+    robot.is_asked("run")
+
+
+def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
+    active: Make, robot: Robot
+) -> None:
+    node = active()
+    walks(robot, node)
+    assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+    robot.is_asked("damp")
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    robot.until(lambda: node.answering == 0, "the answer")
+    node.press("S")
+    assert robot.asked == []
+
+
+def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(active: Make, robot: Robot) -> None:
+    node = active()
+    node.trigger_deactivate()
+    assert node.answering == 0
+    assert "damp: asked for" not in news(node)
+
+
+def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_robot(
+    active: Make, robot: Robot
+) -> None:
+    robot.has_driver()
+    node = active()
+    assert robot.driver is not None
+    robot.driver.obstacles = ["the legs are not folded", "the robot moves"]
+    robot.driver.joint_names, robot.driver.temperature_c = ["FL_Knee", "HR_Knee"], [41.0, 44.0]
+    robot.driver.largest_gap_s = 0.0021
+    robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
+    robot.until(lambda: "battery" in lines(node) and "hottest" in lines(node), "all of it")
+    shown = lines(node)
+    assert shown["next"] == "take control (T): the legs are not folded; the robot moves"
+    assert shown["hottest"] == "HR_Knee, 44 °C"
+    assert shown["battery"] == "82 %, 25.3 V"
+    assert "largest gap 2.1 ms" in shown["link"]
+    robot.driver.state = RobotStatus.FOLLOWING
+    robot.policy.inputs = [InputStatus(name="imu/data", text="nothing for 0.4 s")]
+    robot.until(lambda: lines(node)["next"] == "stand (S): imu/data: nothing for 0.4 s", "stand")
+    assert node.view().headline == "DAMP | robot: FOLLOWING"
+
+
+def test_button_with_two_meanings_is_refused(
+    unconfigured: Make, robot: Robot, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = unconfigured(button_stand=DEADMAN)
+    assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert "button_deadman and button_stand: expected buttons of their own" in (
+        capfd.readouterr().err)
+
+
+def test_parameter_file_states_the_defaults_of_the_node(
+    unconfigured: Make, robot: Robot
+) -> None:
+    stated = yaml.safe_load(DEFAULTS.read_text("utf-8"))["/**/operator_node"]["ros__parameters"]
+    node = unconfigured()
+    assert {name: node.get_parameter(name).value for name in stated} == stated

@@ -1,0 +1,309 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Joystick and keys to velocity and requests, step by step, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from robot_operator.joystick import NO_BUTTON, Layout
+from robot_operator.keys import ASKING
+from robot_operator.pilot import Habits, Pilot
+from robot_operator.requests import MOVING, Request
+from robot_operator.velocity import STILL, Limits, Velocity
+
+PERIOD_NS = 50_000_000
+DEADMAN = 4
+BUTTONS: Mapping[Request, int] = {
+    Request.STAND: 0, Request.ESTOP: 1, Request.DAMP: 2, Request.RUN: 3,
+    Request.RELEASE_CONTROL: 6, Request.TAKE_CONTROL: 7, Request.RESET: NO_BUTTON,
+}  # fmt: skip
+LIMITS = Limits(max_vx_mps=0.5, max_vy_mps=0.3, max_wz_radps=0.8, acceleration_mps2=1.0,
+                deceleration_mps2=4.0, acceleration_radps2=2.0, deceleration_radps2=8.0)
+LAYOUT = Layout(axis_vx=1, axis_vy=0, axis_wz=3, inverted=(False, False, False), deadband=0.1,
+                button_deadman=DEADMAN, buttons=BUTTONS)
+HABITS = Habits(limits=LIMITS, layout=LAYOUT, joy_timeout_s=0.5, estop_if_lost=False,
+                key_timeout_s=0.6, key_share=0.5)
+
+
+class Operated:
+    """A pilot, the joystick in somebody's hands, and time."""
+
+    def __init__(self, habits: Habits = HABITS) -> None:
+        self.pilot, self.now_ns = Pilot(habits), 0
+        self.axes, self.pressed = [0.0] * 6, set[int]()
+        self.joystick_speaks = True
+        self.asked: list[Request] = []
+
+    def step(self, *, driving: bool = True) -> Velocity:
+        self.now_ns += PERIOD_NS
+        if self.joystick_speaks:
+            self.speak()
+        self.asked += self.pilot.lost(self.now_ns)[1]
+        return self.pilot.step(self.now_ns, driving=driving)
+
+    def speak(self) -> None:
+        buttons = [int(index in self.pressed) for index in range(11)]
+        self.asked += self.pilot.hear_joystick(self.axes, buttons, self.now_ns)
+
+    def steps(self, duration_s: float, *, driving: bool = True) -> Velocity:
+        for _ in range(round(duration_s * 1e9 / PERIOD_NS)):
+            velocity = self.step(driving=driving)
+        return velocity
+
+    def holds(self, *buttons: int) -> None:
+        self.pressed = {*buttons}
+
+    def presses(self, key: str) -> list[Request]:
+        return self.pilot.press(key, self.now_ns)
+
+    def drives_forward(self) -> Operated:
+        """Be at the largest velocity ahead."""
+        self.step()
+        self.holds(DEADMAN)
+        self.axes[LAYOUT.axis_vx] = 1.0
+        assert self.steps(1.0) == (0.5, 0.0, 0.0)
+        return self
+
+
+def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.axes[1], operated.axes[0], operated.axes[3] = 1.0, -1.0, 1.0
+    assert operated.steps(1.0) == (0.5, -0.3, 0.8)
+
+
+def test_axes_beyond_their_range_stay_within_the_limits() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.axes[1] = 1.7
+    assert operated.steps(2.0)[0] == 0.5
+
+
+def test_inverted_axis_drives_the_other_way() -> None:
+    operated = Operated(replace(HABITS, layout=replace(LAYOUT, inverted=(True, False, True))))
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.axes[1], operated.axes[3] = 1.0, 1.0
+    assert operated.steps(1.0) == (-0.5, 0.0, -0.8)
+
+
+def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.axes[1] = 0.1
+    assert operated.steps(0.5) == STILL
+    operated.axes[1] = 0.55
+    assert operated.steps(1.0)[0] == pytest.approx(0.25)
+
+
+def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.axes[1] = 1.0
+    assert [round(operated.step()[0], 6) for _ in range(3)] == [0.05, 0.1, 0.15]
+    operated.steps(1.0)
+    operated.axes[1] = 0.0
+    assert [round(operated.step()[0], 6) for _ in range(4)] == [0.3, 0.1, 0.0, 0.0]
+
+
+def test_reversal_brakes_to_zero_before_it_accelerates() -> None:
+    operated = Operated().drives_forward()
+    operated.axes[1] = -1.0
+    seen = [round(operated.step()[0], 6) for _ in range(5)]
+    assert seen == [0.3, 0.1, 0.0, -0.05, -0.1]
+
+
+def test_late_step_does_not_make_up_for_lost_time_by_a_jump() -> None:
+    operated = Operated()
+    operated.step()
+    operated.presses("up")
+    operated.now_ns += 400_000_000
+    assert operated.pilot.step(operated.now_ns, driving=True)[0] == pytest.approx(0.2)
+
+
+def test_released_deadman_brakes_to_zero_though_the_stick_is_pushed() -> None:
+    operated = Operated().drives_forward()
+    operated.holds()
+    assert operated.steps(0.2) == STILL
+
+
+def test_stick_without_deadman_moves_nothing() -> None:
+    operated = Operated()
+    operated.axes[:] = [1.0] * 6
+    assert operated.steps(1.0) == STILL
+
+
+def test_deadman_held_since_before_the_start_counts_only_once_it_was_released() -> None:
+    operated = Operated()
+    operated.holds(DEADMAN)
+    operated.axes[1] = 1.0
+    assert operated.steps(1.0) == STILL
+    operated.holds()
+    operated.step()
+    operated.holds(DEADMAN)
+    assert operated.steps(1.0)[0] == 0.5
+
+
+def test_lost_joystick_is_velocity_zero_and_no_estop_unless_asked_for() -> None:
+    operated = Operated().drives_forward()
+    operated.joystick_speaks = False
+    assert operated.steps(0.5)[0] == 0.5
+    assert operated.steps(0.2) == STILL
+    assert not operated.pilot.joystick.present
+    assert operated.asked == []
+
+
+def test_lost_joystick_is_one_estop_by_choice() -> None:
+    operated = Operated(replace(HABITS, estop_if_lost=True)).drives_forward()
+    operated.joystick_speaks = False
+    operated.steps(2.0)
+    assert operated.asked == [Request.ESTOP]
+
+
+def test_joystick_that_never_was_there_is_not_lost() -> None:
+    operated = Operated(replace(HABITS, estop_if_lost=True))
+    operated.joystick_speaks = False
+    operated.steps(2.0)
+    assert operated.asked == []
+
+
+def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -> None:
+    operated = Operated().drives_forward()
+    operated.joystick_speaks = False
+    operated.steps(1.0)
+    operated.joystick_speaks = True
+    assert operated.steps(1.0) == STILL
+    operated.holds()
+    operated.step()
+    operated.holds(DEADMAN)
+    assert operated.steps(1.0)[0] == 0.5
+
+
+@pytest.mark.parametrize("request_", [one for one in BUTTONS if BUTTONS[one] != NO_BUTTON])
+def test_button_asks_once_and_for_motion_only_with_the_deadman_held(request_: Request) -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(BUTTONS[request_])
+    operated.steps(0.3)
+    assert operated.asked == ([] if request_ in MOVING else [request_])
+    operated.asked.clear()
+    operated.holds()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.step()
+    operated.holds(DEADMAN, BUTTONS[request_])
+    operated.steps(0.3)
+    assert operated.asked == [request_]
+
+
+def test_button_without_number_asks_for_nothing() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(*range(11))
+    operated.steps(0.3)
+    assert Request.RESET not in operated.asked
+
+
+def test_button_held_since_before_the_start_asks_for_nothing_but_an_estop() -> None:
+    operated = Operated()
+    operated.holds(*BUTTONS.values())
+    operated.steps(0.3)
+    assert operated.asked == [Request.ESTOP]
+
+
+@pytest.mark.parametrize(("axes", "buttons", "words"), [
+    ([0.0, 0.0], [0] * 11, "axis 3"),
+    ([0.0] * 6, [0] * 5, "button 7 (take_control)"),
+    ([0.0, math.nan, 0.0, 0.0], [0] * 11, "found NaN"),
+])  # fmt: skip
+def test_joystick_that_does_not_fit_says_so_and_only_its_estop_counts(
+    axes: list[float], buttons: list[int], words: str
+) -> None:
+    operated = Operated().drives_forward()
+    held = [int(index in (DEADMAN, *BUTTONS.values())) for index in range(len(buttons))]
+    asked = operated.pilot.hear_joystick(axes, held, operated.now_ns)
+    assert asked == [Request.ESTOP]
+    assert words in operated.pilot.joystick.trouble
+    operated.joystick_speaks = False
+    assert operated.steps(0.2) == STILL
+
+
+def test_two_meanings_of_one_button_are_named() -> None:
+    layout = replace(LAYOUT, buttons={**BUTTONS, Request.STAND: DEADMAN})
+    assert layout.problems() == [
+        "button_deadman and button_stand: expected buttons of their own, found 4 for each"]
+    assert LAYOUT.problems() == []
+
+
+@pytest.mark.parametrize(("key", "velocity"), [
+    ("up", (0.25, 0.0, 0.0)), ("down", (-0.25, 0.0, 0.0)), ("comma", (0.0, 0.15, 0.0)),
+    ("full_stop", (0.0, -0.15, 0.0)), ("left", (0.0, 0.0, 0.4)), ("right", (0.0, 0.0, -0.4)),
+])  # fmt: skip
+def test_held_key_drives_and_its_silence_stops(key: str, velocity: Velocity) -> None:
+    operated = Operated()
+    operated.joystick_speaks = False
+    operated.step()
+    for _ in range(10):
+        operated.presses(key)
+        seen = operated.step()
+    assert seen == pytest.approx(velocity)
+    assert operated.steps(0.5) == pytest.approx(velocity)
+    assert operated.steps(0.3) == STILL
+
+
+def test_keys_of_two_axes_add_up() -> None:
+    operated = Operated()
+    operated.step()
+    for _ in range(5):
+        operated.presses("up")
+        operated.presses("left")
+        operated.steps(0.1)
+    assert operated.step() == pytest.approx((0.25, 0.0, 0.4))
+
+
+def test_plus_and_minus_change_the_share_within_its_bounds() -> None:
+    operated = Operated()
+    for key, share in (("plus", 1.0), ("minus", 0.1)):
+        for _ in range(20):
+            operated.presses(key)
+        assert operated.pilot.keys.share == pytest.approx(share)
+
+
+def test_deadman_has_precedence_over_keys() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds(DEADMAN)
+    operated.presses("up")
+    assert operated.steps(0.3) == STILL
+
+
+@pytest.mark.parametrize("key", ["space", "d", "e", "escape", "g"])
+def test_stopping_key_ends_driving_by_stick_until_the_deadman_was_released(key: str) -> None:
+    operated = Operated().drives_forward()
+    operated.presses(key)
+    assert operated.steps(0.2) == STILL
+    assert operated.steps(1.0) == STILL
+
+
+def test_keys_that_let_a_robot_move_need_shift() -> None:
+    assert all(key.isupper() == (request in MOVING) for key, request in ASKING.items())
+    assert {*ASKING.values()} == {*Request}
+    operated = Operated()
+    assert [operated.presses(key) for key in "TSWdgce"] == [[ASKING[key]] for key in "TSWdgce"]
+    assert [operated.presses(key) for key in "tswx"] == [[]] * 4
+
+
+def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afterwards() -> None:
+    operated = Operated().drives_forward()
+    assert operated.step(driving=False) == STILL
+    assert operated.steps(1.0, driving=False) == STILL
+    assert operated.step()[0] == pytest.approx(0.05)

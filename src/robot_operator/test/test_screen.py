@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The screen of a terminal of 80 columns and 24 lines."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from textual.pilot import Pilot as Hands
+
+from robot_operator.cockpit import Tone, View
+from robot_operator.keys import ASKING
+from robot_operator.screen import Screen
+
+COLUMN_WIDTH = 12.2
+"""In a picture of the screen."""
+LINES = [("reason", "standing"), ("next", "run (W)"), *((f"line {n}", str(n)) for n in range(12))]
+
+
+class Recorded:
+    """A cockpit that shows what it is told and keeps the keys."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.headline = "READY"
+        self.lines: Sequence[tuple[str, str]] = LINES
+        self.news = ["12:00:00  the oldest", "12:00:01  the newest"]
+
+    def view(self) -> View:
+        return View(headline=self.headline, tone=Tone.MOVING, lines=self.lines, news=self.news)
+
+    def press(self, key: str) -> None:
+        self.keys.append(key)
+
+
+def shown(screen: Screen) -> list[str]:
+    """Return the rows of the screen as text, as a picture of it has them."""
+    rows: dict[int, str] = {}
+    pattern = r'<text [^>]*x="([\d.]+)"[^>]*-line-(\d+)\)">([^<]*)</text>'
+    for x, line, text in re.findall(pattern, screen.export_screenshot()):
+        row = rows.get(int(line), "").ljust(round(float(x) / COLUMN_WIDTH))
+        rows[int(line)] = row + html.unescape(text).replace("\xa0", " ")
+    return [rows[line].rstrip() for line in sorted(rows)]
+
+
+def on_screen(act: Callable[[Screen, Recorded, Hands[None]], Awaitable[None]]) -> None:
+    """Run a screen of 80 x 24 with somebody at its keys."""
+
+    async def run() -> None:
+        cockpit = Recorded()
+        screen = Screen(cockpit)
+        async with screen.run_test(size=(80, 24)) as hands:
+            await act(screen, cockpit, hands)
+
+    asyncio.run(run())
+
+
+def test_all_lines_news_and_keys_fit_on_80_by_24() -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        rows = shown(screen)
+        assert rows[0].strip() == "READY"
+        text = "\n".join(rows)
+        for name, value in LINES:
+            assert any(row.split() == [*name.split(), *value.split()] for row in rows), name
+        for words in ("12:00:01  the newest", "E-STOP", "S stand", "Q quit"):
+            assert words in text
+
+    on_screen(act)
+
+
+def test_long_reasons_are_wrapped_and_the_newest_news_is_whole() -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        cockpit.lines = [("reason", "word " * 40 + "end-of-reason")]
+        cockpit.news = ["old"] * 20 + ["12:00:02  " + "why " * 40 + "remedy"]
+        await hands.press("x")
+        text = "\n".join(shown(screen))
+        assert "end-of-reason" in text
+        assert "12:00:02" in text
+        assert "remedy" in text
+
+    on_screen(act)
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        cockpit.headline, cockpit.news = "[red]RUN", ["[bold]inputs[/nonsense]"]
+        await hands.press("x")
+        text = "\n".join(shown(screen))
+        assert "[red]RUN" in text
+        assert "[bold]inputs[/nonsense]" in text
+
+    on_screen(act)
+
+
+@pytest.mark.parametrize("key", [*ASKING, "space", "up", "down", "left", "right", "comma",
+                                 "full_stop", "plus", "minus"])
+def test_keys_reach_the_cockpit_by_the_names_that_it_knows(key: str) -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        await hands.press(key)
+        assert cockpit.keys == [key]
+
+    on_screen(act)
+
+
+@pytest.mark.parametrize("key", ["Q", "ctrl+c"])
+def test_quitting_ends_the_screen(key: str) -> None:
+    async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
+        await hands.press(key)
+        assert not screen.is_running
+        assert cockpit.keys == []
+
+    on_screen(act)
+
+
+def test_a_small_terminal_keeps_the_mode_and_the_estop_key() -> None:
+    async def run() -> None:
+        screen = Screen(Recorded())
+        async with screen.run_test(size=(60, 14)):
+            text = "\n".join(shown(screen))
+            assert "READY" in text
+            assert "E-STOP" in text
+
+    asyncio.run(run())

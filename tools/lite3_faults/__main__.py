@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Let everything go wrong for an emulated Lite3 that walks, and write how each ended.
+
+    python -m tools.lite3_faults --output out/lite3_faults --page docs/lite3_faults.md
+
+Each case has processes of its own and takes about 20 s, all of them a quarter of an hour, on a
+machine with nothing else to do: it is real time. Writes `endings.json`, the page, and a folder of
+logs, trace and events for each case. The exit status is 1 when one did not end as it should.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from robot_operator.errors import OperatorError
+from robot_sim.demo.processes import own_domain
+from robot_sim.errors import SimError
+from tools.lite3_faults.cases import bad_starts, cases
+from tools.lite3_faults.table import page, verdict
+from tools.lite3_faults.trial import Ending, failed, try_bad_start, try_case
+
+_log = logging.getLogger("lite3_faults")
+Trial = Callable[[Path], Ending]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    chosen = [trial for trial in _trials() if re.search(given.only, f"{trial[0]}: {trial[1]}")]
+    if not chosen:
+        _log.error("lite3_faults: --only %s: expected a part of a case's name, found no such case",
+                   given.only)
+        return 2
+    os.environ.update(own_domain(seed=os.getpid()))
+    endings = []
+    for number, (group, what, trial) in enumerate(chosen, 1):
+        folder = given.output / f"{number:02d}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            ending = trial(folder)
+        except (OperatorError, SimError) as error:
+            ending = failed(group, what, error)
+        endings.append(ending)
+        time_ms = "" if ending.damped_ms is None else f"damped after {ending.damped_ms:.0f} ms; "
+        _log.info("%d of %d: %s%s: %s%s", number, len(chosen),
+                  "" if ending.as_wanted else "NOT AS IT SHOULD: ", what, time_ms, ending.ended)
+        _write(given.output / "endings.json", endings)
+    if given.page is not None:
+        given.page.write_text(page(endings), "utf-8")
+    _log.info(verdict(endings))
+    return 0 if all(ending.as_wanted for ending in endings) else 1
+
+
+def _trials() -> list[tuple[str, str, Trial]]:
+    """Return group, name and trial of every case."""
+    return [
+        *((case.group, case.what, partial(try_case, case)) for case in cases()),
+        *(("start", start.what, partial(try_bad_start, start)) for start in bad_starts()),
+    ]
+
+
+def _write(file: Path, endings: Sequence[Ending]) -> None:
+    text = json.dumps([dataclasses.asdict(ending) for ending in endings], indent=1)
+    file.write_text(f"{text}\n", "utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lite3_faults", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--page", type=Path, help="file for the page")
+    parser.add_argument("--only", default="", metavar="PATTERN",
+                        help="regular expression: cases whose `group: name` has it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong: each case begins it in a robot that walks, and says when it began."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from std_msgs.msg import Bool
+
+from tools.lite3_faults.stack import Stack
+
+Act = Callable[[Stack], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that goes wrong.
+
+    Attributes:
+        group: Part of the table.
+        what: For the table.
+        act: Lets it go wrong; returns when, ns on the system's clock.
+        walks_on: Whether the robot shall go on walking; else it shall be damped.
+    """
+
+    group: str
+    what: str
+    act: Act
+    walks_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadStart:
+    """Something that is wrong before control is asked for.
+
+    Attributes:
+        what: For the table.
+        emulator, driver: Parameters that make it so.
+        occupies_port: Whether another program has the driver's port.
+        says: Words of the refusal.
+    """
+
+    what: str
+    says: str
+    emulator: Mapping[str, Any] = field(default_factory=dict)
+    driver: Mapping[str, Any] = field(default_factory=dict)
+    occupies_port: bool = False
+
+
+def cases() -> list[Case]:
+    """Return all that befalls a robot that walks, in the order of the table."""
+    return [*_of_the_robot(), *_of_the_network(), *_of_processes(), *_of_people()]
+
+
+def bad_starts() -> list[BadStart]:
+    """Return all that has to keep control from being taken."""
+    return [
+        BadStart(what="another program has the port", occupies_port=True, says="in use"),
+        BadStart(what="an interface address that this machine does not have",
+                 driver={"interface_address": "192.0.2.1"}, says="192.0.2.1"),
+        BadStart(what="a host to which there is no route", driver={"host_address": "192.0.2.1"},
+                 says="no state"),
+        BadStart(what="another controller is in charge", emulator={"faults": ["occupied:host"]},
+                 says="another controller"),
+        BadStart(what="another firmware: frames of another code",
+                 emulator={"faults": ["firmware:state"]}, says="0x0a06"),
+        BadStart(what="frames of another length", emulator={"faults": ["length:state"]},
+                 says="no state"),
+        BadStart(what="angles outside the joints' limits",
+                 emulator={"faults": ["order:joint_states"]}, says="range"),
+        BadStart(what="the robot stands", emulator={"pose": "standing"}, says="folded"),
+        BadStart(what="angular velocities in degrees/s, and turned by hand",
+                 emulator={"angular_velocity_unit": "deg/s"}, says="angular_velocity_unit"),
+    ]  # fmt: skip
+
+
+def _of_the_robot() -> list[Case]:
+    """Return the faults of robot_sim."""
+    fields = ("joint_states.position", "joint_states.velocity", "imu.orientation",
+              "imu.angular_velocity")
+    damped = [f"{kind}:{stream}" for kind in ("drop", "freeze")
+              for stream in ("joint_states", "imu")]
+    damped += [f"nan:{name}" for name in fields]
+    damped += ["order:joint_states"]
+    walked = ["drop:joint_states+0.03", "freeze:joint_states+0.03",
+              *(f"nan:{name}+0.02" for name in fields),
+              "noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05",
+              "latency:command=0.01",
+              *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right"))]
+    legs = ("motor_off:FL_HipY_joint", "motor_off:FL_Knee_joint", "motor_off:FR_Knee_joint")
+    return [
+        *(_planned("robot", text) for text in damped),
+        _planned("robot", *legs),
+        *(_planned("robot", text, walks_on=True) for text in walked),
+    ]
+
+
+def _of_the_network() -> list[Case]:
+    lossy = [f"loss:{direction}={share:g}" for direction in ("state", "command")
+             for share in (0.01, 0.05, 0.1, 0.2)]
+    both = [f"{kind}:{{}}={share:g}" for kind, share in
+            (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))]
+    down = ("silent:state", "deaf:command")
+    return [
+        *(_planned("network", text, walks_on=True) for text in lossy),
+        *(_planned("network", text.format("state"), text.format("command"), walks_on=True)
+          for text in both),
+        _planned("network", "foreign:state", walks_on=True),
+        _planned("network", "occupied:host", walks_on=True),
+        _planned("network", "length:state"),
+        _planned("network", "firmware:state"),
+        _planned("network", "silent:state"),
+        _planned("network", "restart:host+0.5"),
+        *(_planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
+          for for_s in (0.03, 0.5, 3.0)),
+    ]  # fmt: skip
+
+
+def _of_processes() -> list[Case]:
+    def add(what: str, act: Act) -> Case:
+        return Case(group="processes", what=what, act=act)
+
+    return [
+        add("driver: its node killed (SIGKILL)", lambda robot: robot.kill(robot.driver.pid)),
+        add("driver: the process of the socket killed",
+            lambda robot: robot.kill(robot.link_pid())),
+        add("driver: both killed at once",
+            lambda robot: robot.kill(robot.link_pid(), robot.driver.pid)),
+        add("driver: its node hangs (SIGSTOP)",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.driver.pid)),
+        add("driver: the process of the socket hangs",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid())),
+        add("driver: Ctrl-C", lambda robot: _group(robot, "driver", signal.SIGINT)),
+        add("driver: SIGTERM", lambda robot: _group(robot, "driver", signal.SIGTERM)),
+        add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),
+        add("policy node: Ctrl-C", lambda robot: _group(robot, "policy", signal.SIGINT)),
+        add("policy node killed and started again", _restart_policy),
+        add("policy node and driver killed and started again", _restart_both),
+    ]
+
+
+def _of_people() -> list[Case]:
+    def add(what: str, act: Act) -> Case:
+        return Case(group="people", what=what, act=act)
+
+    return [
+        add("e-stop by topic", _press),
+        add("e-stop of the policy by service", partial(_ask_policy, "estop")),
+        add("`damp` of the policy", partial(_ask_policy, "damp")),
+        add("`damp` of the driver", partial(_ask_driver, "damp")),
+        add("`release_control` while the robot walks", partial(_ask_driver, "release_control")),
+    ]
+
+
+def _planned(group: str, *faults: str, walks_on: bool = False) -> Case:
+    what = ", ".join(f"`{text}`" for text in faults)
+    return Case(group=group, what=what, act=lambda robot: robot.fail(*faults), walks_on=walks_on)
+
+
+def _group(robot: Stack, name: str, number: signal.Signals) -> int:
+    """Signal a process and its children, as a terminal does."""
+    robot.expect_deaths()
+    now_ns = time.time_ns()
+    getattr(robot, name).send(number)
+    return now_ns
+
+
+def _restart_policy(robot: Stack) -> int:
+    began_ns = robot.kill(robot.policy.pid)
+    robot.start_policy()
+    return began_ns
+
+
+def _restart_both(robot: Stack) -> int:
+    began_ns = robot.kill(robot.policy.pid, robot.driver.pid)
+    link = robot.driver.wait()
+    assert link != 0
+    robot.start_driver()
+    robot.start_policy()
+    return began_ns
+
+
+def _press(robot: Stack) -> int:
+    button = robot.operator.node.create_publisher(Bool, "estop", 1)
+    robot.wait_until(lambda: button.get_subscription_count() >= 2, "who listens to estop")
+    now_ns = time.time_ns()
+    button.publish(Bool(data=True))
+    return now_ns
+
+
+def _ask_policy(request: str, robot: Stack) -> int:
+    now_ns = time.time_ns()
+    robot.operator.demand(request)
+    return now_ns
+
+
+def _ask_driver(request: str, robot: Stack) -> int:
+    now_ns = time.time_ns()
+    robot.ask_driver(request)
+    return now_ns

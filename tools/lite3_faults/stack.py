@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An emulated motion host, the driver, a policy and an operator: real processes, in real time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from socket import SOCK_DGRAM, socket
+from types import TracebackType
+from typing import Any
+
+from policy_msgs.msg import RobotStatus
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_srvs.srv import Trigger
+
+from robot_operator.errors import OperatorError
+from robot_operator.nodes.client import Operator
+from robot_sim.demo.processes import NodeProcess, Processes
+from robot_sim.driven import NS_PER_S
+from robot_sim.trace import Trace
+
+PHASES = {
+    getattr(RobotStatus, name): name
+    for name in ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
+}
+HERE = "127.0.0.1"
+TURN_S = 20.0
+_ANSWER_S = 30.0
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_LEAD_S = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to the emulated host, `robot_sim.lite3_host.Event`.
+
+    Attributes:
+        time_s: On the emulated robot's clock.
+        unix_ns: The same moment on the system's clock.
+        event, who: What happened, and who brought it about.
+    """
+
+    time_s: float
+    unix_ns: int
+    event: str
+    who: str
+
+
+class Stack:
+    """All processes of a robot. Use it in a `with` block.
+
+    Attributes:
+        emulator, driver, policy: The processes.
+        operator: Who asks for modes and velocities.
+        driver_status: The newest of the driver; None before the first.
+    """
+
+    def __init__(
+        self, folder: Path, *, emulator: Mapping[str, Any] | None = None,
+        driver: Mapping[str, Any] | None = None, bundle: str = "lite3_walk",
+    ) -> None:  # fmt: skip
+        """Start everything; nothing moves yet.
+
+        Args:
+            folder: For logs, the trace and the events.
+            emulator: Parameters beside those that let driver and emulator find each other.
+            driver: The same.
+            bundle: The policy.
+        """
+        self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
+        self._folder, self._bundle, self._started = folder, bundle, itertools.count()
+        host_port, state_port = _free_ports()
+        self._driver_parameters = {
+            "host_address": HERE, "interface_address": HERE, "host_port": host_port,
+            "state_port": state_port, "angular_velocity_checked": True, "status_rate_hz": 20.0,
+            **(driver or {}),
+        }  # fmt: skip
+        self.driver_status: RobotStatus | None = None
+        with ExitStack() as opened:
+            self._nodes = opened.enter_context(Processes())
+            self.emulator = self._start("lite3_emulator", {
+                "host_address": HERE, "host_port": host_port, "state_address": HERE,
+                "state_port": state_port, "trace_file": str(self.trace_file),
+                "event_file": str(self._event_file), **(emulator or {}),
+            })  # fmt: skip
+            self.driver, self.policy = self.start_driver(), self.start_policy()
+            self.operator = opened.enter_context(
+                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check))
+            self._listen()
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Stack:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """End everything."""
+        self.end()
+
+    def end(self) -> None:
+        """End everything; the trace is written by then."""
+        self._opened.close()
+
+    def trace(self) -> Trace:
+        """End everything and return the ground truth."""
+        self.end()
+        return Trace.load(self.trace_file)
+
+    def start_driver(self) -> NodeProcess:
+        """Start a driver; it is `driver` from now on."""
+        self.driver = self._start("lite3_driver", self._driver_parameters)
+        return self.driver
+
+    def start_policy(self) -> NodeProcess:
+        """Start a policy node; it is `policy` from now on."""
+        self.policy = self._start("joint_policy_node",
+                                  {"bundle": self._bundle, "status_rate_hz": 20.0})
+        return self.policy
+
+    @property
+    def phase(self) -> str:
+        """Who is in control, as the driver said last: `FOLLOWING` for example."""
+        return PHASES[self.driver_status.state] if self.driver_status else ""
+
+    def details(self) -> dict[str, str]:
+        """Return what else the driver told last."""
+        entries = self.driver_status.details if self.driver_status else ()
+        return {entry.key: entry.value for entry in entries}
+
+    def ask_driver(self, service: str) -> tuple[bool, str]:
+        """Ask for `take_control`, `release_control` or `damp`; return what it says when done."""
+        client = self._clients[service]
+        self.wait_until(client.service_is_ready, f"the service '{service}'")
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda _: self.operator.notify())
+        self.wait_until(future.done, f"the answer to '{service}'")
+        answer = future.result()
+        return answer.success, answer.message
+
+    def take_control(self) -> None:
+        """Wait until nothing speaks against it, and take control.
+
+        Raises:
+            OperatorError: The driver refused.
+        """
+        self.wait_until(
+            lambda: self.driver_status is not None and not self.driver_status.obstacles,
+            "the driver to see no obstacle")
+        taken, message = self.ask_driver("take_control")
+        if not taken:
+            raise OperatorError(f"take_control: {message}")
+
+    def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
+        """Take control, stand up, let the policy run, and walk for some time."""
+        self.operator.wait_for_robot()
+        self.take_control()
+        self.operator.stand_up()
+        self.operator.move(vx_mps)
+        self.operator.wait(for_s)
+
+    def fail(self, *faults: str) -> int:
+        """Plan faults written without a start, to begin in a moment.
+
+        Returns:
+            When they begin, ns on the system's clock.
+        """
+        asked_ns = time.time_ns()
+        self.set_faults()
+        self.wait_until(lambda: bool(self.events_since(asked_ns)), "the emulator's clock")
+        now = self.events_since(asked_ns)[0]
+        at = f"@{now.time_s + _LEAD_S:.3f}"
+        self.set_faults(*(_insert(fault, at) for fault in faults))
+        return now.unix_ns + round(_LEAD_S * NS_PER_S)
+
+    def set_faults(self, *faults: str) -> None:
+        """Replace the planned faults."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
+                               string_array_value=list(faults) or [""])
+        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+        self.wait_until(self._parameters.service_is_ready, "the parameters of the emulator")
+        future = self._parameters.call_async(request)
+        future.add_done_callback(lambda _: self.operator.notify())
+        self.wait_until(future.done, "the new faults")
+        result = future.result().results[0]
+        if not result.successful:
+            raise OperatorError(f"faults: {result.reason}")
+
+    def events(self) -> list[Event]:
+        """Return what has happened to the emulated host so far."""
+        # The last line may not be whole yet.
+        whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
+        return [Event(**json.loads(line)) for line in whole.splitlines()]
+
+    def events_since(self, start_ns: int) -> list[Event]:
+        """Return what has happened since a time of the system's clock."""
+        return [event for event in self.events() if event.unix_ns >= start_ns]
+
+    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
+        """Wait until something is there.
+
+        Raises:
+            OperatorError: It is not there in time.
+        """
+        self.operator.wait_until(reached, what, timeout_s)
+
+    def expect_deaths(self) -> None:
+        """Let a process that ends be no reason to stop waiting."""
+        self.operator.watch = _look_away
+
+    def kill(self, *pids: int) -> int:
+        """Kill processes, these alone; return when, ns on the system's clock."""
+        return self.signal(signal.SIGKILL, *pids)
+
+    def signal(self, number: signal.Signals, *pids: int) -> int:
+        """Send a signal to processes, these alone; return when, ns on the system's clock."""
+        self.expect_deaths()
+        now_ns = time.time_ns()
+        for pid in pids:
+            os.kill(pid, number)
+        return now_ns
+
+    def link_pid(self) -> int:
+        """Return the number of the driver's process that owns the socket."""
+        pid = self.driver.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
+        log = self._folder / f"{next(self._started)}_{command}.log"
+        return self._nodes.start(command, parameters, log)
+
+    def _listen(self) -> None:
+        node = self.operator.node
+        node.create_subscription(RobotStatus, "lite3_driver/status", self._on_status, _LATCHED)
+        self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
+        self._clients = {
+            name: node.create_client(Trigger, f"lite3_driver/{name}")
+            for name in ("take_control", "release_control", "damp")
+        }
+
+    def _on_status(self, message: RobotStatus) -> None:
+        self.driver_status = message
+        self.operator.notify()
+
+
+def _free_ports() -> tuple[int, int]:
+    """Return two UDP ports that nobody has just now."""
+    with socket(type=SOCK_DGRAM) as one, socket(type=SOCK_DGRAM) as other:
+        one.bind((HERE, 0))
+        other.bind((HERE, 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def _insert(fault: str, start: str) -> str:
+    """Write the start where the syntax of a fault wants it: before duration and value."""
+    place = min((fault.index(mark) for mark in "+=" if mark in fault), default=len(fault))
+    return f"{fault[:place]}{start}{fault[place:]}"
+
+
+def _look_away() -> None:
+    """Watch nothing."""
