@@ -160,7 +160,7 @@ def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
     ({"interface_address": "192.0.2.1"}, "expected an address of this machine, found 192.0.2.1"),
 ])  # fmt: skip
 def test_bad_parameter_ends_the_driver_with_the_reason(
-    stage: Stage, parameters: dict[str, object], told: str
+    stage: Stage, parameters: dict[str, Any], told: str
 ) -> None:
     driver = stage.driver(host=Host(), **parameters)
     assert driver.ended() == 2
