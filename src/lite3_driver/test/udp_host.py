@@ -30,7 +30,7 @@ def own_settings(**changes: Any) -> Settings:
     network = f"127.{64 + os.getpid() % 128}.{next(_NUMBERS) % 250}"
     return Settings(**{
         "host_address": f"{network}.1", "interface_address": f"{network}.2", "fold_s": 0.2,
-        "angular_velocity_checked": True, "state_timeout_s": 0.5, **changes})
+        "angular_velocity_checked": True, "state_timeout_s": 5.0, **changes})
 
 
 class UdpHost:
@@ -129,13 +129,25 @@ class Node:
 
     def in_control(self, mode: int = DAMP) -> None:
         """Take control and be followed, first in MODE_DAMP."""
-        until(lambda: bool(self.reports and self.report.obstacles == ()))
-        self.link.take()
-        until(lambda: bool(self.answers))
-        assert self.answers[0].success, self.answers[0].message
+        answer = self.taken()
+        assert answer.success, answer.message
         for each in (DAMP, mode):
             self.link.follow(self.made(each))
         until(lambda: self.report.phase is Phase.FOLLOWING and self.report.latency_p50_s > 0.0)
+
+    def taken(self) -> Answer:
+        """Ask for control until it is not refused at once; return how that ended.
+
+        On a busy machine frames may come too slowly for a while.
+        """
+        while True:
+            until(lambda: bool(self.reports and self.report.obstacles == ()))
+            self.link.take()
+            until(lambda: bool(self.answers))
+            answer = self.answers[0]
+            if not answer.message.startswith("refused"):
+                return answer
+            self.reports.clear()
 
     def made(self, mode: int) -> Command:
         """Return the next command, valid for long."""
