@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a terminal: no display, no mouse, 80 columns by 24 lines, also over ssh."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.table import Table
-from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -15,10 +15,7 @@ from textual.widgets import Static
 from robot_operator.cockpit import Cockpit, Tone
 
 _REFRESH_HZ = 10.0
-_STYLES = {
-    Tone.AT_REST: "bold white on blue", Tone.MOVING: "bold black on green",
-    Tone.FAULT: "bold white on red", Tone.UNKNOWN: "bold black on yellow",
-}  # fmt: skip
+_NARROWEST = 40
 _NEWS_LINES = 4
 _HELP = (
     "e, Esc E-STOP  hold arrows , . to drive, + - faster  space stop  Q quit (damps)\n"
@@ -30,7 +27,11 @@ class Screen(App[None]):
     """Shows a cockpit, and passes keys on to it."""
 
     CSS = """
-    #headline { height: 1; text-align: center; }
+    #headline { height: 1; text-align: center; text-style: bold; color: white; }
+    .at_rest { background: blue; }
+    .moving { background: green; }
+    .fault { background: red; }
+    .unknown { background: magenta; }
     #state { height: 1fr; }
     #news { height: 5; border-top: solid gray; }
     #help { height: 2; color: gray; }
@@ -45,14 +46,15 @@ class Screen(App[None]):
         """Show this one."""
         super().__init__()
         self._cockpit = cockpit
-        self._headline = Static(id="headline")
-        self._lines = Static()
-        self._news = Static(id="news")
+        # What is shown is text, even where it looks like markup.
+        self._headline = Static(id="headline", markup=False)
+        self._state = Static(markup=False)
+        self._news = Static(id="news", markup=False)
 
     def compose(self) -> ComposeResult:
         """Lay out headline, state, news and keys."""
         yield self._headline
-        state = VerticalScroll(self._lines, id="state")
+        state = VerticalScroll(self._state, id="state")
         state.can_focus = False  # the arrows drive, they do not scroll
         yield state
         yield self._news
@@ -69,14 +71,19 @@ class Screen(App[None]):
         self._show()
 
     def _show(self) -> None:
-        view = self._cockpit.view()
-        self._headline.update(Text(f" {view.headline} ", style=_STYLES[view.tone]))
-        table = Table.grid(padding=(0, 1))
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in view.lines:
-            table.add_row(Text(name), Text(value))
-        self._lines.update(table)
+        view, width = self._cockpit.view(), max(self.size.width, _NARROWEST)
+        self._headline.update(view.headline)
+        for tone in Tone:
+            self._headline.set_class(tone is view.tone, tone.name.lower())
+        self._state.update("\n".join(_table(view.lines, width)))
         # The newest are at the bottom, whole: what was refused has its remedy at the end.
-        lines = Text("\n".join(view.news)).wrap(self.console, self.size.width)
-        self._news.update(Text("\n").join([*lines][-_NEWS_LINES:]))
+        news = [row for text in view.news for row in textwrap.wrap(text, width)]
+        self._news.update("\n".join(news[-_NEWS_LINES:]))
+
+
+def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Return names and values in columns, wrapped to rows of a width."""
+    column = max((len(name) for name, _ in lines), default=0) + 1
+    return [row for name, value in lines
+            for row in textwrap.wrap(value, width, initial_indent=name.ljust(column),
+                                     subsequent_indent=" " * column) or [name]]

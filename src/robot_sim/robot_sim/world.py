@@ -21,11 +21,12 @@ from robot_sim.figures import (
 )
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
-from robot_sim.rotation import rotate_inverse, tilt_rad
+from robot_sim.rotation import tilt_rad
 
 __all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "World", "position_command"]
 
 Pose = Literal["lying", "standing"]
+_XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
 UPRIGHT_TILT_RAD = np.pi / 3
 FALLEN_HEIGHT_M = 0.12
 # A hand's gains on the torso's heading, N m/rad and N m s/rad: far above the belly's friction.
@@ -165,7 +166,7 @@ class World(DrivenWorld):
             quat_xyzw=quat,
             ang_vel_body=data.qvel[3:6].copy(),
             lin_acc_body=measured[0].copy(),
-            lin_vel_body=rotate_inverse(quat, data.qvel[:3]),
+            lin_vel_body=self._torso_frame().T @ data.qvel[:3],
             pos_world=data.qpos[:3].copy(),
             foot_force_world=measured[1:].copy(),
         )
@@ -235,9 +236,13 @@ class World(DrivenWorld):
         limit_nm = self.model.actuator_forcerange[:, 1]
         self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
 
+    def _torso_frame(self) -> Array:
+        """Return the torso's axes [3, 3] in the world, as columns."""
+        return np.asarray(self._data.xmat[self._torso].reshape(3, 3))
+
     def _quat_xyzw(self) -> Array:
         """Return the orientation, body to world, as a copy."""
-        return np.roll(self._data.qpos[3:7], -1)
+        return np.asarray(self._data.qpos[_XYZW])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -98,11 +98,6 @@ class OperatorNode(LifecycleBase):
         """Close everything that was opened, the last first."""
         self._closers.close()
 
-    @property
-    def reaches_policy(self) -> bool:
-        """Whether all services of the policy node are there."""
-        return self._granting.reaches_policy
-
     def press(self, key: str) -> None:
         """Take a key of the terminal; see `robot_operator.keys`."""
         with self._lock:
@@ -112,9 +107,9 @@ class OperatorNode(LifecycleBase):
     def view(self) -> View:
         """Return what a screen shows now."""
         with self._lock:
-            if not self.configured:
-                return view_of(self._seen, None, self._rivals, self.news.newest)
-            return view_of(self._seen, self._pilot, self._rivals, self.news.newest)
+            pilot = self._pilot if self.configured else None
+            self._seen.served = self.configured and self._granting.reaches_policy
+            return view_of(self._seen, pilot, self._rivals, self.news.newest)
 
     def _require_to_be_alone(self) -> None:
         """Return once others have had a second to appear.

@@ -4,12 +4,11 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from policy_inference.nodes.process import ended_by, wait_for_end
@@ -57,9 +56,9 @@ def _logs_kept_back() -> Iterator[None]:
     The logger of ROS writes to the file descriptor of the standard error, and so does textual
     through `sys.__stderr__`, which therefore gets a descriptor of its own.
     """
-    before = sys.__stderr__
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as log, os.fdopen(os.dup(kept), "w") as terminal:
+    before, kept = sys.__stderr__, os.dup(2)
+    terminal = os.fdopen(os.dup(kept), "w")
+    with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         sys.__stderr__ = terminal  # type: ignore[misc]  # textual has no other way
         try:
@@ -69,5 +68,6 @@ def _logs_kept_back() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             log.seek(0)
-            shutil.copyfileobj(log, sys.stderr.buffer)
-            sys.stderr.flush()
+            with suppress(OSError):  # the terminal may be gone
+                terminal.close()
+                os.write(2, log.read())

@@ -31,6 +31,8 @@ class Seen:
     driver: RobotStatus | None = None
     driver_ns: int = 0
     battery: BatteryState | None = None
+    served: bool = False
+    """Whether the services of the policy node are there."""
 
     def forget(self, before_ns: int) -> list[str]:
         """Forget statuses received before this time; return whose."""
@@ -71,6 +73,8 @@ def view_of(
 
 
 def _next(seen: Seen) -> str:
+    if seen.policy is not None and not seen.served:
+        return "wait: the services of the policy node are not there yet"
     request, against = next_step(seen.policy, seen.driver)
     if request is None:
         return "; ".join(against) or "drive"

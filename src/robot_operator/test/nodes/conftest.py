@@ -65,8 +65,8 @@ def active(unconfigured: Make, executor: SingleThreadedExecutor, robot: Robot) -
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
         executor.add_node(node)
-        robot.until(lambda: "policy: DAMP" in "".join(node.view().news), "the policy's status")
-        robot.until(lambda: node.reaches_policy, "the policy's services")
+        robot.until(lambda: dict(node.view().lines)["next"].startswith(("stand", "take control")),
+                    "the policy node")
         return node
 
     return make

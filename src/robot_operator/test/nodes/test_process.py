@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `operator_node` as a process: in a terminal, without one, and how it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist
+from policy_msgs.msg import JointCommand
+from rclpy.qos import QoSProfile
+
+from .robot import DEADLINE_S, Robot
+
+pytestmark = pytest.mark.ros
+COMMAND = ["operator_node", "--ros-args", "-p", "joy_timeout_s:=5.0"]
+
+
+class Terminal:
+    """`operator_node` in a terminal of 80 x 24."""
+
+    def __init__(self) -> None:
+        self._hand, far = pty.openpty()
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        os.set_blocking(self._hand, False)
+        self.text = b""
+        self.process = subprocess.Popen(["setsid", "--ctty", *COMMAND], stdin=far, stdout=far,
+                                        stderr=far, env={**os.environ, "TERM": "xterm-256color"})
+        os.close(far)
+
+    def type(self, keys: str) -> None:
+        os.write(self._hand, keys.encode())
+
+    def shows(self, text: str) -> bool:
+        """Whether this was written since the beginning."""
+        with suppress(BlockingIOError, OSError):
+            while more := os.read(self._hand, 65536):
+                self.text += more
+        return text.encode() in self.text
+
+    def hang_up(self) -> None:
+        if self._hand >= 0:
+            os.close(self._hand)
+            self._hand = -1
+
+    def has_ended(self) -> bool:
+        if self._hand >= 0:
+            self.shows("")  # a full terminal would hold it up
+        return self.process.poll() is not None
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal()
+    yield terminal
+    terminal.hang_up()
+    terminal.process.kill()
+    terminal.process.wait()
+
+
+@pytest.fixture
+def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Return what starts the command without a terminal; it writes to the file `log`."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        with (tmp_path / "log").open("wb") as log:
+            started.append(subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
+    terminal: Terminal, robot: Robot
+) -> None:
+    robot.until(lambda: terminal.shows("stand (S)"), "the screen")
+    terminal.type("S")
+    robot.is_asked("stand")
+    robot.until(lambda: terminal.shows("READY"), "the next mode")
+    terminal.type("Q")
+    robot.is_asked("damp")
+    robot.until(terminal.has_ended, "the end")
+    assert terminal.process.returncode == 0
+    # What was logged meanwhile stays in the terminal, after the screen has gone.
+    assert terminal.shows("[operator_node]: stand: asked for")
+
+
+@pytest.mark.parametrize("end", ["hang up", "signal"])
+def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
+    terminal: Terminal, robot: Robot, end: str
+) -> None:
+    robot.policy.mode, robot.policy.reason = JointCommand.MODE_RUN, "the policy runs"
+    robot.until(lambda: terminal.shows("the policy runs"), "the screen")
+    robot.until(lambda: robot.velocities, "velocities")
+    if end == "signal":
+        terminal.process.send_signal(signal.SIGTERM)
+    else:
+        terminal.hang_up()
+    robot.is_asked("damp")
+    robot.until(terminal.has_ended, "the end")
+    assert terminal.process.returncode == 0
+    assert robot.velocities[-1] == (0.0, 0.0, 0.0)
+
+
+def test_without_a_terminal_changes_are_logged_and_sigint_damps(
+    headless: Callable[[], subprocess.Popen[bytes]], robot: Robot, tmp_path: Path
+) -> None:
+    process, log = headless(), tmp_path / "log"
+    robot.policy.mode, robot.policy.reason = JointCommand.MODE_RUN, "the policy runs"
+    robot.until(lambda: b"policy: RUN: the policy runs" in log.read_bytes(), "the log")
+    robot.until(lambda: robot.velocities, "velocities")
+    process.send_signal(signal.SIGINT)
+    robot.is_asked("damp")
+    assert process.wait(DEADLINE_S) == 0
+
+
+def test_policy_node_that_does_not_answer_holds_the_end_up_for_a_moment_only(
+    headless: Callable[[], subprocess.Popen[bytes]], robot: Robot
+) -> None:
+    process = headless()
+    robot.policy.mode = JointCommand.MODE_RUN
+    robot.until(lambda: robot.velocities, "velocities")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE_S) == 0
+
+
+def test_somebody_else_on_cmd_vel_ends_the_command_with_status_2(
+    headless: Callable[[], subprocess.Popen[bytes]], robot: Robot, tmp_path: Path
+) -> None:
+    robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
+    assert headless().wait(DEADLINE_S) == 2
+    assert "alone to command velocities, found /robot; end that first" in (
+        tmp_path / "log").read_text()
