@@ -4,7 +4,6 @@
 
 import json
 import struct
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -91,8 +90,3 @@ def read_news(data: bytes) -> Frame | Report:
         **told, "phase": Phase(told["phase"]), "answer": Answer(**answer) if answer else None,
         "obstacles": tuple(told["obstacles"]), "temperature_c": tuple(told["temperature_c"]),
     })
-
-
-def one_line(sentences: Sequence[str]) -> str:
-    """Return reasons as the text of one answer."""
-    return "; ".join(sentences)

@@ -37,6 +37,8 @@ class Settings:
         max_start_error_rad: How far from the measured pose a first command with stiffness may be.
         obeyed_torque_nm: Above it, while the drives should damp at rest, somebody else drives
             them; 0: no such check.
+        realtime_priority: Of the process that talks to the robot, by the kernel's first-in
+            first-out rule (1..99); 0: as all others.
     """
 
     host_address: str = "192.168.1.120"
@@ -52,6 +54,7 @@ class Settings:
     damping: float = 5.0
     max_start_error_rad: float = 0.3
     obeyed_torque_nm: float = 3.0
+    realtime_priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

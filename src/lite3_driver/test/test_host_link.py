@@ -222,8 +222,9 @@ def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) ->
 @pytest.mark.parametrize(("changes", "words"), [
     ({"interface_address": "192.0.2.7"}, "expected an address of this machine, found 192.0.2.7"),
     ({"host_address": "lite3.local"}, "expected an IPv4 address"),
+    ({"realtime_priority": 1000}, "realtime_priority: cannot use 1000"),
 ])  # fmt: skip
-def test_addresses_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
+def test_settings_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
     with pytest.raises(LinkError, match=words):
         Node(own_settings(**changes))
 
