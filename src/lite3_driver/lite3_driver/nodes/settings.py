@@ -49,6 +49,9 @@ PARAMETERS = (
          maximum=24.0,
          doc="Torque above which, while the drives should damp at rest, somebody else drives them, "
              "N m; 0: no such check"),
+    Spec(name="realtime_priority", type=int, default=_DEFAULT.realtime_priority, minimum=0,
+         maximum=99,
+         doc="Of the process that talks to the robot, first in, first out; 0: as all others"),
     Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
          doc="Rate of ~/status and /diagnostics, Hz"),
     Spec(name="autostart", type=bool, default=True,
