@@ -14,7 +14,7 @@ from lite3_driver import wire
 from lite3_driver.interfaces import Phase
 from lite3_driver.wire import COMMAND, FOLD, GIVE_BACK, TAKE_CONTROL
 
-from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep, braking
+from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep
 
 VALID_FOR_MS = 100
 EVENTS = ("take", "release", "estop", "silent", "talks", "moves", "no policy", "damp", "stand",
@@ -24,7 +24,7 @@ beginnings = st.sampled_from([
     [("take", 1200)],
     [("take", 1200), ("damp", 100), ("run", 100)],
 ])
-happenings = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 300)), max_size=25)
+happenings = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 300)), max_size=12)
 
 
 class Watched(Lockstep):
@@ -40,8 +40,12 @@ class Watched(Lockstep):
         self.stiff_ms: list[int] = []
         self.damp_ms: list[int] = []
         self.stopped_ms: list[int] = []
+        self._is_new = False
 
     def command(self, mode: int, **numbers: object) -> None:
+        if self._is_new:
+            self.stopped_ms.append(self.now_ms)
+        self._is_new = False
         (self.damp_ms if mode == DAMP else self.stiff_ms).append(self.now_ms)
         super().command(mode, **numbers)
 
@@ -57,8 +61,7 @@ class Watched(Lockstep):
             self.link.receive(b"nonsense", ("10.0.0.1", 1), self.now_ns)
             super().command(RUN, position=np.full(12, np.nan))
         elif event == "new policy":
-            self.stopped_ms.append(self.now_ms)
-            self.sequence = 0
+            self._is_new, self.sequence = self.sequence > 0, 0
         elif event in ("silent", "talks", "moves"):
             moving = LYING._replace(joint_vel=np.ones(12))
             self.state = {"silent": None, "talks": LYING, "moves": moving}[event]
@@ -66,13 +69,14 @@ class Watched(Lockstep):
             self.mode = {"no policy": None, "damp": DAMP, "stand": STAND, "run": RUN}[event]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(beginnings, happenings)
 def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, int]]) -> None:
     robot = Watched()
     robot.run(1.0)
     for event, then_ms in [*begun, *happened]:
         robot.happen(event)
+        robot.step()
         robot.run(then_ms / 1000)
     robot.state = LYING
     robot.link.release("at last", robot.now_ns)
@@ -104,11 +108,13 @@ def _check_who_is_in_control(robot: Watched) -> None:
 
 
 def _check_what_is_followed(robot: Watched) -> None:
-    """A frame with stiffness is that of a valid command, and MODE_DAMP came after each stop."""
+    """No frame is limp; one with stiffness is of a valid command, after MODE_DAMP after a stop."""
     for at_ms, data in robot.sent:
         values = wire.read_command(data)
-        if values is None or not values[:, 3].any():
-            assert values is None or braking(values.astype(float), values[0, 4])
+        if values is None:
+            continue
+        assert (values[:, 4] > 0.0).all()
+        if not values[:, 3].any():
             continue
         assert np.allclose(values[:, 0], FOLDED)
         assert 0 <= at_ms - max(ms for ms in robot.stiff_ms if ms <= at_ms) < VALID_FOR_MS

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lite3_driver import wire
@@ -124,6 +124,7 @@ odd = st.one_of(
 )  # fmt: skip
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(odd, max_size=20))
 def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes]) -> None:
     reception = Reception(SETTINGS)
@@ -137,6 +138,7 @@ def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes
         assert all(np.isfinite(part).all() for part in state)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60))
 def test_whatever_the_network_does_believed_ticks_rise(arrivals: list[tuple[int, bool]]) -> None:
     reception = Reception(SETTINGS)
