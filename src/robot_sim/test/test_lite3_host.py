@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The motion host obeys who has control, folds, damps and tells the truth; all in lockstep."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -12,45 +9,11 @@ from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD
-from robot_sim.lite3_host import FOLDED_RAD, Address, Event, MotionHost
+from robot_sim.lite3_host import FOLDED_RAD
 from robot_sim.rotation import yaw_rad
 from robot_sim.world import Pose, World
 
-DRIVER: Address = ("127.0.0.1", 43897)
-INTRUDER: Address = ("127.0.0.2", 43897)
-
-
-def held(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) -> bytes:
-    """Return a command frame that holds a pose."""
-    values = np.zeros((12, 5))
-    values[:, 0], values[:, 3], values[:, 4] = pose, stiffness, damping
-    return wire.command(values)
-
-
-class Robot:
-    """A host, what it said last, and what happened to it."""
-
-    def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
-        self.events: list[Event] = []
-        self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
-
-    @property
-    def happened(self) -> list[str]:
-        return [event.what for event in self.events]
-
-    def send(self, data: bytes, source: Address = DRIVER) -> None:
-        self.host.receive(data, source)
-
-    def run(self, seconds: float, command: bytes | None = None) -> wire.State:
-        """Go on, with a command every 2 ms; return the last state."""
-        for step in range(round(seconds * 1000)):
-            if command is not None and step % 2 == 0:
-                self.send(command)
-            frame = self.host.step()
-        assert frame is not None
-        state = wire.read_state(frame)
-        assert isinstance(state, wire.State), state
-        return state
+from .host_robot import DRIVER, INTRUDER, Robot, held
 
 
 @pytest.fixture
@@ -313,46 +276,3 @@ def test_a_hand_turns_the_lying_robot() -> None:
     sensed = world.sense()
     assert float(yaw_rad(sensed.quat_xyzw)) == pytest.approx(np.pi / 2, abs=0.05)
     assert np.abs(sensed.ang_vel_body).max() < 0.01
-
-
-@pytest.fixture
-def packets(shared_data: Path) -> Path:
-    """Datagrams captured from the vendor's client, and frames that it understood."""
-    return shared_data / "legged" / "lite3" / "udp"
-
-
-@pytest.mark.real_data
-class TestCapturedDatagrams:
-    """What the vendor's client sends is what this host obeys."""
-
-    def test_control_sequence_of_the_vendors_client(self, robot: Robot, packets: Path) -> None:
-        def send(name: str) -> None:
-            robot.send((packets / f"{name}.bin").read_bytes())
-
-        send("cmd_31010c05_zero")
-        robot.run(7.0)
-        send("cmd_0114_control_sdk")
-        send("cmd_0114_control_sdk")
-        send("cmd_0111_standing")
-        state = robot.run(0.05)
-        assert robot.host.target == pytest.approx(STANDING_RAD, abs=1e-6)
-        assert np.abs(state.joint_effort).max() > 10.0
-        send("cmd_0111_damping")
-        robot.run(0.9)
-        send("cmd_0113_control_robot")
-        assert robot.happened == ["folding", "control_taken", "following", "damped",
-                                  "control_given_back"]
-
-    @pytest.mark.parametrize("name", ["cmd_21010c0e_set0", "state_0906_ramp",
-                                      "state_0906_truncated_100", "state_0901_wrong_code"])
-    def test_other_datagrams_change_nothing(
-        self, taken: Robot, packets: Path, name: str
-    ) -> None:
-        taken.send((packets / f"{name}.bin").read_bytes())
-        assert taken.happened == ["control_taken"]
-
-    def test_numbers_without_sense_go_no_further_than_the_torque_limit(
-        self, taken: Robot, packets: Path
-    ) -> None:
-        taken.send((packets / "cmd_0111_ramp.bin").read_bytes())
-        assert np.abs(taken.run(0.002).joint_effort).max() <= 36.0

@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A motion host in lockstep, and what a driver says to it."""
+
+from typing import Any
+
+import numpy as np
+
+from lite3_driver import wire
+from robot_sim.lite3_host import Address, Event, MotionHost
+from robot_sim.world import Pose, World
+
+DRIVER: Address = ("127.0.0.1", 43897)
+INTRUDER: Address = ("127.0.0.2", 43897)
+
+
+def held(pose: np.ndarray, *, stiffness: float = 100.0, damping: float = 2.5) -> bytes:
+    """Return a command frame that holds a pose."""
+    values = np.zeros((12, 5))
+    values[:, 0], values[:, 3], values[:, 4] = pose, stiffness, damping
+    return wire.command(values)
+
+
+class Robot:
+    """A host and what happened to it."""
+
+    def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
+        self.events: list[Event] = []
+        self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
+
+    @property
+    def happened(self) -> list[str]:
+        return [event.what for event in self.events]
+
+    def send(self, data: bytes, source: Address = DRIVER) -> None:
+        self.host.receive(data, source)
+
+    def run(self, seconds: float, command: bytes | None = None) -> wire.State:
+        """Go on, with a command every 2 ms; return the last state."""
+        for step in range(round(seconds * 1000)):
+            if command is not None and step % 2 == 0:
+                self.send(command)
+            frame = self.host.step()
+        assert frame is not None
+        state = wire.read_state(frame)
+        assert isinstance(state, wire.State), state
+        return state
