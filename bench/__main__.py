@@ -31,6 +31,7 @@ def main() -> int:
         child,
         chunks,
         convert,
+        lite3,
         nodes,
         preprocessing,
         service,
@@ -52,6 +53,7 @@ def main() -> int:
         ("pictures into the back end's buffers", preprocessing.measure),
         ("chunks that take 300 ms", chunks.measure),
         ("a recording to a dataset", convert.measure),
+        ("the driver of the Lite3", lite3.measure),
     ]
     for what, measure in parts:
         _log.info("measuring %s ...", what)

@@ -3,6 +3,7 @@
 """A robot without physics: publishes sensors, and its joints are wherever they are told to be."""
 
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -76,7 +77,7 @@ class UprightRobot:
         """Return the newest command that was not taken yet, and follow it."""
         command = self._commands.take()
         if command is not None and command.mode in _FOLLOWED:
-            self._joint_states.position = command.position
+            self._joint_states.position = array("d", command.position)
         return command
 
     def wait_for_command(self, timeout_ns: int) -> bool:

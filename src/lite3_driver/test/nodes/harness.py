@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +29,6 @@ DEADLINE_S = 30.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
 DEEP = QoSProfile(depth=1000)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_COMMAND = "from lite3_driver.nodes.driver_node import main; main()"
 
 
 class Driver:
@@ -45,12 +43,18 @@ class Driver:
         stage.listen(RobotStatus, f"/{name}/lite3_driver/status", self.statuses, _LATCHED)
         self._commands = stage.node.create_publisher(JointCommand, f"/{name}/joint_command", DEEP)
         self._sequence = 0
+        # From the beginning: an answer is lost where DDS has matched only one direction yet.
+        self._clients = {
+            request: stage.node.create_client(kind, f"/{name}/lite3_driver/{request}")
+            for kind, request in (
+                (Trigger, "take_control"), (Trigger, "release_control"), (Trigger, "damp"),
+                (ChangeState, "change_state"))}
         self._log = folder / f"{name}.log"
         words = [word for key, value in {**host.parameters, **parameters}.items()
                  for word in ("-p", f"{key}:={json.dumps(value)}")]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, "--ros-args", "-r", f"__ns:=/{name}", *words],
+                ["lite3_driver", "--ros-args", "-r", f"__ns:=/{name}", *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
     @property
@@ -75,9 +79,11 @@ class Driver:
         """Spin until nothing speaks against taking control."""
         return self.reports(lambda status: not status.obstacles, "no obstacles")
 
-    def asked(self, request: str) -> Any:
+    def asked(self, name: str, request: Any = None) -> Any:
         """Ask for something; return the future of the answer."""
-        return self._stage.asked(Trigger, f"/{self.name}/lite3_driver/{request}")
+        client = self._clients[name]
+        self.until(client.service_is_ready, f"the service {name}")
+        return client.call_async(request or client.srv_type.Request())
 
     def ask(self, request: str) -> Trigger.Response:
         """Ask for something and wait for the answer."""
@@ -93,8 +99,7 @@ class Driver:
     def changes(self, transition: int) -> None:
         """Let its lifecycle go on."""
         request = ChangeState.Request(transition=Transition(id=transition))
-        future = self._stage.asked(
-            ChangeState, f"/{self.name}/lite3_driver/change_state", request)
+        future = self.asked("change_state", request)
         self.until(future.done, f"transition {transition}")
         assert future.result().success
 
@@ -182,12 +187,6 @@ class Stage:
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP
     ) -> None:
         self.node.create_subscription(message, topic, into.append, qos)
-
-    def asked(self, service: type[Any], name: str, request: Any = None) -> Any:
-        """Call a service; return the future of its response."""
-        client = self.node.create_client(service, name)
-        self.until(client.service_is_ready, f"the service {name}")
-        return client.call_async(request or service.Request())
 
     def until(
         self, condition: Callable[[], object], what: str, log: Callable[[], str] = lambda: ""
