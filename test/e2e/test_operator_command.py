@@ -5,15 +5,53 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
+from policy_msgs.msg import RobotStatus
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from robot_sim.demo.processes import Processes
 
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def driver() -> Iterator[Callable[[str, bool, str], None]]:
+    """Return what lets a driver answer a request in this way."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("some_driver", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    status = node.create_publisher(RobotStatus, "~/status", 1)
+    answers: dict[str, tuple[bool, str]] = {}
+
+    def create(name: str) -> None:
+        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            response.success, response.message = answers[name]
+            return response
+
+        node.create_service(Trigger, f"~/{name}", answer)
+
+    for name in ("take_control", "release_control"):
+        create(name)
+    spinner = threading.Thread(target=executor.spin)
+    spinner.start()
+    yield lambda name, agrees, message: answers.update({name: (agrees, message)})
+    executor.shutdown()
+    spinner.join()
+    node.destroy_publisher(status)
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,6 +99,39 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     assert driven[0].tolist() == [-0.5, 0.0, 0.1]
     assert trace.command[-1].tolist() == [0.0, 0.0, 0.0]
     assert len(driven) * 0.02 == pytest.approx(2.0, abs=0.5)
+
+
+def test_nobody_drives_beside_somebody_else_who_commands_velocities(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        rig.operator.stand_up()
+        refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
+    assert refused.returncode == 1
+    assert "/cmd_vel: expected /operator alone to command velocities, found /operator" in (
+        refused.stderr)
+
+
+@pytest.mark.parametrize("action", ["take_control", "release_control"])
+def test_the_driver_is_asked_and_its_answer_shown(
+    action: str, driver: Callable[[str, bool, str], None]
+) -> None:
+    driver(action, False, "the robot moves")
+    refused = operate(action)
+    assert refused.returncode == 1
+    assert f"{action}: /some_driver refused: the robot moves" in refused.stderr
+    driver(action, True, "done")
+    assert shown(action, "--driver", "some_driver") == "done\n"
+
+
+def test_no_driver_at_all_is_an_error() -> None:
+    result = operate("take_control", "--timeout", "0.5")
+    assert result.returncode == 1
+    assert "expected a robot's driver within 0.5 s, found none" in result.stderr
+
+
+def test_no_action_and_no_terminal_is_an_error() -> None:
+    result = operate()
+    assert result.returncode == 1
+    assert "expected an action or a terminal, found neither" in result.stderr
 
 
 def test_a_policy_node_that_is_not_there_is_an_error() -> None:

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.events import Key
 from textual.widgets import Static
 
@@ -48,15 +47,13 @@ class Screen(App[None]):
         self._cockpit = cockpit
         # What is shown is text, even where it looks like markup.
         self._headline = Static(id="headline", markup=False)
-        self._state = Static(markup=False)
+        self._state = Static(id="state", markup=False)
         self._news = Static(id="news", markup=False)
 
     def compose(self) -> ComposeResult:
         """Lay out headline, state, news and keys."""
         yield self._headline
-        state = VerticalScroll(self._state, id="state")
-        state.can_focus = False  # the arrows drive, they do not scroll
-        yield state
+        yield self._state
         yield self._news
         yield Static(_HELP, id="help", markup=False)
 

@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.found import others_on
+from robot_operator.nodes.found import require_to_be_alone_on
 from robot_operator.nodes.words import MODES
 
 COMMAND_PERIOD_S = 0.05
@@ -174,15 +174,12 @@ class Operator:
                            f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
 
     def require_to_be_alone(self) -> None:
-        """Return if nobody else publishes `cmd_vel`, as far as is known by now.
+        """Return if nobody else publishes `cmd_vel`; others have a second to appear.
 
         Raises:
             OperatorError: Somebody does.
         """
-        topic = self._cmd_vel.topic_name
-        if others := others_on(self.node, topic):
-            raise OperatorError(f"{topic}: expected this command alone to command velocities, "
-                                f"found {', '.join(others)}; drive from there, or end that first")
+        require_to_be_alone_on(self.node, self._cmd_vel.topic_name)
 
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.
@@ -375,7 +372,7 @@ class Operator:
     def _describe(self) -> str:
         if self._status is None:
             return "no status of the policy node has come; does it run, in this ROS_DOMAIN_ID?"
-        troubles = [f"{entry.name}: {entry.text}" for entry in self._status.inputs if entry.text]
+        troubles = [entry.text for entry in self._status.inputs if entry.text]
         return "; ".join([f"the mode is {self.mode} ({self._status.reason})", *troubles])
 
     def _on_status(self, message: PolicyStatus) -> None:

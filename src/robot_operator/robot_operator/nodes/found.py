@@ -13,10 +13,10 @@ from rclpy.signals import SignalHandlerOptions
 from robot_operator.errors import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
-UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
+"""What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
 _SECOND_WITHIN_S = 1.0
 _LOOK_AROUND_S = 0.02
 
@@ -49,18 +49,32 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
     return names[0] if names else None
 
 
-def publishers_of(node: Node, topic: str) -> list[str]:
-    """Return the full names of the nodes that publish on a topic, once for each publisher."""
-    return sorted(f"{found.node_namespace.rstrip('/')}/{found.node_name}"
-                  for found in node.get_publishers_info_by_topic(topic))
-
-
 def others_on(node: Node, topic: str) -> list[str]:
-    """Return the full names of the nodes that publish on a topic, less `node` itself, once."""
-    names = publishers_of(node, topic)
-    if node.get_fully_qualified_name() in names:
-        names.remove(node.get_fully_qualified_name())
+    """Return the full names of those who publish on a topic, less `node`'s own publishers."""
+    names = sorted(f"{found.node_namespace.rstrip('/')}/{found.node_name}"
+                   for found in node.get_publishers_info_by_topic(topic))
+    # By name, since another node may have the same one, and is not this one for that.
+    own = node.get_fully_qualified_name()
+    for publisher in node.publishers:
+        if publisher.topic_name == topic and own in names:
+            names.remove(own)
     return names
+
+
+def require_to_be_alone_on(node: Node, topic: str) -> None:
+    """Return if nobody else publishes on a topic; others have a second to appear.
+
+    Raises:
+        OperatorError: Somebody does.
+    """
+    ends_s = time.monotonic() + _SECOND_WITHIN_S
+    others: list[str] = []
+    while time.monotonic() < ends_s and (not others or _UNKNOWN in "".join(others)):
+        time.sleep(_LOOK_AROUND_S)
+        others = others_on(node, topic)
+    if others:
+        raise OperatorError(f"{topic}: expected {node.get_fully_qualified_name()} alone to "
+                            f"command velocities, found {', '.join(others)}; end that first")
 
 
 def _found(status: str, timeout_s: float) -> list[str]:

@@ -4,8 +4,8 @@
 
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
-Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), while the policy runs; `estop`
-(std_msgs/Bool, reliable, transient local).
+Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
+`estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
 `take_control`, `release_control`, `damp` of the driver.
 
@@ -29,8 +29,7 @@ from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
-from robot_operator.errors import OperatorError
-from robot_operator.nodes.found import UNKNOWN, others_on, publishers_of
+from robot_operator.nodes.found import others_on, require_to_be_alone_on
 from robot_operator.nodes.granting import Granting, News
 from robot_operator.nodes.settings import PARAMETERS, habits_of
 from robot_operator.nodes.terminal import operate
@@ -41,9 +40,9 @@ from robot_operator.requests import Request
 from robot_operator.velocity import STILL, Velocity
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
+# Before RUN as well, so that the policy begins with a fresh zero.
+_SPEAKING = (JointCommand.MODE_STAND, JointCommand.MODE_READY, *_DRIVING)
 _STATUS_TIMEOUT_NS = 2_000_000_000
-_OTHERS_WITHIN_S = 1.0
-_LOOK_AROUND_S = 0.05
 _GOODBYE_WITHIN_S = 1.0
 _WATCH_S = 0.5
 
@@ -59,7 +58,7 @@ class OperatorNode(LifecycleBase):
         self._closers = ExitStack()
         self._lock = threading.RLock()  # the pilot belongs to this thread and to the screen's
         self._seen = Seen()
-        self._driving = False
+        self._speaking = False
         self._rivals: list[str] = []
 
     def set_up(self) -> None:
@@ -67,7 +66,7 @@ class OperatorNode(LifecycleBase):
         values = self.table.read()
         self._pilot = Pilot(habits_of(values))
         self._topic = self.resolve_topic_name("cmd_vel")
-        self._require_to_be_alone()
+        require_to_be_alone_on(self, self._topic)
         self._granting = Granting(self, values["policy_node"], values["driver_node"], self.news)
         self._closers.callback(self._granting.close)
         self._cmd_vel = self.create_publisher(Twist, "cmd_vel", qos.COMMAND)
@@ -87,9 +86,9 @@ class OperatorNode(LifecycleBase):
         """Say good-bye: velocity zero, and damp; control stays where it is."""
         with self._lock:
             self._pilot.stop()
-            if self._driving:
+            if self._speaking:
                 self._publish(STILL)
-            self._driving = False
+            self._speaking = False
         status = self._seen.policy
         if status is not None and status.mode != JointCommand.MODE_DAMP:
             self._owe_an_answer()
@@ -110,23 +109,6 @@ class OperatorNode(LifecycleBase):
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._granting.reaches_policy
             return view_of(self._seen, pilot, self._rivals, self.news.newest)
-
-    def _require_to_be_alone(self) -> None:
-        """Return once others have had a second to appear.
-
-        Raises:
-            OperatorError: Somebody else commands velocities.
-        """
-        ends_s = time.monotonic() + _OTHERS_WITHIN_S
-        others: list[str] = []
-        # A publisher is known before the name of its node is.
-        while time.monotonic() < ends_s and (not others or UNKNOWN in "".join(others)):
-            others = publishers_of(self, self._topic)
-            time.sleep(_LOOK_AROUND_S)
-        if others:
-            raise OperatorError(
-                f"{self._topic}: expected this node alone to command velocities, found "
-                f"{', '.join(others)}; end that first")
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -176,7 +158,7 @@ class OperatorNode(LifecycleBase):
                 self._granting.ask(request)
 
     def _tick(self) -> None:
-        """Command a velocity while the policy follows one; otherwise be silent."""
+        """Command a velocity while the robot is up; otherwise be silent."""
         if not self.running:
             return
         now_ns = time.monotonic_ns()
@@ -187,12 +169,12 @@ class OperatorNode(LifecycleBase):
             if lost:
                 self.news.tell("joystick: lost", wrong=True)
             self._ask(asked)
-            policy = self._seen.policy
-            driving = policy is not None and policy.mode in _DRIVING
-            velocity = self._pilot.step(now_ns, driving=driving)
-            if driving or self._driving:
+            mode = None if self._seen.policy is None else self._seen.policy.mode
+            velocity = self._pilot.step(now_ns, driving=mode in _DRIVING)
+            speaking = mode in _SPEAKING
+            if speaking or self._speaking:
                 self._publish(velocity)
-            self._driving = driving
+            self._speaking = speaking
 
     def _publish(self, velocity: Velocity) -> None:
         message = Twist()

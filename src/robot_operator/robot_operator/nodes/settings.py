@@ -50,7 +50,7 @@ PARAMETERS = (
     _positive("acceleration_radps2", 2.0, "Change of the yaw rate away from zero, rad/s^2"),
     _positive("deceleration_radps2", 6.0, "Change of the yaw rate towards zero, rad/s^2"),
     Spec(name="command_rate_hz", type=float, default=20.0, minimum=5.0, maximum=100.0,
-         doc="Rate of cmd_vel while the policy runs, Hz"),
+         doc="Rate of cmd_vel while the robot is up, Hz"),
     _positive("joy_timeout_s", 0.5, "A joystick that is silent for so long is lost, s", 5.0),
     Spec(name="lost_joystick", type=str, default=STOP, choices=(STOP, ESTOP),
          doc="What the loss of the joystick is: velocity zero, or an e-stop as well"),

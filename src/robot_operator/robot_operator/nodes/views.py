@@ -11,9 +11,11 @@ from sensor_msgs.msg import BatteryState
 from robot_operator.cockpit import Tone, View
 from robot_operator.keys import key_of
 from robot_operator.nodes.words import (
+    STATES,
     Lines,
     battery_lines,
     driver_lines,
+    input_lines,
     mode_of,
     next_step,
     policy_lines,
@@ -58,18 +60,27 @@ def view_of(
         news: What happened, the oldest first.
     """
     policy, driver = seen.policy, seen.driver
-    said = [] if policy is None else policy_lines(policy)
     headline = "no policy node" if policy is None else mode_of(policy)
-    if driver is not None:
-        headline += " | robot: " + dict(driver_lines(driver))["driver"].partition(":")[0]
-    told = [(name, value) for name, value in said if name != "mode" and value]
-    lines = [*told[:1], ("next", _next(seen)), *_pilot_lines(pilot), *told[1:],
-             *([("driver", "none: nothing to take control of")] if driver is None
-               else driver_lines(driver)),
-             *(battery_lines(seen.battery) if seen.battery is not None else [])]
+    lines = [("next", _next(seen)), *_pilot_lines(pilot)]
+    if driver is None:
+        lines.append(("driver", "none: nothing to take control of"))
+    else:
+        lines += driver_lines(driver)
+        headline += f" | robot: {STATES[driver.state]}"
+    lines += battery_lines(seen.battery) if seen.battery is not None else []
+    if policy is not None:
+        lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
     if rivals:
         lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
     return View(headline=headline, tone=_tone(policy, driver), lines=lines, news=news)
+
+
+def _policy_lines(policy: PolicyStatus) -> Lines:
+    """Return the rest of what the policy node says, its inputs in one line."""
+    inputs = input_lines(policy)
+    names = {"mode", "reason", *(name for name, _ in inputs)}
+    rest = [(name, value) for name, value in policy_lines(policy) if name not in names and value]
+    return [("inputs", ", ".join(f"{name} {value}" for name, value in inputs)), *rest]
 
 
 def _next(seen: Seen) -> str:

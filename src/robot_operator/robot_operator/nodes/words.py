@@ -41,19 +41,26 @@ def policy_lines(status: PolicyStatus) -> Lines:
         ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
                  f"{status.ticks_missed} of {status.ticks} ticks missed"),
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
-        *((entry.name, "ok" if entry.ok else entry.text) for entry in status.inputs),
+        *input_lines(status),
         ("guard", ", ".join(counters) or "has not acted"),
         ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
     ]  # fmt: skip
+
+
+def input_lines(status: PolicyStatus) -> Lines:
+    """Return whether a policy node may use each of its inputs, and why not."""
+    return [(entry.name, "ok" if entry.ok else entry.text.removeprefix(f"{entry.name}: "))
+            for entry in status.inputs]
 
 
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver says of itself."""
     lines = [
         ("driver", f"{STATES[status.state]}: {status.reason}"),
-        ("link", f"{status.state_rate_hz:.0f} Hz from the robot, {status.command_rate_hz:.0f} Hz "
-                 f"to it, largest gap {1e3 * status.largest_gap_s:.1f} ms, latency p50 "
-                 f"{1e3 * status.latency_p50_s:.2f} ms, p99 {1e3 * status.latency_p99_s:.2f} ms"),
+        ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
+                 f"gap {1e3 * status.largest_gap_s:.1f} ms, "
+                 f"p50 {1e3 * status.latency_p50_s:.2f} ms, "
+                 f"p99 {1e3 * status.latency_p99_s:.2f} ms"),
     ]  # fmt: skip
     if status.temperature_c:
         hottest_c, name = max(zip(status.temperature_c, status.joint_names, strict=True))
@@ -74,7 +81,7 @@ def next_step(
     """Return what may be asked for next on the way to walking, and what speaks against it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
-    troubles = [f"{entry.name}: {entry.text}" for entry in policy.inputs if entry.text]
+    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
     if policy.latched:
         return Request.RESET, []
     if driver is not None and driver.state == RobotStatus.LISTENING:
