@@ -94,6 +94,11 @@ def generate_launch_description() -> LaunchDescription:
     driver = ("lite3_driver", "lite3_driver", "robot_params_file")
     return LaunchDescription([
         *ARGUMENTS,
+        # First of all: where the package joy is missing, nothing else may have been started.
+        node("joy", "joy_node", "operator_params_file",
+             condition=given(operator=["joystick"], joy_node=["true"])),
+        node("robot_operator", "operator_node", "operator_params_file",
+             condition=given(operator=["joystick"])),
         node("robot_sim", "sim_node", "params_file", ends="the simulated robot ended",
              condition=given(robot=["sim"]), parameters=[{"lockstep": use_sim_time}]),
         node("robot_sim", "lite3_emulator", "robot_params_file", ends="the emulated host ended",
@@ -103,8 +108,4 @@ def generate_launch_description() -> LaunchDescription:
              parameters=[EMULATED]),
         node("policy_inference", "joint_policy_node", "params_file", ends="the policy node ended",
              parameters=[{**texts, "use_sim_time": use_sim_time}]),
-        node("joy", "joy_node", "operator_params_file",
-             condition=given(operator=["joystick"], joy_node=["true"])),
-        node("robot_operator", "operator_node", "operator_params_file",
-             condition=given(operator=["joystick"])),
     ])  # fmt: skip

@@ -9,7 +9,6 @@ not. What depends on the policy alone (other loads, other grounds) is accepted t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,8 @@ MORE = 0.05
 """Added to the errors' limits."""
 RUNS = 3
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+STRICT_WATCHDOG_S = 0.05
+"""Of the documents' figures for the host (1 s, 50 ms, 5 ms), one that Python can keep."""
 ALTERING = ("target_step", "effort", "position_limit")
 _log = logging.getLogger("lite3_acceptance")
 
@@ -130,17 +131,13 @@ def test_jumping_commands_are_followed(tmp_path: Path, friction: float, latency_
     assert errors.max() <= FOLLOWS + MORE
 
 
-@pytest.fixture
-def alert_host(tmp_path: Path) -> Iterator[Stack]:
-    """A robot whose host has the shortest watchdog that a controller above Python can serve."""
-    with Stack(tmp_path, emulator={"watchdog_s": 0.05}) as robot:
-        yield robot
+def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_a_watchdog(tmp_path: Path) -> None:
+    with Stack(tmp_path) as robot:
+        endure(robot)
 
 
-def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_the_watchdog(
-    alert_host: Stack,
-) -> None:
-    robot = alert_host
+def endure(robot: Stack) -> None:
+    """Walk for ten minutes, and look at what that has cost."""
     robot.walk(0.0, for_s=1.0)
     calm = [(at_s, (0.6 * vx, 0.6 * vy, 0.6 * wz))
             for at_s, (vx, vy, wz) in mixed(600.0, LONG_SEED)]
@@ -159,7 +156,7 @@ def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_the_watchdog(
         # The emulator keeps the rows of its trace: 540 s of 50 rows of some 130 numbers.
         assert later_mib - memory_mib < 64.0
     assert details["dropped"] == "0"
-    assert status.largest_gap_s < 0.05
+    assert status.largest_gap_s < STRICT_WATCHDOG_S
 
 
 def used(pid: int) -> tuple[float, int]:

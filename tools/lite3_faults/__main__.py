@@ -31,6 +31,8 @@ from tools.lite3_faults.table import page, verdict
 from tools.lite3_faults.trial import Ending, failed, try_bad_start, try_case
 
 _log = logging.getLogger("lite3_faults")
+_ATTEMPTS = 3
+"""A machine that does something else for a moment is no fault of the robot's."""
 Trial = Callable[[Path], Ending]
 
 
@@ -46,13 +48,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.update(own_domain(seed=os.getpid()))
     endings = []
     for number, (group, what, trial) in enumerate(chosen, 1):
-        folder = given.output / f"{number:02d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        try:
-            ending = trial(folder)
-        except (OperatorError, SimError) as error:
-            ending = failed(group, what, error)
+        ending = _tried(group, what, trial, given.output / f"{number:02d}")
         endings.append(ending)
         time_ms = "" if ending.damped_ms is None else f"damped after {ending.damped_ms:.0f} ms; "
         _log.info("%d of %d: %s%s: %s%s", number, len(chosen),
@@ -62,6 +58,18 @@ def main(args: Sequence[str] | None = None) -> int:
         given.page.write_text(page(endings), "utf-8")
     _log.info(verdict(endings))
     return 0 if all(ending.as_wanted for ending in endings) else 1
+
+
+def _tried(group: str, what: str, trial: Trial, folder: Path) -> Ending:
+    """Try a case; try it again where the robot did not walk even before anything went wrong."""
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            return trial(folder)
+        except (OperatorError, SimError) as error:
+            ending = failed(group, what, error)
+    return ending
 
 
 def _trials() -> list[tuple[str, str, Trial]]:

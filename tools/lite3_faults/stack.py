@@ -150,6 +150,10 @@ class Stack:
         answer = future.result()
         return answer.success, answer.message
 
+    def turn_by_hand(self) -> None:
+        """Let somebody turn the robot by 90 degrees, which takes 2 s."""
+        self.operator.call(self._turn, "turn_by_hand")
+
     def take_control(self) -> None:
         """Wait until nothing speaks against it, and take control.
 
@@ -200,6 +204,8 @@ class Stack:
 
     def events(self) -> list[Event]:
         """Return what has happened to the emulated host so far."""
+        if not self._event_file.is_file():
+            return []
         # The last line may not be whole yet.
         whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
         return [Event(**json.loads(line)) for line in whole.splitlines()]
@@ -234,8 +240,10 @@ class Stack:
 
     def link_pid(self) -> int:
         """Return the number of the driver's process that owns the socket."""
-        pid = self.driver.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
+        (child,) = (int(word) for thread in threads
+                    for word in (thread / "children").read_text().split())
+        return child
 
     def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
         log = self._folder / f"{next(self._started)}_{command}.log"
@@ -245,6 +253,7 @@ class Stack:
         node = self.operator.node
         node.create_subscription(RobotStatus, "lite3_driver/status", self._on_status, _LATCHED)
         self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
+        self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
         self._clients = {
             name: node.create_client(Trigger, f"lite3_driver/{name}")
             for name in ("take_control", "release_control", "damp")

@@ -20,6 +20,8 @@ NS_PER_MS = 1_000_000
 WATCH_S, QUIET_S = 5.0, 4.0
 """How long a fault has time to end the walk; and what comes after that is watched."""
 _READY_S = 4.0
+_EARLY_NS = 20 * NS_PER_MS
+"""By how much a planned fault may begin before its time: the robot's clock is the emulator's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def try_case(case: Case, folder: Path) -> Ending:
     """
     with Stack(folder) as robot:
         robot.walk()
-        began_ns = case.act(robot)
+        began_ns = case.act(robot) - _EARLY_NS
         robot.expect_deaths()
         damped_ns = _wait_for_damping(robot, began_ns)
         if damped_ns is not None:
@@ -61,7 +63,8 @@ def try_case(case: Case, folder: Path) -> Ending:
     first = ["moved again"] if again else ["walks on"] if walks else []
     return Ending(
         group=case.group, what=case.what, as_wanted=wanted, ended="; ".join([*first, *said]),
-        damped_ms=None if damped_ns is None else (damped_ns - began_ns) / NS_PER_MS)
+        damped_ms=None if damped_ns is None else max(
+            0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS))
 
 
 def try_bad_start(start: BadStart, folder: Path) -> Ending:
@@ -77,6 +80,8 @@ def try_bad_start(start: BadStart, folder: Path) -> Ending:
         robot = opened.enter_context(
             Stack(folder, emulator=start.emulator, driver={**start.driver, **port}))
         robot.expect_deaths()
+        if start.turned:
+            robot.turn_by_hand()
         success, message = _ask_for_control(robot)
         events = [event.event for event in robot.events()
                   if event.event in ("folding", "following") and "another" not in event.who]

@@ -24,13 +24,16 @@ from lite3_driver.wire import State
 _MODULE = "lite3_driver.link_process"
 _START_S = 20.0
 _END_S = FAREWELL_S + 3.0
+_HANGS_S = 1.0
+"""A process that reports several times a second, and has said nothing for so long, hangs."""
 
 
 class HostLink:
     """Starts the process, hears it on a thread of its own, and asks it for things.
 
     If the process dies while the robot is under control, this thread says good-bye to the robot in
-    its place: it brakes for 2 s and gives control back, through the same socket.
+    its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
+    killed first.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class HostLink:
         self._settings = settings
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
         self._report: Report | None = None
-        self._closing = False
+        self._closing, self._hung = False, False
         with ExitStack() as undo:
             receiver = undo.enter_context(open_receiver(settings))
             self._sender = undo.enter_context(open_sender(settings))
@@ -132,7 +135,7 @@ class HostLink:
         if not data:
             raise LinkError(f"{_MODULE}: expected a first report within {_START_S} s, found none; "
                             "its output is above")
-        self._channel.settimeout(None)
+        self._channel.settimeout(_HANGS_S)
 
     def _listen(self) -> None:
         """Hear the process until its end."""
@@ -148,7 +151,8 @@ class HostLink:
                 self._on_state(in_si(state, unit), news.receipt_ns)
         status = self._process.wait()
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
-        reason = f"the process that talks to the robot has ended by itself ({end})"
+        reason = ("the process that talks to the robot hung, and was killed" if self._hung else
+                  f"the process that talks to the robot has ended by itself ({end})")
         if self._report is not None and self._report.phase is not Phase.LISTENING:
             self._on_report(replace(self._report, phase=Phase.RELEASING, reason=reason,
                                     answer=None))
@@ -162,6 +166,10 @@ class HostLink:
         """Return the next datagram, nothing at the end."""
         try:
             return self._channel.recv(channel.LARGEST_BYTES)
+        except TimeoutError:
+            self._hung = True
+            self._process.kill()
+            return b""
         except OSError:
             return b""
 

@@ -60,6 +60,9 @@ class Link:
         """Take a datagram; return the state that is in it, where it is the robot's newest."""
         state = self.reception.receive(data, source, now_ns)
         if state is not None:
+            if self.reception.restarted and self.phase in _IN_CONTROL:
+                # It no longer knows whom to obey.
+                self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
             self._yaw_rate.see(state, now_ns)
             if np.abs(state.joint_effort).max() >= self._settings.obeyed_torque_nm > 0.0:
@@ -205,8 +208,8 @@ class Link:
         """Return that no state comes, and what comes instead."""
         settings, codes = self._settings, self.reception.other_codes
         place = f"{settings.interface_address}:{settings.state_port}"
+        instead = self.reception.instead
         if self.reception.state is not None:
-            instead = self.reception.instead
             return (f"no state has come from {settings.host_address} for "
                     f"{self.reception.age_s(now_ns):.1f} s: "
                     + (f"what comes counts as `{instead}`" if instead
@@ -215,8 +218,10 @@ class Link:
             told = ", ".join(f"0x{code:04X}" for code in codes)
             return (f"{settings.host_address} sends no state frames (code 0x{wire.STATE:04X}), "
                     f"only codes {told}: another firmware, which this driver does not know")
-        return (f"no state has come from {settings.host_address} to {place}: the address of this "
-                "machine and this port belong into the host's network.toml (docs/lite3.md)")
+        return (f"no state has come from {settings.host_address} to {place}: "
+                + (f"what comes counts as `{instead}`" if instead else
+                   "the address of this machine and this port belong into the host's network.toml "
+                   "(docs/lite3.md)"))
 
     def _watch_fold(self, now_ns: int) -> None:
         if not self.reception.fresh(now_ns):

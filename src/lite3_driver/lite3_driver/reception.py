@@ -33,6 +33,7 @@ class Reception:
         state: The newest, angular velocity in rad/s; None before the first.
         state_ns: When it came.
         counts: Of datagrams, by what they were; `missed` are ticks that never came.
+        restarted: Whether its tick fell: the host has been switched off and on.
         instead: As what the newest datagram counts, where it is no state; else empty.
         other_codes: Of datagrams from the host that are no state: the first few different ones.
     """
@@ -47,7 +48,7 @@ class Reception:
         self.rate = Rate()
         self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0, "frozen_imu": 0,
                        **{oddity.value: 0 for oddity in Oddity}}
-        self.instead = ""
+        self.restarted, self.instead = False, ""
         self.other_codes: list[int] = []
 
     def receive(self, data: bytes, source: tuple[str, int], now_ns: int) -> State | None:
@@ -67,6 +68,7 @@ class Reception:
             return self._reject("old")
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
+        self.restarted = ahead >= _TICKS // 2
         if fresh:
             self.counts["missed"] += ahead - 1
         self.state = in_si(state, self._settings.angular_velocity_unit)

@@ -151,6 +151,19 @@ def test_a_link_that_is_killed_is_replaced_by_its_node(pair: tuple[UdpHost, Node
     assert len({source for _, source in host.heard}) == 1
 
 
+def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    before = len(host.heard)
+
+    os.kill(node.link.pid, signal.SIGSTOP)
+
+    check_farewell(host, before)
+    until(lambda: bool(node.lost))
+    assert "hung" in node.lost[0]
+
+
 def test_a_link_that_is_killed_while_nothing_is_controlled_is_told_of(
         pair: tuple[UdpHost, Node]) -> None:
     host, node = pair
@@ -195,7 +208,7 @@ def test_datagrams_that_the_kernel_dropped_are_counted(pair: tuple[UdpHost, Node
     host, node = pair
     until(lambda: bool(node.states))
     os.kill(node.link.pid, signal.SIGSTOP)
-    for tick in range(10_000):
+    for tick in range(2_000):
         host.tell(host.state, 10**6 + tick)
     os.kill(node.link.pid, signal.SIGCONT)
 

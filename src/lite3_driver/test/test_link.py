@@ -17,8 +17,10 @@ from .lockstep import (
     DAMP,
     FOLD_S,
     FOLDED,
+    HOST,
     LYING,
     MS,
+    PORT,
     RUN,
     STAND,
     TORQUE_OFF,
@@ -407,6 +409,22 @@ def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
     count = len(robot.sent)
     robot.run(2.0)
     assert len(robot.sent) == count
+
+
+def test_a_host_that_was_restarted_has_to_be_asked_for_control_again() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.state = None
+    robot.run(0.2)
+    restarted = LYING._replace(tick=4, imu_stamp_ms=4)
+    robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
+    robot.run(0.1)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "restarted" in robot.link.reason
+    robot.run(2.0)
+    assert robot.requests[-1][1] == GIVE_BACK
 
 
 def test_latency_is_from_receipt_to_the_first_frame() -> None:

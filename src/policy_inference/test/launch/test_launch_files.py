@@ -181,6 +181,7 @@ def test_joystick_without_its_package_ends_the_launch_by_name(
 
     assert run.wait_for_end() == 1
     assert "package 'joy' not found" in run.output
+    assert "process started" not in run.output
 
 
 def test_death_of_the_policy_node_ends_the_launch(launch: Callable[..., Any]) -> None:
