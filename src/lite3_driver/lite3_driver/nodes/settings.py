@@ -51,7 +51,8 @@ PARAMETERS = (
              "N m; 0: no such check"),
     Spec(name="realtime_priority", type=int, default=_DEFAULT.realtime_priority, minimum=0,
          maximum=99,
-         doc="Of the process that talks to the robot, first in, first out; 0: as all others"),
+         doc="Priority of the process that talks to the robot (SCHED_FIFO), which the system must "
+             "allow; 0: as all others"),
     Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
          doc="Rate of ~/status and /diagnostics, Hz"),
     Spec(name="autostart", type=bool, default=True,
