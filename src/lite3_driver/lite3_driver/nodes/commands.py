@@ -87,15 +87,15 @@ class CommandTopic:
             self._thread.join()
             self._thread = None
 
-    def others(self) -> list[str]:
-        """Return what speaks against following: who sends beside the one that may."""
+    def senders_problem(self) -> str:
+        """Return who sends beside the one that may, nothing where nobody does."""
         senders = self._node.get_publishers_info_by_topic(self._sampled.resolved_topic)
         if len(senders) <= 1:
-            return []
+            return ""
         names = sorted(f"{sender.node_namespace.rstrip('/')}/{sender.node_name}"
                        for sender in senders)
-        return [f"{len(senders)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
-                "the others"]
+        return (f"{len(senders)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
+                "the others; one that was killed is forgotten after some 20 s")
 
     def close(self) -> None:
         """Unsubscribe."""

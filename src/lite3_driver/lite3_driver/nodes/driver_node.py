@@ -7,7 +7,7 @@ Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/dat
 (policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
 Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
-and `~/damp`.
+`~/damp`, and `~/reset`, which releases the e-stop.
 
 Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
 """
@@ -26,6 +26,7 @@ from lite3_driver.host_link import HostLink
 from lite3_driver.interfaces import Answer, Phase, Report
 from lite3_driver.nodes.answers import Answers
 from lite3_driver.nodes.commands import CommandTopic
+from lite3_driver.nodes.gate import Gate
 from lite3_driver.nodes.sensors import SensorTopics
 from lite3_driver.nodes.settings import PARAMETERS, settings_of
 from lite3_driver.nodes.status import StatusTopics
@@ -37,6 +38,14 @@ from policy_inference.nodes.process import run_node
 
 TAKE, RELEASE = "take_control", "release_control"
 _STOPS = "the node stops"
+_DAMPED = {
+    Phase.LISTENING: "nothing is sent to the robot: control was not taken",
+    Phase.TAKING: "control is not taken; the robot is braked and given back",
+    Phase.FOLLOWING: "the drives damp; commands are followed again from one in MODE_DAMP on",
+    Phase.DAMPING: "the drives damp; commands are followed again from one in MODE_DAMP on",
+    Phase.RELEASING: "the drives damp, and control is being given back",
+}
+"""What comes of a request to damp in each phase."""
 
 
 class DriverNode(LifecycleBase):
@@ -51,8 +60,10 @@ class DriverNode(LifecycleBase):
         self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
         self._closers, self._stoppers = ExitStack(), ExitStack()
         self._answers = Answers()
+        # For the life of the node: only who releases an e-stop ends it, not a new configuration.
+        self._gate = Gate()
         requests: dict[str, Callable[[], None]] = {
-            TAKE: lambda: self._link.take(self._commands.others()),
+            TAKE: self._take,
             RELEASE: lambda: self._link.release()}
         for name, act in requests.items():
             # Never destroyed while an answer is owed; and others are answered meanwhile.
@@ -69,10 +80,12 @@ class DriverNode(LifecycleBase):
         self._closers.callback(self._sensors.close)
         commands = self._commands = CommandTopic(self)
         self._closers.callback(commands.close)
-        self._status = StatusTopics(self, commands.others, lambda: commands.unfit)
+        self._status = StatusTopics(self, lambda: self._gate.reasons, lambda: commands.unfit)
         self._closers.callback(self._status.close)
         self._closers.callback(
             self.destroy_service, self.create_service(Trigger, "~/damp", self._on_damp))
+        self._closers.callback(
+            self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
         for profile in qos.ESTOPS:
             subscription = self.create_subscription(
                 Bool, "estop", self._on_estop, profile,
@@ -93,7 +106,9 @@ class DriverNode(LifecycleBase):
         link = self._link = HostLink(self._settings, on_state=self._sensors.publish,
                               on_report=self._on_report, on_lost=self._on_lost)
         self._stoppers.callback(link.close)
-        self._commands.start(link.follow)
+        self._gate.connect(link)
+        self._stoppers.callback(self._gate.connect, None)
+        self._commands.start(self._gate.follow)
         self._stoppers.callback(self._commands.stop)
         self.get_logger().info(
             f"listening on {self._settings.interface_address}:{self._settings.state_port} for "
@@ -142,17 +157,30 @@ class DriverNode(LifecycleBase):
         if not self.running:
             response.message = "the node is not active; activate it first"
             return response
+        phase = self._status.phase
         self._link.damp("asked for by service")
-        response.success = self._status.phase is not Phase.LISTENING
-        response.message = ("the drives damp" if response.success else
-                            "nothing is sent to the robot: control was not taken")
+        response.success, response.message = phase is not Phase.LISTENING, _DAMPED[phase]
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.press(False)
+        response.success, response.message = True, "the e-stop is released"
+        self._report()
         return response
 
     def _on_estop(self, message: Bool) -> None:
-        if message.data and self.running:
-            self._link.damp("e-stop pressed by topic")
+        self._gate.press(message.data)
+
+    def _take(self) -> None:
+        self._look_at_senders()
+        self._gate.take()
+
+    def _look_at_senders(self) -> None:
+        self._gate.see_senders(self._commands.senders_problem())
 
     def _on_report(self, report: Report) -> None:
+        # Several times a second, whatever the rate of ~/status.
+        self._look_at_senders()
         self._status.update(report)
         if report.answer is not None:
             self._answers.give(report.answer)

@@ -48,6 +48,7 @@ class Driver:
             request: stage.node.create_client(kind, f"/{name}/lite3_driver/{request}")
             for kind, request in (
                 (Trigger, "take_control"), (Trigger, "release_control"), (Trigger, "damp"),
+                (Trigger, "reset"),
                 (ChangeState, "change_state"))}
         self._log = folder / f"{name}.log"
         words = [word for key, value in {**host.parameters, **parameters}.items()

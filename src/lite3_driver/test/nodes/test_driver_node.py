@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver as a process, beside a motion host on loopback: what it tells, follows and refuses."""
 
+import itertools
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from policy_msgs.msg import ContactForces, JointCommand, RobotStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
@@ -57,10 +59,20 @@ def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     estop.publish(Bool(data=True))
     driver.damps("e-stop")
     braked = len(host.received)
-    driver.send(valid_for_s=30.0)
-    driver.send(mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, damping=[2.0] * 12)
-    driver.until(lambda: (host.received[-1].values[:, 4] == 2.0).all(), "damping as commanded")
-    assert all(each.damps for each in host.received[braked:])
+    commands = itertools.cycle((
+        {"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * 12, "damping": [2.0] * 12}, {}))
+    while len(host.received) < braked + 200:
+        driver.send(**next(commands))
+        stage.executor.spin_once(timeout_sec=0.02)
+    assert all((each.values[:, 3:] == [0.0, 5.0]).all() for each in host.received[braked:])
+    response = driver.ask("reset")
+    assert response.success, response.message
+    driver.damps("the e-stop was released")
+    driver.follows(valid_for_s=30.0)
+    other = stage.node.create_publisher(JointCommand, "/robot/joint_command", DEEP)
+    driver.damps("2 publishers on joint_command (/listener, /listener), expected one")
+    stage.node.destroy_publisher(other)
+    driver.damps("the other publisher on joint_command is gone")
     driver.follows(valid_for_s=30.0)
     response = driver.ask("damp")
     assert response.success, response.message
@@ -99,6 +111,21 @@ def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) ->
     for text in (response.message, *status.obstacles):
         assert "2 publishers on joint_command (/listener, /listener), expected one" in text
     assert driver.host.received == []
+
+
+def test_control_is_refused_while_the_estop_is_pressed(stage: Stage) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    estop = stage.node.create_publisher(Bool, "/robot/estop", latched)
+    estop.publish(Bool(data=True))
+    driver = stage.driver()
+    pressed = "the e-stop is pressed"
+    driver.reports(lambda status: any(pressed in each for each in status.obstacles), "an obstacle")
+    response = driver.ask("take_control")
+    assert not response.success
+    assert pressed in response.message
+    assert driver.host.received == []
+    estop.publish(Bool(data=False))
+    driver.may_be_taken()
 
 
 def test_command_that_does_not_fit_the_joints_is_counted_and_the_next_is_taken(
