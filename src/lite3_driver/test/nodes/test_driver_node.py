@@ -53,7 +53,7 @@ def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     driver.reports(lambda status: status.command_rate_hz > 0.0, "frames to the host")
     driver.follows()
     driver.damps("expired")
-    driver.follows(valid_for_s=30.0)
+    driver.follows(valid_for_s=1.0)
     driver.until(lambda: estop.get_subscription_count() > 0, "a listener to estop")
     estop.publish(Bool(data=False))
     estop.publish(Bool(data=True))
@@ -68,12 +68,12 @@ def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     response = driver.ask("reset")
     assert response.success, response.message
     driver.damps("the e-stop was released")
-    driver.follows(valid_for_s=30.0)
+    driver.follows(valid_for_s=1.0)
     other = stage.node.create_publisher(JointCommand, "/robot/joint_command", DEEP)
     driver.damps("2 publishers on joint_command (/listener, /listener), expected one")
     stage.node.destroy_publisher(other)
     driver.damps("the other publisher on joint_command is gone")
-    driver.follows(valid_for_s=30.0)
+    driver.follows(valid_for_s=1.0)
     response = driver.ask("damp")
     assert response.success, response.message
     driver.damps("asked for by service")
