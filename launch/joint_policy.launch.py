@@ -40,7 +40,8 @@ ARGUMENTS = [
         description="Who drives: a joystick; nobody, which is whoever publishes cmd_vel"),
     DeclareLaunchArgument(
         "joy_node", default_value="true", choices=BOOLEANS,
-        description="With operator:=joystick: whether to start the node that reads it (joy), too"),
+        description="With operator:=joystick: whether to start the node that reads it, too, of the "
+        "package joy (apt install ros-$ROS_DISTRO-joy)"),
     DeclareLaunchArgument(
         "params_file", default_value=str(CONFIG / "joint_policy.yaml"),
         description="Parameters of the policy node and of the simulated Lite3; those given as "
