@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true of the robot before anything is sent to it."""
+"""What must be true of a state, and of the robot before anything is sent to it."""
 
 from collections import deque
 
@@ -20,6 +20,27 @@ _SAMPLE_S = 0.02
 _LONGEST_STEP_S = 0.1
 _STEEPEST_RAD = np.radians(60.0)
 _TOLERANCE = 1.25
+
+# A state beyond these tells of no robot: a stop gives way by less, and so much an overloaded drive
+# neither turns nor carries. IMUs of such robots measure to 2000 deg/s and 16 g; which unit the
+# host sends is not known before the robot was turned, so that the limit is in deg/s.
+_BEYOND_RANGE_RAD = 0.5
+_BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
+_FASTEST_TURN = np.degrees(50.0)
+_LARGEST_ACCELERATION_MPS2 = 20.0 * 9.81
+_HIGHEST = np.concatenate([
+    figures.HIGHEST_RAD + _BEYOND_RANGE_RAD, figures.FASTEST_RAD_S * _BEYOND_RATED_SPEED,
+    figures.LARGEST_TORQUE_NM * _BEYOND_RATED_TORQUE,
+    np.full(3, _FASTEST_TURN), np.full(3, _LARGEST_ACCELERATION_MPS2)])
+_LOWEST = -_HIGHEST
+_LOWEST[:len(JOINT_NAMES)] = figures.LOWEST_RAD - _BEYOND_RANGE_RAD
+
+
+def plausible(state: State) -> bool:
+    """Return whether a robot can be so, angular velocity in whatever unit the host sends."""
+    values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort,
+                             state.ang_vel, state.lin_acc])
+    return bool(((values >= _LOWEST) & (values <= _HIGHEST)).all())
 
 
 class Stillness:
