@@ -61,7 +61,7 @@ class Link:
         """Take a datagram; return the state that is in it, where it is the robot's newest."""
         state = self.reception.receive(data, source, now_ns)
         if state is not None:
-            if self.reception.restarted and self.phase in _IN_CONTROL:
+            if self.reception.restarted and self.phase is not Phase.LISTENING:
                 # It no longer knows whom to obey.
                 self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
@@ -209,7 +209,7 @@ class Link:
                                          waived=settings.angular_velocity_checked)]
 
     def _watch_fold(self, now_ns: int) -> None:
-        if not self.reception.fresh(now_ns):
+        if self.reception.age_s(now_ns) > _HOST_GONE_S:
             self.release(f"while it folded, {self.reception.silence(now_ns)}", now_ns)
         elif now_ns - self._since_ns >= self._settings.fold_s * NS_PER_S:
             against = self._robot_obstacles(now_ns)

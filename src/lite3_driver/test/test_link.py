@@ -178,7 +178,15 @@ def _asked_to_damp(robot: Lockstep) -> None:
 
 def _host_falls_silent(robot: Lockstep) -> None:
     robot.state = None
+    robot.run(1.1)
+
+
+def _host_restarts(robot: Lockstep) -> None:
     robot.run(0.2)
+    restarted = LYING._replace(tick=4, imu_stamp_ms=4)
+    robot.state = None
+    robot.run(0.2)
+    robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
 
 
 def _host_refuses(robot: Lockstep) -> None:
@@ -187,19 +195,20 @@ def _host_refuses(robot: Lockstep) -> None:
 
 def _robot_stands_up(robot: Lockstep) -> None:
     robot.state = LYING._replace(joint_pos=STANDING)
-    robot.run(FOLD_S)
+    robot.run(3.0)
 
 
 @pytest.mark.parametrize(("event", "words"), [
     (_asked_to_give_back, "given back"),
     (_asked_to_damp, "e-stop"),
     (_host_falls_silent, "no state has come"),
+    (_host_restarts, "restarted"),
     (_host_refuses, "nothing listens there"),
     (_robot_stands_up, "does not lie folded"),
 ])  # fmt: skip
 def test_whatever_ends_the_fold_brakes_the_legs_and_gives_control_back(
         event: Callable[[Lockstep], None], words: str) -> None:
-    robot = Lockstep()
+    robot = Lockstep(fold_s=3.0)
     robot.take()
     robot.run(0.3)
 
@@ -216,6 +225,17 @@ def test_whatever_ends_the_fold_brakes_the_legs_and_gives_control_back(
                for _, data in robot.sent if wire.code_of(data) == wire.COMMAND)
     assert robot.phase() is Phase.LISTENING
     assert words in robot.link.reason
+
+
+def test_a_host_that_stutters_while_the_robot_folds_is_taken() -> None:
+    robot = Lockstep(fold_s=7.0)
+    robot.take()
+    robot.state = None
+    robot.run(0.5)
+    robot.state = LYING
+    robot.run(7.1)
+
+    assert robot.answers[0].success
 
 
 def test_torques_that_stay_show_that_another_controller_is_in_charge() -> None:
