@@ -51,17 +51,17 @@ def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     driver.reports(lambda status: status.command_rate_hz > 0.0, "frames to the host")
     driver.follows()
     driver.damps("expired")
-    driver.follows(valid_for_s=30.0)
+    driver.follows(valid_for_s=1.0)
     driver.until(lambda: estop.get_subscription_count() > 0, "a listener to estop")
     estop.publish(Bool(data=False))
     estop.publish(Bool(data=True))
     driver.damps("e-stop")
     braked = len(host.received)
-    driver.send(valid_for_s=30.0)
+    driver.send(valid_for_s=1.0)
     driver.send(mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, damping=[2.0] * 12)
     driver.until(lambda: (host.received[-1].values[:, 4] == 2.0).all(), "damping as commanded")
     assert all(each.damps for each in host.received[braked:])
-    driver.follows(valid_for_s=30.0)
+    driver.follows(valid_for_s=1.0)
     response = driver.ask("damp")
     assert response.success, response.message
     driver.damps("asked for by service")
@@ -86,7 +86,8 @@ def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     assert released.success, released.message
     driver.until(taking.done, "an answer to take_control")
     assert not taking.result().success
-    assert driver.host.codes() == [wire.FOLD]
+    assert driver.host.codes() == [
+        wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
 
 
 def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) -> None:
