@@ -561,6 +561,7 @@ def test_a_host_that_does_not_obey_is_left() -> None:
     ignored = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
 
     robot.position = ignored
+    robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 6.0], 4))
     robot.run(0.28)
     assert robot.phase() is Phase.FOLLOWING
     robot.run(0.06)
@@ -571,7 +572,7 @@ def test_a_host_that_does_not_obey_is_left() -> None:
 
 @pytest.mark.parametrize(("asked", "given", "settings"), [
     ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
-    ([0.0, 0.0, -0.5], [0.0, 0.0, -4.0], {}),
+    ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
     ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
 ])  # fmt: skip
 def test_a_host_that_may_obey_is_kept(
