@@ -8,7 +8,7 @@ import numpy as np
 
 from lite3_driver import figures
 from lite3_driver.meters import NS_PER_S
-from lite3_driver.wire import F64, JOINT_NAMES, State
+from lite3_driver.wire import F64, JOINT_NAMES, TICKS, TICKS_PER_S, State
 
 _STILL_RAD_S = 0.3
 _STILL_GYRO_RAD_S = 0.2
@@ -73,7 +73,8 @@ class YawRate:
 
     Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
     (Euler's kinematic equation for rotations about z, y, x) must be that change. The vendor's
-    header and its programs disagree on the unit by a factor of 57.3.
+    header and its programs disagree on the unit by a factor of 57.3. Time is the host's, its tick
+    in ms: a machine that hears late of the frames of a turn must not take them for a quick one.
 
     Attributes:
         ratio: Integral over change in the newest such second, 1 where all is well; None before.
@@ -82,15 +83,15 @@ class YawRate:
     def __init__(self) -> None:
         """Begin with a robot that has not turned."""
         self.ratio: float | None = None
-        self._samples: deque[tuple[int, float, float]] = deque()
+        self._samples: deque[tuple[float, float, float]] = deque()
         self._last: tuple[int, float] | None = None
-        self._yaw = self._integral = 0.0
+        self._time_s = self._yaw = self._integral = 0.0
 
-    def see(self, state: State, now_ns: int) -> None:
+    def see(self, state: State) -> None:
         """Take one state into account, angular velocity as it is believed to be in rad/s."""
         roll, pitch, yaw = (float(angle) for angle in state.rpy)
-        last, self._last = self._last, (now_ns, yaw)
-        step_s = (now_ns - last[0]) / NS_PER_S if last else 0.0
+        last, self._last = self._last, (state.tick, yaw)
+        step_s = (state.tick - last[0]) % TICKS / TICKS_PER_S if last else 0.0
         if last is None or step_s > _LONGEST_STEP_S or abs(pitch) > _STEEPEST_RAD:
             self._samples.clear()
             return
@@ -98,12 +99,13 @@ class YawRate:
         self._integral += step_s * (
             rate_y * np.sin(roll) + rate_z * np.cos(roll)) / np.cos(pitch)
         self._yaw += (yaw - last[1] + np.pi) % (2.0 * np.pi) - np.pi
-        if not self._samples or now_ns - self._samples[-1][0] >= _SAMPLE_S * NS_PER_S:
-            self._sample(now_ns)
+        self._time_s += step_s
+        if not self._samples or self._time_s - self._samples[-1][0] >= _SAMPLE_S:
+            self._sample()
 
-    def _sample(self, now_ns: int) -> None:
-        self._samples.append((now_ns, self._yaw, self._integral))
-        while now_ns - self._samples[0][0] > _WINDOW_S * NS_PER_S:
+    def _sample(self) -> None:
+        self._samples.append((self._time_s, self._yaw, self._integral))
+        while self._time_s - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
         _, yaw, integral = self._samples[0]
         if abs(self._yaw - yaw) > _TURN_RAD:

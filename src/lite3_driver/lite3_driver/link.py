@@ -65,7 +65,7 @@ class Link:
                 # It no longer knows whom to obey.
                 self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
-            self._yaw_rate.see(state, now_ns)
+            self._yaw_rate.see(state)
             self._obedience.see(state, self._followed, now_ns)
         return state
 

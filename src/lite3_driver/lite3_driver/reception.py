@@ -7,9 +7,10 @@ import numpy as np
 from lite3_driver.checks import plausible
 from lite3_driver.interfaces import Settings
 from lite3_driver.meters import NS_PER_S, Rate
-from lite3_driver.wire import IMU_BYTES, STATE, Oddity, State, code_of, read_state
+from lite3_driver.wire import IMU_BYTES, STATE, TICKS, Oddity, State, code_of, read_state
 
-_TICKS = 1 << 32
+_MOST_AHEAD = 10_000
+"""Ticks, thus ms, that nobody misses while the newest state is fresh."""
 _CODES_KEPT = 8
 _FROZEN_S = 0.05
 """An IMU tells something new 100 times a second at least."""
@@ -62,16 +63,16 @@ class Reception:
         if isinstance(state, Oddity):
             self._note_code(data if state is Oddity.CODE else b"")
             return self._reject(state.value)
-        if not plausible(state):
-            return self._reject("implausible")
         if fresh and port != self._port:
             return self._reject("foreign")
-        ahead = (state.tick - self.state.tick) % _TICKS if self.state is not None else 1
-        if ahead == 0 or (fresh and ahead >= _TICKS // 2):
+        ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
+        if ahead == 0 or (fresh and ahead >= TICKS // 2):
             return self._reject("old")
+        if not plausible(state) or (fresh and ahead > _MOST_AHEAD):
+            return self._reject("implausible")
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
-        self.restarted = ahead >= _TICKS // 2
+        self.restarted = ahead >= TICKS // 2
         if fresh:
             self.counts["missed"] += ahead - 1
         self.state = in_si(state, self._settings.angular_velocity_unit)

@@ -156,6 +156,18 @@ def test_all_that_speaks_against_control_is_said_at_once() -> None:
         assert words in robot.answers[0].message
 
 
+def test_a_turn_that_is_heard_of_late_passes_all_the_same() -> None:
+    robot = Lockstep(angular_velocity_checked=False)
+    robot.run(1.0)
+    for i in range(1000):
+        # All within 20 ms, after a second in which this machine did something else.
+        turning = LYING._replace(tick=robot.now_ms + i, imu_stamp_ms=i, ang_vel=np.eye(3)[2],
+                                 rpy=np.array([0.0, 0.0, i / 1000]))
+        robot.link.receive(wire.write_state(turning), (HOST, PORT), robot.now_ns + i * 20_000)
+
+    assert robot.link.report(robot.now_ns).details["yaw_rate_ratio"] == pytest.approx(1.0, abs=0.02)
+
+
 def test_a_host_of_another_firmware_is_named_by_its_codes() -> None:
     robot = Lockstep()
     robot.state = None

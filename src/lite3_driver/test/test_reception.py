@@ -111,6 +111,15 @@ def test_what_no_robot_can_send_is_no_news_of_it(nonsense: dict[str, wire.F64]) 
     assert received(reception) == {"implausible": 1}
 
 
+def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:
+    reception = Reception(SETTINGS)
+
+    for i, tick in enumerate([1, 2, 2**30, 3, 4]):
+        reception.receive(frame(tick), (HOST, PORT), i * MS)
+
+    assert received(reception) == {"received": 4, "implausible": 1}
+
+
 def test_a_robot_that_is_driven_hard_is_seen() -> None:
     reception = Reception(SETTINGS)
     hard = LYING._replace(
