@@ -18,6 +18,8 @@ _MOST_LOST = 100
 _FIRST_TORQUE_NM = 5.0
 _MOST_EFFORT = 3.0
 """Times what the joint can give: a feed-forward torque beyond it is no torque."""
+_LEAST_GAINS = 0.1
+"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries nothing."""
 _LARGEST = float(np.finfo(np.float32).max)
 _POSITION, _VELOCITY, _EFFORT, _STIFFNESS, _DAMPING = range(len(COMMAND_FIELDS))
 
@@ -166,15 +168,14 @@ def drive_values(command: Command, state: State, damping: float) -> F64:
     The wire has no place for `effort_limit`. Where the law would exceed it at the newest measured
     state, stiffness, damping and effort are made smaller in proportion, so that the law just gives
     the limit: nothing is ever added to what the policy wants, however wrong the state is. A joint
-    that is left with neither stiffness nor damping is braked: a limp robot falls.
+    that is left with hardly any stiffness and damping is braked: a limp robot falls.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))
     limit = np.minimum(command.effort_limit, figures.LARGEST_TORQUE_NM)
     share = np.divide(limit, torque, out=np.ones_like(torque), where=torque > limit)
     values[:, _EFFORT:] *= share[:, np.newaxis]
-    limp = (values[:, _STIFFNESS] == 0.0) & (values[:, _DAMPING] == 0.0)
-    if limp.any():
-        values[limp] = 0.0
-        values[limp, _DAMPING] = damping
+    limp = values[:, _STIFFNESS] + values[:, _DAMPING] < _LEAST_GAINS
+    values[limp] = 0.0
+    values[limp, _DAMPING] = damping
     return values

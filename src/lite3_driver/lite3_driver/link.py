@@ -176,7 +176,9 @@ class Link:
     def reason(self) -> str:
         """Why it is in this phase."""
         if self.phase is Phase.FOLLOWING:
-            return "the newest joint_command is followed"
+            newest = self.follower.newest
+            damps = newest is not None and newest.mode == MODE_DAMP
+            return "the newest joint_command is followed" + (", which damps" if damps else "")
         if self.phase is not Phase.DAMPING:
             return self._reason
         if not self._obedience.known:

@@ -274,6 +274,7 @@ def test_following_waits_for_a_command_in_damp() -> None:
     robot.mode = DAMP
     robot.run(0.04)
     assert robot.phase() is Phase.FOLLOWING
+    assert "which damps" in robot.link.reason
     robot.mode = RUN
     robot.run(0.04)
 
@@ -470,12 +471,15 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     assert robot.newest[:, 0] == pytest.approx(FOLDED)
 
 
-def test_torque_off_is_sent_as_braking() -> None:
+@pytest.mark.parametrize("numbers", [
+    {"stiffness": 0.0, "damping": 0.0}, {"stiffness": 0.0, "damping": 1e-9},
+    {"effort_limit": 0.0, "position": FOLDED - 0.1}])
+def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, object]) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     robot.mode = None
 
-    robot.command(TORQUE_OFF, stiffness=0.0, damping=0.0)
+    robot.command(TORQUE_OFF, **numbers)
     robot.run(0.01)
 
     assert braking(robot.newest)
