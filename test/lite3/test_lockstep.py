@@ -131,3 +131,62 @@ def test_a_host_that_another_controller_has_is_refused(policy: Policy) -> None:
 
     assert "another controller is in charge" in robot.answers[0].message
     assert "following" not in robot.happened
+
+
+def test_a_fold_is_stopped_by_a_request_to_damp(policy: Policy) -> None:
+    robot = Robot(policy)
+    robot.run(1.2)
+    robot.link.take((), robot.world.time_ns)
+    robot.run(0.1)
+
+    robot.link.damp("e-stop", robot.world.time_ns)
+    robot.run(2.1)
+
+    assert robot.happened == ["folding", "control_taken", "control_given_back"]
+    assert robot.phase() is Phase.LISTENING
+    assert not robot.answers[0].success
+
+
+def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
+    robot = Robot(policy)
+    robot.take_control()
+    robot.stand_and_run()
+    robot.plan = HostFaultPlan([HostFault(kind="deaf", target="command", duration_s=0.2,
+                                          start_s=robot.world.time_ns / NS_PER_S)])
+
+    robot.run(1.0)
+
+    assert robot.happened[-2:] == ["watchdog", "damped"]
+    assert robot.phase() is Phase.RELEASING
+    assert "does not obey" in robot.link.reason
+
+
+@pytest.mark.parametrize("joint", ["FL_HipX_joint", "FL_HipY_joint", "FL_Knee_joint"])
+def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
+        policy: Policy, joint: str) -> None:
+    robot = Robot(policy)
+    robot.take_control()
+    robot.stand_and_run()
+    robot.policy.velocity = (SPEED, 0.0, 0.0)
+    robot.plan = HostFaultPlan([HostFault(kind="motor_off", target=joint)])
+    robot.host.plan = robot.plan.robot
+
+    robot.run(3.0)
+
+    assert robot.phase() is Phase.FOLLOWING
+    assert "control_given_back" not in robot.happened
+
+
+def test_an_imu_that_stands_still_while_ticks_run_on_is_a_lost_robot(policy: Policy) -> None:
+    robot = Robot(policy)
+    robot.take_control()
+    robot.stand_and_run()
+    robot.plan = HostFaultPlan([HostFault(kind="freeze", target="imu")])
+    robot.host.plan = robot.plan.robot
+
+    robot.run(0.2)
+    assert robot.phase() is Phase.DAMPING
+    robot.run(3.2)
+
+    assert robot.phase() is Phase.LISTENING
+    assert "`frozen_imu`" in robot.link.reason

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What must be true of the robot before anything is sent to it."""
+"""What must be true of a state, and of the robot before anything is sent to it."""
 
 from collections import deque
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from lite3_driver import figures
 from lite3_driver.meters import NS_PER_S
-from lite3_driver.wire import F64, JOINT_NAMES, State
+from lite3_driver.wire import F64, JOINT_NAMES, TICKS, TICKS_PER_S, State
 
 _STILL_RAD_S = 0.3
 _STILL_GYRO_RAD_S = 0.2
@@ -20,6 +20,27 @@ _SAMPLE_S = 0.02
 _LONGEST_STEP_S = 0.1
 _STEEPEST_RAD = np.radians(60.0)
 _TOLERANCE = 1.25
+
+# A state beyond these tells of no robot: a stop gives way by less, and so much an overloaded drive
+# neither turns nor carries. IMUs of such robots measure to 2000 deg/s and 16 g; which unit the
+# host sends is not known before the robot was turned, so that the limit is in deg/s.
+_BEYOND_RANGE_RAD = 0.5
+_BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
+_FASTEST_TURN = np.degrees(50.0)
+_LARGEST_ACCELERATION_MPS2 = 20.0 * 9.81
+_HIGHEST = np.concatenate([
+    figures.HIGHEST_RAD + _BEYOND_RANGE_RAD, figures.FASTEST_RAD_S * _BEYOND_RATED_SPEED,
+    figures.LARGEST_TORQUE_NM * _BEYOND_RATED_TORQUE,
+    np.full(3, _FASTEST_TURN), np.full(3, _LARGEST_ACCELERATION_MPS2)])
+_LOWEST = -_HIGHEST
+_LOWEST[:len(JOINT_NAMES)] = figures.LOWEST_RAD - _BEYOND_RANGE_RAD
+
+
+def plausible(state: State) -> bool:
+    """Return whether a robot can be so, angular velocity in whatever unit the host sends."""
+    values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort,
+                             state.ang_vel, state.lin_acc])
+    return bool(((values >= _LOWEST) & (values <= _HIGHEST)).all())
 
 
 class Stillness:
@@ -52,7 +73,8 @@ class YawRate:
 
     Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
     (Euler's kinematic equation for rotations about z, y, x) must be that change. The vendor's
-    header and its programs disagree on the unit by a factor of 57.3.
+    header and its programs disagree on the unit by a factor of 57.3. Time is the host's, its tick
+    in ms: a machine that hears late of the frames of a turn must not take them for a quick one.
 
     Attributes:
         ratio: Integral over change in the newest such second, 1 where all is well; None before.
@@ -61,15 +83,15 @@ class YawRate:
     def __init__(self) -> None:
         """Begin with a robot that has not turned."""
         self.ratio: float | None = None
-        self._samples: deque[tuple[int, float, float]] = deque()
+        self._samples: deque[tuple[float, float, float]] = deque()
         self._last: tuple[int, float] | None = None
-        self._yaw = self._integral = 0.0
+        self._time_s = self._yaw = self._integral = 0.0
 
-    def see(self, state: State, now_ns: int) -> None:
+    def see(self, state: State) -> None:
         """Take one state into account, angular velocity as it is believed to be in rad/s."""
         roll, pitch, yaw = (float(angle) for angle in state.rpy)
-        last, self._last = self._last, (now_ns, yaw)
-        step_s = (now_ns - last[0]) / NS_PER_S if last else 0.0
+        last, self._last = self._last, (state.tick, yaw)
+        step_s = (state.tick - last[0]) % TICKS / TICKS_PER_S if last else 0.0
         if last is None or step_s > _LONGEST_STEP_S or abs(pitch) > _STEEPEST_RAD:
             self._samples.clear()
             return
@@ -77,12 +99,13 @@ class YawRate:
         self._integral += step_s * (
             rate_y * np.sin(roll) + rate_z * np.cos(roll)) / np.cos(pitch)
         self._yaw += (yaw - last[1] + np.pi) % (2.0 * np.pi) - np.pi
-        if not self._samples or now_ns - self._samples[-1][0] >= _SAMPLE_S * NS_PER_S:
-            self._sample(now_ns)
+        self._time_s += step_s
+        if not self._samples or self._time_s - self._samples[-1][0] >= _SAMPLE_S:
+            self._sample()
 
-    def _sample(self, now_ns: int) -> None:
-        self._samples.append((now_ns, self._yaw, self._integral))
-        while now_ns - self._samples[0][0] > _WINDOW_S * NS_PER_S:
+    def _sample(self) -> None:
+        self._samples.append((self._time_s, self._yaw, self._integral))
+        while self._time_s - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
         _, yaw, integral = self._samples[0]
         if abs(self._yaw - yaw) > _TURN_RAD:

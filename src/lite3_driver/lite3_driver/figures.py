@@ -15,10 +15,11 @@ def _each_leg(hip_x: float, hip_y: float, knee: float) -> F64:
     return np.array([hip_x, hip_y, knee] * LEGS)
 
 
-# DeepRoboticsLab/URDF_model fea2482, Lite3/Lite3_urdf/urdf/Lite3.urdf: rad, N m.
+# DeepRoboticsLab/URDF_model fea2482, Lite3/Lite3_urdf/urdf/Lite3.urdf: rad, N m, rad/s.
 LOWEST_RAD: Final = _each_leg(-0.523, -2.67, 0.524)
 HIGHEST_RAD: Final = _each_leg(0.523, 0.314, 2.792)
 LARGEST_TORQUE_NM: Final = _each_leg(24.0, 24.0, 36.0)
+FASTEST_RAD_S: Final = _each_leg(26.2, 26.2, 17.3)
 POSITION_MARGIN_RAD: Final = 0.1
 """By how much a joint may leave its range: stops give way, encoders have offsets."""
 

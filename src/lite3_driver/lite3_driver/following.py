@@ -11,6 +11,16 @@ from lite3_driver.wire import COMMAND_FIELDS, F64, JOINT_NAMES, State
 
 MODE_DAMP = 0
 """Of policy_msgs/JointCommand."""
+_LONGEST_VALID_NS = NS_PER_S
+"""So long a policy that has died may drive the robot at most."""
+_MOST_LOST = 100
+"""A sequence that goes further ahead, or back, is another sender's: nobody loses so many."""
+_FIRST_TORQUE_NM = 5.0
+_MOST_EFFORT = 3.0
+"""Times what the joint can give: a feed-forward torque beyond it is no torque."""
+_LEAST_GAINS = 0.1
+"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries nothing."""
+_LARGEST = float(np.finfo(np.float32).max)
 _POSITION, _VELOCITY, _EFFORT, _STIFFNESS, _DAMPING = range(len(COMMAND_FIELDS))
 
 
@@ -35,7 +45,7 @@ class Follower:
         self.newest: Command | None = None
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
-        self._stiff = False
+        self._stiff = np.zeros(len(JOINT_NAMES), bool)
 
     def notice(self, command: Command) -> bool:
         """Keep a command as the newest; return whether it is in order."""
@@ -52,24 +62,26 @@ class Follower:
         before = self.newest
         if not self.notice(command):
             return
-        if before is not None and command.sequence <= before.sequence:
-            self.hold(f"another sender of joint_command: its sequence fell from {before.sequence} "
+        if before is not None and not 0 < command.sequence - before.sequence <= _MOST_LOST:
+            # Nor does its MODE_DAMP count before its next one: two in turn never get through.
+            self.hold(f"another sender of joint_command: its sequence went from {before.sequence} "
                       f"to {command.sequence}")
+            return
         if command.mode == MODE_DAMP:
             self.latch = None
         if self.latch is not None:
             return
-        stiff = bool(command.values[:, _STIFFNESS].any())
-        problem = self._start_problem(command, state) if stiff and not self._stiff else ""
+        problem = self._start_problem(command, state)
         if problem:
             self.hold(problem)
             self._refuse(problem)
         else:
-            self._stiff = stiff
+            self._stiff = command.values[:, _STIFFNESS] > 0.0
 
     def hold(self, reason: str) -> None:
         """Follow nothing until a command in MODE_DAMP has come."""
-        self.latch, self._stiff = reason, False
+        self.latch = reason
+        self._stiff = np.zeros(len(JOINT_NAMES), bool)
 
     def valid(self, now_ns: int) -> Command | None:
         """Return the command that may be followed now."""
@@ -93,27 +105,43 @@ class Follower:
         self.refusal = problem
 
     def _start_problem(self, command: Command, state: State | None) -> str:
+        """Judge what a command does to joints that have had no stiffness until now."""
         if state is None:
-            return "a command with stiffness came before any state of the robot"
-        stiff = command.values[:, _STIFFNESS] > 0.0
-        error = np.where(stiff, np.abs(command.values[:, _POSITION] - state.joint_pos), 0.0)
+            return "a command came before any state of the robot"
+        position, velocity, effort, stiffness, damping = command.values.T
+        begins = (stiffness > 0.0) & ~self._stiff
+        error = np.where(begins, np.abs(position - state.joint_pos), 0.0)
         worst = int(error.argmax())
-        if error[worst] <= self._settings.max_start_error_rad:
-            return ""
-        return (f"the first command with stiffness wants {JOINT_NAMES[worst]} {error[worst]:.2f} "
-                f"rad from where it is, expected at most {self._settings.max_start_error_rad} "
-                "(max_start_error_rad)")
+        if error[worst] > self._settings.max_start_error_rad:
+            return (f"the first command with stiffness wants {JOINT_NAMES[worst]} "
+                    f"{error[worst]:.2f} rad from where it is, expected at most "
+                    f"{self._settings.max_start_error_rad} (max_start_error_rad)")
+        torque = np.where(self._stiff, 0.0, np.abs(damping * velocity + effort))
+        worst = int(torque.argmax())
+        if torque[worst] > _FIRST_TORQUE_NM:
+            return (f"{JOINT_NAMES[worst]}, without stiffness until now, is driven with "
+                    f"{torque[worst]:.1f} N m by velocity and effort, expected at most "
+                    f"{_FIRST_TORQUE_NM}")
+        return ""
 
 
 def command_problem(command: Command) -> str:
     """Return why a command is refused whole; nothing where it is in order."""
     values, limit = command.values, command.effort_limit
-    if not (np.isfinite(values).all() and np.isfinite(limit).all()):
-        return "a number of it is not finite"
-    if command.valid_for_ns <= 0:
-        return "valid_for is not positive"
+    if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
+        return "a number of it is not finite, or not as the wire's float32"
+    if not 0 < command.valid_for_ns <= _LONGEST_VALID_NS:
+        return (f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "
+                f"most {_LONGEST_VALID_NS / NS_PER_S} s")
+    if command.mode == MODE_DAMP and values[:, [_VELOCITY, _EFFORT, _STIFFNESS]].any():
+        return "it is in MODE_DAMP, and has a stiffness, a velocity or an effort"
     if values[:, _STIFFNESS].min() < 0.0 or values[:, _DAMPING].min() < 0.0 or limit.min() < 0.0:
         return "a stiffness, a damping or an effort_limit is negative"
+    beyond = np.abs(values[:, _EFFORT]) > _MOST_EFFORT * figures.LARGEST_TORQUE_NM
+    if beyond.any():
+        joint = int(beyond.argmax())
+        return (f"{JOINT_NAMES[joint]} is given an effort of {values[joint, _EFFORT]:.0f} N m, "
+                f"expected at most {_MOST_EFFORT} times {figures.LARGEST_TORQUE_NM[joint]}")
     position, margin = values[:, _POSITION], figures.POSITION_MARGIN_RAD
     outside = ((position < figures.LOWEST_RAD - margin)
                | (position > figures.HIGHEST_RAD + margin)) & (values[:, _STIFFNESS] > 0.0)
@@ -124,22 +152,30 @@ def command_problem(command: Command) -> str:
     return ""
 
 
+def law_torque(values: F64, state: State) -> F64:
+    """Return what the drives' law gives at a state, for the values of a frame [12, 5]: [12], N m.
+
+    See policy_msgs/JointCommand.
+    """
+    position, velocity, effort, stiffness, damping = values.T
+    return np.asarray(stiffness * (position - state.joint_pos)
+                      + damping * (velocity - state.joint_vel) + effort)
+
+
 def drive_values(command: Command, state: State, damping: float) -> F64:
     """Return what the drives are sent for a command [12, 5], columns as wire.COMMAND_FIELDS.
 
-    The wire has no place for `effort_limit`, so that what the law would exceed it by at the newest
-    measured state is taken out of the feed-forward torque. A joint with neither stiffness nor
-    damping is braked: a limp robot falls.
+    The wire has no place for `effort_limit`. Where the law would exceed it at the newest measured
+    state, stiffness, damping and effort are made smaller in proportion, so that the law just gives
+    the limit: nothing is ever added to what the policy wants, however wrong the state is. A joint
+    that is left with hardly any stiffness and damping is braked: a limp robot falls.
     """
     values = command.values.copy()
-    limp = (values[:, _STIFFNESS] == 0.0) & (values[:, _DAMPING] == 0.0)
-    if limp.any():
-        values[limp] = 0.0
-        values[limp, _DAMPING] = damping
-    torque = (values[:, _STIFFNESS] * (values[:, _POSITION] - state.joint_pos)
-              + values[:, _DAMPING] * (values[:, _VELOCITY] - state.joint_vel)
-              + values[:, _EFFORT])
+    torque = np.abs(law_torque(values, state))
     limit = np.minimum(command.effort_limit, figures.LARGEST_TORQUE_NM)
-    limit = np.where(limp, figures.LARGEST_TORQUE_NM, limit)
-    values[:, _EFFORT] += np.clip(torque, -limit, limit) - torque
+    share = np.divide(limit, torque, out=np.ones_like(torque), where=torque > limit)
+    values[:, _EFFORT:] *= share[:, np.newaxis]
+    limp = values[:, _STIFFNESS] + values[:, _DAMPING] < _LEAST_GAINS
+    values[limp] = 0.0
+    values[limp, _DAMPING] = damping
     return values

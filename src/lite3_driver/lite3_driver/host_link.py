@@ -156,7 +156,8 @@ class HostLink:
         if self._report is not None and self._controls:
             self._on_report(replace(self._report, phase=Phase.RELEASING, reason=reason,
                                     answer=None))
-            _farewell(self._sender, self._settings)
+            _farewell(self._sender, self._settings,
+                      folds=self._report.phase is Phase.TAKING)
             self._on_lost(f"{reason}; the drives were braked and control was given back in its "
                           "place")
         elif not self._closing:
@@ -209,10 +210,13 @@ def _prioritise(pid: int, priority: int) -> None:
                         ) from None
 
 
-def _farewell(sender: socket.socket, settings: Settings) -> None:
-    """Brake for a while, then give control back."""
+def _farewell(sender: socket.socket, settings: Settings, *, folds: bool) -> None:
+    """Brake for a while, then give control back; it has to be taken first where the robot folds."""
     period_s, end_s = 1.0 / settings.command_rate_hz, time.monotonic() + FAREWELL_S
     frame, host = wire.damping_command(settings.damping), host_of(settings)
+    for _ in range(2 * folds):
+        with suppress(OSError):
+            sender.sendto(wire.request(wire.TAKE_CONTROL), host)
     # A host that refuses is sent the next one all the same.
     while (now_s := time.monotonic()) < end_s:
         with suppress(OSError):

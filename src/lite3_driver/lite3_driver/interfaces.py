@@ -36,7 +36,7 @@ class Settings:
         damping: Of the drives where nothing may be followed, N m s/rad.
         max_start_error_rad: How far from the measured pose a first command with stiffness may be.
         obeyed_torque_nm: Above it, while the drives should damp at rest, somebody else drives
-            them; 0: no such check.
+            them; 0: no such check, nor one whether torques are given that are commanded.
         realtime_priority: Of the process that talks to the robot, by the kernel's first-in
             first-out rule (1..99); 0: as all others.
     """

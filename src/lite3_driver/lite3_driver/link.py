@@ -2,22 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is in control of the robot, and what is sent to it when: no sockets, no clock."""
 
-import numpy as np
-
 from lite3_driver import wire
 from lite3_driver.checks import Stillness, YawRate, pose_problems
 from lite3_driver.following import MODE_DAMP, Follower, drive_values
 from lite3_driver.interfaces import Answer, Command, Phase, Report, Settings
 from lite3_driver.meters import NS_PER_S, Latencies, Rate
+from lite3_driver.obedience import Obedience
 from lite3_driver.reception import Reception
-from lite3_driver.wire import State
+from lite3_driver.wire import F64, State
 
 TAKE, RELEASE = "take_control", "release_control"
 """Requests that are answered when they have ended."""
 FAREWELL_S = 2.0
 """How long the drives are braked before control is given back, as by the vendor's client."""
 _HOST_GONE_S = 1.0
-_OBEYED_WITHIN_S, _OBEYED_FOR_S = 0.5, 0.1
+_HOST_WAITS_S = 1.0
+"""Of the watchdogs that documents tell of, the longest: then the host has control again."""
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 200.0, 5000.0
 _IDLE_NS = 50_000_000
 _IN_CONTROL = (Phase.FOLLOWING, Phase.DAMPING)
@@ -44,8 +44,9 @@ class Link:
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
         """When the robot began to fold, when control was taken, or when the farewell began."""
-        self._strained_ns = now_ns
-        self._obeys = False
+        self._obedience = Obedience(settings.obeyed_torque_nm)
+        self._followed: F64 | None = None
+        """What was sent last, where that was of a command."""
         self._outbox: list[bytes] = []
         self._answers: list[Answer] = []
         self._command_rate, self._latencies = Rate(), Latencies()
@@ -60,13 +61,12 @@ class Link:
         """Take a datagram; return the state that is in it, where it is the robot's newest."""
         state = self.reception.receive(data, source, now_ns)
         if state is not None:
-            if self.reception.restarted and self.phase in _IN_CONTROL:
+            if self.reception.restarted and self.phase is not Phase.LISTENING:
                 # It no longer knows whom to obey.
                 self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
-            self._yaw_rate.see(state, now_ns)
-            if np.abs(state.joint_effort).max() >= self._settings.obeyed_torque_nm > 0.0:
-                self._strained_ns = now_ns
+            self._yaw_rate.see(state)
+            self._obedience.see(state, self._followed, now_ns)
         return state
 
     def follow(self, command: Command, now_ns: int) -> None:
@@ -75,7 +75,7 @@ class Link:
             self.follower.notice(command)
             return
         self.follower.follow(command, self.reception.state)
-        if self._obeys and self.follower.valid(now_ns) is command:
+        if self._obedience.known and self.follower.valid(now_ns) is command:
             self._unsent, self.next_ns = command, now_ns
 
     def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
@@ -85,25 +85,29 @@ class Link:
             self._answer(TAKE, "refused: " + "; ".join(against))
             return
         self._enter(Phase.TAKING, "the robot folds its legs", now_ns)
+        self._obedience.known = False
         self._outbox.append(wire.request(wire.FOLD))
 
     def release(self, reason: str, now_ns: int) -> None:
         """Brake, give control back after a while; from any phase, and never refused."""
-        if self.phase is Phase.TAKING:
-            self._give_up(reason, now_ns)
         if self.phase is Phase.LISTENING:
             self._answer(RELEASE, success="the robot's own controller is in charge")
-        elif self.phase in _IN_CONTROL:
-            if not self._obeys:
-                self._answer(TAKE, reason)
+        elif self.phase is not Phase.RELEASING:
+            if self.phase is Phase.TAKING:
+                # Legs that fold are stopped by whoever has control, and by nothing else.
+                self._seize()
+            if not self._obedience.known:
+                self._answer(TAKE, f"{reason}; the drives are told to brake for {FAREWELL_S:.0f} "
+                                   "s, then control is given back")
+            self._followed = None
             self._enter(Phase.RELEASING, reason, now_ns)
 
     def damp(self, reason: str, now_ns: int) -> None:
-        """Brake, and follow nothing until a command in MODE_DAMP has come."""
+        """Brake, and follow nothing until a command in MODE_DAMP has come; ends a fold."""
         self.follower.hold(reason)
         self.next_ns = now_ns
         if self.phase is Phase.TAKING:
-            self._give_up(reason, now_ns)
+            self.release(reason, now_ns)
 
     def step(self, now_ns: int) -> list[bytes]:
         """Return the datagrams to be sent now, in this order."""
@@ -146,7 +150,7 @@ class Link:
         self._counts["send_failed"] += 1
         self._send_error = error
         if self.phase is Phase.TAKING:
-            self._give_up(f"nothing can be sent to the host: {error}", now_ns)
+            self.release(f"nothing can be sent to the host: {error}", now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
         """Return what speaks against taking control, a sentence each."""
@@ -172,10 +176,12 @@ class Link:
     def reason(self) -> str:
         """Why it is in this phase."""
         if self.phase is Phase.FOLLOWING:
-            return "the newest joint_command is followed"
+            newest = self.follower.newest
+            damps = newest is not None and newest.mode == MODE_DAMP
+            return "the newest joint_command is followed" + (", which damps" if damps else "")
         if self.phase is not Phase.DAMPING:
             return self._reason
-        if not self._obeys:
+        if not self._obedience.known:
             return "it is found out whether the host obeys"
         return f"{self.follower.latch}; a command in MODE_DAMP is waited for"
 
@@ -191,7 +197,7 @@ class Link:
     def _robot_obstacles(self, now_ns: int) -> list[str]:
         reception, state = self.reception, self.reception.state
         if state is None or not reception.fresh(now_ns):
-            return [self._silence(now_ns)]
+            return [self.reception.silence(now_ns)]
         against = []
         rate_hz = reception.rate.value_hz(now_ns)
         if not _LOWEST_RATE_HZ <= rate_hz <= _HIGHEST_RATE_HZ:
@@ -204,80 +210,55 @@ class Link:
                 *self._yaw_rate.problems(unit=settings.angular_velocity_unit,
                                          waived=settings.angular_velocity_checked)]
 
-    def _silence(self, now_ns: int) -> str:
-        """Return that no state comes, and what comes instead."""
-        settings, codes = self._settings, self.reception.other_codes
-        place = f"{settings.interface_address}:{settings.state_port}"
-        instead = self.reception.instead
-        if self.reception.state is not None:
-            return (f"no state has come from {settings.host_address} for "
-                    f"{self.reception.age_s(now_ns):.1f} s: "
-                    + (f"what comes counts as `{instead}`" if instead
-                       else "is the host's motion program running?"))
-        if codes:
-            told = ", ".join(f"0x{code:04X}" for code in codes)
-            return (f"{settings.host_address} sends no state frames (code 0x{wire.STATE:04X}), "
-                    f"only codes {told}: another firmware, which this driver does not know")
-        return (f"no state has come from {settings.host_address} to {place}: "
-                + (f"what comes counts as `{instead}`" if instead else
-                   "the address of this machine and this port belong into the host's network.toml "
-                   "(docs/lite3.md)"))
-
     def _watch_fold(self, now_ns: int) -> None:
         if self.reception.age_s(now_ns) > _HOST_GONE_S:
-            self._give_up(f"while it folded, {self._silence(now_ns)}", now_ns)
+            self.release(f"while it folded, {self.reception.silence(now_ns)}", now_ns)
         elif now_ns - self._since_ns >= self._settings.fold_s * NS_PER_S:
             against = self._robot_obstacles(now_ns)
             if against:
-                self._give_up("after it folded: " + "; ".join(against), now_ns)
+                self.release("after it folded: " + "; ".join(against), now_ns)
                 return
-            # Twice at the same instant, as the vendor's client does it: nothing is ever answered.
-            self._outbox += [wire.request(wire.TAKE_CONTROL)] * 2
-            self._obeys, self._sent_ns, self._largest_gap_ns = False, None, 0
+            self._seize()
+            self._obedience.begin(now_ns)
             self.follower.hold("control has been taken")
             self._enter(Phase.DAMPING, "", now_ns)
+
+    def _seize(self) -> None:
+        # Twice at the same instant, as the vendor's client does it: nothing is ever answered.
+        self._outbox += [wire.request(wire.TAKE_CONTROL)] * 2
+        self._sent_ns, self._largest_gap_ns = None, 0
 
     def _watch_control(self, now_ns: int) -> None:
         age_s = self.reception.age_s(now_ns)
         if not self.reception.fresh(now_ns) and self.follower.latch is None:
             self.follower.hold("the robot's state has been lost")
             self.next_ns = now_ns
-        if not self._obeys:
-            self._watch_obedience(now_ns)
-        valid = self.follower.valid(now_ns) if self._obeys else None
-        if self.phase in _IN_CONTROL:
-            self.phase = Phase.DAMPING if valid is None else Phase.FOLLOWING
-        if age_s > _HOST_GONE_S:
-            self.release(self._silence(now_ns), now_ns)
-
-    def _watch_obedience(self, now_ns: int) -> None:
-        """Hold the torques of a robot that lies and is braked against what they may be."""
-        limit_nm = self._settings.obeyed_torque_nm
-        if limit_nm > 0.0 and now_ns - self._since_ns < _OBEYED_WITHIN_S * NS_PER_S:
-            return
-        if limit_nm > 0.0 and now_ns - self._strained_ns < _OBEYED_FOR_S * NS_PER_S:
-            self.release(f"another controller is in charge: {_OBEYED_WITHIN_S} s after the drives "
-                         f"were told to brake, a lying robot's torques are still above {limit_nm} "
-                         "N m (obeyed_torque_nm)", now_ns)
-            return
-        self._obeys = True
-        self._answer(TAKE, success="in control; commands are followed from one in MODE_DAMP on")
+        was_known, problem = self._obedience.known, self._obedience.problem(now_ns)
+        if self._obedience.known and not was_known:
+            self._answer(TAKE, success="in control; commands are followed from one in MODE_DAMP on")
+        valid = self.follower.valid(now_ns) if self._obedience.known else None
+        self.phase = Phase.DAMPING if valid is None else Phase.FOLLOWING
+        gap_s = 0.0 if self._sent_ns is None else (now_ns - self._sent_ns) / NS_PER_S
+        if gap_s >= _HOST_WAITS_S:
+            self.release(f"no command has gone out for {gap_s:.1f} s: the host has taken control "
+                         "back by itself; ask for it again", now_ns)
+        elif age_s > _HOST_GONE_S:
+            self.release(self.reception.silence(now_ns), now_ns)
+        elif problem:
+            self.release(problem, now_ns)
 
     def _frame(self, now_ns: int) -> bytes:
         command = self.follower.valid(now_ns) if self.phase is Phase.FOLLOWING else None
         state = self.reception.state
         if command is None or state is None:
+            self._followed = None
             return wire.damping_command(self._settings.damping)
-        return wire.command(drive_values(command, state, self._settings.damping))
+        self._followed = drive_values(command, state, self._settings.damping)
+        return wire.command(self._followed)
 
     def _enter(self, phase: Phase, reason: str, now_ns: int) -> None:
         self.phase, self._reason = phase, reason
         self._since_ns = self.next_ns = now_ns
-
-    def _give_up(self, reason: str, now_ns: int) -> None:
-        """End before control was taken: nothing was sent that has to be taken back."""
-        self._enter(Phase.LISTENING, f"control was not taken: {reason}", now_ns)
-        self._answer(TAKE, reason)
 
     def _answer(self, request: str, failure: str = "", *, success: str = "") -> None:
         self._answers.append(Answer(request=request, success=not failure,

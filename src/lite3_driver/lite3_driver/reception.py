@@ -4,11 +4,13 @@
 
 import numpy as np
 
+from lite3_driver.checks import plausible
 from lite3_driver.interfaces import Settings
 from lite3_driver.meters import NS_PER_S, Rate
-from lite3_driver.wire import IMU_BYTES, Oddity, State, code_of, read_state
+from lite3_driver.wire import IMU_BYTES, STATE, TICKS, Oddity, State, code_of, read_state
 
-_TICKS = 1 << 32
+_MOST_AHEAD = 10_000
+"""Ticks, thus ms, that nobody misses while the newest state is fresh."""
 _CODES_KEPT = 8
 _FROZEN_S = 0.05
 """An IMU tells something new 100 times a second at least."""
@@ -27,7 +29,7 @@ class Reception:
     A port of the host is kept to for as long as frames come from it, and ticks must rise (modulo
     2**32); once its frames have been missing for `state_timeout_s`, any port and any other tick
     will do: the host has been restarted. Frames whose IMU stands still, its stamp and its noise,
-    are no news of the robot, whatever their tick.
+    are no news of the robot, whatever their tick, nor are those that no robot can send.
 
     Attributes:
         state: The newest, angular velocity in rad/s; None before the first.
@@ -47,7 +49,7 @@ class Reception:
         self.state_ns = 0
         self.rate = Rate()
         self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0, "frozen_imu": 0,
-                       **{oddity.value: 0 for oddity in Oddity}}
+                       "implausible": 0, **{oddity.value: 0 for oddity in Oddity}}
         self.restarted, self.instead = False, ""
         self.other_codes: list[int] = []
 
@@ -63,12 +65,14 @@ class Reception:
             return self._reject(state.value)
         if fresh and port != self._port:
             return self._reject("foreign")
-        ahead = (state.tick - self.state.tick) % _TICKS if self.state is not None else 1
-        if ahead == 0 or (fresh and ahead >= _TICKS // 2):
+        ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
+        if ahead == 0 or (fresh and ahead >= TICKS // 2):
             return self._reject("old")
+        if not plausible(state) or (fresh and ahead > _MOST_AHEAD):
+            return self._reject("implausible")
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
-        self.restarted = ahead >= _TICKS // 2
+        self.restarted = ahead >= TICKS // 2
         if fresh:
             self.counts["missed"] += ahead - 1
         self.state = in_si(state, self._settings.angular_velocity_unit)
@@ -84,6 +88,23 @@ class Reception:
     def fresh(self, now_ns: int) -> bool:
         """Return whether the newest state may still be gone by."""
         return self.age_s(now_ns) <= self._settings.state_timeout_s
+
+    def silence(self, now_ns: int) -> str:
+        """Return that no state comes, and what comes instead."""
+        settings = self._settings
+        if self.state is not None:
+            return (f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
+                    "s: " + (f"what comes counts as `{self.instead}`" if self.instead
+                             else "is the host's motion program running?"))
+        if self.other_codes:
+            told = ", ".join(f"0x{code:04X}" for code in self.other_codes)
+            return (f"{settings.host_address} sends no state frames (code 0x{STATE:04X}), "
+                    f"only codes {told}: another firmware, which this driver does not know")
+        place = f"{settings.interface_address}:{settings.state_port}"
+        return (f"no state has come from {settings.host_address} to {place}: "
+                + (f"what comes counts as `{self.instead}`" if self.instead else
+                   "the address of this machine and this port belong into the host's network.toml "
+                   "(docs/lite3.md)"))
 
     def _reject(self, what: str) -> State | None:
         self.counts[what] += 1

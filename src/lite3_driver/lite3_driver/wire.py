@@ -42,6 +42,8 @@ _STATE = np.dtype([
     ("rpy_deg", "<f4", 3), ("ang_vel", "<f4", 3), ("lin_acc", "<f4", 3),
     ("joints", "<f4", (12, 4)), ("_padding", "V4"), ("contact_force", "<f8", (4, 3)),
 ])
+TICKS, TICKS_PER_S = 1 << 32, 1000
+"""The host's tick, where it begins anew and how fast it is."""
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)

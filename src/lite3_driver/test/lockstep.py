@@ -30,12 +30,14 @@ LYING = State(
 
 
 def command(sequence: int, mode: int, received_ns: int, *, position: F64 = FOLDED,
-            stiffness: float = 30.0, damping: float = 1.0, effort_limit: float = 24.0,
+            velocity: float = 0.0, effort: float = 0.0,
+            stiffness: float | F64 | None = None, damping: float = 1.0, effort_limit: float = 24.0,
             valid_for_ns: int = 100 * MS) -> Command:
-    """Return a command; one in MODE_DAMP has no stiffness."""
+    """Return a command; unless it is given, one in MODE_DAMP has no stiffness."""
     values = np.zeros((12, 5))
     values[:, 0] = position
-    values[:, 3] = 0.0 if mode == DAMP else stiffness
+    values[:, 1], values[:, 2] = velocity, effort
+    values[:, 3] = (0.0 if mode == DAMP else 30.0) if stiffness is None else stiffness
     values[:, 4] = damping
     return Command(sequence=sequence, mode=mode, valid_for_ns=valid_for_ns, values=values,
                    effort_limit=np.full(12, effort_limit), received_ns=received_ns)

@@ -13,7 +13,7 @@ from .lockstep import LYING, MS
 
 
 def turned(*, factor: float, degrees: float = 90.0, roll: float = 0.0, start: float = 0.0,
-           seconds: float = 2.0) -> YawRate:
+           seconds: float = 2.0, first_tick: int = 0) -> YawRate:
     """Return the test after a turn about the vertical by hand, its rates falsified by a factor."""
     test, steps = YawRate(), round(seconds * 1000)
     for i in range(steps):
@@ -23,7 +23,8 @@ def turned(*, factor: float, degrees: float = 90.0, roll: float = 0.0, start: fl
         rate = np.radians(degrees) / seconds * np.pi / 2 * np.sin(np.pi * share)
         body = rate * np.array([0.0, np.sin(roll), np.cos(roll)])
         wrapped = (yaw + np.pi) % (2 * np.pi) - np.pi
-        test.see(LYING._replace(rpy=np.array([roll, 0.0, wrapped]), ang_vel=factor * body), i * MS)
+        test.see(LYING._replace(tick=first_tick + i, rpy=np.array([roll, 0.0, wrapped]),
+                                ang_vel=factor * body))
     return test
 
 
@@ -51,6 +52,12 @@ def test_a_wrong_unit_is_found_and_named_even_where_the_test_was_waived(
     assert remedy in problems[0]
 
 
+def test_ticks_may_begin_anew_during_the_turn() -> None:
+    test = turned(factor=1.0, first_tick=2**32 - 700)
+
+    assert test.ratio == pytest.approx(1.0, abs=0.05)
+
+
 def test_without_a_turn_nothing_is_known() -> None:
     test = turned(factor=1.0, degrees=3.0)
 
@@ -61,7 +68,7 @@ def test_without_a_turn_nothing_is_known() -> None:
 def test_a_turn_that_was_not_seen_whole_proves_nothing() -> None:
     test = YawRate()
     for i, yaw in enumerate([0.0, 1.5]):
-        test.see(LYING._replace(rpy=np.array([0.0, 0.0, yaw])), i * 500 * MS)
+        test.see(LYING._replace(tick=500 * i, rpy=np.array([0.0, 0.0, yaw])))
 
     assert test.ratio is None
 

@@ -117,19 +117,6 @@ def test_giving_back_what_nobody_has_is_in_order_and_sends_nothing() -> None:
     assert robot.sent == []
 
 
-def test_giving_back_while_the_robot_folds_ends_the_taking() -> None:
-    robot = Lockstep()
-    robot.take()
-    robot.run(0.3)
-
-    robot.link.release("asked", robot.now_ns)
-    robot.run(3.0)
-
-    assert [code for _, code in robot.requests] == [FOLD]
-    assert [(each.request, each.success) for each in robot.answers] == [
-        ("take_control", False), ("release_control", True)]
-
-
 OUTSIDE = FOLDED.copy()
 OUTSIDE[5] = 3.0
 STANDING = np.tile([0.0, -0.65, 1.3], 4)
@@ -169,6 +156,18 @@ def test_all_that_speaks_against_control_is_said_at_once() -> None:
         assert words in robot.answers[0].message
 
 
+def test_a_turn_that_is_heard_of_late_passes_all_the_same() -> None:
+    robot = Lockstep(angular_velocity_checked=False)
+    robot.run(1.0)
+    for i in range(1000):
+        # All within 20 ms, after a second in which this machine did something else.
+        turning = LYING._replace(tick=robot.now_ms + i, imu_stamp_ms=i, ang_vel=np.eye(3)[2],
+                                 rpy=np.array([0.0, 0.0, i / 1000]))
+        robot.link.receive(wire.write_state(turning), (HOST, PORT), robot.now_ns + i * 20_000)
+
+    assert robot.link.report(robot.now_ns).details["yaw_rate_ratio"] == pytest.approx(1.0, abs=0.02)
+
+
 def test_a_host_of_another_firmware_is_named_by_its_codes() -> None:
     robot = Lockstep()
     robot.state = None
@@ -181,28 +180,63 @@ def test_a_host_of_another_firmware_is_named_by_its_codes() -> None:
     assert "0x0901, 0x0907" in robot.answers[0].message
 
 
-def test_a_robot_that_has_moved_while_it_folded_is_not_taken() -> None:
-    robot = Lockstep()
-    robot.take()
-    robot.run(0.5)
-    robot.state = LYING._replace(joint_pos=STANDING)
-    robot.run(1.0)
-
-    assert [code for _, code in robot.requests] == [FOLD]
-    assert "does not lie folded" in robot.answers[0].message
-    assert robot.phase() is Phase.LISTENING
+def _asked_to_give_back(robot: Lockstep) -> None:
+    robot.link.release("given back", robot.now_ns)
 
 
-@pytest.mark.parametrize("fold_s", [FOLD_S, 7.0])
-def test_a_host_that_falls_silent_while_the_robot_folds_is_not_taken(fold_s: float) -> None:
-    robot = Lockstep(fold_s=fold_s)
-    robot.take()
-    robot.run(0.3)
+def _asked_to_damp(robot: Lockstep) -> None:
+    robot.link.damp("e-stop", robot.now_ns)
+
+
+def _host_falls_silent(robot: Lockstep) -> None:
     robot.state = None
     robot.run(1.1)
 
+
+def _host_restarts(robot: Lockstep) -> None:
+    robot.run(0.2)
+    restarted = LYING._replace(tick=4, imu_stamp_ms=4)
+    robot.state = None
+    robot.run(0.2)
+    robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
+
+
+def _host_refuses(robot: Lockstep) -> None:
+    robot.link.failed("nothing listens there", robot.now_ns)
+
+
+def _robot_stands_up(robot: Lockstep) -> None:
+    robot.state = LYING._replace(joint_pos=STANDING)
+    robot.run(3.0)
+
+
+@pytest.mark.parametrize(("event", "words"), [
+    (_asked_to_give_back, "given back"),
+    (_asked_to_damp, "e-stop"),
+    (_host_falls_silent, "no state has come"),
+    (_host_restarts, "restarted"),
+    (_host_refuses, "nothing listens there"),
+    (_robot_stands_up, "does not lie folded"),
+])  # fmt: skip
+def test_whatever_ends_the_fold_brakes_the_legs_and_gives_control_back(
+        event: Callable[[Lockstep], None], words: str) -> None:
+    robot = Lockstep(fold_s=3.0)
+    robot.take()
+    robot.run(0.3)
+
+    event(robot)
+    robot.step()
+    assert robot.phase() is Phase.RELEASING
+    assert [(each.request, each.success) for each in robot.answers] == [("take_control", False)]
+    assert words in robot.answers[0].message
+    robot.run(2.1)
+
+    assert [code for _, code in robot.requests] == [FOLD, TAKE_CONTROL, TAKE_CONTROL, GIVE_BACK]
+    assert len(robot.command_times_ms()) == 1000
+    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+               for _, data in robot.sent if wire.code_of(data) == wire.COMMAND)
     assert robot.phase() is Phase.LISTENING
-    assert not robot.answers[0].success
+    assert words in robot.link.reason
 
 
 def test_a_host_that_stutters_while_the_robot_folds_is_taken() -> None:
@@ -214,17 +248,6 @@ def test_a_host_that_stutters_while_the_robot_folds_is_taken() -> None:
     robot.run(7.1)
 
     assert robot.answers[0].success
-
-
-def test_a_host_that_refuses_the_first_datagram_is_not_taken() -> None:
-    robot = Lockstep()
-    robot.take()
-
-    robot.link.failed("nothing listens there", robot.now_ns)
-    robot.run(3.0)
-
-    assert "nothing listens there" in robot.answers[0].message
-    assert [code for _, code in robot.requests] == [FOLD]
 
 
 def test_torques_that_stay_show_that_another_controller_is_in_charge() -> None:
@@ -251,6 +274,7 @@ def test_following_waits_for_a_command_in_damp() -> None:
     robot.mode = DAMP
     robot.run(0.04)
     assert robot.phase() is Phase.FOLLOWING
+    assert "which damps" in robot.link.reason
     robot.mode = RUN
     robot.run(0.04)
 
@@ -308,7 +332,12 @@ def _policy_restarts(robot: Lockstep) -> None:
     robot.sequence = 0
 
 
-@pytest.mark.parametrize("event", [_estop, _policy_stalls, _state_lost, _policy_restarts])
+def _another_policy_ahead(robot: Lockstep) -> None:
+    robot.sequence += 200
+
+
+@pytest.mark.parametrize("event", [_estop, _policy_stalls, _state_lost, _policy_restarts,
+                                   _another_policy_ahead])
 def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
         event: Callable[[Lockstep], None]) -> None:
     robot = Lockstep()
@@ -323,6 +352,38 @@ def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
     robot.run(0.1)
     robot.mode = RUN
     robot.run(0.1)
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.run(0.3)
+    running, damping = robot.sequence, 5_000
+
+    for _ in range(50):
+        robot.sequence = damping
+        robot.command(DAMP)
+        damping = robot.sequence
+        robot.run(0.01)
+        robot.sequence = running
+        robot.command(RUN)
+        running = robot.sequence
+        robot.run(0.01)
+
+    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+               for at_ms, data in robot.sent if at_ms > robot.now_ms - 900)
+    assert "another sender" in robot.link.reason
+
+
+def test_a_few_lost_commands_are_no_other_sender() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.sequence += 90
+    robot.run(0.1)
+
     assert robot.phase() is Phase.FOLLOWING
 
 
@@ -349,13 +410,50 @@ def test_a_first_command_far_from_the_pose_is_not_followed() -> None:
     assert "FL_Knee_joint 0.40 rad" in robot.link.reason
 
 
+def test_each_joint_begins_near_its_pose() -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+    robot.mode = None
+
+    robot.command(STAND, stiffness=np.eye(12)[0] * 1e-6)
+    assert robot.phase() is Phase.FOLLOWING
+    robot.command(STAND, position=STANDING)
+    robot.run(0.002)
+
+    assert robot.phase() is Phase.DAMPING
+    assert braking(robot.newest)
+    assert "the first command with stiffness" in robot.link.reason
+
+
+@pytest.mark.parametrize("numbers", [
+    {"velocity": 20.0, "damping": 5.0}, {"effort": 6.0}, {"stiffness": 0.0, "effort": -6.0}])
+def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float]) -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+
+    robot.command(RUN, **numbers)
+    robot.run(0.01)
+
+    assert robot.phase() is Phase.DAMPING
+    assert "by velocity and effort" in robot.link.reason
+
+
 @pytest.mark.parametrize(("numbers", "words"), [
     ({"position": np.full(12, np.nan)}, "not finite"),
+    ({"position": np.full(12, 1e39), "stiffness": 0.0}, "not finite"),
+    ({"velocity": -1e39}, "not finite"),
+    ({"damping": np.inf}, "not finite"),
+    ({"stiffness": 1e39}, "not finite"),
+    ({"effort": 73.0}, "effort of 73 N m"),
+    ({"mode": DAMP, "stiffness": 1.0}, "MODE_DAMP"),
+    ({"mode": DAMP, "stiffness": 0.0, "effort": 1.0}, "MODE_DAMP"),
+    ({"mode": DAMP, "stiffness": 0.0, "velocity": 1.0}, "MODE_DAMP"),
     ({"position": OUTSIDE}, "FR_Knee_joint is sent to 3.00 rad"),
     ({"damping": -1.0}, "negative"),
     ({"effort_limit": -1.0}, "negative"),
     ({"effort_limit": np.inf}, "not finite"),
     ({"valid_for_ns": 0}, "valid_for"),
+    ({"valid_for_ns": 1001 * MS}, "valid_for"),
 ])  # fmt: skip
 def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
         numbers: dict[str, object], words: str) -> None:
@@ -363,7 +461,7 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     robot.in_control(RUN)
     robot.mode = None
 
-    robot.command(RUN, **numbers)
+    robot.command(**{"mode": RUN, **numbers})  # type: ignore[arg-type]
     robot.run(0.05)
 
     report = robot.link.report(robot.now_ns)
@@ -373,18 +471,22 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     assert robot.newest[:, 0] == pytest.approx(FOLDED)
 
 
-def test_torque_off_is_sent_as_braking() -> None:
+@pytest.mark.parametrize("numbers", [
+    {"stiffness": 0.0, "damping": 0.0}, {"stiffness": 0.0, "damping": 1e-9},
+    {"effort_limit": 0.0, "position": FOLDED - 0.1}])
+def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, object]) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     robot.mode = None
 
-    robot.command(TORQUE_OFF, stiffness=0.0, damping=0.0)
+    robot.command(TORQUE_OFF, **numbers)
     robot.run(0.01)
 
     assert braking(robot.newest)
 
 
-def test_the_effort_limit_is_kept_with_the_feed_forward_torque() -> None:
+@pytest.mark.parametrize("effort", [0.0, 8.0])
+def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     robot.mode = None
@@ -393,14 +495,30 @@ def test_the_effort_limit_is_kept_with_the_feed_forward_torque() -> None:
     robot.state = robot.state._replace(joint_vel=velocity)
     robot.run(0.01)
 
-    robot.command(RUN, position=FOLDED - 0.5, effort_limit=10.0)
+    robot.command(RUN, position=FOLDED - 0.5, effort_limit=10.0, effort=effort)
     sent = robot.newest
 
     law = (sent[:, STIFFNESS] * (sent[:, 0] - FOLDED) + sent[:, 4] * (sent[:, 1] - velocity)
            + sent[:, EFFORT])
-    wanted = 30.0 * -0.5 - 1.0 * velocity
+    wanted = 30.0 * -0.5 - 1.0 * velocity + effort
     assert law == pytest.approx(np.clip(wanted, -10.0, 10.0), abs=1e-4)
-    assert (np.abs(wanted) > 10.0).any()
+    assert (np.abs(sent[:, STIFFNESS:]) <= [30.0, 1.0]).all()
+    assert (np.abs(sent[:, EFFORT]) <= effort).all()
+    assert effort or (np.abs(wanted) > 10.0).any()
+
+
+def test_a_state_that_cannot_be_pushes_nobody() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    assert robot.state is not None
+    robot.state = robot.state._replace(joint_pos=FOLDED + np.eye(12)[2] * 5.0)
+
+    robot.run(0.05)
+
+    assert robot.newest[2] == pytest.approx([FOLDED[2], 0.0, 0.0, 30.0, 1.0])
+    assert robot.link.report(robot.now_ns).details["implausible"] == 12
+    robot.run(0.1)
+    assert robot.phase() is Phase.DAMPING
 
 
 def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
@@ -437,6 +555,75 @@ def test_a_host_that_was_restarted_has_to_be_asked_for_control_again() -> None:
     assert "restarted" in robot.link.reason
     robot.run(2.0)
     assert robot.requests[-1][1] == GIVE_BACK
+
+
+@pytest.mark.parametrize("mode", [DAMP, RUN])
+def test_a_link_that_was_held_up_for_a_second_has_lost_control(mode: int) -> None:
+    robot = Lockstep()
+    robot.in_control(mode)
+
+    robot.now_ms += 1000
+    robot.run(0.05)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "no command has gone out for 1.0 s" in robot.link.reason
+    robot.run(2.0)
+    assert robot.requests[-1][1] == GIVE_BACK
+
+
+def test_a_host_that_does_not_obey_is_left() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    ignored = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
+
+    robot.position = ignored
+    robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 6.0], 4))
+    robot.run(0.28)
+    assert robot.phase() is Phase.FOLLOWING
+    robot.run(0.06)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "does not obey" in robot.link.reason
+
+
+@pytest.mark.parametrize(("asked", "given", "settings"), [
+    ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
+    ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
+    ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
+])  # fmt: skip
+def test_a_host_that_may_obey_is_kept(
+        asked: list[float], given: list[float], settings: dict[str, float]) -> None:
+    robot = Lockstep(**settings)
+    robot.in_control(RUN)
+    assert robot.state is not None
+    robot.state = robot.state._replace(joint_effort=np.tile(given, 4))
+
+    robot.position = FOLDED + np.tile(asked, 4)
+    robot.run(1.0)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.position = FOLDED + np.eye(12)[2] * -0.5
+    robot.run(1.0)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.position = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
+    robot.run(0.1)
+
+    robot.state = None
+    robot.run(0.9)
+
+    assert robot.phase() is Phase.DAMPING
 
 
 def test_latency_is_from_receipt_to_the_first_frame() -> None:

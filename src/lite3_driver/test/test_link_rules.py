@@ -14,7 +14,7 @@ from lite3_driver import wire
 from lite3_driver.interfaces import Phase
 from lite3_driver.wire import COMMAND, FOLD, GIVE_BACK, TAKE_CONTROL
 
-from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep
+from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep, braking
 
 VALID_FOR_MS = 100
 EVENTS = ("take", "release", "estop", "silent", "talks", "moves", "no policy", "damp", "stand",
@@ -45,8 +45,11 @@ class Watched(Lockstep):
     def command(self, mode: int, **numbers: object) -> None:
         if self._is_new:
             self.stopped_ms.append(self.now_ms)
+        elif mode == DAMP:
+            self.damp_ms.append(self.now_ms)
+        if mode != DAMP:
+            self.stiff_ms.append(self.now_ms)
         self._is_new = False
-        (self.damp_ms if mode == DAMP else self.stiff_ms).append(self.now_ms)
         super().command(mode, **numbers)
 
     def happen(self, event: str) -> None:
@@ -88,15 +91,20 @@ def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, 
 
 
 def _check_who_is_in_control(robot: Watched) -> None:
-    """Frames flow from TAKE_CONTROL to GIVE_BACK without a gap, and at no other time."""
+    """Frames flow from TAKE_CONTROL to GIVE_BACK without a gap, and at no other time.
+
+    They only brake where the robot was not given its time to fold.
+    """
     codes = [(at_ms, wire.code_of(data)) for at_ms, data in robot.sent]
-    held, folded_ms, last_ms = False, -1, -1
-    for at_ms, code in codes:
+    held, folded_ms, last_ms, has_folded = False, -1, -1, False
+    for (at_ms, code), (_, data) in zip(codes, robot.sent, strict=True):
+        values = wire.read_command(data)
+        assert values is None or has_folded or braking(values.astype(np.float64))
         if code == FOLD:
             assert not held
             folded_ms = at_ms
         elif code == TAKE_CONTROL:
-            assert at_ms - folded_ms >= FOLD_S * 1000
+            has_folded = at_ms - folded_ms >= FOLD_S * 1000
             held, last_ms = True, at_ms
         else:
             assert held

@@ -95,6 +95,41 @@ def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
     assert reception.receive(frame(1001), (HOST, PORT), 1001 * MS) is not None
 
 
+@pytest.mark.parametrize("nonsense", [
+    {"joint_pos": np.full(12, 3.4)},
+    {"joint_vel": np.full(12, -53.0)},
+    {"joint_effort": np.full(12, 110.0)},
+    {"ang_vel": np.array([0.0, 0.0, 1e30])},
+    {"lin_acc": np.array([0.0, 200.0, 0.0])},
+])  # fmt: skip
+def test_what_no_robot_can_send_is_no_news_of_it(nonsense: dict[str, wire.F64]) -> None:
+    reception = Reception(SETTINGS)
+    odd = LYING._replace(tick=1, imu_stamp_ms=1, **nonsense)
+
+    assert reception.receive(wire.write_state(odd), (HOST, PORT), 0) is None
+
+    assert received(reception) == {"implausible": 1}
+
+
+def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:
+    reception = Reception(SETTINGS)
+
+    for i, tick in enumerate([1, 2, 2**30, 3, 4]):
+        reception.receive(frame(tick), (HOST, PORT), i * MS)
+
+    assert received(reception) == {"received": 4, "implausible": 1}
+
+
+def test_a_robot_that_is_driven_hard_is_seen() -> None:
+    reception = Reception(SETTINGS)
+    hard = LYING._replace(
+        joint_vel=np.tile([26.0, -26.0, 17.0], 4), joint_effort=np.tile([24.0, -24.0, 36.0], 4),
+        # A quick turn by hand, by a host that sends deg/s.
+        ang_vel=np.array([0.0, 0.0, 180.0]), lin_acc=np.array([0.0, 80.0, 100.0]))
+
+    assert reception.receive(wire.write_state(hard), (HOST, PORT), 0) is not None
+
+
 def test_degrees_become_radians_where_the_host_sends_those() -> None:
     reception = Reception(Settings(host_address=HOST, angular_velocity_unit="deg/s"))
     turning = wire.write_state(LYING._replace(ang_vel=np.array([0.0, 0.0, 90.0])))

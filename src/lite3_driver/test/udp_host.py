@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,11 @@ from lite3_driver.wire import State
 
 from .lockstep import DAMP, LYING, command
 
+_SO_TIMESTAMPNS = 35
+"""Linux's asm-generic/socket.h; the module `socket` does not name it."""
 PATIENCE_S = 30.0
 """How long anything may take on a busy machine."""
+_TIMESPEC = struct.Struct("@ll")
 _NUMBERS = itertools.count(1)
 
 
@@ -38,6 +42,8 @@ class UdpHost:
 
     Attributes:
         heard: Datagrams and their sources, in order.
+        at_ns: When the kernel took them, for each of `heard`, on the system's clock: before that,
+            however busy the machine is.
         pause: Frames are sent while this is not set.
     """
 
@@ -45,10 +51,12 @@ class UdpHost:
         """Begin to talk; a deaf one has no socket where commands are sent."""
         self._settings = settings
         self.heard: list[tuple[bytes, tuple[str, int]]] = []
+        self.at_ns: list[int] = []
         self.state = LYING
         self.pause = threading.Event()
         self._end = threading.Event()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((settings.host_address, 0 if deaf else settings.host_port))
         self._threads = [threading.Thread(target=self._talk), threading.Thread(target=self._hear)]
         for thread in self._threads:
@@ -88,9 +96,13 @@ class UdpHost:
     def _hear(self) -> None:
         while not self._end.is_set():
             try:
-                self.heard.append(self._socket.recvfrom(4096))
+                data, [(_, _, stamp)], _, source = self._socket.recvmsg(
+                    4096, socket.CMSG_SPACE(_TIMESPEC.size))
             except ConnectionError:
                 continue
+            seconds, ns = _TIMESPEC.unpack(stamp)
+            self.at_ns.append(seconds * 10**9 + ns)
+            self.heard.append((data, source))
 
 
 class Node:
@@ -131,9 +143,17 @@ class Node:
         """Take control and be followed, first in MODE_DAMP."""
         answer = self.taken()
         assert answer.success, answer.message
-        for each in (DAMP, mode):
-            self.link.follow(self.made(each))
-        until(lambda: self.report.phase is Phase.FOLLOWING and self.report.latency_p50_s > 0.0)
+        until(lambda: self._is_followed(DAMP))
+        until(lambda: self._is_followed(mode) and self.report.latency_p50_s > 0.0)
+
+    def _is_followed(self, mode: int) -> bool:
+        """Command once more; return whether the robot follows.
+
+        A busy machine may let a command expire: then it is damped first.
+        """
+        is_followed = self.report.phase is Phase.FOLLOWING
+        self.link.follow(self.made(mode if is_followed else DAMP))
+        return is_followed
 
     def taken(self) -> Answer:
         """Ask for control until it is not refused at once; return how that ended.
@@ -150,9 +170,9 @@ class Node:
             self.reports.clear()
 
     def made(self, mode: int) -> Command:
-        """Return the next command, valid for long."""
+        """Return the next command, valid for as long as may be."""
         self._sequence += 1
-        return command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**11)
+        return command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**9)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -122,13 +122,16 @@ class Driver:
     def follows(self, valid_for_s: float = 0.5) -> None:
         """Let a policy begin: damping first, then the pose that the robot has."""
         since = len(self.host.received)
-        # Valid for so long that a busy machine makes no difference.
-        self.sends_until(
-            lambda: self.statuses[-1].state == RobotStatus.FOLLOWING, "FOLLOWING",
-            mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, valid_for_s=60.0)
-        self.send(valid_for_s=valid_for_s)
-        self.until(lambda: any(each.follows for each in self.host.received[since:]),
-                   "a frame with stiffness")
+
+        def act() -> bool:
+            if self.statuses[-1].state == RobotStatus.FOLLOWING:
+                self.send(valid_for_s=valid_for_s)
+            else:
+                # Again, where a busy machine let one expire.
+                self.send(mode=JointCommand.MODE_DAMP, stiffness=[0.0] * 12, valid_for_s=1.0)
+            return any(each.follows for each in self.host.received[since:])
+
+        self.until(act, "a frame with stiffness")
 
     def damps(self, reason: str) -> None:
         """Spin until the robot is braked for this reason."""

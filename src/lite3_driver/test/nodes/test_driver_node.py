@@ -98,7 +98,8 @@ def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     assert released.success, released.message
     driver.until(taking.done, "an answer to take_control")
     assert not taking.result().success
-    assert driver.host.codes() == [wire.FOLD]
+    assert driver.host.codes() == [
+        wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
 
 
 def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) -> None:

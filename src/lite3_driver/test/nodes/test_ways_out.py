@@ -35,7 +35,7 @@ def test_control_is_given_back_by_every_way_out(stage: Stage) -> None:
         stage.driver(name) for name in ("interrupted", "killed", "halved", "deactivated")]
     stage.take_control(*drivers)
     for driver in drivers:
-        driver.follows(valid_for_s=60.0)
+        driver.follows(valid_for_s=1.0)
     interrupted.process.send_signal(signal.SIGINT)
     killed.process.send_signal(signal.SIGKILL)
     halved.kill_link()
