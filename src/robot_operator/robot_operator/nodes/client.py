@@ -222,10 +222,14 @@ class Operator:
             name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
 
     def demand_of_driver(self, driver: str, name: str) -> str:
-        """Ask a robot's driver for `take_control` or `release_control`, accept no refusal.
+        """Ask a robot's driver for something, accept no refusal.
+
+        Args:
+            driver: Name of its node.
+            name: `take_control`, `release_control` or `reset`.
 
         Returns:
-            What it says once that is done, which takes seconds: the robot folds its legs first.
+            What it says once that is done; `take_control` takes seconds: the robot folds its legs.
 
         Raises:
             OperatorError: It refused, or does not answer in time.

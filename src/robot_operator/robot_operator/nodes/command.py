@@ -17,12 +17,13 @@ from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
 from robot_operator.nodes.found import DRIVER, POLICY_NODE, the_one, the_one_or_none
 from robot_operator.nodes.words import policy_lines
-from robot_operator.requests import OF_DRIVER
+from robot_operator.requests import OF_DRIVER, Request
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 1.0
+_RESET = Request.RESET.value
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -80,7 +81,7 @@ def _open_screen(given: argparse.Namespace) -> int:
     if not has_terminal():
         raise OperatorError("robot_operator: expected an action or a terminal, found neither; "
                             "`operator_node` runs without one")
-    words = ["--ros-args"]
+    words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
     for parameter, name, kind in (("policy_node", given.node, POLICY_NODE),
                                   ("driver_node", given.driver, DRIVER)):
         if found := name or the_one_or_none(kind, _LOOK_FOR_S):
@@ -102,6 +103,8 @@ def _find(given: argparse.Namespace) -> None:
     elif given.node is None:
         given.node = the_one(POLICY_NODE, given.timeout)
         sys.stderr.write(f"robot_operator: {given.node}\n")
+    if given.action == _RESET and given.driver is None:
+        given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S)
 
 
 def _act(operator: Operator, given: argparse.Namespace) -> str:
@@ -135,6 +138,8 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
     else:
         # An e-stop waits for nothing.
         operator.demand(given.action)
+        if given.action == _RESET and given.driver:
+            operator.demand_of_driver(given.driver, _RESET)
         operator.wait_for_status()
         what, reached = _REACHED[given.action]
         operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
@@ -179,6 +184,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
                          help="how long to wait for the policy node to answer "
                               f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
     parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
+    parser.add_argument("--params-file", metavar="FILE",
+                        help="of the screen's node, for example a copy of operator.yaml")
     actions = parser.add_subparsers(dest="action", metavar="action")
     for name in _OF_DRIVER:
         actions.add_parser(name, parents=[options],

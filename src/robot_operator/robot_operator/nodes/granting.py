@@ -17,8 +17,9 @@ from policy_inference.nodes import qos
 from robot_operator.requests import OF_DRIVER, Request
 
 _KEPT = 50
-_OF_BOTH = frozenset((Request.DAMP,))
-"""Asked of the driver as well: the robot must be damped where the policy node is gone, too."""
+_OF_BOTH = frozenset((Request.DAMP, Request.RESET))
+"""Asked of the driver as well: the robot must be damped where the policy node is gone, too, and a
+driver has an e-stop of its own to release."""
 
 
 class News:

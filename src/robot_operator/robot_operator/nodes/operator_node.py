@@ -7,7 +7,7 @@ driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/Batt
 Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
 `estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
-`take_control`, `release_control`, `damp` of the driver.
+`take_control`, `release_control`, `damp`, `reset` of the driver.
 
 In a terminal it shows a screen; elsewhere it logs what changes.
 """
@@ -85,7 +85,7 @@ class OperatorNode(LifecycleBase):
     def stop(self) -> None:
         """Say good-bye: velocity zero, and damp; control stays where it is."""
         with self._lock:
-            self._pilot.stop()
+            self._pilot.stop(time.monotonic_ns())
             if self._speaking:
                 self._publish(STILL)
             self._speaking = False
@@ -108,7 +108,8 @@ class OperatorNode(LifecycleBase):
         with self._lock:
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._granting.reaches_policy
-            return view_of(self._seen, pilot, self._rivals, self.news.newest)
+            return view_of(
+                self._seen, pilot, self._rivals, self.news.newest, time.monotonic_ns())
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]

@@ -9,7 +9,7 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
 from robot_operator.cockpit import Tone, View
-from robot_operator.keys import key_of
+from robot_operator.keys import CONFIRM, keys_of
 from robot_operator.nodes.words import (
     STATES,
     Lines,
@@ -21,6 +21,7 @@ from robot_operator.nodes.words import (
     policy_lines,
 )
 from robot_operator.pilot import Pilot
+from robot_operator.requests import Request
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Seen:
 
 
 def view_of(
-    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: Sequence[str]
+    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: Sequence[str], now_ns: int
 ) -> View:
     """Return what a screen shows.
 
@@ -58,10 +59,11 @@ def view_of(
         pilot: None before there is one.
         rivals: Who else commands velocities.
         news: What happened, the oldest first.
+        now_ns: Steady clock.
     """
     policy, driver = seen.policy, seen.driver
     headline = "no policy node" if policy is None else mode_of(policy)
-    lines = [("next", _next(seen)), *_pilot_lines(pilot)]
+    lines = [("next", _next(seen)), *_pilot_lines(pilot, now_ns)]
     if driver is None:
         lines.append(("driver", "none: nothing to take control of"))
     else:
@@ -89,13 +91,20 @@ def _next(seen: Seen) -> str:
     request, against = next_step(seen.policy, seen.driver)
     if request is None:
         return "; ".join(against) or "drive"
-    name = f"{request.value.replace('_', ' ')} ({key_of(request)})"
+    name = f"{_words(request)} ({keys_of(request)})"
     return f"{name}: {'; '.join(against)}" if against else name
 
 
-def _pilot_lines(pilot: Pilot | None) -> Lines:
+def _words(request: Request) -> str:
+    return request.value.replace("_", " ")
+
+
+def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
     if pilot is None:
         return []
+    keys, wish = pilot.keys, pilot.keys.wish(now_ns)
+    drives = "let them go first" if keys.barred(now_ns) else f"{100.0 * keys.share:.0f} %"
+    asked = [] if wish is None else [("confirm", f"{_words(wish)}: {CONFIRM.capitalize()}")]
     vx, vy, wz = pilot.velocity
     stick = pilot.joystick
     if not stick.present:
@@ -104,8 +113,8 @@ def _pilot_lines(pilot: Pilot | None) -> Lines:
         heard = stick.trouble
     else:
         heard = "dead-man's switch held" if stick.deadman else "there; hold the dead-man's switch"
-    return [("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: "
-                         f"{100.0 * pilot.keys.share:.0f} %"),
+    return [*asked,
+            ("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: {drives}"),
             ("joystick", heard)]
 
 

@@ -108,11 +108,36 @@ def test_damp_is_asked_of_policy_and_driver(active: Make, robot: Robot) -> None:
     assert sorted(robot.asked) == ["damp", "driver: damp"]
 
 
+def test_reset_is_asked_of_policy_and_driver(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    node.press("c")
+    robot.until(lambda: len(robot.asked) == 2, "both")
+    assert sorted(robot.asked) == ["driver: reset", "reset"]
+
+
+def test_wish_to_move_is_shown_until_it_is_confirmed(active: Make, robot: Robot) -> None:
+    node = active()
+    node.press("S")
+    assert lines(node)["confirm"] == "stand: Enter"
+    assert robot.asked == []
+    robot.types(node.press, "s", lambda: robot.asked)
+    robot.is_asked("stand")
+    assert "confirm" not in lines(node)
+
+
+def test_keys_that_must_be_let_go_are_shown_so(active: Make, robot: Robot) -> None:
+    node = active()
+    assert lines(node)["velocity"].endswith("keys: 50 %")
+    node.press("space")
+    assert lines(node)["velocity"].endswith("keys: let them go first")
+
+
 def test_refusal_is_shown_with_its_reason(active: Make, robot: Robot) -> None:
     node = active()
     robot.refusal = "STAND refused: imu/data: no message yet"
-    node.press("S")
-    robot.until(lambda: f"stand: refused: {robot.refusal}" in news(node), "the refusal")
+    robot.types(node.press, "s", lambda: f"stand: refused: {robot.refusal}" in news(node))
 
 
 def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
@@ -120,7 +145,7 @@ def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
 ) -> None:
     node = active()
     assert lines(node)["driver"] == "none: nothing to take control of"
-    node.press("T")
+    robot.types(node.press, "t", lambda: "take_control" in news(node))
     assert "take_control: expected the service lite3_driver/take_control, found none" in news(node)
 
 
@@ -181,12 +206,12 @@ def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
     other = Node("teleop", use_global_arguments=False)
     publisher = other.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     robot.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
-    node.press("W")
+    robot.types(node.press, "w", lambda: "run: " in news(node))
     assert "run: refused: others command velocities too: /teleop; end them" in news(node)
     other.destroy_publisher(publisher)
     other.destroy_node()
     robot.until(lambda: "this node is alone again" in news(node), "the other one's end")
-    node.press("W")
+    robot.types(node.press, "w", lambda: robot.asked)
     robot.is_asked("run")
 
 
@@ -199,7 +224,7 @@ def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
     robot.is_asked("damp")
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     robot.until(lambda: node.answering == 0, "the answer")
-    node.press("S")
+    node.press("d")
     assert robot.asked == []
 
 
@@ -222,13 +247,13 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
     robot.until(lambda: "battery" in lines(node) and "hottest" in lines(node), "all of it")
     shown = lines(node)
-    assert shown["next"] == "take control (T): the legs are not folded; the robot moves"
+    assert shown["next"] == "take control (t, Enter): the legs are not folded; the robot moves"
     assert shown["hottest"] == "HR_Knee, 44 °C"
     assert shown["battery"] == "82 %, 25.3 V"
     assert "gap 2.1 ms" in shown["link"]
     robot.driver.state = RobotStatus.FOLLOWING
     robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
-    robot.until(lambda: lines(node)["next"] == "stand (S): imu/data: 400 ms old", "stand")
+    robot.until(lambda: lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
 
 

@@ -39,7 +39,10 @@ class Terminal:
         os.close(far)
 
     def type(self, keys: str) -> None:
-        os.write(self._hand, keys.encode())
+        self.send({"enter": "\r"}.get(keys, keys).encode())
+
+    def send(self, data: bytes) -> None:
+        os.write(self._hand, data)
 
     def shows(self, text: str) -> bool:
         """Whether this was written since the beginning."""
@@ -88,16 +91,27 @@ def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     terminal: Terminal, robot: Robot
 ) -> None:
-    robot.until(lambda: terminal.shows("stand (S)"), "the screen")
-    terminal.type("S")
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    robot.types(terminal.type, "s", lambda: robot.asked)
     robot.is_asked("stand")
     robot.until(lambda: terminal.shows("READY"), "the next mode")
-    terminal.type("Q")
+    terminal.type("q")
     robot.is_asked("damp")
     robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
     # What was logged meanwhile stays in the terminal, after the screen has gone.
     assert terminal.shows("[operator_node]: stand: asked for")
+
+
+def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
+    terminal: Terminal, robot: Robot
+) -> None:
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    for typed, request in ((b"\xff\xfed\x80", "damp"), (b"\xe9e", "estop"), (b"\xff\x1b", "estop"),
+                           (b"\xff\xff", ""), (b"c", "reset")):
+        terminal.send(typed)
+        if request:
+            robot.is_asked(request)
 
 
 @pytest.mark.parametrize("end", ["hang up", "signal"])
