@@ -78,12 +78,14 @@ class Pilot:
         Args:
             now_ns: Steady clock, not before that of the last step.
             driving: Whether the robot follows velocities at all; if not, it is zero at once, so
-                that nothing is left of it when the robot does again.
+                that nothing is left of it when the robot does again, and the sticks must be seen
+                in the middle before they drive.
         """
         self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns
         self._stepped_ns = now_ns
         if not driving:
+            self.joystick.centre()
             self.velocity = STILL
             return STILL
         by_stick = self.joystick.deadman

@@ -58,6 +58,11 @@ class Operated:
     def holds(self, *buttons: int) -> None:
         self.pressed = {*buttons}
 
+    def holds_deadman(self) -> None:
+        """Press the switch with the sticks in the middle."""
+        self.holds(DEADMAN)
+        self.speak()
+
     def presses(self, key: str) -> list[Request]:
         return self.pilot.press(key, self.now_ns)
 
@@ -71,7 +76,7 @@ class Operated:
     def drives_forward(self) -> Operated:
         """Be at the largest velocity ahead."""
         self.step()
-        self.holds(DEADMAN)
+        self.holds_deadman()
         self.axes[LAYOUT.axis_vx] = 1.0
         assert self.steps(1.0) == (0.5, 0.0, 0.0)
         return self
@@ -80,7 +85,7 @@ class Operated:
 def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1], operated.axes[0], operated.axes[3] = 1.0, -1.0, 1.0
     assert operated.steps(1.0) == (0.5, -0.3, 0.8)
 
@@ -88,7 +93,7 @@ def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
 def test_axes_beyond_their_range_stay_within_the_limits() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.7
     assert operated.steps(2.0)[0] == 0.5
 
@@ -96,7 +101,7 @@ def test_axes_beyond_their_range_stay_within_the_limits() -> None:
 def test_inverted_axis_drives_the_other_way() -> None:
     operated = Operated(replace(HABITS, layout=replace(LAYOUT, inverted=(True, False, True))))
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1], operated.axes[3] = 1.0, 1.0
     assert operated.steps(1.0) == (-0.5, 0.0, -0.8)
 
@@ -104,7 +109,7 @@ def test_inverted_axis_drives_the_other_way() -> None:
 def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 0.1
     assert operated.steps(0.5) == STILL
     operated.axes[1] = 0.55
@@ -114,7 +119,7 @@ def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
 def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.0
     assert [round(operated.step()[0], 6) for _ in range(3)] == [0.05, 0.1, 0.15]
     operated.steps(1.0)
@@ -132,7 +137,7 @@ def test_reversal_brakes_to_zero_before_it_accelerates() -> None:
 def test_late_step_does_not_make_up_for_lost_time_by_a_jump() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.0
     operated.speak()
     operated.now_ns += 400_000_000
@@ -153,12 +158,14 @@ def test_stick_without_deadman_moves_nothing() -> None:
 
 def test_deadman_held_since_before_the_start_counts_only_once_it_was_released() -> None:
     operated = Operated()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.0
     assert operated.steps(1.0) == STILL
     operated.holds()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.axes[1] = 0.0
+    operated.holds_deadman()
+    operated.axes[1] = 1.0
     assert operated.steps(1.0)[0] == 0.5
 
 
@@ -193,7 +200,9 @@ def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -
     assert operated.steps(1.0) == STILL
     operated.holds()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.axes[1] = 0.0
+    operated.holds_deadman()
+    operated.axes[1] = 1.0
     assert operated.steps(1.0)[0] == 0.5
 
 
@@ -381,4 +390,26 @@ def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afte
     operated = Operated().drives_forward()
     assert operated.step(driving=False) == STILL
     assert operated.steps(1.0, driving=False) == STILL
+    operated.axes[1] = 0.0
+    assert operated.step() == STILL
+    operated.axes[1] = 1.0
     assert operated.step()[0] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("pushed_since", ["before the switch", "before the robot follows"])
+def test_pushed_stick_drives_only_after_it_was_in_the_middle(pushed_since: str) -> None:
+    operated = Operated()
+    operated.step()
+    if pushed_since == "before the switch":
+        operated.axes[1] = 1.0
+        operated.holds(DEADMAN)
+    else:
+        operated.drives_forward()
+        operated.steps(0.5, driving=False)
+    assert operated.steps(1.0) == STILL
+    assert operated.pilot.joystick.hint == "sticks to the middle first"
+    operated.axes[1] = 0.0
+    operated.step()
+    operated.axes[1] = 1.0
+    assert operated.steps(1.0)[0] == 0.5
+    assert operated.pilot.joystick.hint == ""

@@ -11,19 +11,17 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from policy_msgs.msg import PolicyStatus
-
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
 from robot_operator.nodes.found import DRIVER, POLICY_NODE, the_one, the_one_or_none
-from robot_operator.nodes.words import policy_lines
+from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OF_DRIVER, Request
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 1.0
-_RESET = Request.RESET.value
+_RESET, _STATUS = Request.RESET.value, "status"
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -60,9 +58,8 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def described(status: PolicyStatus) -> str:
-    """Return a status for a person, line by line."""
-    lines = policy_lines(status)
+def described(lines: Lines) -> str:
+    """Return names and values for a person, line by line."""
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
@@ -103,7 +100,7 @@ def _find(given: argparse.Namespace) -> None:
     elif given.node is None:
         given.node = the_one(POLICY_NODE, given.timeout)
         sys.stderr.write(f"robot_operator: {given.node}\n")
-    if given.action == _RESET and given.driver is None:
+    if given.action in (_RESET, _STATUS) and given.driver is None:
         given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S)
 
 
@@ -122,12 +119,16 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
     if given.action == "load":
         return f"{operator.load(given.bundle, given.backend)}\n"
     _move(operator, given)
-    return described(operator.status)
+    lines = policy_lines(operator.status)
+    if given.action == _STATUS and given.driver:
+        driver = operator.status_of_driver(given.driver)
+        lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
+    return described(lines)
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
     """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
-    if given.action == "status":
+    if given.action == _STATUS:
         operator.wait_for_status()
     elif given.action == "drive":
         operator.wait_for_status()
@@ -192,8 +193,9 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
                            help=f"ask the driver for '{name}', wait until that is done")
     for name in REQUESTS:
         actions.add_parser(name, parents=[options], help=f"ask for '{name}', wait for its effect")
-    actions.add_parser("status", parents=[options],
-                       help="print mode, reason, rate, latency, inputs, guard")  # fmt: skip
+    actions.add_parser(_STATUS, parents=[options],
+                       help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
+                            "and its obstacles to taking control")  # fmt: skip
     actions.add_parser(RECORD, parents=[options], help="write what the flight recorder has")
     record_run = actions.add_parser("record_run", parents=[options],
                                     help="record everything from now on, or end that")

@@ -109,7 +109,7 @@ class OperatorNode(LifecycleBase):
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._granting.reaches_policy
             return view_of(
-                self._seen, pilot, self._rivals, self.news.newest, time.monotonic_ns())
+                self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -134,6 +134,8 @@ class OperatorNode(LifecycleBase):
                 message.axes, message.buttons, time.monotonic_ns(), trouble=trouble)
             if (stick.present, stick.trouble) != before:
                 self.news.tell(f"joystick: {stick.trouble or 'found'}", wrong=bool(stick.trouble))
+            for request in stick.unheard:
+                self.news.refuse(f"{request.value}: refused: hold the dead-man's switch as well")
             self._ask(asked)
 
     def _on_policy(self, message: PolicyStatus) -> None:
@@ -154,7 +156,10 @@ class OperatorNode(LifecycleBase):
     def _ask(self, asked: Sequence[Request]) -> None:
         for request in asked:
             if request is Request.RUN and self._rivals:
-                self.news.tell(f"run: refused: {_rivalry(self._rivals)}", wrong=True)
+                self.news.refuse(f"run: refused: {_rivalry(self._rivals)}")
+            elif request in (Request.STAND, Request.RUN) and self._seen.unfollowed:
+                self.news.refuse(f"{request.value}: refused: nothing would follow it: "
+                                 f"{self._seen.unfollowed}")
             else:
                 self._granting.ask(request)
 
@@ -171,7 +176,8 @@ class OperatorNode(LifecycleBase):
                 self.news.tell("joystick: lost", wrong=True)
             self._ask(asked)
             mode = None if self._seen.policy is None else self._seen.policy.mode
-            velocity = self._pilot.step(now_ns, driving=mode in _DRIVING)
+            followed = mode in _DRIVING and not self._seen.unfollowed
+            velocity = self._pilot.step(now_ns, driving=followed)
             speaking = mode in _SPEAKING
             if speaking or self._speaking:
                 self._publish(velocity)

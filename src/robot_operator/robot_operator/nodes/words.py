@@ -54,7 +54,7 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 
 def driver_lines(status: RobotStatus) -> Lines:
-    """Return what a robot's driver says of itself."""
+    """Return what a robot's driver says of itself, less its obstacles."""
     lines = [
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
@@ -84,12 +84,13 @@ def next_step(
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
     if policy.latched:
         return Request.RESET, []
-    if driver is not None and driver.state == RobotStatus.LISTENING:
-        return Request.TAKE_CONTROL, list(driver.obstacles)
+    damped = policy.mode == JointCommand.MODE_DAMP
     if driver is not None and driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
         return None, [driver.reason]
-    if policy.mode == JointCommand.MODE_DAMP:
-        return Request.STAND, troubles
-    if driver is not None and driver.state == RobotStatus.DAMPING:
+    if driver is not None and driver.state != RobotStatus.FOLLOWING and not damped:
         return Request.DAMP, []
+    if driver is not None and driver.state == RobotStatus.LISTENING:
+        return Request.TAKE_CONTROL, list(driver.obstacles)
+    if damped:
+        return Request.STAND, troubles
     return (Request.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])

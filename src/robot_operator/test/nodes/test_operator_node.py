@@ -33,11 +33,17 @@ def lines(node: OperatorNode) -> dict[str, str]:
     return dict(node.view().lines)
 
 
+def shows(robot: Robot, node: OperatorNode, headline: str) -> None:
+    robot.until(lambda: node.view().headline == headline, headline)
+
+
 def walks(robot: Robot, node: OperatorNode) -> None:
     """Let the policy run, and the joystick drive."""
     robot.policy.mode = JointCommand.MODE_RUN
     robot.holds()
     robot.until(lambda: lines(node).get("joystick", "").startswith("there"), "the joystick")
+    robot.holds(DEADMAN)
+    robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
     robot.holds(DEADMAN, vx=1.0)
     robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
 
@@ -50,11 +56,14 @@ def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
     robot.holds()
     robot.until(lambda: "joystick: found" in news(node), "the joystick")
     robot.until(lambda: "driver" in news(node), "the driver")
-    for button, asked in ((TAKE, "driver: take_control"), (STAND, "stand"), (RUN, "run")):
+    for button, asked, headline in (
+        (TAKE, "driver: take_control", "DAMP | robot: FOLLOWING"),
+        (STAND, "stand", "READY | robot: FOLLOWING"), (RUN, "run", "RUN | robot: FOLLOWING"),
+    ):  # fmt: skip
         robot.holds(DEADMAN, button)
         robot.is_asked(asked)
         robot.holds(DEADMAN)
-        robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the button up")
+        shows(robot, node, headline)
     walks(robot, node)
     robot.holds(vx=1.0)
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
@@ -69,13 +78,12 @@ def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_wh
     robot.holds()
     robot.until(lambda: "joystick: found" in news(node), "the joystick")
     robot.holds(DEADMAN, vx=1.0)
-    robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
+    robot.until(lambda: lines(node)["joystick"] == "there; sticks to the middle first", "it")
     assert robot.velocities == []
     robot.policy.mode = JointCommand.MODE_READY
     robot.until(lambda: len(robot.velocities) > 2, "velocities")
     assert {*robot.velocities} == {(0.0, 0.0, 0.0)}
-    robot.policy.mode = JointCommand.MODE_RUN
-    robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
+    walks(robot, node)
     robot.policy.mode = JointCommand.MODE_DAMP
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
     heard = len(robot.velocities)
@@ -134,10 +142,52 @@ def test_keys_that_must_be_let_go_are_shown_so(active: Make, robot: Robot) -> No
     assert lines(node)["velocity"].endswith("keys: let them go first")
 
 
+def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
+    active: Make, robot: Robot
+) -> None:
+    robot.has_driver()
+    assert robot.driver is not None
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    robot.types(node.press, "s", lambda: "stand: refused" in lines(node).get("refused", ""))
+    assert robot.asked == []
+    robot.driver.state = RobotStatus.FOLLOWING
+    walks(robot, node)
+    robot.driver.state, robot.driver.reason = RobotStatus.DAMPING, "the command expired"
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    view = node.view()
+    assert view.headline == "RUN, NOT FOLLOWED | robot: DAMPING"
+    assert view.tone is Tone.AT_REST
+    assert lines(node)["next"] == "damp (d)"
+
+
+def test_driver_that_falls_silent_is_shown_so(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    robot.driver = None
+    gone = "no status of the driver comes any more"
+    robot.until(lambda: lines(node)["next"] == gone, "the driver's silence")
+    assert node.view().headline == "DAMP | robot: NO DRIVER"
+    assert node.view().tone is Tone.UNKNOWN
+
+
+def test_button_without_the_deadman_is_refused_with_the_remedy(active: Make, robot: Robot) -> None:
+    node = active()
+    robot.holds()
+    robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    robot.holds(STAND)
+    robot.until(lambda: "stand: refused: hold the dead-man's switch" in news(node), "the refusal")
+    assert robot.asked == []
+
+
 def test_refusal_is_shown_with_its_reason(active: Make, robot: Robot) -> None:
     node = active()
     robot.refusal = "STAND refused: imu/data: no message yet"
     robot.types(node.press, "s", lambda: f"stand: refused: {robot.refusal}" in news(node))
+    assert lines(node)["refused"] == f"stand: refused: {robot.refusal}"
+    node.press("d")
+    assert "refused" not in lines(node)
 
 
 def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
