@@ -11,7 +11,7 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,14 +27,14 @@ COMMAND = ["operator_node", "--ros-args", "-p", "joy_timeout_s:=5.0"]
 
 
 class Terminal:
-    """`operator_node` in a terminal of 80 x 24."""
+    """A command in a terminal of 80 x 24."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._hand, far = pty.openpty()
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         os.set_blocking(self._hand, False)
         self.text = b""
-        self.process = subprocess.Popen(["setsid", "--ctty", *COMMAND], stdin=far, stdout=far,
+        self.process = subprocess.Popen(["setsid", "--ctty", *command], stdin=far, stdout=far,
                                         stderr=far, env={**os.environ, "TERM": "xterm-256color"})
         os.close(far)
 
@@ -63,12 +63,25 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
-    yield terminal
-    terminal.hang_up()
-    terminal.process.kill()
-    terminal.process.wait()
+def opened() -> Iterator[Callable[..., Terminal]]:
+    """Return what opens a terminal."""
+    terminals: list[Terminal] = []
+
+    def open_one(*command: str) -> Terminal:
+        terminals.append(Terminal(command or COMMAND))
+        return terminals[-1]
+
+    yield open_one
+    for terminal in terminals:
+        terminal.hang_up()
+        terminal.process.kill()
+        terminal.process.wait()
+
+
+@pytest.fixture
+def terminal(opened: Callable[..., Terminal]) -> Terminal:
+    """`operator_node` in a terminal."""
+    return opened()
 
 
 @pytest.fixture
@@ -101,6 +114,16 @@ def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     assert terminal.process.returncode == 0
     # What was logged meanwhile stays in the terminal, after the screen has gone.
     assert terminal.shows("[operator_node]: stand: asked for")
+
+
+def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
+    opened: Callable[..., Terminal], robot: Robot, tmp_path: Path
+) -> None:
+    parameters = tmp_path / "operator.yaml"
+    parameters.write_text("/**/operator_node: {ros__parameters: {key_share: 0.3}}\n")
+    terminal = opened("robot_operator", "--params-file", str(parameters))
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
 
 
 def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
