@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.real_time, pytest.mark.ros]
 def test_a_robot_under_the_driver_walks_and_every_way_out_damps_it_and_gives_it_back(
     tmp_path: Path,
 ) -> None:
-    with Stack(tmp_path) as robot:
+    # A busy machine, too, may run this: how soon a loss is noticed is for other tests.
+    with Stack(tmp_path, driver={"state_timeout_s": 0.5}) as robot:
         robot.walk(0.5, for_s=2.0)
         assert robot.phase == "FOLLOWING"
 

@@ -24,7 +24,7 @@ from lite3_driver.wire import State
 _MODULE = "lite3_driver.link_process"
 _START_S = 20.0
 _END_S = FAREWELL_S + 3.0
-_HANGS_S = 1.0
+_HANGS_S = 3.0
 """A process that reports several times a second, and has said nothing for so long, hangs."""
 
 
@@ -153,7 +153,7 @@ class HostLink:
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
         reason = ("the process that talks to the robot hung, and was killed" if self._hung else
                   f"the process that talks to the robot has ended by itself ({end})")
-        if self._report is not None and self._report.phase is not Phase.LISTENING:
+        if self._report is not None and self._controls:
             self._on_report(replace(self._report, phase=Phase.RELEASING, reason=reason,
                                     answer=None))
             _farewell(self._sender, self._settings)
@@ -163,15 +163,21 @@ class HostLink:
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram, nothing at the end."""
-        try:
-            return self._channel.recv(channel.LARGEST_BYTES)
-        except TimeoutError:
-            self._hung = True
-            self._process.kill()
-            return b""
-        except OSError:
-            return b""
+        """Return the next datagram, nothing at the end; while the robot is controlled, in time."""
+        while True:
+            try:
+                return self._channel.recv(channel.LARGEST_BYTES)
+            except TimeoutError:
+                if self._controls:
+                    self._hung = True
+                    self._process.kill()
+                    return b""
+            except OSError:
+                return b""
+
+    @property
+    def _controls(self) -> bool:
+        return self._report is not None and self._report.phase is not Phase.LISTENING
 
 
 def _start(settings: Settings, sockets: Sequence[socket.socket]) -> subprocess.Popen[bytes]:

@@ -224,7 +224,7 @@ class Link:
                    "(docs/lite3.md)"))
 
     def _watch_fold(self, now_ns: int) -> None:
-        if not self.reception.fresh(now_ns):
+        if self.reception.age_s(now_ns) > _HOST_GONE_S:
             self._give_up(f"while it folded, {self._silence(now_ns)}", now_ns)
         elif now_ns - self._since_ns >= self._settings.fold_s * NS_PER_S:
             against = self._robot_obstacles(now_ns)

@@ -193,15 +193,27 @@ def test_a_robot_that_has_moved_while_it_folded_is_not_taken() -> None:
     assert robot.phase() is Phase.LISTENING
 
 
-def test_a_host_that_falls_silent_while_the_robot_folds_is_not_taken() -> None:
-    robot = Lockstep()
+@pytest.mark.parametrize("fold_s", [FOLD_S, 7.0])
+def test_a_host_that_falls_silent_while_the_robot_folds_is_not_taken(fold_s: float) -> None:
+    robot = Lockstep(fold_s=fold_s)
     robot.take()
     robot.run(0.3)
     robot.state = None
-    robot.run(0.2)
+    robot.run(1.1)
 
     assert robot.phase() is Phase.LISTENING
     assert not robot.answers[0].success
+
+
+def test_a_host_that_stutters_while_the_robot_folds_is_taken() -> None:
+    robot = Lockstep(fold_s=7.0)
+    robot.take()
+    robot.state = None
+    robot.run(0.5)
+    robot.state = LYING
+    robot.run(7.1)
+
+    assert robot.answers[0].success
 
 
 def test_a_host_that_refuses_the_first_datagram_is_not_taken() -> None:

@@ -51,13 +51,6 @@ def arm_sim_node() -> Any:
     return ArmSimNode()
 
 
-def lite3_emulator() -> Any:
-    pytest.importorskip("robot_sim", reason="robot_sim is not built")
-    from robot_sim.nodes.lite3_emulator import Lite3Emulator
-
-    return Lite3Emulator()
-
-
 def operator_node() -> Any:
     pytest.importorskip("robot_operator", reason="robot_operator is not built")
     from robot_operator.nodes.operator_node import OperatorNode
@@ -78,7 +71,6 @@ NODES: dict[str, Callable[[], Any]] = {
     "act_policy_node": act_policy_node,
     "arm_sim_node": arm_sim_node,
     "lite3_driver": lite3_driver,
-    "lite3_emulator": lite3_emulator,
     "operator_node": operator_node,
 }
 
@@ -109,6 +101,15 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 
     assert undeclared == []
     assert defaults == stated
+
+
+@pytest.mark.ros
+def test_parameter_file_states_the_defaults_of_the_emulator() -> None:
+    # Of its table: the node itself would take its port, which another one here may have.
+    parameters = pytest.importorskip(
+        "robot_sim.nodes.parameters", reason="robot_sim is not built").LITE3_EMULATOR
+    stated = SECTIONS["lite3_emulator"]
+    assert {name: parameters[name][0] for name in stated} == stated
 
 
 @pytest.mark.ros
