@@ -85,12 +85,17 @@ def next_step(
     if policy.latched:
         return Request.RESET, []
     damped = policy.mode == JointCommand.MODE_DAMP
-    if driver is not None and driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
-        return None, [driver.reason]
-    if driver is not None and driver.state != RobotStatus.FOLLOWING and not damped:
-        return Request.DAMP, []
-    if driver is not None and driver.state == RobotStatus.LISTENING:
-        return Request.TAKE_CONTROL, list(driver.obstacles)
+    if driver is not None and driver.state != RobotStatus.FOLLOWING:
+        return _next_of(driver, damped=damped)
     if damped:
         return Request.STAND, troubles
     return (Request.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
+
+
+def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[Request | None, list[str]]:
+    """Return the same while the driver follows none; `damped`: what the policy asks for."""
+    if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
+        return Request.DAMP, []
+    if driver.state == RobotStatus.LISTENING:
+        return Request.TAKE_CONTROL, list(driver.obstacles)
+    return None, [driver.reason]
