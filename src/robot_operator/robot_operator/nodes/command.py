@@ -13,15 +13,24 @@ from collections.abc import Callable, Sequence
 
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
-from robot_operator.nodes.found import DRIVER, POLICY_NODE, the_one, the_one_or_none
+from robot_operator.nodes.found import (
+    DRIVER,
+    POLICY_NODE,
+    policy_and_driver,
+    the_one,
+    the_one_or_none,
+)
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OF_DRIVER, Request
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
-_LOOK_FOR_S = 1.0
+_LOOK_FOR_S = 2.0
+"""For what need not be there; on a busy machine a new node meets others after a second."""
 _RESET, _STATUS = Request.RESET.value, "status"
+_OF_BOTH = (_RESET, _STATUS)
+"""Concerns the driver as well, where there is one."""
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -97,11 +106,16 @@ def _find(given: argparse.Namespace) -> None:
         if given.driver is None:
             given.driver = the_one(DRIVER, given.timeout)
             sys.stderr.write(f"robot_operator: {given.driver}\n")
-    elif given.node is None:
+        return
+    seeks_driver = given.action in _OF_BOTH and given.driver is None
+    if given.node is not None:
+        given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S) if seeks_driver else given.driver
+        return
+    if seeks_driver:
+        given.node, given.driver = policy_and_driver(given.timeout)
+    else:
         given.node = the_one(POLICY_NODE, given.timeout)
-        sys.stderr.write(f"robot_operator: {given.node}\n")
-    if given.action in (_RESET, _STATUS) and given.driver is None:
-        given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S)
+    sys.stderr.write(f"robot_operator: {given.node}\n")
 
 
 def _act(operator: Operator, given: argparse.Namespace) -> str:
