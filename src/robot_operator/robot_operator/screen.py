@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a terminal: no display, no mouse, 80 columns by 24 lines, also over ssh."""
 
+import signal
 import textwrap
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual._xterm_parser import XTermParser
 from textual.app import App, ComposeResult
@@ -25,7 +26,15 @@ _HELP = (
 
 
 class _Terminal(LinuxDriver):
-    """The terminal as textual has it, but that bytes which are no UTF-8 are nothing typed."""
+    """The terminal as textual has it, but that it goes on after odd bytes and after SIGCONT."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take the terminal; bytes that are no UTF-8 are nothing typed."""
+        super().__init__(*arguments, **options)
+        # textual takes SIGCONT for the end of a Ctrl-Z and begins to read a second time. It comes
+        # with the SIGHUP of a terminal that closes as well; two readers then do not let it end.
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def run_input_thread(self) -> None:
         """Take keys until the end; after an odd byte, too, with those that came beside it."""

@@ -137,6 +137,16 @@ def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
             robot.is_asked(request)
 
 
+def test_screen_that_was_stopped_goes_on_as_it_was(terminal: Terminal, robot: Robot) -> None:
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGSTOP, signal.SIGCONT):
+        terminal.process.send_signal(number)
+    terminal.type("d")
+    robot.is_asked("damp")
+    robot.until(lambda: terminal.shows("damp: DAMP"), "the answer")
+    assert terminal.text.count(b"\x1b[?1049h") == 1, "began a second time"
+
+
 @pytest.mark.parametrize("end", ["hang up", "signal"])
 def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     terminal: Terminal, robot: Robot, end: str
