@@ -15,6 +15,7 @@ from policy_msgs.msg import RobotStatus
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from robot_sim.demo.processes import Processes
@@ -32,7 +33,10 @@ def driver() -> Iterator[Callable[[str, bool, str], None]]:
     node = Node("some_driver", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    status = node.create_publisher(RobotStatus, "~/status", 1)
+    status = node.create_publisher(
+        RobotStatus, "~/status", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    status.publish(RobotStatus(state=RobotStatus.LISTENING, reason="asked for nothing yet",
+                               obstacles=["the legs are not folded", "the robot moves"]))
     answers: dict[str, tuple[bool, str]] = {}
 
     def create(name: str) -> None:
@@ -42,7 +46,7 @@ def driver() -> Iterator[Callable[[str, bool, str], None]]:
 
         node.create_service(Trigger, f"~/{name}", answer)
 
-    for name in ("take_control", "release_control"):
+    for name in ("take_control", "release_control", "reset"):
         create(name)
     spinner = threading.Thread(target=executor.spin)
     spinner.start()
@@ -120,6 +124,22 @@ def test_the_driver_is_asked_and_its_answer_shown(
     assert f"{action}: /some_driver refused: the robot moves" in refused.stderr
     driver(action, True, "done")
     assert shown(action, "--driver", "some_driver") == "done\n"
+
+
+def test_status_and_reset_are_of_the_driver_as_well(
+    tmp_path: Path, driver: Callable[[str, bool, str], None]
+) -> None:
+    with Rig(tmp_path, drives=False):
+        lines = [line.split(maxsplit=1) for line in shown("status").splitlines()]
+        assert ["driver", "LISTENING: asked for nothing yet"] in lines
+        assert [value for name, value in lines if name == "obstacle"] == [
+            "the legs are not folded", "the robot moves"]
+        driver("reset", False, "the e-stop is held")
+        refused = operate("reset")
+        assert refused.returncode == 1
+        assert "reset: /some_driver refused: the e-stop is held" in refused.stderr
+        driver("reset", True, "released")
+        assert mode(shown("reset")) == "DAMP"
 
 
 def test_no_driver_at_all_is_an_error() -> None:

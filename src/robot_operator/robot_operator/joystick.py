@@ -56,7 +56,8 @@ class Joystick:
     """Believes a joystick only while it speaks, and moves nothing before it was let go once.
 
     A stick that hangs, or one that is pushed when this begins or after the joystick was away,
-    therefore moves nothing: the dead-man's switch must be seen released first.
+    therefore moves nothing: the dead-man's switch must be seen released first. Nor does one that
+    is pushed when the switch is pressed: with the switch held it must be seen in the middle first.
     """
 
     def __init__(self, layout: Layout, timeout_ns: int) -> None:
@@ -65,11 +66,13 @@ class Joystick:
         self._heard_ns: int | None = None
         self._shares = STILL
         self._pressed: frozenset[Request] | None = None
-        self._released_once = False
+        self._released_once = self._centred = False
         self.deadman = False
         """Whether the dead-man's switch is held, and counts."""
         self.trouble = ""
         """Why the joystick may not drive, for a person."""
+        self.unheard: frozenset[Request] = frozenset()
+        """What the last message's buttons would have asked for with the dead-man's switch held."""
 
     @property
     def present(self) -> bool:
@@ -79,7 +82,14 @@ class Joystick:
     @property
     def shares(self) -> Velocity:
         """The velocity it asks for, as shares (-1..1) of the largest; zero unless it drives."""
-        return self._shares if self.deadman else STILL
+        return self._shares if self.deadman and self._centred else STILL
+
+    @property
+    def hint(self) -> str:
+        """What a person has to do before it drives; empty while it may."""
+        if not self.deadman:
+            return "hold the dead-man's switch"
+        return "" if self._centred else "sticks to the middle first"
 
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
@@ -101,6 +111,7 @@ class Joystick:
         before = pressed - {Request.ESTOP} if self._pressed is None else self._pressed
         self._pressed = pressed
         asked = pressed - before
+        self.unheard = frozenset()
         if self.trouble:
             self.let_go()
             return [request for request in asked if request is Request.ESTOP]
@@ -111,12 +122,17 @@ class Joystick:
         vx, vy, wz = (_share(-value if inverted else value, layout.deadband)
                       for value, inverted in zip(chosen, layout.inverted, strict=True))
         self._shares = vx, vy, wz
-        return [request for request in Request
-                if request in asked and (self.deadman or request not in MOVING)]
+        self._centred = self.deadman and (self._centred or self._shares == STILL)
+        self.unheard = frozenset() if self.deadman else asked & MOVING
+        return [request for request in Request if request in asked - self.unheard]
+
+    def centre(self) -> None:
+        """Drive no longer, until the sticks are seen in the middle."""
+        self._centred = False
 
     def let_go(self) -> None:
         """Drive no longer, until the dead-man's switch was released and is held again."""
-        self._released_once = self.deadman = False
+        self._released_once = self.deadman = self._centred = False
 
     def lost(self, now_ns: int) -> bool:
         """Return whether the joystick has just been lost; from then on it is absent."""

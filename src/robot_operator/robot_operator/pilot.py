@@ -13,6 +13,8 @@ from robot_operator.velocity import STILL, Limits, Velocity
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
 """A step that comes late does not make up for it by a jump."""
+_LATE_NS = 300_000_000
+"""Keys that waited for a step this late are of a moment that is over; they drive nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,28 +47,29 @@ class Pilot:
     ) -> list[Request]:
         """Take a message of the joystick; return what it asks for. See `Joystick.hear`."""
         asked = self.joystick.hear(axes, buttons, now_ns, trouble=trouble)
-        self._heed(asked)
+        self._heed(asked, now_ns)
         return asked
 
     def press(self, key: str, now_ns: int) -> list[Request]:
         """Take a key; return what it asks for. See `Keys.press`."""
+        self._heed_lateness(now_ns)
         if key == STOP:
-            self.stop()
+            self.stop(now_ns)
         asked = self.keys.press(key, now_ns)
-        self._heed([asked] if asked else [])
+        self._heed([asked] if asked else [], now_ns)
         return [asked] if asked else []
 
-    def stop(self) -> None:
+    def stop(self, now_ns: int) -> None:
         """Go to zero velocity; joystick and keys must be let go before they drive again."""
         self.joystick.let_go()
-        self.keys.let_go()
+        self.keys.let_go(now_ns)
 
     def lost(self, now_ns: int) -> tuple[bool, list[Request]]:
         """Return whether the joystick has just been lost, and what that asks for."""
         lost = self.joystick.lost(now_ns)
         if not (lost and self._habits.estop_if_lost):
             return lost, []
-        self.stop()
+        self.stop(now_ns)
         return True, [Request.ESTOP]
 
     def step(self, now_ns: int, *, driving: bool) -> Velocity:
@@ -75,11 +78,14 @@ class Pilot:
         Args:
             now_ns: Steady clock, not before that of the last step.
             driving: Whether the robot follows velocities at all; if not, it is zero at once, so
-                that nothing is left of it when the robot does again.
+                that nothing is left of it when the robot does again, and the sticks must be seen
+                in the middle before they drive.
         """
+        self._heed_lateness(now_ns)
         before_ns = now_ns if self._stepped_ns is None else self._stepped_ns
         self._stepped_ns = now_ns
         if not driving:
+            self.joystick.centre()
             self.velocity = STILL
             return STILL
         by_stick = self.joystick.deadman
@@ -89,7 +95,11 @@ class Pilot:
         self.velocity = limits.towards(self.velocity, limits.scaled(shares), duration_s)
         return self.velocity
 
-    def _heed(self, asked: Sequence[Request]) -> None:
-        """Let no stick drive on through a damp, an e-stop or a release."""
+    def _heed(self, asked: Sequence[Request], now_ns: int) -> None:
+        """Let nothing drive on through a damp, an e-stop or a release."""
         if {Request.DAMP, Request.ESTOP, Request.RELEASE_CONTROL} & {*asked}:
-            self.stop()
+            self.stop(now_ns)
+
+    def _heed_lateness(self, now_ns: int) -> None:
+        if self._stepped_ns is not None and now_ns - self._stepped_ns > _LATE_NS:
+            self.keys.let_go(now_ns)

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a terminal: no display, no mouse, 80 columns by 24 lines, also over ssh."""
 
+import signal
 import textwrap
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual._xterm_parser import XTermParser
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 from textual.widgets import Static
 
@@ -17,9 +20,34 @@ _REFRESH_HZ = 10.0
 _NARROWEST = 40
 _NEWS_LINES = 4
 _HELP = (
-    "e, Esc E-STOP  hold arrows , . to drive, + - faster  space stop  Q quit (damps)\n"
-    "T take control  S stand  W walk  d damp  g give back  c clear a fault"
+    "e, Esc E-STOP  arrows , . (hold) drive  + - faster  space stop  q quit (damps)\n"
+    "t Enter take control  s Enter stand  w Enter walk  d damp  g give back  c clear"
 )
+
+
+class _Terminal(LinuxDriver):
+    """The terminal as textual has it, but that it goes on after odd bytes and after SIGCONT."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take the terminal; bytes that are no UTF-8 are nothing typed."""
+        super().__init__(*arguments, **options)
+        # textual takes SIGCONT for the end of a Ctrl-Z and begins to read a second time. It comes
+        # with the SIGHUP of a terminal that closes as well; two readers then do not let it end.
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+
+    def run_input_thread(self) -> None:
+        """Take keys until the end; after an odd byte, too, with those that came beside it."""
+        while True:
+            try:
+                super().run_input_thread()
+            except UnicodeDecodeError as error:
+                parser = XTermParser()
+                for character in (*error.object.decode(errors="ignore"), ""):
+                    for event in parser.feed(character):
+                        self.process_message(event)
+            else:
+                return
 
 
 class Screen(App[None]):
@@ -37,13 +65,12 @@ class Screen(App[None]):
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("Q", "quit", "quit", priority=True),
-        Binding("ctrl+c", "quit", "quit", priority=True),
+        Binding("q,Q,ctrl+c", "quit", "quit", priority=True),
     ]
 
     def __init__(self, cockpit: Cockpit) -> None:
         """Show this one."""
-        super().__init__()
+        super().__init__(driver_class=_Terminal)
         self._cockpit = cockpit
         # What is shown is text, even where it looks like markup.
         self._headline = Static(id="headline", markup=False)

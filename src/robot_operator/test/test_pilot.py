@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from robot_operator.joystick import NO_BUTTON, Layout
-from robot_operator.keys import ASKING
+from robot_operator.keys import ASKING, keys_of
 from robot_operator.pilot import Habits, Pilot
 from robot_operator.requests import MOVING, Request
 from robot_operator.velocity import STILL, Limits, Velocity
@@ -58,13 +58,25 @@ class Operated:
     def holds(self, *buttons: int) -> None:
         self.pressed = {*buttons}
 
+    def holds_deadman(self) -> None:
+        """Press the switch with the sticks in the middle."""
+        self.holds(DEADMAN)
+        self.speak()
+
     def presses(self, key: str) -> list[Request]:
         return self.pilot.press(key, self.now_ns)
+
+    def drives_by_key(self, key: str, duration_s: float) -> Velocity:
+        """Hold a key that repeats itself at each step."""
+        for _ in range(round(duration_s * 1e9 / PERIOD_NS)):
+            self.presses(key)
+            velocity = self.step()
+        return velocity
 
     def drives_forward(self) -> Operated:
         """Be at the largest velocity ahead."""
         self.step()
-        self.holds(DEADMAN)
+        self.holds_deadman()
         self.axes[LAYOUT.axis_vx] = 1.0
         assert self.steps(1.0) == (0.5, 0.0, 0.0)
         return self
@@ -73,7 +85,7 @@ class Operated:
 def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1], operated.axes[0], operated.axes[3] = 1.0, -1.0, 1.0
     assert operated.steps(1.0) == (0.5, -0.3, 0.8)
 
@@ -81,7 +93,7 @@ def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
 def test_axes_beyond_their_range_stay_within_the_limits() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.7
     assert operated.steps(2.0)[0] == 0.5
 
@@ -89,7 +101,7 @@ def test_axes_beyond_their_range_stay_within_the_limits() -> None:
 def test_inverted_axis_drives_the_other_way() -> None:
     operated = Operated(replace(HABITS, layout=replace(LAYOUT, inverted=(True, False, True))))
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1], operated.axes[3] = 1.0, 1.0
     assert operated.steps(1.0) == (-0.5, 0.0, -0.8)
 
@@ -97,7 +109,7 @@ def test_inverted_axis_drives_the_other_way() -> None:
 def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 0.1
     assert operated.steps(0.5) == STILL
     operated.axes[1] = 0.55
@@ -107,7 +119,7 @@ def test_deadband_is_zero_and_velocity_begins_with_zero_behind_it() -> None:
 def test_velocity_rises_by_the_acceleration_and_falls_by_the_deceleration() -> None:
     operated = Operated()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.0
     assert [round(operated.step()[0], 6) for _ in range(3)] == [0.05, 0.1, 0.15]
     operated.steps(1.0)
@@ -125,7 +137,9 @@ def test_reversal_brakes_to_zero_before_it_accelerates() -> None:
 def test_late_step_does_not_make_up_for_lost_time_by_a_jump() -> None:
     operated = Operated()
     operated.step()
-    operated.presses("up")
+    operated.holds_deadman()
+    operated.axes[1] = 1.0
+    operated.speak()
     operated.now_ns += 400_000_000
     assert operated.pilot.step(operated.now_ns, driving=True)[0] == pytest.approx(0.2)
 
@@ -144,12 +158,14 @@ def test_stick_without_deadman_moves_nothing() -> None:
 
 def test_deadman_held_since_before_the_start_counts_only_once_it_was_released() -> None:
     operated = Operated()
-    operated.holds(DEADMAN)
+    operated.holds_deadman()
     operated.axes[1] = 1.0
     assert operated.steps(1.0) == STILL
     operated.holds()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.axes[1] = 0.0
+    operated.holds_deadman()
+    operated.axes[1] = 1.0
     assert operated.steps(1.0)[0] == 0.5
 
 
@@ -184,7 +200,9 @@ def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -
     assert operated.steps(1.0) == STILL
     operated.holds()
     operated.step()
-    operated.holds(DEADMAN)
+    operated.axes[1] = 0.0
+    operated.holds_deadman()
+    operated.axes[1] = 1.0
     assert operated.steps(1.0)[0] == 0.5
 
 
@@ -252,10 +270,7 @@ def test_held_key_drives_and_its_silence_stops(key: str, velocity: Velocity) -> 
     operated = Operated()
     operated.joystick_speaks = False
     operated.step()
-    for _ in range(10):
-        operated.presses(key)
-        seen = operated.step()
-    assert seen == pytest.approx(velocity)
+    assert operated.drives_by_key(key, 0.5) == pytest.approx(velocity)
     assert operated.steps(0.5) == pytest.approx(velocity)
     assert operated.steps(0.3) == STILL
 
@@ -294,16 +309,107 @@ def test_stopping_key_ends_driving_by_stick_until_the_deadman_was_released(key: 
     assert operated.steps(1.0) == STILL
 
 
-def test_keys_that_let_a_robot_move_need_shift() -> None:
-    assert all(key.isupper() == (request in MOVING) for key, request in ASKING.items())
-    assert {*ASKING.values()} == {*Request}
+@pytest.mark.parametrize("key", ["space", "d", "e", "escape", "g"])
+def test_held_key_that_drives_must_be_let_go_after_a_stop(key: str) -> None:
     operated = Operated()
-    assert [operated.presses(key) for key in "TSWdgce"] == [[ASKING[key]] for key in "TSWdgce"]
-    assert [operated.presses(key) for key in "tswx"] == [[]] * 4
+    operated.joystick_speaks = False
+    assert operated.drives_by_key("up", 1.0)[0] == 0.25
+    operated.presses(key)
+    assert operated.steps(0.1) == STILL
+    assert operated.drives_by_key("up", 2.0) == STILL
+    assert operated.pilot.keys.barred(operated.now_ns)
+    operated.steps(0.7)
+    assert operated.drives_by_key("up", 1.0)[0] == 0.25
+
+
+@pytest.mark.parametrize("stepped_first", [False, True])
+def test_keys_typed_while_the_pilot_was_held_up_do_not_drive(stepped_first: bool) -> None:
+    operated = Operated()
+    operated.joystick_speaks = False
+    assert operated.drives_by_key("up", 1.0)[0] == 0.25
+    operated.now_ns += 5_000_000_000
+    if stepped_first:
+        operated.step()
+    for _ in range(5):
+        operated.presses("up")
+    assert operated.steps(1.0) == STILL
+    assert operated.drives_by_key("up", 1.0)[0] == 0.25
+
+
+def test_keys_that_stood_still_on_their_way_and_come_at_once_do_not_drive() -> None:
+    operated = Operated()
+    operated.joystick_speaks = False
+    assert operated.drives_by_key("up", 1.0)[0] == 0.25
+    operated.steps(2.0)
+    for _ in range(60):
+        operated.presses("up")
+    assert operated.steps(1.0) == STILL
+
+
+def test_estop_typed_while_the_pilot_was_held_up_counts() -> None:
+    operated = Operated()
+    operated.step()
+    operated.now_ns += 5_000_000_000
+    assert operated.presses("e") == [Request.ESTOP]
+
+
+@pytest.mark.parametrize("key", ASKING)
+def test_key_asks_whatever_caps_lock_says_and_for_motion_only_with_enter(key: str) -> None:
+    request = ASKING[key]
+    for typed in {key, key.upper() if len(key) == 1 else key}:
+        operated = Operated()
+        operated.step()
+        asked = operated.presses(typed)
+        assert asked == ([] if request in MOVING else [request])
+        operated.steps(0.2)
+        asked += operated.presses("enter")
+        assert asked == [request]
+        assert operated.presses("enter") == []
+    assert keys_of(Request.ESTOP) == "e"
+    assert {*ASKING.values()} == {*Request}
+
+
+@pytest.mark.parametrize("between", ["nothing", "another key", "too long", "a stop"])
+def test_motion_is_not_asked_for_by_what_was_pasted_or_is_old(between: str) -> None:
+    operated = Operated()
+    operated.step()
+    operated.presses("w")
+    assert operated.pilot.keys.wish(operated.now_ns) is Request.RUN
+    if between != "nothing":
+        operated.steps(6.0 if between == "too long" else 0.2)
+    if between == "another key":
+        operated.presses("x")
+    if between == "a stop":
+        operated.pilot.stop(operated.now_ns)
+    if between != "nothing":
+        assert operated.pilot.keys.wish(operated.now_ns) is None
+    assert operated.presses("enter") == []
 
 
 def test_velocity_is_zero_at_once_while_the_robot_follows_none_and_ramps_up_afterwards() -> None:
     operated = Operated().drives_forward()
     assert operated.step(driving=False) == STILL
     assert operated.steps(1.0, driving=False) == STILL
+    operated.axes[1] = 0.0
+    assert operated.step() == STILL
+    operated.axes[1] = 1.0
     assert operated.step()[0] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("pushed_since", ["before the switch", "before the robot follows"])
+def test_pushed_stick_drives_only_after_it_was_in_the_middle(pushed_since: str) -> None:
+    operated = Operated()
+    operated.step()
+    if pushed_since == "before the switch":
+        operated.axes[1] = 1.0
+        operated.holds(DEADMAN)
+    else:
+        operated.drives_forward()
+        operated.steps(0.5, driving=False)
+    assert operated.steps(1.0) == STILL
+    assert operated.pilot.joystick.hint == "sticks to the middle first"
+    operated.axes[1] = 0.0
+    operated.step()
+    operated.axes[1] = 1.0
+    assert operated.steps(1.0)[0] == 0.5
+    assert operated.pilot.joystick.hint == ""

@@ -18,7 +18,8 @@ from robot_operator.screen import Screen
 
 COLUMN_WIDTH = 12.2
 """In a picture of the screen."""
-LINES = [("reason", "standing"), ("next", "run (W)"), *((f"line {n}", str(n)) for n in range(12))]
+LINES = [("reason", "standing"), ("next", "run (w, Enter)"),
+         *((f"line {n}", str(n)) for n in range(12))]
 
 
 class Recorded:
@@ -66,7 +67,7 @@ def test_all_lines_news_and_keys_fit_on_80_by_24() -> None:
         text = "\n".join(rows)
         for name, value in LINES:
             assert any(row.split() == [*name.split(), *value.split()] for row in rows), name
-        for words in ("12:00:01  the newest", "E-STOP", "S stand", "Q quit"):
+        for words in ("12:00:01  the newest", "e, Esc E-STOP", "s Enter stand", "q quit"):
             assert words in text
 
     on_screen(act)
@@ -96,8 +97,8 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     on_screen(act)
 
 
-@pytest.mark.parametrize("key", [*ASKING, "space", "up", "down", "left", "right", "comma",
-                                 "full_stop", "plus", "minus"])
+@pytest.mark.parametrize("key", [*ASKING, "E", "enter", "space", "up", "down", "left", "right",
+                                 "comma", "full_stop", "plus", "minus"])
 def test_keys_reach_the_cockpit_by_the_names_that_it_knows(key: str) -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         await hands.press(key)
@@ -106,7 +107,7 @@ def test_keys_reach_the_cockpit_by_the_names_that_it_knows(key: str) -> None:
     on_screen(act)
 
 
-@pytest.mark.parametrize("key", ["Q", "ctrl+c"])
+@pytest.mark.parametrize("key", ["q", "Q", "ctrl+c"])
 def test_quitting_ends_the_screen(key: str) -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         await hands.press(key)

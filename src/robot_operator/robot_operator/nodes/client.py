@@ -10,7 +10,7 @@ from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist
-from policy_msgs.msg import PolicyStatus
+from policy_msgs.msg import PolicyStatus, RobotStatus
 from policy_msgs.srv import LoadBundle
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
@@ -42,7 +42,8 @@ _NOT_THERE = {
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_AROUND_S = 0.1
 _LOADED_WITHIN_S = 600.0
-_CONTROL_WITHIN_S = 30.0
+_CONTROL_WITHIN_S = 90.0
+"""A driver lets the legs fold for 60 s at most."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
@@ -222,10 +223,14 @@ class Operator:
             name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
 
     def demand_of_driver(self, driver: str, name: str) -> str:
-        """Ask a robot's driver for `take_control` or `release_control`, accept no refusal.
+        """Ask a robot's driver for something, accept no refusal.
+
+        Args:
+            driver: Name of its node.
+            name: `take_control`, `release_control` or `reset`.
 
         Returns:
-            What it says once that is done, which takes seconds: the robot folds its legs first.
+            What it says once that is done; `take_control` takes seconds: the robot folds its legs.
 
         Raises:
             OperatorError: It refused, or does not answer in time.
@@ -233,6 +238,22 @@ class Operator:
         service = self.node.create_client(Trigger, f"{driver}/{name}")
         answer = self._call(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
         return _granted(name, *answer, who=driver)
+
+    def status_of_driver(self, driver: str) -> RobotStatus:
+        """Return the status of a robot's driver.
+
+        Raises:
+            OperatorError: None comes within `answer_timeout_s`.
+        """
+        heard: list[RobotStatus] = []
+
+        def hear(message: RobotStatus) -> None:
+            heard.append(message)
+            self.notify()
+
+        self.node.create_subscription(RobotStatus, f"{driver}/status", hear, _LATCHED)
+        self.wait_until(lambda: bool(heard), f"a status of {driver}", self._answer_timeout_s)
+        return heard[-1]
 
     def record_run(self, on: bool) -> str:
         """Let the policy node record everything from now on, or end that; return what it says.

@@ -11,18 +11,26 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from policy_msgs.msg import PolicyStatus
-
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
-from robot_operator.nodes.found import DRIVER, POLICY_NODE, the_one, the_one_or_none
-from robot_operator.nodes.words import policy_lines
-from robot_operator.requests import OF_DRIVER
+from robot_operator.nodes.found import (
+    DRIVER,
+    POLICY_NODE,
+    policy_and_driver,
+    the_one,
+    the_one_or_none,
+)
+from robot_operator.nodes.words import Lines, driver_lines, policy_lines
+from robot_operator.requests import OF_DRIVER, Request
 
 INTERRUPTED = 130
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
-_LOOK_FOR_S = 1.0
+_LOOK_FOR_S = 2.0
+"""For what need not be there; on a busy machine a new node meets others after a second."""
+_RESET, _STATUS = Request.RESET.value, "status"
+_OF_BOTH = (_RESET, _STATUS)
+"""Concerns the driver as well, where there is one."""
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -59,9 +67,8 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def described(status: PolicyStatus) -> str:
-    """Return a status for a person, line by line."""
-    lines = policy_lines(status)
+def described(lines: Lines) -> str:
+    """Return names and values for a person, line by line."""
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
 
@@ -80,7 +87,7 @@ def _open_screen(given: argparse.Namespace) -> int:
     if not has_terminal():
         raise OperatorError("robot_operator: expected an action or a terminal, found neither; "
                             "`operator_node` runs without one")
-    words = ["--ros-args"]
+    words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
     for parameter, name, kind in (("policy_node", given.node, POLICY_NODE),
                                   ("driver_node", given.driver, DRIVER)):
         if found := name or the_one_or_none(kind, _LOOK_FOR_S):
@@ -99,9 +106,16 @@ def _find(given: argparse.Namespace) -> None:
         if given.driver is None:
             given.driver = the_one(DRIVER, given.timeout)
             sys.stderr.write(f"robot_operator: {given.driver}\n")
-    elif given.node is None:
+        return
+    seeks_driver = given.action in _OF_BOTH and given.driver is None
+    if given.node is not None:
+        given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S) if seeks_driver else given.driver
+        return
+    if seeks_driver:
+        given.node, given.driver = policy_and_driver(given.timeout)
+    else:
         given.node = the_one(POLICY_NODE, given.timeout)
-        sys.stderr.write(f"robot_operator: {given.node}\n")
+    sys.stderr.write(f"robot_operator: {given.node}\n")
 
 
 def _act(operator: Operator, given: argparse.Namespace) -> str:
@@ -119,12 +133,16 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
     if given.action == "load":
         return f"{operator.load(given.bundle, given.backend)}\n"
     _move(operator, given)
-    return described(operator.status)
+    lines = policy_lines(operator.status)
+    if given.action == _STATUS and given.driver:
+        driver = operator.status_of_driver(given.driver)
+        lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
+    return described(lines)
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
     """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
-    if given.action == "status":
+    if given.action == _STATUS:
         operator.wait_for_status()
     elif given.action == "drive":
         operator.wait_for_status()
@@ -135,6 +153,8 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
     else:
         # An e-stop waits for nothing.
         operator.demand(given.action)
+        if given.action == _RESET and given.driver:
+            operator.demand_of_driver(given.driver, _RESET)
         operator.wait_for_status()
         what, reached = _REACHED[given.action]
         operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
@@ -179,14 +199,17 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
                          help="how long to wait for the policy node to answer "
                               f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
     parser = argparse.ArgumentParser(prog="robot_operator", description=__doc__, parents=[options])
+    parser.add_argument("--params-file", metavar="FILE",
+                        help="of the screen's node, for example a copy of operator.yaml")
     actions = parser.add_subparsers(dest="action", metavar="action")
     for name in _OF_DRIVER:
         actions.add_parser(name, parents=[options],
                            help=f"ask the driver for '{name}', wait until that is done")
     for name in REQUESTS:
         actions.add_parser(name, parents=[options], help=f"ask for '{name}', wait for its effect")
-    actions.add_parser("status", parents=[options],
-                       help="print mode, reason, rate, latency, inputs, guard")  # fmt: skip
+    actions.add_parser(_STATUS, parents=[options],
+                       help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
+                            "and its obstacles to taking control")  # fmt: skip
     actions.add_parser(RECORD, parents=[options], help="write what the flight recorder has")
     record_run = actions.add_parser("record_run", parents=[options],
                                     help="record everything from now on, or end that")

@@ -3,6 +3,7 @@
 """Which policy nodes and drivers there are in the ROS 2 domain: whoever publishes their status."""
 
 import time
+from collections.abc import Sequence
 
 import rclpy
 from rclpy.context import Context
@@ -30,10 +31,7 @@ def the_one(kind: str, timeout_s: float) -> str:
     Raises:
         OperatorError: There is none within `timeout_s`, or more than one.
     """
-    if (name := the_one_or_none(kind, timeout_s)) is None:
-        raise OperatorError(f"operator: expected a {kind} within {timeout_s:g} s, found none; "
-                            "does it run, in this ROS_DOMAIN_ID?")
-    return name
+    return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
 
 def the_one_or_none(kind: str, timeout_s: float) -> str | None:
@@ -42,11 +40,18 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
     Raises:
         OperatorError: There is more than one.
     """
-    names = _found(_STATUSES[kind], timeout_s)
-    if len(names) > 1:
-        raise OperatorError(f"operator: expected one {kind}, found {', '.join(names)}; say "
-                            f"which with {_OPTIONS[kind]}")
-    return names[0] if names else None
+    return _alone(kind, _found([kind], timeout_s)[kind])
+
+
+def policy_and_driver(timeout_s: float) -> tuple[str, str | None]:
+    """Return the full names of the one policy node, and of the one driver if there is any.
+
+    Raises:
+        OperatorError: There is no policy node within `timeout_s`, or more than one of a kind.
+    """
+    names = _found([POLICY_NODE, DRIVER], timeout_s)
+    policy = _alone(POLICY_NODE, names[POLICY_NODE])
+    return _required(POLICY_NODE, policy, timeout_s), _alone(DRIVER, names[DRIVER])
 
 
 def others_on(node: Node, topic: str) -> list[str]:
@@ -77,7 +82,21 @@ def require_to_be_alone_on(node: Node, topic: str) -> None:
                             f"command velocities, found {', '.join(others)}; end that first")
 
 
-def _found(status: str, timeout_s: float) -> list[str]:
+def _alone(kind: str, names: Sequence[str]) -> str | None:
+    if len(names) > 1:
+        raise OperatorError(f"operator: expected one {kind}, found {', '.join(names)}; say "
+                            f"which with {_OPTIONS[kind]}")
+    return names[0] if names else None
+
+
+def _required(kind: str, name: str | None, timeout_s: float) -> str:
+    if name is None:
+        raise OperatorError(f"operator: expected a {kind} within {timeout_s:g} s, found none; "
+                            "does it run, in this ROS_DOMAIN_ID?")
+    return name
+
+
+def _found(kinds: Sequence[str], timeout_s: float) -> dict[str, list[str]]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("operator_looks_around", context=context, enable_rosout=False,
@@ -85,7 +104,7 @@ def _found(status: str, timeout_s: float) -> list[str]:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        return _look(node, executor, status, timeout_s)
+        return _look(node, executor, kinds, timeout_s)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -93,14 +112,15 @@ def _found(status: str, timeout_s: float) -> list[str]:
 
 
 def _look(
-    node: Node, executor: SingleThreadedExecutor, status: str, timeout_s: float
-) -> list[str]:
+    node: Node, executor: SingleThreadedExecutor, kinds: Sequence[str], timeout_s: float
+) -> dict[str, list[str]]:
+    """Return the nodes of each kind, a second after one of the first kind was found."""
     ends_s = time.monotonic() + timeout_s
-    names: list[str] = []
+    names: dict[str, list[str]] = {kind: [] for kind in kinds}
     while time.monotonic() < ends_s:
         executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-        now = _publishing(node, status)
-        if now and not names:
+        now = {kind: _publishing(node, _STATUSES[kind]) for kind in kinds}
+        if now[kinds[0]] and not names[kinds[0]]:
             ends_s = time.monotonic() + _SECOND_WITHIN_S
         names = now
     return names

@@ -17,8 +17,9 @@ from policy_inference.nodes import qos
 from robot_operator.requests import OF_DRIVER, Request
 
 _KEPT = 50
-_OF_BOTH = frozenset((Request.DAMP,))
-"""Asked of the driver as well: the robot must be damped where the policy node is gone, too."""
+_OF_BOTH = frozenset((Request.DAMP, Request.RESET))
+"""Asked of the driver as well: the robot must be damped where the policy node is gone, too, and a
+driver has an e-stop of its own to release."""
 
 
 class News:
@@ -28,12 +29,19 @@ class News:
         """Begin without any."""
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
+        self.refusal = ""
+        """Of the newest request; empty while there is none."""
 
     @property
     def newest(self) -> list[str]:
         """The newest of them, each with its time of day, the oldest first."""
         with self._lock:
             return [*self._kept]
+
+    def refuse(self, text: str) -> None:
+        """Tell a refusal, and keep it until the next request."""
+        self.refusal = text
+        self.tell(text, wrong=True)
 
     def tell(self, text: str, *, wrong: bool = False) -> None:
         """Add one, `wrong` if it is not as it should be."""
@@ -86,10 +94,11 @@ class Granting:
         ready = [client for client in self._clients[request] if client.service_is_ready()]
         if not ready:
             names = " or ".join(client.srv_name for client in self._clients[request])
-            self._news.tell(f"{request.value}: expected the service {names}, found none; does its "
-                            "node run, in this ROS_DOMAIN_ID?", wrong=True)
+            self._news.refuse(f"{request.value}: expected the service {names}, found none; does "
+                              "its node run, in this ROS_DOMAIN_ID?")
             answered()
             return
+        self._news.refusal = ""
         self._news.tell(f"{request.value}: asked for")
         owed = [*ready]
         for client in ready:
@@ -101,9 +110,9 @@ class Granting:
     ) -> None:
         owed.pop()
         response = future.result()
-        if response is not None:
-            outcome = "" if response.success else "refused: "
-            self._news.tell(f"{request.value}: {outcome}{response.message}",
-                            wrong=not response.success)
+        if response is not None and response.success:
+            self._news.tell(f"{request.value}: {response.message}")
+        elif response is not None:
+            self._news.refuse(f"{request.value}: refused: {response.message}")
         if not owed:
             answered()

@@ -7,7 +7,7 @@ driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/Batt
 Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up on until DAMP;
 `estop` (std_msgs/Bool, reliable, transient local).
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
-`take_control`, `release_control`, `damp` of the driver.
+`take_control`, `release_control`, `damp`, `reset` of the driver.
 
 In a terminal it shows a screen; elsewhere it logs what changes.
 """
@@ -85,7 +85,7 @@ class OperatorNode(LifecycleBase):
     def stop(self) -> None:
         """Say good-bye: velocity zero, and damp; control stays where it is."""
         with self._lock:
-            self._pilot.stop()
+            self._pilot.stop(time.monotonic_ns())
             if self._speaking:
                 self._publish(STILL)
             self._speaking = False
@@ -108,7 +108,8 @@ class OperatorNode(LifecycleBase):
         with self._lock:
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._granting.reaches_policy
-            return view_of(self._seen, pilot, self._rivals, self.news.newest)
+            return view_of(
+                self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -133,6 +134,8 @@ class OperatorNode(LifecycleBase):
                 message.axes, message.buttons, time.monotonic_ns(), trouble=trouble)
             if (stick.present, stick.trouble) != before:
                 self.news.tell(f"joystick: {stick.trouble or 'found'}", wrong=bool(stick.trouble))
+            for request in stick.unheard:
+                self.news.refuse(f"{request.value}: refused: hold the dead-man's switch as well")
             self._ask(asked)
 
     def _on_policy(self, message: PolicyStatus) -> None:
@@ -153,7 +156,10 @@ class OperatorNode(LifecycleBase):
     def _ask(self, asked: Sequence[Request]) -> None:
         for request in asked:
             if request is Request.RUN and self._rivals:
-                self.news.tell(f"run: refused: {_rivalry(self._rivals)}", wrong=True)
+                self.news.refuse(f"run: refused: {_rivalry(self._rivals)}")
+            elif request in (Request.STAND, Request.RUN) and self._seen.unfollowed:
+                self.news.refuse(f"{request.value}: refused: nothing would follow it: "
+                                 f"{self._seen.unfollowed}")
             else:
                 self._granting.ask(request)
 
@@ -170,7 +176,8 @@ class OperatorNode(LifecycleBase):
                 self.news.tell("joystick: lost", wrong=True)
             self._ask(asked)
             mode = None if self._seen.policy is None else self._seen.policy.mode
-            velocity = self._pilot.step(now_ns, driving=mode in _DRIVING)
+            followed = mode in _DRIVING and not self._seen.unfollowed
+            velocity = self._pilot.step(now_ns, driving=followed)
             speaking = mode in _SPEAKING
             if speaking or self._speaking:
                 self._publish(velocity)

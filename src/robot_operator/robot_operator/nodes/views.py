@@ -9,7 +9,8 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
 from robot_operator.cockpit import Tone, View
-from robot_operator.keys import key_of
+from robot_operator.keys import CONFIRM, keys_of
+from robot_operator.nodes.granting import News
 from robot_operator.nodes.words import (
     STATES,
     Lines,
@@ -21,6 +22,9 @@ from robot_operator.nodes.words import (
     policy_lines,
 )
 from robot_operator.pilot import Pilot
+from robot_operator.requests import Request
+
+_GONE = "no status of the driver comes any more"
 
 
 @dataclass(slots=True)
@@ -36,6 +40,15 @@ class Seen:
     served: bool = False
     """Whether the services of the policy node are there."""
 
+    @property
+    def unfollowed(self) -> str:
+        """Why the robot does not follow the policy node, empty where it may."""
+        if self.driver is None:
+            return _GONE if self.driver_ns else ""
+        if self.driver.state == RobotStatus.FOLLOWING:
+            return ""
+        return f"the driver is in {STATES[self.driver.state]}: {self.driver.reason}"
+
     def forget(self, before_ns: int) -> list[str]:
         """Forget statuses received before this time; return whose."""
         gone = []
@@ -49,7 +62,7 @@ class Seen:
 
 
 def view_of(
-    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: Sequence[str]
+    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: News, now_ns: int
 ) -> View:
     """Return what a screen shows.
 
@@ -57,22 +70,28 @@ def view_of(
         seen: The newest statuses.
         pilot: None before there is one.
         rivals: Who else commands velocities.
-        news: What happened, the oldest first.
+        news: What happened.
+        now_ns: Steady clock.
     """
     policy, driver = seen.policy, seen.driver
     headline = "no policy node" if policy is None else mode_of(policy)
-    lines = [("next", _next(seen)), *_pilot_lines(pilot)]
+    if policy is not None and policy.mode != JointCommand.MODE_DAMP and seen.unfollowed:
+        headline += ", NOT FOLLOWED"
+    refused = [("refused", news.refusal)] if news.refusal else []
+    lines = [("next", _next(seen)), *refused, *_pilot_lines(pilot, now_ns)]
     if driver is None:
-        lines.append(("driver", "none: nothing to take control of"))
+        lines.append(("driver", seen.unfollowed or "none: nothing to take control of"))
     else:
         lines += driver_lines(driver)
-        headline += f" | robot: {STATES[driver.state]}"
+    if driver is not None or seen.unfollowed:
+        headline += f" | robot: {'NO DRIVER' if driver is None else STATES[driver.state]}"
     lines += battery_lines(seen.battery) if seen.battery is not None else []
     if policy is not None:
         lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
     if rivals:
         lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
-    return View(headline=headline, tone=_tone(policy, driver), lines=lines, news=news)
+    return View(headline=headline, tone=_tone(seen), lines=lines,
+                news=news.newest)
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
@@ -84,18 +103,27 @@ def _policy_lines(policy: PolicyStatus) -> Lines:
 
 
 def _next(seen: Seen) -> str:
+    if seen.driver is None and seen.unfollowed:
+        return seen.unfollowed
     if seen.policy is not None and not seen.served:
         return "wait: the services of the policy node are not there yet"
     request, against = next_step(seen.policy, seen.driver)
     if request is None:
         return "; ".join(against) or "drive"
-    name = f"{request.value.replace('_', ' ')} ({key_of(request)})"
+    name = f"{_words(request)} ({keys_of(request)})"
     return f"{name}: {'; '.join(against)}" if against else name
 
 
-def _pilot_lines(pilot: Pilot | None) -> Lines:
+def _words(request: Request) -> str:
+    return request.value.replace("_", " ")
+
+
+def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
     if pilot is None:
         return []
+    keys, wish = pilot.keys, pilot.keys.wish(now_ns)
+    drives = "let them go first" if keys.barred(now_ns) else f"{100.0 * keys.share:.0f} %"
+    asked = [] if wish is None else [("confirm", f"{_words(wish)}: {CONFIRM.capitalize()}")]
     vx, vy, wz = pilot.velocity
     stick = pilot.joystick
     if not stick.present:
@@ -103,16 +131,18 @@ def _pilot_lines(pilot: Pilot | None) -> Lines:
     elif stick.trouble:
         heard = stick.trouble
     else:
-        heard = "dead-man's switch held" if stick.deadman else "there; hold the dead-man's switch"
-    return [("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: "
-                         f"{100.0 * pilot.keys.share:.0f} %"),
+        heard = f"there; {stick.hint}" if stick.hint else "dead-man's switch held"
+    return [*asked,
+            ("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: {drives}"),
             ("joystick", heard)]
 
 
-def _tone(policy: PolicyStatus | None, driver: RobotStatus | None) -> Tone:
-    if policy is None:
+def _tone(seen: Seen) -> Tone:
+    if seen.policy is None or seen.unfollowed == _GONE:
         return Tone.UNKNOWN
-    if policy.latched:
+    if seen.policy.latched:
         return Tone.FAULT
-    taking = driver is not None and driver.state == RobotStatus.TAKING
-    return Tone.MOVING if taking or policy.mode != JointCommand.MODE_DAMP else Tone.AT_REST
+    if seen.driver is not None and seen.driver.state == RobotStatus.TAKING:
+        return Tone.MOVING
+    damped = seen.policy.mode == JointCommand.MODE_DAMP or seen.unfollowed
+    return Tone.AT_REST if damped else Tone.MOVING

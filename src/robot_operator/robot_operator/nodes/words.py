@@ -54,7 +54,7 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 
 def driver_lines(status: RobotStatus) -> Lines:
-    """Return what a robot's driver says of itself."""
+    """Return what a robot's driver says of itself, less its obstacles."""
     lines = [
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
@@ -84,12 +84,18 @@ def next_step(
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
     if policy.latched:
         return Request.RESET, []
-    if driver is not None and driver.state == RobotStatus.LISTENING:
-        return Request.TAKE_CONTROL, list(driver.obstacles)
-    if driver is not None and driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
-        return None, [driver.reason]
-    if policy.mode == JointCommand.MODE_DAMP:
+    damped = policy.mode == JointCommand.MODE_DAMP
+    if driver is not None and driver.state != RobotStatus.FOLLOWING:
+        return _next_of(driver, damped=damped)
+    if damped:
         return Request.STAND, troubles
-    if driver is not None and driver.state == RobotStatus.DAMPING:
-        return Request.DAMP, []
     return (Request.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
+
+
+def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[Request | None, list[str]]:
+    """Return the same while the driver follows none; `damped`: what the policy asks for."""
+    if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
+        return Request.DAMP, []
+    if driver.state == RobotStatus.LISTENING:
+        return Request.TAKE_CONTROL, list(driver.obstacles)
+    return None, [driver.reason]

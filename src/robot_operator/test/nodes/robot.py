@@ -20,12 +20,16 @@ from std_srvs.srv import Trigger
 
 DEADLINE_S = 60.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
+PERSON_S = 0.2
+"""Between two keys."""
+AGAIN_S = 5.0
+"""Until somebody tries again what had no effect."""
 DEADMAN = 4
 OF_POLICY = {"stand": JointCommand.MODE_READY, "run": JointCommand.MODE_RUN,
              "damp": JointCommand.MODE_DAMP, "reset": JointCommand.MODE_DAMP,
              "estop": JointCommand.MODE_DAMP}  # fmt: skip
 OF_DRIVER = {"take_control": RobotStatus.FOLLOWING, "release_control": RobotStatus.LISTENING,
-             "damp": RobotStatus.DAMPING}  # fmt: skip
+             "damp": RobotStatus.DAMPING, "reset": RobotStatus.DAMPING}  # fmt: skip
 _EVERY_ONE = QoSProfile(depth=1000)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -81,6 +85,20 @@ class Robot:
             if self.joy is not None:
                 self._joy.publish(self.joy)
             self.executor.spin_once(timeout_sec=0.02)
+
+    def types(
+        self, press: Callable[[str], None], letter: str, done: Callable[[], object]
+    ) -> None:
+        """Press a letter and Enter as a person does; again where the operator was held up."""
+        while not done():
+            press(letter)
+            self._waits(PERSON_S, lambda: False)
+            press("enter")
+            self._waits(AGAIN_S, done)
+
+    def _waits(self, duration_s: float, done: Callable[[], object]) -> None:
+        ends_s = time.monotonic() + duration_s
+        self.until(lambda: done() or time.monotonic() > ends_s, "the end of a moment")
 
     def is_asked(self, *names: str) -> None:
         """Wait until these were asked for, in this order, and nothing else."""

@@ -33,11 +33,17 @@ def lines(node: OperatorNode) -> dict[str, str]:
     return dict(node.view().lines)
 
 
+def shows(robot: Robot, node: OperatorNode, headline: str) -> None:
+    robot.until(lambda: node.view().headline == headline, headline)
+
+
 def walks(robot: Robot, node: OperatorNode) -> None:
     """Let the policy run, and the joystick drive."""
     robot.policy.mode = JointCommand.MODE_RUN
     robot.holds()
     robot.until(lambda: lines(node).get("joystick", "").startswith("there"), "the joystick")
+    robot.holds(DEADMAN)
+    robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
     robot.holds(DEADMAN, vx=1.0)
     robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
 
@@ -50,11 +56,14 @@ def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
     robot.holds()
     robot.until(lambda: "joystick: found" in news(node), "the joystick")
     robot.until(lambda: "driver" in news(node), "the driver")
-    for button, asked in ((TAKE, "driver: take_control"), (STAND, "stand"), (RUN, "run")):
+    for button, asked, headline in (
+        (TAKE, "driver: take_control", "DAMP | robot: FOLLOWING"),
+        (STAND, "stand", "READY | robot: FOLLOWING"), (RUN, "run", "RUN | robot: FOLLOWING"),
+    ):  # fmt: skip
         robot.holds(DEADMAN, button)
         robot.is_asked(asked)
         robot.holds(DEADMAN)
-        robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the button up")
+        shows(robot, node, headline)
     walks(robot, node)
     robot.holds(vx=1.0)
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
@@ -69,13 +78,12 @@ def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_wh
     robot.holds()
     robot.until(lambda: "joystick: found" in news(node), "the joystick")
     robot.holds(DEADMAN, vx=1.0)
-    robot.until(lambda: lines(node)["joystick"] == "dead-man's switch held", "the switch")
+    robot.until(lambda: lines(node)["joystick"] == "there; sticks to the middle first", "it")
     assert robot.velocities == []
     robot.policy.mode = JointCommand.MODE_READY
     robot.until(lambda: len(robot.velocities) > 2, "velocities")
     assert {*robot.velocities} == {(0.0, 0.0, 0.0)}
-    robot.policy.mode = JointCommand.MODE_RUN
-    robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
+    walks(robot, node)
     robot.policy.mode = JointCommand.MODE_DAMP
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero at the end")
     heard = len(robot.velocities)
@@ -108,11 +116,78 @@ def test_damp_is_asked_of_policy_and_driver(active: Make, robot: Robot) -> None:
     assert sorted(robot.asked) == ["damp", "driver: damp"]
 
 
+def test_reset_is_asked_of_policy_and_driver(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    node.press("c")
+    robot.until(lambda: len(robot.asked) == 2, "both")
+    assert sorted(robot.asked) == ["driver: reset", "reset"]
+
+
+def test_wish_to_move_is_shown_until_it_is_confirmed(active: Make, robot: Robot) -> None:
+    node = active()
+    node.press("S")
+    assert lines(node)["confirm"] == "stand: Enter"
+    assert robot.asked == []
+    robot.types(node.press, "s", lambda: robot.asked)
+    robot.is_asked("stand")
+    assert "confirm" not in lines(node)
+
+
+def test_keys_that_must_be_let_go_are_shown_so(active: Make, robot: Robot) -> None:
+    node = active()
+    assert lines(node)["velocity"].endswith("keys: 50 %")
+    node.press("space")
+    assert lines(node)["velocity"].endswith("keys: let them go first")
+
+
+def test_robot_that_does_not_follow_is_shown_so_and_neither_stood_up_nor_driven(
+    active: Make, robot: Robot
+) -> None:
+    robot.has_driver()
+    assert robot.driver is not None
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    robot.types(node.press, "s", lambda: "stand: refused" in lines(node).get("refused", ""))
+    assert robot.asked == []
+    robot.driver.state = RobotStatus.FOLLOWING
+    walks(robot, node)
+    robot.driver.state, robot.driver.reason = RobotStatus.DAMPING, "the command expired"
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
+    view = node.view()
+    assert view.headline == "RUN, NOT FOLLOWED | robot: DAMPING"
+    assert view.tone is Tone.AT_REST
+    assert lines(node)["next"] == "damp (d)"
+
+
+def test_driver_that_falls_silent_is_shown_so(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    robot.until(lambda: "driver" in news(node), "the driver")
+    robot.driver = None
+    gone = "no status of the driver comes any more"
+    robot.until(lambda: lines(node)["next"] == gone, "the driver's silence")
+    assert node.view().headline == "DAMP | robot: NO DRIVER"
+    assert node.view().tone is Tone.UNKNOWN
+
+
+def test_button_without_the_deadman_is_refused_with_the_remedy(active: Make, robot: Robot) -> None:
+    node = active()
+    robot.holds()
+    robot.until(lambda: "joystick: found" in news(node), "the joystick")
+    robot.holds(STAND)
+    robot.until(lambda: "stand: refused: hold the dead-man's switch" in news(node), "the refusal")
+    assert robot.asked == []
+
+
 def test_refusal_is_shown_with_its_reason(active: Make, robot: Robot) -> None:
     node = active()
     robot.refusal = "STAND refused: imu/data: no message yet"
-    node.press("S")
-    robot.until(lambda: f"stand: refused: {robot.refusal}" in news(node), "the refusal")
+    robot.types(node.press, "s", lambda: f"stand: refused: {robot.refusal}" in news(node))
+    assert lines(node)["refused"] == f"stand: refused: {robot.refusal}"
+    node.press("d")
+    assert "refused" not in lines(node)
 
 
 def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
@@ -120,7 +195,7 @@ def test_without_a_driver_control_cannot_be_taken_and_the_screen_says_so(
 ) -> None:
     node = active()
     assert lines(node)["driver"] == "none: nothing to take control of"
-    node.press("T")
+    robot.types(node.press, "t", lambda: "take_control" in news(node))
     assert "take_control: expected the service lite3_driver/take_control, found none" in news(node)
 
 
@@ -181,12 +256,12 @@ def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
     other = Node("teleop", use_global_arguments=False)
     publisher = other.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     robot.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
-    node.press("W")
+    robot.types(node.press, "w", lambda: "run: " in news(node))
     assert "run: refused: others command velocities too: /teleop; end them" in news(node)
     other.destroy_publisher(publisher)
     other.destroy_node()
     robot.until(lambda: "this node is alone again" in news(node), "the other one's end")
-    node.press("W")
+    robot.types(node.press, "w", lambda: robot.asked)
     robot.is_asked("run")
 
 
@@ -199,7 +274,7 @@ def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
     robot.is_asked("damp")
     robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "zero velocity")
     robot.until(lambda: node.answering == 0, "the answer")
-    node.press("S")
+    node.press("d")
     assert robot.asked == []
 
 
@@ -222,13 +297,13 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
     robot.until(lambda: "battery" in lines(node) and "hottest" in lines(node), "all of it")
     shown = lines(node)
-    assert shown["next"] == "take control (T): the legs are not folded; the robot moves"
+    assert shown["next"] == "take control (t, Enter): the legs are not folded; the robot moves"
     assert shown["hottest"] == "HR_Knee, 44 °C"
     assert shown["battery"] == "82 %, 25.3 V"
     assert "gap 2.1 ms" in shown["link"]
     robot.driver.state = RobotStatus.FOLLOWING
     robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
-    robot.until(lambda: lines(node)["next"] == "stand (S): imu/data: 400 ms old", "stand")
+    robot.until(lambda: lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
 
 

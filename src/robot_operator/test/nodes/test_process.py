@@ -11,7 +11,7 @@ import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,19 +27,22 @@ COMMAND = ["operator_node", "--ros-args", "-p", "joy_timeout_s:=5.0"]
 
 
 class Terminal:
-    """`operator_node` in a terminal of 80 x 24."""
+    """A command in a terminal of 80 x 24."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._hand, far = pty.openpty()
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         os.set_blocking(self._hand, False)
         self.text = b""
-        self.process = subprocess.Popen(["setsid", "--ctty", *COMMAND], stdin=far, stdout=far,
+        self.process = subprocess.Popen(["setsid", "--ctty", *command], stdin=far, stdout=far,
                                         stderr=far, env={**os.environ, "TERM": "xterm-256color"})
         os.close(far)
 
     def type(self, keys: str) -> None:
-        os.write(self._hand, keys.encode())
+        self.send({"enter": "\r"}.get(keys, keys).encode())
+
+    def send(self, data: bytes) -> None:
+        os.write(self._hand, data)
 
     def shows(self, text: str) -> bool:
         """Whether this was written since the beginning."""
@@ -60,12 +63,25 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
-    yield terminal
-    terminal.hang_up()
-    terminal.process.kill()
-    terminal.process.wait()
+def opened() -> Iterator[Callable[..., Terminal]]:
+    """Return what opens a terminal."""
+    terminals: list[Terminal] = []
+
+    def open_one(*command: str) -> Terminal:
+        terminals.append(Terminal(command or COMMAND))
+        return terminals[-1]
+
+    yield open_one
+    for terminal in terminals:
+        terminal.hang_up()
+        terminal.process.kill()
+        terminal.process.wait()
+
+
+@pytest.fixture
+def terminal(opened: Callable[..., Terminal]) -> Terminal:
+    """`operator_node` in a terminal."""
+    return opened()
 
 
 @pytest.fixture
@@ -88,16 +104,47 @@ def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 def test_screen_in_a_terminal_stands_the_robot_up_and_quitting_damps_it(
     terminal: Terminal, robot: Robot
 ) -> None:
-    robot.until(lambda: terminal.shows("stand (S)"), "the screen")
-    terminal.type("S")
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    robot.types(terminal.type, "s", lambda: robot.asked)
     robot.is_asked("stand")
     robot.until(lambda: terminal.shows("READY"), "the next mode")
-    terminal.type("Q")
+    terminal.type("q")
     robot.is_asked("damp")
     robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
     # What was logged meanwhile stays in the terminal, after the screen has gone.
     assert terminal.shows("[operator_node]: stand: asked for")
+
+
+def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
+    opened: Callable[..., Terminal], robot: Robot, tmp_path: Path
+) -> None:
+    parameters = tmp_path / "operator.yaml"
+    parameters.write_text("/**/operator_node: {ros__parameters: {key_share: 0.3}}\n")
+    terminal = opened("robot_operator", "--params-file", str(parameters))
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
+
+
+def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
+    terminal: Terminal, robot: Robot
+) -> None:
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    for typed, request in ((b"\xff\xfed\x80", "damp"), (b"\xe9e", "estop"), (b"\xff\x1b", "estop"),
+                           (b"\xff\xff", ""), (b"c", "reset")):
+        terminal.send(typed)
+        if request:
+            robot.is_asked(request)
+
+
+def test_screen_that_was_stopped_goes_on_as_it_was(terminal: Terminal, robot: Robot) -> None:
+    robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
+    for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGSTOP, signal.SIGCONT):
+        terminal.process.send_signal(number)
+    terminal.type("d")
+    robot.is_asked("damp")
+    robot.until(lambda: terminal.shows("damp: DAMP"), "the answer")
+    assert terminal.text.count(b"\x1b[?1049h") == 1, "began a second time"
 
 
 @pytest.mark.parametrize("end", ["hang up", "signal"])
