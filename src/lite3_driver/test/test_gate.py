@@ -39,7 +39,7 @@ def connected() -> tuple[Gate, Asked]:
 
 def test_command_passes_where_nothing_speaks_against_it() -> None:
     gate, link = connected()
-    gate.press(False)
+    gate.release()
     gate.see_senders("")
     gate.follow(COMMAND)
     gate.take()
@@ -48,13 +48,13 @@ def test_command_passes_where_nothing_speaks_against_it() -> None:
 
 def test_pressed_estop_holds_commands_and_control_back_until_it_is_released() -> None:
     gate, link = connected()
-    gate.press(True)
+    gate.press()
     gate.follow(COMMAND)
     gate.take()
     (damp, reason), (take, obstacles) = link.requests
     assert (damp, take, obstacles) == ("damp", "take", [reason])
     assert "the e-stop is pressed: release it by ~/reset" in reason
-    gate.press(False)
+    gate.release()
     gate.follow(COMMAND)
     assert link.requests[2:] == [("damp", "the e-stop was released"), ("follow", COMMAND)]
 
@@ -73,12 +73,12 @@ def test_second_sender_brakes_until_it_is_gone() -> None:
 @pytest.mark.parametrize("left", ["estop", "senders"])
 def test_what_is_over_does_not_open_while_something_else_is_not(left: str) -> None:
     gate, link = connected()
-    gate.press(True)
+    gate.press()
     gate.see_senders("2 publishers")
     if left == "estop":
         gate.see_senders("")
     else:
-        gate.press(False)
+        gate.release()
     assert link.requests[-1] == ("damp", gate.reasons[0])
     gate.follow(COMMAND)
     assert link.requests[-1][0] == "damp"
@@ -86,12 +86,12 @@ def test_what_is_over_does_not_open_while_something_else_is_not(left: str) -> No
 
 def test_estop_pressed_before_there_is_a_link_is_not_forgotten() -> None:
     gate, link = Gate(), Asked()
-    gate.press(True)
+    gate.press()
     gate.connect(cast(HostLink, link))
     gate.follow(COMMAND)
     gate.take()
     assert link.requests == [("take", gate.reasons)]
     gate.connect(None)
     gate.follow(COMMAND)
-    gate.press(True)
+    gate.press()
     assert len(link.requests) == 1

@@ -163,13 +163,15 @@ class DriverNode(LifecycleBase):
         return response
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._gate.press(False)
+        self._gate.release()
         response.success, response.message = True, "the e-stop is released"
         self._report()
         return response
 
     def _on_estop(self, message: Bool) -> None:
-        self._gate.press(message.data)
+        # As at the policy node, `False` releases nothing: buttons repeat it while nobody presses them.
+        if message.data:
+            self._gate.press()
 
     def _take(self) -> None:
         self._look_at_senders()

@@ -7,7 +7,7 @@ import threading
 from lite3_driver.host_link import HostLink
 from lite3_driver.interfaces import Command
 
-_PRESSED = "the e-stop is pressed: release it by ~/reset, or by `false` on estop"
+_PRESSED = "the e-stop was pressed: ~/reset releases it"
 
 
 class Gate:
@@ -33,11 +33,17 @@ class Gate:
         with self._lock:
             self._link, self._senders = link, ""
 
-    def press(self, pressed: bool) -> None:
-        """Take the state of the e-stop."""
+    def press(self) -> None:
+        """Press the e-stop."""
         with self._lock:
-            if pressed or self._pressed:
-                self._pressed = pressed
+            self._pressed = True
+            self._damp("")
+
+    def release(self) -> None:
+        """Release the e-stop."""
+        with self._lock:
+            if self._pressed:
+                self._pressed = False
                 self._damp("the e-stop was released")
 
     def see_senders(self, problem: str) -> None:
