@@ -26,6 +26,7 @@ def test_a_robot_under_the_driver_walks_and_every_way_out_damps_it_and_gives_it_
         robot.wait_until(lambda: robot.phase == "DAMPING", "the driver to damp")
         assert robot.driver_status is not None
         assert "expired" in robot.driver_status.reason
+        robot.wait_until(lambda: bool(robot.events_since(began_ns)), "the drives to be damped")
         assert [event.event for event in robot.events_since(began_ns)] == ["damped"]
 
         released, message = robot.ask_driver("release_control")

@@ -82,7 +82,7 @@ class Link:
         """Let the robot fold its legs, then take control, unless something speaks against it."""
         against = [*self.obstacles(now_ns), *obstacles]
         if against:
-            self._answer(TAKE, "refused: " + "; ".join(against))
+            self._answer(TAKE, "; ".join(against))
             return
         self._enter(Phase.TAKING, "the robot folds its legs", now_ns)
         self._obedience.known = False

@@ -53,7 +53,7 @@ def test_pressed_estop_holds_commands_and_control_back_until_it_is_released() ->
     gate.take()
     (damp, reason), (take, obstacles) = link.requests
     assert (damp, take, obstacles) == ("damp", "take", [reason])
-    assert "the e-stop is pressed: release it by ~/reset" in reason
+    assert "the e-stop was pressed: ~/reset releases it" in reason
     gate.release()
     gate.follow(COMMAND)
     assert link.requests[2:] == [("damp", "the e-stop was released"), ("follow", COMMAND)]

@@ -169,7 +169,7 @@ class DriverNode(LifecycleBase):
         return response
 
     def _on_estop(self, message: Bool) -> None:
-        # As at the policy node, `False` releases nothing: buttons repeat it while nobody presses them.
+        # As at the policy node, `False` releases nothing: a button that nobody presses repeats it.
         if message.data:
             self._gate.press()
 

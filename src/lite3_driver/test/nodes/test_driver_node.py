@@ -119,13 +119,15 @@ def test_control_is_refused_while_the_estop_is_pressed(stage: Stage) -> None:
     estop = stage.node.create_publisher(Bool, "/robot/estop", latched)
     estop.publish(Bool(data=True))
     driver = stage.driver()
-    pressed = "the e-stop is pressed"
+    pressed = "the e-stop was pressed"
     driver.reports(lambda status: any(pressed in each for each in status.obstacles), "an obstacle")
     response = driver.ask("take_control")
     assert not response.success
     assert pressed in response.message
     assert driver.host.received == []
     estop.publish(Bool(data=False))
+    driver.reports(lambda status: any(pressed in each for each in status.obstacles), "an obstacle")
+    assert driver.ask("reset").success
     driver.may_be_taken()
 
 

@@ -20,6 +20,7 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from robot_operator.errors import OperatorError
@@ -51,9 +52,9 @@ _MOTION_TIMEOUT_S = 20.0
 class Operator:
     """A client of one policy node. Use it in a `with` block.
 
-    Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given.
-    Subscribes to the policy node's `~/status`. Its methods belong to one thread; messages come in
-    on another.
+    Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given,
+    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`. Its methods belong to
+    one thread; messages come in on another.
     Simulated time is that of the node's clock: `/clock` with `use_sim_time`, else the steady one.
     """
 
@@ -92,6 +93,7 @@ class Operator:
             name: self.node.create_client(Trigger, f"{policy_node}/{name}")
             for name in (*REQUESTS, RECORD)
         }
+        self._estop = self.node.create_publisher(Bool, "estop", _LATCHED)
         self._policy_node = policy_node
         self._record_run = self.node.create_client(SetBool, f"{policy_node}/record_run")
         self._load = self.node.create_client(LoadBundle, f"{policy_node}/load")
@@ -203,6 +205,9 @@ class Operator:
         """
         if name == RECORD:
             self.require_joint_policy(name, self._services[name].service_is_ready)
+        if name in ("estop", "reset"):
+            # A robot's driver hears it as well, whatever the policy node does.
+            self._estop.publish(Bool(data=name == "estop"))
         return self._call(self._services[name], name, Trigger.Request(), self._answer_timeout_s)
 
     def demand(self, name: str) -> str:
