@@ -2,33 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one who stands beside the robot with a joystick: asks for modes and commands velocities."""
 
-import threading
-import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import PolicyStatus, RobotStatus
 from policy_msgs.srv import LoadBundle
-from rclpy.clock import Clock, ClockType
-from rclpy.context import Context
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node, NodeNameNonExistentError
-from rclpy.parameter import Parameter
+from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import require_to_be_alone_on
+from robot_operator.nodes.participant import ANSWER_TIMEOUT_S, Participant
 from robot_operator.nodes.words import MODES
 
 COMMAND_PERIOD_S = 0.05
-ANSWER_TIMEOUT_S = 10.0
 REQUESTS = ("stand", "run", "damp", "reset", "estop")
 RECORD = "record"
 _NEWEST = QoSProfile(depth=1)
@@ -41,7 +32,6 @@ _NOT_THERE = {
 }  # fmt: skip
 """What to do instead of what a chunk policy's node does not have."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_LOOK_AROUND_S = 0.1
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
 """A driver lets the legs fold for 60 s at most."""
@@ -49,13 +39,11 @@ _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 
 
-class Operator:
+class Operator(Participant):
     """A client of one policy node. Use it in a `with` block.
 
     Publishes `cmd_vel` (geometry_msgs/Twist), if it drives, at 20 Hz once a velocity was given,
-    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`. Its methods belong to
-    one thread; messages come in on another.
-    Simulated time is that of the node's clock: `/clock` with `use_sim_time`, else the steady one.
+    and `estop` (std_msgs/Bool). Subscribes to the policy node's `~/status`.
     """
 
     def __init__(
@@ -76,19 +64,10 @@ class Operator:
             answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
-        self.watch, self._changed = watch, threading.Condition()
-        self._answer_timeout_s = answer_timeout_s
+        super().__init__("operator", use_sim_time=use_sim_time,
+                         answer_timeout_s=answer_timeout_s, watch=watch)
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
-        self._leaving = False
-        self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node(
-            "operator", context=self._context,
-            parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
-        )  # fmt: skip
-        self._clock = self.node.get_clock() if use_sim_time else Clock(
-            clock_type=ClockType.STEADY_TIME)  # fmt: skip
         self._services = {
             name: self.node.create_client(Trigger, f"{policy_node}/{name}")
             for name in (*REQUESTS, RECORD)
@@ -102,29 +81,8 @@ class Operator:
         )
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._spinner = threading.Thread(target=self._spin, name="operator")
         # A timer keeps to its absolute deadlines, on whichever clock.
-        self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self._clock)
-        self._spinner.start()
-
-    def __enter__(self) -> "Operator":
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave the domain."""
-        self._leaving = True
-        self._spinner.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
 
     @property
     def status(self) -> PolicyStatus:
@@ -141,11 +99,6 @@ class Operator:
     def mode(self) -> str:
         """The mode in the newest status, `DAMP` for example."""
         return MODES[self.status.mode]
-
-    @property
-    def now_ns(self) -> int:
-        """The clock that velocities and waits follow."""
-        return int(self._clock.now().nanoseconds)
 
     @property
     def heard(self) -> bool:
@@ -171,7 +124,7 @@ class Operator:
             OperatorError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
         """
         self.wait_until(lambda: known() or self.makes_chunks, f"what '{name}' needs",
-                        self._answer_timeout_s)
+                        self.answer_timeout_s)
         if not known() and self.makes_chunks:
             raise OperatorError(f"{name}: expected a node of joint policies, found "
                            f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
@@ -208,7 +161,7 @@ class Operator:
         if name in ("estop", "reset"):
             # A robot's driver hears it as well, whatever the policy node does.
             self._estop.publish(Bool(data=name == "estop"))
-        return self._call(self._services[name], name, Trigger.Request(), self._answer_timeout_s)
+        return self.ask(self._services[name], name, Trigger.Request(), self.answer_timeout_s)
 
     def demand(self, name: str) -> str:
         """Ask, accept no refusal, and return what the policy node says.
@@ -225,7 +178,7 @@ class Operator:
             OperatorError: It refused, or there is no answer within `answer_timeout_s`.
         """
         return _granted(
-            name, *self._call(service, name, Trigger.Request(), self._answer_timeout_s))
+            name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def demand_of_driver(self, driver: str, name: str) -> str:
         """Ask a robot's driver for something, accept no refusal.
@@ -241,7 +194,7 @@ class Operator:
             OperatorError: It refused, or does not answer in time.
         """
         service = self.node.create_client(Trigger, f"{driver}/{name}")
-        answer = self._call(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
+        answer = self.ask(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
         return _granted(name, *answer, who=driver)
 
     def status_of_driver(self, driver: str) -> RobotStatus:
@@ -257,7 +210,7 @@ class Operator:
             self.notify()
 
         self.node.create_subscription(RobotStatus, f"{driver}/status", hear, _LATCHED)
-        self.wait_until(lambda: bool(heard), f"a status of {driver}", self._answer_timeout_s)
+        self.wait_until(lambda: bool(heard), f"a status of {driver}", self.answer_timeout_s)
         return heard[-1]
 
     def record_run(self, on: bool) -> str:
@@ -268,8 +221,8 @@ class Operator:
         """
         name, request = "record_run", SetBool.Request(data=on)
         self.require_joint_policy(name, self._record_run.service_is_ready)
-        timeout_s = self._answer_timeout_s
-        return _granted(name, *self._call(self._record_run, name, request, timeout_s))
+        timeout_s = self.answer_timeout_s
+        return _granted(name, *self.ask(self._record_run, name, request, timeout_s))
 
     def load(self, bundle: str, backend: str = "") -> str:
         """Let the policy node take another bundle; return what it says.
@@ -284,17 +237,7 @@ class Operator:
         """
         self.require_joint_policy("load", self._load.service_is_ready)
         request = LoadBundle.Request(bundle=bundle, backend=backend)
-        return _granted("load", *self._call(self._load, "load", request, _LOADED_WITHIN_S))
-
-    def _call(
-        self, service: Any, name: str, request: Any, timeout_s: float
-    ) -> tuple[bool, str]:
-        self.wait_until(service.service_is_ready, f"the service '{name}'", self._answer_timeout_s)
-        future = service.call_async(request)
-        future.add_done_callback(lambda _: self.notify())
-        self.wait_until(future.done, f"the answer to '{name}'", timeout_s)
-        response = future.result()
-        return response.success, response.message
+        return _granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
     def stand(self) -> None:
         """Let the robot stand up; it is READY then.
@@ -324,7 +267,7 @@ class Operator:
         Raises:
             OperatorError: None comes within `answer_timeout_s`.
         """
-        self.wait_until(lambda: self._status is not None, "a status", self._answer_timeout_s)
+        self.wait_until(lambda: self._status is not None, "a status", self.answer_timeout_s)
 
     def wait_for_mode(self, mode: str, timeout_s: float = _MOTION_TIMEOUT_S) -> None:
         """Wait until the status shows this mode.
@@ -339,13 +282,13 @@ class Operator:
         """Command this velocity (body frame) now and from now on."""
         velocity = Twist()
         velocity.linear.x, velocity.linear.y, velocity.angular.z = vx_mps, vy_mps, wz_radps
-        with self._changed:
+        with self.changed:
             self._velocity = velocity
             self._cmd_vel.publish(velocity)
 
     def let_go(self) -> None:
         """Fall silent: no velocity is published any more."""
-        with self._changed:
+        with self.changed:
             self._velocity = None
 
     def halt(self) -> None:
@@ -353,39 +296,6 @@ class Operator:
         self.move()
         self.let_go()
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
-
-    def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
-        """Let time pass on the clock of `now_ns`.
-
-        Raises:
-            OperatorError: It takes longer than `timeout_s` on the steady clock.
-        """
-        ends_ns = self.now_ns + round(duration_s * 1e9)
-        self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
-
-    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait until something that messages or time bring about is there.
-
-        Args:
-            reached: Looks whether it is there; called at each message.
-            what: What is waited for, in words.
-            timeout_s: How long to wait at most, on the steady clock.
-
-        Raises:
-            OperatorError: It is not there in time.
-        """
-        ends_s = time.monotonic() + timeout_s
-        with self._changed:
-            while not self._changed.wait_for(reached, _LOOK_AROUND_S):
-                self.watch()
-                if time.monotonic() > ends_s:
-                    raise OperatorError(f"operator: expected {what} within {timeout_s:g} s; "
-                                   f"{self._describe()}")
-
-    def notify(self) -> None:
-        """Let `wait_until` look again; for callbacks of entities added to `node`."""
-        with self._changed:
-            self._changed.notify_all()
 
     def _served(self) -> bool:
         return all(self._services[name].service_is_ready() for name in REQUESTS)
@@ -395,7 +305,8 @@ class Operator:
             entry for entry in self._status.inputs if entry.name != "cmd_vel"]  # fmt: skip
         return bool(required) and all(entry.ok for entry in required)
 
-    def _describe(self) -> str:
+    def described(self) -> str:
+        """Return what may be why something does not come."""
         if self._status is None:
             return "no status of the policy node has come; does it run, in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
@@ -406,14 +317,11 @@ class Operator:
         self.notify()
 
     def _on_timer(self) -> None:
-        with self._changed:
+        with self.changed:
             if self._velocity is not None:
                 self._cmd_vel.publish(self._velocity)
-            self._changed.notify_all()
+            self.changed.notify_all()
 
-    def _spin(self) -> None:
-        while not self._leaving:
-            self._executor.spin_once(timeout_sec=_LOOK_AROUND_S)
 
 
 def _granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.client import ANSWER_TIMEOUT_S, RECORD, REQUESTS, Operator
+from robot_operator.nodes.client import RECORD, REQUESTS, Operator
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
@@ -20,6 +20,7 @@ from robot_operator.nodes.found import (
     the_one,
     the_one_or_none,
 )
+from robot_operator.nodes.participant import ANSWER_TIMEOUT_S
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
 from robot_operator.requests import OF_DRIVER, Request
 

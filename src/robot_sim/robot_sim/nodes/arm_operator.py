@@ -10,7 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_operator.nodes.client import ANSWER_TIMEOUT_S, Operator
+from robot_operator.nodes.client import Operator
+from robot_operator.nodes.participant import ANSWER_TIMEOUT_S
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _EVERY_ONE = QoSProfile(depth=100)
@@ -36,10 +37,6 @@ class ArmOperator(Operator):
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE)
         self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
-
-    def __enter__(self) -> "ArmOperator":
-        """Return itself."""
-        return self
 
     def next_episode(self) -> str:
         """Put the cube elsewhere; return what the arm's node says.
