@@ -21,6 +21,7 @@ from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import MODES
 from robot_sim.demo.processes import Processes
 from robot_sim.driven import NS_PER_S
+from robot_sim.faults import starting
 from robot_sim.nodes.messages import nanoseconds
 from robot_sim.trace import Trace
 
@@ -116,8 +117,7 @@ class Rig:
     def fail(self, *faults: str) -> int:
         """Plan faults written without a start, to begin 1 s from now; return when, in ns."""
         start_ns = self.operator.now_ns + round(_LEAD_S * NS_PER_S)
-        at = f"@{start_ns / NS_PER_S:.3f}"
-        self.set_faults(*(_insert(fault, at) for fault in faults))
+        self.set_faults(*(starting(fault, start_ns / NS_PER_S) for fault in faults))
         return start_ns
 
     def set_faults(self, *faults: str) -> None:
@@ -154,12 +154,6 @@ class Rig:
     def _on_odometry(self, message: Odometry) -> None:
         self._odometry = message
         self.operator.notify()
-
-
-def _insert(fault: str, start: str) -> str:
-    """Write the start where the syntax of a fault wants it: before duration and value."""
-    place = min((fault.index(mark) for mark in "+=" if mark in fault), default=len(fault))
-    return f"{fault[:place]}{start}{fault[place:]}"
 
 
 def _look_away() -> None:

@@ -25,14 +25,12 @@ from std_srvs.srv import Trigger
 
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import Operator
+from robot_operator.nodes.words import STATES
 from robot_sim.demo.processes import NodeProcess, Processes
 from robot_sim.driven import NS_PER_S
+from robot_sim.faults import starting
 from robot_sim.trace import Trace
 
-PHASES = {
-    getattr(RobotStatus, name): name
-    for name in ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
-}
 HERE = "127.0.0.1"
 TURN_S = 20.0
 _ANSWER_S = 30.0
@@ -133,7 +131,7 @@ class Stack:
     @property
     def phase(self) -> str:
         """Who is in control, as the driver said last: `FOLLOWING` for example."""
-        return PHASES[self.driver_status.state] if self.driver_status else ""
+        return STATES[self.driver_status.state] if self.driver_status else ""
 
     def details(self) -> dict[str, str]:
         """Return what else the driver told last."""
@@ -185,8 +183,7 @@ class Stack:
         self.set_faults()
         self.wait_until(lambda: bool(self.events_since(asked_ns)), "the emulator's clock")
         now = self.events_since(asked_ns)[0]
-        at = f"@{now.time_s + _LEAD_S:.3f}"
-        self.set_faults(*(_insert(fault, at) for fault in faults))
+        self.set_faults(*(starting(fault, now.time_s + _LEAD_S) for fault in faults))
         return now.unix_ns + round(_LEAD_S * NS_PER_S)
 
     def set_faults(self, *faults: str) -> None:
@@ -270,12 +267,6 @@ def _free_ports() -> tuple[int, int]:
         one.bind((HERE, 0))
         other.bind((HERE, 0))
         return one.getsockname()[1], other.getsockname()[1]
-
-
-def _insert(fault: str, start: str) -> str:
-    """Write the start where the syntax of a fault wants it: before duration and value."""
-    place = min((fault.index(mark) for mark in "+=" if mark in fault), default=len(fault))
-    return f"{fault[:place]}{start}{fault[place:]}"
 
 
 def _look_away() -> None:

@@ -8,6 +8,9 @@ from enum import IntEnum
 
 from lite3_driver.wire import F64, HOST_PORT, STATE_PORT
 
+TAKE, RELEASE = "take_control", "release_control"
+"""Requests that are answered when they have ended."""
+
 
 class Phase(IntEnum):
     """Who is in control, numbered as policy_msgs/RobotStatus numbers it."""
@@ -78,7 +81,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How a request ended: to take control, or to give it back."""
+    """How a request ended: TAKE or RELEASE."""
 
     request: str
     success: bool

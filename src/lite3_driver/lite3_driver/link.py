@@ -5,14 +5,12 @@
 from lite3_driver import wire
 from lite3_driver.checks import Stillness, YawRate, pose_problems
 from lite3_driver.following import MODE_DAMP, Follower, drive_values
-from lite3_driver.interfaces import Answer, Command, Phase, Report, Settings
+from lite3_driver.interfaces import RELEASE, TAKE, Answer, Command, Phase, Report, Settings
 from lite3_driver.meters import NS_PER_S, Latencies, Rate
 from lite3_driver.obedience import Obedience
 from lite3_driver.reception import Reception
 from lite3_driver.wire import F64, State
 
-TAKE, RELEASE = "take_control", "release_control"
-"""Requests that are answered when they have ended."""
 FAREWELL_S = 2.0
 """How long the drives are braked before control is given back, as by the vendor's client."""
 _HOST_GONE_S = 1.0
@@ -44,6 +42,7 @@ class Link:
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
         """When the robot began to fold, when control was taken, or when the farewell began."""
+        self._damping = wire.damping_command(settings.damping)
         self._obedience = Obedience(settings.obeyed_torque_nm)
         self._followed: F64 | None = None
         """What was sent last, where that was of a command."""
@@ -252,7 +251,7 @@ class Link:
         state = self.reception.state
         if command is None or state is None:
             self._followed = None
-            return wire.damping_command(self._settings.damping)
+            return self._damping
         self._followed = drive_values(command, state, self._settings.damping)
         return wire.command(self._followed)
 

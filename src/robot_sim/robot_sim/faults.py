@@ -174,6 +174,12 @@ class Fault:
         return self.start_s <= time_ns / NS_PER_S < self.end_s
 
 
+def starting(text: str, start_s: float) -> str:
+    """Return the text of a fault, written without a start, with one: before duration and value."""
+    place = min((text.index(mark) for mark in "+=" if mark in text), default=len(text))
+    return f"{text[:place]}@{start_s:.3f}{text[place:]}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
     """What leaves the robot: per stream the sensors it shows, None while it is silent.

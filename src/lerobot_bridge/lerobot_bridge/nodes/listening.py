@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
 from lerobot_bridge.recording.topics import Watch
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.sampling import SampleGroup
 
 Arrived = Callable[[str, bytes], None]
@@ -96,8 +97,7 @@ class _Topic:
     def look(self) -> None:
         watch = self._watch
         found = self._node.get_publishers_info_by_topic(watch.name)
-        watch.publishers = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                                  for info in found)
+        watch.publishers = sorted(map(full_name, found))
         if not found:
             return
         kinds = sorted({info.topic_type for info in found})

@@ -20,6 +20,7 @@ from lerobot_bridge.values import SourceReader
 from policy_inference.core.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
 
 
@@ -118,7 +119,7 @@ class LiveTopic(ABC):
 
     def _publishers(self) -> str:
         found = self._node.get_publishers_info_by_topic(self._name)
-        return ", ".join(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
+        return ", ".join(map(full_name, found))
 
     def _subscribe(self, kind: str) -> None:
         message = message_class(kind)

@@ -13,16 +13,17 @@ from policy_msgs.msg import JointCommand
 from rclpy.node import Node
 
 from lite3_driver.interfaces import Command
+from lite3_driver.meters import NS_PER_S
 from lite3_driver.wire import COMMAND_FIELDS, JOINT_NAMES
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
 TOPIC = "joint_command"
 _FIELDS = (*COMMAND_FIELDS, "effort_limit")
 _LOOK_UP_NS = 50_000_000
-_NS_PER_S = 1_000_000_000
 
 
 class CommandReader:
@@ -51,7 +52,7 @@ class CommandReader:
         valid_for = message.valid_for
         return Command(
             sequence=message.sequence, mode=message.mode, received_ns=received_ns,
-            valid_for_ns=valid_for.sec * _NS_PER_S + valid_for.nanosec,
+            valid_for_ns=valid_for.sec * NS_PER_S + valid_for.nanosec,
             values=block[:-1].T, effort_limit=block[-1])  # fmt: skip
 
 
@@ -90,11 +91,10 @@ class CommandTopic:
     def senders_problem(self) -> str:
         """Return who sends beside the one that may, nothing where nobody does."""
         senders = self._node.get_publishers_info_by_topic(self._sampled.resolved_topic)
-        if len(senders) <= 1:
+        names = sorted(map(full_name, senders))
+        if len(names) <= 1:
             return ""
-        names = sorted(f"{sender.node_namespace.rstrip('/')}/{sender.node_name}"
-                       for sender in senders)
-        return (f"{len(senders)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
+        return (f"{len(names)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
                 "the others; one that was killed is forgotten after some 20 s")
 
     def close(self) -> None:

@@ -17,13 +17,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from lite3_driver.host_link import HostLink
-from lite3_driver.interfaces import Answer, Phase, Report
+from lite3_driver.interfaces import RELEASE, TAKE, Answer, Phase, Report
 from lite3_driver.nodes.answers import Answers
 from lite3_driver.nodes.commands import CommandTopic
 from lite3_driver.nodes.gate import Gate
@@ -31,12 +30,11 @@ from lite3_driver.nodes.sensors import SensorTopics
 from lite3_driver.nodes.settings import PARAMETERS, settings_of
 from lite3_driver.nodes.status import StatusTopics
 from policy_inference.errors import RobotError
-from policy_inference.nodes import qos
+from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 
-TAKE, RELEASE = "take_control", "release_control"
 _STOPS = "the node stops"
 _DAMPED = {
     Phase.LISTENING: "nothing is sent to the robot: control was not taken",
@@ -86,12 +84,7 @@ class DriverNode(LifecycleBase):
             self.destroy_service, self.create_service(Trigger, "~/damp", self._on_damp))
         self._closers.callback(
             self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
-        for profile in qos.ESTOPS:
-            subscription = self.create_subscription(
-                Bool, "estop", self._on_estop, profile,
-                callback_group=MutuallyExclusiveCallbackGroup(),
-                event_callbacks=qos.NoEvents())
-            self._closers.callback(self.destroy_subscription, subscription)
+        self._closers.callback(listen_to_estop(self, self._gate.press))
         timer = self.create_timer(1.0 / values["status_rate_hz"], self._report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._closers.callback(self.destroy_timer, timer)
@@ -167,11 +160,6 @@ class DriverNode(LifecycleBase):
         response.success, response.message = True, "the e-stop is released"
         self._report()
         return response
-
-    def _on_estop(self, message: Bool) -> None:
-        # As at the policy node, `False` releases nothing: a button that nobody presses repeats it.
-        if message.data:
-            self._gate.press()
 
     def _take(self) -> None:
         self._look_at_senders()

@@ -17,6 +17,7 @@ from model_tools.bags.streams import WITHOUT_HEADER
 from model_tools.errors import ToolError
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.sampling import decoder_for
 
 _DEPTH = 2000
@@ -65,8 +66,7 @@ class Listener:
 
     def _complain(self, publishers: Sequence[Any]) -> None:
         # A publisher may be known before its node is.
-        nodes = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in publishers
-                       if "UNKNOWN" not in info.node_name)  # fmt: skip
+        nodes = sorted(full_name(info) for info in publishers if "UNKNOWN" not in info.node_name)
         text = (f"{self.topic}: expected one publisher, found {len(publishers)}"
                 f"{': ' if nodes else ''}{', '.join(nodes)}")
         if self.name == COMMAND:

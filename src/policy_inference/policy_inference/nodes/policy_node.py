@@ -17,20 +17,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
-from policy_inference.nodes import qos
 from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.opened import OpenedPolicy
 from policy_inference.nodes.outputs import Output
@@ -155,12 +153,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
             handler = self._handler(act, needs_active=name != "estop")
             service = self.create_service(Trigger, f"~/{name}", handler)
             self._closers.callback(self.destroy_service, service)
-        for profile in qos.ESTOPS:
-            subscription = self.create_subscription(
-                Bool, "estop", self._on_estop, profile,
-                callback_group=MutuallyExclusiveCallbackGroup(),
-                event_callbacks=qos.NoEvents())
-            self._closers.callback(self.destroy_subscription, subscription)
+        self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
         # On the steady clock: the status must not stop with a simulator that pauses.
         timer = self.create_timer(1.0 / status_rate_hz, self.report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -198,10 +191,6 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _remember_estop(self) -> None:
         """Only a reset clears an e-stop, not a new configuration."""
         self._estop_pressed = self.controller.estop_pressed
-
-    def _on_estop(self, message: Bool) -> None:
-        if message.data:
-            self._estop("topic")
 
     def _estop(self, source: str) -> Mode:
         repeated = self.controller.estop_pressed

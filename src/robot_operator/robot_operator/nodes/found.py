@@ -11,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from policy_inference.nodes.graph import full_name
 from robot_operator.errors import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
@@ -56,8 +57,7 @@ def policy_and_driver(timeout_s: float) -> tuple[str, str | None]:
 
 def others_on(node: Node, topic: str) -> list[str]:
     """Return the full names of those who publish on a topic, less `node`'s own publishers."""
-    names = sorted(f"{found.node_namespace.rstrip('/')}/{found.node_name}"
-                   for found in node.get_publishers_info_by_topic(topic))
+    names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
     # By name, since another node may have the same one, and is not this one for that.
     own = node.get_fully_qualified_name()
     for publisher in node.publishers:
