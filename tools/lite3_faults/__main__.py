@@ -4,8 +4,8 @@
 
     python -m tools.lite3_faults --output out/lite3_faults --page docs/lite3_faults.md
 
-Each case has processes of its own and takes about 20 s, all of them a quarter of an hour, on a
-machine with nothing else to do: it is real time. Writes `endings.json`, the page, and a folder of
+Each case has processes of its own and takes about 20 s, all of them 25 minutes, on a machine
+with nothing else to do: it is real time. Writes `endings.json`, the page, and a folder of
 logs, trace and events for each case. The exit status is 1 when one did not end as it should.
 """
 
@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,30 +34,38 @@ _log = logging.getLogger("lite3_faults")
 _ATTEMPTS = 3
 """A machine that does something else for a moment is no fault of the robot's."""
 Trial = Callable[[Path], Ending]
+Name = tuple[str, str]
+"""Group and what goes wrong."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
-    chosen = [trial for trial in _trials() if re.search(given.only, f"{trial[0]}: {trial[1]}")]
+    trials = _trials()
+    chosen = {name for name in trials if re.search(given.only, ": ".join(name))}
     if not chosen:
         _log.error("lite3_faults: --only %s: expected a part of a case's name, found no such case",
                    given.only)
         return 2
     os.environ.update(own_domain(seed=os.getpid()))
-    endings = []
-    for number, (group, what, trial) in enumerate(chosen, 1):
-        ending = _tried(group, what, trial, given.output / f"{number:02d}")
-        endings.append(ending)
+    file = given.output / "endings.json"
+    endings = _read(file) if given.only else {}
+    for number, (name, trial) in enumerate(trials.items(), 1):
+        if name not in chosen:
+            continue
+        ending = _tried(*name, trial, given.output / f"{number:02d}")
+        endings[name] = ending
         time_ms = "" if ending.damped_ms is None else f"damped after {ending.damped_ms:.0f} ms; "
-        _log.info("%d of %d: %s%s: %s%s", number, len(chosen),
-                  "" if ending.as_wanted else "NOT AS IT SHOULD: ", what, time_ms, ending.ended)
-        _write(given.output / "endings.json", endings)
+        _log.info("%d of %d: %s%s: %s%s", number, len(trials),
+                  "" if ending.as_wanted else "NOT AS IT SHOULD: ", ending.what, time_ms,
+                  ending.ended)
+        _write(file, endings.values())
+    known = [endings[name] for name in trials if name in endings]
     if given.page is not None:
-        given.page.write_text(page(endings), "utf-8")
-    _log.info(verdict(endings))
-    return 0 if all(ending.as_wanted for ending in endings) else 1
+        given.page.write_text(page(known), "utf-8")
+    _log.info(verdict(known))
+    return 0 if all(ending.as_wanted for ending in known) else 1
 
 
 def _tried(group: str, what: str, trial: Trial, folder: Path) -> Ending:
@@ -72,15 +80,23 @@ def _tried(group: str, what: str, trial: Trial, folder: Path) -> Ending:
     return ending
 
 
-def _trials() -> list[tuple[str, str, Trial]]:
-    """Return group, name and trial of every case."""
-    return [
-        *((case.group, case.what, partial(try_case, case)) for case in cases()),
-        *(("start", start.what, partial(try_bad_start, start)) for start in bad_starts()),
-    ]
+def _trials() -> dict[Name, Trial]:
+    """Return the trial of every case, by group and name."""
+    return {
+        **{(case.group, case.what): partial(try_case, case) for case in cases()},
+        **{("start", start.what): partial(try_bad_start, start) for start in bad_starts()},
+    }
 
 
-def _write(file: Path, endings: Sequence[Ending]) -> None:
+def _read(file: Path) -> dict[Name, Ending]:
+    """Return the endings of an earlier run; none where there was none."""
+    if not file.is_file():
+        return {}
+    endings = [Ending(**fields) for fields in json.loads(file.read_text("utf-8"))]
+    return {(ending.group, ending.what): ending for ending in endings}
+
+
+def _write(file: Path, endings: Iterable[Ending]) -> None:
     text = json.dumps([dataclasses.asdict(ending) for ending in endings], indent=1)
     file.write_text(f"{text}\n", "utf-8")
 
@@ -91,7 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--page", type=Path, help="file for the page")
     parser.add_argument("--only", default="", metavar="PATTERN",
-                        help="regular expression: cases whose `group: name` has it")
+                        help="regular expression: cases whose `group: name` has it; the others "
+                             "stay as they ended before in this folder")
     return parser
 
 

@@ -75,7 +75,7 @@ def bad_starts() -> list[BadStart]:
         BadStart(what="frames of another length", emulator={"faults": ["length:state"]},
                  says="wrong_length"),
         BadStart(what="angles outside the joints' limits",
-                 emulator={"faults": ["order:joint_states"]}, says="range"),
+                 emulator={"faults": ["order:joint_states"]}, says="the position of"),
         BadStart(what="angular velocities in degrees/s, and turned by hand",
                  emulator={"angular_velocity_unit": "deg/s"}, turned=True,
                  says="angular_velocity_unit: deg/s"),

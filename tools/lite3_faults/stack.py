@@ -166,12 +166,21 @@ class Stack:
             raise OperatorError(f"take_control: {message}")
 
     def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
-        """Take control, stand up, let the policy run, and walk for some time."""
+        """Take control, stand up, let the policy run, and walk for some time.
+
+        Raises:
+            OperatorError: It was refused, or something has stopped the robot meanwhile.
+        """
         self.operator.wait_for_robot()
         self.take_control()
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
+        newest = self.events()[-1].event
+        if newest != "following":
+            raise OperatorError(f"walk: expected a robot that walks, found the host {newest}, the "
+                                f"driver {self.phase} and the policy node {self.operator.mode} "
+                                f"({self.operator.status.reason})")
 
     def fail(self, *faults: str) -> int:
         """Plan faults written without a start, to begin in a moment.

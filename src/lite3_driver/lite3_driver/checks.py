@@ -34,13 +34,23 @@ _HIGHEST = np.concatenate([
     np.full(3, _FASTEST_TURN), np.full(3, _LARGEST_ACCELERATION_MPS2)])
 _LOWEST = -_HIGHEST
 _LOWEST[:len(JOINT_NAMES)] = figures.LOWEST_RAD - _BEYOND_RANGE_RAD
+_VALUES = [
+    f"the {what} of {which}" for whats, names in (
+        (("position", "velocity", "torque"), JOINT_NAMES),
+        (("angular velocity", "acceleration"), ("axis x", "axis y", "axis z")))
+    for what in whats for which in names]
 
 
-def plausible(state: State) -> bool:
-    """Return whether a robot can be so, angular velocity in whatever unit the host sends."""
+def implausible(state: State) -> str:
+    """Return why no robot can be so, angular velocity in whatever unit the host sends."""
     values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort,
                              state.ang_vel, state.lin_acc])
-    return bool(((values >= _LOWEST) & (values <= _HIGHEST)).all())
+    beyond = (values < _LOWEST) | (values > _HIGHEST)
+    if not beyond.any():
+        return ""
+    first = int(beyond.argmax())
+    return (f"{_VALUES[first]} is {values[first]:.4g}, expected "
+            f"{_LOWEST[first]:.4g}..{_HIGHEST[first]:.4g}")
 
 
 class Stillness:

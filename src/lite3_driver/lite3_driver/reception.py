@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from lite3_driver.checks import plausible
+from lite3_driver.checks import implausible
 from lite3_driver.interfaces import Settings
 from lite3_driver.meters import NS_PER_S, Rate
 from lite3_driver.wire import IMU_BYTES, STATE, TICKS, Oddity, State, code_of, read_state
@@ -36,7 +36,7 @@ class Reception:
         state_ns: When it came.
         counts: Of datagrams, by what they were; `missed` are ticks that never came.
         restarted: Whether its tick fell: the host has been switched off and on.
-        instead: As what the newest datagram counts, where it is no state; else empty.
+        instead: As what the newest datagram counts, and why, where it is no state; else empty.
         other_codes: Of datagrams from the host that are no state: the first few different ones.
     """
 
@@ -68,8 +68,10 @@ class Reception:
         ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= TICKS // 2):
             return self._reject("old")
-        if not plausible(state) or (fresh and ahead > _MOST_AHEAD):
-            return self._reject("implausible")
+        if fresh and ahead > _MOST_AHEAD:
+            return self._reject("implausible", f"its tick is {ahead} ahead")
+        if problem := implausible(state):
+            return self._reject("implausible", problem)
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
         self.restarted = ahead >= TICKS // 2
@@ -94,7 +96,7 @@ class Reception:
         settings = self._settings
         if self.state is not None:
             return (f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
-                    "s: " + (f"what comes counts as `{self.instead}`" if self.instead
+                    "s: " + (f"what comes counts as {self.instead}" if self.instead
                              else "is the host's motion program running?"))
         if self.other_codes:
             told = ", ".join(f"0x{code:04X}" for code in self.other_codes)
@@ -102,13 +104,13 @@ class Reception:
                     f"only codes {told}: another firmware, which this driver does not know")
         place = f"{settings.interface_address}:{settings.state_port}"
         return (f"no state has come from {settings.host_address} to {place}: "
-                + (f"what comes counts as `{self.instead}`" if self.instead else
+                + (f"what comes counts as {self.instead}" if self.instead else
                    "the address of this machine and this port belong into the host's network.toml "
                    "(docs/lite3.md)"))
 
-    def _reject(self, what: str) -> State | None:
+    def _reject(self, what: str, why: str = "") -> State | None:
         self.counts[what] += 1
-        self.instead = what
+        self.instead = f"`{what}`: {why}" if why else f"`{what}`"
         return None
 
     def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:

@@ -18,7 +18,9 @@ HOST = "10.0.0.1"
 PORT = 43893
 DAMP, STAND, RUN, TORQUE_OFF = 0, 1, 3, 6
 """Modes of policy_msgs/JointCommand."""
-FOLDED = np.tile([0.0, -1.35, 2.55], 4)
+FOLDED, STANDING = (np.tile(leg, 4) for leg in ([0.0, -1.35, 2.55], [0.0, -0.65, 1.3]))
+OUTSIDE = np.where(np.arange(12) == 5, 3.0, FOLDED)
+"""FR_Knee_joint is beyond its range."""
 FRAME_MS, STEP_MS = 4, 2
 FOLD_S = 0.6
 """Of the robots here, unless a test is about that; no real one folds so soon."""

@@ -95,20 +95,22 @@ def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
     assert reception.receive(frame(1001), (HOST, PORT), 1001 * MS) is not None
 
 
-@pytest.mark.parametrize("nonsense", [
-    {"joint_pos": np.full(12, 3.4)},
-    {"joint_vel": np.full(12, -53.0)},
-    {"joint_effort": np.full(12, 110.0)},
-    {"ang_vel": np.array([0.0, 0.0, 1e30])},
-    {"lin_acc": np.array([0.0, 200.0, 0.0])},
+@pytest.mark.parametrize(("nonsense", "words"), [
+    ({"joint_pos": np.full(12, 3.4)}, "the position of FL_HipX_joint is 3.4, expected -"),
+    ({"joint_vel": np.full(12, -53.0)}, "the velocity of FL_HipX_joint is -53,"),
+    ({"joint_effort": np.full(12, 110.0)}, "the torque of FL_HipX_joint is 110,"),
+    ({"ang_vel": np.array([0.0, 0.0, 1e30])}, "the angular velocity of axis z is 1e+30,"),
+    ({"lin_acc": np.array([0.0, 200.0, 0.0])}, "the acceleration of axis y is 200,"),
 ])  # fmt: skip
-def test_what_no_robot_can_send_is_no_news_of_it(nonsense: dict[str, wire.F64]) -> None:
+def test_what_no_robot_can_send_is_no_news_of_it(
+        nonsense: dict[str, wire.F64], words: str) -> None:
     reception = Reception(SETTINGS)
     odd = LYING._replace(tick=1, imu_stamp_ms=1, **nonsense)
 
     assert reception.receive(wire.write_state(odd), (HOST, PORT), 0) is None
 
     assert received(reception) == {"implausible": 1}
+    assert f"what comes counts as `implausible`: {words}" in reception.silence(0)
 
 
 def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:

@@ -323,7 +323,6 @@ class Operator(Participant):
             self.changed.notify_all()
 
 
-
 def _granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
     if not agreed:
         raise OperatorError(f"{name}: {who} refused: {message}")

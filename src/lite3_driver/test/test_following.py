@@ -1,0 +1,304 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which commands are followed, for how long, and what is sent for them: in explicit time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from lite3_driver import wire
+from lite3_driver.interfaces import Phase
+from lite3_driver.wire import COMMAND_FIELDS
+
+from .lockstep import (
+    DAMP,
+    FOLDED,
+    LYING,
+    MS,
+    OUTSIDE,
+    RUN,
+    STAND,
+    STANDING,
+    TORQUE_OFF,
+    Lockstep,
+    braking,
+    command,
+)
+
+STIFFNESS, EFFORT = COMMAND_FIELDS.index("stiffness"), COMMAND_FIELDS.index("effort")
+
+
+def test_following_waits_for_a_command_in_damp() -> None:
+    robot = Lockstep()
+    robot.in_control()
+
+    robot.mode = RUN
+    robot.run(0.5)
+    assert robot.phase() is Phase.DAMPING
+    assert braking(robot.newest)
+    robot.mode = DAMP
+    robot.run(0.04)
+    assert robot.phase() is Phase.FOLLOWING
+    assert "which damps" in robot.link.reason
+    robot.mode = RUN
+    robot.run(0.04)
+
+    assert robot.newest[0, STIFFNESS] == 30.0
+
+
+def test_a_command_is_sent_at_once_and_then_repeated() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.run(0.001 * 2)
+    robot.sent.clear()
+
+    robot.command(RUN, position=FOLDED + 0.1)
+    assert len(robot.sent) == 1
+    robot.run(0.05)
+
+    assert robot.newest[:, 0] == pytest.approx(FOLDED + 0.1)
+    assert len(robot.sent) == 26
+
+
+def test_an_expired_command_is_never_sent_again() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    last_ms = robot.now_ms
+    robot.mode = None
+
+    robot.run(1.0)
+
+    stiff_ms = [at_ms for at_ms, data in robot.sent
+                if not braking(wire.read_command(data).astype(float))]  # type: ignore[union-attr]
+    assert max(stiff_ms) < last_ms + 100
+    assert robot.phase() is Phase.DAMPING
+    assert "expired" in robot.link.reason
+    assert np.diff(robot.command_times_ms()).max() <= 2
+
+
+def _estop(robot: Lockstep) -> None:
+    robot.link.damp("e-stop", robot.now_ns)
+
+
+def _policy_stalls(robot: Lockstep) -> None:
+    robot.mode = None
+    robot.run(0.2)
+    robot.mode = RUN
+
+
+def _state_lost(robot: Lockstep) -> None:
+    robot.state = None
+    robot.run(0.2)
+    robot.state = LYING
+
+
+def _policy_restarts(robot: Lockstep) -> None:
+    robot.sequence = 0
+
+
+def _another_policy_ahead(robot: Lockstep) -> None:
+    robot.sequence += 200
+
+
+@pytest.mark.parametrize("event", [_estop, _policy_stalls, _state_lost, _policy_restarts,
+                                   _another_policy_ahead])
+def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
+        event: Callable[[Lockstep], None]) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    event(robot)
+    robot.run(0.3)
+    assert robot.phase() is Phase.DAMPING
+    assert braking(robot.newest)
+
+    robot.mode = DAMP
+    robot.run(0.1)
+    robot.mode = RUN
+    robot.run(0.1)
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.run(0.3)
+    running, damping = robot.sequence, 5_000
+
+    for _ in range(50):
+        robot.sequence = damping
+        robot.command(DAMP)
+        damping = robot.sequence
+        robot.run(0.01)
+        robot.sequence = running
+        robot.command(RUN)
+        running = robot.sequence
+        robot.run(0.01)
+
+    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+               for at_ms, data in robot.sent if at_ms > robot.now_ms - 900)
+    assert "another sender" in robot.link.reason
+
+
+def test_a_few_lost_commands_are_no_other_sender() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.sequence += 90
+    robot.run(0.1)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_an_estop_brakes_at_once() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.sent.clear()
+
+    robot.link.damp("e-stop", robot.now_ns)
+    robot.step()
+
+    assert braking(robot.newest)
+    assert "e-stop" in robot.link.reason
+
+
+def test_a_first_command_far_from_the_pose_is_not_followed() -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+
+    robot.mode, robot.position = RUN, FOLDED + np.eye(12)[2] * -0.4
+    robot.run(0.1)
+
+    assert robot.phase() is Phase.DAMPING
+    assert "FL_Knee_joint 0.40 rad" in robot.link.reason
+
+
+def test_each_joint_begins_near_its_pose() -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+    robot.mode = None
+
+    robot.command(STAND, stiffness=np.eye(12)[0] * 1e-6)
+    assert robot.phase() is Phase.FOLLOWING
+    robot.command(STAND, position=STANDING)
+    robot.run(0.002)
+
+    assert robot.phase() is Phase.DAMPING
+    assert braking(robot.newest)
+    assert "the first command with stiffness" in robot.link.reason
+
+
+@pytest.mark.parametrize("numbers", [
+    {"velocity": 20.0, "damping": 5.0}, {"effort": 6.0}, {"stiffness": 0.0, "effort": -6.0}])
+def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float]) -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+
+    robot.command(RUN, **numbers)
+    robot.run(0.01)
+
+    assert robot.phase() is Phase.DAMPING
+    assert "by velocity and effort" in robot.link.reason
+
+
+@pytest.mark.parametrize(("numbers", "words"), [
+    ({"position": np.full(12, np.nan)}, "not finite"),
+    ({"position": np.full(12, 1e39), "stiffness": 0.0}, "not finite"),
+    ({"velocity": -1e39}, "not finite"),
+    ({"damping": np.inf}, "not finite"),
+    ({"stiffness": 1e39}, "not finite"),
+    ({"effort": 73.0}, "effort of 73 N m"),
+    ({"mode": DAMP, "stiffness": 1.0}, "MODE_DAMP"),
+    ({"mode": DAMP, "stiffness": 0.0, "effort": 1.0}, "MODE_DAMP"),
+    ({"mode": DAMP, "stiffness": 0.0, "velocity": 1.0}, "MODE_DAMP"),
+    ({"position": OUTSIDE}, "FR_Knee_joint is sent to 3.00 rad"),
+    ({"damping": -1.0}, "negative"),
+    ({"effort_limit": -1.0}, "negative"),
+    ({"effort_limit": np.inf}, "not finite"),
+    ({"valid_for_ns": 0}, "valid_for"),
+    ({"valid_for_ns": 1001 * MS}, "valid_for"),
+])  # fmt: skip
+def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
+        numbers: dict[str, object], words: str) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+
+    robot.command(**{"mode": RUN, **numbers})  # type: ignore[arg-type]
+    robot.run(0.05)
+
+    report = robot.link.report(robot.now_ns)
+    assert report.details["command_refused"] == 1
+    assert words in str(report.details["command_refusal"])
+    assert robot.phase() is Phase.FOLLOWING
+    assert robot.newest[:, 0] == pytest.approx(FOLDED)
+
+
+@pytest.mark.parametrize("numbers", [
+    {"stiffness": 0.0, "damping": 0.0}, {"stiffness": 0.0, "damping": 1e-9},
+    {"effort_limit": 0.0, "position": FOLDED - 0.1}])
+def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, object]) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+
+    robot.command(TORQUE_OFF, **numbers)
+    robot.run(0.01)
+
+    assert braking(robot.newest)
+
+
+@pytest.mark.parametrize("effort", [0.0, 8.0])
+def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    velocity = np.linspace(-3.0, 3.0, 12)
+    assert robot.state is not None
+    robot.state = robot.state._replace(joint_vel=velocity)
+    robot.run(0.01)
+
+    robot.command(RUN, position=FOLDED - 0.5, effort_limit=10.0, effort=effort)
+    sent = robot.newest
+
+    law = (sent[:, STIFFNESS] * (sent[:, 0] - FOLDED) + sent[:, 4] * (sent[:, 1] - velocity)
+           + sent[:, EFFORT])
+    wanted = 30.0 * -0.5 - 1.0 * velocity + effort
+    assert law == pytest.approx(np.clip(wanted, -10.0, 10.0), abs=1e-4)
+    assert (np.abs(sent[:, STIFFNESS:]) <= [30.0, 1.0]).all()
+    assert (np.abs(sent[:, EFFORT]) <= effort).all()
+    assert effort or (np.abs(wanted) > 10.0).any()
+
+
+def test_a_state_that_cannot_be_pushes_nobody() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    assert robot.state is not None
+    robot.state = robot.state._replace(joint_pos=FOLDED + np.eye(12)[2] * 5.0)
+
+    robot.run(0.05)
+
+    assert robot.newest[2] == pytest.approx([FOLDED[2], 0.0, 0.0, 30.0, 1.0])
+    assert robot.link.report(robot.now_ns).details["implausible"] == 12
+    robot.run(0.1)
+    assert robot.phase() is Phase.DAMPING
+
+
+def test_latency_is_from_receipt_to_the_first_frame() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.run(0.002)
+    for _ in range(200):
+        robot.sequence += 1
+        made = command(robot.sequence, RUN, robot.now_ns - 3 * MS)
+        robot.link.follow(made, robot.now_ns)
+        robot.step()
+        robot.run(0.01)
+
+    assert robot.link.report(robot.now_ns).latency_p50_s == pytest.approx(0.003)

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A host that falls silent, restarts or does not obey while the robot is under control."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lite3_driver import wire
+from lite3_driver.interfaces import Phase
+from lite3_driver.wire import GIVE_BACK
+
+from .lockstep import DAMP, FOLDED, HOST, LYING, PORT, RUN, Lockstep
+
+
+def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.state = None
+    robot.run(0.9)
+    assert robot.phase() is Phase.DAMPING
+    robot.run(0.2)
+    assert robot.phase() is Phase.RELEASING
+    robot.run(2.0)
+
+    assert robot.phase() is Phase.LISTENING
+    assert robot.requests[-1][1] == GIVE_BACK
+    robot.state = LYING
+    robot.mode = DAMP
+    count = len(robot.sent)
+    robot.run(2.0)
+    assert len(robot.sent) == count
+
+
+def test_a_host_that_was_restarted_has_to_be_asked_for_control_again() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.state = None
+    robot.run(0.2)
+    restarted = LYING._replace(tick=4, imu_stamp_ms=4)
+    robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
+    robot.run(0.1)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "restarted" in robot.link.reason
+    robot.run(2.0)
+    assert robot.requests[-1][1] == GIVE_BACK
+
+
+@pytest.mark.parametrize("mode", [DAMP, RUN])
+def test_a_link_that_was_held_up_for_a_second_has_lost_control(mode: int) -> None:
+    robot = Lockstep()
+    robot.in_control(mode)
+
+    robot.now_ms += 1000
+    robot.run(0.05)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "no command has gone out for 1.0 s" in robot.link.reason
+    robot.run(2.0)
+    assert robot.requests[-1][1] == GIVE_BACK
+
+
+def test_a_host_that_does_not_obey_is_left() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    ignored = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
+
+    robot.position = ignored
+    robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 6.0], 4))
+    robot.run(0.28)
+    assert robot.phase() is Phase.FOLLOWING
+    robot.run(0.06)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "does not obey" in robot.link.reason
+
+
+@pytest.mark.parametrize(("asked", "given", "settings"), [
+    ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
+    ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
+    ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
+])  # fmt: skip
+def test_a_host_that_may_obey_is_kept(
+        asked: list[float], given: list[float], settings: dict[str, float]) -> None:
+    robot = Lockstep(**settings)
+    robot.in_control(RUN)
+    assert robot.state is not None
+    robot.state = robot.state._replace(joint_effort=np.tile(given, 4))
+
+    robot.position = FOLDED + np.tile(asked, 4)
+    robot.run(1.0)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+
+    robot.position = FOLDED + np.eye(12)[2] * -0.5
+    robot.run(1.0)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.position = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
+    robot.run(0.1)
+
+    robot.state = None
+    robot.run(0.9)
+
+    assert robot.phase() is Phase.DAMPING
