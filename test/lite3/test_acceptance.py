@@ -9,6 +9,10 @@ not. What depends on the policy alone (other loads, other grounds) is accepted t
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,8 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed
 from tools.acceptance.cases import FOLLOWS, LONG_SEED, SIDES, steady_cases
 from tools.lite3_faults.stack import Stack
+
+from . import bare_loop as bare
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.real_time, pytest.mark.ros]
 
@@ -132,33 +138,47 @@ def test_jumping_commands_are_followed(tmp_path: Path, friction: float, latency_
 
 
 def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_a_watchdog(tmp_path: Path) -> None:
-    with Stack(tmp_path) as robot:
-        endure(robot)
+    with Stack(tmp_path) as robot, bare_loop() as largest_gap_s:
+        endure(robot, largest_gap_s)
 
 
-def endure(robot: Stack) -> None:
+def endure(robot: Stack, largest_gap_s: Callable[[], float]) -> None:
     """Walk for ten minutes, and look at what that has cost."""
     robot.walk(0.0, for_s=1.0)
+    # A recording, as a moment's HOLD brings it about, loads what only recordings need.
+    robot.operator.demand("record")
     calm = [(at_s, (0.6 * vx, 0.6 * vy, 0.6 * wz))
             for at_s, (vx, vy, wz) in mixed(600.0, LONG_SEED)]
     drive(robot, calm[:15], 60.0)
-    # The emulator keeps the rows of its trace: 540 s of 50 rows of some 130 numbers.
-    allowed_mib = {robot.emulator.pid: 64.0, robot.driver.pid: 4.0, robot.link_pid(): 4.0,
+    # The emulator keeps the rows of its trace: 540 s of 50 rows of some 130 numbers in arrays.
+    allowed_mib = {robot.emulator.pid: 80.0, robot.driver.pid: 4.0, robot.link_pid(): 4.0,
                    robot.policy.pid: 4.0}
     before = [used(pid) for pid in allowed_mib]
     drive(robot, [(at_s - 60.0, velocity) for at_s, velocity in calm[15:]], 540.0)
+    bare_gap_s = largest_gap_s()
     after = [used(pid) for pid in allowed_mib]
     details, status = robot.details(), robot.driver_status
     assert status is not None
-    _log.info("MiB and descriptors after 1 and 10 minutes: %s, %s; longest gap %.1f ms; %s", before,
-              after, 1e3 * status.largest_gap_s, details)
+    _log.info("MiB and descriptors after 1 and 10 minutes: %s, %s; longest gap %.1f ms, of a bare "
+              "loop %.1f ms; %s", before, after, 1e3 * status.largest_gap_s, 1e3 * bare_gap_s,
+              details)
     assert [event.event for event in robot.events()][3:] == []
     for (memory_mib, files), (later_mib, later_files), more_mib in zip(
             before, after, allowed_mib.values(), strict=True):
         assert later_files <= files
         assert later_mib - memory_mib < more_mib
     assert details["dropped"] == "0"
-    assert status.largest_gap_s < STRICT_WATCHDOG_S
+    # A machine that stands still is no fault of the driver's.
+    assert status.largest_gap_s < max(STRICT_WATCHDOG_S, 1.5 * bare_gap_s)
+
+
+@contextmanager
+def bare_loop() -> Iterator[Callable[[], float]]:
+    """Run a loop of 500 Hz beside; yield what ends it and returns its longest gap, s."""
+    loop = subprocess.Popen([sys.executable, bare.__file__, "500"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE)  # fmt: skip
+    with loop:
+        yield lambda: float(loop.communicate()[0])
 
 
 def used(pid: int) -> tuple[float, int]:
