@@ -185,6 +185,7 @@ def _restart_both(robot: Stack) -> int:
     assert link != 0
     robot.start_driver()
     robot.start_policy()
+    robot.wait_until(lambda: robot.driver_status is not None, "a status of the new driver")
     return began_ns
 
 

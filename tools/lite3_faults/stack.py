@@ -83,7 +83,7 @@ class Stack:
             "state_port": state_port, "angular_velocity_checked": True, "status_rate_hz": 20.0,
             **(driver or {}),
         }  # fmt: skip
-        self.driver_status: RobotStatus | None = None
+        self.driver_status: RobotStatus | None
         with ExitStack() as opened:
             self._nodes = opened.enter_context(Processes())
             self.emulator = self._start("lite3_emulator", {
@@ -119,6 +119,7 @@ class Stack:
 
     def start_driver(self) -> NodeProcess:
         """Start a driver; it is `driver` from now on."""
+        self.driver_status = None
         self.driver = self._start("lite3_driver", self._driver_parameters)
         return self.driver
 

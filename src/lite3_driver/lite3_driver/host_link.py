@@ -24,6 +24,8 @@ from lite3_driver.wire import State
 _MODULE = "lite3_driver.link_process"
 _START_S = 20.0
 _END_S = FAREWELL_S + 3.0
+_PORT_S = FAREWELL_S + 1.0
+"""So long the process of a driver that was killed may need for its good-bye."""
 _HANGS_S = 3.0
 """A process that reports several times a second, and has said nothing for so long, hangs."""
 
@@ -63,7 +65,7 @@ class HostLink:
         self._report: Report | None = None
         self._closing, self._hung = False, False
         with ExitStack() as undo:
-            receiver = undo.enter_context(open_receiver(settings))
+            receiver = undo.enter_context(open_receiver(settings, _PORT_S))
             self._sender = undo.enter_context(open_sender(settings))
             self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self._channel.close)

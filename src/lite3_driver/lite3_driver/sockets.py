@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import time
 
 from lite3_driver.interfaces import Settings
 from policy_inference.errors import PolicyError
@@ -19,19 +20,36 @@ _IP_RECVERR = 11
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
+_LOOKS_AGAIN_S = 0.05
 
 
 class LinkError(PolicyError):
     """The motion host's interface cannot be used, or the process that uses it has been lost."""
 
 
-def open_receiver(settings: Settings) -> socket.socket:
+class _InUseError(LinkError):
+    """Somebody else has the port."""
+
+
+def open_receiver(settings: Settings, patience_s: float) -> socket.socket:
     """Return the socket on which the host's state arrives.
+
+    Args:
+        settings: Of the driver.
+        patience_s: For how long a port that somebody else has is waited for.
 
     Raises:
         LinkError: Somebody else has the port, or the address is none of this machine's.
     """
-    receiver = _bound(settings.interface_address, settings.state_port)
+    ends_s = time.monotonic() + patience_s
+    while True:
+        try:
+            receiver = _bound(settings.interface_address, settings.state_port)
+            break
+        except _InUseError:
+            if time.monotonic() >= ends_s:
+                raise
+            time.sleep(_LOOKS_AGAIN_S)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     return receiver
 
@@ -99,7 +117,8 @@ def _bound(address: str, port: int) -> socket.socket:
         opened.bind((address, port))
     except OSError as error:
         opened.close()
-        raise LinkError(_bind_text(error, address, port)) from None
+        kind = _InUseError if error.errno == errno.EADDRINUSE else LinkError
+        raise kind(_bind_text(error, address, port)) from None
     return opened
 
 

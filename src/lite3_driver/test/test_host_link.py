@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -253,6 +254,17 @@ def test_a_port_in_use_is_an_error_that_names_it() -> None:
         other.bind((settings.interface_address, settings.state_port))
         with pytest.raises(LinkError, match="43897 in use"):
             Node(settings)
+
+
+def test_a_port_that_becomes_free_in_time_is_waited_for() -> None:
+    settings = own_settings()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((settings.interface_address, settings.state_port))
+        # As the process of a driver that was killed, while it says good-bye.
+        leaves = threading.Timer(0.2, other.close)
+        leaves.start()
+        Node(settings).link.close()
+        leaves.join()
 
 
 def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) -> None:
