@@ -13,8 +13,13 @@ from typing import Any
 
 from std_msgs.msg import Bool
 
+from robot_sim.faults import STREAM_FIELDS
 from tools.lite3_faults.stack import Stack
 
+_STREAMS = ("joint_states", "imu", "contact")
+"""What a state frame has of the robot."""
+_NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
+"""Of their fields, each in its unit."""
 Act = Callable[[Stack], int]
 
 
@@ -84,16 +89,14 @@ def bad_starts() -> list[BadStart]:
 
 def _of_the_robot() -> list[Case]:
     """Return the faults of robot_sim."""
-    fields = ("joint_states.position", "joint_states.velocity", "imu.orientation",
-              "imu.angular_velocity")
-    damped = [f"{kind}:{stream}" for kind in ("drop", "freeze")
-              for stream in ("joint_states", "imu")]
-    damped += [f"nan:{name}" for name in fields]
-    damped += ["order:joint_states"]
-    walked = ["drop:joint_states+0.03", "freeze:joint_states+0.03",
-              *(f"nan:{name}+0.02" for name in fields),
-              "noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05",
-              "latency:command=0.01",
+    fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
+    damped = [*(f"drop:{stream}" for stream in _STREAMS),
+              "freeze:joint_states", "freeze:imu",
+              *(f"nan:{field}" for field in fields), "order:joint_states"]
+    walked = ["drop:joint_states+0.03", "freeze:joint_states+0.03", "freeze:contact",
+              *(f"nan:{field}+0.02" for field in fields),
+              *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
+              "latency:command=0.01", "latency:command=0.02",
               *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right"))]
     legs = ("motor_off:FL_HipY_joint", "motor_off:FL_Knee_joint", "motor_off:FR_Knee_joint")
     return [
