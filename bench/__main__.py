@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `python -m bench`: measure, print a table, write out/bench/summary.json."""
 
+import argparse
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ _log = logging.getLogger("bench")
 
 def main() -> int:
     """Measure all figures; a figure that cannot be had is reported and left out."""
+    argparse.ArgumentParser(prog="python -m bench", description=__doc__).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if shutil.which("joint_policy_node") is None:
         _log.error("bench: joint_policy_node is not on the PATH; "

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
@@ -16,6 +18,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from robot_sim.demo.processes import Processes
@@ -25,35 +28,53 @@ from .rig import Rig
 pytestmark = pytest.mark.ros
 
 
+class Driver:
+    """What there is of a robot's driver for whoever asks it.
+
+    Attributes:
+        answers: To each request, whether it agrees and what it says.
+        asked: Requests, and whether the e-stop was pressed or released, as they came.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Begin in LISTENING; refuse everything."""
+        self.answers = dict.fromkeys(("take_control", "release_control", "damp", "reset"),
+                                     (False, "the robot moves"))
+        self.asked: list[str] = []
+        self.status = node.create_publisher(
+            RobotStatus, "~/status",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self.is_in(RobotStatus.LISTENING)
+        for name in self.answers:
+            node.create_service(Trigger, f"~/{name}", partial(self._answer, name))
+        node.create_subscription(
+            Bool, "estop", lambda message: self.asked.append(f"estop {message.data}"), 1)
+
+    def is_in(self, state: int) -> None:
+        self.status.publish(RobotStatus(state=state, reason="asked for nothing yet",
+                                        obstacles=["the legs are not folded", "the robot moves"]))
+
+    def _answer(self, name: str, _: Trigger.Request, response: Trigger.Response) -> Any:
+        self.asked.append(name)
+        response.success, response.message = self.answers[name]
+        return response
+
+
 @pytest.fixture
-def driver() -> Iterator[Callable[[str, bool, str], None]]:
-    """Return what lets a driver answer a request in this way."""
+def driver() -> Iterator[Driver]:
+    """A driver called `some_driver`."""
     context = Context()
     rclpy.init(context=context)
     node = Node("some_driver", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    status = node.create_publisher(
-        RobotStatus, "~/status", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
-    status.publish(RobotStatus(state=RobotStatus.LISTENING, reason="asked for nothing yet",
-                               obstacles=["the legs are not folded", "the robot moves"]))
-    answers: dict[str, tuple[bool, str]] = {}
-
-    def create(name: str) -> None:
-        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            response.success, response.message = answers[name]
-            return response
-
-        node.create_service(Trigger, f"~/{name}", answer)
-
-    for name in ("take_control", "release_control", "reset"):
-        create(name)
+    driver = Driver(node)
     spinner = threading.Thread(target=executor.spin)
     spinner.start()
-    yield lambda name, agrees, message: answers.update({name: (agrees, message)})
+    yield driver
     executor.shutdown()
     spinner.join()
-    node.destroy_publisher(status)
+    node.destroy_publisher(driver.status)
     node.destroy_node()
     rclpy.shutdown(context=context)
 
@@ -115,31 +136,45 @@ def test_nobody_drives_beside_somebody_else_who_commands_velocities(tmp_path: Pa
 
 
 @pytest.mark.parametrize("action", ["take_control", "release_control"])
-def test_the_driver_is_asked_and_its_answer_shown(
-    action: str, driver: Callable[[str, bool, str], None]
-) -> None:
-    driver(action, False, "the robot moves")
+def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -> None:
     refused = operate(action)
     assert refused.returncode == 1
     assert f"{action}: /some_driver refused: the robot moves" in refused.stderr
-    driver(action, True, "done")
+    driver.answers[action] = (True, "done")
     assert shown(action, "--driver", "some_driver") == "done\n"
 
 
-def test_status_and_reset_are_of_the_driver_as_well(
-    tmp_path: Path, driver: Callable[[str, bool, str], None]
+def test_what_concerns_both_is_asked_of_the_driver_as_well(
+    tmp_path: Path, driver: Driver
 ) -> None:
     with Rig(tmp_path, drives=False):
         lines = [line.split(maxsplit=1) for line in shown("status").splitlines()]
         assert ["driver", "LISTENING: asked for nothing yet"] in lines
         assert [value for name, value in lines if name == "obstacle"] == [
             "the legs are not folded", "the robot moves"]
-        driver("reset", False, "the e-stop is held")
+        refused = operate("stand")
+        assert refused.returncode == 1
+        assert "found /some_driver in LISTENING (asked for nothing yet)" in refused.stderr
+        driver.is_in(RobotStatus.FOLLOWING)
+        assert mode(shown("stand")) == "READY"
+        assert mode(shown("damp")) == "DAMP"
+        assert mode(shown("estop")) == "DAMP, latched until reset"
         refused = operate("reset")
         assert refused.returncode == 1
-        assert "reset: /some_driver refused: the e-stop is held" in refused.stderr
-        driver("reset", True, "released")
+        assert "reset: /some_driver refused: the robot moves" in refused.stderr
+        driver.answers["reset"] = (True, "released")
         assert mode(shown("reset")) == "DAMP"
+    assert set(driver.asked) == {"damp", "estop True", "reset", "estop False"}
+
+
+def test_a_driver_without_a_policy_node_is_stopped_and_asked_all_the_same(driver: Driver) -> None:
+    driver.answers["reset"] = (True, "released")
+
+    for action in ("status", "damp", "estop", "reset"):
+        assert shown(action).startswith("driver  ")
+    assert [asked for asked in driver.asked if "False" not in asked] == [
+        "damp", "estop True", "reset"]
+    assert operate("stand", "--timeout", "0.5").returncode == 1
 
 
 def test_no_driver_at_all_is_an_error() -> None:

@@ -20,6 +20,7 @@ _SAMPLE_S = 0.02
 _LONGEST_STEP_S = 0.1
 _STEEPEST_RAD = np.radians(60.0)
 _TOLERANCE = 1.25
+_DEGREES = 180.0 / np.pi
 
 # A state beyond these tells of no robot: a stop gives way by less, and so much an overloaded drive
 # neither turns nor carries. IMUs of such robots measure to 2000 deg/s and 16 g; which unit the
@@ -28,23 +29,26 @@ _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FASTEST_TURN = np.degrees(50.0)
 _LARGEST_ACCELERATION_MPS2 = 20.0 * 9.81
+_LARGEST_ANGLE_RAD = 100.0 * 2.0 * np.pi
+"""Nobody says that yaw does not count turns."""
 _HIGHEST = np.concatenate([
     figures.HIGHEST_RAD + _BEYOND_RANGE_RAD, figures.FASTEST_RAD_S * _BEYOND_RATED_SPEED,
     figures.LARGEST_TORQUE_NM * _BEYOND_RATED_TORQUE,
-    np.full(3, _FASTEST_TURN), np.full(3, _LARGEST_ACCELERATION_MPS2)])
+    np.full(3, _FASTEST_TURN), np.full(3, _LARGEST_ACCELERATION_MPS2),
+    np.full(3, _LARGEST_ANGLE_RAD)])
 _LOWEST = -_HIGHEST
 _LOWEST[:len(JOINT_NAMES)] = figures.LOWEST_RAD - _BEYOND_RANGE_RAD
 _VALUES = [
     f"the {what} of {which}" for whats, names in (
         (("position", "velocity", "torque"), JOINT_NAMES),
-        (("angular velocity", "acceleration"), ("axis x", "axis y", "axis z")))
+        (("angular velocity", "acceleration", "angle"), ("axis x", "axis y", "axis z")))
     for what in whats for which in names]
 
 
 def implausible(state: State) -> str:
     """Return why no robot can be so, angular velocity in whatever unit the host sends."""
     values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort,
-                             state.ang_vel, state.lin_acc])
+                             state.ang_vel, state.lin_acc, state.rpy])
     beyond = (values < _LOWEST) | (values > _HIGHEST)
     if not beyond.any():
         return ""
@@ -121,6 +125,12 @@ class YawRate:
         if abs(self._yaw - yaw) > _TURN_RAD:
             self.ratio = (self._integral - integral) / (self._yaw - yaw)
 
+    @property
+    def other_unit(self) -> bool:
+        """Whether the robot has turned, and only another unit explains what it told of that."""
+        return self.ratio is not None and any(
+            _near(self.ratio, factor) for factor in (_DEGREES, 1.0 / _DEGREES))
+
     def problems(self, *, unit: str, waived: bool) -> list[str]:
         """Return why the angular velocity cannot be trusted: a sentence, or nothing."""
         if self.ratio is None:
@@ -130,7 +140,7 @@ class YawRate:
                 "has passed before"]
         if _near(self.ratio, 1.0):
             return []
-        other, factor = ("deg/s", 180.0 / np.pi) if unit == "rad/s" else ("rad/s", np.pi / 180.0)
+        other, factor = ("deg/s", _DEGREES) if unit == "rad/s" else ("rad/s", 1.0 / _DEGREES)
         remedy = (f"set angular_velocity_unit: {other}" if _near(self.ratio, factor)
                   else "no unit explains that, so that the IMU cannot be trusted")
         return [f"while the robot turned, the integral of the angular velocity, taken as {unit}, "

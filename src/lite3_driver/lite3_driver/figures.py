@@ -20,6 +20,10 @@ LOWEST_RAD: Final = _each_leg(-0.523, -2.67, 0.524)
 HIGHEST_RAD: Final = _each_leg(0.523, 0.314, 2.792)
 LARGEST_TORQUE_NM: Final = _each_leg(24.0, 24.0, 36.0)
 FASTEST_RAD_S: Final = _each_leg(26.2, 26.2, 17.3)
+LARGEST_STIFFNESS: Final = 300.0
+LARGEST_DAMPING: Final = 20.0
+"""N m/rad and N m s/rad: three and four times the most that published controllers of this robot ask
+for (100 and 5)."""
 POSITION_MARGIN_RAD: Final = 0.1
 """By how much a joint may leave its range: stops give way, encoders have offsets."""
 

@@ -16,6 +16,10 @@ _LONGEST_VALID_NS = NS_PER_S
 _MOST_LOST = 100
 """A sequence that goes further ahead, or back, is another sender's: nobody loses so many."""
 _FIRST_TORQUE_NM = 5.0
+_GROWS = 4.0
+"""Stiffness that is so many times what it was begins anew, as that of a joint that had none."""
+_CARRIES = 1.0
+"""Stiffness, N m/rad, below which a joint counts as having none."""
 _MOST_EFFORT = 3.0
 """Times what the joint can give: a feed-forward torque beyond it is no torque."""
 _LEAST_GAINS = 0.1
@@ -45,7 +49,7 @@ class Follower:
         self.newest: Command | None = None
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
-        self._stiff = np.zeros(len(JOINT_NAMES), bool)
+        self._stiffness = np.zeros(len(JOINT_NAMES))
 
     def notice(self, command: Command) -> bool:
         """Keep a command as the newest; return whether it is in order."""
@@ -61,6 +65,9 @@ class Follower:
         """Follow a command from now on, where nothing speaks against it."""
         before = self.newest
         if not self.notice(command):
+            if command.mode == MODE_DAMP:
+                # Whatever is wrong with it, its sender wants to drive no longer.
+                self.hold(f"a command in MODE_DAMP was refused: {self.refusal}")
             return
         if before is not None and not 0 < command.sequence - before.sequence <= _MOST_LOST:
             # Nor does its MODE_DAMP count before its next one: two in turn never get through.
@@ -76,12 +83,12 @@ class Follower:
             self.hold(problem)
             self._refuse(problem)
         else:
-            self._stiff = command.values[:, _STIFFNESS] > 0.0
+            self._stiffness = command.values[:, _STIFFNESS]
 
     def hold(self, reason: str) -> None:
         """Follow nothing until a command in MODE_DAMP has come."""
         self.latch = reason
-        self._stiff = np.zeros(len(JOINT_NAMES), bool)
+        self._stiffness = np.zeros(len(JOINT_NAMES))
 
     def valid(self, now_ns: int) -> Command | None:
         """Return the command that may be followed now."""
@@ -105,18 +112,18 @@ class Follower:
         self.refusal = problem
 
     def _start_problem(self, command: Command, state: State | None) -> str:
-        """Judge what a command does to joints that have had no stiffness until now."""
+        """Judge what a command does to joints that had no stiffness, or far less, until now."""
         if state is None:
             return "a command came before any state of the robot"
         position, velocity, effort, stiffness, damping = command.values.T
-        begins = (stiffness > 0.0) & ~self._stiff
+        begins = stiffness > _GROWS * self._stiffness
         error = np.where(begins, np.abs(position - state.joint_pos), 0.0)
         worst = int(error.argmax())
         if error[worst] > self._settings.max_start_error_rad:
-            return (f"the first command with stiffness wants {JOINT_NAMES[worst]} "
+            return (f"the first command with so much stiffness wants {JOINT_NAMES[worst]} "
                     f"{error[worst]:.2f} rad from where it is, expected at most "
                     f"{self._settings.max_start_error_rad} (max_start_error_rad)")
-        torque = np.where(self._stiff, 0.0, np.abs(damping * velocity + effort))
+        torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
         worst = int(torque.argmax())
         if torque[worst] > _FIRST_TORQUE_NM:
             return (f"{JOINT_NAMES[worst]}, without stiffness until now, is driven with "
@@ -137,6 +144,11 @@ def command_problem(command: Command) -> str:
         return "it is in MODE_DAMP, and has a stiffness, a velocity or an effort"
     if values[:, _STIFFNESS].min() < 0.0 or values[:, _DAMPING].min() < 0.0 or limit.min() < 0.0:
         return "a stiffness, a damping or an effort_limit is negative"
+    if (values[:, _STIFFNESS].max() > figures.LARGEST_STIFFNESS
+            or values[:, _DAMPING].max() > figures.LARGEST_DAMPING):
+        return (f"its largest stiffness is {values[:, _STIFFNESS].max():.4g} and its largest "
+                f"damping {values[:, _DAMPING].max():.4g}, expected at most "
+                f"{figures.LARGEST_STIFFNESS} and {figures.LARGEST_DAMPING}")
     beyond = np.abs(values[:, _EFFORT]) > _MOST_EFFORT * figures.LARGEST_TORQUE_NM
     if beyond.any():
         joint = int(beyond.argmax())

@@ -28,6 +28,17 @@ _PORT_S = FAREWELL_S + 1.0
 """So long the process of a driver that was killed may need for its good-bye."""
 _HANGS_S = 3.0
 """A process that reports several times a second, and has said nothing for so long, hangs."""
+_SILENCES = 4
+"""Of those: as long as it controls nothing, a machine that is busy may hold it up for longer."""
+
+
+def require_port(settings: Settings) -> None:
+    """Return where the host's state can be received; nothing is left open.
+
+    Raises:
+        LinkError: As of HostLink.
+    """
+    open_receiver(settings, _PORT_S).close()
 
 
 class HostLink:
@@ -166,12 +177,14 @@ class HostLink:
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram, nothing at the end; while the robot is controlled, in time."""
+        """Return the next datagram in time; nothing at the end."""
+        silences = 0
         while True:
             try:
                 return self._channel.recv(channel.LARGEST_BYTES)
             except TimeoutError:
-                if self._controls:
+                silences += 1
+                if self._controls or silences == _SILENCES:
                     self._hung = True
                     self._process.kill()
                     return b""

@@ -42,10 +42,11 @@ class Link:
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
         """When the robot began to fold, when control was taken, or when the farewell began."""
-        self._damping = wire.damping_command(settings.damping)
+        self._braking = wire.braking(settings.damping)
+        self._braking_frame = wire.command(self._braking)
         self._obedience = Obedience(settings.obeyed_torque_nm)
-        self._followed: F64 | None = None
-        """What was sent last, where that was of a command."""
+        self._sent: F64 | None = None
+        """What the drives were sent last, since control was taken."""
         self._outbox: list[bytes] = []
         self._answers: list[Answer] = []
         self._command_rate, self._latencies = Rate(), Latencies()
@@ -65,7 +66,7 @@ class Link:
                 self.release("the motion host has been restarted; ask for control again", now_ns)
             self._stillness.see(state, now_ns)
             self._yaw_rate.see(state)
-            self._obedience.see(state, self._followed, now_ns)
+            self._obedience.see(state, self._sent, now_ns)
         return state
 
     def follow(self, command: Command, now_ns: int) -> None:
@@ -84,7 +85,7 @@ class Link:
             self._answer(TAKE, "; ".join(against))
             return
         self._enter(Phase.TAKING, "the robot folds its legs", now_ns)
-        self._obedience.known = False
+        self._obedience.known, self._sent = False, None
         self._outbox.append(wire.request(wire.FOLD))
 
     def release(self, reason: str, now_ns: int) -> None:
@@ -98,7 +99,6 @@ class Link:
             if not self._obedience.known:
                 self._answer(TAKE, f"{reason}; the drives are told to brake for {FAREWELL_S:.0f} "
                                    "s, then control is given back")
-            self._followed = None
             self._enter(Phase.RELEASING, reason, now_ns)
 
     def damp(self, reason: str, now_ns: int) -> None:
@@ -232,6 +232,10 @@ class Link:
         if not self.reception.fresh(now_ns) and self.follower.latch is None:
             self.follower.hold("the robot's state has been lost")
             self.next_ns = now_ns
+        if self._yaw_rate.other_unit and self.follower.latch is None:
+            self.follower.hold("while the robot turned, its angular velocity was that of another "
+                               "unit (angular_velocity_unit)")
+            self.next_ns = now_ns
         was_known, problem = self._obedience.known, self._obedience.problem(now_ns)
         if self._obedience.known and not was_known:
             self._answer(TAKE, success="in control; commands are followed from one in MODE_DAMP on")
@@ -250,10 +254,10 @@ class Link:
         command = self.follower.valid(now_ns) if self.phase is Phase.FOLLOWING else None
         state = self.reception.state
         if command is None or state is None:
-            self._followed = None
-            return self._damping
-        self._followed = drive_values(command, state, self._settings.damping)
-        return wire.command(self._followed)
+            self._sent = self._braking
+            return self._braking_frame
+        self._sent = drive_values(command, state, self._settings.damping)
+        return wire.command(self._sent)
 
     def _enter(self, phase: Phase, reason: str, now_ns: int) -> None:
         self.phase, self._reason = phase, reason

@@ -190,15 +190,33 @@ def test_each_joint_begins_near_its_pose() -> None:
 
     assert robot.phase() is Phase.DAMPING
     assert braking(robot.newest)
-    assert "the first command with stiffness" in robot.link.reason
+    assert "the first command with so much stiffness" in robot.link.reason
+
+
+@pytest.mark.parametrize("stiffness", [1e-6, 20.0])
+def test_stiffness_that_grows_begins_near_the_pose(stiffness: float) -> None:
+    robot = Lockstep()
+    robot.in_control(DAMP)
+    robot.mode = None
+
+    robot.command(STAND, stiffness=stiffness)
+    assert robot.phase() is Phase.FOLLOWING
+    robot.command(STAND, position=STANDING, stiffness=100.0)
+    robot.run(0.002)
+
+    assert braking(robot.newest)
+    assert "the first command with so much stiffness" in robot.link.reason
 
 
 @pytest.mark.parametrize("numbers", [
-    {"velocity": 20.0, "damping": 5.0}, {"effort": 6.0}, {"stiffness": 0.0, "effort": -6.0}])
+    {"velocity": 20.0, "damping": 5.0}, {"effort": 6.0}, {"stiffness": 0.0, "effort": -6.0},
+    {"stiffness": 0.9, "effort": 6.0}])
 def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float]) -> None:
     robot = Lockstep()
     robot.in_control(DAMP)
 
+    robot.mode = None
+    robot.command(STAND, stiffness=1e-6)
     robot.command(RUN, **numbers)
     robot.run(0.01)
 
@@ -212,10 +230,9 @@ def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float
     ({"velocity": -1e39}, "not finite"),
     ({"damping": np.inf}, "not finite"),
     ({"stiffness": 1e39}, "not finite"),
+    ({"stiffness": 301.0}, "largest stiffness is 301"),
+    ({"damping": 20.5}, "damping 20.5, expected at most 300.0 and 20.0"),
     ({"effort": 73.0}, "effort of 73 N m"),
-    ({"mode": DAMP, "stiffness": 1.0}, "MODE_DAMP"),
-    ({"mode": DAMP, "stiffness": 0.0, "effort": 1.0}, "MODE_DAMP"),
-    ({"mode": DAMP, "stiffness": 0.0, "velocity": 1.0}, "MODE_DAMP"),
     ({"position": OUTSIDE}, "FR_Knee_joint is sent to 3.00 rad"),
     ({"damping": -1.0}, "negative"),
     ({"effort_limit": -1.0}, "negative"),
@@ -237,6 +254,23 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     assert words in str(report.details["command_refusal"])
     assert robot.phase() is Phase.FOLLOWING
     assert robot.newest[:, 0] == pytest.approx(FOLDED)
+
+
+@pytest.mark.parametrize("numbers", [
+    {"stiffness": 1.0}, {"effort": 1.0}, {"velocity": 1.0}, {"damping": 1e38}])
+def test_a_command_in_damp_that_is_wrong_brakes(numbers: dict[str, float]) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+
+    robot.command(DAMP, **numbers)
+    robot.run(0.002)
+
+    assert braking(robot.newest)
+    assert "a command in MODE_DAMP was refused: " in robot.link.reason
+    robot.mode = RUN
+    robot.run(0.1)
+    assert robot.phase() is Phase.DAMPING
 
 
 @pytest.mark.parametrize("numbers", [

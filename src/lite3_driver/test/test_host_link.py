@@ -197,6 +197,18 @@ def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(
     assert "hung" in node.lost[0]
 
 
+def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: bool(node.reports))
+
+    os.kill(node.link.pid, signal.SIGSTOP)
+
+    until(lambda: bool(node.lost))
+    assert "hung" in node.lost[0]
+    assert host.codes() == []
+
+
 def test_a_link_that_is_killed_while_nothing_is_controlled_is_told_of(
         pair: tuple[UdpHost, Node]) -> None:
     host, node = pair

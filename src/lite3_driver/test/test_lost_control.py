@@ -11,7 +11,7 @@ from lite3_driver import wire
 from lite3_driver.interfaces import Phase
 from lite3_driver.wire import GIVE_BACK
 
-from .lockstep import DAMP, FOLDED, HOST, LYING, PORT, RUN, Lockstep
+from .lockstep import DAMP, FOLD_S, FOLDED, HOST, LYING, PORT, RUN, Lockstep
 
 
 def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
@@ -79,6 +79,36 @@ def test_a_host_that_does_not_obey_is_left() -> None:
     assert "does not obey" in robot.link.reason
 
 
+@pytest.mark.parametrize("mode", [DAMP, None])
+def test_a_host_that_drives_legs_which_should_be_braked_is_left(mode: int | None) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = mode
+    robot.run(0.2)
+
+    robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 20.0], 4))
+    robot.run(0.2)
+    assert robot.phase() is not Phase.RELEASING
+    robot.run(0.2)
+
+    assert robot.phase() is Phase.RELEASING
+    assert "does not obey" in robot.link.reason
+
+
+def test_nothing_is_known_of_a_host_that_is_silent_while_it_is_found_out() -> None:
+    robot = Lockstep()
+    robot.take()
+    robot.run(FOLD_S + 0.1)
+    robot.state = None
+
+    robot.run(0.9)
+    assert robot.answers == []
+    robot.run(0.4)
+
+    assert not robot.answers[0].success
+    assert robot.phase() is Phase.RELEASING
+
+
 @pytest.mark.parametrize(("asked", "given", "settings"), [
     ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
     ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
@@ -117,3 +147,18 @@ def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
     robot.run(0.9)
 
     assert robot.phase() is Phase.DAMPING
+
+
+@pytest.mark.parametrize("unit_factor", [np.degrees(1.0), np.radians(1.0)])
+def test_a_turn_that_shows_another_unit_brakes(unit_factor: float) -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    rate = 0.5
+
+    for step in range(250):
+        robot.state = LYING._replace(rpy=np.array([0.0, 0.0, rate * 0.004 * step]),
+                                     ang_vel=np.array([0.0, 0.0, rate * unit_factor]))
+        robot.run(0.004)
+
+    assert robot.phase() is Phase.DAMPING
+    assert "angular_velocity_unit" in robot.link.reason

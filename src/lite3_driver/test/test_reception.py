@@ -101,6 +101,7 @@ def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
     ({"joint_effort": np.full(12, 110.0)}, "the torque of FL_HipX_joint is 110,"),
     ({"ang_vel": np.array([0.0, 0.0, 1e30])}, "the angular velocity of axis z is 1e+30,"),
     ({"lin_acc": np.array([0.0, 200.0, 0.0])}, "the acceleration of axis y is 200,"),
+    ({"rpy": np.array([1e30, 0.0, 0.0])}, "the angle of axis x is 1e+30,"),
 ])  # fmt: skip
 def test_what_no_robot_can_send_is_no_news_of_it(
         nonsense: dict[str, wire.F64], words: str) -> None:

@@ -60,13 +60,22 @@ class Joystick:
     is pushed when the switch is pressed: with the switch held it must be seen in the middle first.
     """
 
-    def __init__(self, layout: Layout, timeout_ns: int) -> None:
-        """Begin without a joystick; `timeout_ns` after its last message it is lost."""
-        self._layout, self._timeout_ns = layout, timeout_ns
+    def __init__(self, layout: Layout, timeout_ns: int, unchanged_ns: int) -> None:
+        """Begin without a joystick.
+
+        Args:
+            layout: Where things are on it.
+            timeout_ns: So long after its last message it is lost.
+            unchanged_ns: Pushed in the very same way for so long, it counts as frozen: the receiver
+                of one that is out of reach repeats what it heard last.
+        """
+        self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
         self._heard_ns: int | None = None
+        self._told: tuple[Sequence[float], Sequence[int]] | None = None
+        self._told_ns = 0
         self._shares = STILL
         self._pressed: frozenset[Request] | None = None
-        self._released_once = self._centred = False
+        self._held = self._released_once = self._centred = False
         self.deadman = False
         """Whether the dead-man's switch is held, and counts."""
         self.trouble = ""
@@ -88,7 +97,8 @@ class Joystick:
     def hint(self) -> str:
         """What a person has to do before it drives; empty while it may."""
         if not self.deadman:
-            return "hold the dead-man's switch"
+            return ("release the dead-man's switch once" if self._held else
+                    "hold the dead-man's switch")
         return "" if self._centred else "sticks to the middle first"
 
     def hear(
@@ -104,6 +114,9 @@ class Joystick:
         """
         layout = self._layout
         self._heard_ns = now_ns
+        told = tuple(axes), tuple(buttons)
+        if told != self._told:
+            self._told, self._told_ns = told, now_ns
         self.trouble = trouble or layout.missing(len(axes), len(buttons)) or _odd(axes)
         pressed = frozenset(request for request, index in layout.buttons.items()
                             if 0 <= index < len(buttons) and buttons[index])
@@ -116,12 +129,18 @@ class Joystick:
             self.let_go()
             return [request for request in asked if request is Request.ESTOP]
         held = 0 <= layout.button_deadman < len(buttons) and bool(buttons[layout.button_deadman])
+        self._held = held
         self._released_once = self._released_once or not held
         self.deadman = held and self._released_once
         chosen = (axes[layout.axis_vx], axes[layout.axis_vy], axes[layout.axis_wz])
         vx, vy, wz = (_share(-value if inverted else value, layout.deadband)
                       for value, inverted in zip(chosen, layout.inverted, strict=True))
         self._shares = vx, vy, wz
+        if held and self._shares != STILL and now_ns - self._told_ns > self._unchanged_ns:
+            self.trouble = ("it has been pushed in the very same way for "
+                            f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
+                            "switch (joy_unchanged_s)")
+            self.let_go()
         self._centred = self.deadman and (self._centred or self._shares == STILL)
         self.unheard = frozenset() if self.deadman else asked & MOVING
         return [request for request in Request if request in asked - self.unheard]

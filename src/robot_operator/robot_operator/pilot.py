@@ -24,6 +24,7 @@ class Habits:
     limits: Limits
     layout: Layout
     joy_timeout_s: float
+    joy_unchanged_s: float
     estop_if_lost: bool
     """Whether the loss of the joystick is an e-stop, not only velocity zero."""
     key_timeout_s: float
@@ -36,7 +37,8 @@ class Pilot:
     def __init__(self, habits: Habits) -> None:
         """Begin still."""
         self._habits = habits
-        self.joystick = Joystick(habits.layout, round(habits.joy_timeout_s * _NS_PER_S))
+        self.joystick = Joystick(habits.layout, round(habits.joy_timeout_s * _NS_PER_S),
+                                 round(habits.joy_unchanged_s * _NS_PER_S))
         self.keys = Keys(round(habits.key_timeout_s * _NS_PER_S), habits.key_share)
         self.velocity = STILL
         """Commanded at the last step."""

@@ -5,7 +5,8 @@
 import signal
 import textwrap
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from contextlib import suppress
+from typing import Any, ClassVar, TextIO
 
 from textual._xterm_parser import XTermParser
 from textual.app import App, ComposeResult
@@ -25,12 +26,37 @@ _HELP = (
 )
 
 
+class _Output:
+    """Writes to a terminal until that is gone, and then nowhere: who writes must go on."""
+
+    def __init__(self, file: TextIO) -> None:
+        """Write to this one."""
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Return how much was taken."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Let it be seen."""
+        with suppress(OSError):
+            self._file.flush()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._file.fileno()
+
+
 class _Terminal(LinuxDriver):
     """The terminal as textual has it, but that it goes on after odd bytes and after SIGCONT."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take the terminal; bytes that are no UTF-8 are nothing typed."""
         super().__init__(*arguments, **options)
+        assert self._file is not None
+        self._file = _Output(self._file)  # type: ignore[assignment]  # all that is used of it
         # textual takes SIGCONT for the end of a Ctrl-Z and begins to read a second time. It comes
         # with the SIGHUP of a terminal that closes as well; two readers then do not let it end.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
@@ -72,6 +98,7 @@ class Screen(App[None]):
         """Show this one."""
         super().__init__(driver_class=_Terminal)
         self._cockpit = cockpit
+        self._shown: dict[Static, str] = {}
         # What is shown is text, even where it looks like markup.
         self._headline = Static(id="headline", markup=False)
         self._state = Static(id="state", markup=False)
@@ -96,13 +123,19 @@ class Screen(App[None]):
 
     def _show(self) -> None:
         view, width = self._cockpit.view(), max(self.size.width, _NARROWEST)
-        self._headline.update(view.headline)
+        self._put(self._headline, view.headline)
         for tone in Tone:
             self._headline.set_class(tone is view.tone, tone.name.lower())
-        self._state.update("\n".join(_table(view.lines, width)))
+        self._put(self._state, "\n".join(_table(view.lines, width)))
         # The newest are at the bottom, whole: what was refused has its remedy at the end.
         news = [row for text in view.news for row in textwrap.wrap(text, width)]
-        self._news.update("\n".join(news[-_NEWS_LINES:]))
+        self._put(self._news, "\n".join(news[-_NEWS_LINES:]))
+
+    def _put(self, place: Static, text: str) -> None:
+        """Show a text; what is there already is not sent again, since a line may be slow."""
+        if self._shown.get(place) != text:
+            self._shown[place] = text
+            place.update(text)
 
 
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:

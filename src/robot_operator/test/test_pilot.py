@@ -26,8 +26,8 @@ LIMITS = Limits(max_vx_mps=0.5, max_vy_mps=0.3, max_wz_radps=0.8, acceleration_m
                 deceleration_mps2=4.0, acceleration_radps2=2.0, deceleration_radps2=8.0)
 LAYOUT = Layout(axis_vx=1, axis_vy=0, axis_wz=3, inverted=(False, False, False), deadband=0.1,
                 button_deadman=DEADMAN, buttons=BUTTONS)
-HABITS = Habits(limits=LIMITS, layout=LAYOUT, joy_timeout_s=0.5, estop_if_lost=False,
-                key_timeout_s=0.6, key_share=0.5)
+HABITS = Habits(limits=LIMITS, layout=LAYOUT, joy_timeout_s=0.5, joy_unchanged_s=10.0,
+                estop_if_lost=False, key_timeout_s=0.6, key_share=0.5)
 
 
 class Operated:
@@ -88,6 +88,34 @@ def test_stick_fully_pushed_is_the_largest_velocity_of_each_axis() -> None:
     operated.holds_deadman()
     operated.axes[1], operated.axes[0], operated.axes[3] = 1.0, -1.0, 1.0
     assert operated.steps(1.0) == (0.5, -0.3, 0.8)
+
+
+def test_joystick_that_repeats_the_very_same_drives_no_longer() -> None:
+    operated = Operated().drives_forward()
+
+    assert operated.steps(8.9) == (0.5, 0.0, 0.0)
+    assert operated.steps(0.5) == STILL
+    assert "joy_unchanged_s" in operated.pilot.joystick.trouble
+    operated.axes[LAYOUT.axis_vx] = 0.9
+    assert operated.steps(0.5) == STILL
+    operated.holds()
+    operated.speak()
+    operated.axes[LAYOUT.axis_vx] = 0.0
+    operated.holds_deadman()
+    operated.axes[LAYOUT.axis_vx] = 1.0
+    assert operated.steps(1.0) == (0.5, 0.0, 0.0)
+
+
+def test_joystick_may_be_held_still_in_the_middle_and_moved_on_the_way() -> None:
+    operated = Operated()
+    operated.step()
+    operated.holds_deadman()
+    operated.steps(20.0)
+
+    for push in (1.0, 0.98, 1.0):
+        operated.axes[LAYOUT.axis_vx] = push
+        assert operated.steps(9.0)[0] > 0.45
+    assert operated.pilot.joystick.trouble == ""
 
 
 def test_axes_beyond_their_range_stay_within_the_limits() -> None:

@@ -21,7 +21,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 
-from lite3_driver.host_link import HostLink
+from lite3_driver.host_link import HostLink, require_port
 from lite3_driver.interfaces import RELEASE, TAKE, Answer, Phase, Report
 from lite3_driver.nodes.answers import Answers
 from lite3_driver.nodes.commands import CommandTopic
@@ -69,9 +69,15 @@ class DriverNode(LifecycleBase):
                                 callback_group=ReentrantCallbackGroup())
 
     def set_up(self) -> None:
-        """Read the parameters and create all other entities; publish nothing."""
+        """Read the parameters and create all other entities; publish nothing.
+
+        Raises:
+            PolicyError: The port is taken, or there is no such address: where another driver runs,
+                publishers of the same topics would disturb its robot.
+        """
         values = self._table.read()
         self._settings = settings_of(values)
+        require_port(self._settings)
         self._sensors = SensorTopics(
             self, state_rate_hz=values["joint_state_rate_hz"], imu_rate_hz=values["imu_rate_hz"],
             contact_rate_hz=values["contact_rate_hz"])

@@ -14,8 +14,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from policy_inference.nodes.graph import full_name
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.found import require_to_be_alone_on
+from robot_operator.nodes.found import namespace_of, require_to_be_alone_on
 from robot_operator.nodes.participant import ANSWER_TIMEOUT_S, Participant
 from robot_operator.nodes.words import MODES
 
@@ -58,14 +59,16 @@ class Operator(Participant):
         """Join the ROS 2 domain of the environment.
 
         Args:
-            policy_node: Name of the node that runs the policy, relative to the namespace.
+            policy_node: Full name of the node that runs the policy. `cmd_vel` and `estop` are those
+                of its namespace.
             drives: Whether it is to publish `cmd_vel`, which one node at a time may.
             use_sim_time: Whether velocities and waits follow `/clock`.
             answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
-        super().__init__("operator", use_sim_time=use_sim_time,
-                         answer_timeout_s=answer_timeout_s, watch=watch)
+        policy_node = f"/{policy_node.lstrip('/')}"
+        super().__init__("operator", namespace=namespace_of(policy_node),
+                         use_sim_time=use_sim_time, answer_timeout_s=answer_timeout_s, watch=watch)
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
         self._services = {
@@ -160,8 +163,27 @@ class Operator(Participant):
             self.require_joint_policy(name, self._services[name].service_is_ready)
         if name in ("estop", "reset"):
             # A robot's driver hears it as well, whatever the policy node does.
-            self._estop.publish(Bool(data=name == "estop"))
+            self.tell_estop(pressed=name == "estop")
         return self.ask(self._services[name], name, Trigger.Request(), self.answer_timeout_s)
+
+    def tell_estop(self, *, pressed: bool) -> None:
+        """Say on the topic `estop` whether it is pressed, to all who listen now and later."""
+        self._estop.publish(Bool(data=pressed))
+
+    def tell_listener(self, name: str, *, pressed: bool) -> None:
+        """Say it once a node listens, and return when that has heard of it.
+
+        Raises:
+            OperatorError: The node of this full name does not listen within `answer_timeout_s`.
+        """
+        def listens() -> bool:
+            infos = self.node.get_subscriptions_info_by_topic(self._estop.topic_name)
+            return (name in map(full_name, infos)
+                    and self._estop.get_subscription_count() >= len(infos))
+
+        self.wait_until(listens, f"{name} to listen to estop", self.answer_timeout_s)
+        self.tell_estop(pressed=pressed)
+        self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def demand(self, name: str) -> str:
         """Ask, accept no refusal, and return what the policy node says.
@@ -169,7 +191,7 @@ class Operator(Participant):
         Raises:
             OperatorError: The policy node refused.
         """
-        return _granted(name, *self.request(name))
+        return granted(name, *self.request(name))
 
     def call(self, service: Any, name: str) -> str:
         """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
@@ -177,25 +199,25 @@ class Operator(Participant):
         Raises:
             OperatorError: It refused, or there is no answer within `answer_timeout_s`.
         """
-        return _granted(
+        return granted(
             name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
-    def demand_of_driver(self, driver: str, name: str) -> str:
-        """Ask a robot's driver for something, accept no refusal.
+    def request_of_driver(self, driver: str, name: str) -> tuple[bool, str]:
+        """Ask a robot's driver for something.
 
         Args:
-            driver: Name of its node.
-            name: `take_control`, `release_control` or `reset`.
+            driver: Full name of its node.
+            name: `take_control`, `release_control`, `damp` or `reset`.
 
         Returns:
-            What it says once that is done; `take_control` takes seconds: the robot folds its legs.
+            Whether it agreed, and what it says, once that is done; `take_control` takes seconds:
+            the robot folds its legs.
 
         Raises:
-            OperatorError: It refused, or does not answer in time.
+            OperatorError: It does not answer in time.
         """
         service = self.node.create_client(Trigger, f"{driver}/{name}")
-        answer = self.ask(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
-        return _granted(name, *answer, who=driver)
+        return self.ask(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
 
     def status_of_driver(self, driver: str) -> RobotStatus:
         """Return the status of a robot's driver.
@@ -222,7 +244,7 @@ class Operator(Participant):
         name, request = "record_run", SetBool.Request(data=on)
         self.require_joint_policy(name, self._record_run.service_is_ready)
         timeout_s = self.answer_timeout_s
-        return _granted(name, *self.ask(self._record_run, name, request, timeout_s))
+        return granted(name, *self.ask(self._record_run, name, request, timeout_s))
 
     def load(self, bundle: str, backend: str = "") -> str:
         """Let the policy node take another bundle; return what it says.
@@ -237,7 +259,7 @@ class Operator(Participant):
         """
         self.require_joint_policy("load", self._load.service_is_ready)
         request = LoadBundle.Request(bundle=bundle, backend=backend)
-        return _granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
+        return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
     def stand(self) -> None:
         """Let the robot stand up; it is READY then.
@@ -323,7 +345,12 @@ class Operator(Participant):
             self.changed.notify_all()
 
 
-def _granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
+def granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
+    """Return what was said where it was agreed to.
+
+    Raises:
+        OperatorError: It was not.
+    """
     if not agreed:
         raise OperatorError(f"{name}: {who} refused: {message}")
     return message

@@ -11,17 +11,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from policy_msgs.msg import RobotStatus
+
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.client import RECORD, REQUESTS, Operator
+from robot_operator.nodes.client import RECORD, REQUESTS, Operator, granted
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
+    namespace_of,
     policy_and_driver,
     the_one,
     the_one_or_none,
 )
 from robot_operator.nodes.participant import ANSWER_TIMEOUT_S
-from robot_operator.nodes.words import Lines, driver_lines, policy_lines
+from robot_operator.nodes.words import STATES, Lines, driver_lines, policy_lines
 from robot_operator.requests import OF_DRIVER, Request
 
 INTERRUPTED = 130
@@ -29,9 +32,14 @@ _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
 """For what need not be there; on a busy machine a new node meets others after a second."""
-_RESET, _STATUS = Request.RESET.value, "status"
-_OF_BOTH = (_RESET, _STATUS)
-"""Concerns the driver as well, where there is one."""
+_ESTOP, _DAMP, _RESET = (
+    request.value for request in (Request.ESTOP, Request.DAMP, Request.RESET))
+_STATUS = "status"
+_OF_BOTH = (_ESTOP, _DAMP, _RESET, _STATUS)
+"""Concerns policy node and driver, or that of them which there is."""
+_FOLLOWED = (Request.STAND.value, Request.RUN.value)
+"""Refused where there is a driver that follows no commands."""
+_DEFAULT_NODE = "joint_policy_node"
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -57,7 +65,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if given.action is None:
             return _open_screen(given)
         _find(given)
-        with Operator(policy_node=given.node, use_sim_time=given.sim_time,
+        node = given.node or f"{namespace_of(given.driver)}/{_DEFAULT_NODE}"
+        with Operator(policy_node=node, use_sim_time=given.sim_time,
                       drives=given.action == "drive", answer_timeout_s=given.timeout) as operator:
             sys.stdout.write(_act(operator, given))
     except OperatorError as error:
@@ -89,10 +98,14 @@ def _open_screen(given: argparse.Namespace) -> int:
         raise OperatorError("robot_operator: expected an action or a terminal, found neither; "
                             "`operator_node` runs without one")
     words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
-    for parameter, name, kind in (("policy_node", given.node, POLICY_NODE),
-                                  ("driver_node", given.driver, DRIVER)):
-        if found := name or the_one_or_none(kind, _LOOK_FOR_S):
-            words += ["-p", f"{parameter}:={found}"]
+    names = {"policy_node": given.node or the_one_or_none(POLICY_NODE, _LOOK_FOR_S),
+             "driver_node": given.driver or the_one_or_none(DRIVER, _LOOK_FOR_S)}
+    found = {parameter: f"/{name.lstrip('/')}" for parameter, name in names.items() if name}
+    for parameter, name in found.items():
+        words += ["-p", f"{parameter}:={name}"]
+    if found:
+        # `cmd_vel`, `estop` and `joy` are those of the robot.
+        words += ["-r", f"__ns:={namespace_of(next(iter(found.values())))}"]
     return run_node(OperatorNode, words, foreground=operate)
 
 
@@ -103,20 +116,22 @@ def _find(given: argparse.Namespace) -> None:
         OperatorError: There is none, or more than one.
     """
     if given.action in _OF_DRIVER:
-        given.node = ""
-        if given.driver is None:
-            given.driver = the_one(DRIVER, given.timeout)
-            sys.stderr.write(f"robot_operator: {given.driver}\n")
-        return
-    seeks_driver = given.action in _OF_BOTH and given.driver is None
-    if given.node is not None:
-        given.driver = the_one_or_none(DRIVER, _LOOK_FOR_S) if seeks_driver else given.driver
-        return
-    if seeks_driver:
-        given.node, given.driver = policy_and_driver(given.timeout)
+        given.driver = given.driver or the_one(DRIVER, given.timeout)
+        given.node = None
+    elif given.action not in (*_OF_BOTH, *_FOLLOWED):
+        given.node = given.node or the_one(POLICY_NODE, given.timeout)
+    elif given.node is None and given.driver is None:
+        # An e-stop waits for no other.
+        patience_s = 0.0 if given.action == _ESTOP else _LOOK_FOR_S
+        given.node, given.driver = policy_and_driver(given.timeout, patience_s)
+        if given.action in _FOLLOWED:
+            given.node = given.node or the_one(POLICY_NODE, given.timeout)
     else:
-        given.node = the_one(POLICY_NODE, given.timeout)
-    sys.stderr.write(f"robot_operator: {given.node}\n")
+        given.node = given.node or the_one_or_none(POLICY_NODE, _LOOK_FOR_S)
+        given.driver = given.driver or the_one_or_none(DRIVER, _LOOK_FOR_S)
+    given.node, given.driver = (
+        name and f"/{name.lstrip('/')}" for name in (given.node, given.driver))
+    sys.stderr.write(f"robot_operator: {', '.join(filter(None, (given.node, given.driver)))}\n")
 
 
 def _act(operator: Operator, given: argparse.Namespace) -> str:
@@ -126,7 +141,13 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
         OperatorError: The policy node refused, does not answer or met a fault.
     """
     if given.action in _OF_DRIVER:
-        return f"{operator.demand_of_driver(given.driver, given.action)}\n"
+        try:
+            answer = operator.request_of_driver(given.driver, given.action)
+        except KeyboardInterrupt:
+            # Whoever takes back that the robot is to fold its legs wants them to stop.
+            operator.request_of_driver(given.driver, _DAMP)
+            raise
+        return f"{granted(given.action, *answer, who=given.driver)}\n"
     if given.action == RECORD:
         return f"{operator.demand(RECORD)}\n"
     if given.action == "record_run":
@@ -134,8 +155,8 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
     if given.action == "load":
         return f"{operator.load(given.bundle, given.backend)}\n"
     _move(operator, given)
-    lines = policy_lines(operator.status)
-    if given.action == _STATUS and given.driver:
+    lines = policy_lines(operator.status) if given.node else []
+    if given.driver and (given.action == _STATUS or not lines):
         driver = operator.status_of_driver(given.driver)
         lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
     return described(lines)
@@ -143,7 +164,11 @@ def _act(operator: Operator, given: argparse.Namespace) -> str:
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
     """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
-    if given.action == _STATUS:
+    if given.action in _FOLLOWED and given.driver:
+        _require_to_be_followed(operator, given)
+    if given.action in _OF_BOTH and not given.node:
+        _ask_driver(operator, given)
+    elif given.action == _STATUS:
         operator.wait_for_status()
     elif given.action == "drive":
         operator.wait_for_status()
@@ -152,13 +177,42 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
         operator.wait_for_status()
         operator.stand()
     else:
-        # An e-stop waits for nothing.
-        operator.demand(given.action)
-        if given.action == _RESET and given.driver:
-            operator.demand_of_driver(given.driver, _RESET)
+        # An e-stop waits for nothing; nor does the driver for a policy node that hangs.
+        try:
+            operator.demand(given.action)
+        finally:
+            if given.action in _OF_BOTH and given.driver:
+                _ask_driver(operator, given)
         operator.wait_for_status()
         what, reached = _REACHED[given.action]
         operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
+
+
+def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> None:
+    """Return if the driver follows commands.
+
+    Raises:
+        OperatorError: It does not: nothing would move, whatever the policy node says.
+    """
+    status = operator.status_of_driver(given.driver)
+    if status.state != RobotStatus.FOLLOWING:
+        raise OperatorError(
+            f"{given.action}: expected a driver that follows commands, found {given.driver} in "
+            f"{STATES[status.state]} ({status.reason}); ask for take_control")
+
+
+def _ask_driver(operator: Operator, given: argparse.Namespace) -> None:
+    """Ask the driver for what concerns it as well.
+
+    Raises:
+        OperatorError: It refused, or does not answer.
+    """
+    if given.action in (_ESTOP, _RESET):
+        operator.tell_listener(given.driver, pressed=given.action == _ESTOP)
+    if given.action in (_DAMP, _RESET):
+        agreed, message = operator.request_of_driver(given.driver, given.action)
+        # Nothing is left to damp where nobody has control.
+        granted(given.action, agreed or given.action == _DAMP, message, who=given.driver)
 
 
 def _drive(operator: Operator, given: argparse.Namespace) -> None:

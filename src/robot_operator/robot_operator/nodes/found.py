@@ -44,15 +44,24 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
     return _alone(kind, _found([kind], timeout_s)[kind])
 
 
-def policy_and_driver(timeout_s: float) -> tuple[str, str | None]:
-    """Return the full names of the one policy node, and of the one driver if there is any.
+def policy_and_driver(timeout_s: float, patience_s: float) -> tuple[str | None, str | None]:
+    """Return the full names of the one policy node and of the one driver, where there are.
+
+    Args:
+        timeout_s: For how long to look for the first of them.
+        patience_s: For how long to look for the other one then, at least a second.
 
     Raises:
-        OperatorError: There is no policy node within `timeout_s`, or more than one of a kind.
+        OperatorError: There is neither, or more than one of a kind.
     """
-    names = _found([POLICY_NODE, DRIVER], timeout_s)
-    policy = _alone(POLICY_NODE, names[POLICY_NODE])
-    return _required(POLICY_NODE, policy, timeout_s), _alone(DRIVER, names[DRIVER])
+    names = _found([POLICY_NODE, DRIVER], timeout_s, patience_s)
+    policy, driver = (_alone(kind, names[kind]) for kind in (POLICY_NODE, DRIVER))
+    return (policy, driver) if driver else (_required(POLICY_NODE, policy, timeout_s), None)
+
+
+def namespace_of(name: str) -> str:
+    """Return the namespace of the node of this full name, `/` for example."""
+    return name.rpartition("/")[0] or "/"
 
 
 def others_on(node: Node, topic: str) -> list[str]:
@@ -96,7 +105,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
     return name
 
 
-def _found(kinds: Sequence[str], timeout_s: float) -> dict[str, list[str]]:
+def _found(kinds: Sequence[str], timeout_s: float, patience_s: float = 0.0) -> dict[str, list[str]]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("operator_looks_around", context=context, enable_rosout=False,
@@ -104,7 +113,7 @@ def _found(kinds: Sequence[str], timeout_s: float) -> dict[str, list[str]]:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        return _look(node, executor, kinds, timeout_s)
+        return _look(node, executor, kinds, timeout_s, max(patience_s, _SECOND_WITHIN_S))
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -112,16 +121,17 @@ def _found(kinds: Sequence[str], timeout_s: float) -> dict[str, list[str]]:
 
 
 def _look(
-    node: Node, executor: SingleThreadedExecutor, kinds: Sequence[str], timeout_s: float
-) -> dict[str, list[str]]:
-    """Return the nodes of each kind, a second after one of the first kind was found."""
+    node: Node, executor: SingleThreadedExecutor, kinds: Sequence[str], timeout_s: float,
+    patience_s: float,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Return the nodes of each kind, a second after one of each was found."""
     ends_s = time.monotonic() + timeout_s
     names: dict[str, list[str]] = {kind: [] for kind in kinds}
     while time.monotonic() < ends_s:
         executor.spin_once(timeout_sec=_LOOK_AROUND_S)
         now = {kind: _publishing(node, _STATUSES[kind]) for kind in kinds}
-        if now[kinds[0]] and not names[kinds[0]]:
-            ends_s = time.monotonic() + _SECOND_WITHIN_S
+        if any(now[kind] and not names[kind] for kind in kinds):
+            ends_s = time.monotonic() + (_SECOND_WITHIN_S if all(now.values()) else patience_s)
         names = now
     return names
 

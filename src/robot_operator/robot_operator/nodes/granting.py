@@ -94,8 +94,9 @@ class Granting:
         ready = [client for client in self._clients[request] if client.service_is_ready()]
         if not ready:
             names = " or ".join(client.srv_name for client in self._clients[request])
-            self._news.refuse(f"{request.value}: expected the service {names}, found none; does "
-                              "its node run, in this ROS_DOMAIN_ID?")
+            told = "told on the topic; " if request in (Request.ESTOP, Request.RESET) else ""
+            self._news.refuse(f"{request.value}: {told}expected the service {names}, found none; "
+                              "does its node run, in this ROS_DOMAIN_ID?")
             answered()
             return
         self._news.refusal = ""

@@ -89,8 +89,10 @@ class OperatorNode(LifecycleBase):
             if self._speaking:
                 self._publish(STILL)
             self._speaking = False
-        status = self._seen.policy
-        if status is not None and status.mode != JointCommand.MODE_DAMP:
+        policy, driver = self._seen.policy, self._seen.driver
+        moves = policy is not None and policy.mode != JointCommand.MODE_DAMP
+        folds = driver is not None and driver.state == RobotStatus.TAKING
+        if moves or folds:
             self._owe_an_answer()
 
     def tear_down(self) -> None:
@@ -135,7 +137,7 @@ class OperatorNode(LifecycleBase):
             if (stick.present, stick.trouble) != before:
                 self.news.tell(f"joystick: {stick.trouble or 'found'}", wrong=bool(stick.trouble))
             for request in stick.unheard:
-                self.news.refuse(f"{request.value}: refused: hold the dead-man's switch as well")
+                self.news.refuse(f"{request.value}: refused: {stick.hint} as well")
             self._ask(asked)
 
     def _on_policy(self, message: PolicyStatus) -> None:
@@ -211,7 +213,6 @@ class OperatorNode(LifecycleBase):
 
 def _rivalry(names: Sequence[str]) -> str:
     return f"others command velocities too: {', '.join(names)}; end them"
-
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -38,17 +38,17 @@ class Participant:
     """
 
     def __init__(
-        self, name: str, *, use_sim_time: bool, answer_timeout_s: float,
+        self, name: str, *, namespace: str, use_sim_time: bool, answer_timeout_s: float,
         watch: Callable[[], None],
     ) -> None:  # fmt: skip
-        """Join, as a node of this name."""
+        """Join, as a node of this name in this namespace."""
         self.watch, self.changed = watch, threading.Condition()
         self.answer_timeout_s = answer_timeout_s
         self._leaving = False
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node(
-            name, context=self._context,
+            name, namespace=namespace, context=self._context,
             parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
         )  # fmt: skip
         self.clock = self.node.get_clock() if use_sim_time else Clock(

@@ -52,6 +52,8 @@ PARAMETERS = (
     Spec(name="command_rate_hz", type=float, default=20.0, minimum=5.0, maximum=100.0,
          doc="Rate of cmd_vel while the robot is up, Hz"),
     _positive("joy_timeout_s", 0.5, "A joystick that is silent for so long is lost, s", 5.0),
+    _positive("joy_unchanged_s", 10.0, "A joystick that is pushed in the very same way for so long "
+              "counts as frozen and drives no longer, s", 3600.0),
     Spec(name="lost_joystick", type=str, default=STOP, choices=(STOP, ESTOP),
          doc="What the loss of the joystick is: velocity zero, or an e-stop as well"),
     Spec(name="deadband", type=float, default=0.1, minimum=0.0, maximum=0.5,
@@ -96,6 +98,7 @@ def habits_of(values: Mapping[str, Any]) -> Habits:
     limits = Limits(**{name: values[name] for name in Limits.__dataclass_fields__})
     return Habits(
         limits=limits, layout=layout, joy_timeout_s=values["joy_timeout_s"],
+        joy_unchanged_s=values["joy_unchanged_s"],
         estop_if_lost=values["lost_joystick"] == ESTOP, key_timeout_s=values["key_timeout_s"],
         key_share=values["key_share"],
     )  # fmt: skip

@@ -7,19 +7,32 @@ import os
 import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from policy_inference.nodes.process import ended_by, wait_for_end
+from policy_inference.private_folder import remove_folders
 from robot_operator.cockpit import Cockpit
+
+_ENDS_WITHIN_S, _ANSWERED_WITHIN_S = 3.0, 2.0
+_LOOKS_S = 0.2
+_BYTES = 64
 
 
 class Shown(Cockpit, Protocol):
     """A node that has a screen, and a parameter that says whether to show it."""
 
+    answering: int
+    """How many answers it still waits for, or owes."""
+
     def get_parameter(self, name: str) -> Any:
         """Return a parameter."""
+
+    def halt(self) -> None:
+        """Leave the robot safe."""
 
 
 def operate(node: Shown, asked: socket.socket) -> None:
@@ -31,22 +44,53 @@ def operate(node: Shown, asked: socket.socket) -> None:
     from robot_operator.screen import Screen
 
     app = Screen(node)
+    ending, shown = threading.Event(), threading.Event()
+    guard = threading.Thread(target=_guard, args=(node, asked, ending, shown), daemon=True)
 
     def hear() -> None:
         if ended_by(asked.recv(1)):
+            ending.set()
             app.exit()
 
     async def show() -> None:
         asyncio.get_running_loop().add_reader(asked, hear)
         await app.run_async(mouse=False)
 
-    with _logs_kept_back():
-        asyncio.run(show())
+    guard.start()
+    try:
+        with _logs_kept_back():
+            asyncio.run(show())
+    finally:
+        shown.set()
 
 
 def has_terminal() -> bool:
     """Return whether there is somebody to show a screen to, who has keys."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _guard(
+    node: Shown, asked: socket.socket, ending: threading.Event, shown: threading.Event
+) -> None:
+    """End the process, the robot first, where the screen does not: it hangs with its terminal.
+
+    A terminal that nobody reads any more, as behind an ssh that stands still, holds up whoever
+    writes to it, and with that the main thread, which then hears of no signal.
+    """
+    while not shown.wait(_LOOKS_S):
+        unheard = b""
+        with suppress(BlockingIOError):
+            unheard = asked.recv(_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        if not (ending.is_set() or any(ended_by(bytes([byte])) for byte in unheard)):
+            continue
+        if shown.wait(_ENDS_WITHIN_S):
+            return
+        node.halt()
+        ends_s = time.monotonic() + _ANSWERED_WITHIN_S
+        while node.answering and time.monotonic() < ends_s:
+            time.sleep(_LOOKS_S)
+        remove_folders()
+        os._exit(1)
 
 
 @contextmanager

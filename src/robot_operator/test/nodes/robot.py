@@ -37,9 +37,9 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class Robot:
     """Policy node and driver in one, as far as an operator sees of them; and a joystick."""
 
-    def __init__(self, executor: SingleThreadedExecutor) -> None:
+    def __init__(self, executor: SingleThreadedExecutor, namespace: str = "") -> None:
         self.executor = executor
-        self.node = Node("robot", use_global_arguments=False)
+        self.node = Node("robot", namespace=namespace, use_global_arguments=False)
         executor.add_node(self.node)
         self.policy = policy_status()
         self.driver: RobotStatus | None = None
@@ -85,6 +85,10 @@ class Robot:
             if self.joy is not None:
                 self._joy.publish(self.joy)
             self.executor.spin_once(timeout_sec=0.02)
+
+    def heard_since(self, count: int) -> bool:
+        """Return whether more velocities have come than these."""
+        return len(self.velocities) > count
 
     def types(
         self, press: Callable[[str], None], letter: str, done: Callable[[], object]

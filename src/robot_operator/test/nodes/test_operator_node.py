@@ -278,6 +278,18 @@ def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
     assert robot.asked == []
 
 
+def test_goodbye_to_a_robot_that_folds_ends_that(active: Make, robot: Robot) -> None:
+    robot.has_driver()
+    node = active()
+    assert robot.driver is not None
+    robot.driver.state = RobotStatus.TAKING
+    robot.until(lambda: "TAKING" in lines(node).get("driver", ""), "the fold")
+
+    node.trigger_deactivate()
+
+    robot.until(lambda: "driver: damp" in robot.asked, "the driver to be asked")
+
+
 def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(active: Make, robot: Robot) -> None:
     node = active()
     node.trigger_deactivate()

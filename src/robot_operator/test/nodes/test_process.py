@@ -13,11 +13,13 @@ import subprocess
 import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist
-from policy_msgs.msg import JointCommand
+from policy_msgs.msg import JointCommand, RobotStatus
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
 from .robot import DEADLINE_S, Robot
@@ -36,7 +38,7 @@ class Terminal:
         self.text = b""
         self.process = subprocess.Popen(["setsid", "--ctty", *command], stdin=far, stdout=far,
                                         stderr=far, env={**os.environ, "TERM": "xterm-256color"})
-        os.close(far)
+        self._far = far
 
     def type(self, keys: str) -> None:
         self.send({"enter": "\r"}.get(keys, keys).encode())
@@ -51,7 +53,14 @@ class Terminal:
                 self.text += more
         return text.encode() in self.text
 
+    def stand_still(self) -> None:
+        """Take nothing any more: whoever writes is held up."""
+        termios.tcflow(self._far, termios.TCOOFF)
+
     def hang_up(self) -> None:
+        if self._far >= 0:
+            os.close(self._far)
+            self._far = -1
         if self._hand >= 0:
             os.close(self._hand)
             self._hand = -1
@@ -126,6 +135,23 @@ def test_command_without_an_action_is_the_screen_with_parameters_of_ones_own(
     robot.until(lambda: terminal.shows("keys: 30 %"), "the parameter")
 
 
+def test_robot_in_a_namespace_is_stopped_and_driven_in_it(
+    opened: Callable[..., Terminal], executor: SingleThreadedExecutor
+) -> None:
+    robot = Robot(executor, namespace="one")
+    robot.has_driver()
+    terminal = opened("robot_operator", "--node", "one/joint_policy_node")
+
+    robot.until(lambda: terminal.shows("take control (t, Enter)"), "the driver on the screen")
+    terminal.type("e")
+    robot.until(lambda: True in robot.estops, "the e-stop on the topic")
+    robot.is_asked("estop")
+    assert robot.driver is not None
+    robot.policy.mode, robot.driver.state = JointCommand.MODE_RUN, RobotStatus.FOLLOWING
+    robot.until(lambda: bool(robot.velocities), "velocities")
+    robot.node.destroy_node()
+
+
 def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
     terminal: Terminal, robot: Robot
 ) -> None:
@@ -161,6 +187,30 @@ def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     robot.is_asked("damp")
     robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
+    assert robot.velocities[-1] == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("end", ["signal", "hang_up"])
+def test_screen_whose_terminal_stands_still_ends_all_the_same(
+    terminal: Terminal, robot: Robot, end: str
+) -> None:
+    robot.policy.mode, robot.policy.reason = JointCommand.MODE_RUN, "the policy runs"
+    robot.until(lambda: terminal.shows("the policy runs"), "the screen")
+    robot.until(lambda: robot.velocities, "velocities")
+    terminal.stand_still()
+    for number in range(100):
+        # More than what waits to be written may be.
+        robot.policy.reason = f"reason {number}"
+        robot.until(partial(robot.heard_since, len(robot.velocities)), "the next velocity")
+
+    if end == "signal":
+        terminal.process.send_signal(signal.SIGTERM)
+    else:
+        terminal.hang_up()
+
+    robot.is_asked("damp")
+    robot.until(lambda: terminal.process.poll() is not None, "the end")
+    assert terminal.process.returncode == (1 if end == "signal" else 0)
     assert robot.velocities[-1] == (0.0, 0.0, 0.0)
 
 
