@@ -121,7 +121,7 @@ def _find(given: argparse.Namespace) -> None:
     elif given.action not in (*_OF_BOTH, *_FOLLOWED):
         given.node = given.node or the_one(POLICY_NODE, given.timeout)
     elif given.node is None and given.driver is None:
-        # An e-stop waits for no other.
+        # An e-stop waits for no driver before the policy node has it.
         patience_s = 0.0 if given.action == _ESTOP else _LOOK_FOR_S
         given.node, given.driver = policy_and_driver(given.timeout, patience_s)
         if given.action in _FOLLOWED:
@@ -181,6 +181,8 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
         try:
             operator.demand(given.action)
         finally:
+            if given.action == _ESTOP:
+                given.driver = given.driver or the_one_or_none(DRIVER, _LOOK_FOR_S)
             if given.action in _OF_BOTH and given.driver:
                 _ask_driver(operator, given)
         operator.wait_for_status()
