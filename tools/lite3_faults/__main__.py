@@ -4,7 +4,7 @@
 
     python -m tools.lite3_faults --output out/lite3_faults --page docs/lite3_faults.md
 
-Each case has processes of its own and takes about 20 s, all of them 25 minutes, on a machine
+Each case has processes of its own and takes about 20 s, all of them half an hour, on a machine
 with nothing else to do: it is real time. Writes `endings.json`, the page, and a folder of
 logs, trace and events for each case. The exit status is 1 when one did not end as it should.
 """
