@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.nodes.graph import full_name
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.found import namespace_of, require_to_be_alone_on
+from robot_operator.nodes.found import full, namespace_of, require_to_be_alone_on
 from robot_operator.nodes.participant import ANSWER_TIMEOUT_S, Participant
 from robot_operator.nodes.words import MODES
 
@@ -66,7 +66,7 @@ class Operator(Participant):
             answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
-        policy_node = f"/{policy_node.lstrip('/')}"
+        policy_node = full(policy_node)
         super().__init__("operator", namespace=namespace_of(policy_node),
                          use_sim_time=use_sim_time, answer_timeout_s=answer_timeout_s, watch=watch)
         self._status: PolicyStatus | None = None

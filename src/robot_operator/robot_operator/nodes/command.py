@@ -18,6 +18,7 @@ from robot_operator.nodes.client import RECORD, REQUESTS, Operator, granted
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
+    full,
     namespace_of,
     policy_and_driver,
     the_one,
@@ -100,7 +101,7 @@ def _open_screen(given: argparse.Namespace) -> int:
     words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
     names = {"policy_node": given.node or the_one_or_none(POLICY_NODE, _LOOK_FOR_S),
              "driver_node": given.driver or the_one_or_none(DRIVER, _LOOK_FOR_S)}
-    found = {parameter: f"/{name.lstrip('/')}" for parameter, name in names.items() if name}
+    found = {parameter: full(name) for parameter, name in names.items() if name}
     for parameter, name in found.items():
         words += ["-p", f"{parameter}:={name}"]
     if found:
@@ -129,8 +130,7 @@ def _find(given: argparse.Namespace) -> None:
     else:
         given.node = given.node or the_one_or_none(POLICY_NODE, _LOOK_FOR_S)
         given.driver = given.driver or the_one_or_none(DRIVER, _LOOK_FOR_S)
-    given.node, given.driver = (
-        name and f"/{name.lstrip('/')}" for name in (given.node, given.driver))
+    given.node, given.driver = (name and full(name) for name in (given.node, given.driver))
     sys.stderr.write(f"robot_operator: {', '.join(filter(None, (given.node, given.driver)))}\n")
 
 

@@ -59,6 +59,11 @@ def policy_and_driver(timeout_s: float, patience_s: float) -> tuple[str | None, 
     return (policy, driver) if driver else (_required(POLICY_NODE, policy, timeout_s), None)
 
 
+def full(name: str) -> str:
+    """Return the full name of a node that was named as seen from the root, with or without `/`."""
+    return f"/{name.lstrip('/')}"
+
+
 def namespace_of(name: str) -> str:
     """Return the namespace of the node of this full name, `/` for example."""
     return name.rpartition("/")[0] or "/"
