@@ -4,6 +4,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -43,6 +44,10 @@ def require_port(settings: Settings) -> None:
 
 class HostLink:
     """Starts the process, hears it on a thread of its own, and asks it for things.
+
+    No request ever waits, whatever the process does. One that hangs stops reading; as soon as the
+    channel between the two is full, what else is asked is lost, and the answer to that is False.
+    What the process followed has expired by then: if it goes on, it brakes.
 
     If the process dies while the robot is under control, this thread says good-bye to the robot in
     its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
@@ -101,21 +106,32 @@ class HostLink:
         """Follow a command from now on, if it may be: its end, and others, are in the reports."""
         self._ask(command)
 
-    def take(self, other_obstacles: Sequence[str] = ()) -> None:
+    def take(self, other_obstacles: Sequence[str] = ()) -> bool:
         """Take control; the answer is in a report, after the robot has folded or at once.
 
         Args:
             other_obstacles: What the caller knows to speak against it: any of them refuses it.
+
+        Returns:
+            Whether it could be asked for; else there is no answer.
         """
-        self._ask(channel.Take(tuple(other_obstacles)))
+        return self._ask(channel.Take(tuple(other_obstacles)))
 
-    def release(self) -> None:
-        """Give control back; the answer is in a report, after 2 s of braking or at once."""
-        self._ask(channel.Release())
+    def release(self) -> bool:
+        """Give control back; the answer is in a report, after 2 s of braking or at once.
 
-    def damp(self, reason: str) -> None:
-        """Brake, and follow nothing until a command in MODE_DAMP has come."""
-        self._ask(channel.Damp(reason))
+        Returns:
+            Whether it could be asked for; else there is no answer.
+        """
+        return self._ask(channel.Release())
+
+    def damp(self, reason: str) -> bool:
+        """Brake, and follow nothing until a command in MODE_DAMP has come.
+
+        Returns:
+            Whether it could be asked for.
+        """
+        return self._ask(channel.Damp(reason))
 
     def close(self) -> None:
         """Give control back where there is any, end the process and wait for it."""
@@ -129,10 +145,15 @@ class HostLink:
         self._channel.close()
         self._sender.close()
 
-    def _ask(self, request: Command | channel.Take | channel.Release | channel.Damp) -> None:
-        # A process that has died is heard of by the other thread; one that hangs holds up nobody.
-        with suppress(OSError):
-            self._channel.send(channel.pack_request(request), socket.MSG_DONTWAIT)
+    def _ask(self, request: Command | channel.Take | channel.Release | channel.Damp) -> bool:
+        """Return at once whether there was room for it."""
+        try:
+            self._channel.send(channel.pack_request(request))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # The process has died, of which the other thread hears.
+        return True
 
     def _await_first_word(self) -> None:
         """Wait for the first report.
@@ -140,15 +161,12 @@ class HostLink:
         Raises:
             LinkError: None came.
         """
-        self._channel.settimeout(_START_S)
-        try:
-            data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)
-        except TimeoutError:
-            data = b""
-        if not data:
+        # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
+        self._channel.setblocking(False)
+        if not (self._heard_within(_START_S)
+                and self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)):
             raise LinkError(f"{_MODULE}: expected a first report within {_START_S} s, found none; "
                             "its output is above")
-        self._channel.settimeout(_HANGS_S)
 
     def _listen(self) -> None:
         """Hear the process until its end."""
@@ -179,17 +197,22 @@ class HostLink:
     def _receive(self) -> bytes:
         """Return the next datagram in time; nothing at the end."""
         silences = 0
-        while True:
-            try:
-                return self._channel.recv(channel.LARGEST_BYTES)
-            except TimeoutError:
-                silences += 1
-                if self._controls or silences == _SILENCES:
-                    self._hung = True
-                    self._process.kill()
-                    return b""
-            except OSError:
+        while not self._heard_within(_HANGS_S):
+            silences += 1
+            if self._controls or silences == _SILENCES:
+                self._hung = True
+                self._process.kill()
                 return b""
+        try:
+            return self._channel.recv(channel.LARGEST_BYTES)
+        except OSError:
+            return b""
+
+    def _heard_within(self, time_s: float) -> bool:
+        """Return whether the process has said something, or has ended, within a time."""
+        heard = select.poll()
+        heard.register(self._channel, select.POLLIN)
+        return bool(heard.poll(1e3 * time_s))
 
     @property
     def _controls(self) -> bool:

@@ -13,7 +13,8 @@ _PRESSED = "the e-stop was pressed: ~/reset releases it"
 class Gate:
     """Hands commands to the link while nothing speaks against it; all methods from any thread.
 
-    While anything does the robot is braked, and no command passes, so that none can end that.
+    While anything does the robot is braked, and no command passes, so that none can end that: not
+    even one whose request to brake was lost, because the link's process hangs, is followed later.
     """
 
     def __init__(self) -> None:
@@ -59,11 +60,10 @@ class Gate:
             if self._link is not None and not self.reasons:
                 self._link.follow(command)
 
-    def take(self) -> None:
-        """Ask for control."""
+    def take(self) -> bool:
+        """Ask for control; return whether that was possible, as of HostLink.take."""
         with self._lock:
-            if self._link is not None:
-                self._link.take(self.reasons)
+            return self._link is not None and self._link.take(self.reasons)
 
     def _damp(self, otherwise: str) -> None:
         """Brake, because of all the reasons that there are; of what is over if there is none."""
