@@ -28,7 +28,7 @@ _DEGREES = 180.0 / np.pi
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _NOISE_RAD = 0.1
-"""By how much two positions may differ at once: encoders' noise, and frames that come in a burst."""
+"""By how much two positions may differ at once: encoders' noise, frames that come in a burst."""
 _FASTEST_TURN = np.degrees(50.0)
 _LARGEST_ACCELERATION_MPS2 = 20.0 * 9.81
 _LARGEST_ANGLE_RAD = 100.0 * 2.0 * np.pi

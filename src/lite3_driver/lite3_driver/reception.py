@@ -63,8 +63,9 @@ class Reception:
         self.state: State | None = None
         self.state_ns = 0
         self.rate = Rate()
-        self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0, "frozen_imu": 0,
-                       "implausible": 0, "contact_not_finite": 0, **{oddity.value: 0 for oddity in Oddity}}
+        self.counts = {"received": 0, "missed": 0, "contact_not_finite": 0, "foreign": 0, "old": 0,
+                       "frozen_imu": 0, "implausible": 0,
+                       **{oddity.value: 0 for oddity in Oddity}}
         self.restarted, self.instead = False, ""
         self.other_codes: list[int] = []
 
@@ -83,9 +84,7 @@ class Reception:
         ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= TICKS // 2):
             return self._reject("old")
-        if problem := (self._too_soon(ahead, now_ns) if fresh else "") or implausible(state):
-            return self._reject("implausible", problem)
-        if fresh and (problem := jump(self.state, state, self.age_s(now_ns))):
+        if problem := implausible(state) or (self._leap(state, ahead, now_ns) if fresh else ""):
             return self._reject("implausible", problem)
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
@@ -129,12 +128,12 @@ class Reception:
         self.instead = f"`{what}`: {why}" if why else f"`{what}`"
         return None
 
-    def _too_soon(self, ahead: int, now_ns: int) -> str:
-        """Return why a tick cannot have come yet: a sentence, or nothing."""
+    def _leap(self, state: State, ahead: int, now_ns: int) -> str:
+        """Return why a state cannot follow the newest one so soon: a sentence, or nothing."""
         passed_s = self.age_s(now_ns)
-        if ahead / TICKS_PER_S <= passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
-            return ""
-        return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
+        if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
+            return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
+        return "" if self.state is None else jump(self.state, state, passed_s)
 
     def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:
         imu = data[IMU_BYTES]

@@ -304,7 +304,8 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     node = active()
     assert robot.driver is not None
     robot.driver.obstacles = ["the legs are not folded", "the robot moves"]
-    robot.driver.joint_names, robot.driver.temperature_c = ["FL_Knee", "HR_Knee", "HL_Knee"], [41.0, 44.0, float("nan")]
+    robot.driver.joint_names = ["FL_Knee", "HR_Knee", "HL_Knee"]
+    robot.driver.temperature_c = [41.0, 44.0, float("nan")]
     robot.driver.largest_gap_s = 0.0021
     robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
     robot.until(lambda: "battery" in lines(node) and "hottest" in lines(node), "all of it")
