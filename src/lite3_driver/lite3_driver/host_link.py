@@ -45,9 +45,9 @@ def require_port(settings: Settings) -> None:
 class HostLink:
     """Starts the process, hears it on a thread of its own, and asks it for things.
 
-    No request ever waits, whatever the process does. One that hangs stops reading; as soon as the
-    channel between the two is full, what else is asked is lost, and the answer to that is False.
-    What the process followed has expired by then: if it goes on, it brakes.
+    No request ever waits, whatever the process does. One that hangs reads nothing; once the channel
+    between the two is full, what else is asked is lost, and the answer to that is False. A request
+    to brake alone is kept: the process has it as soon as it goes on.
 
     If the process dies while the robot is under control, this thread says good-bye to the robot in
     its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
@@ -80,6 +80,7 @@ class HostLink:
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
         self._report: Report | None = None
         self._closing, self._hung = False, False
+        self._owed: channel.Damp | None = None
         with ExitStack() as undo:
             receiver = undo.enter_context(open_receiver(settings, _PORT_S))
             self._sender = undo.enter_context(open_sender(settings))
@@ -129,9 +130,13 @@ class HostLink:
         """Brake, and follow nothing until a command in MODE_DAMP has come.
 
         Returns:
-            Whether it could be asked for.
+            Whether it could be asked for now; else it will be as soon as the process goes on.
         """
-        return self._ask(channel.Damp(reason))
+        request = channel.Damp(reason)
+        asked = self._ask(request)
+        if not asked:
+            self._owed = request
+        return asked
 
     def close(self) -> None:
         """Give control back where there is any, end the process and wait for it."""
@@ -171,6 +176,8 @@ class HostLink:
     def _listen(self) -> None:
         """Hear the process until its end."""
         while data := self._receive():
+            if self._owed is not None and self._ask(self._owed):
+                self._owed = None
             news = channel.read_news(data)
             if isinstance(news, Report):
                 self._report = news

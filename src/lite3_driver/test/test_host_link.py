@@ -231,6 +231,21 @@ def test_a_link_that_hung_and_goes_on_is_asked_again(pair: tuple[UdpHost, Node])
     assert host.codes() == []
 
 
+def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    os.kill(node.link.pid, signal.SIGSTOP)
+    while node.link.damp("there is room"):
+        node.link.follow(node.made(RUN))
+    assert not node.link.damp("the e-stop was pressed")
+    os.kill(node.link.pid, signal.SIGCONT)
+
+    until(lambda: "the e-stop was pressed" in node.report.reason)
+    assert node.report.phase is Phase.DAMPING
+    until(lambda: brakes(host.heard[-1][0]))
+
+
 def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(
         pair: tuple[UdpHost, Node]) -> None:
     host, node = pair

@@ -13,8 +13,7 @@ _PRESSED = "the e-stop was pressed: ~/reset releases it"
 class Gate:
     """Hands commands to the link while nothing speaks against it; all methods from any thread.
 
-    While anything does the robot is braked, and no command passes, so that none can end that: not
-    even one whose request to brake was lost, because the link's process hangs, is followed later.
+    While anything does the robot is braked, and no command passes, so that none can end that.
     """
 
     def __init__(self) -> None:
