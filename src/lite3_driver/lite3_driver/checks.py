@@ -62,6 +62,8 @@ def implausible(state: State) -> str:
 def jump(before: State, state: State, passed_s: float) -> str:
     """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
     moved = np.abs(state.joint_pos - before.joint_pos)
+    if moved.max() <= _NOISE_RAD:
+        return ""
     furthest = _NOISE_RAD + _BEYOND_RATED_SPEED * figures.FASTEST_RAD_S * passed_s
     beyond = moved > furthest
     if not beyond.any():

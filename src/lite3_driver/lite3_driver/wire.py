@@ -141,7 +141,7 @@ def read_state(data: bytes) -> State | Oddity:
     force = frame["contact_force"].astype(np.float64)
     rpy_deg, ang_vel, lin_acc = inertial
     position, velocity, effort, temperature_c = joints
-    if not all(np.isfinite(values).all() for values in (position, velocity, effort, *inertial)):
+    if not all(np.isfinite(values).all() for values in (joints[:3], *inertial)):
         return Oddity.NOT_FINITE
     return State(int(frame["tick"]), int(frame["imu_stamp_ms"]), np.radians(rpy_deg), ang_vel,
                  lin_acc, position, velocity, effort, temperature_c, force)
