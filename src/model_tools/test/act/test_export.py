@@ -261,7 +261,8 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "found"), [
-    ({"type": "diffusion"}, "type: expected act, the policy"),
+    ({"type": "diffusion"}, "type: expected act, .*found diffusion; LeRobot itself runs it"),
+    ({"type": "smolvla"}, "found smolvla; .*lerobot-record --robot.type=ros2 --policy.path"),
     ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
     ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
     ({"vision_backbone": "vit_b_16"}, "vision_backbone: expected one of resnet18"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class Large(BackendBase):
 @pytest.fixture
 def opened(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> Iterator[Callable[[float], Large]]:
+) -> Callable[[float], Large]:
     """Open a model of which a run takes so many seconds."""
     caplog.set_level("INFO", "policy_inference")
 
@@ -78,7 +78,7 @@ def opened(
         file.write_text(str(takes_s), "utf-8")
         return Large(file, clock, lambda: caplog.text)
 
-    yield make
+    return make
 
 
 def test_opening_runs_a_model_once(opened: Callable[[float], Large]) -> None:
