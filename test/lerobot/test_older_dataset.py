@@ -27,7 +27,7 @@ def write_older(folder: Path) -> Path:
     """Write episodes of one joint, without pictures, as LeRobot 0.3 did: a file for each."""
     (folder / "meta").mkdir(parents=True)
     (folder / "data/chunk-000").mkdir(parents=True)
-    begin, episodes, statistics = 0, [], []
+    begin, episodes, statistics = 0, list[Any](), list[Any]()
     for number, length in enumerate(LENGTHS):
         actions = np.arange(length, dtype=np.float32)[:, None] + 10 * number
         columns: dict[str, Any] = {
