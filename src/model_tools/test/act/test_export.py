@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from model_tools.act.board_files import BOARD_FOLDER
 from model_tools.act.export import Exported, Request, export_act
 from model_tools.act.graphs import POLICY, VISION
-from model_tools.act.reference import Reference
+from model_tools.act.reference import Reference, tolerance_of
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from policy_inference.bundle.joint_values import per_joint
@@ -54,10 +55,13 @@ def exported(checkpoint: Path, **changed: Any) -> tuple[ChunkBundle, Exported]:
 
 def chunk_of(bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
     """Return what the bundle's files answer on raw observations, in the policy's units."""
-    models = {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
-              for name, graph in bundle.contract.graphs.items()}
-    reference = Reference(bundle.contract, models)
+    reference = Reference(bundle.contract, models_of(bundle))
     return reference.chunks(reference.normalised(rows))
+
+
+def models_of(bundle: ChunkBundle) -> dict[str, onnx.ModelProto]:
+    return {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
+            for name, graph in bundle.contract.graphs.items()}
 
 
 def edit(file: Path, **changed: Any) -> None:
@@ -221,6 +225,46 @@ def test_golden_rows_of_the_training_are_compared_and_kept(
     np.savez(file, state=rows["state"], chunk=rows["chunk"])
     with pytest.raises(ToolError, match=r"cameras.front \[40, 64, 3\].*found state"):
         exported(checkpoint, golden=file, force=True)
+
+
+def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "c", config_of(cameras={}, outside=5))
+    head, rows_file = "model.action_head.weight", tmp_path / "rows.npz"
+    weights = load_file(checkpoint / "model.safetensors")[head]
+    edit(checkpoint / "model.safetensors", **{head: 30 * weights})  # and 30 times the noise
+    bundle, _ = exported(checkpoint)
+    rows: Any = bundle.golden()
+    models = models_of(bundle)
+    reference = Reference(bundle.contract, models)
+    rounded = reference.normalised(rows)
+    exact = Reference(bundle.contract, models, exact=True).normalised(rows)
+    noise = float(np.abs(rounded - exact).max())
+    assert 1e-5 < noise < 1e-3 / 4  # else the limit is another one
+
+    np.savez(rows_file, **{**rows, "chunk": reference.chunks(rounded + 2.5 * noise)})
+    exported(checkpoint, golden=rows_file, force=True)
+
+    np.savez(rows_file, **{**rows, "chunk": reference.chunks(rounded + 8 * noise)})
+    with pytest.raises(ToolError, match=rf"normalised; limit {4 * noise:.2g}\) in row"):
+        exported(checkpoint, golden=rows_file, force=True)
+
+
+@pytest.mark.parametrize(("difference", "noise", "tolerance"), [
+    (5e-5, 2e-5, 8e-5), (5e-5, 1e-7, 1e-5), (5e-4, 1e-2, 1e-3)])  # fmt: skip
+def test_tolerance_is_four_times_the_noise_within_bounds(
+    difference: float, noise: float, tolerance: float
+) -> None:
+    found = np.zeros((2, 3, 4))
+
+    assert tolerance_of(difference, found, lambda: found + noise) == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize("difference", [1e-6, 2e-3, math.nan])
+def test_noise_is_not_measured_where_it_cannot_matter(difference: float) -> None:
+    def exact() -> F64:
+        raise AssertionError
+
+    assert tolerance_of(difference, np.zeros((2, 3, 4)), exact) == 1e-5
 
 
 @pytest.mark.parametrize(("file", "name", "value", "found"), [
