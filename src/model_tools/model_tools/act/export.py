@@ -166,7 +166,7 @@ class _Rows:
 
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """Return patterns of the files that an export, or reports on it, wrote."""
-    graphs = dict.fromkeys((*models, VISION, POLICY, WHOLE))
+    graphs = dict.fromkeys((*models, VISION, f"{VISION}_*", POLICY, WHOLE))
     return (CONTRACT_FILE, SIGNATURE_FILE, GOLDEN, "reports/*", *BOARD_FILES,
             *(f"{name}/{name}.onnx" for name in graphs), *workspace_files(graphs))
 

@@ -231,7 +231,7 @@ def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "c", config_of(cameras={}, outside=5))
     head, rows_file = "model.action_head.weight", tmp_path / "rows.npz"
     weights = load_file(checkpoint / "model.safetensors")[head]
-    edit(checkpoint / "model.safetensors", **{head: 30 * weights})  # and 30 times the noise
+    edit(checkpoint / "model.safetensors", **{head: 60 * weights})  # and 60 times the noise
     bundle, _ = exported(checkpoint)
     rows: Any = bundle.golden()
     models = models_of(bundle)
@@ -598,3 +598,13 @@ def test_an_environment_state_needs_its_name(checkpoint: Path) -> None:
     (checkpoint / "config.json").write_text(json.dumps(config))
     with pytest.raises(ToolError, match=f"expected a camera or {OUTSIDE}"):
         exported(checkpoint)
+
+
+def test_bundle_of_other_cameras_is_replaced_with_its_encoders(tmp_path: Path) -> None:
+    for number, names in enumerate((("top", "wrist"), ("front", "side"))):
+        config = config_of(cameras=dict(zip(names, ((32, 32), (32, 64)), strict=True)))
+        bundle, _ = exported(write_checkpoint(tmp_path / f"c{number}", config), force=True)
+
+    assert sorted(bundle.contract.graphs) == [POLICY, f"{VISION}_front", f"{VISION}_side"]
+    assert sorted(file.parent.name for file in bundle.path.glob("*/*.onnx")) == [
+        POLICY, f"{VISION}_front", f"{VISION}_side"]
