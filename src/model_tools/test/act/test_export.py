@@ -443,10 +443,10 @@ def test_a_robot_of_ones_own_is_a_file(checkpoint: Path, tmp_path: Path) -> None
     joint = ("{position_min: -1, position_max: 1, velocity_limit: 2, effort_limit: 3, "
              "stiffness: 4, damping: 5}")
     file = tmp_path / "arm.yaml"
-    lines = [f"  j{i}: {joint}" for i in range(6)]
+    lines = [f"  j-{i}: {joint}" for i in range(6)]
     file.write_text("\n".join(["source: mine", "joints:", *lines]))
     contract = exported(checkpoint, robot=str(file), prefix="arm_")[0].contract
-    assert contract.joints.names == tuple(f"arm_j{i}" for i in range(6))
+    assert contract.joints.names == tuple(f"arm_j-{i}" for i in range(6))
     assert contract.joints.effort_limit == 3.0
     assert contract.action.grippers == ()
     file.write_text("\n".join(["source: mine", "joints:", *lines[:4]]))
