@@ -50,7 +50,7 @@ def test_joints_are_found_by_name_and_converted() -> None:
 
 
 def test_names_of_joints_may_have_dashes() -> None:
-    mapping = mapping_of(changed(**{"joints/left-knee": {"unit": "radians"},
+    mapping = mapping_of(changed(**{"command": [], "joints/left-knee": {"unit": "radians"},
                                     "vectors/observation.effort/0/joints": ["left-knee"]}))
     message = joint_state(name=["left-knee", *JOINTS[1:]])
 
