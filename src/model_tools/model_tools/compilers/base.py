@@ -80,6 +80,8 @@ class Compiler(Protocol):
         remedies: Optional: what helps where a precision does not hold its limits.
         compile_all: Optional: takes the orders of all graphs of a policy, in the place of
             `compile` for each of them, and returns what was made of each.
+        precheck: Optional: takes the orders of all graphs before there are samples, whose
+            collection takes minutes, and raises ToolError for what is wrong already.
     """
 
     backend: str

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,17 @@ def compile_bundle(request: Request) -> Bundle:
     check(request, compiler)
     bundle = load_bundle(request.bundle)
     model = reference(bundle.models[0])
+    file = request.output / f"policy.{request.precision}{compiler.suffix}"
+    precheck(compiler, [order_of(request, bundle.contract.model, model=model, output=file,
+                                 samples=None)])
     rows = calibrating(request, compiler)
     count = _ROWS if request.rows is None else request.rows
     samples = None if rows is None else calibration_samples(bundle, rows, count, request.topics)
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
-        file = made / f"policy.{request.precision}{compiler.suffix}"
-        order = order_of(request, bundle.contract.model, model=model, output=file, samples=samples)
+        order = order_of(request, bundle.contract.model, model=model, output=made / file.name,
+                         samples=samples)
         made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
         enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
@@ -123,6 +126,17 @@ def check(request: Request, compiler: Compiler) -> None:
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(f"{request.output}: expected a folder outside the bundle that is compiled, "
                         f"found one in {request.bundle}")
+
+
+def precheck(compiler: Compiler, orders: Sequence[Order]) -> None:
+    """Let a compiler look at what it can before samples are collected; see `Compiler`.
+
+    Raises:
+        ToolError: Something is missing or does not fit.
+    """
+    look: Callable[[Sequence[Order]], None] | None = getattr(compiler, "precheck", None)
+    if look is not None:
+        look(orders)
 
 
 def calibrating(request: Request, compiler: Compiler) -> Path | None:

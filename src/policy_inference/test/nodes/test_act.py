@@ -454,6 +454,20 @@ class TestLeaving:
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN again")
         assert not stage.nodes[0].policy.problem
 
+    def test_what_opening_takes_is_logged_before_a_graph_runs(
+        self, start: Start, arm: Arm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        logged, run = list[str](), OnnxBackend.run
+
+        def look(backend: OnnxBackend) -> None:
+            logged.append(arm.log)
+            run(backend)
+
+        monkeypatch.setattr(OnnxBackend, "run", look)
+        start()
+
+        assert "trial runs for 5 s at most" in logged[0]
+
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
