@@ -8,7 +8,9 @@ They name the observation terms, but not what a name measures, how it is scaled,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.importers.action import SourceAction, put_action
@@ -19,10 +21,12 @@ from model_tools.importers.ranges import put_velocity_range
 from model_tools.importers.source import Given, Source
 from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel, read_onnx
+from policy_inference.interfaces import F64
 
 NAME = "onnx_metadata"
 _KEYS = {"names": ("joint_names", "dof_names"), "stiffness": ("joint_stiffness", "kp"),
          "damping": ("joint_damping", "kd"), "position": ("default_joint_pos",)}
+_SCALE = "action_scale"
 _DOUBTS = {
     "joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos",
 }
@@ -75,6 +79,17 @@ def require_same_joints(draft: Draft, model: OnnxModel) -> None:
     if stated.texts() != names:
         raise ToolError(f"{draft.source}: expected the joints of {model.path.name}, whose "
                         f"{stated.key} are {', '.join(stated.texts())}, found {', '.join(names)}")
+
+
+def stated_action(metadata: Mapping[str, str]) -> tuple[F64 | None, F64 | None]:
+    """Return the scale of the action and the default pose that a model's metadata state, if any."""
+    root = Node("metadata", metadata)
+    try:
+        scale, pose = (_list(root[key]).numbers() if key in metadata else None
+                       for key in (_SCALE, *_KEYS["position"]))
+    except ToolError:  # another program's words: what they say is not needed here
+        return None, None
+    return (None if scale is None else np.array(scale)), (None if pose is None else np.array(pose))
 
 
 def _first(root: Node, field: str) -> Node:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.baked import baked_action, baked_normaliser
+from model_tools.baked import baked_actions, baked_normaliser
+from model_tools.importers.onnx_metadata import stated_action
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx
 
 KIND = "ONNX model"
+_LAYERS = ("Gemm", "MatMul", "Tanh")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
@@ -65,9 +67,17 @@ def _suspect(model: OnnxModel, report: Report) -> None:
     if normaliser := baked_normaliser(model):
         report.suspect(f"{normaliser}: a normaliser or offsets are baked in; "
                        "do not normalise again")
-    if action := baked_action(model):
-        report.suspect(f"{action}: scale or offset of the action seem baked in; the contract's "
-                       "scale must then be 1 and its offset 0")
+    _describe_action(model, report)
+
+
+def _describe_action(model: OnnxModel, report: Report) -> None:
+    """Say what scales and shifts each output, or that nothing in the graph shows it."""
+    for found in baked_actions(model):
+        if found.nodes:
+            report.suspect(found.advice(*stated_action(model.metadata)))
+        elif found.network.startswith(_LAYERS):
+            report.row("scale, offset", f"none shows behind {found.network}, which gives "
+                       f"{found.output}; what was folded into its weights would not")
 
 
 def _suspect_inputs(model: OnnxModel, report: Report) -> None:
