@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.foreign_yaml import load_foreign_yaml
+from model_tools.importers.joints import GivenJoints
 from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel, read_onnx
 
@@ -33,8 +34,7 @@ class Given:
     """What the user gave besides the source."""
 
     model: Path | None = None
-    joints: list[str] | None = None
-    """In the order that the format leaves open."""
+    joints: GivenJoints | None = None
 
 
 def read_source(path: Path) -> Source:

@@ -128,8 +128,8 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Report)
     scale, offset, default = _stated_action(contract)
     if found.is_scaled and not np.all(scale == 1.0):
         twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
-        report.suspect(f"{twice}: {found.where}, multiplied by {span(found.scale)}, and "
-                       f"action.scale {span(scale)} in the contract: right only if the training "
+        report.suspect(f"{twice}: {found.read}, and action.scale "
+                       f" {span(scale)} in the contract: right only if the training "
                        "multiplies by both")
     if found.is_shifted and offset.any():
         same = is_same(found.offset, offset)

@@ -152,7 +152,7 @@ def test_joint_names_may_be_the_order_of_a_robot_file(
 ) -> None:
     robot = tmp_path / "robot.urdf"
     robot.write_text(URDF, encoding="utf-8")
-    draft = make_draft(dataclasses.replace(request_, joints=str(robot)))
+    draft = make_draft(dataclasses.replace(request_, joints=str(robot), joint_order="listed"))
     assert draft.find("joints.names") == ["knee", "hip"]
 
 
@@ -217,7 +217,7 @@ def test_limits_come_from_the_file_that_names_the_joints(request_: Request, tmp_
         + "</robot>", "utf-8")
     answers = [given for given in ANSWERS if not given.startswith("joints.position")]
     draft = make_draft(dataclasses.replace(request_, joints=str(tmp_path / "robot.urdf"),
-                                           answers=answers))
+                                           joint_order="listed", answers=answers))
     assert draft.find("joints.position_max") == [1.0, 2.0]
 
 

@@ -185,7 +185,7 @@ def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path:
     onnx.save(proto, str(tmp_path / "p.onnx"))
     assert "multiplied by 2, 0 added" in suspicions(tmp_path / "p.onnx")
     (tmp_path / "p.data").unlink()
-    assert "their constants cannot be read here" in suspicions(tmp_path / "p.onnx")
+    assert "constants that cannot be read here; as to the scale" in suspicions(tmp_path / "p.onnx")
 
 
 def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
