@@ -19,8 +19,8 @@ from model_tools.commands.completion_arguments import (
     completion_of,
     note_suspicions,
 )
-from model_tools.importers.joints import ORDERS
 
+_ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
           "provenance": "provenance.source"}
 _log = logging.getLogger("model_tools")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joints", metavar="NAMES", help="joint names with commas between, or a "
                         "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
                         "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree")
-    parser.add_argument("--joint-order", choices=ORDERS, help="what the order of --joints is: as "
+    parser.add_argument("--joint-order", choices=_ORDERS, help="what the order of --joints is: as "
                         "listed there or in the file; breadth_first: of the file's tree, as Isaac "
                         "Lab has it; sdk: that of the SDK, which joint_ids_map maps")
     parser.add_argument("--robot", type=Path, metavar="FILE", help="URDF or MJCF file for limits "

@@ -221,11 +221,13 @@ def test_limits_come_from_the_file_that_names_the_joints(request_: Request, tmp_
     assert draft.find("joints.position_max") == [1.0, 2.0]
 
 
-def test_errors_name_the_place_where_the_bundle_shall_be(request_: Request, tmp_path: Path) -> None:
+def test_errors_about_a_file_that_was_never_written_say_so(
+    request_: Request, tmp_path: Path
+) -> None:
     request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
     with pytest.raises(BundleError) as caught:
         import_bundle(request, tmp_path / "bundle")
-    assert str(tmp_path / "bundle" / "policy.yaml") in str(caught.value)
+    assert f"{tmp_path / 'bundle' / 'policy.yaml'} (not written): joints" in str(caught.value)
     assert "/.bundle." not in str(caught.value)
 
 
