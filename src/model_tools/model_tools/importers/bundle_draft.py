@@ -121,8 +121,9 @@ def _copy_model(draft: Draft, file: Path) -> None:
     try:
         onnx.save(onnx.load(str(model.path)), str(file))
     except onnx.checker.ValidationError as error:
-        raise ToolError(f"{model.path}: expected its weights in {', '.join(model.external_files)}, "
-                        f"found {error}") from error
+        raise ToolError(f"{model.path}: expected its weights beside it in "
+                        f"{', '.join(model.external_files)}, found {error}; copy what the training "
+                        "exported as a whole") from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_of(file)
     artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.errors import ToolError
 from model_tools.foreign_yaml import load_foreign_yaml
 from model_tools.importers.joints import GivenJoints
@@ -49,6 +50,7 @@ def read_source(path: Path) -> Source:
     if path.suffix == ONNX_SUFFIX:
         metadata = read_onnx(path).metadata
         return Source(path=path, root=Node(path.name, dict(metadata)), is_onnx=True)
+    refuse_checkpoint(path)
     return Source(path=path, root=Node(path.name, load_foreign_yaml(path)), is_onnx=False)
 
 

@@ -14,6 +14,7 @@ from model_tools.importers.onnx_metadata import stated_action
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx
+from policy_inference.backends.onnx import merge_command
 
 KIND = "ONNX model"
 _LAYERS = ("Gemm", "MatMul", "Tanh")
@@ -60,7 +61,8 @@ def _suspect(model: OnnxModel, report: Report) -> None:
     _suspect_weights(model, report)
     if model.external_files:
         report.suspect(f"weights lie in {', '.join(model.external_files)}, which no hash of the "
-                       "model covers; the runtime refuses it, import merges them")
+                       "model covers and the runtime refuses; import merges them, and so does "
+                       f"{merge_command(model.path)}")
     domains = sorted({node.domain for node in model.proto.graph.node} - set(_DOMAINS))
     if domains:
         report.suspect(f"operators of {', '.join(domains)}, which runtimes do not know")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -105,7 +108,26 @@ def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     onnx.external_data_helper.convert_model_to_external_data(proto, location="p.data",
                                                              size_threshold=0)
     onnx.save(proto, str(tmp_path / "p.onnx"))
-    assert "weights lie in p.data" in suspicions(tmp_path / "p.onnx")
+    [found] = inspect_path(tmp_path / "p.onnx").suspicions
+    assert found.startswith("weights lie in p.data, which no hash of the model covers")
+    python, *rest = shlex.split(found.partition("and so does ")[2])
+    assert python == "python3"
+    subprocess.run([sys.executable, *rest], check=True)
+    merged = tmp_path / "p_merged.onnx"
+    (tmp_path / "p.data").unlink()
+    assert inspect_path(merged).suspicions == []
+    assert onnx.load(str(merged)).graph.initializer[0].raw_data
+
+
+def test_a_robot_s_description_in_the_metadata_is_shown_by_its_size(tmp_path: Path) -> None:
+    text = "<robot name='r'>\n" + "<link name='some_link'/>\n" * 950 + "</robot>"
+    model = save_policy(tmp_path / "p.onnx", 3, 2, metadata={
+        "robot_urdf": json.dumps(text), "plain": text, "joints": "hip," * 60})
+    rows = dict(inspect_path(model).rows)
+    for key in ("metadata robot_urdf", "metadata plain"):
+        assert rows[key].startswith("<robot name='r'> <link name='some_link'/>")
+        assert rows[key].endswith(f" ... (952 lines, {len(text):,} characters)")
+    assert rows["metadata joints"] == "hip," * 60
 
 
 @pytest.mark.parametrize(
