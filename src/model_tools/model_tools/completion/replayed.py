@@ -35,8 +35,8 @@ def replayed(bundle: Bundle, rows: Rows) -> Rows:
         if difference:
             raise ToolError(f"{rows.source}: {name}{_worst(bundle, name, played[name], said)}: "
                             "expected the outputs of the bundle's model, found a difference of "
-                            f"{difference}; another policy made these rows, or the inputs beside them "
-                            "are not those that it had")
+                            f"{difference}; another policy made these rows, or the inputs beside "
+                            "them are not those that it had")
     return dataclasses.replace(rows, inputs={name: played[name] for name in model.inputs},
                                outputs={name: played[name] for name in model.outputs})
 
@@ -45,5 +45,6 @@ def _worst(bundle: Bundle, name: str, found: Tensor, said: Tensor) -> str:
     """Name the joint of the largest difference, where the output commands joints."""
     if name != bundle.contract.action.output:
         return ""
-    errors = np.abs(np.subtract(found, said, dtype=np.float64)).reshape(len(said), -1)
-    return f" of {joints(bundle.contract)[int(errors.max(axis=0).argmax())]}"
+    wanted = said.reshape(len(said), -1).astype(np.float64)
+    largest = np.abs(found.reshape(wanted.shape) - wanted).max(axis=0)
+    return f" of {joints(bundle.contract)[int(largest.argmax())]}"
