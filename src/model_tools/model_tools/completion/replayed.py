@@ -45,6 +45,7 @@ def _worst(bundle: Bundle, name: str, found: Tensor, said: Tensor) -> str:
     """Name the joint of the largest difference, where the output commands joints."""
     if name != bundle.contract.action.output:
         return ""
-    wanted = said.reshape(len(said), -1).astype(np.float64)
-    largest = np.abs(found.reshape(wanted.shape) - wanted).max(axis=0)
+    wanted = said.reshape(len(said), -1)
+    errors = np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)
+    largest = np.abs(errors).max(axis=0)
     return f" of {joints(bundle.contract)[int(largest.argmax())]}"
