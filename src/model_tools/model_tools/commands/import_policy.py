@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Import; return 0 also with open questions, which are listed."""
     from model_tools.importers.bundle_draft import Request, import_bundle
+    from model_tools.importers.draft import completing
 
     answers = [f"{key}={_quoted(value)}" for flag, key in _SHORT.items()
                if (value := getattr(given, flag)) is not None]
@@ -74,8 +75,9 @@ def run(given: argparse.Namespace) -> int:
     for key, question in todos.items():
         _log.warning("TODO %s: %s", key, question)
     _log.info("%s: %s", given.output, f"{len(todos)} questions are open, so that the bundle does "
-              "not load; answer them with --set, or in its policy.yaml, and then model_tools "
-              "complete" if todos else "the contract holds, and golden rows agree with the model")
+              "not load; answer them with --set, or in its policy.yaml, and then "
+              f"{completing(given.output)}" if todos else
+              "the contract holds, and golden rows agree with the model")
     if not todos:
         note_suspicions(given.output)
     return 0

@@ -85,6 +85,9 @@ def make_bundle(
             exists, or the robot is not healthy.
         OSError: A file cannot be read or written.
     """
+    if not (contract / CONTRACT_FILE).is_file():
+        raise ToolError(f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
+                        "model_tools import makes one of what a training left behind")
     # Says what is wrong under the user's own path.
     read_contract(contract / CONTRACT_FILE, instead="`model_tools export act` writes bundles of "
                   "chunk policies whole, with their golden rows")

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from model_tools.importers.draft import Draft
 from model_tools.importers.joints import unlike_pairs
@@ -46,6 +47,10 @@ def note_oddities(draft: Draft) -> None:
         if key in values and (pairs := unlike_pairs(names, values[key].tolist())):
             draft.remark(f"left and right differ in joints.{key}: {_some(pairs)}: see that the "
                          "joints are in the policy's order")
+    for joints, scale in _scales(draft):
+        if pairs := unlike_pairs(joints, scale.tolist()):
+            draft.remark(f"left and right differ in the scale of the action: {_some(pairs)}: see "
+                         "that the joints are in the policy's order")
     if len(values.keys() & _POSE) == len(_POSE):
         pose, low, high = (values[key] for key in _POSE)
         beyond = [f"{name} {at:g}, {least:g} to {most:g}"
@@ -57,10 +62,26 @@ def note_oddities(draft: Draft) -> None:
                          "that it is the same robot; limits are the robot's own, and stay")
 
 
+def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
+    """Yield the joints of each term of the action and their scales, where these are known."""
+    terms = draft.find("action.terms")
+    for i in range(len(terms) if isinstance(terms, list) else 0):
+        joints = draft.find(("action", "terms", i, "joints"))
+        scale = _each(draft.find(("action", "terms", i, "scale")), joints)
+        if scale is not None:
+            yield joints, scale
+
+
 def _values(draft: Draft, key: str) -> F64 | None:
-    """Return a value of each joint, None where that is open or wrong, which the loader says."""
+    return _each(draft.find(f"joints.{key}"), draft.find("joints.names"))
+
+
+def _each(value: Any, names: Any) -> F64 | None:
+    """Return a value of each name, None where that is open or wrong, which the loader says."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
     try:
-        return per_joint(draft.find(f"joints.{key}"), draft.find("joints.names"))
+        return per_joint(value, names)
     except (ValueError, TypeError):
         return None
 

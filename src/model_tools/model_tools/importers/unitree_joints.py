@@ -134,8 +134,9 @@ def _undecided(root: Node, given: GivenJoints, places: Sequence[int]) -> ToolErr
     meaning = {LISTED: "the file's order, as MuJoCo has it, is the policy's",
                BREADTH_FIRST: "Isaac Lab's order, level by level, is the policy's",
                SDK: "the file's order is that of the SDK, which joint_ids_map maps"}
-    shown = "".join(f"\n  --joint-order {order}: {meaning[order]}; then {_symmetry(found, default)}: "
-                    f"{', '.join(found)}" for order, found in orders.items())
+    shown = "".join(f"\n  --joint-order {order}: {meaning[order]}; then "
+                    f"{_symmetry(found, default)}: {', '.join(found)}"
+                    for order, found in orders.items())
     return ToolError(f"{root.file}: expected the joints in policy order, which neither it nor "
                      f"{given.origin} says; look at the training and name them in policy order, "
                      f"give {_BY_NAME} of unitree's robots, or say what the file's order is:"

@@ -129,7 +129,7 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Report)
     if found.is_scaled and not np.all(scale == 1.0):
         twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
         report.suspect(f"{twice}: {found.read}, and action.scale "
-                       f" {span(scale)} in the contract: right only if the training "
+                       f"{span(scale)} in the contract: right only if the training "
                        "multiplies by both")
     if found.is_shifted and offset.any():
         same = is_same(found.offset, offset)

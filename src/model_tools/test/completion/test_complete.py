@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,18 @@ def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "whole").exists()
 
 
+def test_a_checkpoint_for_a_model_is_sent_to_export(contract: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "policy.pt"
+    checkpoint.write_bytes(pickle.dumps({"weights": [1.0]}))
+    with pytest.raises(ToolError, match=r"policy\.pt: expected an ONNX model.*model_tools export"):
+        make_bundle(contract, checkpoint, tmp_path / "whole")
+
+
+def test_what_is_no_contract_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"WALK: expected a folder with a policy\.yaml, found none"):
+        make_bundle(Path("WALK"), None, tmp_path / "whole")
+
+
 def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: Path) -> None:
     with np.load(OURS / "golden.npz") as stored:
         arrays = dict(stored)
@@ -190,7 +203,8 @@ def test_limits_that_a_healthy_robot_passes_are_noticed(
 ) -> None:
     file = contract / "policy.yaml"
     file.write_text(file.read_text("utf-8").replace(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31"))
-    with pytest.raises(ToolError, match=r"expected a guard that leaves a healthy robot alone"):
+    with pytest.raises(ToolError, match=r"expected a guard that leaves a healthy robot alone.*"
+                                        r"order of joints\.names.*the robot's own, and stay"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(measure=partial(recorded, file=kept_rows)))
 

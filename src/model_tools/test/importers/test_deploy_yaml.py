@@ -268,6 +268,19 @@ def test_unlike_defaults_of_left_and_right_are_noted(
     assert "default_position: FL_thigh_joint -0.1, FR_thigh_joint 0.8; " in noted
 
 
+def test_unlike_scales_of_left_and_right_are_noted(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    model = save_policy(tmp_path / "go2.onnx", 12, 12)
+
+    def uneven(source: Any) -> None:
+        source["actions"]["JointPositionAction"]["scale"][0] = 0.125
+
+    draft = make_draft(request_for(GO2, 0, edit=uneven, model=model, joints="go2"))
+    assert any("the scale of the action: FL_hip_joint 0.125, FR_hip_joint 0.25: see" in remark
+               for remark in draft.remarks)
+
+
 def test_a_default_pose_beyond_the_limits_is_noted_and_no_limit_is_called_wrong(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:

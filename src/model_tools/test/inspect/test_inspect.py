@@ -313,8 +313,9 @@ def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_pat
                     "stiffness: {TODO: which gains}, damping: 1}\nstand"), "utf-8")
     report = inspect_path(tmp_path)
     assert report.rows == [("TODO joints.stiffness", "which gains")]
-    assert report.suspicions == ["1 questions are open; answer them in policy.yaml, and then "
-                                 "model_tools complete"]
+    assert report.suspicions == [
+        "1 questions are open; answer them in policy.yaml, and then model_tools complete "
+        f"{tmp_path} --output {tmp_path} --force"]
 
 
 def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ class OnnxBackend(BackendBase):
 def merge_command(model: Path) -> str:
     """Return the command line that merges weights in a second file into a model, as a new file."""
     merged = model.with_name(f"{model.stem}_merged{model.suffix}")
-    return shlex.join(["python3", "-c", "import onnx; "
-                       f"onnx.save(onnx.load({str(model)!r}), {str(merged)!r})"])
+    return ('python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
+            f"{shlex.join([str(model), str(merged)])}")
 
 
 def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
