@@ -82,7 +82,17 @@ class BakedAction:
             scale: The training's scale of the action, where the metadata state it.
             offset: Its default pose, where the metadata state it.
         """
-        return f"{self.read}; {self.scale_advice(scale)}; {self.offset_advice(offset)}"
+        return "; ".join(filter(None, [self.read, self.scale_advice(scale),
+                                       self.offset_advice(offset), self.feedback_advice]))
+
+    @property
+    def feedback_advice(self) -> str:
+        """Say what follows for the term `last_action`; empty where nothing does."""
+        if not self.is_scaled and not self.is_shifted:
+            return ""
+        undone = " and no term undoes the offset" if self.is_shifted else ""
+        return ("the term last_action is the model's output: where the training feeds back what "
+                f"was there before these nodes, its scale must undo theirs{undone}")
 
     def scale_advice(self, stated: F64 | None) -> str:
         """Say what follows for the contract's scale; `stated` is that of the metadata."""

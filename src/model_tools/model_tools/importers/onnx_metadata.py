@@ -129,7 +129,8 @@ def _baked(
     """Return what the graph says about the scale and the offset of an output, empty for nothing."""
     for found in baked_actions(model):
         if found.nodes and found.output == output:
-            return (f"; {found.read}; {found.scale_advice(scale)}",
+            words = [found.read, found.scale_advice(scale), found.feedback_advice]
+            return ("".join(f"; {word}" for word in words if word),
                     f"; {found.read}; {found.offset_advice(pose)}")
     return "", ""
 

@@ -130,7 +130,7 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Report)
         twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
         report.suspect(f"{twice}: {found.read}, and action.scale "
                        f"{span(scale)} in the contract: right only if the training "
-                       "multiplies by both")
+                       f"multiplies by both; {found.feedback_advice}")
     if found.is_shifted and offset.any():
         same = is_same(found.offset, offset)
         twice = "shifted twice" if same else "shifted by model and contract"

@@ -146,7 +146,7 @@ def test_questions_about_the_action_say_what_the_graph_does_already(tmp_path: Pa
     model = save(tmp_path / "p.onnx", nodes, {"obs": (1, 11)}, {"actions": (1, 2)}, constants,
                  COMMAS)
     todos = make_draft(Request(source=model)).todos()
-    assert todos["action.terms[0].scale"].endswith(
-        "this scale is the metadata's action_scale, so the contract's must be 1")
+    scale = "this scale is the metadata's action_scale, so the contract's must be 1; the term"
+    assert scale in todos["action.terms[0].scale"]
     assert "Add /actor/Add right before the output actions" in todos["action.terms[0].offset"]
     assert "no offset is baked in" in todos["action.terms[0].offset"]

@@ -175,6 +175,9 @@ def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
     [found] = inspect_path(model).suspicions
     assert found.startswith("Mul and Add right before the output actions, after Tanh /squash: ")
     assert [words for words in said if words not in found] == []
+    fed_back = "its scale must undo theirs" in found
+    assert fed_back == (scale != [1.0, 1.0] or offset != [0.0, 0.0])
+    assert ("no term undoes the offset" in found) == (offset != [0.0, 0.0])
     for order in ("must be 1", "must be 0"):  # given where it is said, and nowhere else
         assert (order in found) == any(order in words for words in said)
 
