@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
+from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.errors import ToolError
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
@@ -106,9 +107,10 @@ def read_onnx(path: Path) -> OnnxModel:
     """Read a model's structure.
 
     Raises:
-        ToolError: It is not an ONNX model, or is cut off.
+        ToolError: It is not an ONNX model, or is cut off; of a checkpoint it says how to export.
         OSError: It cannot be read.
     """
+    refuse_checkpoint(path)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

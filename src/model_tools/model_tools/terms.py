@@ -75,6 +75,33 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
         start += length * len(names)
 
 
+def value_name(contract: JointContract, input_name: str, column: int) -> str:
+    """Name a value of a model input: `joint_pos of knee`, and its frame where there are several."""
+    history = contract.observations[input_name].history
+    terms = list(newest_columns(contract, input_name))
+    width = sum(len(found.names) for found in terms)
+    for found in terms:
+        size, whole = len(found.names), history.layout == "per_frame"
+        step = (width if whole else size) * (-1 if history.order == "oldest_first" else 1)
+        length = history.length if whole else found.term.history_length or history.length
+        for age in range(length):
+            place = column - found.where.start - age * step
+            if 0 <= place < size:
+                return _named(found, place) + _aged(age, length)
+    raise ValueError(f"{input_name}: expected a column of it, found {column}")
+
+
+def _named(found: TermColumns, place: int) -> str:
+    per_joint_of = found.spec.size in ("joints", "actions")
+    return f"{found.name} of {found.names[place]}" if per_joint_of else found.names[place]
+
+
+def _aged(age: int, length: int) -> str:
+    if length == 1:
+        return ""
+    return f", {age} frames before the newest" if age else ", in the newest frame"
+
+
 def frames(observation: Observation) -> int:
     """Return the number of frames that the longest history in an observation holds."""
     return max(term.history_length or observation.history.length for term in observation.terms)

@@ -71,9 +71,9 @@ def test_joints_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(("changes", "value"), [
-    pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos\)", id="joints swapped"),
-    pytest.param({"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos\)", id="degrees"),
-    pytest.param({"joint_vel": 2 * VEL}, r"obs\[1|3\] \(joint_vel\)", id="another scale"),
+    pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos of knee\)", id="swapped"),
+    pytest.param({"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos of knee\)", id="degrees"),
+    pytest.param({"joint_vel": 2 * VEL}, r"obs\[3\] \(joint_vel of knee\)", id="another scale"),
 ])  # fmt: skip
 def test_an_observation_that_is_not_the_contract_s_is_refused(
     bundle: Bundle, changes: dict[str, Any], value: str

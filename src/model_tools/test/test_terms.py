@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.terms import columns, term_columns
+from model_tools.terms import columns, term_columns, value_name
 from policy_inference.bundle.load import load_bundle, read_contract
 
 from .tiny_bundle import make_bundle
@@ -55,3 +55,33 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
     values = np.array([3.0, -3.0, 0.5])[:, np.newaxis] * np.ones(2)
 
     np.testing.assert_array_equal(last.observed(values, order)[:, 0], expected)
+
+
+@pytest.mark.parametrize(("history", "last", "names"), [
+    ("", "{term: last_action}", {
+        0: "joint_pos of hip", 3: "joint_vel of knee", 4: "last_action of hip"}),
+    ("history: {length: 2, layout: per_frame, order: oldest_first}, ", "{term: last_action}", {
+        1: "joint_pos of knee, 1 frames before the newest",
+        7: "joint_pos of knee, in the newest frame", 11: "last_action of knee, in the newest frame",
+    }),
+    ("history: {length: 3, layout: per_frame, order: newest_first}, ", "{term: base_ang_vel}", {
+        6: "base_ang_vel[2], in the newest frame", 7: "joint_pos of hip, 1 frames before the "
+        "newest", 20: "base_ang_vel[2], 2 frames before the newest"}),
+    ("history: {length: 2, layout: per_term, order: oldest_first}, ",
+     "{term: last_action, history_length: 3}", {
+         1: "joint_pos of knee, 1 frames before the newest",
+         2: "joint_pos of hip, in the newest frame",
+         8: "last_action of hip, 2 frames before the newest",
+         13: "last_action of knee, in the newest frame"}),
+])  # fmt: skip
+def test_a_value_is_named_by_term_joint_and_frame(
+    tmp_path: Path, history: str, last: str, names: dict[int, str]
+) -> None:
+    file = make_bundle(tmp_path) / "policy.yaml"
+    text = file.read_text("utf-8").replace("{obs: {terms", f"{{obs: {{{history}terms")
+    text = text.replace("{term: last_action}", last)
+    width = {"": 6, "{term: base_ang_vel}": 21}.get(history and last, max(names) + 1)
+    file.write_text(text.replace("obs: {shape: [1, 6]}", f"obs: {{shape: [1, {width}]}}"), "utf-8")
+    contract = read_contract(file)
+    assert {column: value_name(contract, "obs", column) for column in names} == names
+    assert len({value_name(contract, "obs", column) for column in range(width)}) == width

@@ -3,6 +3,7 @@
 """ONNX Runtime: the default backend and the reference for all others."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ class OnnxBackend(BackendBase):
             raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
         if _EXTERNAL_DATA.search(model):
             raise BackendError(f"{file}: expected all weights in this file, found some in a second "
-                               "one, which no hash covers; merge them into it")
+                               "one, which no hash covers; on a machine with the package onnx "
+                               f"this merges them: {merge_command(file)}")
         try:
             return onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
@@ -91,6 +93,13 @@ class OnnxBackend(BackendBase):
 
     def _close(self) -> None:
         self._session = self._binding = None
+
+
+def merge_command(model: Path) -> str:
+    """Return the command line that merges weights in a second file into a model, as a new file."""
+    merged = model.with_name(f"{model.stem}_merged{model.suffix}")
+    return ('python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
+            f"{shlex.join([str(model), str(merged)])}")
 
 
 def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
