@@ -23,7 +23,7 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import FRONT, Arm, seen
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
-from .harness import NAN, StageOf, ns
+from .harness import NAN, SPOILT, StageOf, ns
 
 pytestmark = pytest.mark.ros
 
@@ -152,6 +152,14 @@ class TestBadInput:
         runner.encodings["front"] = encoding
         self.holds(runner, rf"^front/image_raw: .*rgb8, bgr8, mono8.*found '{encoding}'")
         runner.encodings["front"] = "bgr8"
+        self.recovers(runner)
+
+    @pytest.mark.parametrize("spoilt", ["truncated", "marked big-endian"])
+    def test_image_that_cannot_be_read_holds_and_is_named(self, runner: Arm, spoilt: str) -> None:
+        # Half a header: of a message that lacks pixels, the size is told.
+        runner.spoilt["front"] = lambda data: SPOILT[spoilt](data[:40])
+        self.holds(runner, r"^front/image_raw: .*expected a sensor_msgs/msg/Image, found \d+ bytes")
+        runner.spoilt.clear()
         self.recovers(runner)
 
     def test_change_of_resolution_holds_and_names_both_sizes(self, runner: Arm) -> None:
