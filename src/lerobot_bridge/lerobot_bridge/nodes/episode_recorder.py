@@ -45,6 +45,7 @@ from lerobot_bridge.recording.session import Course, Session
 from lerobot_bridge.recording.topics import Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import END_SIGNALS
 
@@ -92,7 +93,7 @@ _MODES = {
 }  # fmt: skip
 
 
-class EpisodeRecorder(Node):
+class EpisodeRecorder(TimeGuard, Node):
     """Takes requests; messages are taken by a thread of their own, and written by another."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:

@@ -228,7 +228,7 @@ class NodeRecorder:
         return response
 
 
-def _folder(given: str | None) -> Path:
+def _folder(given: str) -> Path:
     """Return where recordings go: below where ROS has its own logs, unless it was given.
 
     Raises:

@@ -17,13 +17,14 @@ COMMAND = QoSProfile(
 ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
-    QoSProfile(
-        depth=1, reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    ),
-)  # fmt: skip
-"""E-stop: no publisher may go unheard, so there is a reader for every kind of them: one that loses
-nothing, one that matches everybody, one that hears what was pressed before it was there."""
+)
+"""E-stop: no publisher may go unheard, so there is a reader that loses nothing, and one that
+matches every publisher."""
+
+LATCHED_ESTOP = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""E-stop: what was pressed before the reader was there, from publishers that keep it."""
 
 
 class NoEvents:

@@ -34,6 +34,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
@@ -60,7 +61,7 @@ _LOOKED_EVERY_S = 0.2
 """So often the main thread looks whether it is to end."""
 
 
-class UsbCamera(Node):
+class UsbCamera(TimeGuard, Node):
     """Reads a camera on a thread of its own, and publishes each picture."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:

@@ -155,6 +155,12 @@ class TestClocks:
         lockstep.is_told("stand")
         assert lockstep.tick().mode == Mode.STAND
 
+    def test_clock_before_zero_is_refused_and_nothing_else_happens(self, lockstep: Robot) -> None:
+        lockstep.runs()
+        lockstep.show_on_clock(-1_500_000_000)
+        assert "found -1.500 s" in lockstep.hears("/clock: expected a time of 0 s or later")
+        assert lockstep.tick().mode == Mode.RUN
+
     def test_clock_that_runs_backwards_at_rest_is_no_fault(self, lockstep: Robot) -> None:
         lockstep.now_ns = 500_000_000
         lockstep.commands.clear()
