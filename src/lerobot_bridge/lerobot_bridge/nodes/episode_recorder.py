@@ -179,8 +179,10 @@ class EpisodeRecorder(TimeGuard, Node):
             "failure": lambda session, now_ns: session.judge(False, now_ns),
         }
         for name, act in requests.items():
-            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act))
-        self.create_service(SetBool, "~/intervention", self._on_intervention)
+            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act),
+                                qos_profile=qos.REQUESTS)
+        self.create_service(SetBool, "~/intervention", self._on_intervention,
+                            qos_profile=qos.REQUESTS)
         self.create_subscription(Bool, "intervention", self._on_driving, 10)
 
     def _on_request(

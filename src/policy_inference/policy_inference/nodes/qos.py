@@ -27,6 +27,14 @@ LATCHED_ESTOP = QoSProfile(
 """E-stop: what was pressed before the reader was there, from publishers that keep it."""
 
 
+REQUESTS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
+)
+"""Services: each request gets its answer, though many come at once. ROS keeps ten of each and drops
+the others without a word, on either side; without a bound, a client that reads no answers would
+block who answers."""
+
+
 class NoEvents:
     """Event callbacks for a subscription that need not match every publisher: no warnings.
 
