@@ -78,3 +78,4 @@ def _take(sampled: Sampled[Any], entry: Input, buffer: FrameBuffer, tick: Tick) 
     frame = frame_of(message, buffer.camera)
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
     buffer.add(frame, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
+    entry.problem = buffer.problem

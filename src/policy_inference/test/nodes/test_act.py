@@ -168,6 +168,28 @@ class TestBadInput:
         runner.sizes["front"] = (16, 24)
         self.recovers(runner)
 
+    @pytest.mark.parametrize("encoding", ["rgb8", "jpeg"])
+    def test_camera_that_repeats_an_image_while_the_arm_moves_is_warned_of_once(
+        self, start: Start, encoding: str
+    ) -> None:
+        transport = "compressed" if encoding == "jpeg" else "raw"
+        arm = start(image_transport=transport)
+        arm.encodings = dict.fromkeys(arm.encodings, encoding)
+        arm.runs()
+        for step in range(40):
+            arm.position = (0.01 * step,) * len(JOINTS)
+            arm.colours["front"] = (200, 100, 3 * step)  # the wrist's stays as it is
+            arm.tick()
+        said = "expected images that change while the robot moves, found "
+        status = arm.reported(lambda s: any(said in e.text for e in s.inputs), "the camera")
+        assert [e.name for e in status.inputs if said in e.text] == ["wrist/image_raw"]
+        assert status.mode == Mode.RUN
+        assert "[WARN]" in line_of(arm, f"camera wrist: {said}")
+        arm.colours["wrist"] = (0, 150, 0)
+        arm.tick()
+        arm.hears("camera wrist: its images change again")
+        assert arm.log.count(said) == 1
+
     @pytest.mark.parametrize("cut_bytes", [1, 2, 100, 300])
     def test_truncated_jpeg_holds(self, start: Start, cut_bytes: int) -> None:
         arm = start(image_transport="compressed")
