@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -275,3 +276,29 @@ def test_help_tells_the_parameters_and_starts_nothing() -> None:
                           timeout=60)  # fmt: skip
     assert done.returncode == 0
     assert "  bundle (required): Folder of the policy bundle" in done.stdout
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{while_importing}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test may be started without
+sys.meta_path.insert(0, Interrupts())
+from {package}.nodes.start import {command}
+{command}()
+"""
+
+
+@pytest.mark.parametrize("command", ["act_policy_node", "joint_policy_node", "usb_camera"])
+@pytest.mark.parametrize("while_importing", ["rclpy", "numpy"])
+def test_interruption_while_modules_are_imported_ends_the_process_without_a_word(
+    command: str, while_importing: str
+) -> None:
+    code = INTERRUPTED.format(package="policy_inference", command=command,
+                              while_importing=while_importing)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                           timeout=DEADLINE_S, check=False)  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
