@@ -44,6 +44,7 @@ from lerobot_bridge.recording.recorder import Recorder, Told
 from lerobot_bridge.recording.session import Course, Session
 from lerobot_bridge.recording.topics import Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
@@ -247,6 +248,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `episode_recorder`."""
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
+    pump_log()
     # rclpy's own handlers would pull down what the last mark is published on.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)

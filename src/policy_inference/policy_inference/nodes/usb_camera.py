@@ -33,6 +33,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
@@ -156,6 +157,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
+    pump_log()
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from lifecycle_msgs.srv import GetState
 from policy_msgs.srv import LoadBundle
+from rclpy.qos import QoSProfile
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
@@ -121,6 +122,25 @@ def test_signal_ends_a_running_policy_with_the_fault_command(
     assert is_damp(robot.commands[-1])
     assert "Traceback" not in output
     assert "[ERROR]" not in output
+
+
+def test_log_that_is_not_read_stops_nothing(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    client = robot.node.create_client(
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000))
+    robot.until(client.service_is_ready, "the service load")
+    asked = LoadBundle.Request(bundle=str(bundle))
+    # An error in the log for each, which is more than twice what a pipe takes.
+    answers = [client.call_async(asked) for _ in range(1000)]
+    robot.until(lambda: all(answer.done() for answer in answers), "the answers")
+    assert robot.tick().mode == Mode.RUN
+    process.send_signal(signal.SIGTERM)
+    robot.until(lambda: is_damp(robot.commands[-1]), "the fault command")
+    status, output = ended(process)
+    assert (status, output.count("load refused: the mode is RUN")) == (0, 1000)
 
 
 @pytest.fixture
