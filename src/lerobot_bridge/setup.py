@@ -39,7 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "episode_operator = lerobot_bridge.nodes.episode_operator:main",
-            "episode_recorder = lerobot_bridge.nodes.episode_recorder:main",
+            "episode_recorder = lerobot_bridge.nodes.start:episode_recorder",
             "lerobot_bridge = lerobot_bridge.cli:main",
         ],
     },

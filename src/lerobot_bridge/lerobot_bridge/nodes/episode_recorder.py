@@ -44,7 +44,9 @@ from lerobot_bridge.recording.recorder import Recorder, Told
 from lerobot_bridge.recording.session import Course, Session
 from lerobot_bridge.recording.topics import Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import END_SIGNALS
 
@@ -92,7 +94,7 @@ _MODES = {
 }  # fmt: skip
 
 
-class EpisodeRecorder(Node):
+class EpisodeRecorder(TimeGuard, Node):
     """Takes requests; messages are taken by a thread of their own, and written by another."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -178,8 +180,10 @@ class EpisodeRecorder(Node):
             "failure": lambda session, now_ns: session.judge(False, now_ns),
         }
         for name, act in requests.items():
-            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act))
-        self.create_service(SetBool, "~/intervention", self._on_intervention)
+            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act),
+                                qos_profile=qos.REQUESTS)
+        self.create_service(SetBool, "~/intervention", self._on_intervention,
+                            qos_profile=qos.REQUESTS)
         self.create_subscription(Bool, "intervention", self._on_driving, 10)
 
     def _on_request(
@@ -244,6 +248,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `episode_recorder`."""
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
+    pump_log()
     # rclpy's own handlers would pull down what the last mark is published on.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)

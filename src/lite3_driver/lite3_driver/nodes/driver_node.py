@@ -30,6 +30,7 @@ from lite3_driver.nodes.sensors import SensorTopics
 from lite3_driver.nodes.settings import PARAMETERS, settings_of
 from lite3_driver.nodes.status import StatusTopics
 from policy_inference.errors import RobotError
+from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
@@ -68,7 +69,7 @@ class DriverNode(LifecycleBase):
         for name, act in requests.items():
             # Never destroyed while an answer is owed; and others are answered meanwhile.
             self.create_service(Trigger, f"~/{name}", partial(self._request, name, act),
-                                callback_group=ReentrantCallbackGroup())
+                                qos_profile=qos.REQUESTS, callback_group=ReentrantCallbackGroup())
 
     def set_up(self) -> None:
         """Read the parameters and create all other entities; publish nothing.
@@ -89,9 +90,11 @@ class DriverNode(LifecycleBase):
         self._status = StatusTopics(self, lambda: self._gate.reasons, lambda: commands.unfit)
         self._closers.callback(self._status.close)
         self._closers.callback(
-            self.destroy_service, self.create_service(Trigger, "~/damp", self._on_damp))
+            self.destroy_service, self.create_service(
+                Trigger, "~/damp", self._on_damp, qos_profile=qos.REQUESTS))
         self._closers.callback(
-            self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
+            self.destroy_service, self.create_service(
+                Trigger, "~/reset", self._on_reset, qos_profile=qos.REQUESTS))
         self._closers.callback(listen_to_estop(self, self._gate.press))
         timer = self.create_timer(1.0 / values["status_rate_hz"], self._report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))

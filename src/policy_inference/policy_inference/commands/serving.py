@@ -17,9 +17,9 @@ import numpy as np
 
 from policy_inference.backends.registry import parse_options
 from policy_inference.commands.stopping import stopped_by_signals
+from policy_inference.log_pump import pump_log
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
-from policy_inference.service.log_writer import write_apart
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.metrics import Metrics, MetricsServer
 from policy_inference.service.monitor import Monitor
@@ -40,7 +40,7 @@ def serve(given: argparse.Namespace) -> int:
         PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
     """
     logging.getLogger().setLevel(given.log_level.upper())
-    write_apart()
+    pump_log()
     for warning in pin(given.cpus) if given.cpus else ():
         _log.warning("%s", warning)
     token = read_token(given.token_file) if given.token_file else b""

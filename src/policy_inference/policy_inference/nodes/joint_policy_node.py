@@ -21,6 +21,7 @@ from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.nodes import qos
 from policy_inference.nodes.flight import NodeRecorder, Prepared
 from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opened import Order
@@ -43,7 +44,7 @@ class JointPolicyNode(PolicyNode[Opened]):
         super().__init__("joint_policy_node", PARAMETERS)
         self._loading = Loading(self.get_logger())
         # Never destroyed while an answer is owed; and a second request is answered meanwhile.
-        self.create_service(LoadBundle, "~/load", self._load,
+        self.create_service(LoadBundle, "~/load", self._load, qos_profile=qos.REQUESTS,
                             callback_group=ReentrantCallbackGroup())
 
     def open(self, values: Mapping[str, Any]) -> Opened:
@@ -95,9 +96,11 @@ class JointPolicyNode(PolicyNode[Opened]):
             response.message = f"load failed: {type(error).__name__}: {error}"
         finally:
             self.answering -= 1
-        if not response.success:
+        # Of a refusal the status has nothing to say, and many may come at once.
+        if response.success:
+            self.report()
+        else:
             self.get_logger().error(response.message)
-        self.report()
         return response
 
     async def _replaced(self, bundle: str, backend: str) -> Opened:

@@ -26,9 +26,11 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.nodes import qos
 from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.estop import listen_to_estop
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.opened import OpenedPolicy
 from policy_inference.nodes.outputs import Output
@@ -110,7 +112,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.companion.close)
         self.reporter = StatusReporter(self, Reported(
             policy=policy, topics=self.topics, loop=self.loop, pacer=self._pacer,
-            companion=self.companion))
+            companion=self.companion, senders_problem=self._senders_problem))
         self._closers.callback(self.reporter.close)
         self._create_requests(values["status_rate_hz"])
         self.tell(policy)
@@ -151,7 +153,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         }
         for name, act in requests.items():
             handler = self._handler(act, needs_active=name != "estop")
-            service = self.create_service(Trigger, f"~/{name}", handler)
+            service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
         # On the steady clock: the status must not stop with a simulator that pauses.
@@ -181,12 +183,19 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
         problems = self.reporter.problems()
-        topic = self._output.publisher.topic_name
         if self._output.publisher.get_subscription_count() == 0:
-            problems.append(f"nobody listens to {topic}")
-        if (publishers := self.count_publishers(topic)) > 1:
-            problems.append(f"{publishers} publishers on {topic}, expected this node alone")
-        return problems
+            problems.append(f"nobody listens to {self._output.publisher.topic_name}")
+        return [*problems, *filter(None, [self._senders_problem()])]
+
+    def _senders_problem(self) -> str:
+        """Return who else commands the robot; empty where this node does so alone."""
+        topic = self._output.publisher.topic_name
+        if self.count_publishers(topic) <= 1:
+            return ""
+        senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
+        return (f"{len(senders)} publishers on {topic}, expected this node alone "
+                f"({', '.join(senders)}); stop the others; one that was killed is forgotten "
+                "after some 20 s")
 
     def _remember_estop(self) -> None:
         """Only a reset clears an e-stop, not a new configuration."""

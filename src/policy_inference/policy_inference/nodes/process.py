@@ -19,6 +19,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.errors import PolicyError
+from policy_inference.log_pump import flush_log, pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.private_folder import remove_folders
 
@@ -71,6 +72,8 @@ def run_node(
         foreground: What the main thread does meanwhile. It gets the node and a socket, and
             returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
+    if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
+        pump_log()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
@@ -106,9 +109,15 @@ def run_node(
         asked.close()
         asking.close()
     if node.left_behind:
-        remove_folders()
-        os._exit(status)
+        _exit(status)
     return status
+
+
+def _exit(status: int) -> None:
+    """End the process though threads of it cannot be ended."""
+    remove_folders()
+    flush_log()
+    os._exit(status)
 
 
 def _serve(
@@ -138,12 +147,10 @@ def _serve(
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning("asked to end while the node configures: it ends at once")
-            remove_folders()
-            os._exit(0)  # the thread that opens cannot be ended otherwise
+            _exit(0)  # the thread that opens cannot be ended otherwise
         if time.monotonic() > ends_s:
             node.get_logger().error("a callback does not return; its thread is left behind")
-            remove_folders()
-            os._exit(2)
+            _exit(2)
     return spinning.result()
 
 

@@ -6,12 +6,14 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from lifecycle_msgs.srv import GetState
 from policy_msgs.srv import LoadBundle
+from rclpy.qos import QoSProfile
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
@@ -120,6 +122,25 @@ def test_signal_ends_a_running_policy_with_the_fault_command(
     assert is_damp(robot.commands[-1])
     assert "Traceback" not in output
     assert "[ERROR]" not in output
+
+
+def test_log_that_is_not_read_stops_nothing(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    client = robot.node.create_client(
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000))
+    robot.until(client.service_is_ready, "the service load")
+    asked = LoadBundle.Request(bundle=str(bundle))
+    # An error in the log for each, which is more than twice what a pipe takes.
+    answers = [client.call_async(asked) for _ in range(1000)]
+    robot.until(lambda: all(answer.done() for answer in answers), "the answers")
+    assert robot.tick().mode == Mode.RUN
+    process.send_signal(signal.SIGTERM)
+    robot.until(lambda: is_damp(robot.commands[-1]), "the fault command")
+    status, output = ended(process)
+    assert (status, output.count("load refused: the mode is RUN")) == (0, 1000)
 
 
 @pytest.fixture
@@ -275,3 +296,29 @@ def test_help_tells_the_parameters_and_starts_nothing() -> None:
                           timeout=60)  # fmt: skip
     assert done.returncode == 0
     assert "  bundle (required): Folder of the policy bundle" in done.stdout
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{while_importing}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test may be started without
+sys.meta_path.insert(0, Interrupts())
+from {package}.nodes.start import {command}
+{command}()
+"""
+
+
+@pytest.mark.parametrize("command", ["act_policy_node", "joint_policy_node", "usb_camera"])
+@pytest.mark.parametrize("while_importing", ["rclpy", "numpy"])
+def test_interruption_while_modules_are_imported_ends_the_process_without_a_word(
+    command: str, while_importing: str
+) -> None:
+    code = INTERRUPTED.format(package="policy_inference", command=command,
+                              while_importing=while_importing)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                           timeout=DEADLINE_S, check=False)  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

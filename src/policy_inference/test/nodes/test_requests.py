@@ -259,6 +259,21 @@ class TestEstop:
         robot.is_met()
         robot.reported(lambda status: status.latched, "the e-stop")
 
+    @pytest.mark.parametrize("spoilt", [b"", b"\x00\x01\x00\x00", b"\x00\x01\x00"])
+    def test_message_that_cannot_be_read_presses(self, lockstep: Robot, spoilt: bytes) -> None:
+        lockstep.runs()
+        lockstep.until(lambda: lockstep.estop.get_subscription_count() >= 2, "the listeners")
+        lockstep.estop.publish(spoilt)
+        lockstep.reported(lambda status: status.latched, "the e-stop")
+        assert "it counts as pressed" in lockstep.hears("estop: expected a std_msgs/msg/Bool")
+
+    def test_plain_button_is_not_warned_of_quality_of_service(
+        self, lockstep: Robot, active: Callable[..., JointPolicyNode]
+    ) -> None:
+        lockstep.until(lambda: lockstep.estop.get_subscription_count() == 2, "the listeners")
+        lockstep.runs()
+        assert "incompatible QoS" not in lockstep.log
+
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
