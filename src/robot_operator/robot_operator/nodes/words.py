@@ -57,10 +57,10 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver says of itself, less its obstacles."""
-    legs = ("the robot's own controller has the legs" if status.state == RobotStatus.LISTENING
-            else "one key makes the legs stiff within 20 ms")
+    legs = ("its own controller has the legs" if status.state == RobotStatus.LISTENING
+            else "one key makes the legs stiff")
     lines = [
-        ("people", f"5 m away unless the hardware e-stop is pressed: {legs}"),
+        ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
                  f"gap {1e3 * status.largest_gap_s:.1f} ms, "
