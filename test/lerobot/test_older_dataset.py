@@ -45,7 +45,7 @@ def write_older(folder: Path) -> Path:
                         ("tasks", [{"task_index": 0, "task": "Reach"}])):
         (folder / f"meta/{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n"
                                                            for line in lines))
-    features = {name: {"dtype": "int64", "shape": [1], "names": None}
+    features: dict[str, Any] = {name: {"dtype": "int64", "shape": [1], "names": None}
                 for name in ("frame_index", "episode_index", "index", "task_index")}
     features |= {"timestamp": {"dtype": "float32", "shape": [1], "names": None},
                  ACTION: {"dtype": "float32", "shape": [1], "names": ["lift.pos"]}}
