@@ -159,8 +159,8 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
 
 def _put_limits(draft: Draft, urdf: Node) -> None:
     """Write the limits of the robot that the metadata hold; they are asked for where it is none."""
-    text = _json(urdf).text() if urdf.text().lstrip().startswith('"') else urdf.text()
     try:
+        text = _json(urdf).text() if urdf.text().startswith('"') else urdf.text()
         put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
     except ToolError as error:
         draft.remark(f"no limits are taken from the metadata: {error}")

@@ -124,7 +124,8 @@ def test_limits_come_from_the_robot_inside_the_metadata(tmp_path: Path, written:
 
 
 @pytest.mark.parametrize(("written", "found"), [
-    ("<robot", "robot_urdf: expected a URDF"), (urdf(["hip"]), "found none named knee"),
+    ("<robot", "robot_urdf: expected a URDF"), ('"<robot', "robot_urdf: expected JSON"),
+    (urdf(["hip"]), "found none named knee"),
     ("<mujoco/>", "robot_urdf: expected a URDF, found the element mujoco"),
 ])  # fmt: skip
 def test_limits_are_asked_for_where_the_robot_inside_is_of_no_use(
