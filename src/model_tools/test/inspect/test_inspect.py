@@ -112,7 +112,7 @@ def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     assert found.startswith("weights lie in p.data, which no hash of the model covers")
     python, *rest = shlex.split(found.partition("and so does ")[2])
     assert python == "python3"
-    subprocess.run([sys.executable, *rest], check=True)
+    subprocess.run([sys.executable, *rest], check=True, cwd=tmp_path)
     merged = tmp_path / "p_merged.onnx"
     (tmp_path / "p.data").unlink()
     assert inspect_path(merged).suspicions == []
