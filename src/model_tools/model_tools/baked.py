@@ -242,8 +242,11 @@ def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
     """Return the values of a constant, flat; NaN where they cannot be read."""
     if tensor is None or not _is_here(model, tensor):
         return _UNKNOWN
-    values = numpy_helper.to_array(tensor, base_dir=str(model.path.parent))
-    return np.asarray(values, np.float64).reshape(-1)
+    try:
+        values = numpy_helper.to_array(tensor, base_dir=str(model.path.parent))
+        return np.asarray(values, np.float64).reshape(-1)
+    except (KeyError, TypeError, ValueError, onnx.checker.ValidationError):  # damaged, or no number
+        return _UNKNOWN
 
 
 def _is_here(model: OnnxModel, tensor: onnx.TensorProto) -> bool:

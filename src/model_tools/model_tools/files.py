@@ -122,7 +122,8 @@ def _renamed(growing: Path, renamed: Callable[[str], str]) -> Iterator[None]:
     except PolicyError as error:
         if str(growing) not in str(error):
             raise
-        raise ToolError(renamed(str(error))) from error
+        kind = type(error) if isinstance(error, ToolError) else ToolError
+        raise kind(renamed(str(error))) from error
 
 
 def copy_folder(source: Path, target: Path) -> None:

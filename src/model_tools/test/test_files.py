@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, UnfinishedError
 from model_tools.files import copy_folder, new_file, new_folder
 
 MARKER = "policy.yaml"
@@ -195,6 +195,6 @@ def test_errors_name_a_file_that_is_there_and_call_others_not_written(tmp_path: 
         raise ToolError(f"{growing}/kept.txt and {growing}/new.txt: expected more, found this")
     assert str(caught.value) == (f"{source}/kept.txt and {tmp_path}/made/new.txt (not written): "
                                  "expected more, found this")
-    with pytest.raises(ToolError, match=r"rows\.npz \(not written\): expected"), \
+    with pytest.raises(UnfinishedError, match=r"rows\.npz \(not written\): expected"), \
             new_file(tmp_path / "rows.npz") as growing:
-        raise ToolError(f"{growing}: expected rows, found none")
+        raise UnfinishedError(f"{growing}: expected rows, found none")

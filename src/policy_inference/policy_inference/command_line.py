@@ -124,7 +124,7 @@ class _Interrupted(KeyboardInterrupt):
 def _words(error: OSError) -> str:
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
-    return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
+    return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
 
 
 def _parsed(

@@ -61,6 +61,9 @@ def make_draft(request: Request) -> Draft:
         OSError: A file cannot be read.
     """
     source = read_source(request.source)
+    if request.joint_order is not None and request.joints is None:
+        raise ToolError(f"--joint-order {request.joint_order}: expected --joints, whose order that "
+                        "is, found none")
     joints = (None if request.joints is None
               else given_joints(request.joints, request.joint_order))
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
@@ -131,7 +134,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 def _check(draft: Draft) -> None:
     """Raise for what the contract's reader refuses besides open questions."""
-    reader = Reader(draft.source)
+    reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     open_keys = set(draft.todos()) | {f"{key}.{TODO}" for key in draft.todos()}
     wrong = [problem for problem in reader.problems if problem.key not in open_keys]

@@ -30,7 +30,7 @@ from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel
 
 NAME = "unitree_deploy_yaml"
-_SLICE = re.compile(r"slice\((None|-?\d+), (None|-?\d+), (None|-?[1-9]\d*)\)")
+_SLICE = re.compile(r"slice\((None|-?\d+), *(None|-?\d+), *(None|-?[1-9]\d*)\)")
 _SWITCHES = ("use_gym_history", "scale_first")
 
 

@@ -31,6 +31,7 @@ NAME = "onnx_metadata"
 _KEYS = {"names": ("joint_names", "dof_names"), "stiffness": ("joint_stiffness", "kp"),
          "damping": ("joint_damping", "kd"), "position": ("default_joint_pos",)}
 _SCALE, _URDF = "action_scale", "robot_urdf"
+_LENGTHS = "observation_history_lengths"
 _DOUBTS = {
     "joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos",
 }
@@ -147,7 +148,12 @@ def _scales(root: Node, names: Sequence[str]) -> list[float]:
 
 def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> None:
     if terms := root.get("observation_names"):
-        put_observation(draft, name, width, [_term(term) for term in _list(terms).texts()],
+        names = _list(terms).texts()
+        lengths = ([max(1, length.whole()) for length in _list(stated).elements()]
+                   if (stated := root.get(_LENGTHS)) else [1] * len(names))
+        if len(lengths) != len(names):
+            raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
+        put_observation(draft, name, width, list(map(_term, names, lengths)),
                         Layout(origin=terms.key))
         return
     values = "its values" if width is None else f"its {width} values"
@@ -159,15 +165,15 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
 
 def _put_limits(draft: Draft, urdf: Node) -> None:
     """Write the limits of the robot that the metadata hold; they are asked for where it is none."""
-    text = _json(urdf).text() if urdf.text().lstrip().startswith('"') else urdf.text()
     try:
+        text = _json(urdf).text() if urdf.text().startswith('"') else urdf.text()
         put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
     except ToolError as error:
         draft.remark(f"no limits are taken from the metadata: {error}")
 
 
-def _term(name: str) -> SourceTerm:
-    return SourceTerm(name=name, function=_FUNCTIONS.get(name, name), scale=None,
+def _term(name: str, length: int) -> SourceTerm:
+    return SourceTerm(name=name, function=_FUNCTIONS.get(name, name), scale=None, history=length,
                       doubt=_DOUBTS.get(name, ""))
 
 

@@ -9,7 +9,7 @@ is the SDK's, that of a Go2's is neither the SDK's nor the policy's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from model_tools.errors import ToolError
 from model_tools.importers.joints import (
@@ -75,8 +75,9 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
     if given.order == SDK:
         return _of_motors(root, given.names, places, "--joints"), (
             "joint_ids_map, from the order of the SDK that --joints has")
-    if given.origin and given.order is None:
-        raise _undecided(root, given, places)
+    orders = _possible(given, places)
+    if given.origin and given.order is None and len(set(map(tuple, orders.values()))) > 1:
+        raise _undecided(root, given, orders)
     names = _counted(root, given.in_simulator_order(), len(places))
     return names, "given by the user, in policy order"
 
@@ -101,11 +102,12 @@ def _robot_of(given: GivenJoints, places: Sequence[int]) -> str | None:
     if given.order is not None:
         return None
     joints = set(given.names)
-    whole = [robot for robot, names in SDK_JOINTS.items() if set(names) - {""} <= joints]
+    fitting = [robot for robot, names in SDK_JOINTS.items()
+               if max(places) < len(names) and {names[i] for i in places} <= joints]
     # A G1 with 23 joints has not all, but those that its policy moves.
-    fitting = whole or [robot for robot, names in SDK_JOINTS.items()
-                        if max(places) < len(names) and {names[i] for i in places} <= joints]
-    return fitting[0] if len(fitting) == 1 else None
+    whole = [robot for robot in fitting if set(SDK_JOINTS[robot]) - {""} <= joints]
+    known = whole or fitting
+    return known[0] if len(known) == 1 else None
 
 
 def _of_motors(
@@ -125,12 +127,19 @@ def _counted(root: Node, names: list[str], count: int) -> list[str]:
     return names
 
 
-def _undecided(root: Node, given: GivenJoints, places: Sequence[int]) -> ToolError:
+def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]:
+    """Return the orders that the policy's could be."""
+    orders = {LISTED: given.names, BREADTH_FIRST: given.breadth_first or given.names}
+    if max(places) < len(given.names):
+        orders[SDK] = [given.names[place] for place in places]
+    return orders
+
+
+def _undecided(
+    root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str]]
+) -> ToolError:
     """Return the error that shows what the policy's order could be."""
-    names, default = given.names, root["default_joint_pos"].numbers(len(places), "joints")
-    orders = {LISTED: names, BREADTH_FIRST: given.breadth_first or []}
-    if max(places) < len(names):
-        orders[SDK] = [names[place] for place in places]
+    default = root["default_joint_pos"].numbers()
     meaning = {LISTED: "the file's order, as MuJoCo has it, is the policy's",
                BREADTH_FIRST: "Isaac Lab's order, level by level, is the policy's",
                SDK: "the file's order is that of the SDK, which joint_ids_map maps"}

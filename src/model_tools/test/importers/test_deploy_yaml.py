@@ -182,7 +182,9 @@ def test_an_unknown_term_comes_from_a_topic_of_its_width(request_for: MakeReques
     assert any("height_scan" in remark for remark in draft.remarks)
 
 
-@pytest.mark.parametrize("ids", [None, "slice(None, None, None)", slice(None), [0, 1]])
+@pytest.mark.parametrize("ids", [
+    None, "slice(None, None, None)", "slice(0,2,1)", slice(None), [0, 1],
+])  # fmt: skip
 def test_a_slice_of_joints_is_those_joints(request_for: MakeRequest, ids: object) -> None:
     source: Any = copy.deepcopy(DEPLOY)
     source["actions"]["JointPositionAction"]["joint_ids"] = ids
@@ -288,6 +290,36 @@ def test_a_default_pose_beyond_the_limits_is_noted_and_no_limit_is_called_wrong(
     [noted] = [remark for remark in draft.remarks if "outside of the joints' limits" in remark]
     assert "FL_calf_joint -1.5, -1.2 to 1.2" in noted
     assert "limits are the robot's own, and stay" in noted
+
+
+def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    # As with wheels at the feet, whose motors the known robot does not have.
+    def wheels(source: Any) -> None:
+        source["joint_ids_map"] = [3, 12]
+        source |= {"stiffness": [20.0] * 16, "damping": [0.5] * 16}
+
+    legs = [[*leg, leg[0].replace("hip", "foot")] for leg in GO2_FILE]
+    with pytest.raises(ToolError, match=r"which neither it nor .*robot\.urdf says"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=wheels,
+                               joints=robot_file(tmp_path, urdf(*legs))))
+
+
+def test_a_file_with_one_order_alone_needs_no_word(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    def plain(source: Any) -> None:
+        source["joint_ids_map"] = [0, 1]
+
+    file = robot_file(tmp_path, urdf(["hip", "knee"]))
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=plain, joints=file))
+    assert draft.find("joints.names") == ["hip", "knee"]
+
+
+def test_an_order_without_joints_is_refused(request_for: MakeRequest) -> None:
+    with pytest.raises(ToolError, match=r"--joint-order sdk: expected --joints"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joint_order="sdk"))
 
 
 @pytest.mark.parametrize(("joints", "order", "message"), [

@@ -71,6 +71,8 @@ def test_ranges_of_commands_are_taken_where_a_term_may_read_them(tmp_path: Path)
         ({**COMMAS, "joint_damping": "a,b"}, r"joint_damping\[0\]: expected a number, found 'a'"),
         ({**JSON, "kp": "[20.0, "}, "kp: expected JSON"),
         ({**JSON, "kp": "[" * 5000}, "kp: expected JSON"),
+        ({**COMMAS, "observation_history_lengths": "1,2"},
+         "observation_history_lengths: expected 4 values, one for each of observation_names"),
         ({**COMMAS, "action_scale": "1,2,3"}, "action_scale: expected one value or 2"),
     ],
 )
@@ -90,6 +92,19 @@ def test_a_second_model_beside_the_one_with_the_metadata_is_refused(tmp_path: Pa
 
 def without(key: str, metadata: Mapping[str, str] = COMMAS) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != key}
+
+
+def test_frames_of_the_past_are_those_of_each_term(tmp_path: Path) -> None:
+    metadata = {**COMMAS, "observation_names": "base_ang_vel,joint_vel,actions",
+                "observation_history_lengths": "5,5,5"}
+    model = save_policy(tmp_path / "policy.onnx", 35, 2, metadata=metadata)
+    draft = make_draft(Request(source=model))
+    assert draft.find("observations.obs.history") == {
+        "length": 5, "layout": "per_term", "order": "oldest_first", "init": "repeat"}
+    metadata["observation_history_lengths"] = "0,1,3"
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=metadata)
+    terms = make_draft(Request(source=model)).find("observations.obs.terms")
+    assert [term["history_length"] for term in terms] == [1, 1, 3]
 
 
 def test_a_scale_that_the_metadata_lack_is_asked_for(tmp_path: Path) -> None:
@@ -124,7 +139,8 @@ def test_limits_come_from_the_robot_inside_the_metadata(tmp_path: Path, written:
 
 
 @pytest.mark.parametrize(("written", "found"), [
-    ("<robot", "robot_urdf: expected a URDF"), (urdf(["hip"]), "found none named knee"),
+    ("<robot", "robot_urdf: expected a URDF"), ('"<robot', "robot_urdf: expected JSON"),
+    (urdf(["hip"]), "found none named knee"),
     ("<mujoco/>", "robot_urdf: expected a URDF, found the element mujoco"),
 ])  # fmt: skip
 def test_limits_are_asked_for_where_the_robot_inside_is_of_no_use(

@@ -69,7 +69,8 @@ class OnnxBackend(BackendBase):
         if _EXTERNAL_DATA.search(model):
             raise BackendError(f"{file}: expected all weights in this file, found some in a second "
                                "one, which no hash covers; on a machine with the package onnx "
-                               f"this merges them: {merge_command(file)}")
+                               f"this merges them: {merge_command(file)} ; the contract then "
+                               "needs the sha256 of the new file")
         try:
             return onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
@@ -96,10 +97,10 @@ class OnnxBackend(BackendBase):
 
 
 def merge_command(model: Path) -> str:
-    """Return the command line that merges weights in a second file into a model, as a new file."""
-    merged = model.with_name(f"{model.stem}_merged{model.suffix}")
+    """Return the command line that merges weights in a second file, into a file where it runs."""
+    merged = f"{model.stem}_merged{model.suffix}"
     return ('python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
-            f"{shlex.join([str(model), str(merged)])}")
+            f"{shlex.join([str(model), merged])}")
 
 
 def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:

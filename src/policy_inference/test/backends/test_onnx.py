@@ -81,7 +81,7 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     with pytest.raises(BackendError, match="no hash covers") as caught:
         OnnxBackend(file, [OBS], [ACTIONS])
     # The command of the message does merge them.
-    python, *rest = shlex.split(str(caught.value).partition("this merges them: ")[2])
+    python, *rest = shlex.split(str(caught.value).partition("them: ")[2].partition(" ;")[0])
     assert python == "python3"
     subprocess.run([sys.executable, *rest], check=True)
     OnnxBackend(Path(rest[-1]), [OBS], [ACTIONS]).close()
