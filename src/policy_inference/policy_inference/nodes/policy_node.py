@@ -185,7 +185,21 @@ class PolicyNode(LifecycleBase, Generic[P]):
         problems = self.reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
             problems.append(f"nobody listens to {self._output.publisher.topic_name}")
-        return [*problems, *filter(None, [self._senders_problem()])]
+        return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
+
+    def _twins_problem(self) -> str:
+        """Return that other nodes have this one's name; empty where none has.
+
+        Their services have one name too: ROS hands each request to all of them, and whoever asked
+        takes the first answer for the answer, though it may be another node's.
+        """
+        own = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(own)
+        if count <= 1:
+            return ""
+        return (f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
+                "alone: each request reaches all of them; give the others another name or "
+                "namespace; one that was killed is forgotten after some 20 s")
 
     def _senders_problem(self) -> str:
         """Return who else commands the robot; empty where this node does so alone."""

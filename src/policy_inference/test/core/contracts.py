@@ -105,7 +105,7 @@ def bundle_of(
     contract: JointContract, statistics: Mapping[str, tuple[F64, F64]] | None = None
 ) -> Bundle:
     """Return a bundle without files."""
-    return Bundle(path=Path(), contract=contract, sha256="", statistics=statistics or {})
+    return Bundle(path=Path(), contract=contract, content=b"", statistics=statistics or {})
 
 
 def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:

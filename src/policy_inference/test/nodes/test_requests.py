@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from policy_msgs.msg import JointCommand
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -59,6 +60,17 @@ class TestMotion:
 class TestRefusals:
     def test_run_before_stand(self, lockstep: Robot) -> None:
         assert "the mode is DAMP, expected READY; ask for stand first" in refusal(lockstep, "run")
+
+    def test_node_of_the_same_name(self, lockstep: Robot) -> None:
+        lockstep.tick()
+        twin = Node("joint_policy_node", use_global_arguments=False)
+        own = ("joint_policy_node", "/")
+        lockstep.until(lambda: lockstep.node.get_node_names_and_namespaces().count(own) == 2,
+                       "two nodes of that name")
+        said = "2 nodes are named /joint_policy_node, expected this one alone"
+        assert said in refusal(lockstep, "stand")
+        twin.destroy_node()
+        lockstep.until(lambda: lockstep.tick() and lockstep.ask("stand").success, "STAND")
 
     def test_inputs_that_never_came(
         self, active: Callable[..., JointPolicyNode], robot: Robot
