@@ -135,6 +135,7 @@ class JointPolicyNode(PolicyNode[Opened]):
         self._loading.close(end_recording, look_away, before.close)
         self.table.follow(bundle=bundle, backend=",".join(order.backends))
         self.tell(opened)
+        self.apply_realtime()
         return opened
 
     def _require_rest(self) -> None:
