@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import Pacer, Tick
@@ -14,6 +15,7 @@ from policy_inference.nodes.pacing import Pacer, Tick
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Keeps a failure that comes at once, again and again, from taking a whole core."""
+_FULL_COLLECTION_CALLS = 300
 
 
 class ControlLoop:
@@ -51,9 +53,11 @@ class ControlLoop:
         self._ticked_ns = time.monotonic_ns()
         self._stop.clear()
         self._pacer.start()
-        # What exists now lives as long as the node: the collector need not walk through it.
+        # What exists now lives as long as the node: the collector need not walk through it. What
+        # comes later is collected between ticks.
         gc.collect()
         gc.freeze()
+        gc.disable()
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         self._thread.start()
 
@@ -63,6 +67,7 @@ class ControlLoop:
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
+        gc.enable()
         gc.unfreeze()
         return not self._thread.is_alive()
 
@@ -118,7 +123,7 @@ class ControlLoop:
 
 
 class BetweenTicks:
-    """Works at a rate, each time right after a tick, on a thread of its own.
+    """Works and collects garbage at a rate, each time right after a tick, on its own thread.
 
     Whoever works in Python keeps the interpreter from the control thread meanwhile. A timer of
     some ticks' period that fires just before one of them would do so again and again.
@@ -157,13 +162,15 @@ class BetweenTicks:
 
     def _serve(self) -> None:
         # Half-way between two ticks: even waking up takes the interpreter.
-        wait_s = self._period_s - self._tick_s / 2.0
+        wait_s, calls = self._period_s - self._tick_s / 2.0, count(1)
         while not self._stop.wait(max(0.0, wait_s)):
             ticked = self._loop.await_tick(self._period_s)
             ended_s = time.monotonic()
             if self._stop.is_set():
                 return
             self._work()
+            # All generations now and then: that takes 1 ms, during which no other thread runs.
+            gc.collect(2 if next(calls) % _FULL_COLLECTION_CALLS == 0 else 1)
             wait_s = ended_s - time.monotonic()
             if ticked:
                 wait_s += self._period_s - self._tick_s / 2.0
