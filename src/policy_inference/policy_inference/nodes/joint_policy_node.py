@@ -12,6 +12,7 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 (policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -136,6 +137,8 @@ class JointPolicyNode(PolicyNode[Opened]):
         self.table.follow(bundle=bundle, backend=",".join(order.backends))
         self.tell(opened)
         self.apply_realtime()
+        # Of the one before, since only little is collected between ticks; the robot rests.
+        gc.collect()
         return opened
 
     def _require_rest(self) -> None:
