@@ -28,6 +28,7 @@ class JointPolicy:
                                bundle.statistics.get(name))
             for name, observation in contract.observations.items()
         ]  # fmt: skip
+        self._remembering = [each for each in self._observations if each.remembers]
         self._recurrent = RecurrentState(contract.state, backend)
         self._last_action = state["last_action"]
         self._tick = 0
@@ -39,7 +40,7 @@ class JointPolicy:
         self._tick = 0
         self._state.restart()
         self._recurrent.reset()
-        for observation in self._observations:
+        for observation in self._remembering:
             observation.reset()
 
     def pause(self, duration_ns: int) -> None:
@@ -63,6 +64,6 @@ class JointPolicy:
         self._last_action[:] = self.action.raw
         self._state.set_tick(self._tick)
         self._recurrent.advance()
-        for observation in self._observations:
+        for observation in self._remembering:
             observation.advance()
         return self.action.decode()

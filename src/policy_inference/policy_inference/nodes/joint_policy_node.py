@@ -12,6 +12,7 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 (policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -138,6 +139,9 @@ class JointPolicyNode(PolicyNode[Opened]):
         self._loading.close(end_recording, look_away, before.close)
         self.table.follow(bundle=bundle, backend=",".join(order.backends))
         self.tell(opened)
+        self.apply_realtime()
+        # Of the one before, since only little is collected between ticks; the robot rests.
+        gc.collect()
         return opened
 
     def _require_rest(self) -> None:

@@ -2,18 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `joint_policy_node` as a process: how it ends, and that it does not begin badly."""
 
+import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from policy_msgs.srv import LoadBundle
 from rclpy.qos import QoSProfile
+from std_srvs.srv import Trigger
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
@@ -25,6 +30,8 @@ from .harness import DEADLINE_S, Robot, is_damp
 pytestmark = pytest.mark.ros
 Process = subprocess.Popen[str]
 Stuck = Callable[..., tuple[Path, Path]]
+_PR_CAPBSET_DROP, _CAP_IPC_LOCK, _CAP_SYS_NICE = 24, 14, 23
+"""Of prctl(2) and capabilities(7)."""
 STUCK = """
 import os
 import time
@@ -61,11 +68,12 @@ def start() -> Iterator[Callable[..., Process]]:
     """Start the command with parameters as given on a command line."""
     running: list[Process] = []
 
-    def run(*parameters: str) -> Process:
+    def run(*parameters: str, **options: Any) -> Process:
         words = [word for parameter in parameters for word in ("-p", parameter)]
         process = subprocess.Popen(
             ["joint_policy_node", "--ros-args", *words], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            **options)
         running.append(process)
         return process
 
@@ -180,14 +188,103 @@ def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
     start: Callable[..., Process], robot: Robot, bundle: Path,
     hanging: Callable[[str, str], Path],
 ) -> None:  # fmt: skip
-    hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
+    hangs = hanging("policy_inference.nodes.status", "StatusReporter.problems")
     process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    stand = robot.node.create_client(Trigger, "joint_policy_node/stand")
+    robot.until(stand.service_is_ready, "the service stand")
+    stand.call_async(Trigger.Request())
     robot.until(hangs.is_file, "the callback to hang")
     process.send_signal(signal.SIGTERM)
     status, output = ended(process)
     assert status == 2
     assert "a callback does not return" in output
     assert "Traceback" not in output
+
+
+def test_signal_ends_a_policy_whose_status_report_does_not_return(
+    start: Callable[..., Process], robot: Robot, bundle: Path,
+    hanging: Callable[[str, str], Path],
+) -> None:  # fmt: skip
+    hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
+    process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    robot.until(hangs.is_file, "the report to hang")
+    robot.is_met()
+    last = robot.commands[-1].sequence
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert status == 0
+    assert is_damp(robot.commands[-1])
+    assert "a status report does not return" in output
+    assert "Traceback" not in output
+
+
+def scheduled(process: int) -> list[tuple[int, int]]:
+    """Return policy and priority of each thread, the highest first."""
+    threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
+    return sorted(((os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+                    os.sched_getparam(thread).sched_priority) for thread in threads), reverse=True)
+
+
+def test_control_thread_runs_before_all_others_and_these_before_the_machine(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", "realtime.priority:=20")
+    robot.runs()
+    first, *others = scheduled(process.pid)
+    if first == (os.SCHED_OTHER, 0):
+        process.send_signal(signal.SIGTERM)
+        assert "realtime.priority 20: Operation not permitted" in ended(process)[1]
+        pytest.skip("no right to real-time priority here")
+    assert first == (os.SCHED_FIFO, 20)
+    assert set(others) == {(os.SCHED_FIFO, 19)}
+    robot.call(ChangeState, "joint_policy_node/change_state",
+               ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+    assert set(scheduled(process.pid)) == {(os.SCHED_OTHER, 0)}
+
+
+def test_control_thread_alone_keeps_to_its_core(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("this machine has one core")
+    last = max(allowed)
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", f"realtime.cpus:='{last}'")
+    robot.runs()
+    found = [os.sched_getaffinity(int(thread.name))
+             for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+    assert found.count({last}) == 1
+    assert found.count(allowed) == len(found) - 1
+
+
+def forbid_real_time() -> None:
+    """Take the rights to real-time priority and locked memory from this process and its children.
+
+    From root too, who has them as capabilities.
+    """
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+    prctl = ctypes.CDLL(None).prctl
+    for capability in (_CAP_SYS_NICE, _CAP_IPC_LOCK):
+        prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def test_refused_real_time_is_a_warning_and_the_policy_runs(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", "realtime.priority:=20",
+                    "realtime.cpus:=1000-1001", "realtime.lock_memory:=true",
+                    preexec_fn=forbid_real_time)
+    robot.runs()
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 0
+    assert "realtime.priority 20: Operation not permitted (EPERM)" in output
+    assert "LimitRTPRIO=20" in output
+    assert "realtime.cpus 1000,1001: Invalid argument (EINVAL)" in output
+    assert "realtime.lock_memory: " in output
+    assert "LimitMEMLOCK=infinity" in output
 
 
 def test_impatient_second_signal_changes_nothing(
