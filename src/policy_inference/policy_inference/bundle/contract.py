@@ -72,7 +72,8 @@ class Term:
     scale: PerJoint = entry("factor for all or for each value", default=1.0)
     clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
     joints: tuple[str, ...] | None = entry(
-        "joints of a per-joint term, in this order; all if absent", default=None, minItems=1
+        "joints of a per-joint term, or patterns of them, in this order; all if absent",
+        default=None, minItems=1,
     )
     topic: str | None = entry(
         "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
@@ -142,7 +143,9 @@ class Observation:
 class ActionTerm:
     """What a run of the model's output commands: target = offset + scale x clip(output)."""
 
-    joints: tuple[str, ...] = entry("joints in the order of the output", minItems=1)
+    joints: tuple[str, ...] = entry(
+        "joints, or patterns of them, in the order of the output", minItems=1
+    )
     kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
     scale: PerJoint = entry("factor for each value", default=1.0)
     offset: PerJoint | Literal["default_position"] = entry("target at output 0", default=0.0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values per joint: from one number, a list, or a map of name patterns to an array."""
+"""Values per joint, and joints by name: the only place where patterns of names are matched."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -29,6 +29,22 @@ def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
     if len(value) != len(names):
         raise ValueError(f"{len(names)} values ({_brief(names)})", f"{len(value)}")
     return np.array(value, dtype=np.float64)
+
+
+def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a list of names or patterns means, entry by entry.
+
+    A pattern stands for all names that it matches, in the order of `names`. An entry that is a
+    name is that name, and one that matches nothing stays as it is, for the caller to find.
+
+    Raises:
+        ValueError: An entry is neither a name nor a regular expression; as `per_joint`.
+    """
+    found = list[str]()
+    for entry in entries:
+        pattern = None if entry in names else _pattern(entry)
+        found += (pattern and list(filter(pattern.fullmatch, names))) or [entry]
+    return tuple(found)
 
 
 def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:

@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from policy_inference.bundle.contract import (
     Action,
@@ -14,6 +15,7 @@ from policy_inference.bundle.contract import (
     VelocityCommand,
 )
 from policy_inference.bundle.expected import Nominal
+from policy_inference.bundle.joint_values import matched
 from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.terms import TERMS, TermSpec
 from policy_inference.bundle.validate_body import BodyValidator, listed
@@ -22,8 +24,9 @@ from policy_inference.bundle.validate_body import BodyValidator, listed
 _TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
 
 
-def validate(contract: JointContract, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a contract."""
+def validate(contract: JointContract, reader: Reader) -> JointContract:
+    """Return the contract with joints by their names; add to `reader` what is wrong in it."""
+    contract = _resolved(contract, reader)
     check = _Validator(contract, reader)
     check.joints()
     check.stand_and_damp()
@@ -37,6 +40,32 @@ def validate(contract: JointContract, reader: Reader) -> None:
     if contract.nominal:
         check.observed(contract.nominal)
     check.files()
+    return contract
+
+
+def _resolved(contract: JointContract, reader: Reader) -> JointContract:
+    """Return the contract with names where terms have patterns of joints."""
+
+    def named(key: str, joints: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return matched(joints, contract.joints.names)
+        except ValueError as error:
+            expected, found = error.args
+            reader.problem(f"{key}.joints", expected, Found(found))
+            return ()
+
+    def observed(key: str, observation: Observation) -> Observation:
+        return replace(observation, terms=tuple(
+            replace(term, joints=named(f"{key}.terms[{i}]", term.joints)) if term.joints else term
+            for i, term in enumerate(observation.terms)))
+
+    return replace(
+        contract,
+        observations={name: observed(f"observations.{name}", observation)
+                      for name, observation in contract.observations.items()},
+        action=replace(contract.action, terms=tuple(
+            replace(term, joints=named(f"action.terms[{i}]", term.joints))
+            for i, term in enumerate(contract.action.terms))))  # fmt: skip
 
 
 def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[str]:

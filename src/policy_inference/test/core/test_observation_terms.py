@@ -104,6 +104,11 @@ def test_scales_of_a_subset_belong_to_its_joints() -> None:
     np.testing.assert_allclose(written(contract), [5.0, 8.0])
 
 
+def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
+    term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
+    np.testing.assert_allclose(written(observed([term])), [5.0, 4.0])
+
+
 def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:
     action = {"joints": ["ankle", "hip"], "kind": "position"}
     contract = contract_of({
