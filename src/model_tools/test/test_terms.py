@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_tools.calibration.fields import Fields
+from model_tools.completion.runs import unmoved
 from model_tools.terms import columns, term_columns
-from policy_inference.bundle.load import load_bundle, read_contract
+from policy_inference.bundle.load import Bundle, load_bundle, read_contract
+from policy_inference.comparison.rows import Rows
 
 from .tiny_bundle import make_bundle
 
@@ -55,3 +58,28 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
     values = np.array([3.0, -3.0, 0.5])[:, np.newaxis] * np.ones(2)
 
     np.testing.assert_array_equal(last.observed(values, order)[:, 0], expected)
+
+
+def _turning_first(folder: Path) -> Bundle:
+    """Return a bundle that sees the yaw rate x 0.5, then vx x 2, of a velocity command."""
+    last = "{term: velocity_command, parts: [wz, vx], scale: [0.5, 2.0]}"
+    file = make_bundle(folder, last=last) / "policy.yaml"
+    text = file.read_text("utf-8")
+    file.write_text(f"{text}velocity_command: {{min: [-1, 0, -1], max: [1, 0, 1]}}\n", "utf-8")
+    return load_bundle(folder)
+
+
+def test_parts_of_a_command_are_judged_as_the_axes_that_they_are(tmp_path: Path) -> None:
+    bundle, obs = _turning_first(tmp_path), np.zeros((3, 6), np.float32)
+    rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
+    assert unmoved(bundle.contract, rows) == ["forward", "turning"]
+    obs[:, 4] = [0.0, 0.1, 0.2]
+    assert unmoved(bundle.contract, rows) == ["forward"]
+
+
+def test_a_command_is_taken_back_out_of_its_parts_in_si_units(tmp_path: Path) -> None:
+    bundle = _turning_first(tmp_path)
+    rows = np.zeros(2, [("tensors", [("obs", np.float32, 6)]), ("sensed", [])])
+    rows["tensors"]["obs"][:, 4:] = [[0.25, 1.0], [-0.5, 0.0]]
+    np.testing.assert_allclose(Fields(bundle, ()).of(rows)["velocity_command"],
+                               [[0.5, 0.0, 0.5], [0.0, 0.0, -1.0]])

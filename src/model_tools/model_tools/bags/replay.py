@@ -30,7 +30,7 @@ from policy_inference.core.state import RobotState
 from policy_inference.core.wire import Decode
 from policy_inference.errors import RobotError
 
-_OWN_FIELDS = ("last_action", "phase", "tick")
+_OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
 """What a policy remembers from tick to tick, beside histories and recurrent state."""
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 

@@ -95,7 +95,10 @@ def _term(term: Term, contract: JointContract) -> Term:
     names = term_names(term, TERMS[term.term], contract)
     joints = tuple(names) if TERMS[term.term].size == "joints" else None
     scale = tuple(per_joint(term.scale, names).tolist())
-    return dataclasses.replace(term, scale=scale, joints=joints)
+    spec = TERMS[term.term]
+    offsets = term.offsets or (0.0,) if spec.size == "phase" else None
+    return dataclasses.replace(term, scale=scale, joints=joints, offsets=offsets,
+                               parts=term.parts or spec.parts or None)
 
 
 def _action(term: ActionTerm, contract: JointContract) -> ActionTerm:

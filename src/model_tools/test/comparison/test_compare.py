@@ -154,6 +154,7 @@ def test_a_single_artifact_is_refused(reference: Path) -> None:
     ("kind: joint\n", "kind: joint\n", None),
     ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},", None),
     ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}", None),
+    ("{joints: [hip, knee]", "{joints: [.*]", None),
     ("{joints: [hip, knee]", "{joints: [knee, hip]", r"action.terms\[0\].joints \('knee', 'hip'\)"),
     ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs\.obs"),
     ("rate_hz: 50", "rate_hz: 100", "rate_hz 100.0 instead of 50.0$"),

@@ -65,6 +65,24 @@ class Damp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStand:
+    """What a phase does while the velocity command is so small that the robot stands."""
+
+    below: float = entry(
+        "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
+        "smaller", exclusiveMinimum=0,
+    )  # fmt: skip
+    phase: float | Literal["zero"] | None = entry(
+        "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
+        "that of the clock", default=None, minimum=0, maximum=1,
+    )  # fmt: skip
+    clock: Literal["runs", "stops", "restarts"] = entry(
+        "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
+        default="runs",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
     """One term of an observation."""
 
@@ -75,6 +93,10 @@ class Term:
         "joints of a per-joint term, or patterns of them, in this order; all if absent",
         default=None, minItems=1,
     )
+    parts: tuple[str, ...] | None = entry(
+        "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
+        "of a phase, x, y, z; all if absent", default=None, minItems=1,
+    )  # fmt: skip
     topic: str | None = entry(
         "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
     )
@@ -85,7 +107,18 @@ class Term:
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None, exclusiveMinimum=0,
     )  # fmt: skip
+    output: str | None = entry(
+        "output of the model that `last_output` repeats in the next tick", default=None
+    )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
+    offsets: tuple[float, ...] | None = entry(
+        "start of each phase, one per foot, in periods; a single 0 if absent", default=None,
+        minItems=1,
+    )  # fmt: skip
+    standing: PhaseStand | None = entry(
+        "what a phase does while the robot is commanded to stand; it goes on if absent",
+        default=None,
+    )
     history_length: int | None = entry(
         "frames of this term, where the layout is per_term; the observation's if absent",
         default=None, minimum=1,

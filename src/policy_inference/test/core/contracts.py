@@ -109,8 +109,13 @@ def bundle_of(
 
 
 def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:
-    """Return a contract whose only input `obs` has these terms and options."""
-    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}})
+    """Return a contract whose only input `obs` has these terms and options.
+
+    An output that a term observes has two values.
+    """
+    outputs = {f"model.outputs.{term['output']}": {"shape": [1, 2]}
+               for term in terms if "output" in term}  # fmt: skip
+    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}, **outputs})
 
 
 def quat_xyzw(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
