@@ -107,7 +107,7 @@ class BagSource:
             yield name, partial(_picture, contract.cameras[camera])
         if contract.state is not None:
             joints = contract.state.joints
-            yield JOINTS, partial(_joints, len(joints), JointOrder(joints),
+            yield JOINTS, partial(_joints, len(joints), JointOrder(contract.joints.on_robot(joints)),
                                   Units(contract.units, joints))
         if contract.environment_state is not None:
             outside = contract.environment_state

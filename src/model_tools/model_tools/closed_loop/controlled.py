@@ -64,7 +64,7 @@ class ControlledPolicy:
                 f"{bundle.path}: expected inputs among {', '.join(_SENSED)}, "
                 f"found {', '.join(foreign)}; the simulated robot has no such sensor"
             )
-        self._names, self._period_ns = contract.joints.names, contract.period_ns
+        self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
         self._asked_to_stand, self.refusal = False, ""
         self.targets: JointTargets | None = None
@@ -119,7 +119,7 @@ class SensedRobot:
     """Writes what the simulated robot senses into the fields that a contract needs."""
 
     def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
-        """Map by joint name; `names` are those of the contract."""
+        """Map by joint name; `names` are those of the robot, in the order of the contract."""
         self._order = JointOrder(names)
         self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}
         vectors = {name: state.get(name) for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body")}

@@ -15,7 +15,7 @@ def require_simulated(contract: JointContract) -> None:
     Raises:
         ToolError: Some are not.
     """
-    others = [name for name in contract.joints.names if name not in JOINT_NAMES]
+    others = [name for name in contract.joints.on_robot() if name not in JOINT_NAMES]
     if others:
         raise ToolError(f"{contract.name}: expected joints of the simulated robot, found "
                         f"{', '.join(others)}: only a Lite3 is simulated; use a recording of the "

@@ -53,8 +53,9 @@ def body_meaning(body: Body) -> Iterator[tuple[str, object]]:
     names = body.joints.names
     yield "rate_hz", body.rate_hz
     yield "joints.names", names
+    yield "joints.robot_names", body.joints.on_robot()
     for field in dataclasses.fields(body.joints):
-        if field.name != "names":
+        if field.name not in ("names", "robot_names"):
             values = per_joint(getattr(body.joints, field.name), names)
             yield f"joints.{field.name}", tuple(values.tolist())
 

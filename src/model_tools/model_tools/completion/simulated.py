@@ -105,7 +105,7 @@ def _walk(bundle: Bundle, wanted: Walk) -> HealthyRun:
 def _rows(contract: JointContract, recorder: RecordingBackend, trace: Trace) -> Rows:
     """Return the ticks in RUN, which are the last ones of the walk."""
     tensors, model = recorder.recorded(), contract.model
-    order = [JOINT_NAMES.index(name) for name in contract.joints.names]
+    order = [JOINT_NAMES.index(name) for name in contract.joints.on_robot()]
     ticks = slice(-recorder.runs, None)
     return Rows(
         source=SOURCE,

@@ -6,11 +6,12 @@ Units are rad, s, N·m; values per joint are in the order of `joints.names` unle
 by name. The doc of each field is what the JSON Schema and the error messages show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.joint_values import robot_names
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
@@ -42,6 +43,18 @@ class Joints:
     effort_limit: PerJoint = entry("largest torque, N·m", exclusiveMinimum=0)
     stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
     damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
+    robot_names: dict[str, str] = entry(
+        "names of the robot's joints by name or pattern, where they are others; {name} stands for "
+        "the name here", default={},
+    )  # fmt: skip
+
+    def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return what the robot calls joints, all in policy order unless `names` are given.
+
+        Messages, drives and models of the robot go by these names; everything that a contract or
+        a report says goes by the contract's own.
+        """
+        return robot_names(self.names if names is None else names, self.robot_names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,16 @@ JOINTS: list[Contradiction] = [
     ({"stand.tolerance": [0.1]}, f"stand.tolerance: expected 2 values ({NAMES}), found 1"),
     ({"damp.damping": {"hip": 1.0}},
      f"damp.damping: expected keys that match one of {NAMES}, found 'hip'"),
+    ({"joints.robot_names": {"hip": "hip_joint"}},
+     f"joints.robot_names: expected keys that match one of {NAMES}, found 'hip'"),
+    ({"joints.robot_names": {".*": "joint"}},
+     "joints.robot_names: expected each name once, found 'joint' 2 times"),
+    ({"joints.robot_names": {"left.*": "a", ".*_knee": "{name}_joint"}},
+     "joints.robot_names: expected exactly one key for 'left_knee', found the keys 'left.*', "),
+    ({"joints.robot_names": {"left_knee": "right_knee", "right_knee": "knee"}},
+     "joints.robot_names of left_knee: expected a name that is no other joint's here, since"),
+    ({"joints.robot_names": {"left_knee": ""}},
+     "joints.robot_names of left_knee: expected a name, found ''"),
 ]  # fmt: skip
 
 ACTIONS: list[Contradiction] = [

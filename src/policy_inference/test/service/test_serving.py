@@ -49,6 +49,14 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
     assert input_of(model) == [1.5, 1.0, -2.0]
 
 
+def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
+    contract = contract_of({"observations": {"obs": {"terms": TERMS}},
+                            "joints.robot_names": {"[hk].*": "{name}_joint"}})
+    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
+
+    assert model.joints == ("hip_joint", "knee_joint", "ankle")
+
+
 def test_a_policy_that_observes_another_output_is_refused() -> None:
     contract = observed([*TERMS, {"term": "last_output", "output": "speed"}])
     with pytest.raises(BundleError, match=r"observations.obs.terms\[1\]: expected terms that a "
