@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_tools.closed_loop.simulated_robot import require_simulated
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_controller import joint_controller
@@ -41,20 +41,22 @@ class ControlledPolicy:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, tightening: Tightening | None = None
-    ) -> None:
+        self, bundle: Bundle, backend: Backend, tightening: Tightening | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:  # fmt: skip
         """Tie the bundle to a controller on simulated time.
 
         Args:
             bundle: Bundle whose contract holds.
             backend: Opened backend of the bundle; stays the caller's to close.
             tightening: Operating limits; the contract's alone if absent.
+            robot: What is simulated.
 
         Raises:
             PolicyError: The policy needs joints or a topic that the simulated robot does not have.
         """
         contract = bundle.contract
-        require_simulated(contract)
+        robot.require(contract)
         limits = limits_in_force(contract, tightening or Tightening())
         self._now_ns = 0
         self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
