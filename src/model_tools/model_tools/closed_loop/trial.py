@@ -115,7 +115,7 @@ def _try(
     outcome = Outcome(
         name=case.name, group=case.group, passed=None, duration_s=case.duration_s,
         survived_s=_span_s(trace) if stopped or world.fallen else case.duration_s,
-        error=_error(trace), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
+        error=_error(trace, world), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
         torque_limit_share=world.saturated_share,
         action_change=_action_change(actions, contract.rate_hz),
         altered_share=(policy.altered_ticks - altered) / len(trace.time_s),
@@ -156,9 +156,10 @@ def _holds(outcome: Outcome, limits: Limits) -> bool:
     )
 
 
-def _error(trace: Trace) -> tuple[float, float, float]:
+def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
     """Return the mean error of the commands that lasted; of all rows where none did."""
-    segments = measure(trace).segments
+    segments = measure(trace, effort_limit_nm=world.effort_limit_nm,
+                       fallen_height_m=world.fallen_height_m).segments
     if segments:
         errors = np.array([segment.error for segment in segments])
     else:
@@ -168,7 +169,7 @@ def _error(trace: Trace) -> tuple[float, float, float]:
 
 
 def _action_change(actions: Tensor, rate_hz: float) -> float:
-    """Return the mean |change| of the policy's outputs [ticks, 12] once settled."""
+    """Return the mean |change| of the policy's outputs [ticks, actions] once settled."""
     settled = actions[round(SETTLE_S * rate_hz) :]
     changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
     return float(np.abs(changes).mean()) if len(changes) else float("nan")
