@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.commands.arguments import add_backend_options, add_robot, add_topics, robot_of
+from model_tools.commands.arguments import add_backend_options, add_topics
+from model_tools.commands.robot_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs

@@ -10,7 +10,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.commands.arguments import add_robot, add_topics, robot_of
+from model_tools.commands.arguments import add_topics
+from model_tools.commands.robot_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:

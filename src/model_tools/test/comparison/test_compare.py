@@ -345,7 +345,7 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
     ("nan", "found nan s"),
     ("inf", "and with an end, found inf s"),
-    ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model of the rob"),
+    ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model"),
 ])  # fmt: skip
 def test_walks_that_cannot_be_are_refused(
     reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
