@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 
+
 def add_topics(parser: argparse.ArgumentParser) -> None:
     """Declare `--topic`, which gives pairs of input and topic."""
     parser.add_argument("--topic", type=pair, action="append", default=[], metavar="INPUT=TOPIC",
