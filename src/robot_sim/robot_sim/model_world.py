@@ -39,7 +39,8 @@ _Spec = Any
 class ModelWorld(WalkingWorld):
     """A robot of any shape in the pose in which it stands.
 
-    A robot with a free base stands on the ground, which is added where the model has none.
+    A robot with a free base stands on the ground, which is added where the model has none. Its IMU
+    has the frame in which the policy observes the body: z is up when it stands.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ def _prepare(
     base = joints[names[0]].parent
     while base.parent is not None and base.parent.name != "world":
         base = base.parent
-    free = any(joint.type == _FREE for joint in joints.values())
+    free = any(joint.type == _FREE for joint in base.joints)
     if not free and free_base:
         base.add_freejoint(name=_BASE)
         free = True

@@ -150,6 +150,15 @@ def test_a_base_is_free_where_the_model_or_the_caller_says_so(tmp_path: Path, ba
     assert not fixed.fallen
 
 
+def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) -> None:
+    ball = ('<body name="ball" pos="3 0 2"><freejoint/><geom type="sphere" size="0.1" mass="1"/>'
+            "</body>")  # fmt: skip
+    world = world_of(quadruped(tmp_path, base="", floor=ball), free_base=False)
+    hold(world, np.zeros(4), 5)
+    assert world.sense().pos_world.tolist() == [0.0, 0.0, 1.0]
+    np.testing.assert_allclose(world.sense().joint_pos, np.zeros(4), atol=0.05)
+
+
 def test_a_urdf_on_its_base_is_driven_by_gains_in_closed_loop(tmp_path: Path) -> None:
     world = world_of(arm(tmp_path), ("roll", "yaw"), free_base=False,
                      standing_rad=np.array([0.2, -0.1]))  # fmt: skip

@@ -54,7 +54,10 @@ class Joints:
         Messages, drives and models of the robot go by these names; everything that a contract or
         a report says goes by the contract's own.
         """
-        return robot_names(self.names if names is None else names, self.robot_names)
+        every = robot_names(self.names, self.robot_names)
+        if names is None:
+            return every
+        return tuple(every[self.names.index(name)] for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
