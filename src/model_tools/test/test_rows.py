@@ -56,6 +56,22 @@ def test_joints_are_put_in_the_contract_s_order_by_their_names(bundle: Bundle) -
     assert rows.breaks == ()
 
 
+@pytest.mark.parametrize("names", [("knee", "hip", "tail"), ("knee_joint", "hip_joint", "tail")])
+def test_joints_of_a_rollout_go_by_the_contract_s_names_or_the_robot_s(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    file = make_bundle(tmp_path / "tiny") / "policy.yaml"
+    text = file.read_text("utf-8")
+    renamed = "names: [hip, knee], robot_names: {.*: '{name}_joint'}"
+    file.write_text(text.replace("names: [hip, knee]", renamed), "utf-8")
+    shuffled = {name: np.stack([values[:, 1], values[:, 0], HIP * 0], axis=1)
+                for name, values in (("joint_pos", POS), ("joint_vel", VEL))}
+
+    rows = rows_of(load_bundle(file.parent), **{**ROLLOUT, **shuffled, "joint_names": names})
+
+    assert np.array_equal(rows.sensed["joint_pos"], POS)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"joint_names": ["hip", "tail"]}, "joint_names: expected each joint .* missing: knee"),
     ({"joint_names": "hip"}, "joint_names: .* missing: knee"),

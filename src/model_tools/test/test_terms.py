@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_tools.calibration.fields import Fields
+from model_tools.completion.runs import unmoved
 from model_tools.terms import columns, term_columns, value_name
-from policy_inference.bundle.load import load_bundle, read_contract
+from policy_inference.bundle.load import Bundle, load_bundle, read_contract
+from policy_inference.comparison.rows import Rows
 
 from .tiny_bundle import make_bundle
 
@@ -85,3 +88,28 @@ def test_a_value_is_named_by_term_joint_and_frame(
     contract = read_contract(file)
     assert {column: value_name(contract, "obs", column) for column in names} == names
     assert len({value_name(contract, "obs", column) for column in range(width)}) == width
+
+
+def _turning_first(folder: Path) -> Bundle:
+    """Return a bundle that sees the yaw rate x 0.5, then vx x 2, of a velocity command."""
+    last = "{term: velocity_command, parts: [wz, vx], scale: [0.5, 2.0]}"
+    file = make_bundle(folder, last=last) / "policy.yaml"
+    text = file.read_text("utf-8")
+    file.write_text(f"{text}velocity_command: {{min: [-1, 0, -1], max: [1, 0, 1]}}\n", "utf-8")
+    return load_bundle(folder)
+
+
+def test_parts_of_a_command_are_judged_as_the_axes_that_they_are(tmp_path: Path) -> None:
+    bundle, obs = _turning_first(tmp_path), np.zeros((3, 6), np.float32)
+    rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
+    assert unmoved(bundle.contract, rows) == ["forward", "turning"]
+    obs[:, 4] = [0.0, 0.1, 0.2]
+    assert unmoved(bundle.contract, rows) == ["forward"]
+
+
+def test_a_command_is_taken_back_out_of_its_parts_in_si_units(tmp_path: Path) -> None:
+    bundle = _turning_first(tmp_path)
+    rows = np.zeros(2, [("tensors", [("obs", np.float32, 6)]), ("sensed", [])])
+    rows["tensors"]["obs"][:, 4:] = [[0.25, 1.0], [-0.5, 0.0]]
+    np.testing.assert_allclose(Fields(bundle, ()).of(rows)["velocity_command"],
+                               [[0.5, 0.0, 0.5], [0.0, 0.0, -1.0]])

@@ -42,6 +42,24 @@ provenance: {source: a test, licence: Apache-2.0}
 """
 
 
+ROBOT = """
+<robot name="tiny">
+  <link name="base"/>
+  <joint name="hip" type="continuous">
+    <parent link="base"/><child link="thigh"/><axis xyz="0 1 0"/>
+  </joint>
+  <link name="thigh"><inertial><mass value="0.2"/><origin xyz="0 0 -0.1"/>
+    <inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link>
+  <joint name="knee" type="continuous">
+    <parent link="thigh"/><child link="shank"/><axis xyz="0 1 0"/><origin xyz="0 0 -0.2"/>
+  </joint>
+  <link name="shank"><inertial><mass value="0.1"/><origin xyz="0 0 -0.1"/>
+    <inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link>
+</robot>
+"""
+"""A robot with the joints of the tiny bundles, which hangs from its base."""
+
+
 def observations(count: int = 200, seed: int = 1) -> F32:
     """Return rows [count, 6] in -1..1 that differ from each other."""
     random = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.rows import Rows
 from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState
+from policy_inference.core.state import LAST_OUTPUT, RobotState
 from policy_inference.interfaces import F64
 
 DRAWN_ROWS = 256
@@ -58,7 +58,8 @@ def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:
     # The last action, too: fed back without a robot, it may grow without end.
     spread = {"joint_vel": _JOINT_VEL_RAD_S, "ang_vel_body": _ANG_VEL_RAD_S,
               "lin_vel_body": _LIN_VEL_M_S, "last_action": 1.0}
-    spread |= {name: 1.0 for name in state.slices if name.startswith("external:")}
+    spread |= {name: 1.0 for name in state.slices
+               if name.startswith(("external:", LAST_OUTPUT))}  # fmt: skip
     spread = {name: value for name, value in spread.items() if name in state.slices}
 
     def draw() -> None:

@@ -150,7 +150,7 @@ def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) ->
     file = contract / "policy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("FL_Knee_joint", "FL_Elbow_joint")
                     .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: "))  # fmt: skip
-    with pytest.raises(PolicyError, match="found FL_Elbow_joint: only a Lite3 is simulated"):
+    with pytest.raises(PolicyError, match="found FL_Elbow_joint; give the model of the robot"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated))
 
 

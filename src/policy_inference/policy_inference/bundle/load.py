@@ -304,7 +304,7 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
     elif kind in ("joint", None):
         joint: JointContract | None = reader.section(JointContract, value)
         if joint is not None:
-            validate(joint, reader)
+            joint = validate(joint, reader)
         contract = joint
     else:
         reader.problem("kind", f"one of {', '.join(_NODES)}", kind)

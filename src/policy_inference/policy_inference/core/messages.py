@@ -147,7 +147,13 @@ def message_type(name: str) -> str:
 
 
 def state_reader(name: str, names: Sequence[str], state: StateVector) -> MessageReader:
-    """Return the reader of an input that is robot state; `names` are the contract's joints."""
+    """Return the reader of an input that is robot state.
+
+    Args:
+        name: Of the input.
+        names: The contract's joints in its order, as the robot calls them.
+        state: Where it writes.
+    """
     if name == "joint_states":
         return JointStateReader(names, state)
     if name == "imu/data":

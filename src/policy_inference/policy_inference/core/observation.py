@@ -7,7 +7,7 @@ import numpy as np
 from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
-from policy_inference.bundle.validate import term_names
+from policy_inference.bundle.validate import term_places
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.core.scaling import Index, frame_scaler, layout
 from policy_inference.core.state import RobotState, field_name
@@ -112,11 +112,8 @@ class _History:
 def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[Index, F64]:
     """Return where the values of a term stand in the state, and what is subtracted from them."""
     spec = TERMS[term.term]
-    names = term_names(term, spec, contract)
-    places = np.array(spec.order or range(len(names)))
-    offset: F64 = np.zeros(len(names))
-    if spec.size == "joints":
-        places = np.array([contract.joints.names.index(name) for name in names])
+    places = np.array(term_places(term, contract))
+    offset: F64 = np.zeros(places.size)
     if spec.minus_default:
         offset = per_joint(contract.joints.default_position, contract.joints.names)[places]
     return state.slices[field_name(term)].start + places, offset

@@ -36,7 +36,7 @@ class ChunkReports:
         self._node, self._policy = node, policy
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
         contract = policy.bundle.contract
-        self._message = ActionChunk(names=list(contract.action.joints),
+        self._message = ActionChunk(names=list(contract.joints.on_robot(contract.action.joints)),
                                     period_s=1.0 / contract.rate_hz)
         self.start()
 

@@ -59,7 +59,7 @@ class JointPolicyNode(PolicyNode[Opened]):
 
     def sampler_of(self, policy: Opened) -> Sampler:
         """Return what fills the state of a policy."""
-        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.names)
+        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
 
     def companion_of(
         self, policy: Opened, group: SampleGroup, values: Mapping[str, Any]

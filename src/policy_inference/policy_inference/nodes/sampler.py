@@ -65,7 +65,7 @@ class Sampler:
         Args:
             topics: Subscription of each input that is read here.
             controller: Whose state is written.
-            names: Joints of its contract.
+            names: Joints of its contract, as the robot calls them.
         """
         self._controller = controller
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []

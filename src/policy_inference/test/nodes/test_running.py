@@ -260,6 +260,19 @@ class TestTicks:
         robot.is_met()
         assert ns(robot.tick().valid_for) == 250_000_000
 
+    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_is_told(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
+    ) -> None:
+        names = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
+        bundle = write_bundle(tmp_path / "renamed", names)
+        active(use_sim_time=True, bundle=str(bundle))
+        robot.names = ("left_joint", "rr")
+        robot.is_met()
+        robot.runs()
+        command = robot.tick()
+        assert command.mode == Mode.RUN
+        assert list(command.names) == ["left_joint", "rr"]
+
     def test_servo_arm_holds_its_measured_pose_after_a_fault(
         self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
     ) -> None:
