@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from policy_inference.bundle.contract import Integers
 from policy_inference.interfaces import Tensor, TensorSpec
 
 
@@ -51,6 +52,7 @@ class Made:
     Attributes:
         tool: Name and version.
         how: In a sentence.
+        integers: Kind of those of an int8 ONNX model, `unsigned` or `signed`.
         file: What was written, where it is not the order's output: in the same folder, with
             another suffix.
         beside: Files of other back ends that were made with it, in the same folder.
@@ -58,6 +60,7 @@ class Made:
 
     tool: str
     how: str
+    integers: Integers | None = None
     file: Path | None = None
     beside: Mapping[str, Path] = field(default_factory=dict)
 

@@ -162,7 +162,7 @@ def artifacts(
         entry = file_entry(file, folder)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
-            tool=made.tool, made=how, calibration=calibration,
+            tool=made.tool, made=how, integers=made.integers, calibration=calibration,
         )  # fmt: skip
     return found
 

@@ -120,7 +120,7 @@ def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
     quantise(tmp_path / "gemm.onnx", made, {"obs": observations()})
     with pytest.raises(BackendError, match=said):
         TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"})
-    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, float_constants=True)
+    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, signed=True)
     TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"}).close()
 
 

@@ -3,6 +3,7 @@
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
 import dataclasses
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,9 +18,11 @@ from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.machine import Machine
 from policy_inference.private_folder import PrivateFolder
 
 GROUP = "policy_inference.backends"
+_log = logging.getLogger("policy_inference")
 Options = Mapping[str, Mapping[str, str]]
 
 
@@ -205,6 +208,8 @@ def _open(
     cls: type[BackendBase] = loaded(entry, BackendError)
     artifact = _entry(model, entry.name, cls)
     file = model.folder / artifact.file
+    for caution in cls.cautions(Machine(), artifact):
+        _log.warning("%s: %s; %s", entry.name, caution.found, caution.remedy)
     with _private_folder(file) as folder:
         # What is opened is what was hashed, whoever writes to the bundle meanwhile.
         content = verified_copy(model.folder, artifact, folder.path)
