@@ -71,7 +71,8 @@ def quantise(
 
     Its integers are unsigned. Of signed weights x86 processors with AVX2 and without VNNI add the
     products of two in 16 bits, which saturate (`vpmaddubsw`): up to half of a sum is lost there.
-    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor.
+    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor. Weights are rounded as
+    signed ones and then shifted: ONNX Runtime's own unsigned ones clip the largest of a channel.
 
     Args:
         model: The reference model.
@@ -83,7 +84,7 @@ def quantise(
     Returns:
         How it was made, in one sentence.
     """
-    kind = quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8
+    activations = quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch, "prepared.onnx")
         quant_pre_process(_with_channels(model), str(prepared), skip_optimization=True,
@@ -92,15 +93,30 @@ def quantise(
             quantization.quantize_static(
                 str(prepared), str(output), _Samples(samples),
                 quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-                activation_type=kind, weight_type=kind, nodes_to_exclude=_constant_first(prepared),
+                activation_type=activations, weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=_constant_first(prepared),
                 calibrate_method=quantization.CalibrationMethod.MinMax,
                 extra_options={"ActivationSymmetric": signed, "WeightSymmetric": True,
                                "AddQDQPairToWeight": signed, "QuantizeBias": not signed},
             )  # fmt: skip
-    rows, left = len(next(iter(samples.values()))), _not_quantised(onnx.load(output))
+    made = onnx.load(output)
+    if not signed:
+        _shift_to_unsigned(made.graph)
+        onnx.save(made, output)
+    rows, left = len(next(iter(samples.values()))), _not_quantised(made)
     but = f" ({', '.join(left)} in float32)" if left else ""
     scheme = "signed, symmetric" if signed else "unsigned"
     return f"Q/DQ, {scheme}, weights per channel{but}, activations min-max over {rows} rows"
+
+
+def _shift_to_unsigned(graph: onnx.GraphProto) -> None:
+    """Add 128 to signed constants before DequantizeLinear and to their zero points."""
+    dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear"
+                   for name in node.input}
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.name in dequantised:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.int16) + 128
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.uint8), tensor.name))
 
 
 def _constant_first(prepared: Path) -> list[str]:

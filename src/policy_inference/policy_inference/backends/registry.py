@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from policy_inference.backends.base import BackendBase
+from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle, BundleFolder, ModelFiles
@@ -18,7 +18,6 @@ from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-from policy_inference.machine.machine import Machine
 from policy_inference.private_folder import PrivateFolder
 
 GROUP = "policy_inference.backends"
@@ -208,7 +207,7 @@ def _open(
     cls: type[BackendBase] = loaded(entry, BackendError)
     artifact = _entry(model, entry.name, cls)
     file = model.folder / artifact.file
-    for caution in cls.cautions(Machine(), artifact):
+    for caution in cls.cautions(THIS_MACHINE, artifact):
         _log.warning("%s: %s; %s", entry.name, caution.found, caution.remedy)
     with _private_folder(file) as folder:
         # What is opened is what was hashed, whoever writes to the bundle meanwhile.
