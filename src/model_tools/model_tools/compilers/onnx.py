@@ -67,24 +67,24 @@ def refusals_named(order: Order) -> Iterator[None]:
 def quantise(
     model: Path, output: Path, samples: Mapping[str, Tensor], *, signed: bool = False
 ) -> str:
-    """Write an int8 model: Q/DQ, weights per channel, ranges of activations min-max.
+    """Write an int8 model: Q/DQ, symmetric, weights per channel, ranges of activations min-max.
 
     Its integers are unsigned. Of signed weights x86 processors with AVX2 and without VNNI add the
     products of two in 16 bits, which saturate (`vpmaddubsw`): up to half of a sum is lost there.
-    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor. Weights are rounded as
+    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor. All are rounded as
     signed ones and then shifted: ONNX Runtime's own unsigned ones clip the largest of a channel.
+    Ranges that are not symmetric round better and clip more of what calibration has not seen.
 
     Args:
         model: The reference model.
         output: The file to write.
         samples: Calibration rows by model input, [rows, *shape without the batch axis].
-        signed: Whether the model is for TensorRT instead: integers signed and symmetric, weights
-            in float32 before Q/DQ pairs of their own, biases in float32.
+        signed: Whether the same function is written for TensorRT: integers signed, weights in
+            float32 before Q/DQ pairs of their own, biases in float32.
 
     Returns:
         How it was made, in one sentence.
     """
-    activations = quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch, "prepared.onnx")
         quant_pre_process(_with_channels(model), str(prepared), skip_optimization=True,
@@ -93,10 +93,11 @@ def quantise(
             quantization.quantize_static(
                 str(prepared), str(output), _Samples(samples),
                 quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-                activation_type=activations, weight_type=quantization.QuantType.QInt8,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=_constant_first(prepared),
                 calibrate_method=quantization.CalibrationMethod.MinMax,
-                extra_options={"ActivationSymmetric": signed, "WeightSymmetric": True,
+                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True,
                                "AddQDQPairToWeight": signed, "QuantizeBias": not signed},
             )  # fmt: skip
     made = onnx.load(output)
@@ -105,16 +106,17 @@ def quantise(
         onnx.save(made, output)
     rows, left = len(next(iter(samples.values()))), _not_quantised(made)
     but = f" ({', '.join(left)} in float32)" if left else ""
-    scheme = "signed, symmetric" if signed else "unsigned"
-    return f"Q/DQ, {scheme}, weights per channel{but}, activations min-max over {rows} rows"
+    kind = "signed" if signed else "unsigned"
+    return (f"Q/DQ, {kind}, symmetric, weights per channel{but}, activations min-max over {rows} "
+            "rows")
 
 
 def _shift_to_unsigned(graph: onnx.GraphProto) -> None:
-    """Add 128 to signed constants before DequantizeLinear and to their zero points."""
-    dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear"
-                   for name in node.input}
+    """Add 128 to signed constants of Q/DQ nodes: weights and zero points."""
+    used = {name for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+            for name in node.input}
     for tensor in graph.initializer:
-        if tensor.data_type == onnx.TensorProto.INT8 and tensor.name in dequantised:
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.name in used:
             values = onnx.numpy_helper.to_array(tensor).astype(np.int16) + 128
             tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.uint8), tensor.name))
 
