@@ -26,6 +26,8 @@ class Order:
         target: One of the compiler's; None where it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
+        golden: Rows of the inputs to prove with what was made, [rows, *shape without the batch
+            axis]; None where there are none of this graph.
         sample_files: By input the name of each sample, for tools that read them from files; none
             where their number will do.
         options: Values by name, among those of the compiler.
@@ -42,6 +44,7 @@ class Order:
     options: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     name: str = "policy"
+    golden: Mapping[str, Tensor] | None = None
     sample_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 

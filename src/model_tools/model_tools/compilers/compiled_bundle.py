@@ -84,7 +84,9 @@ def compile_bundle(request: Request) -> Bundle:
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
         file = made / f"policy.{request.precision}{compiler.suffix}"
-        order = order_of(request, bundle.contract.model, model=model, output=file, samples=samples)
+        golden = bundle.golden() if bundle.contract.model.golden else None
+        order = order_of(request, bundle.contract.model, model=model, output=file, samples=samples,
+                         golden=golden)
         made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
         enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
