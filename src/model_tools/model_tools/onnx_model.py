@@ -17,6 +17,7 @@ from onnx.external_data_helper import uses_external_data
 
 from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.errors import ToolError
+from policy_inference.bundle.contract import Integers
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
@@ -68,6 +69,14 @@ class OnnxModel:
         if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:
             return "int8"
         return "fp16" if types == {TensorProto.FLOAT16} else "fp32"
+
+    @property
+    def integers(self) -> Integers | None:
+        """Whether weights and activations of an int8 model are all `unsigned`; None of others."""
+        if self.precision != "int8":
+            return None
+        signed = any(t.data_type == TensorProto.INT8 for t in self.proto.graph.initializer)
+        return "signed" if signed else "unsigned"
 
     @property
     def producer(self) -> str:

@@ -86,8 +86,9 @@ def compile_bundle(request: Request) -> Bundle:
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
+        golden = bundle.golden() if bundle.contract.model.golden else None
         order = order_of(request, bundle.contract.model, model=model, output=made / file.name,
-                         samples=samples)
+                         samples=samples, golden=golden)
         made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
         enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
@@ -176,7 +177,7 @@ def artifacts(
         entry = file_entry(file, folder)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
-            tool=made.tool, made=how, calibration=calibration,
+            tool=made.tool, made=how, integers=made.integers, calibration=calibration,
         )  # fmt: skip
     return found
 

@@ -105,6 +105,9 @@ def _suspect_precision(
     if stated != model.precision:
         report.suspect(f"artifact {backend}: the contract says {artifact.precision}, "
                        f"{artifact.file} holds {model.precision} weights")
+    if artifact.integers not in (None, model.integers):
+        report.suspect(f"artifact {backend}: the contract says {artifact.integers} integers, "
+                       f"{artifact.file} holds {model.integers or 'none'}")
 
 
 def _suspect_twice(

@@ -274,6 +274,13 @@ def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> No
     assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
 
 
+def test_other_integers_than_the_contract_says_are_named(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    contract.write_text(contract.read_text().replace("precision: fp32",
+                                                     "precision: fp32, integers: unsigned"))
+    assert "the contract says unsigned integers, policy.onnx holds none" in suspicions(tmp_path)
+
+
 def test_quantised_floats_are_integers(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path)
     model = onnx.load(folder / "policy.onnx")

@@ -201,6 +201,16 @@ class BackendBase(ABC):
         """
         return ()
 
+    @classmethod
+    def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
+        """Return the warnings about a file on this machine; they are logged when it is opened.
+
+        Args:
+            machine: Where drivers, libraries and device files are.
+            artifact: The bundle's file for this back end.
+        """
+        return ()
+
     def hides_nan(self) -> bool:
         """Return whether NaN becomes a number inside, as in integers; then inputs are checked."""
         return not self._precision.startswith("fp")

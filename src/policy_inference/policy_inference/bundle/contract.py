@@ -246,6 +246,9 @@ class Calibration:
     rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
 
 
+Integers = Literal["unsigned", "signed"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """The model for one backend."""
@@ -256,6 +259,9 @@ class Artifact:
     target: str | None = entry("chip or GPU it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
     made: str | None = entry("how it was made", default=None)
+    integers: Integers | None = entry(
+        "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
+        "processor, sums of signed ones saturate on x86 without VNNI", default=None)
     calibration: Calibration | None = entry("rows it was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 
