@@ -82,7 +82,11 @@ class Controller:
         self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
-        self._current = self._safe.targets
+        # Each object of targets has one owner, which alone says what mode it is of: those of
+        # `_safe` are always of DAMP, and HOLD has its own.
+        self._last: JointTargets | None = None
+        self._held = JointTargets(len(body.joints.names))
+        self._held.mode = Mode.HOLD
 
     def start(self) -> None:
         """Begin in DAMP, with nothing known of where the joints are; for each activation."""
@@ -104,8 +108,6 @@ class Controller:
             # The e-stop may have been pressed while the policy ran.
             if self._act_on_estop():
                 targets = self.safe_targets()
-            if targets is not None:
-                targets.mode = self.mode
             self.ticked = self.mode, self._reason
             return targets
 
@@ -164,8 +166,7 @@ class Controller:
         self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
         self.edges, self._counters = before.edges, before._counters
         self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
-        stands = self.mode is not Mode.DAMP
-        self._current = self._stand.targets if stands else self._safe.targets
+        self._last = None if self.mode is Mode.DAMP else self._stand.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
@@ -223,7 +224,7 @@ class Controller:
         return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:
-        self._current = targets
+        self._last, targets.mode = targets, self.mode
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
@@ -232,11 +233,13 @@ class Controller:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
             self.tripped = Trip(rule=rule, reason=reason, latched=False)
+            # Before a motion has commanded anything, what was commanded last is the safe one.
+            self._held.block[:] = (self._last or self._safe.targets).block
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
-        return self._current
+        return self._held
 
     def _resume(self, now_ns: int) -> None:
         self._pause(now_ns)
@@ -259,8 +262,7 @@ class Controller:
 
     def _enter_damp(self, reason: str) -> None:
         self._safe.capture(self._joint_pos)
-        # What a HOLD right after standing up began would hold.
-        self._current = self._safe.targets
+        self._last = None
         self._enter(Mode.DAMP, reason)
 
     def _enter(self, mode: Mode, reason: str) -> None:
@@ -361,6 +363,8 @@ class Controller:
         with self._between_ticks():
             now_ns = self._clock()
             self._require_fit("STAND", problems, now_ns)
+            if not self._safe.known:
+                self._safe.capture(self._joint_pos)
             self._stand.begin(self._joint_pos, now_ns)
             self._enter(Mode.STAND, "standing up")
 
