@@ -41,7 +41,8 @@ class SensedState:
     def take(self, tick: Tick) -> None:
         """Write the state of a tick's sensors."""
         for name, message in tick.messages.items():
-            if name in self._inputs and self._inputs[name].is_new(stamp := stamp_ns(message)):
+            stamp = stamp_ns(message)
+            if name in self._inputs and self._inputs[name].is_new(stamp, tick.time_ns):
                 self._read(name, message, stamp, tick)
         if COMMAND in self._seen:
             self._command.update(tick.time_ns)

@@ -72,7 +72,7 @@ class ChunkSampler(Sampler):
 
 def _take(message: Any, entry: Input, buffer: FrameBuffer, tick: Tick) -> None:
     stamp = stamp_ns(message)
-    if not entry.is_new(stamp):
+    if not entry.is_new(stamp, tick.now_ns):
         return
     try:
         frame = frame_of(message, buffer.camera)

@@ -85,7 +85,7 @@ class Sampler:
             if message is None:
                 continue
             stamp = stamp_ns(message)
-            if entry.is_new(stamp):
+            if entry.is_new(stamp, tick.now_ns):
                 self._read(entry, reader, message, stamp, tick)
         if self._command:
             self._sample_command(*self._command, tick)
@@ -102,7 +102,7 @@ class Sampler:
 
     def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: Tick) -> None:
         message = sampled.take()
-        if message is None or not entry.is_new(stamp := stamp_ns(message)):
+        if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
             return
         velocity = velocity_of(message)
         if all(map(math.isfinite, velocity)):
