@@ -15,6 +15,7 @@ from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
+from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits, effort_limit
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.run import Run
@@ -68,9 +69,11 @@ class Controller:
         self._safe = SafeTargets(body, efforts)
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
+        self.joint_check = JointCheck(body, limits.longest_gap_ns, limits.state_timeout_ns, clock)
         self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source, self._pose_lost = self.inputs["joint_states"], True
+        self._replaced = 0
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
@@ -91,6 +94,7 @@ class Controller:
     def start(self) -> None:
         """Begin in DAMP, with nothing known of where the joints are; for each activation."""
         self._safe.forget()
+        self.joint_check.forget()
         self._pose_lost = True
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
@@ -133,6 +137,7 @@ class Controller:
                 self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
+            self.joint_check.continue_from(before.joint_check)
             self._continue_from(before)
 
     def require_rest(self) -> None:
@@ -166,6 +171,7 @@ class Controller:
         self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
         self.edges, self._counters = before.edges, before._counters
         self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
+        self._replaced = before._replaced
         self._last = None if self.mode is Mode.DAMP else self._stand.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
@@ -173,17 +179,14 @@ class Controller:
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
         if self.mode is Mode.DAMP:
-            lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
-            # The pose of before an outage is held through it, and never gone back to after it.
-            if not self._pose_lost and (lost or not self._safe.known):
-                self._safe.capture(self._joint_pos)
+            self._watch_pose(now_ns)
             return self.safe_targets()
         if not 0 <= gap_ns <= self._limits.longest_gap_ns:
             return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
         # A fault that is noticed now holds the pose of now, not one of long ago.
-        self._safe.capture(self._joint_pos)
+        self._safe.capture(self._joint_pos, self._last)
         if stale := self._fitness.stale(now_ns):
             return self._hold(now_ns, Rule.STALE_STATE, stale)
         if tilt := self._fitness.tilted():
@@ -195,6 +198,21 @@ class Controller:
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
             self._enter(Mode.READY, "standing")
         return self._take(self._stand.targets)
+
+    def _watch_pose(self, now_ns: int) -> None:
+        """Hold in DAMP what was held, as long as that can be where the joints are.
+
+        The pose of before an outage is held through it, and never gone back to after it. One that
+        is measured though none led to it, while the source was never silent, is not followed.
+        """
+        lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
+        if self._pose_lost:
+            self._safe.release(self.joint_check)
+        elif lost or not self._safe.known:
+            replaced, self._replaced = self._replaced, self.joint_check.replaced
+            if replaced == self._replaced or not self._safe.known:
+                self._safe.capture(self._joint_pos)
+        self._safe.approach()
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
@@ -261,12 +279,14 @@ class Controller:
         return self.safe_targets()
 
     def _enter_damp(self, reason: str) -> None:
-        self._safe.capture(self._joint_pos)
+        if self.mode is not Mode.DAMP:
+            self._safe.capture(self._joint_pos, self._last)
         self._last = None
         self._enter(Mode.DAMP, reason)
 
     def _enter(self, mode: Mode, reason: str) -> None:
         self.mode, self._reason = mode, reason
+        self.joint_check.in_motion = mode is not Mode.DAMP
         self.edges.append((mode, reason, self._clock()))
 
     def _count(self, rule: Rule) -> None:
@@ -340,6 +360,8 @@ class Controller:
         """
         with self._between_ticks():
             if not self._latched:
+                if self.mode is Mode.DAMP:
+                    self._safe.hold(self._joint_pos)
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
@@ -362,7 +384,8 @@ class Controller:
         """
         with self._between_ticks():
             now_ns = self._clock()
-            self._require_fit("STAND", problems, now_ns)
+            held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
+            self._require_fit("STAND", [*problems, *held], now_ns)
             if not self._safe.known:
                 self._safe.capture(self._joint_pos)
             self._stand.begin(self._joint_pos, now_ns)

@@ -75,7 +75,7 @@ class Sampler:
             if name == COMMAND:
                 self._command = entry, topics[name]
             else:
-                reader = state_reader(name, names, controller.state)
+                reader = state_reader(name, names, controller.state, controller.joint_check)
                 self._states.append((entry, topics[name], reader))
 
     def sample(self, tick: Tick) -> None:
@@ -85,7 +85,8 @@ class Sampler:
             if message is None:
                 continue
             stamp = stamp_ns(message)
-            if entry.is_new(stamp, tick.now_ns):
+            # Before the first command simulated time stands still, and repeats its first sample.
+            if entry.is_new(stamp, tick.now_ns) or tick.repeated:
                 self._read(entry, reader, message, stamp, tick)
         if self._command:
             self._sample_command(*self._command, tick)
@@ -113,6 +114,7 @@ class Sampler:
             self._controller.reject_command()
 
     def restart(self) -> None:
-        """Forget ages and stamps, after the clock began anew."""
+        """Forget ages, stamps and pose, after the clock began anew."""
+        self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()
