@@ -69,7 +69,7 @@ class Controller:
         self._safe = SafeTargets(body, efforts)
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
-        self.joint_check = JointCheck(body, limits.longest_gap_ns, limits.state_timeout_ns, clock)
+        self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
         self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source, self._pose_lost = self.inputs["joint_states"], True
@@ -181,12 +181,12 @@ class Controller:
         if self.mode is Mode.DAMP:
             self._watch_pose(now_ns)
             return self.safe_targets()
+        # A fault holds the pose of the tick in which it is noticed, not one of long ago.
+        self._safe.capture(self._joint_pos)
         if not 0 <= gap_ns <= self._limits.longest_gap_ns:
             return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
-        # A fault that is noticed now holds the pose of now, not one of long ago.
-        self._safe.capture(self._joint_pos, self._last)
         if stale := self._fitness.stale(now_ns):
             return self._hold(now_ns, Rule.STALE_STATE, stale)
         if tilt := self._fitness.tilted():
@@ -243,6 +243,7 @@ class Controller:
 
     def _take(self, targets: JointTargets) -> JointTargets:
         self._last, targets.mode = targets, self.mode
+        self._safe.note(targets)
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
@@ -279,8 +280,6 @@ class Controller:
         return self.safe_targets()
 
     def _enter_damp(self, reason: str) -> None:
-        if self.mode is not Mode.DAMP:
-            self._safe.capture(self._joint_pos, self._last)
         self._last = None
         self._enter(Mode.DAMP, reason)
 

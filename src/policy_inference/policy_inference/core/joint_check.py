@@ -33,9 +33,9 @@ class JointCheck:
     """Judges samples of the joints, one after the other.
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
-    ten times theirs, and if the joints can have come there from the sample believed last. A pose
-    that none led to, the first one and one after an outage among them, is believed once half a
-    second of ticks has seen samples that follow on each other; never while the robot moves.
+    ten times theirs, and if the joints can have come there from the sample believed last, in the
+    time since or in `longest_ns`. A pose that none led to, the first among them, is believed once
+    half a second of ticks has seen samples that follow on each other; never while the robot moves.
 
     Attributes:
         in_motion: Whether the robot is commanded to move; its controller says so.
@@ -43,15 +43,13 @@ class JointCheck:
             silent: no robot that is held can have got there.
     """
 
-    def __init__(
-        self, body: Body, longest_gap_ns: int, patience_ns: int, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, body: Body, longest_ns: int, clock: Callable[[], int]) -> None:
         """Know no pose.
 
         Args:
             body: States limits and rate.
-            longest_gap_ns: A source that is silent for longer has had an outage.
-            patience_ns: While samples are refused, no more than this counts as time to move in.
+            longest_ns: A source that is silent for longer has had an outage; no longer time counts
+                as one to move in.
             clock: Of the ticks.
         """
         joints, self._names = body.joints, body.joints.names
@@ -59,8 +57,7 @@ class JointCheck:
         self._high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
         self._speed = per_joint(joints.velocity_limit, self._names)
         self._fastest = _SPEED_FACTOR * self._speed
-        self._longest_gap_ns, self._patience_ns = longest_gap_ns, patience_ns
-        self._clock = clock
+        self._longest_ns, self._clock = longest_ns, clock
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
         # Rows: believed last, seen last.
@@ -91,16 +88,16 @@ class JointCheck:
         """
         now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
-        if gap_ns > self._longest_gap_ns:
-            self._believed_ns, self._lost, self._agreeing = None, True, 0
+        if gap_ns > self._longest_ns:
+            self._lost, self._agreeing = True, 0
         possible = ((position >= self._low) & (position <= self._high)).all() and (
             velocity is None or (np.abs(velocity) <= self._fastest).all())
         if not possible:
             self._agreeing = 0
             return self._beyond(position, velocity)
         if self._believed_ns is not None:
-            since_ns = min(now_ns - self._believed_ns, max(gap_ns, self._patience_ns))
-            if self._is_reached(0, position, since_ns):
+            since_ns = now_ns - self._believed_ns
+            if self._is_reached(0, position, min(since_ns, self._longest_ns)):
                 return self._believe(position, now_ns)
         return self._confirm(position, gap_ns, now_ns)
 
@@ -133,7 +130,7 @@ class JointCheck:
 
     def _believe(self, position: F64, now_ns: int) -> str:
         self._poses[:] = position
-        self._believed_ns, self._agreeing = now_ns, 0
+        self._believed_ns, self._agreeing, self._lost = now_ns, 0, False
         return ""
 
     def _confirm(self, position: F64, gap_ns: int, now_ns: int) -> str:
@@ -143,7 +140,6 @@ class JointCheck:
         self._poses[1] = position
         if self._agreeing >= self._needed and not self.in_motion:
             self.replaced += not self._lost
-            self._lost = False
             return self._believe(position, now_ns)
         if self._believed_ns is None:
             return f"{self._agreeing} of {self._needed} samples that agree"

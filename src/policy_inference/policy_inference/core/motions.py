@@ -95,24 +95,23 @@ class SafeTargets:
         self._high = per_joint(body.joints.position_max, names)
         self._tolerance = per_joint(body.stand.tolerance, names)
         self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
-        self._goal = self.targets.position.copy()
+        self._goal, self._commanded = np.zeros((2, len(names)))
         self.forget()
 
     def forget(self) -> None:
         """Forget a measured pose: until another is captured there is nothing to command."""
         if self._holds:
-            self.targets.position[:] = self._goal[:] = np.nan
+            self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
 
-    def capture(self, joint_pos: F64, commanded: JointTargets | None = None) -> None:
-        """Hold this pose from now on, where that is the fault behaviour.
+    def note(self, commanded: JointTargets) -> None:
+        """Take down what is commanded in a motion."""
+        if self._holds:
+            self._commanded[:] = commanded.position
 
-        Args:
-            joint_pos: Measured positions [joints], rad; NaN changes nothing.
-            commanded: What was commanded last; None is what is held.
-        """
+    def capture(self, joint_pos: F64) -> None:
+        """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
         if self._holds and np.isfinite(joint_pos).all():
-            near = self.targets if commanded is None else commanded
-            self._goal[:] = self.pose_of(joint_pos, near.position)
+            self._goal[:] = self.pose_of(joint_pos, self._commanded)
             self.targets.position[:] = self._goal
 
     def hold(self, joint_pos: F64) -> None:
@@ -121,13 +120,14 @@ class SafeTargets:
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
 
     def approach(self) -> None:
-        """Go on to the pose that `hold` wants; call it once per tick."""
+        """Go on to the pose that `hold` wants; call it once per tick of DAMP."""
         if self._holds:
             position = self.targets.position
             position += np.clip(self._goal - position, -self._stride, self._stride)
+            self._commanded[:] = position
 
     def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
-        """Return the pose [joints] that is held after this one was measured and commanded."""
+        """Return the pose [joints] that is held where these are measured and commanded."""
         near = np.abs(commanded - joint_pos) <= _FOLLOWED_RAD
         pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
         return pose
@@ -149,6 +149,7 @@ class SafeTargets:
     def continue_from(self, before: SafeTargets) -> None:
         """Hold the pose that another one of the same `on_fault` holds."""
         self.targets.position[:], self._goal[:] = before.targets.position, before._goal
+        self._commanded[:] = before._commanded
 
     @property
     def known(self) -> bool:
