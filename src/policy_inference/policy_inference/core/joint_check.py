@@ -53,26 +53,31 @@ class JointCheck:
             clock: Of the ticks.
         """
         joints, self._names = body.joints, body.joints.names
-        self._low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
-        self._high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
-        self._speed = per_joint(joints.velocity_limit, self._names)
-        self._fastest = _SPEED_FACTOR * self._speed
+        low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
+        high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
+        self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
+        # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
+        # last. One comparison for all of them is what a tick can afford.
+        self._sample: F64 = np.zeros((3, len(self._names)))
+        self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
+        self._half = np.stack([(high - low) / 2.0, _SPEED_FACTOR / _REACH_FACTOR * self._speed,
+                               np.zeros_like(low)])
+        self._excess, self._within = self._sample.copy(), np.zeros(self._sample.shape, bool)
         self._longest_ns, self._clock = longest_ns, clock
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
-        # Rows: believed last, seen last.
-        self._poses: F64 = np.full((2, len(self._names)), np.nan)
+        self._believed, self._seen = self._centre[2], np.full_like(low, np.nan)
         self.forget()
 
     def forget(self) -> None:
         """Believe no pose until it is confirmed."""
         self._believed_ns: int | None = None
         self._seen_ns, self._agreeing, self._lost = 0, 0, True
-        self._poses[:] = np.nan
+        self._believed[:] = self._seen[:] = np.nan
 
     def continue_from(self, before: JointCheck) -> None:
         """Believe what another one of the same joints does."""
-        self._poses[:] = before._poses
+        self._believed[:], self._seen[:] = before._believed, before._seen
         self._believed_ns, self._seen_ns = before._believed_ns, before._seen_ns
         self._agreeing, self._lost = before._agreeing, before._lost
         self.in_motion, self.replaced = before.in_motion, before.replaced
@@ -90,59 +95,57 @@ class JointCheck:
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
         if gap_ns > self._longest_ns:
             self._lost, self._agreeing = True, 0
-        possible = ((position >= self._low) & (position <= self._high)).all() and (
-            velocity is None or (np.abs(velocity) <= self._fastest).all())
-        if not possible:
+        self._sample[::2] = position
+        if velocity is not None:
+            self._sample[1] = velocity
+        self._reach(now_ns - (self._believed_ns or 0), self._half[2])
+        np.subtract(self._sample, self._centre, out=self._excess)
+        np.absolute(self._excess, out=self._excess)
+        np.less_equal(self._excess, self._half, out=self._within)
+        # What is compared with no pose, NaN, is not within.
+        if np.count_nonzero(self._within) == self._within.size:
+            return self._believe(position, now_ns)
+        if not self._within[:2].all():
             self._agreeing = 0
-            return self._beyond(position, velocity)
-        if self._believed_ns is not None:
-            since_ns = now_ns - self._believed_ns
-            if self._is_reached(0, position, min(since_ns, self._longest_ns)):
-                return self._believe(position, now_ns)
+            return self._beyond() if np.isfinite(self._sample).all() else ""
         return self._confirm(position, gap_ns, now_ns)
 
-    def _beyond(self, position: F64, velocity: F64 | None) -> str:
-        """Name a joint that is beyond what it can be; empty where a value is not finite."""
-        if not np.isfinite([position] if velocity is None else [position, velocity]).all():
-            return ""
-        outside = (position < self._low) | (position > self._high)
-        if velocity is None or outside.any():
-            joint = int(outside.argmax())
-            return (f"{self._names[joint]} at {position[joint]:.3g} rad, expected within "
-                    f"[{self._low[joint]:.3g}, {self._high[joint]:.3g}]")
-        joint = int((np.abs(velocity) / self._fastest).argmax())
-        return (f"{self._names[joint]} at {velocity[joint]:.3g} rad/s, expected at most "
-                f"{self._fastest[joint]:.3g}")
+    def _beyond(self) -> str:
+        """Name the first joint that is beyond what it can be."""
+        row, joint = np.argwhere(~self._within[:2])[0].tolist()
+        found, centre, half = (each[row, joint] for each in
+                               (self._sample, self._centre, self._half))
+        return (f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
+                f"[{centre - half:.3g}, {centre + half:.3g}]")
 
-    def _reach(self, since_ns: int) -> F64:
-        seconds = _REACH_FACTOR * (max(0, since_ns) + _JITTER_NS) * 1e-9
-        reach: F64 = seconds * self._speed + _NOISE_RAD
-        return reach
-
-    def _is_reached(self, row: int, position: F64, since_ns: int) -> bool:
-        """Return whether the joints can have come from a pose to this one in that time."""
-        return bool((np.abs(position - self._poses[row]) <= self._reach(since_ns)).all())
+    def _reach(self, since_ns: int, out: F64) -> None:
+        """Write how far joints can have moved in a time [joints], rad."""
+        seconds = (min(max(0, since_ns), self._longest_ns) + _JITTER_NS) * 1e-9
+        np.multiply(self._speed, seconds, out=out)
+        np.add(out, _NOISE_RAD, out=out)
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:
         """Return whether samples after an outage, not believed yet, are far from a pose."""
         return self._lost and self._agreeing > 0 and bool(
-            (np.abs(self._poses[1] - pose) > tolerance).any())
+            (np.abs(self._seen - pose) > tolerance).any())
 
     def _believe(self, position: F64, now_ns: int) -> str:
-        self._poses[:] = position
+        self._believed[:] = position
         self._believed_ns, self._agreeing, self._lost = now_ns, 0, False
         return ""
 
     def _confirm(self, position: F64, gap_ns: int, now_ns: int) -> str:
         """Count a sample of a pose that none led to; believe it when there were enough."""
-        follows = self._agreeing > 0 and self._is_reached(1, position, gap_ns)
+        jump = self._excess[2] - self._half[2]
+        self._reach(gap_ns, self._excess[0])
+        follows = self._agreeing > 0 and (np.abs(position - self._seen) <= self._excess[0]).all()
         self._agreeing = self._agreeing + 1 if follows else 1
-        self._poses[1] = position
+        self._seen[:] = position
         if self._agreeing >= self._needed and not self.in_motion:
             self.replaced += not self._lost
             return self._believe(position, now_ns)
         if self._believed_ns is None:
             return f"{self._agreeing} of {self._needed} samples that agree"
-        joint = int((np.abs(position - self._poses[0]) - self._reach(0)).argmax())
-        return (f"{self._names[joint]} at {position[joint]:.3g} rad, {self._poses[0, joint]:.3g} "
+        joint = int(jump.argmax())
+        return (f"{self._names[joint]} at {position[joint]:.3g} rad, {self._believed[joint]:.3g} "
                 "just before: it cannot move that fast")
