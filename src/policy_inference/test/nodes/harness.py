@@ -172,14 +172,14 @@ class Robot:
 
     def is_met(self) -> None:
         """Let simulated time pass until the node answers it, and believes the joints' pose."""
-        ends_s = time.monotonic() + DEADLINE_S
-        self.show_time()
-        while not self.answers():
+        ends_s, answered = time.monotonic() + DEADLINE_S, False
+        while not answered:
             assert time.monotonic() < ends_s, "the node never answered"
             self.show_time()
             patient_until_s = time.monotonic() + 0.05
-            while not self.answers() and time.monotonic() < patient_until_s:
+            while not answered and time.monotonic() < patient_until_s:
                 self.executor.spin_once(timeout_sec=0.01)
+                answered = bool(self.answers())
         for _ in range(_CONFIRMING_TICKS):
             self.tick()
 
