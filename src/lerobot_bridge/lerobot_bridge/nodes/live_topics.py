@@ -83,7 +83,7 @@ class LiveTopic(ABC):
         try:
             message = self._decode(self.sampled.wire)
             stamp = stamp_ns(message) if self._stamped else None
-            if not self._input.is_new(stamp):
+            if not self._input.is_new(stamp, now_ns):
                 return
             self.newest = self.read(message)
         except RobotError as error:

@@ -19,6 +19,8 @@ Heads = npt.NDArray[np.uint8]
 HEAD = 12
 """First bytes of a message: four name the encoding; where it has a header, eight are the stamp."""
 _AT_ONCE = 512
+RESTART_NS = 1_000_000_000
+"""Stamps that go back by more than this are those of a clock that was set back."""
 LAST_NS = 2**63 - 1
 """No log has a later time."""
 

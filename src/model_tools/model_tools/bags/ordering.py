@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from model_tools.bags.blocks import RESTART_NS
 from model_tools.bags.streams import Arrival
-from policy_inference.core.freshness import RESTART_NS, Input
 
 _HOLD_NS = 2_000_000_000
 """So much later than others of their time messages may come, on the clock of the stamps: 0.2 s
@@ -54,7 +54,7 @@ class Ordering:
         """Wait for a message of each needed input before times are given to any."""
         self._missing, self._hold_ns = set(needed), hold_ns
         self._came: list[Message] = []
-        self._inputs: dict[str, Input] = {}
+        self._newest_of: dict[str, int] = {}
         self._anchor: Message | None = None
         self._newest_ns = self._given_ns = -1
         self._waiting: list[Arrival] = []
@@ -94,13 +94,12 @@ class Ordering:
             self._put(message, message.stamp_ns or first.stamp_ns + int(since))
 
     def _put(self, message: Message, time_ns: int) -> None:
-        entry = self._inputs.setdefault(message.name, Input(message.name, None))
-        if self.restarted or not entry.is_new(time_ns):
+        since_ns = time_ns - self._newest_of.get(message.name, time_ns - 1)
+        if since_ns < -RESTART_NS:
+            self.restarted = self.restarted or message.name
+        if self.restarted or since_ns <= 0:
             return
-        if (entry.age_ns(time_ns) or 0) < -RESTART_NS:
-            self.restarted = message.name
-            return
-        entry.accept(time_ns, time_ns, time_ns)
+        self._newest_of[message.name] = time_ns
         if time_ns <= self._given_ns:
             self.late[message.name] += 1
             return

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_tools.bags.bag import Bag
-from model_tools.bags.blocks import LAST_NS, Block, Times, stamps_ns
+from model_tools.bags.blocks import LAST_NS, RESTART_NS, Block, Times, stamps_ns
 from model_tools.errors import ToolError
-from policy_inference.core.freshness import RESTART_NS
 from policy_inference.core.messages import TWIST, VectorReader
 
 WITHOUT_HEADER = (TWIST, VectorReader.message)

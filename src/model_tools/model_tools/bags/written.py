@@ -12,8 +12,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
-from model_tools.bags.blocks import Times
-from policy_inference.core.freshness import RESTART_NS
+from model_tools.bags.blocks import RESTART_NS, Times
 
 
 def in_rows(reader: AnyReader, topic: str) -> list[Times]:

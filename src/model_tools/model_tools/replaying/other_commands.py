@@ -48,18 +48,24 @@ class OtherCommands:
         return self._stand.targets.block
 
     def _held(self, position: F64, tick: Tick, before: Tick | None) -> F64:
-        """Return the pose that is held after a fault: that of the tick before, or a measured one.
+        """Return the pose that is held after a fault: each joint where it was sent, or measured.
 
-        It is measured anew where its source came back.
+        On the way to a pose that was asked for it is between both.
         """
         if before is None:
             return position
-        past = self._recorded.command(before) if before.mode is Mode.DAMP else None
-        poses = [None if past is None else past[0], self._recorded.joint_pos(tick),
-                 self._recorded.joint_pos(before)]  # fmt: skip
-        known = [pose for pose in poses if pose is not None and np.isfinite(pose).all()]
-        return next((pose for pose in known if np.array_equal(pose, position)),
-                    known[0] if known else position)  # fmt: skip
+        past = self._recorded.command(before)
+        measured = [pose for pose in map(self._recorded.joint_pos, (tick, before))
+                    if pose is not None and np.isfinite(pose).all()]
+        known = [*([] if past is None else [past[0]]),
+                 *(self._safe.pose_of(pose, pose) for pose in measured)]
+        if not known:
+            return position
+        if before.mode is Mode.DAMP:
+            return np.clip(position, np.min(known, axis=0), np.max(known, axis=0))
+        nearest = np.argmin(np.abs(np.array(known) - position), axis=0)
+        found: F64 = np.array(known)[nearest, np.arange(position.size)]
+        return found
 
     def _on_the_way(self, position: F64, tick: Tick, before: Tick | None) -> F64:
         """Return the position, brought between where standing up may have begun and its end."""

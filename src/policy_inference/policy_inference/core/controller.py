@@ -15,6 +15,7 @@ from policy_inference.core.command import CommandFader
 from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
+from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits, effort_limit
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.run import Run
@@ -68,9 +69,11 @@ class Controller:
         self._safe = SafeTargets(body, efforts)
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
+        self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
         self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source, self._pose_lost = self.inputs["joint_states"], True
+        self._replaced = 0
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
@@ -82,11 +85,16 @@ class Controller:
         self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
-        self._current = self._safe.targets
+        # Each object of targets has one owner, which alone says what mode it is of: those of
+        # `_safe` are always of DAMP, and HOLD has its own.
+        self._last: JointTargets | None = None
+        self._held = JointTargets(len(body.joints.names))
+        self._held.mode = Mode.HOLD
 
     def start(self) -> None:
         """Begin in DAMP, with nothing known of where the joints are; for each activation."""
         self._safe.forget()
+        self.joint_check.forget()
         self._pose_lost = True
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
@@ -104,8 +112,6 @@ class Controller:
             # The e-stop may have been pressed while the policy ran.
             if self._act_on_estop():
                 targets = self.safe_targets()
-            if targets is not None:
-                targets.mode = self.mode
             self.ticked = self.mode, self._reason
             return targets
 
@@ -131,6 +137,7 @@ class Controller:
                 self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
+            self.joint_check.continue_from(before.joint_check)
             self._continue_from(before)
 
     def require_rest(self) -> None:
@@ -164,25 +171,22 @@ class Controller:
         self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
         self.edges, self._counters = before.edges, before._counters
         self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
-        stands = self.mode is not Mode.DAMP
-        self._current = self._stand.targets if stands else self._safe.targets
+        self._replaced = before._replaced
+        self._last = None if self.mode is Mode.DAMP else self._stand.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
         if self.command.update(now_ns):
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
         if self.mode is Mode.DAMP:
-            lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
-            # The pose of before an outage is held through it, and never gone back to after it.
-            if not self._pose_lost and (lost or not self._safe.known):
-                self._safe.capture(self._joint_pos)
+            self._watch_pose(now_ns)
             return self.safe_targets()
+        # A fault holds the pose of the tick in which it is noticed, not one of long ago.
+        self._safe.capture(self._joint_pos)
         if not 0 <= gap_ns <= self._limits.longest_gap_ns:
             return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
-        # A fault that is noticed now holds the pose of now, not one of long ago.
-        self._safe.capture(self._joint_pos)
         if stale := self._fitness.stale(now_ns):
             return self._hold(now_ns, Rule.STALE_STATE, stale)
         if tilt := self._fitness.tilted():
@@ -194,6 +198,21 @@ class Controller:
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
             self._enter(Mode.READY, "standing")
         return self._take(self._stand.targets)
+
+    def _watch_pose(self, now_ns: int) -> None:
+        """Hold in DAMP what was held, as long as that can be where the joints are.
+
+        The pose of before an outage is held through it, and never gone back to after it. One that
+        is measured though none led to it, while the source was never silent, is not followed.
+        """
+        lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
+        if self._pose_lost:
+            self._safe.release(self.joint_check)
+        elif lost or not self._safe.known:
+            replaced, self._replaced = self._replaced, self.joint_check.replaced
+            if replaced == self._replaced or not self._safe.known:
+                self._safe.capture(self._joint_pos)
+        self._safe.approach()
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
@@ -223,7 +242,8 @@ class Controller:
         return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:
-        self._current = targets
+        self._last, targets.mode = targets, self.mode
+        self._safe.note(targets)
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
@@ -232,11 +252,13 @@ class Controller:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
             self.tripped = Trip(rule=rule, reason=reason, latched=False)
+            # Before a motion has commanded anything, what was commanded last is the safe one.
+            self._held.block[:] = (self._last or self._safe.targets).block
             self._enter(Mode.HOLD, reason)
         # By the clock, since the inference that failed may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self._limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
-        return self._current
+        return self._held
 
     def _resume(self, now_ns: int) -> None:
         self._pause(now_ns)
@@ -258,13 +280,12 @@ class Controller:
         return self.safe_targets()
 
     def _enter_damp(self, reason: str) -> None:
-        self._safe.capture(self._joint_pos)
-        # What a HOLD right after standing up began would hold.
-        self._current = self._safe.targets
+        self._last = None
         self._enter(Mode.DAMP, reason)
 
     def _enter(self, mode: Mode, reason: str) -> None:
         self.mode, self._reason = mode, reason
+        self.joint_check.in_motion = mode is not Mode.DAMP
         self.edges.append((mode, reason, self._clock()))
 
     def _count(self, rule: Rule) -> None:
@@ -338,6 +359,8 @@ class Controller:
         """
         with self._between_ticks():
             if not self._latched:
+                if self.mode is Mode.DAMP:
+                    self._safe.hold(self._joint_pos)
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
@@ -360,7 +383,10 @@ class Controller:
         """
         with self._between_ticks():
             now_ns = self._clock()
-            self._require_fit("STAND", problems, now_ns)
+            held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
+            self._require_fit("STAND", [*problems, *held], now_ns)
+            if not self._safe.known:
+                self._safe.capture(self._joint_pos)
             self._stand.begin(self._joint_pos, now_ns)
             self._enter(Mode.STAND, "standing up")
 

@@ -59,7 +59,7 @@ class Fitness:
 
     def problems(self, now_ns: int) -> list[str]:
         """Return everything that speaks against leaving DAMP or READY."""
-        stale = [i.describe(now_ns) for i in self._watched if i.is_stale(now_ns)]
+        stale = [i.describe(now_ns) for i in self._watched if i.is_stale(now_ns) or i.problem]
         if stale:
             return stale
         self._state.derive()

@@ -5,17 +5,30 @@
 from __future__ import annotations
 
 _AGREEMENT_NS = (-50_000_000, 500_000_000)
-RESTART_NS = 1_000_000_000
+_RESTART_AGAIN_NS = 1_000_000_000
+"""So long after a restart stamps that go back are old messages: a clock is not set that often."""
+_NOTED_STEP_NS = 20_000_000
+_DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
+"""Clocks may drift apart by 1/1024, as NTP's slow corrections (500 ppm) make them; a sender whose
+clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12)."""
 
 
 class Input:
     """Age of one input.
 
-    The age is the larger of the time since the last new message on the steady clock and, where
-    the sender's clock agrees with ours, the age of its header. Clocks agree if the first header
-    is between 50 ms in the future and 500 ms old; a stream that starts over is judged anew. A
-    repeated or earlier stamp is not new, unless it is earlier by more than 1 s: then the
-    sender's clock began anew.
+    A header stamp says which sample a message is. How old that was when it came is the smaller of
+    two measures, since a clock that is set moves one of them at most:
+
+    - how much later it came than the least delayed of the stream did, on our steady clock;
+    - where the sender's clock agrees with ours, the age of its header: between 50 ms in the future
+      and 500 ms, on our clock of now or on that of when both agreed last.
+
+    So a step of either clock makes no live stream old, and delay that grows on the way does. At
+    the start of a stream the header alone counts, where clocks agree.
+
+    A repeated or earlier stamp is not new. But where the message after an earlier one follows on
+    that rather than on the newest, the sender's clock was set back, and its stream starts over.
+    That is believed once a second, so that old messages which come again and again are not new.
     """
 
     def __init__(self, name: str, timeout_ns: int | None) -> None:
@@ -27,15 +40,48 @@ class Input:
     def reset(self) -> None:
         """Forget what came."""
         self.problem = ""
-        self.clocks_agree: bool | None = None
+        self.clock_step = ""
+        """The latest step of a clock, in words; a new object each time."""
         self._born_ns: int | None = None
+        self._came_ns = 0
         self._stamp_ns: int | None = None
+        self._earlier: tuple[int, int] | None = None
+        """Stamp and arrival of a message whose stamp is earlier than the newest."""
+        self._restarts = False
+        """Whether the message at hand is of a stream that starts over."""
+        self._restarted_ns: int | None = None
+        self._ahead_ns = 0
+        """What makes a stamp the time at which the least delayed message would have come."""
+        self._wall_ns: int | None = None
+        """Our clock of header stamps less the steady one, when it agreed with the sender's."""
+        self._seen_wall_ns = 0
 
-    def is_new(self, stamp_ns: int | None) -> bool:
-        """Return whether a message with this header stamp (None: no header) is a new one."""
-        if stamp_ns is None or self._stamp_ns is None or stamp_ns > self._stamp_ns:
+    def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
+        """Return whether a message is a new one; call it once for each.
+
+        Args:
+            stamp_ns: Its header stamp, None for a message without one.
+            now_ns: Steady clock.
+        """
+        newest_ns, self._restarts = self._stamp_ns, False
+        if stamp_ns is None or newest_ns is None:
             return True
-        return stamp_ns < self._stamp_ns - RESTART_NS
+        if self._earlier is not None:
+            self._restarts = self._goes_on_from(*self._earlier, stamp_ns, now_ns)
+        if self._restarts or stamp_ns > newest_ns:
+            self._earlier = None
+            return True
+        if stamp_ns < newest_ns:
+            self._earlier = stamp_ns, now_ns
+        return False
+
+    def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
+        """Return whether a stamp is one of a clock that was set back, as an earlier one was."""
+        if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
+            return False
+        expected_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
+        since_ns = stamp_ns - earlier_ns
+        return since_ns > 0 and abs(since_ns - (now_ns - came_ns)) < abs(stamp_ns - expected_ns)
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
         """Note a new, usable message.
@@ -47,16 +93,48 @@ class Input:
         """
         self.problem = ""
         self._born_ns = now_ns
-        if stamp_ns is None:
-            return
-        if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
-            self.clocks_agree = None
-        self._stamp_ns = stamp_ns
-        header_age_ns = ros_now_ns - stamp_ns
-        if self.clocks_agree is None:
-            self.clocks_agree = _AGREEMENT_NS[0] <= header_age_ns <= _AGREEMENT_NS[1]
-        if self.clocks_agree:
-            self._born_ns = now_ns - max(0, header_age_ns)
+        if stamp_ns is not None:
+            self._born_ns -= self._delay_ns(now_ns, stamp_ns, ros_now_ns - now_ns)
+            self._stamp_ns, self._came_ns = stamp_ns, now_ns
+
+    def _delay_ns(self, now_ns: int, stamp_ns: int, wall_ns: int) -> int:
+        """Return how old a message was when it came."""
+        begins = self._stamp_ns is None
+        if not begins and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
+            self._note("our clock", wall_ns - self._seen_wall_ns)
+        self._seen_wall_ns = wall_ns
+        header_ns = self._header_age_ns(now_ns - stamp_ns, wall_ns)
+        agrees = _AGREEMENT_NS[0] <= header_ns <= _AGREEMENT_NS[1]
+        if begins and agrees:
+            self._ahead_ns = wall_ns
+        elif begins or self._restarts:
+            self._ahead_ns = stamp_ns - now_ns
+        if self._restarts:
+            self._restarted_ns, self._restarts = now_ns, False
+            expected_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
+            self._note(f"the clock of the sender of {self.name}", stamp_ns - expected_ns)
+        shift = _DRIFT_SHIFT if header_ns >= _AGREEMENT_NS[0] else _SLEW_SHIFT
+        if not begins:
+            self._ahead_ns -= (now_ns - self._came_ns) >> shift
+        late_ns = now_ns + self._ahead_ns - stamp_ns
+        if late_ns < 0:
+            if late_ns < -_NOTED_STEP_NS and not begins:
+                self._note(f"the clock of the sender of {self.name}", -late_ns)
+            self._ahead_ns -= late_ns
+        return max(0, min(late_ns, header_ns) if agrees else late_ns)
+
+    def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
+        """Return the age of a header on our clock, that of the last agreement where it is one."""
+        for each_ns in (self._wall_ns, wall_ns):
+            if each_ns is not None:
+                age_ns = steady_age_ns + each_ns
+                if _AGREEMENT_NS[0] <= age_ns <= _AGREEMENT_NS[1]:
+                    self._wall_ns = each_ns
+                    return age_ns
+        return steady_age_ns + wall_ns
+
+    def _note(self, whose: str, step_ns: int) -> None:
+        self.clock_step = f"{whose} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"
 
     def reject(self, problem: str) -> None:
         """Note a message that cannot be used; the age goes on growing."""
@@ -64,8 +142,9 @@ class Input:
 
     def continue_from(self, before: Input) -> None:
         """Take over what came to the same input of another controller; the time-out stays."""
-        self.problem, self.clocks_agree = before.problem, before.clocks_agree
-        self._born_ns, self._stamp_ns = before._born_ns, before._stamp_ns
+        name, timeout_ns = self.name, self.timeout_ns
+        vars(self).update(vars(before))
+        self.name, self.timeout_ns = name, timeout_ns
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

@@ -30,8 +30,8 @@ class Rule(str, Enum):
     ACTION_CLIP = "action_clip"
     RELATIVE_TARGET = "relative_target"
     TARGET_SPEED = "target_speed"
-    TARGET_STEP = "target_step"
     EFFORT = "effort"
+    TARGET_STEP = "target_step"
     CLIPPED_TOO_LONG = "clipped_too_long"
     POSITION_LIMIT = "position_limit"
 
@@ -56,14 +56,17 @@ CLIPPED_TICKS_LIMIT = 10
 class TargetBounds:
     """Bounds of a command [joints] in the units of its kinds.
 
-    Three rows, each |command - centre| <= half width: the step from the last command, the torque
-    that the gains make of the command and the measured state, and the limit of the joint itself.
+    Three rows, each |command - centre| <= half width: the torque that the gains make of the command
+    and the measured state, the step from the last command, and the limit of the joint itself.
     With a command u the demanded torque is stiffness (u - q) - damping dq for positions,
     damping (u - dq) for velocities and u for efforts, so a bound on the torque is an interval
-    of u. Rows 1 and 2 come from the contract's `nominal` times a margin and are open without it.
+    of u. Rows 0 and 1 come from the contract's `nominal` times a margin and are open without it.
+
+    They act in this order. What is measured moves the first one only, so a wrong measurement never
+    moves the command by more than a step; and the limits hold whatever the others make of it.
     """
 
-    RULES = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
+    RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
         """Compute the half widths and the weights of position and velocity, once."""
@@ -77,9 +80,9 @@ class TargetBounds:
             self._of_velocity = np.where(position, damping / stiffness, 1.0 - effort)
             self._half = np.full((3, joints), np.inf)
             if body.nominal:
-                self._half[0] = margin * per_joint(body.nominal.target_step, names)
                 demand = margin * per_joint(body.nominal.effort_demand, names)
-                self._half[1] = demand / per_unit
+                self._half[0] = demand / per_unit
+                self._half[1] = margin * per_joint(body.nominal.target_step, names)
         self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
         low, high = joint_limits(body, action)
         self._half[2] = (high - low) / 2.0
@@ -90,11 +93,11 @@ class TargetBounds:
 
     def reset(self, pose: F64) -> None:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
-        np.multiply(pose, self._of_position, out=self._centre[0])
+        np.multiply(pose, self._of_position, out=self._centre[1])
 
     def resume(self, command: F64) -> None:
         """Count steps from this command [joints], in the units of its kinds."""
-        self._centre[0] = command
+        self._centre[1] = command
 
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
         """Clip `command` in place; return the rules that changed it.
@@ -104,14 +107,14 @@ class TargetBounds:
             joint_pos: Measured positions [joints], rad.
             joint_vel: Measured velocities [joints], rad/s.
         """
-        effort_centre = self._centre[1]
+        effort_centre = self._centre[0]
         np.multiply(joint_vel, self._of_velocity, out=effort_centre)
         effort_centre += joint_pos * self._of_position
         np.subtract(command, self._centre, out=self._excess)
         np.absolute(self._excess, out=self._excess)
         np.greater(self._excess, self._half, out=self._beyond)
         acted = self._clip(command) if self._beyond.any() else ()
-        self._centre[0] = command
+        self._centre[1] = command
         return acted
 
     def _clip(self, command: F64) -> tuple[Rule, ...]:

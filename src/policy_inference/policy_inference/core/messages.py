@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.state import StateVector
 from policy_inference.errors import RobotError
@@ -51,23 +52,33 @@ class JointStateReader:
 
     message = "sensor_msgs/msg/JointState"
 
-    def __init__(self, names: Sequence[str], state: StateVector) -> None:
-        """Write to `joint_pos`, and `joint_vel` where there is one, in the order of `names`."""
-        self._order = JointOrder(names)
+    def __init__(
+        self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
+    ) -> None:
+        """Write to `joint_pos`, and `joint_vel` where there is one, in the order of `names`.
+
+        `check` judges each sample before; None takes what was judged elsewhere, as in recordings.
+        """
+        self._order, self._check = JointOrder(names), check
         self._position, self._velocity = state["joint_pos"], state.get("joint_vel")
+        self._read_position, self._read_velocity = np.zeros((2, len(names)))
 
     def read(self, message: Any) -> None:
         """Write both or neither."""
-        if self._velocity is None:
-            self._order.take(message.name, np.frombuffer(message.position), self._position)
-            return
-        if len(message.velocity) == 0:
-            raise RobotError("expected velocities, found none; the policy needs them measured")
-        if len(message.position) != len(message.velocity):
-            raise RobotError(f"expected as many velocities as the {len(message.position)} "
-                             f"positions, found {len(message.velocity)}")
-        self._order.take(message.name, np.frombuffer(message.position), self._position)
-        self._order.take(message.name, np.frombuffer(message.velocity), self._velocity)
+        velocity = None if self._velocity is None else self._read_velocity
+        if velocity is not None:
+            if len(message.velocity) == 0:
+                raise RobotError("expected velocities, found none; the policy needs them measured")
+            if len(message.position) != len(message.velocity):
+                raise RobotError(f"expected as many velocities as the {len(message.position)} "
+                                 f"positions, found {len(message.velocity)}")
+            self._order.take(message.name, np.frombuffer(message.velocity), velocity)
+        self._order.take(message.name, np.frombuffer(message.position), self._read_position)
+        if self._check and (problem := self._check.problem(self._read_position, velocity)):
+            raise RobotError(problem)
+        self._position[:] = self._read_position
+        if self._velocity is not None:
+            self._velocity[:] = self._read_velocity
 
 
 class ImuReader:
@@ -146,16 +157,19 @@ def message_type(name: str) -> str:
     return known.get(name, VectorReader.message)
 
 
-def state_reader(name: str, names: Sequence[str], state: StateVector) -> MessageReader:
+def state_reader(
+    name: str, names: Sequence[str], state: StateVector, check: JointCheck | None = None
+) -> MessageReader:
     """Return the reader of an input that is robot state.
 
     Args:
         name: Of the input.
         names: The contract's joints in its order, as the robot calls them.
         state: Where it writes.
+        check: As for `JointStateReader`.
     """
     if name == "joint_states":
-        return JointStateReader(names, state)
+        return JointStateReader(names, state, check)
     if name == "imu/data":
         return ImuReader(state)
     if name == "odom":

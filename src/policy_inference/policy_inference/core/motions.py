@@ -8,7 +8,11 @@ import numpy as np
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
+from policy_inference.core.joint_check import JointCheck
 from policy_inference.interfaces import F64, JointTargets, OnFault
+
+_FOLLOWED_RAD = 0.05
+"""So near to its command a joint follows it: under its load a servo arm sags by about as much."""
 
 
 class Stand:
@@ -68,35 +72,84 @@ class Stand:
 
 
 class SafeTargets:
-    """What is commanded in DAMP, by the contract's `on_fault`."""
+    """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
+
+    With `hold_measured` that is a pose within the joints' position limits. Where a joint is about
+    where it was commanded to be, it stays commanded so; else it is held where it was measured.
+    """
 
     def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare the targets; `hold_measured` needs a measured pose before it can command."""
-        names = body.joints.names
+        self._names = names = body.joints.names
         self.on_fault = OnFault(body.safety.on_fault)
+        self._holds = self.on_fault is OnFault.HOLD_MEASURED
         self.targets = JointTargets(len(names))
         self.targets.effort_limit[:] = effort_limit
         if self.on_fault is OnFault.DAMP:
             self.targets.damping[:] = per_joint(body.damp.damping, names)
-        elif self.on_fault is OnFault.HOLD_MEASURED:
+        elif self._holds:
             # Not the policy's gains: those of a velocity or effort policy may hold nothing.
             self.targets.stiffness[:] = per_joint(body.stand.stiffness, names)
             self.targets.damping[:] = per_joint(body.stand.damping, names)
+        self._low = per_joint(body.joints.position_min, names)
+        self._high = per_joint(body.joints.position_max, names)
+        self._tolerance = per_joint(body.stand.tolerance, names)
+        self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
+        self._goal, self._commanded = np.zeros((2, len(names)))
         self.forget()
 
     def forget(self) -> None:
         """Forget a measured pose: until another is captured there is nothing to command."""
-        if self.on_fault is OnFault.HOLD_MEASURED:
-            self.targets.position[:] = np.nan
+        if self._holds:
+            self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
+
+    def note(self, commanded: JointTargets) -> None:
+        """Take down what is commanded in a motion."""
+        if self._holds:
+            self._commanded[:] = commanded.position
 
     def capture(self, joint_pos: F64) -> None:
-        """Hold this measured pose [joints] from now on, where that is the fault behaviour."""
-        if self.on_fault is OnFault.HOLD_MEASURED and np.isfinite(joint_pos).all():
-            self.targets.position[:] = joint_pos
+        """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
+        if self._holds and np.isfinite(joint_pos).all():
+            self._goal[:] = self.pose_of(joint_pos, self._commanded)
+            self.targets.position[:] = self._goal
+
+    def hold(self, joint_pos: F64) -> None:
+        """Hold this pose [joints], and go there no faster than the joints' velocity limits."""
+        if self.known and self._holds and np.isfinite(joint_pos).all():
+            self._goal[:] = self.pose_of(joint_pos, self.targets.position)
+
+    def approach(self) -> None:
+        """Go on to the pose that `hold` wants; call it once per tick of DAMP."""
+        if self._holds:
+            position = self.targets.position
+            position += np.clip(self._goal - position, -self._stride, self._stride)
+            self._commanded[:] = position
+
+    def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
+        """Return the pose [joints] that is held where these are measured and commanded."""
+        near = np.abs(commanded - joint_pos) <= _FOLLOWED_RAD
+        pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
+        return pose
+
+    def release(self, check: JointCheck) -> None:
+        """Command nothing, where the joints are found far from what was held in an outage."""
+        if self._holds and self.known and check.contradicts(self.targets.position, self._tolerance):
+            self.forget()
+
+    def contradictions(self, joint_pos: F64) -> list[str]:
+        """Return the reasons why a motion cannot start where the joints are measured [joints]."""
+        if not self._holds or not self.known:
+            return []
+        far = np.flatnonzero(np.abs(joint_pos - self.targets.position) > self._tolerance)
+        return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
+                f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
+                for i in far]
 
     def continue_from(self, before: SafeTargets) -> None:
         """Hold the pose that another one of the same `on_fault` holds."""
-        self.targets.position[:] = before.targets.position
+        self.targets.position[:], self._goal[:] = before.targets.position, before._goal
+        self._commanded[:] = before._commanded
 
     @property
     def known(self) -> bool:

@@ -73,7 +73,7 @@ class ChunkSampler(Sampler):
 
 def _take(sampled: Sampled[Any], entry: Input, buffer: FrameBuffer, tick: Tick) -> None:
     message = sampled.take()
-    if message is None or not entry.is_new(stamp := stamp_ns(message)):
+    if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
         return
     frame = frame_of(message, buffer.camera)
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)

@@ -75,7 +75,7 @@ class Sampler:
             if name == COMMAND:
                 self._command = entry, topics[name]
             else:
-                reader = state_reader(name, names, controller.state)
+                reader = state_reader(name, names, controller.state, controller.joint_check)
                 self._states.append((entry, topics[name], reader))
 
     def sample(self, tick: Tick) -> None:
@@ -92,14 +92,18 @@ class Sampler:
         self, entry: Input, sampled: Sampled[Any], reader: MessageReader, tick: Tick
     ) -> None:
         message = sampled.take()
-        if message is not None and entry.is_new(stamp := stamp_ns(message)):
+        if message is None:
+            return
+        stamp = stamp_ns(message)
+        # Before the first command simulated time stands still, and repeats its first sample.
+        if entry.is_new(stamp, tick.now_ns) or tick.repeated:
             reader.read(message)
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
 
     def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: Tick) -> None:
         try:
             message = sampled.take()
-            if message is None or not entry.is_new(stamp := stamp_ns(message)):
+            if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
                 return
             velocity = velocity_of(message)
             if not all(map(math.isfinite, velocity)):
@@ -112,6 +116,7 @@ class Sampler:
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
 
     def restart(self) -> None:
-        """Forget ages and stamps, after the clock began anew."""
+        """Forget ages, stamps and pose, after the clock began anew."""
+        self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

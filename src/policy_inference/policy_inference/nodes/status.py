@@ -13,6 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from policy_inference.core.controller import Snapshot
+from policy_inference.core.freshness import Input
 from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
@@ -53,6 +54,7 @@ class StatusReporter:
         self._status = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._warned: set[str] = set()
+        self._steps: dict[str, str] = {}
         self._health = self._health_of(reported.policy)
         self.start()
 
@@ -188,6 +190,7 @@ class StatusReporter:
             if text and not text.startswith(name):
                 text = f"{name}: {text}"
             self._warn(name, publishers)
+            self._warn_of_clock(entry)
             found.append(InputStatus(
                 name=name, age_s=math.inf if age_ns is None else age_ns * 1e-9,
                 publishers=publishers, ok=not text, text=text))  # fmt: skip
@@ -205,6 +208,14 @@ class StatusReporter:
                 logger.warning(f"{text}: the newest message wins")
             else:
                 logger.error(f"{text}: stop all but one, they starve each other")
+
+    def _warn_of_clock(self, entry: Input) -> None:
+        """Log each step of a clock once, though all inputs may have seen it."""
+        step = entry.clock_step
+        if step and step is not self._steps.get(entry.name):
+            if step not in self._steps.values():
+                self._node.get_logger().warning(step)
+            self._steps[entry.name] = step
 
     def _diagnose(self, status: PolicyStatus) -> DiagnosticArray:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import Rule, TargetBounds
@@ -14,6 +17,11 @@ from .contracts import NOMINAL, contract_of
 STILL = np.zeros(3)
 KINDS = [{"joints": ["hip"], "kind": "position"}, {"joints": ["knee"], "kind": "velocity"},
          {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
+
+
+def vectors(largest: float) -> st.SearchStrategy[F64]:
+    """Return values of three joints up to this one."""
+    return arrays(np.float64, 3, elements=st.floats(-largest, largest))
 
 
 def bounds_of(
@@ -37,7 +45,7 @@ def test_a_healthy_target_is_left_alone() -> None:
 
 def test_a_step_beyond_the_healthy_one_times_margin_is_clipped() -> None:
     # 0.2 rad x 1.5 from the command before; the demand 30 x 0.3 = 9 is healthy.
-    assert applied(bounds_of(), (0.5, -0.5, 0.1)) == ([0.3, -0.3, 0.1], (Rule.TARGET_STEP,))
+    assert applied(bounds_of(), (0.4, -0.4, 0.1)) == ([0.3, -0.3, 0.1], (Rule.TARGET_STEP,))
 
 
 def test_steps_count_from_the_clipped_command() -> None:
@@ -49,7 +57,16 @@ def test_steps_count_from_the_clipped_command() -> None:
 def test_steps_begin_at_the_pose_of_the_last_reset() -> None:
     bounds, pose = bounds_of(), np.array([0.5, -0.5, 0.0])
     bounds.reset(pose)
-    assert applied(bounds, (0.75, -0.75, 0.9), pose) == ([0.75, -0.75, 0.3], (Rule.TARGET_STEP,))
+    assert applied(bounds, (0.75, -0.75, 0.4), pose) == ([0.75, -0.75, 0.3], (Rule.TARGET_STEP,))
+
+
+def test_the_step_comes_after_the_torque() -> None:
+    # The torque that is healthy at q = -0.6 would need a target of -0.15 at most: a step of 0.35.
+    bounds = bounds_of()
+    bounds.reset(np.array([0.2, 0.0, 0.0]))
+    values, acted = applied(bounds, (0.2, 0.0, 0.0), np.array([-0.6, 0.0, 0.0]))
+    assert values == [-0.1, 0.0, 0.0]
+    assert acted == (Rule.EFFORT, Rule.TARGET_STEP)
 
 
 def test_a_torque_demand_beyond_the_healthy_one_times_margin_is_clipped() -> None:
@@ -71,6 +88,18 @@ def test_position_limits_come_last() -> None:
     values, acted = applied(bounds, (1.45, 0.0, 0.0), np.array([2.0, 0.0, 0.0]))
     assert values[0] == 1.5
     assert acted == (Rule.EFFORT, Rule.POSITION_LIMIT)
+
+
+@given(command=vectors(10.0), pos=vectors(1e3), vel=vectors(1e6), last=vectors(1.5))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_no_measurement_moves_a_target_by_more_than_a_step_or_beyond_a_limit(
+    command: F64, pos: F64, vel: F64, last: F64
+) -> None:
+    bounds = bounds_of()
+    bounds.reset(last)
+    bounds.apply(command, pos, vel)
+    assert (np.abs(command - last) <= 0.3 + 1e-9).all()
+    assert (np.abs(command) <= 1.5).all()
 
 
 def test_without_nominal_only_the_limits_of_the_joints_bound() -> None:

@@ -3,12 +3,18 @@
 """What stands in the place of the policy's targets after a fault."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from policy_inference.interfaces import OnFault
+from policy_inference.core.guard import Rule
+from policy_inference.errors import RefusedError
+from policy_inference.interfaces import JointTargets, Mode, OnFault
 
-from .robots import BOTH, PERIOD_NS, TILTED, Robot, assert_safe, silence
+from .robots import BOTH, MS, PERIOD_NS, TILTED, Robot, Targets, assert_safe, fail, silence
 
 
 def test_hold_measured_holds_the_pose_of_the_fault_with_the_stand_gains() -> None:
@@ -76,3 +82,88 @@ def test_torque_off_commands_no_torque_in_any_state() -> None:
 def test_damp_brakes_with_the_contract_s_gain(robot: Robot) -> None:
     targets = robot.commanded(quat_xyzw=TILTED)
     np.testing.assert_allclose(targets.torque((1.0, 1.0, 1.0), velocity=2.0), [-10.0] * 3)
+
+
+def test_an_e_stop_while_a_stand_up_is_held_before_its_first_tick_says_damp() -> None:
+    robot = Robot()
+    robot.tick()
+    robot.controller.stand()
+    robot.now_ns += 3 * PERIOD_NS
+    held = robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
+    assert held is not None
+    assert (robot.controller.mode, held.mode) == (Mode.HOLD, Mode.HOLD)
+    np.testing.assert_array_equal(held.stiffness, np.zeros(3))
+    safe = robot.controller.estop("red button")
+    assert safe is not None
+    assert safe.mode is Mode.DAMP
+
+
+class Operated:
+    """A robot and what happens to it; keeps copies of whatever is published."""
+
+    def __init__(self, on_fault: str) -> None:
+        self.robot = Robot({"safety.on_fault": on_fault, "stand.duration_s": 0.04,
+                            "safety.blend_s": 0.04, "safety.damp_after_s": 0.06})
+        self.published = list[tuple[Targets, Mode, bool]]()
+        """Targets, the mode that they say, and whether they are those of a safe state."""
+
+    def publish(self, targets: JointTargets | None, *, safe: bool) -> None:
+        if targets is not None:
+            self.published.append((Targets.copied(targets), targets.mode, safe))
+
+    def do(self, act: str) -> None:
+        """Let one thing happen."""
+        controller = self.robot.controller
+        requests: Mapping[str, Callable[[], object]] = {
+            "stand": controller.stand, "run": controller.run, "damp": controller.damp,
+            "reset": controller.reset,
+            "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
+            "estop": lambda: self.publish(controller.estop("pressed"), safe=True),
+            "stop": lambda: controller.damp("the node stops"),
+        }  # fmt: skip
+        if act not in requests:
+            self._tick(act)
+            return
+        try:
+            requests[act]()
+        except RefusedError:
+            return
+        if act in ("fault", "stop", "damp"):
+            self.publish(controller.safe_targets(), safe=True)
+
+    def _tick(self, act: str) -> None:
+        robot = self.robot
+        robot.backend.during_run = fail if act == "inference fails" else lambda: None
+        if act == "inference is late":
+            robot.takes(PERIOD_NS + MS)
+        robot.now_ns += {"gap": 200 * MS, "outage": 60 * MS}.get(act, PERIOD_NS)
+        robot.sense(silent=BOTH if act in ("silence", "outage") else (),
+                    quat_xyzw=TILTED if act == "tilt" else (0.0, 0.0, 0.0, 1.0),
+                    joint_vel=(math.nan if act == "nan" else 0.0, 0.0, 0.0))
+        targets = robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
+        mode, _ = robot.controller.ticked
+        if targets is not None:
+            assert targets.mode is mode
+        self.publish(targets, safe=mode is Mode.DAMP)
+
+
+ACTS = st.lists(st.sampled_from([
+    *["tick"] * 5, *["silence"] * 2, *["outage"] * 2, "stand", "stand", "run", "damp", "reset",
+    "estop", "fault", "stop", "tilt", "nan", "gap", "inference fails", "inference is late",
+]), max_size=40)  # fmt: skip
+
+
+@pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])
+@given(acts=ACTS, begins=st.booleans())
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_whatever_is_published_in_a_safe_state_says_so(
+    on_fault: str, acts: Sequence[str], begins: bool
+) -> None:
+    operated = Operated(on_fault)
+    for act in [*(["tick", "stand"] if begins else []), *acts, "stop"]:
+        operated.do(act)
+    for targets, mode, safe in operated.published:
+        assert safe == (mode is Mode.DAMP)
+        assert np.isfinite(targets.position).all()
+        if safe:
+            assert_safe(targets, OnFault(on_fault))

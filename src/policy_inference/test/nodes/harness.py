@@ -30,6 +30,8 @@ from .bundles import DAMP_DAMPING, JOINTS, PERIOD_NS, STAND
 
 DEADLINE_S = 15.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
+_CONFIRMING_TICKS = 25
+"""Half a second at 50 Hz, in which samples of the joints must agree."""
 _RELIABLE = QoSProfile(depth=100)
 _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
@@ -181,14 +183,17 @@ class Robot:
         return [command for command in self.commands if ns(command.stamp) == self.now_ns]
 
     def is_met(self) -> None:
-        """Let simulated time pass until the node answers it for the first time."""
-        ends_s = time.monotonic() + DEADLINE_S
-        while not self.answers():
+        """Let simulated time pass until the node answers it, and believes the joints' pose."""
+        ends_s, answered = time.monotonic() + DEADLINE_S, False
+        while not answered:
             assert time.monotonic() < ends_s, "the node never answered"
             self.show_time()
             patient_until_s = time.monotonic() + 0.05
-            while not self.answers() and time.monotonic() < patient_until_s:
+            while not answered and time.monotonic() < patient_until_s:
                 self.executor.spin_once(timeout_sec=0.01)
+                answered = bool(self.answers())
+        for _ in range(_CONFIRMING_TICKS):
+            self.tick()
 
     def runs(self) -> "Robot":
         """Tick until the policy runs and has its gains to itself."""

@@ -107,8 +107,9 @@ class TestRefusals:
         assert "tilt 3.14 rad, limit 1.00 rad" in refusal(lockstep, "stand")
 
     def test_joints_outside_their_limits(self, lockstep: Robot) -> None:
-        lockstep.position = (0.0, 3.0)
-        lockstep.tick()
+        lockstep.position = (0.0, 1.7)
+        for _ in range(30):
+            lockstep.tick()
         assert "outside their position limits: right" in refusal(lockstep, "stand")
 
     def test_values_that_are_not_finite(self, lockstep: Robot) -> None:
@@ -119,8 +120,9 @@ class TestRefusals:
     def test_run_far_from_the_stand_pose(self, lockstep: Robot) -> None:
         lockstep.is_told("stand")
         lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
-        lockstep.position = (1.0, -0.2)
-        lockstep.tick()
+        for left in (0.4, 0.6, 0.8, 1.0):
+            lockstep.position = (left, -0.2)
+            lockstep.tick()
         assert "too far from the stand pose: left" in refusal(lockstep, "run")
 
     def test_nobody_listens_to_the_command(

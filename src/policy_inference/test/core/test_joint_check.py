@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of the joints that cannot be true move nothing, and the truth is believed again."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.guard import Rule
+from policy_inference.core.joint_check import JointCheck
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.messages import JointStateReader
+from policy_inference.errors import RefusedError, RobotError
+from policy_inference.interfaces import F64, Mode, OnFault
+
+from .contracts import JOINTS, NOMINAL
+from .robots import BOTH, MS, PERIOD_NS, Robot, Targets, assert_latched, assert_safe
+
+NEEDED = 25
+"""Samples that confirm a pose at 50 Hz."""
+ARM: Mapping[str, object] = {"safety.on_fault": "hold_measured"}
+LEGS: Mapping[str, object] = {"nominal": NOMINAL}
+TRUE, OTHER, MADE_UP = (0.9, 0.5, -0.5), (-0.6, 0.1, 0.3), (0.0, 0.0, 0.0)
+THERE: Mapping[str, object] = {"stand.position": list(TRUE), "joints.default_position": list(TRUE)}
+FOREVER = 2 * NEEDED
+BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
+
+
+class Seen(Robot):
+    """A robot whose joints are read from messages, as the node reads them."""
+
+    def __init__(self, changes: Mapping[str, object] | None = None) -> None:
+        super().__init__(changes)
+        self._reader = JointStateReader(JOINTS, self.controller.state, self.controller.joint_check)
+        self.sensed["joint_pos"] = TRUE
+
+    def sense(
+        self, sensed: Mapping[str, Sequence[float]] | None = None, *,
+        silent: Collection[str] = (), **fields: Sequence[float],
+    ) -> None:  # fmt: skip
+        self.sensed.update({**(sensed or {}), **fields})
+        joints = {name: self.sensed[name] for name in ("joint_pos", "joint_vel")}
+        others = {name: values for name, values in self.sensed.items() if name not in joints}
+        kept, self.sensed = self.sensed, others
+        super().sense(silent=(*silent, "joint_states"))
+        self.sensed = kept
+        if "joint_states" in silent:
+            return
+        message = SimpleNamespace(name=list(JOINTS), position=array("d", joints["joint_pos"]),
+                                  velocity=array("d", joints["joint_vel"]))
+        try:
+            self._reader.read(message)
+        except RobotError as error:
+            self.controller.inputs["joint_states"].reject(str(error))
+        else:
+            self.controller.inputs["joint_states"].accept(self.now_ns)
+
+    def known(self) -> Seen:
+        """Let the pose be believed."""
+        for _ in range(NEEDED):
+            self.tick()
+        return self
+
+    def standing(self) -> Seen:
+        """Stand up, slowly enough for joints that follow."""
+        self.known().controller.stand()
+        while not self.is_in(Mode.READY):
+            self.follow(self.tick())
+        return self
+
+    def running(self) -> Seen:
+        self.answer(0.0, 0.0, 0.0)
+        self.standing().controller.run()
+        for _ in range(20):
+            self.follow(self.tick())
+        assert self.is_in(Mode.RUN)
+        return self
+
+    def follow(self, targets: Targets | None) -> None:
+        assert targets is not None
+        self.sensed["joint_pos"] = tuple(targets.position.tolist())
+
+    def refusal(self) -> str:
+        with pytest.raises(RefusedError) as caught:
+            self.controller.stand()
+        return str(caught.value)
+
+
+def test_nothing_is_commanded_before_samples_have_agreed_for_half_a_second() -> None:
+    arm = Seen(ARM)
+    assert [arm.tick() for _ in range(NEEDED - 1)] == [None] * (NEEDED - 1)
+    assert "24 of 25 samples that agree" in arm.refusal()
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+
+
+def test_made_up_samples_before_the_first_read_of_a_driver_are_never_held() -> None:
+    arm = Seen(ARM)
+    for _ in range(NEEDED - 1):
+        assert arm.tick(joint_pos=MADE_UP) is None
+    for _ in range(NEEDED - 1):
+        assert arm.tick(joint_pos=TRUE) is None
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+
+
+def test_samples_that_jump_to_and_fro_are_never_believed() -> None:
+    arm = Seen(ARM)
+    for _ in range(FOREVER):
+        assert arm.tick(joint_pos=TRUE) is None
+        assert arm.tick(joint_pos=MADE_UP) is None
+
+
+@pytest.mark.parametrize("wrong", [
+    MADE_UP, (0.9, 10.0, -0.5), (1e300, 0.5, -0.5), (-0.9, 1e9, 9.0),
+])  # fmt: skip
+@pytest.mark.parametrize("ticks", [1, FOREVER])
+def test_an_arm_that_is_held_stays_where_it_is_whatever_is_measured(
+    wrong: Sequence[float], ticks: int
+) -> None:
+    arm = Seen(ARM).known()
+    for _ in range(ticks):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=wrong).position, TRUE)
+    for _ in range(10):
+        np.testing.assert_array_equal(arm.commanded(silent=BOTH).position, TRUE)
+    for _ in range(FOREVER):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=TRUE).position, TRUE)
+
+
+@pytest.mark.parametrize("wrong", [MADE_UP, (0.0, 10.0, -0.5), (1e300, 0.5, -0.5)])
+def test_a_driver_that_dies_with_a_wrong_sample_leaves_the_arm_where_it_was(
+    wrong: Sequence[float]
+) -> None:
+    arm = Seen({**THERE, **ARM}).running()
+    last = arm.commanded().position
+    arm.tick(joint_pos=wrong)
+    for _ in range(20):
+        held = arm.commanded(silent=BOTH)
+        assert (np.abs(held.position - last) <= 0.05).all()
+    assert arm.is_in(Mode.DAMP)
+    assert_safe(held, OnFault.HOLD_MEASURED)
+
+
+def test_an_e_stop_on_a_wrong_sample_of_one_joint_holds_what_was_believed() -> None:
+    arm = Seen({**THERE, **ARM}).running()
+    arm.sense(joint_pos=(0.9, 10.0, -0.5))
+    arm.controller.estop("red button")
+    targets = arm.tick_again()
+    np.testing.assert_allclose(targets.position, TRUE, atol=0.05)
+
+
+def test_a_fault_on_a_joint_beyond_its_limit_holds_the_limit() -> None:
+    arm = Seen({**ARM, "stand.position": [1.4, 0.5, -0.5],
+                "joints.default_position": [1.4, 0.5, -0.5]}).running()  # fmt: skip
+    arm.tick(joint_pos=(1.6, 0.5, -0.5))
+    arm.controller.estop("red button")
+    assert arm.tick_again().position[0] == 1.5
+
+
+def test_standing_up_is_refused_on_a_wrong_sample_and_begins_at_what_is_believed() -> None:
+    arm = Seen({**THERE, **ARM}).known()
+    arm.tick(joint_pos=MADE_UP)
+    assert "hip at 0 rad, 0.9 just before: it cannot move that fast" in arm.refusal()
+    arm.tick(joint_pos=TRUE)
+    arm.controller.stand()
+    np.testing.assert_allclose(arm.commanded(joint_pos=TRUE).position, TRUE)
+
+
+def test_a_pose_that_jumped_in_full_view_is_not_stood_up_from_unless_damp_was_asked_for() -> None:
+    arm = Seen(ARM).known()
+    for _ in range(NEEDED):
+        arm.tick(joint_pos=MADE_UP)
+    assert "hip is measured at 0.00 rad and held at 0.90 rad; ask for damp" in arm.refusal()
+    arm.controller.damp()
+    positions = np.stack([arm.commanded().position for _ in range(10)])
+    steps = np.abs(np.diff([TRUE, *positions], axis=0))
+    assert steps.max() == pytest.approx(10.0 / 50)
+    np.testing.assert_allclose(positions[-1], MADE_UP, atol=1e-12)
+    arm.controller.stand()
+
+
+def test_an_arm_that_was_moved_while_its_driver_was_off_is_held_where_it_is_then() -> None:
+    arm = Seen(ARM).known()
+    for _ in range(20):
+        np.testing.assert_array_equal(arm.commanded(silent=BOTH).position, TRUE)
+    for _ in range(NEEDED - 1):
+        assert arm.tick(joint_pos=OTHER) is None
+    np.testing.assert_array_equal(arm.commanded().position, OTHER)
+
+
+def test_an_arm_that_has_not_moved_in_an_outage_is_held_without_a_break() -> None:
+    arm = Seen(ARM).known()
+    for _ in range(20):
+        arm.tick(silent=BOTH)
+    sagged = tuple(np.subtract(TRUE, (0.04, 0.0, 0.0)))
+    for _ in range(FOREVER):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=sagged).position, TRUE)
+
+
+def test_the_held_pose_does_not_sink_with_each_request() -> None:
+    arm = Seen(ARM).known()
+    for _ in range(20):
+        held = arm.commanded().position
+        arm.sensed["joint_pos"] = tuple(held - 0.04)
+        arm.controller.damp()
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+
+
+def test_legs_that_are_moved_while_they_are_limp_are_believed_in_the_end() -> None:
+    robot = Seen().known()
+    for _ in range(NEEDED):
+        robot.tick(joint_pos=OTHER)
+    robot.controller.stand()
+    np.testing.assert_allclose(robot.commanded().position, OTHER, atol=0.05)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"joint_pos": (0.9, 10.0, -0.5)}, {"joint_pos": (1e300, 0.5, -0.5)}, {"joint_pos": MADE_UP},
+    {"joint_vel": (0.0, 1e6, 0.0)},
+], ids=str)  # fmt: skip
+def test_one_wrong_sample_changes_nothing_of_a_running_policy(
+    wrong: Mapping[str, Sequence[float]]
+) -> None:
+    robot = Seen({**THERE, **LEGS}).running()
+    kept = {name: robot.sensed[name] for name in wrong}
+    observed = robot.observed()[9:15]
+    before = robot.commanded().position
+    after = robot.tick(wrong)
+    assert after is not None
+    np.testing.assert_allclose(after.position, before)
+    np.testing.assert_allclose(robot.observed()[9:15], observed, atol=0.05)
+    robot.tick(kept)
+    assert robot.is_in(Mode.RUN)
+
+
+def test_a_stream_that_goes_wrong_while_the_policy_runs_holds_and_then_damps() -> None:
+    robot = Seen().running()
+    modes = []
+    for _ in range(FOREVER):
+        robot.tick(joint_pos=(-1.4, 0.5, -0.5))
+        modes.append(robot.controller.mode)
+    assert modes[:2] == [Mode.RUN] * 2
+    assert modes[2] is Mode.HOLD
+    assert modes[-1] is Mode.DAMP
+    assert "hip at -1.4 rad" in robot.reason
+    assert "it cannot move that fast" in robot.reason
+    assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_what_drifts_slowly_or_repeats_is_believed() -> None:
+    robot = Seen().known()
+    for i in range(100):
+        robot.tick(joint_pos=(0.9 - 0.02 * i, 0.5, -0.5))
+        assert robot.controller.inputs["joint_states"].problem == ""
+    for _ in range(100):
+        robot.tick()
+        assert robot.controller.inputs["joint_states"].problem == ""
+
+
+def checked(path: str, times_ns: Sequence[int], position: F64, velocity: F64) -> list[str]:
+    """Return the problems of a recording's samples, by a bundle's limits, while it moves."""
+    contract = load_bundle(BUNDLES / path).contract
+    limits, now_ns = limits_in_force(contract, Tightening()), [times_ns[0]]
+    check = JointCheck(contract, limits.state_timeout_ns, lambda: now_ns[0])
+    for _ in range(NEEDED):
+        check.problem(position[0], velocity[0])
+    check.in_motion = True
+    found = []
+    for now_ns[0], pose, speed in zip(times_ns, position, velocity, strict=True):
+        found.append(check.problem(pose, speed))
+    return [each for each in found if each]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("period_ns", [0, 5 * MS, PERIOD_NS])
+def test_no_sample_of_a_healthy_walk_is_refused(shared_data: Path, period_ns: int) -> None:
+    folder = shared_data / "legged" / "lite3"
+    if not period_ns:
+        rollout = np.load(folder / "rollout_50hz.npz")
+        times_ns = (rollout["time"] * 1e9).astype(np.int64).tolist()
+        found = checked("lite3_walk", times_ns, rollout["joint_pos"], rollout["joint_vel"])
+        assert found == []
+        return
+    names = load_bundle(BUNDLES / "lite3_walk").contract.joints.names
+    with AnyReader([folder / "bag_mcap"]) as reader:
+        connections = [each for each in reader.connections if each.topic == "/joint_states"]
+        messages: list[tuple[int, Any]] = [
+            (at_ns, reader.deserialize(data, each.msgtype))
+            for each, at_ns, data in reader.messages(connections)]
+    order = [messages[0][1].name.index(name) for name in names]
+    rows = [(at_ns, message.position[order], message.velocity[order])
+            for at_ns, message in messages[:: period_ns // (5 * MS)]]  # fmt: skip
+    times, position, velocity = zip(*rows, strict=True)
+    assert len(times) > 1000
+    assert checked("lite3_walk", times, np.array(position), np.array(velocity)) == []
