@@ -33,11 +33,11 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     Raises:
         ToolError: A model is named and nothing is simulated, or an IMU without a model.
     """
-    from model_tools.closed_loop.simulated_robot import SimulatedRobot
-
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:
         raise ToolError(f"--robot-model: expected {asked_by}, which simulates it, found none")
     if given.robot_imu and given.robot_model is None:
         raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
+    from model_tools.closed_loop.simulated_robot import SimulatedRobot
+
     return SimulatedRobot(model=given.robot_model, imu=given.robot_imu)

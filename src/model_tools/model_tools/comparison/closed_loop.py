@@ -65,7 +65,7 @@ def walk_each(
     bundle: Bundle, backend: Backend, duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:  # fmt: skip
-    """Walk each of `VELOCITIES`, from the moment in which the policy takes over.
+    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over.
 
     Raises:
         ToolError: As `check_walks`, or the simulated robot cannot be driven at this rate.
@@ -73,8 +73,7 @@ def walk_each(
     """
     check_walks([bundle], duration_s, robot)
     walks = []
-    for of_lite3 in VELOCITIES:
-        command = robot.velocity(bundle.contract, of_lite3)
+    for command in dict.fromkeys(robot.velocity(bundle.contract, each) for each in VELOCITIES):
         name = "({:g}, {:g}, {:g})".format(*command)
         case = Case(name=name, group="compare", schedule=steady(*command), duration_s=duration_s,
                     limits=None)

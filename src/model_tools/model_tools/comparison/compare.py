@@ -135,7 +135,7 @@ def _run(
         played = [play(backend, rows, state) for rows in sets]
         latency = measure_latency(backend, sets[0].inputs if sets else {})
         if walk_s is not None:
-            _log.info("%s: %d walks of %g s", candidate.label, len(closed_loop.VELOCITIES), walk_s)
+            _log.info("%s: walks of %g s", candidate.label, walk_s)
             walks = closed_loop.walk_each(candidate.bundle, backend, walk_s, robot)
     return _Ran(candidate=candidate, latency=latency, played=played, walks=tuple(walks))
 

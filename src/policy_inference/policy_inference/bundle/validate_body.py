@@ -45,7 +45,8 @@ class BodyValidator:
             expected, text = error.args
             self.reader.problem(key, expected, Found(text))
             return
-        self.unique(key, found)
+        if joints.robot_names:
+            self.unique(key, found)
         for name, there in zip(self.names, found, strict=True):
             if not there or there != there.strip():
                 self.reader.problem(f"{key} of {name}", "a name", there)
