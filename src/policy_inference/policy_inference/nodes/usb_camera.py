@@ -14,7 +14,6 @@ camera.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 from array import array
@@ -35,7 +34,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import END_SIGNALS
+from policy_inference.nodes.process import take_end_signals
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 from policy_inference.nodes.usb_listing import list_cameras
@@ -158,8 +157,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: ended.set())
+    take_end_signals(lambda *_: ended.set())
     try:
         node = UsbCamera()
     except (PolicyError, ParameterException) as error:
