@@ -22,6 +22,7 @@ from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
 DYNAMIC = -1
+_GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata: what `export` made the model of."""
 OBS_STATS = "obs_stats"
@@ -82,6 +83,24 @@ class OnnxModel:
     def producer(self) -> str:
         """Tool and version that wrote the model, empty where it does not say."""
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
+
+    def rows_chosen_by(self, name: str) -> int | None:
+        """Return the rows of the largest constant table that an input is the index of, else None.
+
+        Such as the frames of a motion that a counter of ticks goes through.
+        """
+        graph, indices, found = self.proto.graph, {name}, list[int]()
+        tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+        tables |= {node.output[0]: each.t.dims for node in graph.node
+                   if node.op_type == "Constant" for each in node.attribute if each.name == "value"}
+        for node in graph.node:
+            if node.op_type in _GATHER and indices & set(node.input[1:]):
+                dims = tables.get(node.input[0], ())
+                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+                found += [dims[axis]] if dims else []
+            elif indices & set(node.input):
+                indices |= set(node.output)
+        return max(found, default=None)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield name and values of the weights inside this file.

@@ -15,6 +15,9 @@ from policy_inference.bundle.terms import TERMS, TermSpec
 from policy_inference.bundle.validate import term_names
 from policy_inference.interfaces import F64
 
+EXACT_IN_FLOAT16 = 2048
+"""Up to this number float16 counts one by one; beyond, every second one, then every fourth."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermColumns:
@@ -100,6 +103,12 @@ def _aged(age: int, length: int) -> str:
     if length == 1:
         return ""
     return f", {age} frames before the newest" if age else ", in the newest frame"
+
+
+def tick_inputs(contract: JointContract) -> list[str]:
+    """Return the model inputs that have the count of ticks among their terms."""
+    return [name for name, observation in contract.observations.items()
+            if any(term.term == "tick" for term in observation.terms)]
 
 
 def frames(observation: Observation) -> int:

@@ -143,6 +143,44 @@ def save_model(
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
 
 
+def make_counting_bundle(folder: Path, frames: int | None) -> Path:
+    """Write a bundle without golden rows whose input `t` counts ticks.
+
+    Args:
+        folder: Where; made if absent.
+        frames: Of a motion, a constant table that `t` chooses a row of; None: a slow sine of `t`.
+    """
+    make_bundle(folder)
+    moving = [helper.make_node("Mul", ["t", "slow"], ["angle"]),
+              helper.make_node("Sin", ["angle"], ["frame"])]
+    constants = {"w": weights()["w0"][:, :2], "slow": np.array([0.001], np.float32)}
+    if frames is not None:
+        moving = [helper.make_node("Min", ["t", "last"], ["kept"]),
+                  helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
+                  helper.make_node("Squeeze", ["row", "axis"], ["place"]),
+                  helper.make_node("Gather", ["motion", "place"], ["frame"])]
+        motion = np.linspace(-1.0, 1.0, 2 * frames).astype(np.float32).reshape(frames, 2)
+        constants |= {"last": np.array([frames - 1], np.float32), "motion": motion,
+                      "axis": np.array([0], np.int64)}
+    nodes = [*moving, helper.make_node("MatMul", ["obs", "w"], ["product"]),
+             helper.make_node("Add", ["product", "frame"], ["actions"])]
+    graph = helper.make_graph(
+        nodes, "counting", _values({"obs": OBSERVATIONS, "t": 1}, 2), _values({"actions": 2}, 1),
+        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    file, contract = folder / "policy.onnx", folder / "policy.yaml"
+    before = sha256(file)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              str(file))
+    lines = [line for line in contract.read_text("utf-8").splitlines() if "golden" not in line]
+    (folder / "golden.npz").unlink()
+    text = "\n".join(lines).replace(before, sha256(file))
+    for old, more in (("obs: {shape: [1, 6]}", ", t: {shape: [1, 1]}"),
+                      ("{term: last_action}]}", ", t: {terms: [{term: tick}]}")):
+        text = text.replace(old, old + more)
+    contract.write_text(text, "utf-8")
+    return folder
+
+
 def again(folder: Path, other: Path) -> Path:
     """Copy a bundle; its ONNX is the same function in another file."""
     shutil.copytree(folder, other)

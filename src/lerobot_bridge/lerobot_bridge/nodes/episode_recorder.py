@@ -13,7 +13,6 @@ and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` m
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -48,7 +47,7 @@ from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import END_SIGNALS
+from policy_inference.nodes.process import take_end_signals
 
 PARAMETERS = (
     Spec(name="mapping", type=str, required=True,
@@ -253,8 +252,7 @@ def main(args: Sequence[str] | None = None) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: ended.set())
+    take_end_signals(lambda *_: ended.set())
     try:
         node = EpisodeRecorder()
     except (PolicyError, ParameterException) as error:

@@ -17,6 +17,7 @@ from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import copy_folder, new_folder
 from model_tools.onnx_model import read_onnx
+from model_tools.terms import EXACT_IN_FLOAT16, tick_inputs
 from policy_inference.bundle.contract import Artifact, Calibration, File, Graph
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import (
@@ -80,6 +81,8 @@ def compile_bundle(request: Request) -> Bundle:
     file = request.output / f"policy.{request.precision}{compiler.suffix}"
     precheck(compiler, [order_of(request, bundle.contract.model, model=model, output=file,
                                  samples=None)])
+    if request.precision == "fp16":
+        _warn_of_ticks(bundle, model)
     rows = calibrating(request, compiler)
     count = _ROWS if request.rows is None else request.rows
     samples = None if rows is None else calibration_samples(bundle, rows, count, request.topics)
@@ -93,6 +96,20 @@ def compile_bundle(request: Request) -> Bundle:
         enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
     return load_bundle(request.output)
+
+
+def _warn_of_ticks(bundle: Bundle, model: Path) -> None:
+    """Say where float16 does not hold the count of ticks."""
+    contract = bundle.contract
+    for name in tick_inputs(contract):
+        rows = read_onnx(model).rows_chosen_by(name)
+        if contract.model.inputs[name].dtype == "float32" and (
+                rows is None or rows > EXACT_IN_FLOAT16 + 1):
+            _log.warning(
+                "%s: %s counts ticks, which float16 holds one by one up to %d only (%.0f s at %g "
+                "Hz): longer runs are computed with wrong ones; take another precision, or export "
+                "the model with %s in int64 where the back end has that", contract.name, name,
+                EXACT_IN_FLOAT16, EXACT_IN_FLOAT16 / contract.rate_hz, contract.rate_hz, name)
 
 
 def order_of(request: Request, graph: Graph, **given: Any) -> Order:

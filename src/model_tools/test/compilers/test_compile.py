@@ -28,7 +28,7 @@ from policy_inference.comparison.rows import Rows, play
 from policy_inference.interfaces import F32, TensorSpec
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import forward, make_bundle, observations, weights
+from ..tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
 from . import saturating
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
@@ -378,3 +378,13 @@ def test_the_command_compiles(
     assert artifact.precision == "int8"
     assert artifact.calibration is not None
     assert artifact.calibration.rows == 40
+
+
+@pytest.mark.parametrize(("frames", "warned"), [(2049, False), (3000, True), (None, True)])
+def test_a_count_of_ticks_that_float16_does_not_hold_is_warned_of(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture, frames: int | None,
+    warned: bool,
+) -> None:
+    compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))
+
+    assert ("t counts ticks, which float16 holds one by one up to 2048" in caplog.text) is warned

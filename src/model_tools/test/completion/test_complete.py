@@ -17,12 +17,15 @@ from onnx import numpy_helper
 
 from model_tools.array_files import write_arrays
 from model_tools.completion.complete import Completion, make_bundle
+from model_tools.completion.drawn import drawn
 from model_tools.completion.runs import Measured, recorded
 from model_tools.completion.simulated import simulated
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import PolicyError
+
+from ..tiny_bundle import make_counting_bundle
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"
@@ -207,6 +210,15 @@ def test_limits_that_a_healthy_robot_passes_are_noticed(
                                         r"order of joints\.names.*the robot's own, and stay"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(measure=partial(recorded, file=kept_rows)))
+
+
+@pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 4095)])
+def test_drawn_rows_go_through_all_ticks(tmp_path: Path, frames: int | None, last: int) -> None:
+    """To the end of the motion, else beyond what float16 counts one by one."""
+    ticks = drawn(load_bundle(make_counting_bundle(tmp_path / "counting", frames))).inputs["t"]
+
+    assert (ticks.min(), ticks.max()) == (0, last)
+    assert len(np.unique(ticks)) == len(ticks)
 
 
 def test_without_a_run_golden_rows_are_drawn_and_always_the_same(

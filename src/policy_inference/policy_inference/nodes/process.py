@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from types import FrameType
 from typing import TypeVar
 
 import rclpy
@@ -45,6 +46,17 @@ def ended_by(byte: bytes) -> bool:
     node has ended by itself.
     """
     return byte == b"\0" or byte[0] in END_SIGNALS
+
+
+def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Handle END_SIGNALS, in the main thread; a SIGHUP that is ignored stays so.
+
+    That is how nohup asks for a process that outlives its terminal. The others are taken even
+    then: a shell ignores SIGINT for what is in its background, and `ros2 launch` sends it.
+    """
+    for number in END_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def wait_for_end(_: object, asked: socket.socket) -> None:
@@ -86,8 +98,7 @@ def run_node(
     # The system may give a signal to any thread; a byte wakes this one whichever it was.
     asking.setblocking(False)
     signal.set_wakeup_fd(asking.fileno())
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: None)
+    take_end_signals(lambda *_: None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     status = 2

@@ -14,7 +14,6 @@ camera.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 from array import array
@@ -37,7 +36,7 @@ from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import END_SIGNALS
+from policy_inference.nodes.process import take_end_signals
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 from policy_inference.nodes.usb_listing import list_cameras
@@ -161,8 +160,7 @@ def main(args: Sequence[str] | None = None) -> None:
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: ended.set())
+    take_end_signals(lambda *_: ended.set())
     try:
         node = UsbCamera()
     except (PolicyError, ParameterException) as error:

@@ -266,3 +266,17 @@ def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
 def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
     with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
         RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")
+
+
+def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
+    constants = {name: np.ones(4, np.float32) for name in ("g", "b")}
+    nodes = [helper.make_node("LayerNormalization", ["obs", "g", "b"], ["h"]),
+             helper.make_node("LayerNormalization", ["h", "g", "b"], ["actions"], epsilon=1e-3)]
+    sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
+    source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
+
+    prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
+
+    stated = [attribute.f for node in onnx.load(tmp_path / "prepared.onnx").graph.node
+              for attribute in node.attribute if attribute.name == "epsilon"]
+    np.testing.assert_allclose(stated, [1e-5, 1e-3])

@@ -151,6 +151,26 @@ def test_log_that_is_not_read_stops_nothing(
     assert (status, output.count("load refused: the mode is RUN")) == (0, 1000)
 
 
+def test_node_that_nohup_started_outlives_its_terminal(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    robot.runs()
+    last = robot.commands[-1].sequence
+
+    process.send_signal(signal.SIGHUP)
+    robot.until(lambda: robot.commands[-1].sequence > last + 20, "further commands")
+
+    assert not is_damp(robot.commands[-1])
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 0
+
+
 @pytest.fixture
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
     """Register a backend `hanging` with which a method never returns; it makes a file before."""

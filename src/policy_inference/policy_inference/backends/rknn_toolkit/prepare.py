@@ -6,7 +6,7 @@ The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, 
 whose outputs all have names, and one output for each value: of two that are the same value it drops
 one without a word. A factor per element before a Gemm it multiplies into the weights as if these
 were stored output by output (`transB=1`): of others it fails, or, where they are square, computes
-something else without a word.
+something else without a word. A LayerNormalization must state its epsilon.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
     _name_outputs(model.graph)
     _separate_outputs(model.graph)
     _transpose_weights(model.graph)
+    _state_epsilon(model.graph)
     onnx.save(model, str(target))
 
 
@@ -171,6 +172,16 @@ def _transpose_weights(graph: Any) -> None:
         else:
             node.attribute.append(helper.make_attribute("transB", 1))
     _drop_unused(graph, transposed)
+
+
+def _state_epsilon(graph: Any) -> None:
+    """State the epsilon of ONNX where a LayerNormalization leaves it out."""
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "LayerNormalization" and not any(
+                each.name == "epsilon" for each in node.attribute):
+            node.attribute.append(helper.make_attribute("epsilon", 1e-5))
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
