@@ -159,7 +159,7 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
         try:
             return read(data)
         # Which exception depends on the byte that is wrong, and on the middleware.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise RobotError(f"expected a {name}, found {len(data)} bytes that cannot be read as "
                              f"one ({error})") from error
 

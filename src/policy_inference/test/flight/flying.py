@@ -74,7 +74,7 @@ class Flyer(Robot):
         return ticks[0]
 
     def flight(self, folder: Path) -> Flight:
-        """Return what the ticks are of; `folder` becomes the bundle's, and then gets another one."""
+        """Return what the ticks are of; `folder` becomes the bundle's, and changes."""
         folder.mkdir(exist_ok=True)
         bundle = dataclasses.replace(self.bundle, path=folder, content=b"name: walker\n")
         (folder / "policy.yaml").write_text("name: put there after the bundle was read\n", "utf-8")

@@ -281,9 +281,7 @@ class TestEstop:
         lockstep.reported(lambda status: status.latched, "the e-stop")
         assert "it counts as pressed" in lockstep.hears("estop: expected a std_msgs/msg/Bool")
 
-    def test_plain_button_is_not_warned_of_quality_of_service(
-        self, lockstep: Robot, active: Callable[..., JointPolicyNode]
-    ) -> None:
+    def test_plain_button_is_not_warned_of_quality_of_service(self, lockstep: Robot) -> None:
         lockstep.until(lambda: lockstep.estop.get_subscription_count() == 2, "the listeners")
         lockstep.runs()
         assert "incompatible QoS" not in lockstep.log

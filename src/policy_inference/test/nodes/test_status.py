@@ -142,8 +142,8 @@ def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
     active(use_sim_time=True)
     robot.runs()
     other = robot.node.create_publisher(JointCommand, "joint_command", 10)
-    said = ("2 publishers on /joint_command, expected this node alone (/joint_policy_node, /robot); "
-            "stop the others")
+    said = ("2 publishers on /joint_command, expected this node alone "
+            "(/joint_policy_node, /robot); stop the others")
     line = next(line for line in robot.hears(said).splitlines() if said in line)
     assert "[ERROR]" in line
     status = robot.reported(lambda s: said in s.reason, "the report")

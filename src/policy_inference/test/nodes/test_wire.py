@@ -4,7 +4,8 @@
 
 import contextlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ INTACT = {
                    data=array("B", range(18))),
     "CompressedImage": CompressedImage(header=header("camera"), format="png"),
 }  # fmt: skip
-_READ = {
+_READ: dict[str, Callable[[Any], object]] = {
     "JointState": lambda it: (it.name, list(it.position), list(it.velocity)),
     "JointCommand": lambda it: (it.names, *(list(getattr(it, field)) for field in COMMAND_ARRAYS)),
     "Imu": lambda it: (it.orientation.w, it.angular_velocity.x),

@@ -24,8 +24,8 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
 
-from policy_inference.nodes import qos
 from policy_inference.log_pump import pump_log
+from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
