@@ -49,6 +49,8 @@ class Robot:
         self.node = Node("robot", use_global_arguments=False)
         executor.add_node(self.node)
         self.now_ns = 1_000_000_000
+        self.clock_offset_ns = 0
+        """Of the sensors' clock."""
         self.names: Sequence[str] = JOINTS
         self.position: Sequence[float] = self.stand
         self.velocity: Sequence[float] = (0.0, 0.0)
@@ -124,13 +126,13 @@ class Robot:
     def send_joints(self) -> None:
         message = JointState(name=list(self.names), position=array("d", self.position),
                              velocity=array("d", self.velocity))
-        message.header.stamp = stamp(self.now_ns)
+        message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self._joint_states.publish(message)
 
     def send_imu(self) -> None:
         message = Imu(orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
                       angular_velocity=Vector3(x=self.ang_vel))
-        message.header.stamp = stamp(self.now_ns)
+        message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self._imu.publish(message)
 
     def send(self) -> None:
