@@ -159,7 +159,8 @@ def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
         begun = np.array(feeder.position)
         show_golden(feeder, contract, inputs)
         # No joint is anywhere at once.
-        for feeder.position in np.linspace(begun, feeder.position, 40).tolist():
+        for position in np.linspace(begun, feeder.position, 40).tolist():
+            feeder.position = position
             feeder.tick()
         feeder.until(lambda: _ns(feeder.chunks[-1].stamp) == feeder.now_ns, "its chunk")
     finally:
