@@ -156,8 +156,12 @@ def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
         feeder.until(lambda: feeder.tick() == JointCommand.MODE_READY, "READY")
         feeder.ask("run")
         feeder.until(lambda: feeder.tick() == JointCommand.MODE_RUN, "RUN")
+        begun = np.array(feeder.position)
         show_golden(feeder, contract, inputs)
-        feeder.tick()
+        # No joint is anywhere at once.
+        for position in np.linspace(begun, feeder.position, 40).tolist():
+            feeder.position = position
+            feeder.tick()
         feeder.until(lambda: _ns(feeder.chunks[-1].stamp) == feeder.now_ns, "its chunk")
     finally:
         node.halt()

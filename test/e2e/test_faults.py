@@ -57,9 +57,10 @@ def test_a_value_that_is_not_finite_damps_at_once(walker: Rig, field: str) -> No
 
 
 def test_values_of_other_joints_end_in_damp(walker: Rig) -> None:
+    # Joints cannot have come there from where they were: such samples are refused.
     walker.fail("order:joint_states")
     walker.wait_for_latched_damp()
-    assert walker.counters.keys() & {"attitude", "clipped_too_long"}
+    assert "held_too_long" in walker.counters
 
 
 def test_dead_motors_of_both_front_legs_end_in_damp(walker: Rig) -> None:

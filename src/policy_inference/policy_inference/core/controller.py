@@ -72,8 +72,7 @@ class Controller:
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
         self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
-        self._pose_source, self._pose_lost = self.inputs["joint_states"], True
-        self._replaced = 0
+        self._pose_source = self.inputs["joint_states"]
         self._lock = threading.Lock()
         # A new object at each press, so that a reset does not clear one it has not seen.
         self._estop: tuple[str] | None = None
@@ -95,7 +94,6 @@ class Controller:
         """Begin in DAMP, with nothing known of where the joints are; for each activation."""
         self._safe.forget()
         self.joint_check.forget()
-        self._pose_lost = True
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing can be commanded yet.
@@ -170,8 +168,7 @@ class Controller:
         self._estop, self._estop_noted = before._estop, before._estop_noted
         self.mode, self._reason, self._latched = before.mode, before._reason, before._latched
         self.edges, self._counters = before.edges, before._counters
-        self._last_tick_ns, self._pose_lost = before._last_tick_ns, before._pose_lost
-        self._replaced = before._replaced
+        self._last_tick_ns = before._last_tick_ns
         self._last = None if self.mode is Mode.DAMP else self._stand.targets
 
     def _tick(self, now_ns: int, deadline_ns: int, gap_ns: int) -> JointTargets | None:
@@ -179,7 +176,8 @@ class Controller:
             self._count(Rule.STALE_COMMAND)
         self.state.derive()
         if self.mode is Mode.DAMP:
-            self._watch_pose(now_ns)
+            stale = self._pose_source.is_stale(now_ns)
+            self._safe.watch(self._joint_pos, self.joint_check, stale=stale)
             return self.safe_targets()
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture(self._joint_pos)
@@ -187,8 +185,8 @@ class Controller:
             return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
-        if stale := self._fitness.stale(now_ns):
-            return self._hold(now_ns, Rule.STALE_STATE, stale)
+        if why := self._fitness.stale(now_ns):
+            return self._hold(now_ns, Rule.STALE_STATE, why)
         if tilt := self._fitness.tilted():
             return self._latch(Rule.ATTITUDE, tilt)
         if self.mode is Mode.HOLD and self._held_mode is not Mode.RUN:
@@ -198,21 +196,6 @@ class Controller:
         if self._stand.update(now_ns) and self.mode is Mode.STAND:
             self._enter(Mode.READY, "standing")
         return self._take(self._stand.targets)
-
-    def _watch_pose(self, now_ns: int) -> None:
-        """Hold in DAMP what was held, as long as that can be where the joints are.
-
-        The pose of before an outage is held through it, and never gone back to after it. One that
-        is measured though none led to it, while the source was never silent, is not followed.
-        """
-        lost, self._pose_lost = self._pose_lost, self._pose_source.is_stale(now_ns)
-        if self._pose_lost:
-            self._safe.release(self.joint_check)
-        elif lost or not self._safe.known:
-            replaced, self._replaced = self._replaced, self.joint_check.replaced
-            if replaced == self._replaced or not self._safe.known:
-                self._safe.capture(self._joint_pos)
-        self._safe.approach()
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:

@@ -105,22 +105,21 @@ class Input:
         self._seen_wall_ns = wall_ns
         header_ns = self._header_age_ns(now_ns - stamp_ns, wall_ns)
         agrees = _AGREEMENT_NS[0] <= header_ns <= _AGREEMENT_NS[1]
+        since_ns = 0 if begins else now_ns - self._came_ns
+        jump_ns = 0 if self._stamp_ns is None else stamp_ns - self._stamp_ns - since_ns
         if begins and agrees:
             self._ahead_ns = wall_ns
         elif begins or self._restarts:
             self._ahead_ns = stamp_ns - now_ns
+        shift = _DRIFT_SHIFT if header_ns >= _AGREEMENT_NS[0] else _SLEW_SHIFT
+        self._ahead_ns -= since_ns >> shift
+        late_ns = now_ns + self._ahead_ns - stamp_ns
+        self._ahead_ns -= min(0, late_ns)
         if self._restarts:
             self._restarted_ns, self._restarts = now_ns, False
-            expected_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
-            self._note(f"the clock of the sender of {self.name}", stamp_ns - expected_ns)
-        shift = _DRIFT_SHIFT if header_ns >= _AGREEMENT_NS[0] else _SLEW_SHIFT
-        if not begins:
-            self._ahead_ns -= (now_ns - self._came_ns) >> shift
-        late_ns = now_ns + self._ahead_ns - stamp_ns
-        if late_ns < 0:
-            if late_ns < -_NOTED_STEP_NS and not begins:
-                self._note(f"the clock of the sender of {self.name}", -late_ns)
-            self._ahead_ns -= late_ns
+            self._note("the sender's clock", jump_ns)
+        elif late_ns < -_NOTED_STEP_NS and jump_ns > _NOTED_STEP_NS:
+            self._note("the sender's clock", jump_ns)
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:

@@ -34,8 +34,9 @@ class JointCheck:
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
     ten times theirs, and if the joints can have come there from the sample believed last, in the
-    time since or in `longest_ns`. A pose that none led to, the first among them, is believed once
-    half a second of ticks has seen samples that follow on each other; never while the robot moves.
+    time since or in `longest_ns`; at rest after an outage, if they have not moved. A pose that none
+    led to, the first among them, is believed once half a second of ticks has seen samples that
+    follow on each other; never while the robot moves.
 
     Attributes:
         in_motion: Whether the robot is commanded to move; its controller says so.
@@ -98,7 +99,9 @@ class JointCheck:
         self._sample[::2] = position
         if velocity is not None:
             self._sample[1] = velocity
-        self._reach(now_ns - (self._believed_ns or 0), self._half[2])
+        # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
+        trusting = self.in_motion or not self._lost
+        self._reach(now_ns - (self._believed_ns or 0) if trusting else 0, self._half[2])
         np.subtract(self._sample, self._centre, out=self._excess)
         np.absolute(self._excess, out=self._excess)
         np.less_equal(self._excess, self._half, out=self._within)

@@ -96,12 +96,14 @@ class SafeTargets:
         self._tolerance = per_joint(body.stand.tolerance, names)
         self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
         self._goal, self._commanded = np.zeros((2, len(names)))
+        self._replaced = 0
         self.forget()
 
     def forget(self) -> None:
         """Forget a measured pose: until another is captured there is nothing to command."""
         if self._holds:
             self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
+        self._lost = True
 
     def note(self, commanded: JointTargets) -> None:
         """Take down what is commanded in a motion."""
@@ -115,27 +117,39 @@ class SafeTargets:
             self.targets.position[:] = self._goal
 
     def hold(self, joint_pos: F64) -> None:
-        """Hold this pose [joints], and go there no faster than the joints' velocity limits."""
+        """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
         if self.known and self._holds and np.isfinite(joint_pos).all():
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
 
-    def approach(self) -> None:
-        """Go on to the pose that `hold` wants; call it once per tick of DAMP."""
-        if self._holds:
-            position = self.targets.position
-            position += np.clip(self._goal - position, -self._stride, self._stride)
-            self._commanded[:] = position
+    def watch(self, joint_pos: F64, check: JointCheck, *, stale: bool) -> None:
+        """Hold in DAMP what was held, as long as that can be where the joints are.
+
+        The pose of before an outage is held through it, and never gone back to after it: once the
+        joints are found far from it, nothing is commanded until their pose is believed. A pose
+        that none led to, while its source was never silent, is not followed.
+
+        Args:
+            joint_pos: What is believed [joints].
+            check: What judges the samples.
+            stale: Whether no sample was believed for too long.
+        """
+        if not self._holds:
+            return
+        lost, self._lost = self._lost, stale
+        replaced, self._replaced = self._replaced, check.replaced
+        if stale and self.known and check.contradicts(self.targets.position, self._tolerance):
+            self.forget()
+        elif not stale and (not self.known or (lost and replaced == check.replaced)):
+            self.capture(joint_pos)
+        position = self.targets.position
+        position += np.clip(self._goal - position, -self._stride, self._stride)
+        self._commanded[:] = position
 
     def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
         """Return the pose [joints] that is held where these are measured and commanded."""
         near = np.abs(commanded - joint_pos) <= _FOLLOWED_RAD
         pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
         return pose
-
-    def release(self, check: JointCheck) -> None:
-        """Command nothing, where the joints are found far from what was held in an outage."""
-        if self._holds and self.known and check.contradicts(self.targets.position, self._tolerance):
-            self.forget()
 
     def contradictions(self, joint_pos: F64) -> list[str]:
         """Return the reasons why a motion cannot start where the joints are measured [joints]."""
@@ -150,6 +164,7 @@ class SafeTargets:
         """Hold the pose that another one of the same `on_fault` holds."""
         self.targets.position[:], self._goal[:] = before.targets.position, before._goal
         self._commanded[:] = before._commanded
+        self._lost, self._replaced = before._lost, before._replaced
 
     @property
     def known(self) -> bool:

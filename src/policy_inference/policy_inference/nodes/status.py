@@ -13,7 +13,6 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from policy_inference.core.controller import Snapshot
-from policy_inference.core.freshness import Input
 from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
@@ -89,6 +88,7 @@ class StatusReporter:
         status = self._compose(snapshot)
         self._status.publish(status)
         self._diagnostics.publish(self._diagnose(status))
+        self._warn_of_clocks()
         self.log_edges()
 
     def log_edges(self) -> None:
@@ -190,7 +190,6 @@ class StatusReporter:
             if text and not text.startswith(name):
                 text = f"{name}: {text}"
             self._warn(name, publishers)
-            self._warn_of_clock(entry)
             found.append(InputStatus(
                 name=name, age_s=math.inf if age_ns is None else age_ns * 1e-9,
                 publishers=publishers, ok=not text, text=text))  # fmt: skip
@@ -209,13 +208,15 @@ class StatusReporter:
             else:
                 logger.error(f"{text}: stop all but one, they starve each other")
 
-    def _warn_of_clock(self, entry: Input) -> None:
-        """Log each step of a clock once, though all inputs may have seen it."""
-        step = entry.clock_step
-        if step and step is not self._steps.get(entry.name):
-            if step not in self._steps.values():
-                self._node.get_logger().warning(step)
-            self._steps[entry.name] = step
+    def _warn_of_clocks(self) -> None:
+        """Log each step of a clock once, though several inputs may have seen it."""
+        seen: dict[str, list[str]] = {}
+        for name, entry in self._reported.policy.controller.inputs.items():
+            if (step := entry.clock_step) and step is not self._steps.get(name):
+                seen.setdefault(step, []).append(name)
+                self._steps[name] = step
+        for step, names in seen.items():
+            self._node.get_logger().warning(f"{', '.join(names)}: {step}")
 
     def _diagnose(self, status: PolicyStatus) -> DiagnosticArray:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name

@@ -204,6 +204,16 @@ def test_an_arm_that_has_not_moved_in_an_outage_is_held_without_a_break() -> Non
         np.testing.assert_array_equal(arm.commanded(joint_pos=sagged).position, TRUE)
 
 
+def test_a_driver_that_starts_again_with_made_up_samples_moves_nothing() -> None:
+    arm = Seen(ARM).known()
+    for _ in range(20):
+        arm.tick(silent=BOTH)
+    for _ in range(NEEDED - 1):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=(0.6, 0.5, -0.5)).position, TRUE)
+    for _ in range(FOREVER):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=TRUE).position, TRUE)
+
+
 def test_the_held_pose_does_not_sink_with_each_request() -> None:
     arm = Seen(ARM).known()
     for _ in range(20):

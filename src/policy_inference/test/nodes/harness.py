@@ -50,6 +50,8 @@ class Robot:
         self.node = Node("robot", use_global_arguments=False)
         executor.add_node(self.node)
         self.now_ns = 1_000_000_000
+        self.clock_offset_ns = 0
+        """Of the sensors' clock."""
         self.names: Sequence[str] = JOINTS
         self.position: Sequence[float] = self.stand
         self.velocity: Sequence[float] = (0.0, 0.0)
@@ -127,13 +129,13 @@ class Robot:
     def send_joints(self) -> None:
         message = JointState(name=list(self.names), position=array("d", self.position),
                              velocity=array("d", self.velocity))
-        message.header.stamp = stamp(self.now_ns)
+        message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self.publish(self._joint_states, "joint_states", message)
 
     def send_imu(self) -> None:
         message = Imu(orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
                       angular_velocity=Vector3(x=self.ang_vel))
-        message.header.stamp = stamp(self.now_ns)
+        message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self.publish(self._imu, "imu/data", message)
 
     def publish(self, publisher: Any, name: str, message: Any) -> None:

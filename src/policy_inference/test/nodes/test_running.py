@@ -144,6 +144,15 @@ class TestClocks:
                                   step_ns=0)
         assert lockstep.answers()[-1].stamp == first.stamp
 
+    @pytest.mark.parametrize("step_ms", [-900, -300, -60, 60, 300, 2000])
+    def test_sensors_whose_clock_is_set_are_a_warning_and_motion_goes_on(
+        self, lockstep: Robot, step_ms: int
+    ) -> None:
+        lockstep.runs().clock_offset_ns = step_ms * 1_000_000
+        assert modes(lockstep, 12) == [Mode.RUN] * 12
+        said = f"joint_states, imu/data: the sender's clock was set by {step_ms:+} ms"
+        assert lockstep.hears(said).count("was set by") == 1
+
     def test_clock_that_runs_backwards_damps_until_reset(self, lockstep: Robot) -> None:
         lockstep.runs()
         lockstep.now_ns = 500_000_000
