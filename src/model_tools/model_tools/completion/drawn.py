@@ -43,7 +43,8 @@ def drawn(bundle: Bundle) -> Rows:
     try:
         for tick in np.linspace(0, _last_tick(bundle), DRAWN_ROWS).round():
             draw()
-            state.set_tick(int(tick))
+            if (count := state.get("tick")) is not None:
+                count[0] = tick
             if not policy.infer():
                 raise ToolError(f"{bundle.path}: expected a model with finite outputs around the "
                                 "default position, found others; see its weights and the contract")
