@@ -44,9 +44,10 @@ def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]
     for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         for name, tensor in tensors.items():
             _put_tensor(draft, model, ("model", kind, name), tensor)
-    kind = {"integers": model.integers} if model.integers else {}
-    draft.put(("model", "artifacts", "onnx"), {"file": MODEL_FILE, "sha256": model.sha256,
-                                               "precision": model.precision, **kind})
+    artifact = {"file": MODEL_FILE, "sha256": model.sha256, "precision": model.precision}
+    if model.integers:
+        artifact["integers"] = model.integers
+    draft.put(("model", "artifacts", "onnx"), artifact)
     if model.producer:
         draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
     if checkpoint := model.metadata.get(CHECKPOINT_SHA256):
