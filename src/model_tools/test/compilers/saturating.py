@@ -41,7 +41,8 @@ def run(model: onnx.ModelProto, obs: F32) -> F32:
             left, right = (producers[name] for name in node.input[:2])
             found = _product(values, left, right) + inputs[node.input[2]]
         else:
-            found = ReferenceEvaluator(node, opsets={"": 17}).run(None, inputs)[0]
+            given: Any = ReferenceEvaluator(node, opsets={"": 17}).run(None, inputs)
+            (found,) = given
         values[node.output[0]] = np.asarray(found)
     return np.asarray(values[model.graph.output[0].name], np.float32)
 
