@@ -153,8 +153,9 @@ def _write_proof(order: Order, recipe: Recipe, file: Path) -> None:
     """Write golden rows, else samples, else drawn ones, and what the reference makes of them."""
     given = order.golden or order.samples
     random = np.random.default_rng(0)
-    rows = {spec.name: random.standard_normal((_PROVEN, *spec.shape[1:])).astype(np.float32)
-            for spec in order.inputs}
+    rows: dict[str, Tensor] = {
+        spec.name: random.standard_normal((_PROVEN, *spec.shape[1:])).astype(np.float32)
+        for spec in order.inputs}
     if given is not None:
         chosen = evenly(_rows(given), min(_PROVEN, _rows(given)))
         rows = {spec.name: given[spec.name][chosen] for spec in order.inputs}

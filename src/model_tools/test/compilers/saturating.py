@@ -34,14 +34,16 @@ def run(model: onnx.ModelProto, obs: F32) -> F32:
                       for tensor in model.graph.initializer}
     values["obs"] = obs
     producers = {node.output[0]: node for node in model.graph.node}
+    found: Any
     for node in model.graph.node:
         inputs = {name: values[name] for name in node.input if name}
         if node.op_type == "Gemm":
             left, right = (producers[name] for name in node.input[:2])
             found = _product(values, left, right) + inputs[node.input[2]]
         else:
-            (found,) = ReferenceEvaluator(node, opsets={"": 17}).run(None, inputs)
-        values[node.output[0]] = found
+            given: Any = ReferenceEvaluator(node, opsets={"": 17}).run(None, inputs)
+            (found,) = given
+        values[node.output[0]] = np.asarray(found)
     return np.asarray(values[model.graph.output[0].name], np.float32)
 
 

@@ -190,7 +190,8 @@ def test_signed_weights_are_another_function_on_such_processors_but_not_in_this_
     graph = bundle.contract.model
     backend = OnnxBackend(file, graph.input_specs, graph.output_specs, precision="int8")
     try:
-        here = play(backend, Rows(source="a test", inputs={"obs": obs}, outputs={}), ())["actions"]
+        rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
+        here = np.asarray(play(backend, rows, ())["actions"], np.float32)
     finally:
         backend.close()
 

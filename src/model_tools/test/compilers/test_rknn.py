@@ -243,7 +243,7 @@ def test_what_the_simulator_does_not_run_is_made_with_a_warning(
     ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!",
      "an opset up to 19.*export the model with --opset 17"),
     ("load_onnx", "KeyError: 'x'", r"that RKNN Toolkit2 loads.*simplify it \(onnxsim\), or export"),
-    ("build", "IndexError: list index", "calibrate with more samples .*, or compile it in fp16"),
+    ("build", "IndexError: list index", "another precision .* calibrate with more samples"),
     ("load_onnx", "ValueError: The input shape ['N', 45] of 'obs' is not support!",
      "fixed sizes, batch 1"),
 ])  # fmt: skip

@@ -127,7 +127,7 @@ def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stored", ["initializer", "Constant"])
 @pytest.mark.parametrize("given", [{}, {"transB": 0}, {"alpha": 0.5, "beta": 2.0}], ids=str)
 def test_weights_of_gemm_are_stored_output_by_output(
-    tmp_path: Path, stored: str, given: dict[str, float]
+    tmp_path: Path, stored: str, given: dict[str, Any]
 ) -> None:
     """Else the toolkit multiplies a factor before them into the wrong axis."""
     random = np.random.default_rng(0)
