@@ -161,7 +161,12 @@ def decoder_of(message: str, otherwise: Decode) -> Decode | None:
 
 
 def peek_stamp_ns(data: bytes) -> int:
-    """Return what a message that begins with a header is stamped with; 0: with nothing."""
+    """Return what a message that begins with a header is stamped with; 0: with nothing.
+
+    One that is too short for a stamp has none; what reads it says what is wrong.
+    """
+    if len(data) < START + _STAMP.size:
+        return 0
     sec, nanosec = (_STAMP if data[1] & 1 else _BIG_ENDIAN_STAMP).unpack_from(data, START)
     return int(sec * 1_000_000_000 + nanosec)
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The e-stop on the topic `estop` (std_msgs/Bool), from any publisher of any quality of service."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,6 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import decoder_for
 
 _LOOK_EVERY_S = 0.1
-_ASKED_FOR_NS = 5_000_000_000
-"""So long a publisher has to give what it sent last: far longer than discovery takes."""
 
 
 def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], None]:
@@ -37,11 +34,12 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
 
 class _EstopTopic:
-    """Two readers that every publisher matches, and at times one that asks for what was before.
+    """Two readers that hear every publisher, and one more while there are publishers to match it.
 
     A reader that wants what was sent before it was there (transient local) does not match a
     publisher that keeps nothing, whose ROS then warns of incompatible QoS, as if the button were
-    not heard. So that reader is there only while publishers that do keep something are new.
+    not heard. So that reader is there while there is a publisher that keeps something, and no
+    shorter: a new one would be given old presses again.
     """
 
     def __init__(self, node: Node, press: Callable[[], object]) -> None:
@@ -49,16 +47,14 @@ class _EstopTopic:
         self._topic = node.resolve_topic_name("estop")
         self._decode = decoder_for(Bool)
         self._readers = [self._reader(profile) for profile in qos.ESTOPS]
-        self._asking: Any = None
-        self._asked, self._asked_ns = set[tuple[int, ...]](), 0
+        self._latched: Any = None
         self._timer = node.create_timer(
             _LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._look()
 
     def close(self) -> None:
         self._node.destroy_timer(self._timer)
-        self._ask_no_more()
-        for reader in self._readers:
+        for reader in filter(None, [*self._readers, self._latched]):
             self._node.destroy_subscription(reader)
 
     def _reader(self, profile: QoSProfile) -> Any:
@@ -77,19 +73,11 @@ class _EstopTopic:
             self._press()
 
     def _look(self) -> None:
-        """Ask new publishers that keep what they sent; once asked, they are heard as all others."""
-        found = self._node.get_publishers_info_by_topic(self._topic)
-        keeping = {tuple(info.endpoint_gid) for info in found
-                   if info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL}
-        now_ns = time.monotonic_ns()
-        if keeping - self._asked:
-            self._asked_ns = now_ns
-            self._asking = self._asking or self._reader(qos.LATCHED_ESTOP)
-        elif now_ns - self._asked_ns > _ASKED_FOR_NS:
-            self._ask_no_more()
-        self._asked = keeping
-
-    def _ask_no_more(self) -> None:
-        if self._asking is not None:
-            self._node.destroy_subscription(self._asking)
-            self._asking = None
+        """Have the third reader where, and only where, a publisher matches it."""
+        kept = any(info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
+                   for info in self._node.get_publishers_info_by_topic(self._topic))
+        if kept and self._latched is None:
+            self._latched = self._reader(qos.LATCHED_ESTOP)
+        elif not kept and self._latched is not None:
+            self._node.destroy_subscription(self._latched)
+            self._latched = None

@@ -273,6 +273,20 @@ class TestEstop:
         robot.is_met()
         robot.reported(lambda status: status.latched, "the e-stop")
 
+    def test_press_that_was_reset_is_not_heard_again_when_another_button_comes(
+        self, lockstep: Robot
+    ) -> None:
+        kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        first = lockstep.node.create_publisher(Bool, "estop", kept)
+        lockstep.until(lambda: first.get_subscription_count() == 3, "all listeners")
+        first.publish(Bool(data=True))
+        lockstep.reported(lambda status: status.latched, "the e-stop")
+        lockstep.is_told("reset")
+        lockstep.runs()
+        second = lockstep.node.create_publisher(Bool, "estop", kept)
+        lockstep.until(lambda: second.get_subscription_count() == 3, "all listeners")
+        assert [lockstep.tick().mode for _ in range(5)] == [Mode.RUN] * 5
+
     @pytest.mark.parametrize("spoilt", [b"", b"\x00\x01\x00\x00", b"\x00\x01\x00"])
     def test_message_that_cannot_be_read_presses(self, lockstep: Robot, spoilt: bytes) -> None:
         lockstep.runs()

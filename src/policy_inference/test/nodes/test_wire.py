@@ -16,7 +16,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
 
-from policy_inference.core.wire import Decode
+from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for
 
@@ -183,6 +183,11 @@ def test_message_that_is_cut_off_anywhere_is_refused_and_spoils_no_later_one(kin
         refused += 1
         assert read(decode(wire)) == read(message), length
     assert refused > 20
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 11])
+def test_message_too_short_for_a_stamp_has_none(length: int) -> None:
+    assert peek_stamp_ns(serialize_message(INTACT["Imu"])[:length]) == 0
 
 
 def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> None:
