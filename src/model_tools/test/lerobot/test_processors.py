@@ -63,7 +63,6 @@ def write(checkpoint: Path, file: str, steps: list[Step]) -> None:
     (PRE, {"registry_name": "joint_velocity_processor"}, "adds joint velocities to the state"),
     (PRE, {"registry_name": "smooth_processor"},
      "found smooth_processor, which is unknown here and may change values"),
-
     (POST, {"class": "lab.steps.SmoothActions"},
      r"found the class lab\.steps\.SmoothActions, which is unknown here"),
     (PRE, {"class": "lab.steps.device_processor"},
