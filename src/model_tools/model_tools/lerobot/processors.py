@@ -41,11 +41,12 @@ def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
         step: Element of `steps`.
         is_input: Whether it is a step before the network.
     """
-    given = step.get("registry_name") or step.get("class")
-    name = given.text().rpartition(".")[2] if given else "a step without a name"
+    registered, written = step.get("registry_name"), step.get("class")
     ours = (NORMALISERS[is_input], *((RENAMES,) if is_input else ()), *_ARRANGES)
-    if name in ours:
+    if registered and registered.text() in ours:
         return _rounds(step)
+    name = (registered.text() if registered else f"the class {written.text()}" if written
+            else "a step without a name")
     does, remedy = _KNOWN.get(name, ("is unknown here and may change values",
                                      "train without this step"))
     return ToolError(f"{step.file}: {step.key}: expected one of {', '.join(ours)}, found {name}, "

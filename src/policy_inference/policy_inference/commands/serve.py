@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="most robots in one inference; more than 1 needs a model with a "
                         "dynamic batch axis (default 1)")
     policy.add_argument("--warmup", type=int, default=32, metavar="N",
-                        help="inferences before the first client (default 32)")
+                        help="inferences before the first client, if 5 s have room for them "
+                        "(default 32)")
 
     places = parser.add_argument_group("endpoints")
     places.add_argument("--socket", type=Path, metavar="PATH", help="Unix socket, raw protocol")

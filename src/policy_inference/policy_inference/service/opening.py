@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policy_inference.backends.base import BackendBase
+from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.installed import open_any_bundle
 from policy_inference.bundle.load import Bundle, ModelFiles, of_kind
@@ -47,7 +47,8 @@ class Order:
         options: Of back ends.
         public_key: Keys of which one must have signed the bundle; "" for none.
         batch: Most robots in one inference.
-        warmup: Inferences before the first client, beside those of the back end.
+        warmup: Inferences before the first client, beside those of the back end, if 5 s have room
+            for them.
     """
 
     bundle: str = ""
@@ -76,8 +77,7 @@ def open_served(order: Order) -> ServedModel:
     try:
         served = _open_bundle(order, opened) if order.bundle else _open_bare(order, opened)
         for backend in opened:
-            for _ in range(order.warmup):
-                backend.run()
+            timed_runs(backend.run, order.warmup)
     except BaseException:
         for backend in opened:
             backend.close()
