@@ -51,7 +51,8 @@ class Run:
     @property
     def is_finite(self) -> bool:
         """Whether all of `target` is finite."""
-        return math.isfinite(self.target.dot(self.target))
+        target = self.target
+        return math.isfinite(target.dot(target))
 
     def begin(self, now_ns: int) -> None:
         """Start clean, from the stand pose."""
@@ -99,7 +100,7 @@ class Run:
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0
         self._fill(share)
         self.taken, self.blend = True, share
-        return (*map(Rule, action.clipped), *acted)
+        return (*map(Rule, action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:
         """Write the policy's command and gains into `targets`, with this share of them."""
