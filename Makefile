@@ -93,8 +93,8 @@ demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
-bench: setup-lerobot  ## Measure speed against baselines; results in out/bench
-	@$(IN_WORKSPACE) python -m bench
+bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
+	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:  ## Remove what `make` made, less the results in out/
 	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot build install log

@@ -30,9 +30,14 @@ _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
 
 
 def pytest_configure() -> None:
-    """Take signals that a shell ignores for what is in its background: tests send them."""
+    """Take signals that a shell or nohup ignores: tests send them to processes that they start.
+
+    Processes that are started get the usual handler in the place of ours, and would inherit one
+    that ignores. A terminal that closes ends no tests that nohup started.
+    """
     for number, handler in ((signal.SIGINT, signal.default_int_handler),
-                            (signal.SIGQUIT, signal.SIG_DFL)):  # fmt: skip
+                            (signal.SIGQUIT, signal.SIG_DFL),
+                            (signal.SIGHUP, lambda *_: None)):  # fmt: skip
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
 

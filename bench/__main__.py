@@ -5,13 +5,12 @@
 import argparse
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable
 
 from bench.figures import Figure, machine, table
-from bench.processes import ROOT, BenchError
+from bench.processes import ROOT, BenchError, keep_to_machine
 
 _SUMMARY = ROOT / "out" / "bench" / "summary.json"
 _log = logging.getLogger("bench")
@@ -19,13 +18,15 @@ _log = logging.getLogger("bench")
 
 def main() -> int:
     """Measure all figures; a figure that cannot be had is reported and left out."""
-    argparse.ArgumentParser(prog="python -m bench", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, help="of each row of jitter")
+    given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if shutil.which("joint_policy_node") is None:
         _log.error("bench: joint_policy_node is not on the PATH; "
                    ". .venv/bin/activate && . install/setup.bash")
         return 1
-    _keep_to_this_machine()
+    keep_to_machine()
     # Only now: the modules below need ROS.
     from bench import (
         batch,
@@ -33,6 +34,7 @@ def main() -> int:
         child,
         chunks,
         convert,
+        jitter,
         lite3,
         nodes,
         preprocessing,
@@ -50,7 +52,8 @@ def main() -> int:
         ("shared memory with the service", shared_memory.measure),
         ("start", lambda: [nodes.start()]),
         ("round trip", lambda: [nodes.roundtrip()]),
-        ("processor time and jitter", nodes.load),
+        ("processor time", lambda: [nodes.processor_time()]),
+        *jitter.rows(given.seconds or jitter.SECONDS),
         ("rows from a recording of an hour", calibrate.measure),
         ("pictures into the back end's buffers", preprocessing.measure),
         ("chunks that take 300 ms", chunks.measure),
@@ -66,15 +69,6 @@ def main() -> int:
     _write(described, figures)
     _log.info("\n%s\n\nwritten to %s", table(figures), _SUMMARY.relative_to(ROOT))
     return 0
-
-
-def _keep_to_this_machine() -> None:
-    """Talk on a domain of our own, unless the caller chose one."""
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
-    if os.environ.get("ROS_DISTRO") == "humble":
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
-    else:
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
 def _write(described: dict[str, object], figures: list[Figure]) -> None:

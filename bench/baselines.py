@@ -3,9 +3,10 @@
 """The baselines: each the least that does the same job, as one would write it in an hour.
 
 `python -m bench.baselines <name>` runs one: `echo`, `callbacks`, `lifecycle` (nodes, until
-SIGINT) or `sleep <seconds>` (prints the start of each turn in ns).
+SIGINT) or `sleep <seconds> <priority>` (prints the start of each turn in ns).
 """
 
+import os
 import sys
 import time
 from array import array
@@ -59,8 +60,10 @@ def lifecycle() -> Node:
     return node
 
 
-def sleep_loop(seconds: float) -> None:
+def sleep_loop(seconds: float, priority: int) -> None:
     """Sleep until absolute deadlines; print when each turn began, steady clock, ns."""
+    if priority:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     began_ns: list[int] = []
     deadline_ns = time.monotonic_ns()
     for _ in range(round(seconds * 1e9 / PERIOD_NS)):
@@ -74,7 +77,7 @@ def main() -> None:
     """Run the baseline that the first argument names."""
     name, *arguments = sys.argv[1:]
     if name == "sleep":
-        sleep_loop(float(arguments[0]))
+        sleep_loop(float(arguments[0]), int(arguments[1]))
         return
     rclpy.init(args=arguments)
     try:

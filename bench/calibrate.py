@@ -75,7 +75,7 @@ def _record(bag: Path) -> None:
 
 def _joint_states(types: Any) -> list[bytearray]:
     contract = load_bundle(BUNDLE).contract
-    names, make = contract.joints.names, types.types
+    names, make = contract.joints.on_robot(), types.types
     random, stand = np.random.default_rng(1), per_joint(contract.stand.position, names)
     # One swing of all joints, over and over: positions must go where velocities say.
     phases = 2.0 * np.pi * np.arange(_DIFFERENT) / _DIFFERENT

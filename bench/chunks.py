@@ -260,7 +260,7 @@ def contract_of() -> ChunkContract:
 
 def bundle_of(contract: ChunkContract) -> ChunkBundle:
     """Return a bundle without files."""
-    return ChunkBundle(path=ROOT, contract=contract, sha256="")
+    return ChunkBundle(path=ROOT, contract=contract, content=b"")
 
 
 def _write(ours: Trace, baseline: Trace) -> None:

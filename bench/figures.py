@@ -4,8 +4,9 @@
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.timing import timed_us
+
 _MANY = 1000
+_LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -46,8 +50,9 @@ class Figure:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours over the baseline, of each repetition."""
-        return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True)]
+        """Ours over the baseline, of each repetition whose baseline is not 0."""
+        return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True)
+                if b.value]
 
     @property
     def value(self) -> float:
@@ -80,22 +85,33 @@ def _side(summaries: Sequence[Summary]) -> dict[str, float]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Return the figures as lines of text, ratios with the range of their repetitions."""
+    """Return the figures as lines of text, ratios with the range of their repetitions.
+
+    The first line says how fast this processor is, so that tables of different ones compare.
+    """
     rows = [("figure", "value", "wanted", "ours (p99, p99.9)", "baseline (p99, p99.9)",
              "ratio (range)")]  # fmt: skip
     for figure in figures:
-        low, mid, high = min(figure.ratios), median(figure.ratios), max(figure.ratios)
+        ratios = figure.ratios
+        compared = (f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                    if ratios else "")
         rows.append((
             figure.name, _number(figure.value),
             "" if figure.wanted is None else f"<= {figure.wanted:g}",
             _cell(_side(figure.ours), figure.unit), _cell(_side(figure.baseline), figure.unit),
-            f"{mid:.2f} ({low:.2f} to {high:.2f})",
+            compared,
         ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
+    return "\n".join([_described(machine()), *(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
-    )
+    )])
+
+
+def _described(found: dict[str, Any]) -> str:
+    return (f"{found['cpu']}, {found['cores']} cores, Python {found['python']}: "
+            f"{found['python_loop_us']:.0f} us for a loop of {_LOOP} additions, "
+            f"{found['matrix_product_us']:.1f} us for a product of {_MATRIX} x {_MATRIX} matrices")
 
 
 def _cell(side: dict[str, float], unit: str) -> str:
@@ -119,4 +135,18 @@ def machine() -> dict[str, Any]:
         "ros_distro": os.environ.get("ROS_DISTRO", "unknown"),
         "rmw": os.environ.get("RMW_IMPLEMENTATION", "default"),
         "load_average_1min": os.getloadavg()[0],
+        "python_loop_us": _fastest_us(_python_loop),
+        "matrix_product_us": _fastest_us(partial(np.matmul, *np.ones((2, _MATRIX, _MATRIX),
+                                                                     np.float32))),
     }
+
+
+def _python_loop() -> None:
+    total = 0
+    for number in range(_LOOP):
+        total += number
+
+
+def _fastest_us(work: Callable[[], object]) -> float:
+    """Return the shortest of many runs: what the processor can do, whatever else it does."""
+    return min(timed_us(_SPEED_RUNS, 0.0, work))

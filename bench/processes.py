@@ -93,6 +93,15 @@ def running(command: Sequence[str]) -> Iterator[Child]:
         child.end()
 
 
+def keep_to_machine() -> None:
+    """Talk on a domain of our own, unless the caller chose one."""
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 101))
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
 def policy_node(**parameters: str) -> list[str]:
     """Return the command of the node that is measured, with these parameters."""
     parameters = {"bundle": str(BUNDLE), **parameters}

@@ -36,7 +36,7 @@ class UprightRobot:
     def __init__(self, node: Node) -> None:
         """Create publishers, the subscription and the clients on a node."""
         contract = load_bundle(BUNDLE).contract
-        names = contract.joints.names
+        names = contract.joints.on_robot()
         self._joint_states = JointState(
             name=list(names), position=per_joint(contract.stand.position, names).tolist(),
             velocity=[0.0] * len(names), effort=[0.0] * len(names))  # fmt: skip

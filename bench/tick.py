@@ -42,7 +42,7 @@ class WholeTick:
             lambda: self._now_ns)  # fmt: skip
         self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
         tap.show(self._ring)
-        names, state = contract.joints.names, self._controller.state
+        names, state = contract.joints.on_robot(), self._controller.state
         self._sensors = [
             (state["joint_pos"], per_joint(contract.stand.position, names)),
             (state["joint_vel"], np.zeros(len(names))),

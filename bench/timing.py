@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def timed_us(calls: int, period_s: float, call: Callable[[], None]) -> list[float]:
+def timed_us(calls: int, period_s: float, call: Callable[[], object]) -> list[float]:
     """Return how long each call took, at this period; 0: one right after the other."""
     took_us = []
     start_s = time.perf_counter()

@@ -30,7 +30,7 @@ setup(
     zip_safe=False,
     install_requires=["setuptools", "numpy", "PyYAML", "rosbags"],
     # lerobot: only to write datasets; heavy, and it bounds what others need.
-    extras_require={"lerobot": ["lerobot"], "test": ["pytest"]},
+    extras_require={"lerobot": ["lerobot==0.4.4"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -39,7 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "episode_operator = lerobot_bridge.nodes.episode_operator:main",
-            "episode_recorder = lerobot_bridge.nodes.episode_recorder:main",
+            "episode_recorder = lerobot_bridge.nodes.start:episode_recorder",
             "lerobot_bridge = lerobot_bridge.cli:main",
         ],
     },

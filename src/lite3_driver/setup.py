@@ -38,7 +38,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "lite3_driver = lite3_driver.nodes.driver_node:main",
+            "lite3_driver = lite3_driver.nodes.start:lite3_driver",
         ],
     },
 )

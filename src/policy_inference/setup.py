@@ -47,10 +47,10 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "act_policy_node = policy_inference.nodes.act_policy_node:main",
-            "joint_policy_node = policy_inference.nodes.joint_policy_node:main",
+            "act_policy_node = policy_inference.nodes.start:act_policy_node",
+            "joint_policy_node = policy_inference.nodes.start:joint_policy_node",
             "policy_inference = policy_inference.commands.main:main",
-            "usb_camera = policy_inference.nodes.usb_camera:main",
+            "usb_camera = policy_inference.nodes.start:usb_camera",
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",

@@ -38,7 +38,7 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "operator_node = robot_operator.nodes.operator_node:main",
+            "operator_node = robot_operator.nodes.start:operator_node",
             "robot_operator = robot_operator.nodes.command:main",
         ],
     },

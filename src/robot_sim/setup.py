@@ -38,12 +38,12 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "arm_leader = robot_sim.nodes.arm_leader_node:main",
-            "arm_sim_node = robot_sim.nodes.arm_sim_node:main",
-            "lite3_emulator = robot_sim.nodes.lite3_emulator:main",
+            "arm_leader = robot_sim.nodes.start:arm_leader",
+            "arm_sim_node = robot_sim.nodes.start:arm_sim_node",
+            "lite3_emulator = robot_sim.nodes.start:lite3_emulator",
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
-            "sim_node = robot_sim.nodes.sim_node:main",
+            "sim_node = robot_sim.nodes.start:sim_node",
         ],
     },
 )

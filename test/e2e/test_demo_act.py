@@ -62,10 +62,21 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
 def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
     status, output = demo(bundle, tmp_path, "--episodes", "1")
     assert status == 0, output
-    assert f"{tmp_path}: summary.json, trace.npz, ends.png, episodes.mp4" in output
+    assert f"{tmp_path}: summary.json, trace.npz, plots.png, ends.png, episodes.mp4" in output
+    assert (tmp_path / "plots.png").stat().st_size > 10_000
     assert (tmp_path / "ends.png").stat().st_size > 10_000
     assert (tmp_path / "episodes.mp4").stat().st_size > 10_000
     assert "1 of 1 reached" in output
+
+
+def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
+    status, output = demo(Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001",
+                          "--no-pictures")
+    assert status == 0, output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["successes"] == 1
+    assert summary["guard_events"] == {}
+    assert "has no `nominal`" not in (tmp_path / "act_policy_node.log").read_text()
 
 
 def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:

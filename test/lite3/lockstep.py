@@ -111,8 +111,8 @@ class Robot:
 
     @property
     def happened(self) -> list[str]:
-        """What happened to the host, without times."""
-        return [event.what for event in self.events]
+        """What happened to the host, without times and without datagrams that changed nothing."""
+        return [event.what for event in self.events if event.what != "ignored"]
 
     def phase(self) -> Phase:
         """Who is in control."""
@@ -128,7 +128,9 @@ class Robot:
             self.plan.act(self.host)
             frame = self.host.step()
             now_ns = self.world.time_ns
-            for data in self.plan.state.carry([] if frame is None else [frame], now_ns):
+            frames = [] if frame is None else [frame]
+            forged = [self.plan.forged(each, now_ns) for each in frames]
+            for data in [*self.plan.state.carry(frames, now_ns), *filter(None, forged)]:
                 self._newest = self.link.receive(data, HOST, now_ns) or self._newest
             command = self.policy.tick(now_ns, self._newest)
             if command is not None:

@@ -92,6 +92,27 @@ def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
     assert policy.controller.mode is Mode.RUN
 
 
+@pytest.mark.parametrize(("kind", "target", "value", "duration_s"), [
+    ("forged", "state", 5000, 0.001),
+    ("forged", "state", 5000, 1.0),
+    ("forged", "state", 40, 0.001),
+    ("nan", "contact.force", 0.0, 1.0),
+])  # fmt: skip
+def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walked_over(
+        policy: Policy, kind: str, target: str, value: float, duration_s: float) -> None:
+    robot = Robot(policy)
+    robot.take_control()
+    robot.stand_and_run()
+    robot.plan = HostFaultPlan([
+        HostFault(kind=kind, target=target, value=value, duration_s=duration_s,
+                  start_s=robot.world.time_ns / NS_PER_S + 0.5)])
+    robot.host.plan = robot.plan.robot
+
+    assert walks(robot)
+    assert robot.phase() is Phase.FOLLOWING
+    assert "damped" not in robot.happened
+
+
 def test_a_host_that_goes_silent_is_damped_and_left(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()

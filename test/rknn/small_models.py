@@ -125,3 +125,19 @@ def save_elu(file: Path, opset: int = 17) -> Path:
     nodes = [helper.make_node("Gemm", ["obs", "w0"], ["h"]), helper.make_node("Elu", ["h"], ["e"]),
              helper.make_node("Gemm", ["e", "w1"], ["actions"])]
     return save(file, nodes, ELU_IN, ELU_OUT, {"w0": (45, 64), "w1": (64, 12)}, opset)
+
+
+NORMALISED_IN: Sizes = {"obs": (1, 12)}
+NORMALISED_OUT: Sizes = {"actions": (1, 3)}
+
+
+def save_normalised(file: Path) -> Path:
+    """Save a normaliser's Sub and Mul, and two layers; the first is square, stored by input."""
+    nodes = [helper.make_node("Sub", ["obs", "mean"], ["centred"]),
+             helper.make_node("Mul", ["centred", "factor"], ["normalised"]),
+             helper.make_node("Gemm", ["normalised", "w0", "b0"], ["hidden"]),
+             helper.make_node("Elu", ["hidden"], ["active"]),
+             helper.make_node("Gemm", ["active", "w1", "b1"], ["actions"])]
+    return save(file, nodes, NORMALISED_IN, NORMALISED_OUT,
+                {"mean": (12,), "factor": (12,), "w0": (12, 12), "b0": (12,), "w1": (12, 3),
+                 "b1": (3,)})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from model_tools.compilers.base import Order
 from model_tools.compilers.rknn import RknnCompiler
 from model_tools.compilers.rknn_toolkit.settings import PRECISIONS
+from model_tools.errors import ToolError
 from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.rknn_file import read_rknn
 from policy_inference.backends.rknn_sim import RknnSimBackend
@@ -76,13 +78,14 @@ def largest_error(source: Path, simulated: Path, inputs: Sizes, outputs: Sizes,
 GRU = models.save_gru, models.RECURRENT_IN, models.RECURRENT_OUT
 LSTM = models.save_lstm, models.LSTM_IN, models.LSTM_OUT
 IMAGE = models.save_image, models.IMAGE_IN, models.IMAGE_OUT
+NORMALISED = models.save_normalised, models.NORMALISED_IN, models.NORMALISED_OUT
 TOLERANCES = {"fp16": 0.003, "w8a8": 0.2, "w16a16i_dfp": 0.01}
 
 
 @pytest.mark.parametrize(("model", "precision"), [
     (GRU, "fp16"), (GRU, "w8a8"), (GRU, "w16a16i_dfp"),
     (LSTM, "fp16"), (LSTM, "w8a8"), (LSTM, "w16a16i_dfp"),
-    (IMAGE, "fp16"), (IMAGE, "w8a8"),
+    (IMAGE, "fp16"), (IMAGE, "w8a8"), (NORMALISED, "fp16"), (NORMALISED, "w8a8"),
 ], ids=lambda value: value if isinstance(value, str) else value[0].__name__)  # fmt: skip
 def test_a_compiled_model_is_nearly_the_same_function(
     compile_model: Compile, tmp_path: Path,
@@ -95,6 +98,21 @@ def test_a_compiled_model_is_nearly_the_same_function(
 
     error = largest_error(source, simulated, inputs, outputs, precision)
     assert error < TOLERANCES[precision]
+
+
+def test_a_model_that_the_toolkit_compiles_wrongly_is_refused(
+    compile_model: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights as the toolkit does not take them, which `prepare` would have stored otherwise."""
+    def as_it_is(source: Path, target: Path, shapes: object) -> None:
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr("model_tools.compilers.rknn.prepare", as_it_is)
+    source = models.save_normalised(tmp_path / "policy.onnx")
+
+    with pytest.raises(ToolError, match=r"expected the same function .* found \d+% of actions"):
+        compile_model(source, models.NORMALISED_IN, models.NORMALISED_OUT)
+    assert not list((tmp_path / "made").iterdir())
 
 
 def test_integers_do_not_hide_what_is_not_finite(compile_model: Compile, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from tools.lite3_faults.stack import Stack
 
 _STREAMS = ("joint_states", "imu", "contact")
 """What a state frame has of the robot."""
+_UNREAD = ("contact.force",)
+"""What may be no number: neither driver nor policy reads it."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
 """Of their fields, each in its unit."""
 Act = Callable[[Stack], int]
@@ -92,8 +94,9 @@ def _of_the_robot() -> list[Case]:
     fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
     damped = [*(f"drop:{stream}" for stream in _STREAMS),
               "freeze:joint_states", "freeze:imu",
-              *(f"nan:{field}" for field in fields), "order:joint_states"]
+              *(f"nan:{field}" for field in fields if field not in _UNREAD), "order:joint_states"]
     walked = ["drop:joint_states+0.03", "freeze:joint_states+0.03", "freeze:contact",
+              *(f"nan:{field}" for field in _UNREAD),
               *(f"nan:{field}+0.02" for field in fields),
               *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
               "latency:command=0.01", "latency:command=0.02",
@@ -117,6 +120,8 @@ def _of_the_network() -> list[Case]:
         *(_planned("network", text.format("state"), text.format("command"), walks_on=True)
           for text in both),
         _planned("network", "foreign:state", walks_on=True),
+        *(_planned("network", f"forged:state+{for_s}", walks_on=True)
+          for for_s in ("0.001=5000", "1=5000", "0.001=40")),
         _planned("network", "occupied:host", walks_on=True),
         _planned("network", "length:state"),
         _planned("network", "firmware:state"),

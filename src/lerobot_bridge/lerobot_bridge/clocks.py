@@ -15,7 +15,7 @@ from model_tools.bags.blocks import Block, Times
 from model_tools.bags.streams import Extract, newest_times_ns
 from model_tools.errors import ToolError
 
-_AGREE_NS = 500_000_000
+AGREE_NS = 500_000_000
 """Messages are logged so much later at most than others of the same stamp."""
 
 
@@ -157,7 +157,7 @@ def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> lis
     right = _right(clocks)
     wrong = max(clocks, key=lambda topic: abs(clocks[topic] - clocks[right]))
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
-    if abs(apart_s) <= _AGREE_NS * 1e-9:
+    if abs(apart_s) <= AGREE_NS * 1e-9:
         return []
     where = "behind" if apart_s > 0 else "ahead of"
     return [f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
@@ -192,4 +192,4 @@ def _offsets_ns(heard: Sequence[Heard]) -> dict[str, int]:
 
 def _right(clocks: Mapping[str, int]) -> str:
     """Return what agrees with the log best; where nothing does, the first topic."""
-    return min(clocks, key=lambda topic: min(abs(clocks[topic]), _AGREE_NS + 1))
+    return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

@@ -39,7 +39,7 @@ SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
 
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
-_NAME = r"^[A-Za-z0-9_]+$"
+_NAME, _JOINT = r"^[A-Za-z0-9_]+$", r"^[A-Za-z0-9_-]+$"
 _FEATURE = r"observation\.[A-Za-z0-9_.]+|action"
 _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
@@ -307,8 +307,8 @@ class _Validator:
 
     def _joint(self, key: str, joint: Joint) -> None:
         name = key.removeprefix("joints.")
-        if not re.fullmatch(_NAME, name):
-            self._problem(key, "a name of letters, digits and _", name)
+        if not re.fullmatch(_JOINT, name):
+            self._problem(key, "a name of letters, digits, _ and -", name)
         check_unit(key, joint, self._reader)
         low, high = joint.position_min, joint.position_max
         if low is not None and high is not None and low >= high:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lerobot_bridge.clocks import AGREE_NS
 from lerobot_bridge.episode import Episode, Found, Mark, Skipped, Span
 from model_tools.bags.bag import Bag
 from model_tools.bags.topics import find_topics
@@ -16,10 +19,13 @@ MARKS = "episode_marks"
 """Topic of the marks, in any namespace."""
 MARK = "policy_msgs/msg/EpisodeMark"
 _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
+_log = logging.getLogger("lerobot_bridge")
 
 
 def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
-    """Return the episodes of a recording that were started and stopped.
+    """Return the episodes of a recording that were started and stopped, by the stamps of marks.
+
+    A mark that a recorder got late (it is kept for those who come later) counts when it happened.
 
     Args:
         bag: The recording.
@@ -38,6 +44,7 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
         if mark.kind not in list(Mark):
             raise bag.problem(full, time_ns, f"expected a kind of 0 to {max(Mark)}, found "
                               f"{mark.kind}")
+    for time_ns, mark in _by_stamp(marks, f"{bag.path}: {full}"):
         reader.take(time_ns, mark)
     reader.drop("the recording ends before its STOP")
     if not reader.found.episodes:
@@ -45,6 +52,25 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
         raise ToolError(f"{bag.path}: expected an episode between START and STOP on {full}, found "
                         f"none among {len(marks)} marks{': ' if why else ''}{why}")
     return reader.found
+
+
+def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
+    """Return marks with the times of their stamps, or of the log where they have no stamp.
+
+    Stamps of another clock than the log's would be elsewhere in the recording: then the log counts.
+    """
+    stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
+    # At least one was logged as it came.
+    delay_ns = min((time_ns - stamp_ns for (time_ns, _), stamp_ns
+                    in zip(marks, stamps_ns, strict=True) if stamp_ns), default=0)
+    if abs(delay_ns) > AGREE_NS:
+        _log.warning("%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
+                     "the times of the recording are taken", place, abs(delay_ns) * 1e-9,
+                     "behind" if delay_ns > 0 else "ahead of")
+        return list(marks)
+    timed = [(stamp_ns or time_ns, mark) for (time_ns, mark), stamp_ns
+             in zip(marks, stamps_ns, strict=True)]
+    return sorted(timed, key=lambda each: each[0])
 
 
 class _MarkReader:

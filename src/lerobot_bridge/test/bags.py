@@ -103,11 +103,14 @@ def compressed(
 
 def mark(
     time_ns: int, kind: str, *, topic: str = "/episode_marks", episode: int = 0, task: str = "",
-    tags: Sequence[str] = (),
+    tags: Sequence[str] = (), stamp_ns: int | None = None,
 ) -> Said:  # fmt: skip
-    """Say where an episode begins or ends, or what is to be said of it."""
+    """Say where an episode begins or ends, or what is to be said of it.
+
+    Its stamp is of that time, too, unless another one is given (0: none).
+    """
     make = TYPES.types["policy_msgs/msg/EpisodeMark"]
-    sec, nanosec = divmod(START_NS + time_ns, S)
+    sec, nanosec = divmod(START_NS + time_ns if stamp_ns is None else stamp_ns, S)
     return topic, START_NS + time_ns, make(
         stamp=TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), kind=getattr(make, kind),
         episode=episode, task=task, tags=list(tags))

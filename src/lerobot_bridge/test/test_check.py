@@ -82,6 +82,16 @@ def test_a_mapping_that_does_not_fit_is_refused(
     assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
 
 
+def test_pictures_that_cannot_be_a_video_are_refused_as_by_a_conversion(
+    mapping_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mapping_file.write_text(mapping_file.read_text().replace("width: 24", "width: 25"))
+
+    assert main(["check", "--mapping", str(mapping_file)]) == 1
+    assert "cameras.front: expected an even height and width for a video, found 16" in caplog.text
+    assert main(["check", "--mapping", str(mapping_file), "--images"]) == 0
+
+
 def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) -> None:
     write_bag(tmp_path / "session" / "one", arm(2000))
     report = tmp_path / "report.json"

@@ -84,6 +84,40 @@ def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None
     assert first.name == "bag[4]"
 
 
+def test_mark_that_was_recorded_late_counts_from_its_stamp(tmp_path: Path) -> None:
+    bag = marked(
+        tmp_path,
+        mark(2000 * MS, "START", episode=4, stamp_ns=START_NS + 500 * MS),
+        mark(3000 * MS, "STOP", stamp_ns=START_NS + 2990 * MS))
+
+    (episode,) = find_episodes([bag], "marks", task="wave").episodes
+
+    assert episode.span == span(500, 2990)
+
+
+def test_mark_without_a_stamp_counts_from_when_it_was_recorded(tmp_path: Path) -> None:
+    bag = marked(tmp_path, mark(1000 * MS, "START", stamp_ns=0), mark(2000 * MS, "STOP"))
+
+    (episode,) = find_episodes([bag], "marks", task="wave").episodes
+
+    assert episode.span == span(1000, 2000)
+
+
+@pytest.mark.parametrize(("off_ms", "said"), [(-3000, "3.000 s behind it"),
+                                              (700, "0.700 s ahead of it")])
+def test_marks_of_another_clock_count_from_when_they_were_recorded(
+    tmp_path: Path, off_ms: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    times_ns = {"START": 4000 * MS, "STOP": 5000 * MS}
+    bag = marked(tmp_path, *(mark(time_ns, kind, stamp_ns=START_NS + time_ns + off_ms * MS)
+                             for kind, time_ns in times_ns.items()))
+
+    (episode,) = find_episodes([bag], "marks", task="wave").episodes
+
+    assert episode.span == span(4000, 5000)
+    assert said in caplog.text
+
+
 def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:
     bag = marked(
         tmp_path,

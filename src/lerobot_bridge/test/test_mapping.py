@@ -75,8 +75,8 @@ OF_UNITS: list[Case] = [
      "joints.shoulder.position_max: expected more than position_min, found 1.0"),
 ]
 OF_CHANNELS: list[Case] = [
-    ({"joints/left-knee": {"unit": "degrees"}},
-     "joints.left-knee: expected a name of letters, digits and _, found left-knee"),
+    ({"joints/left.knee": {"unit": "degrees"}},
+     "joints.left.knee: expected a name of letters, digits, _ and -, found left.knee"),
     ({"vectors/state": [JOINT_STATE]},
      "vectors.state: expected action, or observation. and a name; pictures are cameras, found "
      "state"),

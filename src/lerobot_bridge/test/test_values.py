@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
+from lerobot_bridge.features import dataset_features
 from lerobot_bridge.mapping import Channel, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from policy_inference.errors import RobotError
 
-from .mapping_cases import mapping_of
+from .mapping_cases import changed, mapping_of
 
 TYPES = get_typestore(Stores.ROS2_JAZZY).types
 JOINTS = ("gripper", "elbow", "joint_1", "spare")
@@ -46,6 +47,17 @@ def joint_state(**changes: Any) -> object:
 
 def test_joints_are_found_by_name_and_converted() -> None:
     np.testing.assert_allclose(read(joint_state()), SEEN, atol=1e-12)
+
+
+def test_names_of_joints_may_have_dashes() -> None:
+    mapping = mapping_of(changed(**{"command": [], "joints/left-knee": {"unit": "radians"},
+                                    "vectors/observation.effort/0/joints": ["left-knee"]}))
+    message = joint_state(name=["left-knee", *JOINTS[1:]])
+
+    found = SourceReader(mapping, source(joints=("left-knee",))).read(message)
+
+    assert found == pytest.approx([0.5])
+    assert dataset_features(mapping)["observation.effort"]["names"] == ["left-knee.eff"]
 
 
 def test_joints_may_change_their_order_between_messages() -> None:

@@ -27,6 +27,8 @@ _DEGREES = 180.0 / np.pi
 # host sends is not known before the robot was turned, so that the limit is in deg/s.
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
+_NOISE_RAD = 0.1
+"""By how much two positions may differ at once: encoders' noise, frames that come in a burst."""
 _FASTEST_TURN = np.degrees(50.0)
 _LARGEST_ACCELERATION_MPS2 = 20.0 * 9.81
 _LARGEST_ANGLE_RAD = 100.0 * 2.0 * np.pi
@@ -55,6 +57,20 @@ def implausible(state: State) -> str:
     first = int(beyond.argmax())
     return (f"{_VALUES[first]} is {values[first]:.4g}, expected "
             f"{_LOWEST[first]:.4g}..{_HIGHEST[first]:.4g}")
+
+
+def jump(before: State, state: State, passed_s: float) -> str:
+    """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
+    moved = np.abs(state.joint_pos - before.joint_pos)
+    if moved.max() <= _NOISE_RAD:
+        return ""
+    furthest = _NOISE_RAD + _BEYOND_RATED_SPEED * figures.FASTEST_RAD_S * passed_s
+    beyond = moved > furthest
+    if not beyond.any():
+        return ""
+    first = int(beyond.argmax())
+    return (f"the position of {JOINT_NAMES[first]} jumps by {moved[first]:.3g} rad in "
+            f"{1e3 * passed_s:.0f} ms, expected at most {furthest[first]:.3g}")
 
 
 class Stillness:

@@ -4,6 +4,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -44,6 +45,10 @@ def require_port(settings: Settings) -> None:
 class HostLink:
     """Starts the process, hears it on a thread of its own, and asks it for things.
 
+    No request ever waits, whatever the process does. One that hangs reads nothing; once the channel
+    between the two is full, what else is asked is lost, and the answer to that is False. A request
+    to brake alone is kept: the process has it as soon as it goes on.
+
     If the process dies while the robot is under control, this thread says good-bye to the robot in
     its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
     killed first.
@@ -75,6 +80,7 @@ class HostLink:
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
         self._report: Report | None = None
         self._closing, self._hung = False, False
+        self._owed: channel.Damp | None = None
         with ExitStack() as undo:
             receiver = undo.enter_context(open_receiver(settings, _PORT_S))
             self._sender = undo.enter_context(open_sender(settings))
@@ -101,21 +107,36 @@ class HostLink:
         """Follow a command from now on, if it may be: its end, and others, are in the reports."""
         self._ask(command)
 
-    def take(self, other_obstacles: Sequence[str] = ()) -> None:
+    def take(self, other_obstacles: Sequence[str] = ()) -> bool:
         """Take control; the answer is in a report, after the robot has folded or at once.
 
         Args:
             other_obstacles: What the caller knows to speak against it: any of them refuses it.
+
+        Returns:
+            Whether it could be asked for; else there is no answer.
         """
-        self._ask(channel.Take(tuple(other_obstacles)))
+        return self._ask(channel.Take(tuple(other_obstacles)))
 
-    def release(self) -> None:
-        """Give control back; the answer is in a report, after 2 s of braking or at once."""
-        self._ask(channel.Release())
+    def release(self) -> bool:
+        """Give control back; the answer is in a report, after 2 s of braking or at once.
 
-    def damp(self, reason: str) -> None:
-        """Brake, and follow nothing until a command in MODE_DAMP has come."""
-        self._ask(channel.Damp(reason))
+        Returns:
+            Whether it could be asked for; else there is no answer.
+        """
+        return self._ask(channel.Release())
+
+    def damp(self, reason: str) -> bool:
+        """Brake, and follow nothing until a command in MODE_DAMP has come.
+
+        Returns:
+            Whether it could be asked for now; else it will be as soon as the process goes on.
+        """
+        request = channel.Damp(reason)
+        asked = self._ask(request)
+        if not asked:
+            self._owed = request
+        return asked
 
     def close(self) -> None:
         """Give control back where there is any, end the process and wait for it."""
@@ -129,10 +150,15 @@ class HostLink:
         self._channel.close()
         self._sender.close()
 
-    def _ask(self, request: Command | channel.Take | channel.Release | channel.Damp) -> None:
-        # A process that has died is heard of by the other thread; one that hangs holds up nobody.
-        with suppress(OSError):
-            self._channel.send(channel.pack_request(request), socket.MSG_DONTWAIT)
+    def _ask(self, request: Command | channel.Take | channel.Release | channel.Damp) -> bool:
+        """Return at once whether there was room for it."""
+        try:
+            self._channel.send(channel.pack_request(request))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # The process has died, of which the other thread hears.
+        return True
 
     def _await_first_word(self) -> None:
         """Wait for the first report.
@@ -140,19 +166,18 @@ class HostLink:
         Raises:
             LinkError: None came.
         """
-        self._channel.settimeout(_START_S)
-        try:
-            data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)
-        except TimeoutError:
-            data = b""
-        if not data:
+        # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
+        self._channel.setblocking(False)
+        if not (self._heard_within(_START_S)
+                and self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)):
             raise LinkError(f"{_MODULE}: expected a first report within {_START_S} s, found none; "
                             "its output is above")
-        self._channel.settimeout(_HANGS_S)
 
     def _listen(self) -> None:
         """Hear the process until its end."""
         while data := self._receive():
+            if self._owed is not None and self._ask(self._owed):
+                self._owed = None
             news = channel.read_news(data)
             if isinstance(news, Report):
                 self._report = news
@@ -179,17 +204,22 @@ class HostLink:
     def _receive(self) -> bytes:
         """Return the next datagram in time; nothing at the end."""
         silences = 0
-        while True:
-            try:
-                return self._channel.recv(channel.LARGEST_BYTES)
-            except TimeoutError:
-                silences += 1
-                if self._controls or silences == _SILENCES:
-                    self._hung = True
-                    self._process.kill()
-                    return b""
-            except OSError:
+        while not self._heard_within(_HANGS_S):
+            silences += 1
+            if self._controls or silences == _SILENCES:
+                self._hung = True
+                self._process.kill()
                 return b""
+        try:
+            return self._channel.recv(channel.LARGEST_BYTES)
+        except OSError:
+            return b""
+
+    def _heard_within(self, time_s: float) -> bool:
+        """Return whether the process has said something, or has ended, within a time."""
+        heard = select.poll()
+        heard.register(self._channel, select.POLLIN)
+        return bool(heard.poll(1e3 * time_s))
 
     @property
     def _controls(self) -> bool:

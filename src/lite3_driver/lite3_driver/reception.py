@@ -4,13 +4,24 @@
 
 import numpy as np
 
-from lite3_driver.checks import implausible
+from lite3_driver.checks import implausible, jump
 from lite3_driver.interfaces import Settings
 from lite3_driver.meters import NS_PER_S, Rate
-from lite3_driver.wire import IMU_BYTES, STATE, TICKS, Oddity, State, code_of, read_state
+from lite3_driver.wire import (
+    IMU_BYTES,
+    STATE,
+    TICKS,
+    TICKS_PER_S,
+    Oddity,
+    State,
+    code_of,
+    read_state,
+)
 
-_MOST_AHEAD = 10_000
-"""Ticks, thus ms, that nobody misses while the newest state is fresh."""
+_AHEAD_SHARE = 0.5
+"""Of `state_timeout_s`: how far a tick may be ahead of the time that has passed. A frame with a
+wrong tick within it makes the host's own frames old for that long, which ends before they would
+count as lost."""
 _CODES_KEPT = 8
 _FROZEN_S = 0.05
 """An IMU tells something new 100 times a second at least."""
@@ -26,15 +37,19 @@ def in_si(state: State, angular_velocity_unit: str) -> State:
 class Reception:
     """Believes the configured host only, and only what is newer than what it said before.
 
-    A port of the host is kept to for as long as frames come from it, and ticks must rise (modulo
-    2**32); once its frames have been missing for `state_timeout_s`, any port and any other tick
-    will do: the host has been restarted. Frames whose IMU stands still, its stamp and its noise,
-    are no news of the robot, whatever their tick, nor are those that no robot can send.
+    A port of the host is kept to for as long as frames come from it. Ticks must rise (modulo
+    2**32), by no more than the time that has passed and half of `state_timeout_s`. Once its frames
+    have been missing for `state_timeout_s`, any port and any other tick are accepted: the host has
+    been restarted. Frames whose IMU stands still, its stamp and its noise, are no news of the
+    robot, whatever their tick, nor are those that no robot can send, nor those whose joints are
+    where none can have got to since the frame before. UDP has no authentication: who sends from
+    the host's address and port, with the next tick and legs near the true ones, is believed.
 
     Attributes:
         state: The newest, angular velocity in rad/s; None before the first.
         state_ns: When it came.
-        counts: Of datagrams, by what they were; `missed` are ticks that never came.
+        counts: Of datagrams, by what they were; `missed` are ticks that never came, and
+            `contact_not_finite` frames among the received whose contact forces are no numbers.
         restarted: Whether its tick fell: the host has been switched off and on.
         instead: As what the newest datagram counts, and why, where it is no state; else empty.
         other_codes: Of datagrams from the host that are no state: the first few different ones.
@@ -48,8 +63,9 @@ class Reception:
         self.state: State | None = None
         self.state_ns = 0
         self.rate = Rate()
-        self.counts = {"received": 0, "missed": 0, "foreign": 0, "old": 0, "frozen_imu": 0,
-                       "implausible": 0, **{oddity.value: 0 for oddity in Oddity}}
+        self.counts = {"received": 0, "missed": 0, "contact_not_finite": 0, "foreign": 0, "old": 0,
+                       "frozen_imu": 0, "implausible": 0,
+                       **{oddity.value: 0 for oddity in Oddity}}
         self.restarted, self.instead = False, ""
         self.other_codes: list[int] = []
 
@@ -68,9 +84,7 @@ class Reception:
         ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= TICKS // 2):
             return self._reject("old")
-        if fresh and ahead > _MOST_AHEAD:
-            return self._reject("implausible", f"its tick is {ahead} ahead")
-        if problem := implausible(state):
+        if problem := implausible(state) or (self._leap(state, ahead, now_ns) if fresh else ""):
             return self._reject("implausible", problem)
         if self._imu_stands_still(data, now_ns):
             return self._reject("frozen_imu")
@@ -80,6 +94,7 @@ class Reception:
         self.state = in_si(state, self._settings.angular_velocity_unit)
         self.state_ns, self._port, self.instead = now_ns, port, ""
         self.counts["received"] += 1
+        self.counts["contact_not_finite"] += not np.isfinite(state.contact_force).all()
         self.rate.add(now_ns)
         return self.state
 
@@ -112,6 +127,13 @@ class Reception:
         self.counts[what] += 1
         self.instead = f"`{what}`: {why}" if why else f"`{what}`"
         return None
+
+    def _leap(self, state: State, ahead: int, now_ns: int) -> str:
+        """Return why a state cannot follow the newest one so soon: a sentence, or nothing."""
+        passed_s = self.age_s(now_ns)
+        if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
+            return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
+        return "" if self.state is None else jump(self.state, state, passed_s)
 
     def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:
         imu = data[IMU_BYTES]

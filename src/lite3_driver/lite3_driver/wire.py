@@ -73,8 +73,8 @@ class State(NamedTuple):
         ang_vel: Angular velocity, body frame [3], in the unit in which the host sends it.
         lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: [12], rad, rad/s, N m, in the order of JOINT_NAMES.
-        temperature_c: Of the joints' drives [12], degrees Celsius.
-        contact_force: [4, 3], N, in the order of FOOT_NAMES.
+        temperature_c: Of the joints' drives [12], degrees Celsius; may be not finite.
+        contact_force: [4, 3], N, in the order of FOOT_NAMES; may be not finite.
     """
 
     tick: int
@@ -119,7 +119,11 @@ def code_of(data: bytes) -> int | None:
 
 
 def read_state(data: bytes) -> State | Oddity:
-    """Return what the host tells, or why this is no state frame: all of it has to be right."""
+    """Return what the host tells, or why this is no state frame.
+
+    Temperatures and contact forces may be not finite: nothing that keeps a robot on its legs reads
+    them. All else has to be right.
+    """
     if len(data) < _HEADER.size:
         return Oddity.LENGTH
     code, size, kind = _HEADER.unpack_from(data)
@@ -135,10 +139,10 @@ def read_state(data: bytes) -> State | Oddity:
     joints = frame["joints"].astype(np.float64).T.copy()
     inertial = [frame[name].astype(np.float64) for name in ("rpy_deg", "ang_vel", "lin_acc")]
     force = frame["contact_force"].astype(np.float64)
-    if not all(np.isfinite(values).all() for values in (joints, *inertial, force)):
-        return Oddity.NOT_FINITE
     rpy_deg, ang_vel, lin_acc = inertial
     position, velocity, effort, temperature_c = joints
+    if not all(np.isfinite(values).all() for values in (joints[:3], *inertial)):
+        return Oddity.NOT_FINITE
     return State(int(frame["tick"]), int(frame["imu_stamp_ms"]), np.radians(rpy_deg), ang_vel,
                  lin_acc, position, velocity, effort, temperature_c, force)
 

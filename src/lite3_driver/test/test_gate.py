@@ -24,11 +24,13 @@ class Asked:
     def follow(self, command: Command) -> None:
         self.requests.append(("follow", command))
 
-    def damp(self, reason: str) -> None:
+    def damp(self, reason: str) -> bool:
         self.requests.append(("damp", reason))
+        return True
 
-    def take(self, obstacles: list[str]) -> None:
+    def take(self, obstacles: list[str]) -> bool:
         self.requests.append(("take", obstacles))
+        return True
 
 
 def connected() -> tuple[Gate, Asked]:

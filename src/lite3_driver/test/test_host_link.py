@@ -26,7 +26,7 @@ from lite3_driver.interfaces import Phase
 from lite3_driver.sockets import LinkError
 from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL
 
-from .lockstep import RUN, braking
+from .lockstep import DAMP, RUN, braking
 from .udp_host import Node, UdpHost, connected, own_settings, until
 
 FAREWELL_NS = 2_000_000_000
@@ -195,6 +195,55 @@ def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(
     check_farewell(host, since_ns)
     until(lambda: bool(node.lost))
     assert "hung" in node.lost[0]
+
+
+@pytest.mark.parametrize("ask", ["follow", "damp", "take", "release"])
+def test_a_link_that_hangs_never_lets_a_request_wait(
+        pair: tuple[UdpHost, Node], ask: str) -> None:
+    _, node = pair
+    link, command = node.link, node.made(DAMP)
+    until(lambda: bool(node.reports))
+    os.kill(link.pid, signal.SIGSTOP)
+    requests = {"follow": lambda: link.follow(command), "damp": lambda: link.damp("tried"),
+                "take": link.take, "release": link.release}
+
+    # If one waited for room, it would be until the process is taken for hung, and killed.
+    for _ in range(2000):
+        link.follow(command)
+    for _ in range(100):
+        assert not requests[ask]()
+
+    assert node.lost == []
+    os.kill(link.pid, signal.SIGCONT)
+
+
+def test_a_link_that_hung_and_goes_on_is_asked_again(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: bool(node.reports))
+    os.kill(node.link.pid, signal.SIGSTOP)
+    while node.link.damp("until there is no room"):
+        pass
+    os.kill(node.link.pid, signal.SIGCONT)
+    until(node.link.release)
+
+    until(lambda: bool(node.answers))
+    assert node.answers[0].success
+    assert host.codes() == []
+
+
+def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
+        pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    os.kill(node.link.pid, signal.SIGSTOP)
+    while node.link.damp("there is room"):
+        node.link.follow(node.made(RUN))
+    assert not node.link.damp("the e-stop was pressed")
+    os.kill(node.link.pid, signal.SIGCONT)
+
+    until(lambda: "the e-stop was pressed" in node.report.reason)
+    assert node.report.phase is Phase.DAMPING
+    until(lambda: brakes(host.heard[-1][0]))
 
 
 def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(

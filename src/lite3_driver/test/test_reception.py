@@ -14,7 +14,7 @@ from lite3_driver.interfaces import Settings
 from lite3_driver.reception import Reception
 from lite3_driver.wire import State
 
-from .lockstep import HOST, LYING, MS, PORT
+from .lockstep import HOST, LYING, MS, PORT, STANDING
 
 SETTINGS = Settings(host_address=HOST)
 
@@ -123,6 +123,91 @@ def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:
     assert received(reception) == {"received": 4, "implausible": 1}
 
 
+@settings(deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 90))
+def test_one_forged_tick_never_makes_the_hosts_own_frames_count_as_lost(
+        ahead: int, at_ms: int) -> None:
+    reception = Reception(SETTINGS)
+
+    for now_ms in range(100, 400):
+        reception.receive(frame(now_ms), (HOST, PORT), now_ms * MS)
+        if now_ms == 200 + at_ms:
+            reception.receive(frame((now_ms + ahead) % 2**32), (HOST, PORT), now_ms * MS)
+        assert reception.fresh(now_ms * MS)
+        assert not reception.restarted
+
+    assert reception.state is not None
+    assert reception.state.tick == 399
+
+
+@pytest.mark.parametrize("ahead", [51, 1000, 5000])
+def test_a_forged_stream_with_ticks_that_cannot_have_come_is_never_believed(ahead: int) -> None:
+    reception = Reception(SETTINGS)
+
+    for now_ms in range(1000):
+        forged = frame(now_ms + ahead)
+        assert reception.receive(frame(now_ms), (HOST, PORT), now_ms * MS) is not None
+        assert reception.receive(forged, (HOST, PORT), now_ms * MS) is None
+
+    assert received(reception) == {"received": 1000, "implausible": 1000}
+    assert f"its tick is {ahead} ahead after 0 ms" in reception.silence(1000 * MS)
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 50])
+def test_a_forged_stream_that_shows_legs_elsewhere_is_never_believed(ahead: int) -> None:
+    reception = Reception(SETTINGS)
+
+    for now_ms in range(2, 1000):
+        lie = LYING._replace(tick=now_ms + ahead, imu_stamp_ms=now_ms, joint_pos=STANDING)
+        assert reception.receive(frame(now_ms), (HOST, PORT), now_ms * MS) is not None
+        assert reception.receive(wire.write_state(lie), (HOST, PORT), now_ms * MS) is None
+
+    assert "the position of FL_HipY_joint jumps by 0.7 rad in 0 ms" in reception.silence(10**9)
+
+
+@pytest.mark.parametrize("lost_ms", [2, 10, 60, 80])
+def test_a_joint_at_its_rated_speed_is_seen_after_a_gap(lost_ms: int) -> None:
+    reception = Reception(SETTINGS)
+    moved = LYING.joint_pos + np.tile([0.0, 0.0262, -0.0173], 4) * lost_ms
+    reception.receive(frame(1), (HOST, PORT), 0)
+
+    later = LYING._replace(tick=1 + lost_ms, imu_stamp_ms=2, joint_pos=moved)
+
+    assert reception.receive(wire.write_state(later), (HOST, PORT), lost_ms * MS) is not None
+
+
+def test_legs_that_stay_elsewhere_are_believed_before_the_state_is_lost() -> None:
+    reception = Reception(SETTINGS)
+    reception.receive(frame(0), (HOST, PORT), 0)
+
+    for now_ms in range(1, 101):
+        state = LYING._replace(tick=now_ms, imu_stamp_ms=now_ms, joint_pos=STANDING)
+        reception.receive(wire.write_state(state), (HOST, PORT), now_ms * MS)
+        assert reception.fresh(now_ms * MS)
+
+    assert reception.counts["received"] > 50
+
+
+def test_a_burst_after_a_pause_of_the_network_is_believed() -> None:
+    reception = Reception(SETTINGS)
+
+    for tick in range(10):
+        reception.receive(frame(tick), (HOST, PORT), tick * MS)
+    for tick in range(10, 90):
+        assert reception.receive(frame(tick), (HOST, PORT), 90 * MS) is not None
+
+    assert received(reception) == {"received": 90}
+
+
+def test_contact_forces_that_are_no_numbers_are_counted_and_lose_nothing_else() -> None:
+    reception = Reception(SETTINGS)
+
+    state = LYING._replace(tick=1, contact_force=np.full((4, 3), np.nan))
+
+    assert reception.receive(wire.write_state(state), (HOST, PORT), 0) is not None
+    assert received(reception) == {"received": 1, "contact_not_finite": 1}
+
+
 def test_a_robot_that_is_driven_hard_is_seen() -> None:
     reception = Reception(SETTINGS)
     hard = LYING._replace(
@@ -170,10 +255,12 @@ def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes
     states = [reception.receive(data, (HOST, PORT), i * MS) for i, data in enumerate(datagrams)]
 
     seen = reception.counts
-    assert sum(seen.values()) - seen["missed"] == len(datagrams)
+    notes = seen["missed"] + seen["contact_not_finite"]
+    assert sum(seen.values()) - notes == len(datagrams)
     for state in filter(None, states):
         assert isinstance(state, State)
-        assert all(np.isfinite(part).all() for part in state)
+        moves = state._replace(temperature_c=np.zeros(1), contact_force=np.zeros(1))
+        assert all(np.isfinite(part).all() for part in moves)
 
 
 @settings(deadline=None, derandomize=True)

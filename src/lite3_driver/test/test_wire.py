@@ -79,10 +79,23 @@ def test_braking_is_damping_and_nothing_else() -> None:
     (ramp_frame(kind=2), Oddity.TYPE),
     (ramp_frame(size=0), Oddity.SIZE),
     (ramp_frame()[:20] + struct.pack("<f", np.nan) + ramp_frame()[24:], Oddity.NOT_FINITE),
-    (ramp_frame()[:-8] + struct.pack("<d", np.inf), Oddity.NOT_FINITE),
 ])  # fmt: skip
 def test_what_is_no_state_is_told_by_what_is_wrong(data: bytes, oddity: Oddity) -> None:
     assert wire.read_state(data) is oddity
+
+
+def test_temperatures_and_contact_forces_need_not_be_numbers() -> None:
+    frame = bytearray(ramp_frame())
+    frame[-8:] = struct.pack("<d", np.inf)
+    frame[68:72] = struct.pack("<f", np.nan)
+
+    state = wire.read_state(bytes(frame))
+
+    assert isinstance(state, State)
+    assert np.isinf(state.contact_force[3, 2])
+    assert np.isnan(state.temperature_c[0])
+    others = state._replace(contact_force=np.zeros(1), temperature_c=np.zeros(1))
+    assert all(np.isfinite(part).all() for part in others)
 
 
 def test_the_counter_in_the_header_is_nobodys() -> None:

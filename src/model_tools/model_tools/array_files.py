@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract import JointContract, Joints
 from policy_inference.bundle.contract import Tensor as TensorEntry
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
@@ -110,7 +110,8 @@ def sensed(
 ) -> dict[str, F64]:
     """Return what was recorded of the robot's state [rows, size], by field of `RobotState`.
 
-    Columns per joint are those of `joint_names` if that was recorded, else the contract's;
+    Columns per joint are those of `joint_names`, the robot's or the contract's names, if that was
+    recorded, else the contract's;
     `quat_wxyz` is put into the order of `quat_xyzw`.
 
     Raises:
@@ -120,7 +121,7 @@ def sensed(
     found = dict[str, F64]()
     for name in _PER_JOINT:
         if name in free:
-            columns, width = _columns(file, arrays, contract.joints.names)
+            columns, width = _columns(file, arrays, contract.joints)
             check_rows(file, name, free[name], (count, width))
             found[name] = free[name][:, columns].astype(np.float64)
     for field, known in _VECTORS.items():
@@ -132,10 +133,14 @@ def sensed(
 
 
 def _columns(
-    file: Path, arrays: Mapping[str, Tensor], names: tuple[str, ...]
+    file: Path, arrays: Mapping[str, Tensor], joints: Joints
 ) -> tuple[list[int], int]:
-    """Return where each of the contract's joints is among the recorded ones, and their number."""
-    recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", names))))
+    """Return where each of the contract's joints is among the recorded ones, and their number.
+
+    A file from training goes by the contract's names, one from the robot by the robot's.
+    """
+    recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", joints.names))))
+    names = joints.on_robot() if set(joints.on_robot()) <= set(recorded) else joints.names
     places = np.empty(len(names))
     try:
         JointOrder(names).take(recorded, np.arange(len(recorded), dtype=np.float64), places)

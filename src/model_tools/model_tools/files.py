@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -41,7 +42,7 @@ def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
     if path.is_dir():
         raise ToolError(f"{path}: expected a file to write, found a folder")
     _refuse_existing(path, force)
-    with _scratch(path) as scratch:
+    with _scratch(path) as scratch, _not_written(scratch / path.name, path):
         growing = scratch / path.name
         yield growing
         _refuse_existing(path, force)
@@ -77,7 +78,7 @@ def new_folder(
             _refuse_foreign(path, marker, owned, kept)
 
     refuse()
-    with _scratch(path) as scratch, named_as(scratch / path.name, path):
+    with _scratch(path) as scratch, _not_written(scratch / path.name, path, kept):
         growing = scratch / path.name
         growing.mkdir()
         yield growing
@@ -87,18 +88,42 @@ def new_folder(
 
 @contextmanager
 def named_as(growing: Path, path: Path) -> Iterator[None]:
-    """Let errors about what is in the making name another place: where it shall be, or is from."""
+    """Let errors about what is in the making name what it is made from, as it is there too."""
+    with _renamed(growing, lambda text: text.replace(str(growing), str(path))):
+        yield
+
+
+@contextmanager
+def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
+    """Let errors about what is in the making name the file of `source`, or say that none is left.
+
+    Args:
+        growing: What is in the making, and is gone when an error is read.
+        path: What it would have become.
+        source: Folder that it is made from.
+    """
+    def known_as(found: re.Match[str]) -> str:
+        if source is not None and Path(f"{source}{found[1]}").exists():
+            return f"{source}{found[1]}"
+        return f"{path}{found[1]} (not written)"
+
+    file = re.compile(rf"{re.escape(str(growing))}((?:/[\w.-]*\w)?)")
+    with _renamed(growing, lambda text: file.sub(known_as, text)):
+        yield
+
+
+@contextmanager
+def _renamed(growing: Path, renamed: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        raise BundleError([
-            dataclasses.replace(problem, file=problem.file.replace(str(growing), str(path)))
-            for problem in error.problems
-        ]) from error
+        raise BundleError([dataclasses.replace(problem, file=renamed(problem.file))
+                           for problem in error.problems]) from error
     except PolicyError as error:
         if str(growing) not in str(error):
             raise
-        raise ToolError(str(error).replace(str(growing), str(path))) from error
+        kind = type(error) if isinstance(error, ToolError) else ToolError
+        raise kind(renamed(str(error))) from error
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.terms import frames, term_columns
+from model_tools.terms import frames, term_columns, value_name
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.rows import Rows
@@ -46,10 +46,10 @@ def check_observations(rows: Rows, bundle: Bundle) -> Rows:
         row, column = map(int, np.unravel_index(np.nanargmax(beyond), beyond.shape))
         count = int((beyond > 0).any(axis=1).sum())
         raise ToolError(
-            f"{rows.source}: {_words(bundle.contract, name, column)}: expected "
-            f"{expected[row, column]:.4g}, which the contract makes of what was sensed, found "
-            f"{rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; {count} of "
-            f"{len(rows)} rows differ: the contract does not describe this observation"
+            f"{rows.source}: {name}[{column}] ({value_name(bundle.contract, name, column)}): "
+            f"expected {expected[row, column]:.4g}, which the contract makes of what was sensed, "
+            f"found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; "
+            f"{count} of {len(rows)} rows differ: the contract does not describe this observation"
         )
     return rows
 
@@ -108,10 +108,3 @@ def _beyond(rows: Rows, name: str, expected: F64) -> F64:
     """Return by how much values are too far from the expected ones; NaN where these are unknown."""
     found = rows.inputs[name].reshape(len(rows), -1).astype(np.float64)
     return np.asarray(np.abs(found - expected) - TOLERANCE * np.maximum(1.0, np.abs(expected)))
-
-
-def _words(contract: JointContract, name: str, column: int) -> str:
-    """Name a value: `obs[7] (velocity_command)`."""
-    terms = [found.name for found in term_columns(contract, name)
-             if found.where.start <= column < found.where.stop]
-    return f"{name}[{column}] ({terms[0] if terms else 'in the history'})"

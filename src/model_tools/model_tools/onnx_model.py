@@ -15,11 +15,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
+from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.errors import ToolError
+from policy_inference.bundle.contract import Integers
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
 DYNAMIC = -1
+_GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata: what `export` made the model of."""
 OBS_STATS = "obs_stats"
@@ -69,9 +72,35 @@ class OnnxModel:
         return "fp16" if types == {TensorProto.FLOAT16} else "fp32"
 
     @property
+    def integers(self) -> Integers | None:
+        """Whether weights and activations of an int8 model are all `unsigned`; None of others."""
+        if self.precision != "int8":
+            return None
+        signed = any(t.data_type == TensorProto.INT8 for t in self.proto.graph.initializer)
+        return "signed" if signed else "unsigned"
+
+    @property
     def producer(self) -> str:
         """Tool and version that wrote the model, empty where it does not say."""
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
+
+    def rows_chosen_by(self, name: str) -> int | None:
+        """Return the rows of the largest constant table that an input is the index of, else None.
+
+        Such as the frames of a motion that a counter of ticks goes through.
+        """
+        graph, indices, found = self.proto.graph, {name}, list[int]()
+        tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+        tables |= {node.output[0]: each.t.dims for node in graph.node
+                   if node.op_type == "Constant" for each in node.attribute if each.name == "value"}
+        for node in graph.node:
+            if node.op_type in _GATHER and indices & set(node.input[1:]):
+                dims = tables.get(node.input[0], ())
+                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+                found += [dims[axis]] if dims else []
+            elif indices & set(node.input):
+                indices |= set(node.output)
+        return max(found, default=None)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield name and values of the weights inside this file.
@@ -106,9 +135,10 @@ def read_onnx(path: Path) -> OnnxModel:
     """Read a model's structure.
 
     Raises:
-        ToolError: It is not an ONNX model, or is cut off.
+        ToolError: It is not an ONNX model, or is cut off; of a checkpoint it says how to export.
         OSError: It cannot be read.
     """
+    refuse_checkpoint(path)
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

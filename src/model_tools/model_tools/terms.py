@@ -15,6 +15,9 @@ from policy_inference.bundle.terms import TERMS, TermSpec
 from policy_inference.bundle.validate import term_names
 from policy_inference.interfaces import F64
 
+EXACT_IN_FLOAT16 = 2048
+"""Up to this number float16 counts one by one; beyond, every second one, then every fourth."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermColumns:
@@ -73,6 +76,39 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
                           where=slice(first, first + len(names)),
                           scale=per_joint(term.scale, names))  # fmt: skip
         start += length * len(names)
+
+
+def value_name(contract: JointContract, input_name: str, column: int) -> str:
+    """Name a value of a model input: `joint_pos of knee`, and its frame where there are several."""
+    history = contract.observations[input_name].history
+    terms = list(newest_columns(contract, input_name))
+    width = sum(len(found.names) for found in terms)
+    for found in terms:
+        size, whole = len(found.names), history.layout == "per_frame"
+        step = (width if whole else size) * (-1 if history.order == "oldest_first" else 1)
+        length = history.length if whole else found.term.history_length or history.length
+        for age in range(length):
+            place = column - found.where.start - age * step
+            if 0 <= place < size:
+                return _named(found, place) + _aged(age, length)
+    raise ValueError(f"{input_name}: expected a column of it, found {column}")
+
+
+def _named(found: TermColumns, place: int) -> str:
+    per_joint_of = found.spec.size in ("joints", "actions")
+    return f"{found.name} of {found.names[place]}" if per_joint_of else found.names[place]
+
+
+def _aged(age: int, length: int) -> str:
+    if length == 1:
+        return ""
+    return f", {age} frames before the newest" if age else ", in the newest frame"
+
+
+def tick_inputs(contract: JointContract) -> list[str]:
+    """Return the model inputs that have the count of ticks among their terms."""
+    return [name for name, observation in contract.observations.items()
+            if any(term.term == "tick" for term in observation.terms)]
 
 
 def frames(observation: Observation) -> int:

@@ -67,7 +67,7 @@ def no_arguments(_: argparse.ArgumentParser) -> None:
 @pytest.mark.parametrize(("error", "words"), [
     (ToolError("x: expected y, found z"), "x: expected y, found z"),
     (OSError(errno.ENOSPC, "No space left on device", "/out"),
-     "/out: expected one that can be read or written, found: No space left on device"),
+     "/out: expected a path that can be read or written, found: No space left on device"),
     (OSError(errno.ENOSPC, "No space left on device"),
      "expected files that can be read and written, found: [Errno 28] No space left on device"),
 ])  # fmt: skip

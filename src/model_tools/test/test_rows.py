@@ -56,6 +56,22 @@ def test_joints_are_put_in_the_contract_s_order_by_their_names(bundle: Bundle) -
     assert rows.breaks == ()
 
 
+@pytest.mark.parametrize("names", [("knee", "hip", "tail"), ("knee_joint", "hip_joint", "tail")])
+def test_joints_of_a_rollout_go_by_the_contract_s_names_or_the_robot_s(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    file = make_bundle(tmp_path / "tiny") / "policy.yaml"
+    text = file.read_text("utf-8")
+    renamed = "names: [hip, knee], robot_names: {.*: '{name}_joint'}"
+    file.write_text(text.replace("names: [hip, knee]", renamed), "utf-8")
+    shuffled = {name: np.stack([values[:, 1], values[:, 0], HIP * 0], axis=1)
+                for name, values in (("joint_pos", POS), ("joint_vel", VEL))}
+
+    rows = rows_of(load_bundle(file.parent), **{**ROLLOUT, **shuffled, "joint_names": names})
+
+    assert np.array_equal(rows.sensed["joint_pos"], POS)
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"joint_names": ["hip", "tail"]}, "joint_names: expected each joint .* missing: knee"),
     ({"joint_names": "hip"}, "joint_names: .* missing: knee"),
@@ -71,9 +87,9 @@ def test_joints_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize(("changes", "value"), [
-    pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos\)", id="joints swapped"),
-    pytest.param({"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos\)", id="degrees"),
-    pytest.param({"joint_vel": 2 * VEL}, r"obs\[1|3\] \(joint_vel\)", id="another scale"),
+    pytest.param({"joint_pos": POS[:, ::-1]}, r"obs\[1\] \(joint_pos of knee\)", id="swapped"),
+    pytest.param({"joint_pos": np.degrees(POS)}, r"obs\[1\] \(joint_pos of knee\)", id="degrees"),
+    pytest.param({"joint_vel": 2 * VEL}, r"obs\[3\] \(joint_vel of knee\)", id="another scale"),
 ])  # fmt: skip
 def test_an_observation_that_is_not_the_contract_s_is_refused(
     bundle: Bundle, changes: dict[str, Any], value: str

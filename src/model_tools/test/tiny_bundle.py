@@ -42,6 +42,24 @@ provenance: {source: a test, licence: Apache-2.0}
 """
 
 
+ROBOT = """
+<robot name="tiny">
+  <link name="base"/>
+  <joint name="hip" type="continuous">
+    <parent link="base"/><child link="thigh"/><axis xyz="0 1 0"/>
+  </joint>
+  <link name="thigh"><inertial><mass value="0.2"/><origin xyz="0 0 -0.1"/>
+    <inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link>
+  <joint name="knee" type="continuous">
+    <parent link="thigh"/><child link="shank"/><axis xyz="0 1 0"/><origin xyz="0 0 -0.2"/>
+  </joint>
+  <link name="shank"><inertial><mass value="0.1"/><origin xyz="0 0 -0.1"/>
+    <inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial></link>
+</robot>
+"""
+"""A robot with the joints of the tiny bundles, which hangs from its base."""
+
+
 def observations(count: int = 200, seed: int = 1) -> F32:
     """Return rows [count, 6] in -1..1 that differ from each other."""
     random = np.random.default_rng(seed)
@@ -123,6 +141,44 @@ def save_model(
                                for name, array in constants.items()])  # fmt: skip
     opsets = [helper.make_opsetid("", opset)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
+
+
+def make_counting_bundle(folder: Path, frames: int | None) -> Path:
+    """Write a bundle without golden rows whose input `t` counts ticks.
+
+    Args:
+        folder: Where; made if absent.
+        frames: Of a motion, a constant table that `t` chooses a row of; None: a slow sine of `t`.
+    """
+    make_bundle(folder)
+    moving = [helper.make_node("Mul", ["t", "slow"], ["angle"]),
+              helper.make_node("Sin", ["angle"], ["frame"])]
+    constants = {"w": weights()["w0"][:, :2], "slow": np.array([0.001], np.float32)}
+    if frames is not None:
+        moving = [helper.make_node("Min", ["t", "last"], ["kept"]),
+                  helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
+                  helper.make_node("Squeeze", ["row", "axis"], ["place"]),
+                  helper.make_node("Gather", ["motion", "place"], ["frame"])]
+        motion = np.linspace(-1.0, 1.0, 2 * frames).astype(np.float32).reshape(frames, 2)
+        constants |= {"last": np.array([frames - 1], np.float32), "motion": motion,
+                      "axis": np.array([0], np.int64)}
+    nodes = [*moving, helper.make_node("MatMul", ["obs", "w"], ["product"]),
+             helper.make_node("Add", ["product", "frame"], ["actions"])]
+    graph = helper.make_graph(
+        nodes, "counting", _values({"obs": OBSERVATIONS, "t": 1}, 2), _values({"actions": 2}, 1),
+        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    file, contract = folder / "policy.onnx", folder / "policy.yaml"
+    before = sha256(file)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              str(file))
+    lines = [line for line in contract.read_text("utf-8").splitlines() if "golden" not in line]
+    (folder / "golden.npz").unlink()
+    text = "\n".join(lines).replace(before, sha256(file))
+    for old, more in (("obs: {shape: [1, 6]}", ", t: {shape: [1, 1]}"),
+                      ("{term: last_action}]}", ", t: {terms: [{term: tick}]}")):
+        text = text.replace(old, old + more)
+    contract.write_text(text, "utf-8")
+    return folder
 
 
 def again(folder: Path, other: Path) -> Path:

@@ -127,6 +127,11 @@ void SharedMemory::detach() noexcept {
   requested_ = answered_ = 0;
 }
 
+// The order of docs/service_protocol.md. A frame is written before its counter (release) and read
+// after it (acquire). Who moves a counter looks at the other's flag afterwards, who raises its flag
+// looks at the counter afterwards; a full fence between the two on either side means that at least
+// one sees the other. Release and acquire alone would not do: on x86-64 as on aarch64 a load may be
+// done before an earlier store to another word is seen.
 void SharedMemory::send(const Header& header, const float* values) noexcept {
   std::memcpy(memory_ + request_at, &header, sizeof(header));
   std::memcpy(memory_ + request_at + sizeof(header), values, header.length);

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A command that has verbs: from its arguments to its exit status, the same for all commands."""
+"""Commands, from their arguments to their exit status: those with verbs, and those of nodes."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import NoReturn, Protocol
 
 from policy_inference.errors import PolicyError
@@ -74,6 +76,25 @@ def run_command(
             raise
 
 
+def node_command(module: str) -> Callable[[], None]:
+    """Return the entry point of a node's command.
+
+    Importing ROS and a model's runtime takes a second or more, in which a Ctrl-C would be shown as
+    a traceback through all of it. Nothing is commanded yet, so the process just ends. Later the
+    node has handlers of its own.
+
+    Args:
+        module: Has the node and its `main`, and is imported when the command runs.
+    """
+
+    def command() -> None:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        import_module(module).main()
+
+    return command
+
+
 @contextmanager
 def _signals_that_interrupt() -> Iterator[list[int]]:
     """Let all of them interrupt as SIGINT does, through every `finally`; give those that came."""
@@ -103,7 +124,7 @@ class _Interrupted(KeyboardInterrupt):
 def _words(error: OSError) -> str:
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
-    return f"{error.filename}: expected one that can be read or written, found: {error.strerror}"
+    return f"{error.filename}: expected a path that can be read or written, found: {error.strerror}"
 
 
 def _parsed(

@@ -14,6 +14,8 @@ They are written as those of `robot_sim.faults`, `kind:target[@start_s][+duratio
 `length:state`              frames lack their last byte
 `firmware:state`            frames have a code of another firmware
 `foreign:state`             somebody else sends frames, too, which show another pose
+`forged:state=ticks`        somebody sends such frames from the host's own address and port, so
+                            many ticks ahead of its own
 `restart:host`              the host is off for the fault's duration and begins anew at tick 0
 `occupied:host`             another controller takes control, if nobody has it, and holds the legs
 ==========================  ======================================================================
@@ -40,7 +42,7 @@ _BOTH = ("state", "command")
 _SHARES = ("loss", "duplicate", "reorder")
 HOST_TARGETS = {
     **dict.fromkeys((*_SHARES, "delay"), _BOTH),
-    **dict.fromkeys(("silent", "length", "firmware", "foreign"), ("state",)),
+    **dict.fromkeys(("silent", "length", "firmware", "foreign", "forged"), ("state",)),
     "deaf": ("command",),
     "restart": ("host",),
     "occupied": ("host",),
@@ -58,7 +60,7 @@ class HostFault(Fault):
     """A fault of the robot, of its host, or of the network."""
 
     targets: ClassVar = {**TARGETS, **HOST_TARGETS}
-    with_value: ClassVar = (*WITH_VALUE, *_SHARES, "delay")
+    with_value: ClassVar = (*WITH_VALUE, *_SHARES, "delay", "forged")
 
     def __post_init__(self) -> None:
         """Check kind, target and value.
@@ -128,7 +130,7 @@ class HostFaultPlan:
         self.command: Impaired[tuple[bytes, Address]] = Impaired("command", self.faults, seed=seed)
         self._of_host = [fault for fault in self.faults if fault.target == "host"]
         self._of_frames = [fault for fault in self.faults
-                           if fault.kind in ("length", "firmware", "foreign")]
+                           if fault.kind in ("length", "firmware", "foreign", "forged")]
         self._begun: set[HostFault] = set()
 
     def act(self, host: MotionHost) -> None:
@@ -164,8 +166,19 @@ class HostFaultPlan:
         """Return what somebody else sends beside this state frame: a lie, with a newer tick."""
         if not any(fault.kind == "foreign" and fault.active(now_ns) for fault in self._of_frames):
             return None
-        state = wire.read_state(frame)
-        if not isinstance(state, wire.State):
-            return frame
-        return wire.write_state(state._replace(tick=state.tick + _FOREIGN_AHEAD,
-                                               joint_pos=STANDING_RAD))
+        return _lie(frame, _FOREIGN_AHEAD)
+
+    def forged(self, frame: bytes, now_ns: int) -> bytes | None:
+        """Return what somebody else sends in the host's name after this state frame: a lie, too."""
+        for fault in self._of_frames:
+            if fault.kind == "forged" and fault.active(now_ns):
+                return _lie(frame, round(fault.value))
+        return None
+
+
+def _lie(frame: bytes, ahead: int) -> bytes:
+    """Return a state frame so many ticks later, of a robot in another pose."""
+    state = wire.read_state(frame)
+    if not isinstance(state, wire.State):
+        return frame
+    return wire.write_state(state._replace(tick=state.tick + ahead, joint_pos=STANDING_RAD))

@@ -11,7 +11,7 @@ watched one for this. The rules here are the careful reading of `lite3_driver.wi
   the first command.
 - Commands count from the sender that has control. Silence of `watchdog_s` ends control.
 - After GIVE_BACK, and after the watchdog, the drives damp, and nothing moves until FOLD.
-- What cannot be understood changes nothing.
+- What cannot be understood, or comes from a sender without control, changes nothing. It is counted.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,12 @@ FOLDED_RAD: Array = np.tile([0.0, -1.35, 2.55], 4)
 FOLD_NS = 5 * NS_PER_S
 _FOLD_STIFFNESS, _FOLD_DAMPING = 100.0, 2.5
 _FOREVER_NS = 10**6 * NS_PER_S
+IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_command")
+"""Kinds of datagrams that change nothing: shorter than a header, of a code that this host does not
+know, of a known one with another length, type or size, from a sender without control, and commands
+that no drive can follow."""
+_SORTS_TOLD, _HEAD = 32, 12
+"""So many events at most are about them, whoever floods the port; of each its header is told."""
 ANOTHER: Address = ("another controller", 0)
 _AIR_C, _RATED_RISE_C, _WARMING_S = 30.0, 60.0, 120.0
 """Of the drives: temperature at rest, its rise in the end at the rated torque, time constant. Not
@@ -50,6 +56,7 @@ class Event:
         time_ns: On the world's clock.
         what: `folding`, `control_taken`, `control_refused`, `control_given_back`, `watchdog`,
             `following` (a command with stiffness after none), `damped` (none after one with),
+            `ignored` (a datagram that changed nothing; the first of each sort),
             `stopped`, `started`.
         who: The sender, or why; empty where there is neither.
     """
@@ -67,7 +74,7 @@ class MotionHost:
         plan: What goes wrong with it; may be exchanged at any time.
         controller: Who has control; None: the host itself.
         target: Position targets [12], rad, of a controller that commands stiffness; else None.
-        unfit: How many commands of the controller no drive can follow.
+        ignored: How many datagrams changed nothing, by what they were (`IGNORED`).
     """
 
     def __init__(
@@ -95,7 +102,8 @@ class MotionHost:
         self.world, self.plan = world, plan or FaultPlan()
         self.controller: Address | None = None
         self.target: Array | None = None
-        self.unfit = 0
+        self.ignored = dict.fromkeys(IGNORED, 0)
+        self._told: set[str] = set()
         self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
         self._on_event = on_event
@@ -119,6 +127,10 @@ class MotionHost:
             self._hand_over(source)
         elif request == wire.GIVE_BACK and source == self.controller:
             self._end_control("control_given_back", _text(source))
+        elif request == wire.GIVE_BACK:
+            self._ignore("not_in_control", source, "a request to give control back")
+        else:
+            self._ignore(_kind_of(data), source, f"{len(data)} bytes {data[:_HEAD].hex(' ')}")
 
     def step(self) -> bytes | None:
         """Go on by one step of physics.
@@ -180,6 +192,7 @@ class MotionHost:
     def _follow(self, values: Array, source: Address) -> None:
         """Give a command frame [12, 5] to the drives."""
         if source != self.controller:
+            self._ignore("not_in_control", source, "a joint command")
             return
         position, velocity, effort, stiffness, damping = values.T.copy()
         command = DriveCommand(
@@ -188,8 +201,8 @@ class MotionHost:
             valid_for_ns=_FOREVER_NS)
         try:
             self.world.apply(command)
-        except SimError:
-            self.unfit += 1
+        except SimError as error:
+            self._ignore("unfit_command", source, str(error))
             return
         follows = bool(stiffness.any())
         self._fold, self._heard_ns = None, self.world.time_ns
@@ -199,9 +212,11 @@ class MotionHost:
             self._say("following" if follows else "damped", _text(source))
 
     def _begin_to_fold(self, source: Address) -> None:
-        if self.controller is None:
-            self._fold = self.world.time_ns, self.world.sense().joint_pos
-            self._say("folding", _text(source))
+        if self.controller is not None:
+            self._ignore("not_in_control", source, "a request to fold")
+            return
+        self._fold = self.world.time_ns, self.world.sense().joint_pos
+        self._say("folding", _text(source))
 
     def _go_on_folding(self, now_ns: int) -> None:
         """Move the legs' target on a straight line; then it stays."""
@@ -232,8 +247,25 @@ class MotionHost:
             joint_effort=joints.joint_effort, temperature_c=self._temperature_c,
             contact_force=contact.foot_force_world))
 
+    def _ignore(self, kind: str, source: Address, what: str) -> None:
+        """Count a datagram that changes nothing, and tell of the first of each sort."""
+        self.ignored[kind] += 1
+        sort = f"{kind}: {what}"
+        if sort not in self._told and len(self._told) < _SORTS_TOLD:
+            self._told.add(sort)
+            self._say("ignored", f"{sort} from {_text(source)}")
+
     def _say(self, what: str, who: str) -> None:
         self._on_event(Event(time_ns=self.world.time_ns, what=what, who=who))
+
+
+def _kind_of(data: bytes) -> str:
+    """Return as what a datagram counts that is neither a request nor a command."""
+    code = wire.code_of(data)
+    if code is None:
+        return "no_header"
+    known = (wire.FOLD, wire.TAKE_CONTROL, wire.GIVE_BACK, wire.COMMAND)
+    return "wrong_form" if code in known else "unknown_code"
 
 
 def _text(source: Address) -> str:

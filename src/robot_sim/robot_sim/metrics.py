@@ -62,7 +62,7 @@ class WalkMetrics:
         max_tilt_deg: Largest tilt.
         min_height_m: Lowest height of the base.
         falls: How often the robot went from upright to fallen: tilted by more than 60 degrees, or
-            its base lower than 0.12 m.
+            its base too low.
         torque_limit_share: Share of samples (joint x row) in which a drive gave its rated torque.
         segments: Commands held long enough, in order.
     """
@@ -78,16 +78,21 @@ class WalkMetrics:
     segments: tuple[Segment, ...]
 
 
-def measure(trace: Trace, *, action_scale: npt.ArrayLike = 1.0) -> WalkMetrics:
+def measure(
+    trace: Trace, *, action_scale: npt.ArrayLike = 1.0,
+    effort_limit_nm: npt.ArrayLike = EFFORT_LIMIT_NM, fallen_height_m: float = FALLEN_HEIGHT_M,
+) -> WalkMetrics:  # fmt: skip
     """Measure a walk. A robot that starts lying has not fallen: only the way down counts.
 
     Args:
         trace: The walk.
         action_scale: Change of a joint target (rad) per unit of the policy's action, one number or
-            [12]. Action changes are in that unit, by default in rad.
+            [n]. Action changes are in that unit, by default in rad.
+        effort_limit_nm: Rated torques of the drives [n], N m; a Lite3's if not given.
+        fallen_height_m: Height of the base below which the robot is down; a Lite3's if not given.
     """
     action = trace.target / np.asarray(action_scale)
-    down = fallen(trace.quat_xyzw, trace.pos_world)
+    down = fallen(trace.quat_xyzw, trace.pos_world, fallen_height_m)
     bounds = _segment_bounds(trace.command)
     found = [_segment(trace, action, slice(start, end)) for start, end in pairwise(bounds)]
     segments = tuple(segment for segment in found if segment is not None)
@@ -99,7 +104,7 @@ def measure(trace: Trace, *, action_scale: npt.ArrayLike = 1.0) -> WalkMetrics:
         max_tilt_deg=_max_tilt_deg(trace.quat_xyzw),
         min_height_m=float(trace.pos_world[:, 2].min()),
         falls=int(np.count_nonzero(np.diff(down.astype(int)) == 1)),
-        torque_limit_share=float(np.mean(np.abs(trace.joint_effort) >= EFFORT_LIMIT_NM)),
+        torque_limit_share=float(np.mean(np.abs(trace.joint_effort) >= effort_limit_nm)),
         segments=segments,
     )
 
@@ -112,12 +117,14 @@ def velocity_yaw_aligned(trace: Trace) -> Array:
     return velocity
 
 
-def fallen(quat_xyzw: Array, pos_world: Array) -> npt.NDArray[np.bool_]:
+def fallen(
+    quat_xyzw: Array, pos_world: Array, fallen_height_m: float = FALLEN_HEIGHT_M
+) -> npt.NDArray[np.bool_]:
     """Return for each row [...] of [..., 4] and [..., 3] whether the robot is down.
 
     Only for level ground; `World.fallen` knows the slope.
     """
-    low = pos_world[..., 2] < FALLEN_HEIGHT_M
+    low = pos_world[..., 2] < fallen_height_m
     return np.asarray((tilt_rad(quat_xyzw) > UPRIGHT_TILT_RAD) | low)
 
 

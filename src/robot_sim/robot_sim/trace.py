@@ -25,12 +25,12 @@ class Trace:
         lin_vel_body: Base velocity [T, 3], m/s, body frame.
         ang_vel_body: Angular velocity [T, 3], rad/s, body frame.
         lin_acc_body: Accelerometer [T, 3], m/s^2, body frame.
-        joint_pos: Joint positions [T, 12], rad.
-        joint_vel: Joint velocities [T, 12], rad/s.
-        joint_effort: Torques of the drives [T, 12], N m.
+        joint_pos: Joint positions [T, n], rad; n is 12 in a Lite3.
+        joint_vel: Joint velocities [T, n], rad/s.
+        joint_effort: Torques of the drives [T, n], N m.
         foot_force_world: Force of the floor on each foot [T, 4, 3], N.
         command: Velocity command [T, 3]: vx, vy in m/s, wz in rad/s.
-        target: Joint position targets of the tick [T, 12], rad; NaN where there was none.
+        target: Joint position targets of the tick [T, n], rad; NaN where there was none.
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand; NaN where there
             was none.
     """
@@ -101,7 +101,7 @@ class TraceRecorder:
         Args:
             sensors: The ground truth.
             command: Velocity command [3]: m/s, m/s, rad/s.
-            target: Joint position targets [12], rad, in the order of `sensors.joint_names`.
+            target: Joint position targets [n], rad, in the order of `sensors.joint_names`.
             mode: Mode of the command, a number of policy_msgs/JointCommand.
         """
         if target is None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import JOINT_NAMES, Array
+from robot_sim.figures import Array
 from robot_sim.trace import Trace, TraceRecorder
-from robot_sim.world import NS_PER_S, DriveCommand, Sensors, World
+from robot_sim.world import NS_PER_S, DriveCommand, Sensors, WalkingWorld, World
 
 Policy = Callable[[Sensors, Array], DriveCommand]
 Schedule = Sequence[tuple[float, tuple[float, float, float]]]
@@ -23,20 +23,20 @@ def evenly_timed(
     return [(first_s + each_s * i, (vx, vy, wz)) for i, (vx, vy, wz) in enumerate(commands)]
 
 
-def fallen(world: World) -> bool:
-    """Return whether the robot is tilted by 60 degrees or on its belly."""
+def fallen(world: WalkingWorld) -> bool:
+    """Return whether the robot is down: tilted by 60 degrees, or its base too low."""
     return world.fallen
 
 
 def walk(
-    world: World,
+    world: WalkingWorld,
     policy: Policy,
     schedule: Schedule,
     *,
     duration_s: float,
     rate_hz: float = 50.0,
     faults: FaultPlan | None = None,
-    until: Callable[[World], bool] | None = fallen,
+    until: Callable[[WalkingWorld], bool] | None = fallen,
 ) -> Trace:
     """Let a policy drive the robot.
 
@@ -49,28 +49,33 @@ def walk(
             before the first.
         duration_s: How long to walk.
         rate_hz: Calls of the policy per second.
-        faults: What goes wrong, timed on the world's clock.
+        faults: What goes wrong, timed on the world's clock; of a Lite3 alone.
         until: Asked in every tick, once the policy has acted; the tick that it affirms is the last.
 
     Returns:
         The ground truth of every tick.
 
     Raises:
-        SimError: The period is not a whole number of physics steps, or the schedule is unsorted.
+        SimError: The period is not a whole number of physics steps, the schedule is unsorted, or
+            faults are asked for that this robot cannot have.
     """
     times_s = [time_s for time_s, _ in schedule]
     if times_s != sorted(times_s):
         raise SimError(f"schedule: expected ascending times, got {times_s}")
     recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
+    if plan.faults and not isinstance(world, World):
+        raise SimError("faults: expected none, since only a Lite3 has them, found "
+                       f"{len(plan.faults)}")
     for _ in range(round(duration_s * rate_hz)):
         sensors = world.sense()
         command = _command_at(schedule, (world.time_ns - start_ns) / NS_PER_S)
-        plan.act(world)
+        if isinstance(world, World):
+            plan.act(world)
         seen = plan.apply(sensors).merged()
         drive = policy(seen, command) if seen is not None else None
         if drive is not None:
             world.apply(drive)
-        recorder.append(sensors, command=command, target=_target(drive))
+        recorder.append(sensors, command=command, target=_target(drive, world))
         last = until is not None and until(world)
         world.step(round(NS_PER_S / rate_hz))
         if last:
@@ -84,9 +89,9 @@ def _command_at(schedule: Schedule, time_s: float) -> Array:
     return np.array(due[-1] if due else (0.0, 0.0, 0.0))
 
 
-def _target(drive: DriveCommand | None) -> Array | None:
+def _target(drive: DriveCommand | None, world: WalkingWorld) -> Array | None:
     """Return the position targets in the robot's order."""
     if drive is None:
         return None
-    order = [drive.joint_names.index(name) for name in JOINT_NAMES]
+    order = [drive.joint_names.index(name) for name in world.joint_names]
     return np.asarray(drive.position)[order]

@@ -13,6 +13,7 @@ from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.figures import (
+    EFFORT_LIMIT_NM,
     FOOT_NAMES,
     JOINT_NAMES,
     STANDING_RAD,
@@ -23,7 +24,8 @@ from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
 from robot_sim.rotation import tilt_rad
 
-__all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "World", "position_command"]
+__all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "WalkingWorld", "World",
+           "position_command"]
 
 Pose = Literal["lying", "standing"]
 _XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
@@ -40,9 +42,9 @@ class Sensors:
     Attributes:
         time_ns: Simulated time.
         joint_names: Order of the joint arrays.
-        joint_pos: Positions [12], rad.
-        joint_vel: Velocities [12], rad/s.
-        joint_effort: Torques of the drives [12], N m.
+        joint_pos: Positions [n], rad; n is 12 in a Lite3.
+        joint_vel: Velocities [n], rad/s.
+        joint_effort: Torques of the drives [n], N m.
         quat_xyzw: Orientation [4], body to world.
         ang_vel_body: Angular velocity [3], rad/s, body frame.
         lin_acc_body: Acceleration [3], m/s^2, body frame, with gravity's reaction: +9.81 on z in
@@ -50,7 +52,7 @@ class Sensors:
         lin_vel_body: Velocity of the base [3], m/s, body frame; an odometry's figure.
         pos_world: Position of the base [3], m.
         foot_force_world: Force of the floor on each foot [4, 3], N, in the order of
-            `World.foot_names`.
+            `World.foot_names`; [0, 3] where nothing is known of feet.
     """
 
     time_ns: int
@@ -66,7 +68,56 @@ class Sensors:
     foot_force_world: Array
 
 
-class World(DrivenWorld):
+class WalkingWorld(DrivenWorld):
+    """A robot that a policy drives and whose walk is measured; its arrays are [n], one per joint.
+
+    Attributes:
+        effort_limit_nm: Rated torques of the drives [n], N m.
+        fallen_height_m: Height of the base below which the robot has fallen.
+    """
+
+    effort_limit_nm: Array
+    fallen_height_m: float
+
+    @property
+    def tilt_rad(self) -> float:
+        """Angle between the body's z axis and the vertical."""
+        return float(tilt_rad(self._quat_xyzw()))
+
+    @property
+    def upright(self) -> bool:
+        """Whether the body is tilted by less than 60 degrees."""
+        return self.tilt_rad < UPRIGHT_TILT_RAD
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the robot is down."""
+        raise NotImplementedError
+
+    @property
+    def saturated_share(self) -> float:
+        """Share of samples (joint x physics step) at the torque limit, since it was last reset."""
+        return self._saturated / max(1, (self._steps - self._judged_from) * len(self.joint_names))
+
+    def reset_saturated_share(self) -> None:
+        """Count samples at the torque limit from now on, as each start does too."""
+        self._saturated, self._judged_from = 0, self._steps
+
+    def sense(self) -> Sensors:
+        """Return what all sensors show now."""
+        raise NotImplementedError
+
+    def _after_step(self) -> None:
+        """Count the drives at their limit."""
+        limit_nm = self.model.actuator_forcerange[:, 1]
+        self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
+
+    def _quat_xyzw(self) -> Array:
+        """Return the orientation, body to world, as a copy."""
+        raise NotImplementedError
+
+
+class World(WalkingWorld):
     """A simulated Lite3. The same calls give the same results, bit for bit, on one machine.
 
     The drives damp until the first command arrives and whenever the latest has expired.
@@ -103,6 +154,7 @@ class World(DrivenWorld):
         self._ground = ground
         super().__init__(build_model(friction=friction, ground=ground))
         self.foot_names = FOOT_NAMES
+        self.effort_limit_nm, self.fallen_height_m = EFFORT_LIMIT_NM, FALLEN_HEIGHT_M
         self._torso = self.model.body(TORSO_NAME).id
         if payload_kg:
             self.model.body_mass[self._torso] += payload_kg
@@ -110,29 +162,10 @@ class World(DrivenWorld):
         self.reset(pose=pose, seed=seed)
 
     @property
-    def tilt_rad(self) -> float:
-        """Angle between the body's z axis and the vertical."""
-        return float(tilt_rad(self._quat_xyzw()))
-
-    @property
-    def upright(self) -> bool:
-        """Whether the body is tilted by less than 60 degrees."""
-        return self.tilt_rad < UPRIGHT_TILT_RAD
-
-    @property
     def fallen(self) -> bool:
         """Whether the robot is tilted by 60 degrees or has its belly on the ground."""
         above = float(self._data.qpos[:3] @ self._ground.normal)
         return not self.upright or above < FALLEN_HEIGHT_M
-
-    @property
-    def saturated_share(self) -> float:
-        """Share of samples (joint x physics step) at the torque limit, since it was last reset."""
-        return self._saturated / max(1, (self._steps - self._judged_from) * len(JOINT_NAMES))
-
-    def reset_saturated_share(self) -> None:
-        """Count samples at the torque limit from now on, as `reset` does too."""
-        self._saturated, self._judged_from = 0, self._steps
 
     def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
@@ -230,11 +263,6 @@ class World(DrivenWorld):
         ahead_s = (self.time_ns - self._turn.began_ns) / NS_PER_S
         behind_rad = self._turn.rate_radps * ahead_s - self._turn.turned_rad
         return _HAND_STIFFNESS * behind_rad + _HAND_DAMPING * (self._turn.rate_radps - rate)
-
-    def _after_step(self) -> None:
-        """Count the drives at their limit."""
-        limit_nm = self.model.actuator_forcerange[:, 1]
-        self._saturated += int(np.count_nonzero(np.abs(self._data.actuator_force) >= limit_nm))
 
     def _torso_frame(self) -> Array:
         """Return the torso's axes [3, 3] in the world, as columns."""

@@ -30,7 +30,8 @@ class Robot:
 
     @property
     def happened(self) -> list[str]:
-        return [event.what for event in self.events]
+        """What happened, but for datagrams that changed nothing."""
+        return [event.what for event in self.events if event.what != "ignored"]
 
     def send(self, data: bytes, source: Address = DRIVER) -> None:
         self.host.receive(data, source)

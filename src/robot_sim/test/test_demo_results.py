@@ -15,8 +15,11 @@ import pytest
 from PIL import Image
 
 import robot_sim
+from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.arm_trace import ArmTrace
+from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.main import main
-from robot_sim.demo.plots import write_plots
+from robot_sim.demo.plots import GREY, write_plots
 from robot_sim.demo.summary import Reported, measured, shown, summarise, table, walked
 from robot_sim.errors import SimError
 from robot_sim.figures import STANDING_RAD
@@ -156,6 +159,26 @@ def test_the_plots_are_a_picture(still: Trace, tmp_path: Path) -> None:
     with Image.open(tmp_path / "plots.png") as image:
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
+
+
+@pytest.mark.parametrize("mode", [RUN, HOLD])
+def test_the_plots_of_an_arm_are_a_picture(tmp_path: Path, mode: int) -> None:
+    ticks = 40
+    episode = np.repeat([-1, 0, -1, 1], ticks // 4)
+    pose = np.linspace(0.0, 1.0, ticks)[:, None] * np.ones(13)
+    target = pose[:, :6] + 0.1
+    target[0] = np.nan  # before the first command
+    trace = ArmTrace(
+        time_s=np.arange(ticks) / 30, pose=pose, target=target, mode=np.full(ticks, float(mode)),
+        episode=episode, seed=np.array([7, 8]), succeeded=np.array([True, False]),
+        closest_m=np.array([0.01, 0.1]), took_s=np.array([1.0, 2.0]))
+
+    write_arm_plots(trace, tmp_path / "plots.svg")
+
+    drawn = (tmp_path / "plots.svg").read_text("utf-8")
+    assert all(f"<!-- {text} -->" in drawn for text in (
+        *ARM_JOINT_NAMES, "measured", "command", "seed 7", "seed 8"))
+    assert (f"fill: {GREY}" in drawn) == (mode == HOLD)
 
 
 def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(

@@ -125,6 +125,16 @@ class TestFrames:
         assert told.joint_pos == pytest.approx(STANDING_RAD)
         assert plan().foreign(frame, 0) is None
 
+    def test_a_forged_frame_is_a_lie_so_many_ticks_ahead(self, frame: bytes) -> None:
+        lie = plan("forged:state@0.5=5000").forged(frame, 600 * MS)
+        assert lie is not None
+        state, true = wire.read_state(lie), wire.read_state(frame)
+        assert isinstance(state, wire.State)
+        assert isinstance(true, wire.State)
+        assert state.tick == true.tick + 5000
+        assert state.joint_pos == pytest.approx(STANDING_RAD)
+        assert plan("forged:state@0.5=5000").forged(frame, 400 * MS) is None
+
 
 class TestHost:
     @staticmethod

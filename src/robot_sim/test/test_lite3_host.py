@@ -182,19 +182,45 @@ class TestControl:
         values = np.zeros((12, 5))
         values[3, column] = np.nan
         taken.send(wire.command(values))
-        assert taken.host.unfit == 1
+        assert taken.host.ignored["unfit_command"] == 1
         taken.run(0.01)
         assert not taken.host.world.damped
 
-    @pytest.mark.parametrize(
-        "data", [b"", b"\0", bytes(12), bytes(252), held(STANDING_RAD)[:-1],
-                 held(STANDING_RAD) + b"\0", wire.request(wire.TAKE_CONTROL)[:11],
-                 wire.request(0x21010C0E)])
-    def test_what_it_does_not_know_changes_nothing(self, robot: Robot, data: bytes) -> None:
-        robot.send(data)
+    @pytest.mark.parametrize(("data", "kind", "told"), [
+        (b"", "no_header", "0 bytes"),
+        (b"\0", "no_header", "1 bytes 00"),
+        (wire.request(wire.TAKE_CONTROL)[:11], "no_header", "11 bytes 14 01"),
+        (bytes(12), "unknown_code", "12 bytes 00 00"),
+        (bytes(252), "unknown_code", "252 bytes 00 00"),
+        (wire.request(0x21010C0E), "unknown_code", "12 bytes 0e 0c 01 21"),
+        (held(STANDING_RAD)[:-1], "wrong_form", "251 bytes 11 01"),
+        (held(STANDING_RAD) + b"\0", "wrong_form", "253 bytes 11 01"),
+        (wire.request(wire.FOLD) + b"\0", "wrong_form", "13 bytes 05 0c"),
+        (held(STANDING_RAD), "not_in_control", "a joint command"),
+        (wire.request(wire.GIVE_BACK), "not_in_control", "a request to give control back"),
+    ])  # fmt: skip
+    def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_told_once(
+            self, robot: Robot, data: bytes, kind: str, told: str) -> None:
+        for _ in range(3):
+            robot.send(data)
         robot.run(0.01)
-        assert robot.events == []
         assert robot.host.world.damped
+        assert {name: count for name, count in robot.host.ignored.items() if count} == {kind: 3}
+        (event,) = robot.events
+        assert event.what == "ignored"
+        assert event.who.startswith(f"{kind}: {told}")
+        assert event.who.endswith("from 127.0.0.1:43897")
+
+    def test_a_request_to_fold_while_another_has_control_is_counted(self, taken: Robot) -> None:
+        taken.send(wire.request(wire.FOLD), INTRUDER)
+        assert taken.host.ignored["not_in_control"] == 1
+
+    def test_a_flood_of_odd_datagrams_is_counted_and_not_told_one_by_one(
+            self, robot: Robot) -> None:
+        for code in range(0x1000, 0x2000):
+            robot.send(wire.request(code))
+        assert robot.host.ignored["unknown_code"] == 0x1000
+        assert len(robot.events) == 32
 
     def test_torque_is_limited_to_what_the_drives_can(self, taken: Robot) -> None:
         state = taken.run(0.01, held(STANDING_RAD, stiffness=10_000.0))

@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="rosbag2 recording, or folder of such")
     add_mapping(parser)
     add_reading(parser)
+    parser.add_argument("--images", action="store_true",
+                        help="for `convert --images`: pictures of odd sizes fit")
     parser.add_argument("--pictures", action="store_true",
                         help="decode each picture, as `convert` does; takes longer")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="report")
@@ -47,14 +49,18 @@ def run(given: argparse.Namespace) -> int:
     """Check; return the exit status."""
     from lerobot_bridge.checking import check_episode
     from lerobot_bridge.episodes import find_episodes
+    from lerobot_bridge.writing.form import not_for_videos
     from model_tools.files import new_file
     from model_tools.progress import progress_bar
 
     mapping = mapping_of(given)
     for line in _features(mapping):
         _log.info("%s", line)
+    odd = [] if given.images else list(not_for_videos(mapping))
+    for problem in odd:
+        _log.error("refused: %s", problem)
     if not given.recordings:
-        return 0
+        return 1 if odd else 0
     # What was to be done does not matter here.
     found = find_episodes(given.recordings, given.episodes, task="checked")
     for skipped in found.skipped:
@@ -70,11 +76,12 @@ def run(given: argparse.Namespace) -> int:
     refused = sum(bool(check.problems) for check in checks)
     _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
     if given.report is not None:
-        said = {"mapping": given.mapping or "", "skipped": [asdict(each) for each in found.skipped],
+        said = {"mapping": given.mapping or "", "problems": odd,
+                "skipped": [asdict(each) for each in found.skipped],
                 "episodes": [asdict(check) for check in checks]}
         with new_file(given.report, force=given.force) as file:
             file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
-    return 1 if refused else 0
+    return 1 if refused or odd else 0
 
 
 def _features(mapping: RobotMapping) -> Iterator[str]:

@@ -33,7 +33,7 @@ from lerobot_bridge.converting.work import EpisodeJob, JoinJob, join, make_parts
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.writing.form import Form
+from lerobot_bridge.writing.form import Form, not_for_videos
 from model_tools.errors import ToolError
 from model_tools.files import new_folder
 from model_tools.lerobot.dataset_info import INFO
@@ -111,7 +111,8 @@ def convert(
         OSError: Something cannot be read or written.
     """
     if settings.codec is not None:
-        _refuse_odd(mapping)
+        for problem in not_for_videos(mapping):
+            raise ToolError(problem)
     folder = parts_of(output)
     with locked(folder):
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
@@ -147,15 +148,6 @@ def _convert(
     _join(parts, growing, settings, found, folder / LOG,
           lambda part: tell(len(jobs) + part, total))
     return found
-
-
-def _refuse_odd(mapping: RobotMapping) -> None:
-    """Check that pictures can be videos, whose colours are kept for each four pixels."""
-    for name, camera in mapping.cameras.items():
-        if camera.height % 2 or camera.width % 2:
-            raise ToolError(f"cameras.{name}: expected an even height and width for a video, found "
-                            f"{camera.height} and {camera.width}; --images writes pictures, resize "
-                            "in the mapping stretches them")
 
 
 def _jobs(

@@ -13,7 +13,6 @@ and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` m
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -44,9 +43,11 @@ from lerobot_bridge.recording.recorder import Recorder, Told
 from lerobot_bridge.recording.session import Course, Session
 from lerobot_bridge.recording.topics import Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import END_SIGNALS
+from policy_inference.nodes.process import take_end_signals
 
 PARAMETERS = (
     Spec(name="mapping", type=str, required=True,
@@ -92,7 +93,7 @@ _MODES = {
 }  # fmt: skip
 
 
-class EpisodeRecorder(Node):
+class EpisodeRecorder(TimeGuard, Node):
     """Takes requests; messages are taken by a thread of their own, and written by another."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -178,8 +179,10 @@ class EpisodeRecorder(Node):
             "failure": lambda session, now_ns: session.judge(False, now_ns),
         }
         for name, act in requests.items():
-            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act))
-        self.create_service(SetBool, "~/intervention", self._on_intervention)
+            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act),
+                                qos_profile=qos.REQUESTS)
+        self.create_service(SetBool, "~/intervention", self._on_intervention,
+                            qos_profile=qos.REQUESTS)
         self.create_subscription(Bool, "intervention", self._on_driving, 10)
 
     def _on_request(
@@ -244,12 +247,12 @@ def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `episode_recorder`."""
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
+    pump_log()
     # rclpy's own handlers would pull down what the last mark is published on.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: ended.set())
+    take_end_signals(lambda *_: ended.set())
     try:
         node = EpisodeRecorder()
     except (PolicyError, ParameterException) as error:

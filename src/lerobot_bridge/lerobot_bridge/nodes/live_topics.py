@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
 from lerobot_bridge.nodes.messages import message_class
@@ -82,11 +80,11 @@ class LiveTopic(ABC):
         self.sampled.take_wire()
         if self.sampled.wire is None:
             return
-        message = self._decode(self.sampled.wire)
-        stamp = stamp_ns(message) if self._stamped else None
-        if not self._input.is_new(stamp, now_ns):
-            return
         try:
+            message = self._decode(self.sampled.wire)
+            stamp = stamp_ns(message) if self._stamped else None
+            if not self._input.is_new(stamp, now_ns):
+                return
             self.newest = self.read(message)
         except RobotError as error:
             self._input.reject(str(error))
@@ -145,9 +143,7 @@ class ValuesTopic(LiveTopic):
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         """Return what reads messages; the fast readers leave efforts out."""
-        if self._effort:
-            return partial(deserialize_message, message_type=message)
-        return super().decoder(message)
+        return decoder_for(message, whole=self._effort)
 
 
 class CameraTopic(LiveTopic):

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from lerobot_bridge.mapping import RobotMapping
 
 CODECS = ("h264", "hevc", "libsvtav1")
 """Codecs of videos that LeRobot writes on any machine."""
@@ -23,3 +26,12 @@ class Form:
     codec: str | None = CODECS[0]
     judged: tuple[str, ...] = ()
     encoder_threads: int | None = None
+
+
+def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
+    """Yield which cameras cannot be videos: these keep colours for each four pixels."""
+    for name, camera in mapping.cameras.items():
+        if camera.height % 2 or camera.width % 2:
+            yield (f"cameras.{name}: expected an even height and width for a video, found "
+                   f"{camera.height} and {camera.width}; --images writes pictures, resize in the "
+                   "mapping stretches them")

@@ -30,12 +30,15 @@ from lite3_driver.nodes.sensors import SensorTopics
 from lite3_driver.nodes.settings import PARAMETERS, settings_of
 from lite3_driver.nodes.status import StatusTopics
 from policy_inference.errors import RobotError
+from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 
 _STOPS = "the node stops"
+_HANGS = ("the process that talks to the robot hangs, so that nothing could be asked of it: press "
+          "the hardware e-stop; unless it goes on, the driver ends within some seconds")
 _DAMPED = {
     Phase.LISTENING: "nothing is sent to the robot: control was not taken",
     Phase.TAKING: "control is not taken; the robot is braked and given back",
@@ -60,13 +63,13 @@ class DriverNode(LifecycleBase):
         self._answers = Answers()
         # For the life of the node: only who releases an e-stop ends it, not a new configuration.
         self._gate = Gate()
-        requests: dict[str, Callable[[], None]] = {
+        requests: dict[str, Callable[[], bool]] = {
             TAKE: self._take,
             RELEASE: lambda: self._link.release()}
         for name, act in requests.items():
             # Never destroyed while an answer is owed; and others are answered meanwhile.
             self.create_service(Trigger, f"~/{name}", partial(self._request, name, act),
-                                callback_group=ReentrantCallbackGroup())
+                                qos_profile=qos.REQUESTS, callback_group=ReentrantCallbackGroup())
 
     def set_up(self) -> None:
         """Read the parameters and create all other entities; publish nothing.
@@ -87,9 +90,11 @@ class DriverNode(LifecycleBase):
         self._status = StatusTopics(self, lambda: self._gate.reasons, lambda: commands.unfit)
         self._closers.callback(self._status.close)
         self._closers.callback(
-            self.destroy_service, self.create_service(Trigger, "~/damp", self._on_damp))
+            self.destroy_service, self.create_service(
+                Trigger, "~/damp", self._on_damp, qos_profile=qos.REQUESTS))
         self._closers.callback(
-            self.destroy_service, self.create_service(Trigger, "~/reset", self._on_reset))
+            self.destroy_service, self.create_service(
+                Trigger, "~/reset", self._on_reset, qos_profile=qos.REQUESTS))
         self._closers.callback(listen_to_estop(self, self._gate.press))
         timer = self.create_timer(1.0 / values["status_rate_hz"], self._report,
                                   clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -123,7 +128,7 @@ class DriverNode(LifecycleBase):
         self._closers.close()
 
     async def _request(
-        self, name: str, act: Callable[[], None], _: Trigger.Request, response: Trigger.Response
+        self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         """Answer when it is done, or cannot be; other requests go on meanwhile."""
         answer = self._refusal(name)
@@ -131,7 +136,8 @@ class DriverNode(LifecycleBase):
             self.answering += 1
             try:
                 future = self._answers.await_one(name, self.executor)
-                act()
+                if not act():
+                    self._answers.give(Answer(request=name, success=False, message=_HANGS))
                 answer = await future
             finally:
                 self.answering -= 1
@@ -157,8 +163,10 @@ class DriverNode(LifecycleBase):
             response.message = "the node is not active; activate it first"
             return response
         phase = self._status.phase
-        self._link.damp("asked for by service")
-        response.success, response.message = phase is not Phase.LISTENING, _DAMPED[phase]
+        if self._link.damp("asked for by service"):
+            response.success, response.message = phase is not Phase.LISTENING, _DAMPED[phase]
+        else:
+            response.message = _HANGS
         return response
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -167,9 +175,9 @@ class DriverNode(LifecycleBase):
         self._report()
         return response
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
         self._look_at_senders()
-        self._gate.take()
+        return self._gate.take()
 
     def _look_at_senders(self) -> None:
         self._gate.see_senders(self._commands.senders_problem())

@@ -59,11 +59,10 @@ class Gate:
             if self._link is not None and not self.reasons:
                 self._link.follow(command)
 
-    def take(self) -> None:
-        """Ask for control."""
+    def take(self) -> bool:
+        """Ask for control; return whether that was possible, as of HostLink.take."""
         with self._lock:
-            if self._link is not None:
-                self._link.take(self.reasons)
+            return self._link is not None and self._link.take(self.reasons)
 
     def _damp(self, otherwise: str) -> None:
         """Brake, because of all the reasons that there are; of what is over if there is none."""

@@ -93,8 +93,13 @@ class ContactTemplate(Template):
         message.header.frame_id = "world"
         super().__init__(message, blocks)
 
-    def fill(self, state: State, stamp_ns: int) -> bytes:
-        """Return the message for a state."""
+    def fill(self, state: State, stamp_ns: int) -> bytes | None:
+        """Return the message for a state; None where a force is no number.
+
+        Who needs the forces then finds them too old; nothing else of the state is lost.
+        """
+        if not np.isfinite(state.contact_force).all():
+            return None
         self.views[0][:] = state.contact_force.ravel()
         return self.stamped(stamp_ns)
 

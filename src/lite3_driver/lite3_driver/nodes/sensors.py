@@ -19,7 +19,7 @@ from policy_inference.nodes import qos
 @dataclass(slots=True, kw_only=True)
 class _Topic:
     publisher: Publisher
-    fill: Callable[[State, int], bytes]
+    fill: Callable[[State, int], bytes | None]
     rate_hz: float
     due: float = 1.0
     """Messages that are due; one is published when this reaches 1."""
@@ -60,9 +60,9 @@ class SensorTopics:
         """
         for topic in self._topics:
             topic.due += topic.rate_hz / self._state_rate_hz
-            if topic.due >= 1.0:
+            if topic.due >= 1.0 and (message := topic.fill(state, received_ns)) is not None:
                 topic.due -= int(topic.due)
-                topic.publisher.publish(topic.fill(state, received_ns))
+                topic.publisher.publish(message)
 
     def close(self) -> None:
         """Destroy the publishers."""

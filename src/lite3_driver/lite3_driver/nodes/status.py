@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the driver tells about itself: ~/status, /diagnostics, and the log's edges."""
 
+import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -117,13 +118,18 @@ class StatusTopics:
             "command_rate_hz": f"{status.command_rate_hz:.1f}",
             "largest_gap_s": f"{status.largest_gap_s:.6f}",
             "latency_p99_s": f"{status.latency_p99_s:.6f}",
-            "hottest_c": f"{max(status.temperature_c, default=float('nan')):.1f}",
+            "hottest_c": f"{_hottest(status.temperature_c):.1f}",
         }
         return DiagnosticArray(header=Header(stamp=status.stamp), status=[DiagnosticStatus(
             level=level, name=f"{self._node.get_fully_qualified_name()}: robot", message=text,
             hardware_id="Lite3",
             values=[*(KeyValue(key=key, value=value) for key, value in values.items()),
                     *status.details])])  # fmt: skip
+
+
+def _hottest(temperature_c: Iterable[float]) -> float:
+    """Return the highest temperature that is a number; NaN where none is."""
+    return max(filter(math.isfinite, temperature_c), default=math.nan)
 
 
 def _text(value: str | int | float) -> str:

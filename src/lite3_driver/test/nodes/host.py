@@ -62,6 +62,8 @@ class Host:
         self.position, self.velocity = FOLDED_RAD.copy(), np.zeros(12)
         self.rpy = np.zeros(3)
         self.ang_vel = np.array([0.01, -0.02, 0.03])
+        self.temperature_c = np.arange(12.0) + 30.0
+        self.contact_force = np.arange(12.0).reshape(4, 3)
         self.received: list[Received] = []
         self.controller: tuple[str, int] | None = None
         self.silent = False
@@ -119,8 +121,8 @@ class Host:
         state = wire.State(
             tick=3 * self._tick, imu_stamp_ms=3 * self._tick, rpy=self.rpy, ang_vel=self.ang_vel,
             lin_acc=np.array([0.0, 0.0, 9.81]), joint_pos=self.position, joint_vel=self.velocity,
-            joint_effort=np.zeros(12), temperature_c=np.arange(12.0) + 30.0,
-            contact_force=np.arange(12.0).reshape(4, 3))
+            joint_effort=np.zeros(12), temperature_c=self.temperature_c,
+            contact_force=self.contact_force)
         self._socket.sendto(wire.write_state(state), (self.client_address, self.state_port))
 
     def _take(self, received: Received, source: tuple[str, int]) -> None:

@@ -5,6 +5,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -42,6 +43,25 @@ def test_state_is_published_and_nothing_is_sent(stage: Stage) -> None:
     assert list(status.temperature_c) == [30.0 + joint for joint in range(12)]
     assert diagnostics[-1].status[0].name == "/robot/lite3_driver: robot"
     assert driver.host.received == []
+
+
+def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: Stage) -> None:
+    states: list[JointState] = []
+    forces: list[ContactForces] = []
+    stage.listen(JointState, "/robot/joint_states", states)
+    stage.listen(ContactForces, "/robot/contact_forces", forces)
+    host = Host()
+    host.contact_force = np.full((4, 3), np.nan)
+    host.temperature_c = np.array([np.nan, *range(30, 41)])
+    driver = stage.driver(host=host.start())
+    status = driver.may_be_taken()
+    driver.until(lambda: len(states) > 100, "states")
+    assert int(details(status)["contact_not_finite"]) > 0
+    assert np.isnan(status.temperature_c[0])
+    assert status.temperature_c[1] == 30.0
+    assert forces == []
+    host.contact_force = np.zeros((4, 3))
+    driver.until(lambda: forces, "forces")
 
 
 @pytest.mark.real_time

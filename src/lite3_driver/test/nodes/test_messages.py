@@ -31,7 +31,8 @@ STATE = State(
     contact_force=np.arange(12.0).reshape(4, 3) + 0.5)
 
 
-def read(kind: type[Any], data: bytes) -> Any:
+def read(kind: type[Any], data: bytes | None) -> Any:
+    assert data is not None
     message = deserialize_message(data, kind)
     stamp = message.header.stamp
     assert stamp.sec * 1_000_000_000 + stamp.nanosec == STAMP_NS
@@ -62,6 +63,12 @@ def test_contact_forces_belong_to_their_feet() -> None:
     assert message.names == list(FOOT_NAMES)
     assert [(force.x, force.y, force.z) for force in message.forces] == [
         tuple(force) for force in STATE.contact_force.tolist()]
+
+
+def test_contact_forces_that_are_no_numbers_are_no_message() -> None:
+    force = STATE.contact_force.copy()
+    force[2, 2] = np.nan
+    assert ContactTemplate().fill(STATE._replace(contact_force=force), STAMP_NS) is None
 
 
 def test_the_next_message_leaves_the_one_before_as_it_was() -> None:

@@ -16,6 +16,7 @@ from model_tools.act.resnet import RESNETS, ResNet, feature_size
 from model_tools.act.transformer import ACTIVATIONS
 from model_tools.errors import ToolError
 from model_tools.inspect.lerobot_config import CONFIG_FILE, Feature, read_config
+from model_tools.lerobot.processors import RUN_WITH_LEROBOT
 from model_tools.node import Node
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
@@ -91,7 +92,11 @@ def read_act_config(folder: Path) -> ActConfig:
     config = read_config(folder)
     root = config.root
     if root["type"].text() != "act":
-        raise root["type"].wrong("act, the policy that is exported here")
+        raise ToolError(f"{root.file}: type: expected act, the only policy of LeRobot that is "
+                        f"exported, found {root['type'].text()}; {RUN_WITH_LEROBOT}, with the "
+                        "packages that LeRobot asks for of that policy; or, where ONNX graphs "
+                        "answer images and state with one chunk of joint targets, write a "
+                        "policy.yaml for them (docs/bundle.md, chunk policies)")
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since ACT sees one moment")
     by_name = {feature.name: feature for feature in config.features}

@@ -19,10 +19,10 @@ from model_tools.act.contract import Settings, contract_text, graph_entry, make_
 from model_tools.act.graphs import POLICY, VISION, WHOLE, How, write_graphs
 from model_tools.act.nominal import demonstrated
 from model_tools.act.reference import (
-    TOLERANCE,
     Reference,
     action_normaliser,
     require_same,
+    tolerance_of,
 )
 from model_tools.act.robots import of_size, read_arm
 from model_tools.act.rows import drawn_rows, recorded_rows
@@ -48,7 +48,7 @@ from policy_inference.bundle.load import (
 )
 from policy_inference.bundle.schema import PerJoint
 from policy_inference.bundle.verified import sha256_of
-from policy_inference.interfaces import F32, Tensor
+from policy_inference.interfaces import F64, Tensor
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.npz"
 TOOL = "model_tools"
@@ -142,14 +142,14 @@ def export_act(
             models = {name: _simplified(model) for name, model in models.items()}
             checked.append(_compared("simplified", draft, models, rows))
             draft = dataclasses.replace(draft, graphs=_written(folder, models))
-        chunks = action_normaliser(draft).undo(rows.normalised.astype(np.float64))
+        chunks = action_normaliser(draft).undo(rows.normalised)
         write_arrays(folder / GOLDEN, {**rows.observations,
                                        GOLDEN_CHUNK: chunks.astype(np.float32)})
         contract = dataclasses.replace(draft, golden=file_entry(folder / GOLDEN, folder),
                                        nominal=_nominal(request, draft))
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        write_board_files(folder, contract, rows.normalised[0])
+        write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
         load_chunk_bundle(folder).golden()
         finish(folder)
     return Exported(contract=contract, checked=checked, warnings=suspicions(
@@ -161,12 +161,12 @@ class _Rows:
     """Golden observations, and the normalised chunks [rows, steps, actions] of the policy."""
 
     observations: dict[str, Tensor]
-    normalised: F32
+    normalised: F64
 
 
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """Return patterns of the files that an export, or reports on it, wrote."""
-    graphs = dict.fromkeys((*models, VISION, POLICY, WHOLE))
+    graphs = dict.fromkeys((*models, VISION, f"{VISION}_*", POLICY, WHOLE))
     return (CONTRACT_FILE, SIGNATURE_FILE, GOLDEN, "reports/*", *BOARD_FILES,
             *(f"{name}/{name}.onnx" for name in graphs), *workspace_files(graphs))
 
@@ -235,7 +235,9 @@ def _rows(
     if expected.shape != normalised.shape:
         raise ToolError(f"{request.golden}: {GOLDEN_CHUNK}: expected {list(normalised.shape)}, "
                         f"found {list(expected.shape)}")
-    difference = require_same(normalised, expected, contract, str(request.golden))
+    difference = require_same(
+        normalised, expected, contract, str(request.golden),
+        lambda: Reference(contract, models, exact=True).normalised(given))
     return (_Rows(observations=given, normalised=normalised),
             [f"{request.golden.name}: {difference:.2g} in {len(expected)} rows"])
 
@@ -251,7 +253,9 @@ def _compared(
 ) -> str:
     found = Reference(contract, models).normalised(rows.observations)
     difference = float(np.abs(found - rows.normalised).max())
-    if not difference <= TOLERANCE:
+    limit = tolerance_of(difference, found, lambda: Reference(
+        contract, models, exact=True).normalised(rows.observations))
+    if not difference <= limit:
         raise ToolError(f"model: expected the same chunks when {what}, found a difference of "
                         f"{difference:.2g}; leave out --onnx-sim")
     return f"{what}: {difference:.2g} in {len(found)} rows"

@@ -24,7 +24,7 @@ from policy_inference.interfaces import F32
 
 VISION, POLICY, WHOLE = ("BPU_ACTPolicy_VisionEncoder", "BPU_ACTPolicy_TransformerLayers",
                          "ACTPolicy")  # fmt: skip
-"""Names of the graphs; where pictures have several sizes, `_HEIGHTxWIDTH` follows the first."""
+"""Names of the graphs; where pictures have several sizes, see `encoder_name`."""
 IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "images", "Vision_Features", "states", "environment_state", "Actions")  # fmt: skip
 CAMERAS = "cameras"
@@ -33,11 +33,18 @@ How = Literal["two", "one"]
 
 
 def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None:
-    """Return the graph that makes features of a camera's pictures; None where it is all one."""
+    """Return the graph that makes features of a camera's pictures; None where it is all one.
+
+    Where pictures have several sizes, a graph for one camera has the camera's name, `_CAMERA`
+    behind `VISION`; one for several cameras has the size that they share, `_HEIGHTxWIDTH`.
+    """
     if how == "one":
         return None
-    several = len(config.sizes) > 1
-    return f"{VISION}_{camera.height}x{camera.width}" if several else VISION
+    if len(config.sizes) == 1:
+        return VISION
+    size = camera.height, camera.width
+    shared = sum((each.height, each.width) == size for each in config.cameras) > 1
+    return f"{VISION}_{camera.height}x{camera.width}" if shared else f"{VISION}_{camera.name}"
 
 
 def tensor_name(camera: CameraInput, how: How) -> str:

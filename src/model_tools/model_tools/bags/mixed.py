@@ -39,7 +39,7 @@ class OneRobot:
         self._bag, self._topic = bag, topics.get(JOINTS, "")
         if self._topic:
             self._state = RobotState(contract)
-            self._reader = state_reader(JOINTS, contract.joints.names, self._state)
+            self._reader = state_reader(JOINTS, contract.joints.on_robot(), self._state)
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:

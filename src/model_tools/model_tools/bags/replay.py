@@ -30,7 +30,7 @@ from policy_inference.core.state import RobotState
 from policy_inference.core.wire import Decode
 from policy_inference.errors import RobotError
 
-_OWN_FIELDS = ("last_action", "phase", "tick")
+_OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
 """What a policy remembers from tick to tick, beside histories and recurrent state."""
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 
@@ -60,7 +60,7 @@ class Heard(Protocol):
 
 def input_types(contract: JointContract) -> dict[str, list[str]]:
     """Return the message types that each input of a policy may have."""
-    state, names = RobotState(contract), contract.joints.names
+    state, names = RobotState(contract), contract.joints.on_robot()
     return {name: [TWIST, TWIST_STAMPED] if name == COMMAND
             else [state_reader(name, names, state).message] for name in state.inputs}  # fmt: skip
 
@@ -92,7 +92,7 @@ class Replay:
         contract = bundle.contract
         self._bundle, self._heard = bundle, heard
         self._state = RobotState(contract)
-        self._readers = {name: state_reader(name, contract.joints.names, self._state)
+        self._readers = {name: state_reader(name, contract.joints.on_robot(), self._state)
                          for name in self._state.inputs if name != COMMAND}  # fmt: skip
         self._decoders: dict[str, Decode] = {}
         self._command = CommandFader(self._state.get("velocity_command"),

@@ -30,7 +30,9 @@ class Fields:
         self._shown: dict[str, tuple[str, TermColumns]] = {}
         for name in contract.observations:
             for columns in newest_columns(contract, name):
-                whole = columns.spec.size != "joints" or columns.names == self._joints
+                whole = (columns.names == self._joints if columns.spec.size == "joints" else
+                         not columns.term.parts or columns.spec.field == "velocity_command"
+                         or len(columns.names) == len(columns.spec.parts))  # fmt: skip
                 if columns.spec.field in FIELDS and whole and columns.scale.all():
                     self._shown.setdefault(columns.spec.field, (name, columns))
 
@@ -48,4 +50,9 @@ class Fields:
             mean, divisor = (part[columns.where] for part in self._statistics[name])
             values = values * divisor + mean
         values = values / columns.scale
+        if columns.term.parts:
+            # An axis that the policy does not see is commanded, as far as it knows, to be still.
+            field = np.zeros((len(rows), len(columns.spec.parts)))
+            field[:, [columns.spec.parts.index(part) for part in columns.term.parts]] = values
+            return field
         return np.asarray(values + self._default if columns.spec.minus_default else values)

@@ -185,6 +185,8 @@ class _Term:
         axes = _AXES.get(columns.term.term, ("x", "y", "z", "w"))
         self.names = columns.names if columns.spec.size in ("joints", "actions") else tuple(
             map(str, range(size))) if size > len(axes) else axes[:size]
+        if columns.term.parts or columns.term.offsets:
+            self.names = tuple(name.partition("[")[2].rstrip("]") for name in columns.names)
         self._low, self._high = np.full(size, np.inf), np.full(size, -np.inf)
         self._sum, self._squares, self._rows = np.zeros(size), np.zeros(size), 0
         self._histogram = np.zeros((size, _BINS), np.int64)

@@ -107,8 +107,8 @@ class BagSource:
             yield name, partial(_picture, contract.cameras[camera])
         if contract.state is not None:
             joints = contract.state.joints
-            yield JOINTS, partial(_joints, len(joints), JointOrder(joints),
-                                  Units(contract.units, joints))
+            order = JointOrder(contract.joints.on_robot(joints))
+            yield JOINTS, partial(_joints, len(joints), order, Units(contract.units, joints))
         if contract.environment_state is not None:
             outside = contract.environment_state
             yield outside.topic, partial(_vector, outside.size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_tools.closed_loop.simulated_robot import require_simulated
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_controller import joint_controller
@@ -41,20 +41,22 @@ class ControlledPolicy:
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, tightening: Tightening | None = None
-    ) -> None:
+        self, bundle: Bundle, backend: Backend, tightening: Tightening | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:  # fmt: skip
         """Tie the bundle to a controller on simulated time.
 
         Args:
             bundle: Bundle whose contract holds.
             backend: Opened backend of the bundle; stays the caller's to close.
             tightening: Operating limits; the contract's alone if absent.
+            robot: What is simulated.
 
         Raises:
             PolicyError: The policy needs joints or a topic that the simulated robot does not have.
         """
         contract = bundle.contract
-        require_simulated(contract)
+        robot.require(contract)
         limits = limits_in_force(contract, tightening or Tightening())
         self._now_ns = 0
         self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
@@ -64,7 +66,7 @@ class ControlledPolicy:
                 f"{bundle.path}: expected inputs among {', '.join(_SENSED)}, "
                 f"found {', '.join(foreign)}; the simulated robot has no such sensor"
             )
-        self._names, self._period_ns = contract.joints.names, contract.period_ns
+        self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
         self._robot = SensedRobot(self._names, self.controller.state)
         self._asked_to_stand, self.refusal = False, ""
         self.targets: JointTargets | None = None
@@ -119,7 +121,7 @@ class SensedRobot:
     """Writes what the simulated robot senses into the fields that a contract needs."""
 
     def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
-        """Map by joint name; `names` are those of the contract."""
+        """Map by joint name; `names` are those of the robot, in the order of the contract."""
         self._order = JointOrder(names)
         self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}
         vectors = {name: state.get(name) for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body")}

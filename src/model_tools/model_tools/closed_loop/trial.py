@@ -13,6 +13,8 @@ import numpy as np
 from model_tools.closed_loop.case import Case, Limits
 from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
 from model_tools.closed_loop.recorded import RecordedPolicy
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
+from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle
 from policy_inference.interfaces import Backend, Mode, Tensor
 from robot_sim.faults import FaultPlan
@@ -20,7 +22,7 @@ from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
-from robot_sim.world import NS_PER_S, World
+from robot_sim.world import NS_PER_S, WalkingWorld
 
 GET_UP_S = 3.0
 """Time to be in RUN beyond `stand.duration_s`: a loaded robot takes longer to rise."""
@@ -62,15 +64,17 @@ class Outcome:
 
 
 def try_case(
-    bundle: Bundle, backend: Backend, case: Case, recording: Path | None = None
-) -> tuple[Outcome, Trace]:
+    bundle: Bundle, backend: Backend, case: Case, recording: Path | None = None,
+    robot: SimulatedRobot = LITE3,
+) -> tuple[Outcome, Trace]:  # fmt: skip
     """Let the robot stand up, then walk the case from the moment in which the policy takes over.
 
     Args:
         bundle: Bundle whose contract holds.
         backend: Opened backend of the bundle; stays the caller's to close.
         case: What to walk.
-        recording: Folder to be, with a flight recording of all of it.
+        recording: Folder to be, with a flight recording of all of it; of a Lite3.
+        robot: What is simulated.
 
     Returns:
         What came of it, and the walk; that of standing up where the robot did not get further.
@@ -81,15 +85,19 @@ def try_case(
     """
     recorder = RecordingBackend(backend)
     if recording is None:
-        return _try(bundle, recorder, ControlledPolicy(bundle, recorder), case)
-    with RecordedPolicy(bundle, recorder, recording, f"acceptance: {case.name}") as policy:
-        return _try(bundle, recorder, policy, case)
+        policy = ControlledPolicy(bundle, recorder, robot=robot)
+        return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
+    if robot.model is not None:
+        raise ToolError(f"{recording}: expected a recording of a Lite3, whose messages are known, "
+                        f"found {robot.name}")
+    with RecordedPolicy(bundle, recorder, recording, f"acceptance: {case.name}") as recorded:
+        return _try(bundle, recorder, recorded, case, LITE3.world(bundle.contract, case))
 
 
 def _try(
-    bundle: Bundle, recorder: RecordingBackend, policy: ControlledPolicy, case: Case
-) -> tuple[Outcome, Trace]:
-    world = World(friction=case.friction, ground=case.ground, payload_kg=case.payload_kg)
+    bundle: Bundle, recorder: RecordingBackend, policy: ControlledPolicy, case: Case,
+    world: WalkingWorld,
+) -> tuple[Outcome, Trace]:  # fmt: skip
     world.latency_ns = case.latency_ms * 1_000_000
     contract = bundle.contract
     stood = walk(world, policy, [], duration_s=contract.stand.duration_s + GET_UP_S,
@@ -107,7 +115,7 @@ def _try(
     outcome = Outcome(
         name=case.name, group=case.group, passed=None, duration_s=case.duration_s,
         survived_s=_span_s(trace) if stopped or world.fallen else case.duration_s,
-        error=_error(trace), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
+        error=_error(trace, world), tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
         torque_limit_share=world.saturated_share,
         action_change=_action_change(actions, contract.rate_hz),
         altered_share=(policy.altered_ticks - altered) / len(trace.time_s),
@@ -148,9 +156,10 @@ def _holds(outcome: Outcome, limits: Limits) -> bool:
     )
 
 
-def _error(trace: Trace) -> tuple[float, float, float]:
+def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
     """Return the mean error of the commands that lasted; of all rows where none did."""
-    segments = measure(trace).segments
+    segments = measure(trace, effort_limit_nm=world.effort_limit_nm,
+                       fallen_height_m=world.fallen_height_m).segments
     if segments:
         errors = np.array([segment.error for segment in segments])
     else:
@@ -160,7 +169,7 @@ def _error(trace: Trace) -> tuple[float, float, float]:
 
 
 def _action_change(actions: Tensor, rate_hz: float) -> float:
-    """Return the mean |change| of the policy's outputs [ticks, 12] once settled."""
+    """Return the mean |change| of the policy's outputs [ticks, actions] once settled."""
     settled = actions[round(SETTLE_S * rate_hz) :]
     changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
     return float(np.abs(changes).mean()) if len(changes) else float("nan")

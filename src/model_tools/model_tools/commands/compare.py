@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_backend_options, add_topics
+from model_tools.commands.robot_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_topics(parser)
     parser.add_argument("--closed-loop", action="store_true",
                         help="walk the simulated robot with each, too")
+    add_robot(parser)
     parser.add_argument("--seconds", type=float, default=20.0,
                         help="length of each walk, s (default 20)")
     parser.add_argument("--output", type=Path, help="folder for the report")
@@ -80,9 +82,9 @@ def _joint_policies(given: argparse.Namespace, options: Options) -> int:
     from model_tools.comparison.record import record
 
     artifacts = candidates(given.bundles, given.backends.split(","), options)
-    walk_s = given.seconds if given.closed_loop else None
+    walk_s, robot = given.seconds if given.closed_loop else None, robot_of(given, "--closed-loop")
     with _output(given) as folder:  # before the walks
-        found = compare(artifacts, given.rows, walk_s, dict(given.topic))
+        found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
         _show(report.tables(found), report.failures(found))
         if folder is not None:
             report.write_json(found, folder / JSON_FILE)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_topics
+from model_tools.commands.robot_arguments import add_robot, robot_of
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     sources = parser.add_mutually_exclusive_group()
     sources.add_argument("--simulate", action="store_true",
-                         help="measure nominal figures in walks of the simulated robot")
+                         help="measure nominal figures in walks of the simulated robot, a Lite3 "
+                              "or that of --robot-model")
     sources.add_argument("--rollout", type=Path, metavar="NPZ",
                          help="measure them in a recorded run: the model's inputs (or obs), "
                               "joint_pos, joint_vel, a row per tick")
     sources.add_argument("--bag", type=Path, help="measure them in a bag of a healthy robot")
+    add_robot(parser)
     add_topics(parser)
     parser.add_argument("--golden", type=Path, metavar="NPZ",
                         help="golden rows to check and take, instead of rows of that run")
@@ -62,10 +65,11 @@ def note_suspicions(bundle: Path) -> None:
 
 
 def _measure(given: argparse.Namespace) -> Measure | None:
+    robot = robot_of(given, "--simulate")
     if given.simulate:
         from model_tools.completion.simulated import simulated
 
-        return simulated
+        return functools.partial(simulated, robot=robot)
     recording = given.rollout or given.bag
     if recording is None:
         return None

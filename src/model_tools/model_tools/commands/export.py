@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 
 from model_tools.checkpoints import require_torch
+from model_tools.errors import ToolError
 
 OPSETS = range(11, 21)
 _log = logging.getLogger("model_tools")
@@ -44,6 +45,9 @@ def run(given: argparse.Namespace) -> int:
         PolicyError: The checkpoint or the configuration cannot be used, or the model differs.
         OSError: A file cannot be read or written.
     """
+    if given.checkpoint.suffix == ".onnx":
+        raise ToolError(f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its "
+                        "name, which needs no export: model_tools import takes it as it is")
     require_torch()
     from model_tools.checkpoints.config import read_config
     from model_tools.exporting.export import Request, export

@@ -20,6 +20,7 @@ from model_tools.commands.completion_arguments import (
     note_suspicions,
 )
 
+_ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
           "provenance": "provenance.source"}
 _log = logging.getLogger("model_tools")
@@ -33,8 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "which name it")
     parser.add_argument("--format", help="name of the format, where content does not say it")
     parser.add_argument("--joints", metavar="NAMES", help="joint names with commas between, or a "
-                        "URDF or MJCF file whose order counts: policy order for deploy.yaml, the "
-                        "simulator's for env.yaml")
+                        "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
+                        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree")
+    parser.add_argument("--joint-order", choices=_ORDERS, help="what the order of --joints is: as "
+                        "listed there or in the file; breadth_first: of the file's tree, as Isaac "
+                        "Lab has it; sdk: that of the SDK, which joint_ids_map maps")
     parser.add_argument("--robot", type=Path, metavar="FILE", help="URDF or MJCF file for limits "
                         "of joints that the source does not say")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="answers",
@@ -53,13 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Import; return 0 also with open questions, which are listed."""
     from model_tools.importers.bundle_draft import Request, import_bundle
+    from model_tools.importers.draft import completing
 
     answers = [f"{key}={_quoted(value)}" for flag, key in _SHORT.items()
                if (value := getattr(given, flag)) is not None]
     draft = import_bundle(
         Request(source=given.source, model=given.model, format=given.format, joints=given.joints,
-                robot=given.robot, answers=[*answers, *given.answers], dropped=given.drop,
-                answer_file=given.answer_file),
+                joint_order=given.joint_order, robot=given.robot, dropped=given.drop,
+                answers=[*answers, *given.answers], answer_file=given.answer_file),
         given.output, completion_of(given), force=given.force,
     )
     if draft.todos() and (given.simulate or given.rollout or given.bag or given.golden):
@@ -70,8 +75,9 @@ def run(given: argparse.Namespace) -> int:
     for key, question in todos.items():
         _log.warning("TODO %s: %s", key, question)
     _log.info("%s: %s", given.output, f"{len(todos)} questions are open, so that the bundle does "
-              "not load; answer them with --set, or in its policy.yaml, and then model_tools "
-              "complete" if todos else "the contract holds, and golden rows agree with the model")
+              "not load; answer them with --set, or in its policy.yaml, and then "
+              f"{completing(given.output)}" if todos else
+              "the contract holds, and golden rows agree with the model")
     if not todos:
         note_suspicions(given.output)
     return 0

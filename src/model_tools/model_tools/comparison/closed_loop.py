@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import degrees, inf
 
 from model_tools.closed_loop.case import Case, Velocity, steady
-from model_tools.closed_loop.simulated_robot import require_simulated
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.errors import ToolError
 from policy_inference.bundle.expected import ClosedLoopLimits
@@ -22,7 +22,7 @@ from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
 
 VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0, 0))
-"""Commands vx, vy (m/s) and yaw rate (rad/s), each held for a whole walk."""
+"""Commands vx, vy (m/s) and yaw rate (rad/s) of a Lite3, each held for a whole walk."""
 DURATION_S = 20.0
 AXES = ("vx", "vy", "yaw rate")
 
@@ -41,7 +41,9 @@ class Walked:
         return not any(self.command)
 
 
-def check_walks(bundles: Sequence[Bundle], duration_s: float) -> None:
+def check_walks(
+    bundles: Sequence[Bundle], duration_s: float, robot: SimulatedRobot = LITE3
+) -> None:
     """Check what can be known of walks before anything runs.
 
     Raises:
@@ -51,24 +53,32 @@ def check_walks(bundles: Sequence[Bundle], duration_s: float) -> None:
         raise ToolError(f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
                         f"and with an end, found {duration_s:g} s")
     for bundle in bundles:
-        require_simulated(bundle.contract)
+        try:
+            robot.require(bundle.contract)
+            if robot.model is not None:
+                robot.world(bundle.contract)
+        except SimError as error:
+            raise ToolError(str(error)) from error
 
 
-def walk_each(bundle: Bundle, backend: Backend, duration_s: float = DURATION_S) -> list[Walked]:
-    """Walk each of `VELOCITIES`, from the moment in which the policy takes over.
+def walk_each(
+    bundle: Bundle, backend: Backend, duration_s: float = DURATION_S,
+    robot: SimulatedRobot = LITE3,
+) -> list[Walked]:  # fmt: skip
+    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over.
 
     Raises:
         ToolError: As `check_walks`, or the simulated robot cannot be driven at this rate.
         PolicyError: The bundle does not fit the simulated robot.
     """
-    check_walks([bundle], duration_s)
+    check_walks([bundle], duration_s, robot)
     walks = []
-    for command in VELOCITIES:
+    for command in dict.fromkeys(robot.velocity(bundle.contract, each) for each in VELOCITIES):
         name = "({:g}, {:g}, {:g})".format(*command)
         case = Case(name=name, group="compare", schedule=steady(*command), duration_s=duration_s,
                     limits=None)
         try:
-            outcome, trace = try_case(bundle, backend, case)
+            outcome, trace = try_case(bundle, backend, case, robot=robot)
         except (SimError, RobotError) as error:
             raise ToolError(f"{bundle.path}: {error}") from error
         walks.append(Walked(command=command, outcome=outcome, trace=trace))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
 from model_tools.comparison import closed_loop
 from model_tools.comparison.artifacts import Candidate
 from model_tools.comparison.closed_loop import Walked
@@ -84,6 +85,7 @@ def compare(
     files: Sequence[Path],
     walk_s: float | None,
     topics: Mapping[str, str] | None = None,
+    robot: SimulatedRobot = LITE3,
 ) -> list[Compared]:
     """Compare artifacts with the first one.
 
@@ -93,6 +95,7 @@ def compare(
             artifact was calibrated with are played, and not judged.
         walk_s: Length of each walk, s; None for no closed loop.
         topics: Topics of recordings by input, where they have other names.
+        robot: What walks.
 
     Raises:
         PolicyError: Rows, a backend or the simulated robot do not fit.
@@ -100,12 +103,13 @@ def compare(
     """
     reference = candidates[0].bundle
     if walk_s is not None:
-        closed_loop.check_walks([candidate.bundle for candidate in candidates], walk_s)
+        closed_loop.check_walks([candidate.bundle for candidate in candidates], walk_s, robot)
     sets = row_sets(candidates, files, topics)
     if not sets and walk_s is None:
         raise ToolError(f"{reference.path}: expected something to compare on, found no golden "
                         "rows; give rows (--rows) or let it walk (--closed-loop)")
-    ran = [_run(candidate, [each.rows for each in sets], walk_s) for candidate in candidates]
+    ran = [_run(candidate, [each.rows for each in sets], walk_s, robot)
+           for candidate in candidates]
     # What nobody recorded, the reference says.
     expected = [each.rows.outputs or {name: said[name] for name in reference.contract.model.outputs}
                 for each, said in zip(sets, ran[0].played, strict=True)]  # fmt: skip
@@ -122,15 +126,17 @@ class _Ran:
     walks: tuple[Walked, ...]
 
 
-def _run(candidate: Candidate, sets: Sequence[Rows], walk_s: float | None) -> _Ran:
+def _run(
+    candidate: Candidate, sets: Sequence[Rows], walk_s: float | None, robot: SimulatedRobot
+) -> _Ran:
     walks, state = list[Walked](), candidate.bundle.contract.state
     with candidate.opened() as backend:
         _log.info("%s: %d sets of rows", candidate.label, len(sets))
         played = [play(backend, rows, state) for rows in sets]
         latency = measure_latency(backend, sets[0].inputs if sets else {})
         if walk_s is not None:
-            _log.info("%s: %d walks of %g s", candidate.label, len(closed_loop.VELOCITIES), walk_s)
-            walks = closed_loop.walk_each(candidate.bundle, backend, walk_s)
+            _log.info("%s: walks of %g s", candidate.label, walk_s)
+            walks = closed_loop.walk_each(candidate.bundle, backend, walk_s, robot)
     return _Ran(candidate=candidate, latency=latency, played=played, walks=tuple(walks))
 
 

@@ -53,8 +53,9 @@ def body_meaning(body: Body) -> Iterator[tuple[str, object]]:
     names = body.joints.names
     yield "rate_hz", body.rate_hz
     yield "joints.names", names
+    yield "joints.robot_names", body.joints.on_robot()
     for field in dataclasses.fields(body.joints):
-        if field.name != "names":
+        if field.name not in ("names", "robot_names"):
             values = per_joint(getattr(body.joints, field.name), names)
             yield f"joints.{field.name}", tuple(values.tolist())
 
@@ -95,7 +96,10 @@ def _term(term: Term, contract: JointContract) -> Term:
     names = term_names(term, TERMS[term.term], contract)
     joints = tuple(names) if TERMS[term.term].size == "joints" else None
     scale = tuple(per_joint(term.scale, names).tolist())
-    return dataclasses.replace(term, scale=scale, joints=joints)
+    spec = TERMS[term.term]
+    offsets = term.offsets or (0.0,) if spec.size == "phase" else None
+    return dataclasses.replace(term, scale=scale, joints=joints, offsets=offsets,
+                               parts=term.parts or spec.parts or None)
 
 
 def _action(term: ActionTerm, contract: JointContract) -> ActionTerm:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from policy_inference.bundle.contract import Integers
 from policy_inference.interfaces import Tensor, TensorSpec
 
 
@@ -25,6 +26,8 @@ class Order:
         target: One of the compiler's; None where it has none.
         samples: Calibration rows by model input, [rows, *shape without the batch axis], recurrent
             states included; None for a precision that is not calibrated.
+        golden: Rows of the inputs to prove with what was made, [rows, *shape without the batch
+            axis]; None where there are none of this graph.
         sample_files: By input the name of each sample, for tools that read them from files; none
             where their number will do.
         options: Values by name, among those of the compiler.
@@ -41,6 +44,7 @@ class Order:
     options: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     name: str = "policy"
+    golden: Mapping[str, Tensor] | None = None
     sample_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -51,6 +55,7 @@ class Made:
     Attributes:
         tool: Name and version.
         how: In a sentence.
+        integers: Kind of those of an int8 ONNX model, `unsigned` or `signed`.
         file: What was written, where it is not the order's output: in the same folder, with
             another suffix.
         beside: Files of other back ends that were made with it, in the same folder.
@@ -58,6 +63,7 @@ class Made:
 
     tool: str
     how: str
+    integers: Integers | None = None
     file: Path | None = None
     beside: Mapping[str, Path] = field(default_factory=dict)
 
@@ -80,6 +86,8 @@ class Compiler(Protocol):
         remedies: Optional: what helps where a precision does not hold its limits.
         compile_all: Optional: takes the orders of all graphs of a policy, in the place of
             `compile` for each of them, and returns what was made of each.
+        precheck: Optional: takes the orders of all graphs before there are samples, whose
+            collection takes minutes, and raises ToolError for what is wrong already.
     """
 
     backend: str

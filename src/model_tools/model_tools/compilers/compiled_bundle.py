@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from model_tools.contract_text import remove_section, set_section
 from model_tools.errors import ToolError
 from model_tools.files import copy_folder, new_folder
 from model_tools.onnx_model import read_onnx
+from model_tools.terms import EXACT_IN_FLOAT16, tick_inputs
 from policy_inference.bundle.contract import Artifact, Calibration, File, Graph
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import (
@@ -77,18 +78,38 @@ def compile_bundle(request: Request) -> Bundle:
     check(request, compiler)
     bundle = load_bundle(request.bundle)
     model = reference(bundle.models[0])
+    file = request.output / f"policy.{request.precision}{compiler.suffix}"
+    precheck(compiler, [order_of(request, bundle.contract.model, model=model, output=file,
+                                 samples=None)])
+    if request.precision == "fp16":
+        _warn_of_ticks(bundle, model)
     rows = calibrating(request, compiler)
     count = _ROWS if request.rows is None else request.rows
     samples = None if rows is None else calibration_samples(bundle, rows, count, request.topics)
     with new_folder(request.output, marker=CONTRACT_FILE, force=request.force,
                     kept=bundle.path) as made:
         copy_folder(bundle.path, made)
-        file = made / f"policy.{request.precision}{compiler.suffix}"
-        order = order_of(request, bundle.contract.model, model=model, output=file, samples=samples)
+        golden = bundle.golden() if bundle.contract.model.golden else None
+        order = order_of(request, bundle.contract.model, model=model, output=made / file.name,
+                         samples=samples, golden=golden)
         made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
         enter(made, {bundle.models[0].key: made_of})
         load_bundle(made)
     return load_bundle(request.output)
+
+
+def _warn_of_ticks(bundle: Bundle, model: Path) -> None:
+    """Say where float16 does not hold the count of ticks."""
+    contract = bundle.contract
+    for name in tick_inputs(contract):
+        rows = read_onnx(model).rows_chosen_by(name)
+        if contract.model.inputs[name].dtype == "float32" and (
+                rows is None or rows > EXACT_IN_FLOAT16 + 1):
+            _log.warning(
+                "%s: %s counts ticks, which float16 holds one by one up to %d only (%.0f s at %g "
+                "Hz): longer runs are computed with wrong ones; take another precision, or export "
+                "the model with %s in int64 where the back end has that", contract.name, name,
+                EXACT_IN_FLOAT16, EXACT_IN_FLOAT16 / contract.rate_hz, contract.rate_hz, name)
 
 
 def order_of(request: Request, graph: Graph, **given: Any) -> Order:
@@ -123,6 +144,17 @@ def check(request: Request, compiler: Compiler) -> None:
     if request.output.resolve().is_relative_to(request.bundle.resolve()):
         raise ToolError(f"{request.output}: expected a folder outside the bundle that is compiled, "
                         f"found one in {request.bundle}")
+
+
+def precheck(compiler: Compiler, orders: Sequence[Order]) -> None:
+    """Let a compiler look at what it can before samples are collected; see `Compiler`.
+
+    Raises:
+        ToolError: Something is missing or does not fit.
+    """
+    look: Callable[[Sequence[Order]], None] | None = getattr(compiler, "precheck", None)
+    if look is not None:
+        look(orders)
 
 
 def calibrating(request: Request, compiler: Compiler) -> Path | None:
@@ -162,7 +194,7 @@ def artifacts(
         entry = file_entry(file, folder)
         found[name] = Artifact(
             file=entry.file, sha256=entry.sha256, precision=order.precision, target=order.target,
-            tool=made.tool, made=how, calibration=calibration,
+            tool=made.tool, made=how, integers=made.integers, calibration=calibration,
         )  # fmt: skip
     return found
 

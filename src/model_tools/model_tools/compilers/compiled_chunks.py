@@ -18,6 +18,7 @@ from model_tools.compilers.compiled_bundle import (
     check,
     enter,
     order_of,
+    precheck,
     reference,
 )
 from model_tools.compilers.registry import find_compiler
@@ -47,6 +48,8 @@ def compile_chunk_bundle(
     check(request, compiler)
     bundle = load_chunk_bundle(request.bundle)
     models = {model.key: reference(model) for model in bundle.models}
+    precheck(compiler, [_order(request, bundle, key, file, request.output, compiler.suffix, {})
+                        for key, file in models.items()])
     source = calibrating(request, compiler)
     opened = None if source is None else open_source(bundle.contract, source, request.topics)
     count = 0 if opened is None else count_of(opened, request.rows)

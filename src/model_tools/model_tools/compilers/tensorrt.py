@@ -60,8 +60,9 @@ def _written(order: Order) -> str:
     """Write the model; return how it was made."""
     with refusals_named(order):
         if order.samples is not None:
-            # TensorRT's parser takes no biases in int32, and up to 8.x no weights in int8.
-            return quantise(order.model, order.output, order.samples, float_constants=True)
+            # TensorRT's parser takes no unsigned integers, no biases in int32, and up to 8.x no
+            # weights in int8.
+            return quantise(order.model, order.output, order.samples, signed=True)
         if order.precision == "fp16":
             return write_fp16(order.model, order.output)
         shutil.copyfile(order.model, order.output)

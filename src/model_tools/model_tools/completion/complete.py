@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from model_tools.baked import baked_normaliser
+from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.completion.drawn import drawn
 from model_tools.completion.golden import GOLDEN_FILE, write_golden
 from model_tools.completion.nominal import check_guard, measure_nominal
@@ -84,6 +85,9 @@ def make_bundle(
             exists, or the robot is not healthy.
         OSError: A file cannot be read or written.
     """
+    if not (contract / CONTRACT_FILE).is_file():
+        raise ToolError(f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
+                        "model_tools import makes one of what a training left behind")
     # Says what is wrong under the user's own path.
     read_contract(contract / CONTRACT_FILE, instead="`model_tools export act` writes bundles of "
                   "chunk policies whole, with their golden rows")
@@ -100,6 +104,7 @@ def _take_model(model: Path, folder: Path) -> None:
     entry = read_contract(folder / CONTRACT_FILE).model.artifacts.get(REFERENCE)
     if entry is None:
         raise ToolError(f"{CONTRACT_FILE}: model.artifacts: expected {REFERENCE}, found none")
+    refuse_checkpoint(model)
     found = sha256_of(model)
     if found != entry.sha256:
         source = f"; get it from {entry.url}" if entry.url else ""

@@ -94,9 +94,9 @@ def check_guard(contract: JointContract, measured: Measured) -> None:
     found = f"that limits of joints cut targets in {share:.2%} of the ticks: {joints}"
     if share > LARGEST_SHARE:
         raise ToolError(f"{contract.name}: expected a guard that leaves a healthy robot alone, "
-                        f"found {found}; see joints.names, joints.position_min and position_max, "
-                        "and the scale of the action; a bag that this policy did not make looks "
-                        "so, too")
+                        f"found {found}; see that the order of joints.names and the scale and the "
+                        "offset of the action are those of the training, and that this policy "
+                        "made the run; limits are the robot's own, and stay")
     _log.warning("%s: note %s; the robot's drives would stop there as well", contract.name, found)
 
 

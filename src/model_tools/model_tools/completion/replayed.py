@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from model_tools.errors import ToolError
 from model_tools.parity import between
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle
+from policy_inference.comparison.open_loop import joints
 from policy_inference.comparison.rows import Rows, play
+from policy_inference.interfaces import Tensor
 
 
 def replayed(bundle: Bundle, rows: Rows) -> Rows:
@@ -29,7 +33,19 @@ def replayed(bundle: Bundle, rows: Rows) -> Rows:
     for name, said in rows.outputs.items():
         difference = between(played[name], said)
         if difference:
-            raise ToolError(f"{rows.source}: {name}: expected the outputs of the bundle's model, "
-                            f"found a difference of {difference}; another policy made these rows")
+            raise ToolError(f"{rows.source}: {name}{_worst(bundle, name, played[name], said)}: "
+                            "expected the outputs of the bundle's model, found a difference of "
+                            f"{difference}; another policy made these rows, or the inputs beside "
+                            "them are not those that it had")
     return dataclasses.replace(rows, inputs={name: played[name] for name in model.inputs},
                                outputs={name: played[name] for name in model.outputs})
+
+
+def _worst(bundle: Bundle, name: str, found: Tensor, said: Tensor) -> str:
+    """Name the joint of the largest difference, where the output commands joints."""
+    if name != bundle.contract.action.output:
+        return ""
+    wanted = said.reshape(len(said), -1)
+    errors = np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)
+    largest = np.abs(errors).max(axis=0)
+    return f" of {joints(bundle.contract)[int(largest.argmax())]}"

@@ -18,6 +18,7 @@ from model_tools.row_files import read_rows
 from model_tools.terms import term_columns
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.validate import term_places
 from policy_inference.comparison.rows import Rows
 from policy_inference.interfaces import F64
 
@@ -90,11 +91,12 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
 
 def unmoved(contract: JointContract, rows: Rows) -> list[str]:
     """Return the axes of the velocity command that never changed, in words."""
-    words, found = ("forward", "sideways", "turning"), dict.fromkeys(range(3), True)
-    terms = [(name, found.where) for name in contract.observations
-             for found in term_columns(contract, name) if found.term.term == "velocity_command"]
+    words, found = ("forward", "sideways", "turning"), dict[int, bool]()
+    terms = [(name, term) for name in contract.observations
+             for term in term_columns(contract, name) if term.term.term == "velocity_command"]
     for name, columns in terms:
-        command = rows.inputs[name].reshape(len(rows), -1)[:, columns].astype(np.float64)
-        found = {axis: still and bool(np.ptp(command[:, axis]) < _STILL)
-                 for axis, still in found.items()}
-    return [words[axis] for axis, still in found.items() if still and terms]
+        command = rows.inputs[name].reshape(len(rows), -1)[:, columns.where].astype(np.float64)
+        for place, axis in enumerate(term_places(columns.term, contract)):
+            still = bool(np.ptp(command[:, place]) < _STILL)
+            found[axis] = found.get(axis, True) and still
+    return [words[axis] for axis, still in sorted(found.items()) if still]

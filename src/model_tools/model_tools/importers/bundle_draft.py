@@ -17,7 +17,7 @@ from model_tools.files import new_folder
 from model_tools.importers.answers import answer_all, drop
 from model_tools.importers.draft import TODO, Draft
 from model_tools.importers.draft_text import draft_text
-from model_tools.importers.follow_up import ask_what_follows
+from model_tools.importers.follow_up import ask_what_follows, note_oddities
 from model_tools.importers.joints import given_joints, joints_file
 from model_tools.importers.model_section import MODEL_FILE
 from model_tools.importers.onnx_metadata import require_same_joints
@@ -42,6 +42,7 @@ class Request:
     model: Path | None = None
     format: str | None = None
     joints: str | None = None
+    joint_order: str | None = None
     robot: Path | None = None
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
@@ -60,7 +61,11 @@ def make_draft(request: Request) -> Draft:
         OSError: A file cannot be read.
     """
     source = read_source(request.source)
-    joints = None if request.joints is None else given_joints(request.joints)
+    if request.joint_order is not None and request.joints is None:
+        raise ToolError(f"--joint-order {request.joint_order}: expected --joints, whose order that "
+                        "is, found none")
+    joints = (None if request.joints is None
+              else given_joints(request.joints, request.joint_order))
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
     model = read_onnx(draft.model_file)
     require_same_joints(draft, model)
@@ -69,6 +74,7 @@ def make_draft(request: Request) -> Draft:
         put_robot_limits(draft, read_robot(robot), robot.name)
     answer_all(draft, request.answers, request.answer_file)
     ask_what_follows(draft)
+    note_oddities(draft)
     for key in request.dropped:
         drop(draft, key)
     draft.complete()
@@ -118,8 +124,9 @@ def _copy_model(draft: Draft, file: Path) -> None:
     try:
         onnx.save(onnx.load(str(model.path)), str(file))
     except onnx.checker.ValidationError as error:
-        raise ToolError(f"{model.path}: expected its weights in {', '.join(model.external_files)}, "
-                        f"found {error}") from error
+        raise ToolError(f"{model.path}: expected its weights beside it in "
+                        f"{', '.join(model.external_files)}, found {error}; copy what the training "
+                        "exported as a whole") from error
     artifact = draft.find(("model", "artifacts", "onnx"))
     artifact["sha256"] = sha256_of(file)
     artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"
@@ -127,7 +134,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 def _check(draft: Draft) -> None:
     """Raise for what the contract's reader refuses besides open questions."""
-    reader = Reader(draft.source)
+    reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     open_keys = set(draft.todos()) | {f"{key}.{TODO}" for key in draft.todos()}
     wrong = [problem for problem in reader.problems if problem.key not in open_keys]

@@ -8,6 +8,7 @@ Clip comes before scale and history is per term, oldest first, unless the observ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from model_tools.errors import ToolError
@@ -24,10 +25,12 @@ from model_tools.importers.observation import (
 )
 from model_tools.importers.ranges import put_velocity_range
 from model_tools.importers.source import Given, Source, model_of
+from model_tools.importers.unitree_joints import motors, policy_joints
 from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel
 
 NAME = "unitree_deploy_yaml"
+_SLICE = re.compile(r"slice\((None|-?\d+), *(None|-?\d+), *(None|-?[1-9]\d*)\)")
 _SWITCHES = ("use_gym_history", "scale_first")
 
 
@@ -44,14 +47,12 @@ def read(source: Source, given: Given) -> Draft:
     """
     draft, model, root = Draft(source.path.name), model_of(source, given), source.root
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
-    places = _places(root["joint_ids_map"])
-    names = _names(root, given, len(places))
-    draft.put("joints.names", names, "joint_names" if "joint_names" in root.mapping()
-              else "given by the user, in policy order")
-    if "joint_names" not in root.mapping():
-        sdk = ", ".join(names[places.index(place)] for place in sorted(places))
-        draft.remark(f"the joints in policy order are {', '.join(names)}, as given; then the "
-                     f"robot's SDK has them as {sdk}: see that it does")
+    places, (names, origin) = motors(root), policy_joints(root, given.joints)
+    draft.put("joints.names", names, origin)
+    if given.joints is not None:
+        draft.remark(f"the joints in policy order are {', '.join(names)}: {origin}; then those in "
+                     f"the order of the SDK are {', '.join(_in_sdk_order(names, places))}: see "
+                     "that both are so")
     _put_joints(draft, root, places)
     tensors = put_model(draft, model)
     actions = [_action(draft, name, action, names) for name, action in root["actions"].items()]
@@ -61,25 +62,8 @@ def read(source: Source, given: Given) -> Draft:
     return draft
 
 
-def _places(ids: Node) -> list[int]:
-    """Return the SDK's index of each policy joint."""
-    places = [element.whole() for element in ids.elements()]
-    if len(set(places)) != len(places) or min(places, default=-1) < 0:
-        raise ids.wrong("different indices of SDK joints")
-    return places
-
-
-def _names(root: Node, given: Given, count: int) -> list[str]:
-    names = given.joints
-    if names is None and (stated := root.get("joint_names")):
-        names = stated.texts()
-    if names is None:
-        raise ToolError(f"{root.file}: expected the names of its {count} joints in policy order, "
-                        "which this format leaves out; give them with --joints")
-    if len(names) != count:
-        raise ToolError(f"{root.file}: joint_ids_map: expected {count} joints, found {len(names)} "
-                        f"names: {', '.join(names)}")
-    return names
+def _in_sdk_order(names: Sequence[str], places: Sequence[int]) -> list[str]:
+    return [name for _, name in sorted(zip(places, names, strict=True))]
 
 
 def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
@@ -87,6 +71,10 @@ def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
     draft.put("joints.default_position", position, "default_joint_pos, in policy order")
     for key in ("stiffness", "damping"):
         gains = root[key].numbers()
+        if len(gains) == len(places) <= max(places):
+            draft.ask(f"joints.{key}", f"gain while the policy runs; the file has {len(gains)} "
+                      f"values for motors up to {max(places)}, so that their order is open")
+            continue
         if len(gains) <= max(places):
             raise ToolError(f"{root.file}: {key}: expected at least {max(places) + 1} values, one "
                             f"for each joint of the SDK, found {len(gains)}")
@@ -98,7 +86,7 @@ def _action(draft: Draft, name: str, action: Node, names: Sequence[str]) -> Sour
     if name not in KINDS:
         draft.block("action", f"{name} is none of {', '.join(KINDS)}")
     ids = action.get("joint_ids")
-    joints = [_joint(element, names) for element in ids.elements()] if ids else list(names)
+    joints = _chosen(ids, names) if ids else list(names)
     clip, offset = action.get("clip"), action.get("offset")
     return SourceAction(
         kind=KINDS.get(name, "position"), joints=joints,
@@ -106,6 +94,17 @@ def _action(draft: Draft, name: str, action: Node, names: Sequence[str]) -> Sour
         scale=action["scale"].numbers(len(joints), "joints"),
         offset=offset.numbers(len(joints), "joints") if offset else [0.0] * len(joints),
     )
+
+
+def _chosen(ids: Node, names: Sequence[str]) -> list[str]:
+    """Return the joints with these indices: a list, or a slice as Python writes it."""
+    if isinstance(ids.value, slice):
+        return list(names[ids.value])
+    if isinstance(ids.value, str):
+        if (bounds := _SLICE.fullmatch(ids.value)) is None:
+            raise ids.wrong("a list of indices, or a slice")
+        return list(names[slice(*(None if end == "None" else int(end) for end in bounds.groups()))])
+    return [_joint(element, names) for element in ids.elements()]
 
 
 def _joint(index: Node, names: Sequence[str]) -> str:
@@ -152,6 +151,4 @@ def _joints(draft: Draft, params: Node | None) -> list[str] | None:
     """Return the joints of a term that reads some of them."""
     asset = params.get("asset_cfg") if params else None
     ids = asset.get("joint_ids") if asset else None
-    if ids is None or not isinstance(ids.value, list):
-        return None
-    return [_joint(element, draft.find("joints.names")) for element in ids.elements()]
+    return None if ids is None else _chosen(ids, draft.find("joints.names"))

@@ -88,7 +88,8 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
         draft.put("joints.position_max", [high for _, high in rows], limits.key)
         if any(max(abs(low), abs(high)) > _A_TURN for low, high in rows):
             draft.remark(f"{limits.key} lets joints turn more than once, as where the simulation "
-                         "had no limits; give those of the robot with --set or --robot")
+                         "had no limits; give those of the robot with --set, as "
+                         "joints.position_min and joints.position_max")
     for key, name in (("velocity_limit", "vel"), ("effort_limit", "effort")):
         if limit := robot.get(f"default_joint_{name}_limits"):
             draft.put(f"joints.{key}", limit.numbers(count, "joints"), limit.key)

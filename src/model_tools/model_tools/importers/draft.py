@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, get_args, get_origin, get_type_hints
@@ -92,6 +93,11 @@ class Draft:
     def todos(self) -> dict[str, str]:
         """Return the open questions by key."""
         return {text(path): question for path, question in _questions((), self.values)}
+
+
+def completing(folder: FilePath) -> str:
+    """Return the command that makes a bundle of a draft whose questions were answered in it."""
+    return shlex.join(["model_tools", "complete", str(folder), "--output", str(folder), "--force"])
 
 
 def todo(question: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ def read(source: Source, given: Given) -> Draft:
 def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
     """Return the joints in the simulator's order, or as the actions list them."""
     if given.joints is not None:
-        return given.joints
+        return given.joints.in_simulator_order()
     names = [name for action in actions for name in action["joint_names"].texts()]
     kept = all(action.flag("preserve_order") for action in actions)
     if not names or not kept or any(map(is_pattern, names)):

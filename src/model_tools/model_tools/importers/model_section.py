@@ -44,8 +44,9 @@ def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]
     for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         for name, tensor in tensors.items():
             _put_tensor(draft, model, ("model", kind, name), tensor)
-    draft.put(("model", "artifacts", "onnx"),
-              {"file": MODEL_FILE, "sha256": model.sha256, "precision": model.precision})
+    integers = {"integers": model.integers} if model.integers else {}
+    draft.put(("model", "artifacts", "onnx"), {"file": MODEL_FILE, "sha256": model.sha256,
+                                               "precision": model.precision, **integers})
     if model.producer:
         draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
     if checkpoint := model.metadata.get(CHECKPOINT_SHA256):

@@ -184,11 +184,14 @@ def _fit(draft: Draft, name: str, width: int | None, terms: Sequence[SourceTerm]
 
 def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | None:
     """Return the number of values of all frames of a term, None where it is not known."""
-    size = TERMS[entry["term"]].size
+    spec = TERMS[entry["term"]]
+    size = spec.size
     if size == "joints":
         count: Any = len(entry.get("joints", draft.find("joints.names")))
     elif size == "actions":
         count = sum(len(action["joints"]) for action in draft.find("action.terms"))
+    elif size == "phase":
+        count = len(spec.parts)
     else:
         count = entry["size"] if size == "external" else size
     return None if isinstance(count, dict) and TODO in count else int(count) * term.history

@@ -16,11 +16,11 @@ def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
     """Write the range of the one command that has ranges of all three axes.
 
     Args:
-        draft: Is written to, where a term reads the command, or may do so.
+        draft: Is written to, where a term reads the command, or may do so since terms are open.
         commands: Sections with a key `ranges`, or that are ranges themselves.
     """
-    if not any(term["term"] == "velocity_command" or isinstance(term["term"], dict)
-               for _, term in draft.terms()):
+    terms = [term["term"] for _, term in draft.terms()]
+    if terms and not any(term == "velocity_command" or isinstance(term, dict) for term in terms):
         return
     found = [ends for ends in map(_ends, commands) if ends is not None]
     if len(found) == 1:

@@ -56,6 +56,10 @@ def choose(source: Source, name: str | None = None) -> Importer:
             raise ToolError(f"--format: expected one of {known}, found {name}")
         return IMPORTERS[name]
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
+    if not found and source.is_onnx:
+        raise ToolError(f"{source.path}: expected joint_names or dof_names in the metadata of the "
+                        "model, found neither; name the YAML file that the training left beside "
+                        f"it, and --model {source.path}")
     if len(found) != 1:
         names = " and ".join(importer.NAME for importer in found) or "none of them"
         raise ToolError(f"{source.path}: expected one of the formats {known}, found {names}; "

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a URDF or an MJCF file says about joints: order and limits."""
+"""What a URDF or an MJCF file says about joints: their tree and limits."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointFigures:
-    """Limits in rad, rad/s and N·m; None where the file does not say."""
+    """Limits in rad, rad/s and N·m; None where the file does not say.
 
+    Attributes:
+        parent: The next joint on the way to the base that moves; None where there is none.
+    """
+
+    parent: str | None = None
     position_min: float | None = None
     position_max: float | None = None
     velocity_limit: float | None = None
@@ -31,32 +37,81 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
         ToolError: It is neither URDF nor MJCF, or has no such joint.
         OSError: It cannot be read.
     """
-    try:
-        root = ET.fromstring(path.read_bytes())
-    except ET.ParseError as error:
-        raise ToolError(f"{path}: expected a URDF or MJCF file, found {error}") from error
+    root = _parsed(path.read_bytes(), str(path))
     if root.tag not in ("robot", "mujoco"):
         raise ToolError(f"{path}: expected a URDF or MJCF file, found the element {root.tag}")
-    joints = _urdf(path, root) if root.tag == "robot" else _mjcf(path)
+    return _some(_urdf(root, str(path)) if root.tag == "robot" else _mjcf(path), str(path))
+
+
+def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
+    """Return the joints with one degree of freedom of a URDF from `origin`, in its order.
+
+    Raises:
+        ToolError: It is no URDF, or has no such joint.
+    """
+    root = _parsed(text.encode(), origin)
+    if root.tag != "robot":
+        raise ToolError(f"{origin}: expected a URDF, found the element {root.tag}")
+    return _some(_urdf(root, origin), origin)
+
+
+def breadth_first(robot: Mapping[str, JointFigures]) -> list[str]:
+    """Return the joints level by level from the base: how PhysX, and so Isaac Lab, numbers them.
+
+    Siblings are in the file's order, which an importer may have changed.
+    """
+    order = [name for name, joint in robot.items() if joint.parent is None]
+    for name in order:
+        order += [child for child, joint in robot.items() if joint.parent == name]
+    return order + [name for name in robot if name not in order]
+
+
+def _parsed(content: bytes, origin: str) -> ET.Element:
+    try:
+        return ET.fromstring(content)
+    except ET.ParseError as error:
+        raise ToolError(f"{origin}: expected a URDF or MJCF file, found {error}") from error
+
+
+def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigures]:
     if not joints:
-        raise ToolError(f"{path}: expected joints with one degree of freedom, found none")
+        raise ToolError(f"{origin}: expected joints with one degree of freedom, found none")
     return joints
 
 
-def _urdf(path: Path, root: ET.Element) -> dict[str, JointFigures]:
-    return {joint.get("name", ""): _urdf_figures(path, joint) for joint in root.iter("joint")
-            if joint.get("type") in _SINGLE_DOF}
+def _urdf(root: ET.Element, origin: str) -> dict[str, JointFigures]:
+    above = {child: joint for joint in root.iter("joint") if (child := _link(joint, "child"))}
+    return {joint.get("name", ""): _urdf_figures(origin, joint, above)
+            for joint in root.iter("joint") if joint.get("type") in _SINGLE_DOF}
 
 
-def _urdf_figures(path: Path, joint: ET.Element) -> JointFigures:
-    limit = joint.find("limit")
+def _link(joint: ET.Element, side: str) -> str:
+    link = joint.find(side)
+    return "" if link is None else link.get("link", "")
+
+
+def _urdf_parent(joint: ET.Element, above: Mapping[str, ET.Element]) -> str | None:
+    """Return the next joint above that moves; links that hang in a circle end the way up."""
+    for _ in above:
+        found = above.get(_link(joint, "parent"))
+        if found is None or found.get("type") in _SINGLE_DOF:
+            return None if found is None else found.get("name")
+        joint = found
+    return None
+
+
+def _urdf_figures(
+    origin: str, joint: ET.Element, above: Mapping[str, ET.Element]
+) -> JointFigures:
+    limit, parent = joint.find("limit"), _urdf_parent(joint, above)
     names = {"position_min": "lower", "position_max": "upper", "velocity_limit": "velocity",
              "effort_limit": "effort"}
     try:
-        return JointFigures(**{field: float(limit.attrib[name]) for field, name in names.items()
-                               if limit is not None and name in limit.attrib})
+        figures = {field: float(limit.attrib[name]) for field, name in names.items()
+                   if limit is not None and name in limit.attrib}
+        return JointFigures(parent=parent, **figures)
     except ValueError as error:
-        raise ToolError(f"{path}: joint {joint.get('name')}: expected numbers as limits, found "
+        raise ToolError(f"{origin}: joint {joint.get('name')}: expected numbers as limits, found "
                         f"{error}") from error
 
 
@@ -69,15 +124,32 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
     except ValueError as error:
         raise ToolError(f"{path}: expected an MJCF file that MuJoCo loads, found "
                         f"{error}") from error
-    single = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
     return {model.joint(i).name: _mjcf_figures(model, i) for i in range(model.njnt)
-            if model.jnt_type[i] in single}
+            if model.jnt_type[i] in _mjcf_single()}
 
 
 def _mjcf_figures(model: Any, joint: int) -> JointFigures:
     low, high = model.jnt_range[joint].tolist()
     limited = {"position_min": low, "position_max": high} if model.jnt_limited[joint] else {}
-    return JointFigures(**limited, effort_limit=_mjcf_effort(model, joint))
+    return JointFigures(parent=_mjcf_parent(model, joint), effort_limit=_mjcf_effort(model, joint),
+                        **limited)
+
+
+def _mjcf_parent(model: Any, joint: int) -> str | None:
+    """Return the next joint above with one degree of freedom; joints of one body follow another."""
+    body = model.jnt_bodyid[joint]
+    single = [i for i in range(model.njnt) if model.jnt_type[i] in _mjcf_single()]
+    here = [i for i in single if model.jnt_bodyid[i] == body and i < joint]
+    while not here and body:
+        body = model.body_parentid[body]
+        here = [i for i in single if model.jnt_bodyid[i] == body]
+    return model.joint(here[-1]).name if here else None
+
+
+def _mjcf_single() -> tuple[int, int]:
+    import mujoco
+
+    return int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)
 
 
 def _mjcf_effort(model: Any, joint: int) -> float | None:

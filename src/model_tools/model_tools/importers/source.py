@@ -7,8 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_tools.checkpoints.archive import refuse_checkpoint
 from model_tools.errors import ToolError
 from model_tools.foreign_yaml import load_foreign_yaml
+from model_tools.importers.joints import GivenJoints
 from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel, read_onnx
 
@@ -33,8 +35,7 @@ class Given:
     """What the user gave besides the source."""
 
     model: Path | None = None
-    joints: list[str] | None = None
-    """In the order that the format leaves open."""
+    joints: GivenJoints | None = None
 
 
 def read_source(path: Path) -> Source:
@@ -49,6 +50,7 @@ def read_source(path: Path) -> Source:
     if path.suffix == ONNX_SUFFIX:
         metadata = read_onnx(path).metadata
         return Source(path=path, root=Node(path.name, dict(metadata)), is_onnx=True)
+    refuse_checkpoint(path)
     return Source(path=path, root=Node(path.name, load_foreign_yaml(path)), is_onnx=False)
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_tools.baked import baked_action, baked_normaliser
+import numpy as np
+
+from model_tools.baked import BakedAction, baked_actions, baked_normaliser, is_same, span
 from model_tools.errors import ToolError
 from model_tools.inspect.chunk_oddities import oddities
 from model_tools.inspect.chunk_rows import describe_chunk_contract
@@ -17,6 +19,7 @@ from model_tools.inspect.report import Report
 from model_tools.onnx_model import OnnxModel, read_onnx
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import Artifact, JointContract
+from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
     AnyContract,
@@ -25,6 +28,7 @@ from policy_inference.bundle.load import (
 )
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError
+from policy_inference.interfaces import F64
 
 KIND = "bundle folder"
 _STATISTICS = "obs_stats.npz"
@@ -101,6 +105,9 @@ def _suspect_precision(
     if stated != model.precision:
         report.suspect(f"artifact {backend}: the contract says {artifact.precision}, "
                        f"{artifact.file} holds {model.precision} weights")
+    if artifact.integers not in (None, model.integers):
+        report.suspect(f"artifact {backend}: the contract says {artifact.integers} integers, "
+                       f"{artifact.file} holds {model.integers or 'none'}")
 
 
 def _suspect_twice(
@@ -111,7 +118,42 @@ def _suspect_twice(
     normaliser = baked_normaliser(model)
     if normaliser and (statistics or (path / _STATISTICS).is_file()):
         report.suspect(f"normalised twice: {normaliser} in the model, and statistics in the bundle")
-    action = baked_action(model)
-    scaled = any(term.scale != 1.0 or term.offset != 0.0 for term in contract.action.terms)
-    if action and scaled and contract.action.output in action:
-        report.suspect(f"scaled twice: {action} in the model, and scale or offset in the contract")
+    for found in baked_actions(model):
+        if found.nodes and found.output == contract.action.output:
+            _suspect_action(contract, found, report)
+
+
+def _suspect_action(contract: JointContract, found: BakedAction, report: Report) -> None:
+    """Note a scale or an offset of the action that both have, and an offset that neither has."""
+    if not found.is_known:
+        report.suspect(found.advice())
+        return
+    scale, offset, default = _stated_action(contract)
+    if found.is_scaled and not np.all(scale == 1.0):
+        twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
+        report.suspect(f"{twice}: {found.read}, and action.scale "
+                       f"{span(scale)} in the contract: right only if the training "
+                       f"multiplies by both; {found.feedback_advice}")
+    if found.is_shifted and offset.any():
+        same = is_same(found.offset, offset)
+        twice = "shifted twice" if same else "shifted by model and contract"
+        report.suspect(f"{twice}: {found.where}, {span(found.offset)} added, and action.offset "
+                       f"{span(offset)} in the contract: right only if the training adds both")
+    if not found.is_shifted and not offset.any() and default.any():
+        report.suspect(f"never shifted: {found.where}, 0 added, and action.offset 0 in the "
+                       "contract: targets are around 0 rad and not around the default pose, right "
+                       "only if the training adds no offset")
+
+
+def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
+    """Return scale, offset, and default pose of position targets, of each value of the action."""
+    names = contract.joints.names
+    default = dict(zip(names, per_joint(contract.joints.default_position, names), strict=True))
+    scales, offsets, poses = list[F64](), list[F64](), list[F64]()
+    for term in contract.action.terms:
+        pose = np.array([default[joint] for joint in term.joints])
+        scales.append(per_joint(term.scale, term.joints))
+        offsets.append(pose if term.offset == "default_position"
+                       else per_joint(term.offset, term.joints))
+        poses.append(pose * (term.kind == "position"))
+    return np.concatenate(scales), np.concatenate(offsets), np.concatenate(poses)

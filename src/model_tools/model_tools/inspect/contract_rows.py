@@ -33,9 +33,9 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     for name, limits in contract.limits.items():
         report.row(f"limits {name}", bounds(limits) or "none")
     report.row("golden rows", contract.model.golden.file if contract.model.golden else
-               "none: nothing to prove other artifacts with; `import` makes them")
+               "none: nothing to prove other artifacts with; `complete` makes them")
     report.row("nominal", contract.nominal.source if contract.nominal else
-               "none: only the contract's limits guard; a recorded rollout gives it at `import`")
+               "none: only the contract's limits guard; a recorded rollout gives it at `complete`")
     report.row("licence", contract.provenance.licence)
 
 

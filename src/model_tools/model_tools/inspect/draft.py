@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from model_tools.importers.draft import TODO, text
+from model_tools.importers.draft import TODO, completing, text
 from model_tools.inspect.report import Report
 from policy_inference.bundle.schema import load_yaml
 from policy_inference.errors import BundleError, Problem
@@ -24,7 +24,7 @@ def describe_draft(file: Path, problems: Sequence[Problem], report: Report) -> N
         report.row(f"TODO {key}", question)
     if questions:
         report.suspect(f"{len(questions)} questions are open; answer them in {file.name}, and then "
-                       "model_tools complete")
+                       f"{completing(file.parent)}")
     for problem in problems:
         if not any(problem.key == key or problem.key.startswith((f"{key}.", f"{key}["))
                    for key in questions):

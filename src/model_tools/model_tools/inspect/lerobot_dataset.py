@@ -9,16 +9,16 @@ from pathlib import Path
 
 from model_tools.inspect.json_file import read_json
 from model_tools.inspect.report import Report
+from model_tools.lerobot.dataset_info import INFO, VERSION, conversion_of
 from model_tools.node import Node
 
 KIND = "LeRobot dataset"
-_INFO = Path("meta", "info.json")
-_VERSION, _PARQUET_END = "v3.0", b"PAR1"
+_PARQUET_END = b"PAR1"
 
 
 def recognise(path: Path) -> bool:
     """Return whether it is a folder with a dataset's description."""
-    return path.is_dir() and (path / _INFO).is_file()
+    return path.is_dir() and (path / INFO).is_file()
 
 
 def inspect(path: Path) -> Report:
@@ -27,7 +27,7 @@ def inspect(path: Path) -> Report:
     Raises:
         ToolError: Its description is no JSON, or lacks what every dataset states.
     """
-    info, report = read_json(path / _INFO), Report(kind=KIND, path=path)
+    info, report = read_json(path / INFO), Report(kind=KIND, path=path)
     version = info["codebase_version"].text()
     report.row("version", version)
     report.row("robot", info["robot_type"].value)
@@ -36,8 +36,9 @@ def inspect(path: Path) -> Report:
         report.row(name, info[f"total_{name}"].whole())
     for name, feature in info["features"].items():
         report.row(name, _words(feature))
-    if version != _VERSION:
-        report.suspect(f"version {version}; tools here read {_VERSION}, convert it with LeRobot")
+    if version != VERSION:
+        report.suspect(f"version {version}; tools here read {VERSION}; "
+                       f"{conversion_of(path, version)}")
     else:
         _suspect_files(path, info, report)
     return report

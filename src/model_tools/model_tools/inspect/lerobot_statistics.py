@@ -14,6 +14,7 @@ from model_tools.inspect.json_file import read_json
 from model_tools.inspect.lerobot_config import CONFIG_FILE, Feature
 from model_tools.inspect.report import Report
 from model_tools.inspect.safetensors_file import read_tensors
+from model_tools.lerobot.processors import unsupported
 from model_tools.node import Node
 from policy_inference.interfaces import Tensor
 
@@ -60,7 +61,8 @@ def suspect_statistics(
     buffers = {} if beside else read_tensors(weights, inside)
     for is_input, file in PROCESSORS.items():
         ours = [feature for feature in features if feature.is_input == is_input]
-        found = _of_processor(folder, file, report) if beside else _of_buffers(buffers, ours)
+        found = (_of_processor(folder, file, report, is_input=is_input) if beside
+                 else _of_buffers(buffers, ours))
         for feature in ours:
             _suspect(feature, found, report)
 
@@ -75,12 +77,16 @@ def _of_buffers(buffers: Mapping[str, Tensor], features: Sequence[Feature]) -> d
     return found
 
 
-def _of_processor(folder: Path, file: str, report: Report) -> dict[str, Tensor]:
+def _of_processor(
+    folder: Path, file: str, report: Report, *, is_input: bool
+) -> dict[str, Tensor]:
     """Return what the state files of a pipeline hold; what cannot be read is noted."""
     found = dict[str, Tensor]()
     try:
         for step in read_json(_present(folder, file))["steps"].elements():
             _note_renamed(step, report)
+            if error := unsupported(step, is_input=is_input):
+                report.suspect(str(error))
             if (state := step.get("state_file")) is not None:
                 found |= read_tensors(_present(folder, state.text()))
     except ToolError as error:

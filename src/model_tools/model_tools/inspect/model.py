@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.baked import baked_action, baked_normaliser
+from model_tools.baked import baked_actions, baked_normaliser
+from model_tools.importers.onnx_metadata import stated_action
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx
+from policy_inference.backends.onnx import merge_command
 
 KIND = "ONNX model"
+_LAYERS = ("Gemm", "MatMul", "Tanh")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
@@ -58,16 +61,25 @@ def _suspect(model: OnnxModel, report: Report) -> None:
     _suspect_weights(model, report)
     if model.external_files:
         report.suspect(f"weights lie in {', '.join(model.external_files)}, which no hash of the "
-                       "model covers; the runtime refuses it, import merges them")
+                       "model covers and the runtime refuses; import merges them, and so does "
+                       f"{merge_command(model.path)}")
     domains = sorted({node.domain for node in model.proto.graph.node} - set(_DOMAINS))
     if domains:
         report.suspect(f"operators of {', '.join(domains)}, which runtimes do not know")
     if normaliser := baked_normaliser(model):
         report.suspect(f"{normaliser}: a normaliser or offsets are baked in; "
                        "do not normalise again")
-    if action := baked_action(model):
-        report.suspect(f"{action}: scale or offset of the action seem baked in; the contract's "
-                       "scale must then be 1 and its offset 0")
+    _describe_action(model, report)
+
+
+def _describe_action(model: OnnxModel, report: Report) -> None:
+    """Say what scales and shifts each output, or that nothing in the graph shows it."""
+    for found in baked_actions(model):
+        if found.nodes:
+            report.suspect(found.advice(*stated_action(model.metadata)))
+        elif found.network.startswith(_LAYERS):
+            report.row("scale, offset", f"none shows behind {found.network}, which gives "
+                       f"{found.output}; what was folded into its weights would not")
 
 
 def _suspect_inputs(model: OnnxModel, report: Report) -> None:

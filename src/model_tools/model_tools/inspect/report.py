@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+
+_LONGEST, _SHOWN = 2000, 80
+"""Characters: names of 60 joints are shown, what is longer has only its beginning shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +22,26 @@ class Report:
     suspicions: list[str] = field(default_factory=list)
 
     def row(self, name: str, value: object) -> None:
-        """Add a row."""
-        self.rows.append((name, str(value)))
+        """Add a row; of a long text, as a robot's description in metadata is, only the size."""
+        self.rows.append((name, _folded(str(value))))
 
     def suspect(self, text: str) -> None:
         """Add something suspicious."""
         self.suspicions.append(text)
+
+
+def _folded(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    whole = _as_written(text)
+    lines, begin = whole.count("\n") + 1, " ".join(whole[:_SHOWN].split())
+    return f"{begin} ... ({lines:,} lines, {len(whole):,} characters)"
+
+
+def _as_written(text: str) -> str:
+    """Return a text that is kept as JSON, with its own lines."""
+    try:
+        content = json.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
+    return content if isinstance(content, str) else text

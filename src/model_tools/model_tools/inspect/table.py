@@ -20,8 +20,10 @@ def show(report: Report) -> None:
     table.add_column(overflow="fold")
     for name, value in report.rows:
         table.add_row(escape(name), escape(value))
-    console.print(table)
+    console.print(table if report.rows else table.title)
     for text in report.suspicions:
-        console.print(f"[yellow]suspicious[/yellow] {escape(text)}", highlight=False)
+        # Left to the terminal to wrap, so that commands in it can be copied.
+        console.print(f"[yellow]suspicious[/yellow] {escape(text)}", highlight=False,
+                      soft_wrap=True)
     if not report.suspicions:
         console.print("[green]nothing suspicious[/green]")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from model_tools.node import Node
 
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")
-_CONVERTER = "convert_dataset_v21_to_v30"
+CONVERTIBLE = "v2.1"
+_CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
 _PICTURES = ("video", "image")
 
 
@@ -62,6 +64,18 @@ class DatasetInfo:
     video_path: str
 
 
+def conversion_of(folder: Path, version: str) -> str:
+    """Return what makes a dataset of another version one that can be read."""
+    if version != CONVERTIBLE:
+        return (f"LeRobot up to 0.3 converts older ones to {CONVERTIBLE}, from where "
+                f"{_CONVERTER} of 0.4 goes on")
+    place = folder.resolve()
+    command = (".venv-lerobot/bin/python", "-m", _CONVERTER, f"--repo-id={place.name}",
+               f"--root={place.parent}", "--push-to-hub=false")
+    return (f"this converts it in place, and keeps the old one as {place.name}_old (`make "
+            f"setup-lerobot` first): {shlex.join(command)}")
+
+
 def read_info(folder: Path) -> DatasetInfo:
     """Read the description of a dataset.
 
@@ -77,7 +91,7 @@ def read_info(folder: Path) -> DatasetInfo:
     version = info["codebase_version"].text()
     if version != VERSION:
         raise ToolError(f"{file}: expected a dataset of version {VERSION}, found {version}; "
-                        f"LeRobot's {_CONVERTER} converts version v2.1")
+                        f"{conversion_of(folder, version)}")
     robot, features = info.get("robot_type"), info["features"].items()
     has_videos = any(node["dtype"].value == "video" for _, node in features)
     return DatasetInfo(

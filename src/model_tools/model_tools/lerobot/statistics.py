@@ -16,12 +16,13 @@ from model_tools.inspect.json_file import read_json
 from model_tools.inspect.lerobot_config import Feature
 from model_tools.inspect.lerobot_statistics import PROCESSORS, buffer_place, is_buffer
 from model_tools.inspect.safetensors_file import read_shapes, read_tensors
+from model_tools.lerobot.processors import NORMALISERS, unsupported
+from model_tools.node import Node
 from policy_inference.bundle.chunk_contract import Scaling
 from policy_inference.interfaces import F64, Tensor
 
 DEFAULT_EPS = 1e-8
 """LeRobot's, where a checkpoint does not say."""
-_NORMALISERS = ("normalizer_processor", "unnormalizer_processor")
 _MODES: dict[str, tuple[Literal["mean_std", "min_max"], str, str]] = {
     "MEAN_STD": ("mean_std", "mean", "std"),
     "MIN_MAX": ("min_max", "min", "max"),
@@ -58,6 +59,8 @@ class _Source:
     modes: Mapping[str, str] = field(default_factory=dict)
     """By kind of feature, where the file says other ones than the configuration."""
     eps: float = DEFAULT_EPS
+    only: frozenset[str] | None = None
+    """Names of the inputs that are normalised, where that is not all."""
 
 
 def read_statistics(folder: Path, weights: Path, features: Sequence[Feature]) -> Statistics:
@@ -69,8 +72,8 @@ def read_statistics(folder: Path, weights: Path, features: Sequence[Feature]) ->
         features: Inputs and outputs that are normalised.
 
     Raises:
-        ToolError: A statistic is missing, of another size, or not finite; a mode is unknown; or
-            there are none, or two places with them.
+        ToolError: A statistic is missing, of another size, or not finite; a mode is unknown; there
+            are none, or two places with them; or a step changes values in another way.
         OSError: A file cannot be read.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
@@ -85,7 +88,7 @@ def read_statistics(folder: Path, weights: Path, features: Sequence[Feature]) ->
                                                       largest={})
     for is_input, file in PROCESSORS.items():
         ours = [feature for feature in features if feature.is_input == is_input]
-        source = (_of_processor(folder, file, observed) if beside
+        source = (_of_processor(folder, file, observed, is_input=is_input) if beside
                   else _of_buffers(weights, buffers, ours))
         for feature in ours:
             found.scalings[feature.name] = _scaling(source, feature)
@@ -118,29 +121,42 @@ def _of_buffers(
     return _Source(place=str(weights), values=values)
 
 
-def _of_processor(folder: Path, file: str, observed: dict[str, str]) -> _Source:
+def _of_processor(
+    folder: Path, file: str, observed: dict[str, str], *, is_input: bool
+) -> _Source:
     """Read a pipeline's normaliser; what it renames goes to `observed`."""
+    normalisers = list[Node]()
     for step in read_json(_present(folder, file))["steps"].elements():
-        config = step.get("config")
+        if error := unsupported(step, is_input=is_input):
+            raise error
+        config, name = step.get("config"), step.get("registry_name")
         renamed = config.get("rename_map") if config else None
+        if renamed and renamed.items() and normalisers:
+            raise renamed.wrong("renaming before the normalizer, whose statistics have the names")
         observed |= {old: new.text() for old, new in renamed.items()} if renamed else {}
-        name = step.get("registry_name")
-        if config is None or name is None or name.value not in _NORMALISERS:
-            continue
-        state = step.get("state_file")
-        if state is None:
-            raise ToolError(f"{folder / file}: {step.key}.state_file: expected a file with the "
-                            "statistics, found none; the policy was saved without its dataset's")
-        # Links are followed: in a cache of the Hub every file is one.
-        if not all(kind(state.text()).name == state.text()
-                   for kind in (PurePosixPath, PureWindowsPath)):
-            raise state.wrong("the name of a file in the same folder")
-        path, eps, modes = _present(folder, state.text()), config.get("eps"), config.get("norm_map")
-        return _Source(
-            place=str(path), values=read_tensors(path), eps=eps.number() if eps else DEFAULT_EPS,
-            modes={kind: mode.text() for kind, mode in modes.items()} if modes else {})
-    raise ToolError(f"{folder / file}: steps: expected one of {' or '.join(_NORMALISERS)}, found "
-                    "none")
+        if name is not None and name.value == NORMALISERS[is_input]:
+            normalisers.append(step)
+    if len(normalisers) != 1:
+        raise ToolError(f"{folder / file}: steps: expected one {NORMALISERS[is_input]}, found "
+                        f"{len(normalisers) or 'none'}")
+    return _of_normaliser(folder, file, normalisers[0])
+
+
+def _of_normaliser(folder: Path, file: str, step: Node) -> _Source:
+    state, config = step.get("state_file"), step["config"]
+    if state is None:
+        raise ToolError(f"{folder / file}: {step.key}.state_file: expected a file with the "
+                        "statistics, found none; the policy was saved without its dataset's")
+    # Links are followed: in a cache of the Hub every file is one.
+    if not all(kind(state.text()).name == state.text()
+               for kind in (PurePosixPath, PureWindowsPath)):
+        raise state.wrong("the name of a file in the same folder")
+    path, eps, modes = _present(folder, state.text()), config.get("eps"), config.get("norm_map")
+    only = config.get("normalize_observation_keys")
+    return _Source(
+        place=str(path), values=read_tensors(path), eps=eps.number() if eps else DEFAULT_EPS,
+        modes={kind: mode.text() for kind, mode in modes.items()} if modes else {},
+        only=frozenset(only.texts()) if only else None)
 
 
 def _present(folder: Path, name: str) -> Path:
@@ -152,7 +168,8 @@ def _present(folder: Path, name: str) -> Path:
 
 def _scaling(source: _Source, feature: Feature) -> Scaling:
     mode = source.modes.get(feature.kind, feature.mode)
-    if mode == "IDENTITY":
+    left_out = feature.is_input and source.only is not None and feature.name not in source.only
+    if mode == "IDENTITY" or left_out:
         return Scaling(mode="identity")
     if mode not in _MODES:
         raise ToolError(f"{source.place}: {feature.name}: expected a normalisation of "

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.terms import TermColumns, term_columns
+from model_tools.terms import TermColumns, term_columns, value_name
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import Statistics
 from policy_inference.bundle.joint_values import per_joint
@@ -116,16 +116,11 @@ def warn_of_unusual(
         least, most = flat.min(axis=0), flat.max(axis=0)
         far = np.flatnonzero((least < too_low) | (most > too_high))
         for column in far[:_SHOWN].tolist():
-            _log.warning("%s: %s, column %d%s: %.4g to %.4g, where a healthy run has %.4g to %.4g",
-                         environment, name, column, _term_at(contract, name, column),
+            _log.warning("%s: %s[%d] (%s): %.4g to %.4g, where a healthy run has %.4g to %.4g",
+                         environment, name, column, value_name(contract, name, column),
                          least[column], most[column], lowest[column], highest[column])
         if len(far) > _SHOWN:
             _log.warning("%s: %s: %d more columns like this", environment, name, len(far) - _SHOWN)
-
-
-def _term_at(contract: JointContract, name: str, column: int) -> str:
-    return "".join(f" ({found.name})" for found in term_columns(contract, name)
-                   if found.where.start <= column < found.where.stop)
 
 
 def _list(values: F64) -> str:

@@ -31,7 +31,7 @@ class Recorded:
         Raises:
             ToolError: The bundle is for other joints or sensors.
         """
-        names = bundle.contract.joints.names
+        names = bundle.contract.joints.on_robot()
         if sorted(info.joints) != sorted(names):
             raise ToolError(f"{bundle.path}: expected a policy for the joints of the recording "
                             f"({', '.join(info.joints)}), found one for {', '.join(names)}")

@@ -36,7 +36,7 @@ from policy_inference.core.limits import Limits
 from policy_inference.core.motions import SafeTargets, Stand
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.run import Run
-from policy_inference.core.state import RobotState
+from policy_inference.core.state import LAST_OUTPUT, RobotState
 from policy_inference.interfaces import F64, Backend, Mode
 
 
@@ -171,10 +171,13 @@ class Replayer:
         sources = self._sensed.known(tick)
         for field in self._recorded.fields:
             where = self._state.slices[field]
-            if field == "last_action":
+            phase = self._state.phases.get(field)
+            if field == "last_action" or field.startswith(LAST_OUTPUT):
                 known[where] = tick.ran and self._own_known
-            elif field == "tick" or field.startswith("phase:"):
-                known[where] = tick.ran and self._counted
+            elif field == "tick" or phase:
+                commanded = tick.alone and "velocity_command" in sources
+                shown = commanded or not (phase and phase.is_commanded)
+                known[where] = tick.ran and self._counted and shown
             else:
                 known[where] = is_sensed = tick.alone and field in sources
                 if not is_sensed:
@@ -277,10 +280,12 @@ class Replayer:
             self.stages[TARGET].skip()
         if self._seeded or not judged:
             self._run.follow(expected, tick.blend)
-        answer = tick.outputs.get(self._contract.action.output)
-        if answer is not None and answer.size == self._state["last_action"].size:
-            # What the next tick began with on the robot.
-            self._state["last_action"][:] = answer.reshape(-1)
+        # What the next tick began with on the robot.
+        for name, field in ((self._contract.action.output, self._state["last_action"]),
+                            *self._state.last_outputs.items()):  # fmt: skip
+            answer = tick.outputs.get(name)
+            if answer is not None and answer.size == field.size:
+                field[:] = answer.reshape(-1)
         self._missing_frames = max(0, self._missing_frames - 1)
         self._carried = self._target_known = self._own_known = True
         return judged

@@ -27,7 +27,7 @@ class SensedState:
     def __init__(self, contract: JointContract, state: RobotState, limits: Limits) -> None:
         """Read for the inputs that the contract needs."""
         self._state, self._slow = state, input_timeouts_ns(contract)
-        self._readers = {name: state_reader(name, contract.joints.names, state)
+        self._readers = {name: state_reader(name, contract.joints.on_robot(), state)
                          for name in state.inputs if name != COMMAND}  # fmt: skip
         self._command = CommandFader(state.get("velocity_command"), contract.velocity_command,
                                      limits)

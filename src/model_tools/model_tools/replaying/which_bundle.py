@@ -85,7 +85,7 @@ def difference(contract: JointContract, bundle: Bundle) -> str:
                 and ours.normalisation.sha256 == observation.normalisation.sha256)
         # Of another file, nothing is known but that it is another.
         statistics[name] = known if same and known else (np.full(1, np.nan), np.full(1, np.nan))
-    recorded = Bundle(path=Path("the recording"), contract=contract, sha256="",
+    recorded = Bundle(path=Path("the recording"), contract=contract, content=b"",
                       statistics=statistics)  # fmt: skip
     try:
         check_same_function(recorded, bundle)

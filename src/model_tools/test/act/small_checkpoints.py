@@ -182,8 +182,11 @@ def _write_processors(folder: Path, config: dict[str, Any], statistics: Tensors)
         ("policy_postprocessor.json", "unnormalizer_processor", UNNORMALISER),
     ):
         steps = [
-            {"registry_name": "rename_observations_processor", "config": {"rename_map": {}}},
             {"registry_name": name, "state_file": state,
-             "config": {"eps": 1e-8, "norm_map": config["normalization_mapping"]}}]
+             "config": {"eps": 1e-8, "norm_map": config["normalization_mapping"]}},
+            {"registry_name": "device_processor", "config": {"device": "cpu", "float_dtype": None}}]
+        if name == "normalizer_processor":
+            steps.insert(0, {"registry_name": "rename_observations_processor",
+                             "config": {"rename_map": {}}})
         (folder / file).write_text(json.dumps({"name": file.partition(".")[0], "steps": steps}))
         save_file(statistics, folder / state)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from model_tools.act.board_files import BOARD_FOLDER
 from model_tools.act.export import Exported, Request, export_act
 from model_tools.act.graphs import POLICY, VISION
-from model_tools.act.reference import Reference
+from model_tools.act.reference import Reference, tolerance_of
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from policy_inference.bundle.joint_values import per_joint
@@ -54,10 +55,13 @@ def exported(checkpoint: Path, **changed: Any) -> tuple[ChunkBundle, Exported]:
 
 def chunk_of(bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
     """Return what the bundle's files answer on raw observations, in the policy's units."""
-    models = {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
-              for name, graph in bundle.contract.graphs.items()}
-    reference = Reference(bundle.contract, models)
+    reference = Reference(bundle.contract, models_of(bundle))
     return reference.chunks(reference.normalised(rows))
+
+
+def models_of(bundle: ChunkBundle) -> dict[str, onnx.ModelProto]:
+    return {name: onnx.load(str(bundle.path / graph.artifacts["onnx"].file))
+            for name, graph in bundle.contract.graphs.items()}
 
 
 def edit(file: Path, **changed: Any) -> None:
@@ -223,6 +227,46 @@ def test_golden_rows_of_the_training_are_compared_and_kept(
         exported(checkpoint, golden=file, force=True)
 
 
+def test_golden_rows_may_differ_by_the_noise_of_float32(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "c", config_of(cameras={}, outside=5))
+    head, rows_file = "model.action_head.weight", tmp_path / "rows.npz"
+    weights = load_file(checkpoint / "model.safetensors")[head]
+    edit(checkpoint / "model.safetensors", **{head: 60 * weights})  # and 60 times the noise
+    bundle, _ = exported(checkpoint)
+    rows: Any = bundle.golden()
+    models = models_of(bundle)
+    reference = Reference(bundle.contract, models)
+    rounded = reference.normalised(rows)
+    exact = Reference(bundle.contract, models, exact=True).normalised(rows)
+    noise = float(np.abs(rounded - exact).max())
+    assert 1e-5 < noise < 1e-3 / 4  # else the limit is another one
+
+    np.savez(rows_file, **{**rows, "chunk": reference.chunks(rounded + 2.5 * noise)})
+    exported(checkpoint, golden=rows_file, force=True)
+
+    np.savez(rows_file, **{**rows, "chunk": reference.chunks(rounded + 8 * noise)})
+    with pytest.raises(ToolError, match=rf"normalised; limit {4 * noise:.2g}\) in row"):
+        exported(checkpoint, golden=rows_file, force=True)
+
+
+@pytest.mark.parametrize(("difference", "noise", "tolerance"), [
+    (5e-5, 2e-5, 8e-5), (5e-5, 1e-7, 1e-5), (5e-4, 1e-2, 1e-3)])  # fmt: skip
+def test_tolerance_is_four_times_the_noise_within_bounds(
+    difference: float, noise: float, tolerance: float
+) -> None:
+    found = np.zeros((2, 3, 4))
+
+    assert tolerance_of(difference, found, lambda: found + noise) == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize("difference", [1e-6, 2e-3, math.nan])
+def test_noise_is_not_measured_where_it_cannot_matter(difference: float) -> None:
+    def exact() -> F64:
+        raise AssertionError
+
+    assert tolerance_of(difference, np.zeros((2, 3, 4)), exact) == 1e-5
+
+
 @pytest.mark.parametrize(("file", "name", "value", "found"), [
     (NORMALISER, f"{STATE}.std", None, "expected a statistic that MEAN_STD needs, found none"),
     (NORMALISER, f"{FRONT}.mean", np.full((3, 1, 1), np.inf, np.float32), "found NaN or infinite"),
@@ -261,7 +305,8 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "found"), [
-    ({"type": "diffusion"}, "type: expected act, the policy"),
+    ({"type": "diffusion"}, "type: expected act, .*found diffusion; LeRobot itself runs it"),
+    ({"type": "smolvla"}, "found smolvla; .*lerobot-record --robot.type=ros2 --policy.path"),
     ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
     ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),
     ({"vision_backbone": "vit_b_16"}, "vision_backbone: expected one of resnet18"),
@@ -398,10 +443,10 @@ def test_a_robot_of_ones_own_is_a_file(checkpoint: Path, tmp_path: Path) -> None
     joint = ("{position_min: -1, position_max: 1, velocity_limit: 2, effort_limit: 3, "
              "stiffness: 4, damping: 5}")
     file = tmp_path / "arm.yaml"
-    lines = [f"  j{i}: {joint}" for i in range(6)]
+    lines = [f"  j-{i}: {joint}" for i in range(6)]
     file.write_text("\n".join(["source: mine", "joints:", *lines]))
     contract = exported(checkpoint, robot=str(file), prefix="arm_")[0].contract
-    assert contract.joints.names == tuple(f"arm_j{i}" for i in range(6))
+    assert contract.joints.names == tuple(f"arm_j-{i}" for i in range(6))
     assert contract.joints.effort_limit == 3.0
     assert contract.action.grippers == ()
     file.write_text("\n".join(["source: mine", "joints:", *lines[:4]]))
@@ -553,3 +598,13 @@ def test_an_environment_state_needs_its_name(checkpoint: Path) -> None:
     (checkpoint / "config.json").write_text(json.dumps(config))
     with pytest.raises(ToolError, match=f"expected a camera or {OUTSIDE}"):
         exported(checkpoint)
+
+
+def test_bundle_of_other_cameras_is_replaced_with_its_encoders(tmp_path: Path) -> None:
+    for number, names in enumerate((("top", "wrist"), ("front", "side"))):
+        config = config_of(cameras=dict(zip(names, ((32, 32), (32, 64)), strict=True)))
+        bundle, _ = exported(write_checkpoint(tmp_path / f"c{number}", config), force=True)
+
+    assert sorted(bundle.contract.graphs) == [POLICY, f"{VISION}_front", f"{VISION}_side"]
+    assert sorted(file.parent.name for file in bundle.path.glob("*/*.onnx")) == [
+        POLICY, f"{VISION}_front", f"{VISION}_side"]

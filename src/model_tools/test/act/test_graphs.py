@@ -109,10 +109,16 @@ def test_the_deepest_resnet_has_all_its_layers(tmp_path: Path) -> None:
     assert len(convolutions) == 151 + 4 + 1
 
 
-def test_cameras_of_each_size_have_an_encoder(tmp_path: Path) -> None:
-    config = config_of(cameras={"a": (32, 64), "b": (48, 48), "c": (32, 64)})
-    assert list(graphs_of(tmp_path, config, random_tensors(config))) == [
-        f"{VISION}_32x64", f"{VISION}_48x48", POLICY]
+@pytest.mark.parametrize(("cameras", "encoders"), [
+    ({"a": (32, 64), "b": (48, 48), "c": (32, 64)}, [f"{VISION}_32x64", f"{VISION}_b"]),
+    ({"wrist": (48, 48), "top": (32, 64)}, [f"{VISION}_wrist", f"{VISION}_top"]),
+    ({"a": (32, 64), "c": (32, 64)}, [VISION]),
+])  # fmt: skip
+def test_cameras_of_each_size_have_an_encoder(
+    tmp_path: Path, cameras: dict[str, tuple[int, int]], encoders: list[str]
+) -> None:
+    config = config_of(cameras=cameras)
+    assert list(graphs_of(tmp_path, config, random_tensors(config))) == [*encoders, POLICY]
 
 
 def test_cameras_of_one_graph_share_their_weights(tmp_path: Path) -> None:

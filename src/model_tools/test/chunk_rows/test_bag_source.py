@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,21 @@ def test_chosen_ticks_are_those_of_all(contract: ChunkContract, tmp_path: Path) 
             np.testing.assert_array_equal(picture, expected.pictures[camera])
             assert picture[0, 0, 1:].tolist() == [50, 100]
         np.testing.assert_array_equal(one.state, expected.state)
+
+
+def test_joints_of_a_chunk_policy_go_by_the_robot_s_names(
+    contract: ChunkContract, tmp_path: Path
+) -> None:
+    bag = record(tmp_path, joints(every(20, 1000, 2000)), images(every(20, 1000, 2000)),
+                 images(every(20, 1000, 2000), "/phone/image_raw", (12, 16)))
+    swapped = {"shoulder_pan": "elbow_flex", "elbow_flex": "shoulder_pan"}
+    renamed = dataclasses.replace(contract, joints=dataclasses.replace(
+        contract.joints, robot_names=swapped))
+
+    assert renamed.joints.on_robot(("gripper", "elbow_flex")) == ("gripper", "shoulder_pan")
+    pan, elbow, _ = np.asarray(everything(renamed, bag)[0].state).tolist()
+    assert pan == pytest.approx(math.degrees(0.1 + 1.0), abs=1e-3)
+    assert elbow == pytest.approx(-math.degrees(1.0) + math.degrees(0.1), abs=1e-3)
 
 
 def test_ticks_without_a_camera_are_left_out(

@@ -29,3 +29,11 @@ def test_an_opset_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         parser.parse_args(["p.pt", "--config", "c", "--output", "o", "--opset", "9"])
     assert "--opset" in capsys.readouterr().err
+
+
+def test_a_model_that_needs_no_export_is_sent_to_import(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    given = parser.parse_args(["p.onnx", "--config", "c.yaml", "--output", str(tmp_path / "p")])
+    with pytest.raises(ToolError, match=r"p\.onnx: expected a checkpoint.*import takes"):
+        export.run(given)

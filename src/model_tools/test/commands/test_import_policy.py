@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 from model_tools.commands import import_policy
+from model_tools.errors import ToolError
+from model_tools.importers.joints import ORDERS
 from policy_inference.bundle.load import read_contract
 
 from ..importers.conftest import ANSWERS
@@ -61,3 +65,40 @@ def test_the_verbs_load_nothing_heavy_before_they_run() -> None:
             f"print([name for name in {heavy} if name in sys.modules])")
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
+
+
+def torch_archive(file: Path, *members: str) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in members:
+            archive.writestr(f"policy/{name}", b"content")
+    return file
+
+
+@pytest.mark.parametrize(("members", "said"), [
+    (("data.pkl", "data/0"), "found a checkpoint of PyTorch"),
+    (("code/actor.py", "data.pkl"), "found a TorchScript program"),
+    ((), "found a checkpoint of PyTorch"),
+])  # fmt: skip
+@pytest.mark.parametrize("place", ["--model", "SOURCE"])
+def test_a_checkpoint_is_answered_with_the_command_that_exports_it(
+    args: list[str], tmp_path: Path, members: tuple[str, ...], said: str, place: str
+) -> None:
+    file = tmp_path / "policy.pt"
+    if members:
+        torch_archive(file, *members)
+    else:
+        file.write_bytes(pickle.dumps({"weights": [1.0]}))
+    args[0 if place == "SOURCE" else args.index("--model") + 1] = str(file)
+    with pytest.raises(ToolError, match=said) as caught:
+        run(*args)
+    trust = " --trust-code" if "Script" in said else ""
+    assert str(caught.value).endswith(f"model_tools export {file} --config network.yaml --output "
+                                      f"policy.onnx{trust}")
+
+
+def test_the_orders_of_the_command_are_those_that_are_known() -> None:
+    parser = argparse.ArgumentParser()
+    import_policy.add_arguments(parser)
+    for order in ORDERS:
+        known = parser.parse_args(["s", "--output", "o", "--joint-order", order])
+        assert known.joint_order == order

@@ -5,17 +5,22 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from model_tools.closed_loop.controlled import ControlledPolicy
 from model_tools.comparison.closed_loop import Walked, judge, walk_each
 from model_tools.compilers.onnx import quantise
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.comparison.limits import CLOSED_LOOP
+from robot_sim.walk import walk
+from robot_sim.world import World
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 SHORT_S = 4.0
@@ -48,6 +53,26 @@ def changed(walks: list[Walked], index: int, **outcome: Any) -> list[Walked]:
 
 def test_the_reference_holds_against_itself(reference: list[Walked]) -> None:
     assert all(judge(reference, reference, CLOSED_LOOP))
+
+
+def test_a_contract_with_names_of_its_own_drives_the_robot_by_the_robot_s(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(OURS, tmp_path / "ours")
+    file = tmp_path / "ours" / "policy.yaml"
+    text = file.read_text("utf-8").replace("_joint", "")
+    file.write_text(text.replace("\njoints:\n", "\njoints:\n  robot_names: {.*: '{name}_joint'}\n"),
+                    "utf-8")
+    renamed, traces = load_bundle(file.parent), []
+    assert renamed.contract.joints.names[0] == "FL_HipX"
+    for each in (bundle, renamed):
+        backend, _ = open_backend(each, ["onnx"])
+        policy, world = ControlledPolicy(each, backend), World()
+        try:
+            traces.append(walk(world, policy, [], duration_s=2.0, rate_hz=50.0, until=None))
+        finally:
+            backend.close()
+    assert np.array_equal(traces[0].joint_pos, traces[1].joint_pos)
 
 
 def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(

@@ -24,7 +24,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import evenly
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import again, forward, make_bundle, observations, sha256, weights
+from ..tiny_bundle import ROBOT, again, forward, make_bundle, observations, sha256, weights
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 Shift = Callable[[dict[str, Any]], object]
@@ -154,6 +154,7 @@ def test_a_single_artifact_is_refused(reference: Path) -> None:
     ("kind: joint\n", "kind: joint\n", None),
     ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},", None),
     ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}", None),
+    ("{joints: [hip, knee]", "{joints: [.*]", None),
     ("{joints: [hip, knee]", "{joints: [knee, hip]", r"action.terms\[0\].joints \('knee', 'hip'\)"),
     ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs\.obs"),
     ("rate_hz: 50", "rate_hz: 100", "rate_hz 100.0 instead of 50.0$"),
@@ -344,7 +345,7 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
     ("nan", "found nan s"),
     ("inf", "and with an end, found inf s"),
-    ("5", "tiny: expected joints of the simulated robot, found hip, knee: only a Lite3 is simul"),
+    ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model"),
 ])  # fmt: skip
 def test_walks_that_cannot_be_are_refused(
     reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
@@ -356,6 +357,35 @@ def test_walks_that_cannot_be_are_refused(
     assert status == 1
     assert message in caplog.text
     assert "sets of rows" not in caplog.text, "the open loop had begun"
+
+
+def test_a_robot_of_a_model_file_is_driven_in_closed_loop(
+    reference: Path, tmp_path: Path
+) -> None:
+    other, output = again(reference, tmp_path / "same"), tmp_path / "report"
+    (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
+    cli.main(["compare", str(reference), str(other), "--closed-loop", "--robot-model",
+              str(tmp_path / "tiny.urdf"), "--seconds", "2.5", "--output", str(output)])
+
+    first, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
+    # A policy without commands has one walk: it stands.
+    assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5]
+    assert first["closed_loop"] == second["closed_loop"]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--robot-model", "robot.urdf"], "--robot-model: expected --closed-loop, which simulates it"),
+    (["--closed-loop", "--robot-imu", "head"], "--robot-imu: expected --robot-model, which has it"),
+    (["--closed-loop", "--robot-model", "nowhere.xml"], "nowhere.xml: expected a robot model"),
+])  # fmt: skip
+def test_a_robot_model_that_cannot_be_used_is_refused(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, options: list[str],
+    message: str,
+) -> None:
+    other = again(reference, tmp_path / "same")
+
+    assert cli.main(["compare", str(reference), str(other), *options]) == 1
+    assert message in caplog.text
 
 
 def test_a_report_that_is_there_is_not_overwritten(reference: Path, tmp_path: Path) -> None:

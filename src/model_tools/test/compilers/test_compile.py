@@ -18,15 +18,18 @@ from model_tools.compilers.compiled_bundle import Request, compile_bundle
 from model_tools.compilers.onnx import quantise
 from model_tools.compilers.samples import hash_of
 from model_tools.errors import ToolError
+from model_tools.onnx_model import read_onnx
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.contract import Calibration
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.interfaces import F32
+from policy_inference.interfaces import F32, TensorSpec
 
 from ..small_bag import every, joint_states, write_bag
-from ..tiny_bundle import forward, make_bundle, observations, weights
+from ..tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
+from . import saturating
 
 LIMITS = "limits: {onnx: {max_abs: 1.0e-5, closed_loop: {max_tilt_rad: 0.2}}}"
 Compile = Callable[..., Bundle]
@@ -94,6 +97,7 @@ def test_the_contract_says_what_the_artifact_is_and_how_it_was_made(
     assert entry.tool.startswith("onnxruntime ")
     assert entry.made is not None
     assert "64 rows of rollout.npz" in entry.made
+    assert entry.integers == "unsigned"
     assert entry.calibration == Calibration(source="rollout.npz", sha256=sha256_of(rows), rows=64)
 
 
@@ -134,17 +138,83 @@ def test_what_was_said_of_the_former_artifact_goes_and_how_it_has_to_walk_stays(
     assert not (bundle.path / "policy.onnx").exists()
 
 
-def test_weights_are_symmetric_int8_with_a_scale_per_channel(compiled: Compile) -> None:
+def test_weights_are_unsigned_around_128_with_a_scale_per_channel(compiled: Compile) -> None:
     model = onnx.load(compiled().artifact("onnx")[1])
     constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
-    int8 = {name: array for name, array in constants.items()
-            if array.dtype == np.int8 and array.ndim == 2}  # fmt: skip
+    integers = {name: array for name, array in constants.items()
+                if array.dtype == np.uint8 and array.ndim == 2}  # fmt: skip
 
-    assert sorted(array.shape for array in int8.values()) == [(6, 16), (16, 2)]
-    for name in int8:
+    assert sorted(array.shape for array in integers.values()) == [(6, 16), (16, 2)]
+    assert not any(array.dtype == np.int8 for array in constants.values())
+    for name, array in integers.items():
         stem = name.removesuffix("_quantized")
-        assert constants[f"{stem}_scale"].size == int8[name].shape[1]
-        assert not constants[f"{stem}_zero_point"].any()
+        assert constants[f"{stem}_scale"].size == array.shape[1]
+        assert (constants[f"{stem}_zero_point"] == 128).all()
+        assert (np.abs(array.astype(np.int32) - 128).max(axis=0) == 127).all()
+
+
+def test_int8_is_one_function_on_processors_whose_signed_sums_saturate(compiled: Compile) -> None:
+    bundle = compiled()
+    obs = observations(50, seed=3)
+    file = bundle.artifact("onnx")[1]
+
+    there = np.concatenate([saturating.run(onnx.load(file), row[None]) for row in obs])
+
+    # Another order of the sums rounds a value that lies between two steps the other way.
+    np.testing.assert_allclose(there, outputs(bundle, obs), rtol=0.0, atol=0.02)
+    assert np.abs(there - forward(obs, weights())).max() < 0.05
+
+
+def with_signed_weights(file: Path, output: Path) -> onnx.ModelProto:
+    """Save the same function with signed weights around 0."""
+    model = onnx.load(file)
+    names = {name for node in model.graph.node if node.op_type == "DequantizeLinear"
+             and node.input[0].endswith("_quantized") for name in node.input}
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if tensor.name in names and values.dtype == np.uint8:
+            shifted = (values.astype(np.int16) - 128).astype(np.int8)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
+    onnx.save(model, output)
+    return model
+
+
+def test_signed_weights_are_another_function_on_such_processors_but_not_in_this_back_end(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    bundle, obs, file = compiled(), observations(50, seed=3), tmp_path / "signed.onnx"
+    signed = with_signed_weights(bundle.artifact("onnx")[1], file)
+    assert read_onnx(file).integers == "signed"
+
+    there = np.concatenate([saturating.run(signed, row[None]) for row in obs])
+    graph = bundle.contract.model
+    backend = OnnxBackend(file, graph.input_specs, graph.output_specs, precision="int8")
+    try:
+        rows = Rows(source="a test", inputs={"obs": obs}, outputs={})
+        here = np.asarray(play(backend, rows, ())["actions"], np.float32)
+    finally:
+        backend.close()
+
+    assert np.abs(there - outputs(bundle, obs)).max() > 0.1
+    np.testing.assert_allclose(here, outputs(bundle, obs), rtol=0.0, atol=1e-6)
+
+
+def test_a_product_with_a_constant_first_factor_stays_in_float32(tmp_path: Path) -> None:
+    """ONNX Runtime would refuse to run it in integers with a scale per channel."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["queries", "obs"], ["actions"])], "decoder",
+        [helper.make_tensor_value_info("obs", onnx.TensorProto.FLOAT, (1, 6, 4))],
+        [helper.make_tensor_value_info("actions", onnx.TensorProto.FLOAT, (1, 3, 4))],
+        [onnx.numpy_helper.from_array(np.ones((3, 6), np.float32), "queries")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              str(tmp_path / "decoder.onnx"))
+    rows = np.random.default_rng(0).normal(size=(40, 6, 4)).astype(np.float32)
+
+    how = quantise(tmp_path / "decoder.onnx", tmp_path / "int8.onnx", {"obs": rows})
+
+    assert "(MatMul in float32)" in how
+    OnnxBackend(tmp_path / "int8.onnx", [TensorSpec(name="obs", shape=(1, 6, 4))],
+                [TensorSpec(name="actions", shape=(1, 3, 4))], precision="int8").close()
 
 
 def test_layers_that_stay_in_float32_are_said(tmp_path: Path) -> None:
@@ -309,3 +379,13 @@ def test_the_command_compiles(
     assert artifact.precision == "int8"
     assert artifact.calibration is not None
     assert artifact.calibration.rows == 40
+
+
+@pytest.mark.parametrize(("frames", "warned"), [(2049, False), (3000, True), (None, True)])
+def test_a_count_of_ticks_that_float16_does_not_hold_is_warned_of(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture, frames: int | None,
+    warned: bool,
+) -> None:
+    compiled("fp16", None, bundle=make_counting_bundle(tmp_path / "counting", frames))
+
+    assert ("t counts ticks, which float16 holds one by one up to 2048" in caplog.text) is warned

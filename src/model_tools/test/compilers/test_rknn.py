@@ -53,9 +53,10 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     program = tmp_path / "python"
     monkeypatch.setenv(VARIABLE, str(program))
 
-    def apply(made: bytes = b"", script: str = "", **result: str) -> None:
+    def apply(made: bytes = b"", script: str = "", **result: object) -> None:
         (tmp_path / "made").write_bytes(made or rknn_file())
-        (tmp_path / "result").write_text(json.dumps(result or {"tool": "rknn-toolkit2 2.5.0"}))
+        (tmp_path / "result").write_text(json.dumps(
+            result or {"tool": "rknn-toolkit2 2.5.0", "errors": {"actions": 0.001}}))
         program.write_text(f"#!/bin/sh\n{script}\ncp {tmp_path}/made $2/made.rknn\n"
                            f"cp {tmp_path}/result $2/result.json\n")
         program.chmod(0o755)
@@ -207,12 +208,42 @@ def test_a_file_that_is_not_what_was_asked_for_is_refused(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(("precision", "error", "refused"), [
+    ("fp16", 0.04, False), ("fp16", 0.06, True), ("w16a16i_dfp", 0.06, True),
+    ("w8a8", 0.3, False), ("w8a8", 0.8, True),
+])  # fmt: skip
+def test_what_computes_another_function_in_the_simulator_is_refused(
+    toolkit: Callable[..., None], compile_model: Compile, tmp_path: Path, precision: str,
+    error: float, refused: bool,
+) -> None:
+    kind = {"fp16": "float16", "w8a8": "int8", "w16a16i_dfp": "int16"}[precision]
+    toolkit(rknn_file(kind), tool="rknn-toolkit2 2.5.0", errors={"actions": error})
+    if not refused:
+        compile_model(precision)
+        return
+
+    with pytest.raises(ToolError, match=f"the same function .* found {error:.0%} of actions"):
+        compile_model(precision)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_the_simulator_does_not_run_is_made_with_a_warning(
+    toolkit: Callable[..., None], compile_model: Compile, caplog: pytest.LogCaptureFixture
+) -> None:
+    toolkit(tool="rknn-toolkit2 2.5.0", unproven="init_runtime: no simulator for this chip")
+
+    compile_model()
+
+    assert "no simulator for this chip" in caplog.text
+    assert "self-test" in caplog.text
+
+
 @pytest.mark.parametrize(("stage", "text", "message"), [
     # SPEC.md, L3: the three classic failures.
     ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!",
      "an opset up to 19.*export the model with --opset 17"),
     ("load_onnx", "KeyError: 'x'", r"that RKNN Toolkit2 loads.*simplify it \(onnxsim\), or export"),
-    ("build", "IndexError: list index", "calibrate with more samples .*, or compile it in fp16"),
+    ("build", "IndexError: list index", "another precision .* calibrate with more samples"),
     ("load_onnx", "ValueError: The input shape ['N', 45] of 'obs' is not support!",
      "fixed sizes, batch 1"),
 ])  # fmt: skip

@@ -99,7 +99,7 @@ def test_biases_stay_in_float32_and_weights_have_pairs_of_their_own(compiled: Co
 
 
 @pytest.mark.parametrize(("flavour", "said"), [
-    ("8.5", "invalid weights type of Int8"),
+    ("8.5", "TensorRT only supports symmetric quantization"),
     ("11.4", "only activation types allowed as input to this layer"),
 ])  # fmt: skip
 def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
@@ -120,7 +120,7 @@ def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
     quantise(tmp_path / "gemm.onnx", made, {"obs": observations()})
     with pytest.raises(BackendError, match=said):
         TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"})
-    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, float_constants=True)
+    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, signed=True)
     TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"}).close()
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,15 @@ from onnx import numpy_helper
 
 from model_tools.array_files import write_arrays
 from model_tools.completion.complete import Completion, make_bundle
+from model_tools.completion.drawn import drawn
 from model_tools.completion.runs import Measured, recorded
 from model_tools.completion.simulated import simulated
 from model_tools.errors import ToolError
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import PolicyError
+
+from ..tiny_bundle import make_counting_bundle
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
 WEIGHTS = OURS / "policy.onnx"
@@ -112,13 +116,25 @@ def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "whole").exists()
 
 
+def test_a_checkpoint_for_a_model_is_sent_to_export(contract: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "policy.pt"
+    checkpoint.write_bytes(pickle.dumps({"weights": [1.0]}))
+    with pytest.raises(ToolError, match=r"policy\.pt: expected an ONNX model.*model_tools export"):
+        make_bundle(contract, checkpoint, tmp_path / "whole")
+
+
+def test_what_is_no_contract_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"WALK: expected a folder with a policy\.yaml, found none"):
+        make_bundle(Path("WALK"), None, tmp_path / "whole")
+
+
 def test_golden_vectors_of_another_model_are_refused(contract: Path, tmp_path: Path) -> None:
     with np.load(OURS / "golden.npz") as stored:
         arrays = dict(stored)
     arrays["action"] = arrays["action"] + 1e-3
     with (tmp_path / "golden.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    with pytest.raises(PolicyError, match="golden rows: action: expected the outputs"):
+    with pytest.raises(PolicyError, match="golden rows: action of FL_HipX_joint: expected"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(golden=tmp_path / "golden.npz"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["contract", "golden.npz"]
@@ -137,7 +153,7 @@ def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) ->
     file = contract / "policy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("FL_Knee_joint", "FL_Elbow_joint")
                     .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: "))  # fmt: skip
-    with pytest.raises(PolicyError, match="found FL_Elbow_joint: only a Lite3 is simulated"):
+    with pytest.raises(PolicyError, match="found FL_Elbow_joint; give the model of the robot"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated))
 
 
@@ -169,7 +185,7 @@ def test_a_rollout_of_another_policy_is_refused(
     with np.load(kept_rows) as stored:
         arrays = dict(stored)
     np.savez(tmp_path / "other.npz", **{**arrays, "action": arrays["action"] * 1.01})
-    with pytest.raises(ToolError, match=r"other.npz: action: expected the outputs of the bundle"):
+    with pytest.raises(ToolError, match=r"other.npz: action of \w+_joint: expected the"):
         make_bundle(bare, WEIGHTS, tmp_path / "whole",
                     Completion(measure=partial(recorded, file=tmp_path / "other.npz")))
     assert not (tmp_path / "whole").exists()
@@ -190,9 +206,19 @@ def test_limits_that_a_healthy_robot_passes_are_noticed(
 ) -> None:
     file = contract / "policy.yaml"
     file.write_text(file.read_text("utf-8").replace(".*_Knee_joint: 2.792", ".*_Knee_joint: 1.31"))
-    with pytest.raises(ToolError, match=r"expected a guard that leaves a healthy robot alone"):
+    with pytest.raises(ToolError, match=r"expected a guard that leaves a healthy robot alone.*"
+                                        r"order of joints\.names.*the robot's own, and stay"):
         make_bundle(contract, WEIGHTS, tmp_path / "whole",
                     Completion(measure=partial(recorded, file=kept_rows)))
+
+
+@pytest.mark.parametrize(("frames", "last"), [(700, 699), (3000, 2999), (None, 4095)])
+def test_drawn_rows_go_through_all_ticks(tmp_path: Path, frames: int | None, last: int) -> None:
+    """To the end of the motion, else beyond what float16 counts one by one."""
+    ticks = drawn(load_bundle(make_counting_bundle(tmp_path / "counting", frames))).inputs["t"]
+
+    assert (ticks.min(), ticks.max()) == (0, last)
+    assert len(np.unique(ticks)) == len(ticks)
 
 
 def test_without_a_run_golden_rows_are_drawn_and_always_the_same(
@@ -234,7 +260,7 @@ def test_measured_joints_that_do_not_make_the_observations_are_refused(
     with np.load(kept_rows) as stored:
         degrees = np.degrees(stored["joint_pos"])
     rows = mutated(kept_rows, tmp_path / "degrees.npz", joint_pos=degrees)
-    with pytest.raises(ToolError, match=r"obs\[\d+\] \(joint_pos_rel\): expected .* of what was "):
+    with pytest.raises(ToolError, match=r"obs\[\d+\] \(joint_pos_rel of \w+\): expected "):
         from_rollout(bare, rows, tmp_path / "whole")
 
 
@@ -255,7 +281,7 @@ def test_a_rollout_shows_what_the_contract_says_of_it_wrongly(
     if term is None:  # the walks hold no angular velocity beside the observation
         from_rollout(contract, kept_rows, tmp_path / "whole")
         return
-    with pytest.raises(ToolError, match=rf"\({term}\): expected"):
+    with pytest.raises(ToolError, match=rf"\({term} of \w+_joint\): expected"):
         from_rollout(contract, kept_rows, tmp_path / "whole")
 
 

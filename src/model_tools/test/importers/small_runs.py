@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 LEGS = ["hip", "knee"]
@@ -124,3 +125,17 @@ LEAPP: dict[str, Any] = {
     "pipeline": {"configs": {"frequency": 100}, "outputs": {"policy": ["targets"]},
                  "feedback_connections": {"policy/targets": ["policy/previous"]}},
 }
+
+
+def urdf(*chains: Sequence[str], fixed: Sequence[str] = (), limit: float = 3.0) -> str:
+    """Return a URDF of chains of joints that hang on the base, one chain after another."""
+    lines = ["<robot name='r'>"]
+    for names in chains:
+        parent = "base"
+        for name in names:
+            kind = "fixed" if name in fixed else "revolute"
+            lines.append(f"<joint name='{name}' type='{kind}'><parent link='{parent}'/>"
+                         f"<child link='{name}_link'/><limit lower='-{limit}' upper='{limit}' "
+                         "velocity='20' effort='30'/></joint>")
+            parent = f"{name}_link"
+    return "\n".join([*lines, "</robot>"])

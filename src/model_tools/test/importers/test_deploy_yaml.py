@@ -2,16 +2,45 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_tools.errors import ToolError
 from model_tools.importers.bundle_draft import make_draft
 
 from .conftest import MakeRequest
-from .small_runs import DEPLOY, DEPLOY_WIDTH
+from .small_models import save_policy
+from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
+
+GO2_POLICY = [f"{leg}_{part}_joint" for part in ("hip", "thigh", "calf")
+              for leg in ("FL", "FR", "RL", "RR")]
+"""Level by level, as Isaac Lab has them; neither the motors' order nor the file's."""
+GO2_FILE = [[f"{leg}_{part}_joint" for part in ("hip", "thigh", "calf")]
+            for leg in ("FL", "FR", "RL", "RR")]
+GO2: dict[str, Any] = {
+    "joint_ids_map": [3, 0, 9, 6, 4, 1, 10, 7, 5, 2, 11, 8], "step_dt": 0.02,
+    "stiffness": [float(motor) for motor in range(12)], "damping": [0.5] * 12,
+    "default_joint_pos": [0.1, -0.1, 0.1, -0.1, 0.8, 0.8, 1.0, 1.0, -1.5, -1.5, -1.5, -1.5],
+    "actions": {"JointPositionAction": {"scale": [0.25] * 12, "joint_ids": None}},
+    "observations": {"joint_pos_rel": {"scale": [1.0] * 12, "history_length": 1}},
+}
+"""The hip of the front left leg is motor 3, with stiffness 3, and so on."""
+
+
+def go2(request_for: MakeRequest, folder: Path, joints: str | None, **options: Any) -> Any:
+    model = save_policy(folder / "go2.onnx", 12, 12)
+    return make_draft(request_for(GO2, 0, model=model, joints=joints, **options))
+
+
+def robot_file(folder: Path, text: str) -> str:
+    file = folder / "robot.urdf"
+    file.write_text(text, "utf-8")
+    return str(file)
 
 
 def test_gains_come_from_the_sdk_s_order_and_all_else_from_the_policy_s(
@@ -40,7 +69,7 @@ def test_terms_keep_the_order_of_the_keys_with_clip_before_scale(request_for: Ma
 
 
 def test_joint_names_are_asked_for_by_name_and_never_made_up(request_for: MakeRequest) -> None:
-    with pytest.raises(ToolError, match=r"names of its 2 joints in policy order.*--joints"):
+    with pytest.raises(ToolError, match=r"names of its 2 joints.*--joints with one of go2"):
         make_draft(request_for(DEPLOY, DEPLOY_WIDTH))
 
 
@@ -151,3 +180,182 @@ def test_an_unknown_term_comes_from_a_topic_of_its_width(request_for: MakeReques
     assert draft.find("observations.obs.terms")[-1] == {
         "term": "external", "topic": "height_scan", "size": 6}
     assert any("height_scan" in remark for remark in draft.remarks)
+
+
+@pytest.mark.parametrize("ids", [
+    None, "slice(None, None, None)", "slice(0,2,1)", slice(None), [0, 1],
+])  # fmt: skip
+def test_a_slice_of_joints_is_those_joints(request_for: MakeRequest, ids: object) -> None:
+    source: Any = copy.deepcopy(DEPLOY)
+    source["actions"]["JointPositionAction"]["joint_ids"] = ids
+    text = _with_slices(source)
+    draft = make_draft(request_for(text, DEPLOY_WIDTH, joints="hip,knee"))
+    assert draft.find("action.terms")[0]["joints"] == ["hip", "knee"]
+
+
+@pytest.mark.parametrize("ids", ["slice(1, 2, None)", slice(1, 2)])
+def test_a_term_that_reads_a_slice_of_the_joints_reads_no_others(
+    request_for: MakeRequest, ids: object
+) -> None:
+    source: Any = copy.deepcopy(DEPLOY)
+    term = source["observations"]["joint_pos_rel"]
+    term |= {"params": {"asset_cfg": {"joint_ids": ids}}, "scale": [1.0]}
+    draft = make_draft(request_for(_with_slices(source), DEPLOY_WIDTH - 1, joints="hip,knee"))
+    assert draft.find("observations.obs.terms")[2] == {"term": "joint_pos_rel", "joints": ["knee"]}
+
+
+@pytest.mark.parametrize("ids", ["slice(0)", "all", "slice(None, None, 0)"])
+def test_other_words_for_joints_are_refused(request_for: MakeRequest, ids: str) -> None:
+    def choose(source: Any) -> None:
+        source["actions"]["JointPositionAction"]["joint_ids"] = ids
+
+    with pytest.raises(ToolError, match=r"joint_ids: expected a list of indices, or a slice"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=choose, joints="hip,knee"))
+
+
+def _with_slices(source: dict[str, Any]) -> str:
+    """Return YAML with slices as the training's own writer leaves them."""
+    class Writer(yaml.SafeDumper):
+        pass
+
+    def write(dumper: yaml.SafeDumper, value: slice) -> yaml.Node:
+        return dumper.represent_sequence("tag:yaml.org,2002:python/object/apply:builtins.slice",
+                                         [value.start, value.stop, value.step])
+
+    Writer.add_representer(slice, write)
+    return yaml.dump(source, Dumper=Writer, sort_keys=False)
+
+
+@pytest.mark.parametrize("joints", ["go2", "FILE"])
+def test_names_of_a_known_robot_come_from_its_motors_and_the_map(
+    request_for: MakeRequest, tmp_path: Path, joints: str
+) -> None:
+    given = robot_file(tmp_path, urdf(*GO2_FILE)) if joints == "FILE" else joints
+    draft = go2(request_for, tmp_path, given)
+    assert draft.find("joints.names") == GO2_POLICY
+    assert draft.find("joints.stiffness") == [3.0, 0.0, 9.0, 6.0, 4.0, 1.0, 10.0, 7.0, 5.0, 2.0,
+                                              11.0, 8.0]
+    assert not [remark for remark in draft.remarks if "default_position" in remark]
+
+
+def test_names_in_the_sdk_s_order_are_mapped(request_for: MakeRequest) -> None:
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="knee,hip", joint_order="sdk"))
+    assert draft.find("joints.names") == ["hip", "knee"]
+    assert draft.find("joints.stiffness") == [40.0, 20.0]
+
+
+def test_an_unknown_robot_s_file_is_asked_about_with_each_order_that_it_could_be(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    chains = [[name.replace("_joint", "") for name in names] for names in GO2_FILE]
+    file = robot_file(tmp_path, urdf(*chains))
+    with pytest.raises(ToolError) as caught:
+        go2(request_for, tmp_path, file)
+    shown = {line.partition(":")[0].strip(): line for line in str(caught.value).splitlines()[1:]}
+    assert list(shown) == [f"--joint-order {order}" for order in ("listed", "breadth_first", "sdk")]
+    assert "FL_hip, FL_thigh, FL_calf" in shown["--joint-order listed"]
+    assert "left and right differ in default_joint_pos" in shown["--joint-order listed"]
+    assert "FL_hip, FR_hip, RL_hip, RR_hip, FL_thigh" in shown["--joint-order breadth_first"]
+    assert "left and right have like default_joint_pos" in shown["--joint-order breadth_first"]
+    draft = go2(request_for, tmp_path, file, joint_order="breadth_first")
+    assert draft.find("joints.names") == [name.removesuffix("_joint") for name in GO2_POLICY]
+
+
+def test_unlike_defaults_of_left_and_right_are_noted(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    listed = [name for names in GO2_FILE for name in names]
+    draft = go2(request_for, tmp_path, ",".join(listed))
+    [noted] = [remark for remark in draft.remarks if "joints.default_position" in remark]
+    assert "default_position: FL_thigh_joint -0.1, FR_thigh_joint 0.8; " in noted
+
+
+def test_unlike_scales_of_left_and_right_are_noted(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    model = save_policy(tmp_path / "go2.onnx", 12, 12)
+
+    def uneven(source: Any) -> None:
+        source["actions"]["JointPositionAction"]["scale"][0] = 0.125
+
+    draft = make_draft(request_for(GO2, 0, edit=uneven, model=model, joints="go2"))
+    assert any("the scale of the action: FL_hip_joint 0.125, FR_hip_joint 0.25: see" in remark
+               for remark in draft.remarks)
+
+
+def test_a_default_pose_beyond_the_limits_is_noted_and_no_limit_is_called_wrong(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    draft = go2(request_for, tmp_path, robot_file(tmp_path, urdf(*GO2_FILE, limit=1.2)))
+    [noted] = [remark for remark in draft.remarks if "outside of the joints' limits" in remark]
+    assert "FL_calf_joint -1.5, -1.2 to 1.2" in noted
+    assert "limits are the robot's own, and stay" in noted
+
+
+def test_a_file_with_the_joints_of_a_known_robot_and_more_is_no_known_robot(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    # As with wheels at the feet, whose motors the known robot does not have.
+    def wheels(source: Any) -> None:
+        source["joint_ids_map"] = [3, 12]
+        source |= {"stiffness": [20.0] * 16, "damping": [0.5] * 16}
+
+    legs = [[*leg, leg[0].replace("hip", "foot")] for leg in GO2_FILE]
+    with pytest.raises(ToolError, match=r"which neither it nor .*robot\.urdf says"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=wheels,
+                               joints=robot_file(tmp_path, urdf(*legs))))
+
+
+def test_a_file_with_one_order_alone_needs_no_word(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    def plain(source: Any) -> None:
+        source["joint_ids_map"] = [0, 1]
+
+    file = robot_file(tmp_path, urdf(["hip", "knee"]))
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=plain, joints=file))
+    assert draft.find("joints.names") == ["hip", "knee"]
+
+
+def test_an_order_without_joints_is_refused(request_for: MakeRequest) -> None:
+    with pytest.raises(ToolError, match=r"--joint-order sdk: expected --joints"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joint_order="sdk"))
+
+
+@pytest.mark.parametrize(("joints", "order", "message"), [
+    ("go2", None, r"expected numbers of joints of go2, which has 12, found 12"),
+    ("hip,knee", "breadth_first", r"--joint-order breadth_first: expected a URDF or MJCF file"),
+    ("hip,knee", "sdk", r"expected numbers of joints of --joints, which has 2, found 12"),
+])  # fmt: skip
+def test_an_order_that_does_not_fit_is_refused(
+    request_for: MakeRequest, joints: str, order: str | None, message: str
+) -> None:
+    def far(source: Any) -> None:
+        source["joint_ids_map"] = [1, 12]
+        source |= {"stiffness": [20.0] * 13, "damping": [0.5] * 13}
+
+    with pytest.raises(ToolError, match=message):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=far, joints=joints, joint_order=order))
+
+
+def test_gains_whose_order_the_file_leaves_open_are_asked_for(request_for: MakeRequest) -> None:
+    # As of a G1 with 23 joints: as many gains as joints, and numbers of motors beyond them.
+    def far(source: Any) -> None:
+        source["joint_ids_map"] = [0, 15]
+
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=far, joints="hip,knee"))
+    assert "the file has 2 values" in draft.todos()["joints.stiffness"]
+    assert "motors up to 15" in draft.todos()["joints.damping"]
+
+
+def test_a_robot_that_lacks_joints_of_its_family_is_known_by_those_that_the_policy_moves(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    def waist(source: Any) -> None:
+        source["joint_ids_map"] = [12, 3]
+        source |= {"stiffness": [float(i) for i in range(29)], "damping": [1.0] * 29}
+
+    file = robot_file(tmp_path, urdf(["left_knee_joint"], ["waist_yaw_joint", "head_joint"]))
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=waist, joints=file))
+    assert draft.find("joints.names") == ["waist_yaw_joint", "left_knee_joint"]
+    assert draft.find("joints.stiffness") == [12.0, 3.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from model_tools.foreign_yaml import parse_foreign_yaml
 from model_tools.importers.bundle_draft import make_draft
 
 from .conftest import MakeRequest
-from .small_runs import ENV, ENV_WIDTH
+from .small_runs import ENV, ENV_WIDTH, urdf
 
 JOINTS = "hip,knee"
 
@@ -128,3 +129,25 @@ def test_a_file_whose_order_is_lost_is_refused(request_for: MakeRequest) -> None
     shuffled = yaml.safe_dump(json.loads(json.dumps(source, default=str)), sort_keys=True)
     with pytest.raises(ToolError, match="expected keys in the order of the training"):
         make_draft(request_for(shuffled, ENV_WIDTH, joints=JOINTS))
+
+
+def test_a_robot_s_file_with_two_orders_is_asked_about(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    file = tmp_path / "robot.urdf"
+    file.write_text(urdf(["hip", "foot"], ["knee"]), "utf-8")
+    with pytest.raises(ToolError, match=r"say --joint-order breadth_first for the one that Isaac "
+                                        r"Lab gives them \(hip, knee, foot\), or --joint-order "
+                                        r"listed .* \(hip, foot, knee\)"):
+        make_draft(request_for(ENV, ENV_WIDTH, joints=str(file)))
+    with pytest.raises(ToolError, match=r"--joint-order: expected listed or breadth_first, found"):
+        make_draft(request_for(ENV, ENV_WIDTH, joints=str(file), joint_order="sdk"))
+
+
+def test_a_robot_s_file_whose_two_orders_are_one_needs_no_word(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    file = tmp_path / "robot.urdf"
+    file.write_text(urdf(["hip", "knee"]), "utf-8")
+    draft = make_draft(request_for(ENV, ENV_WIDTH, joints=str(file)))
+    assert draft.find("joints.names") == ["hip", "knee"]

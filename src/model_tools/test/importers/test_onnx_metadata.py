@@ -2,14 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from model_tools.errors import ToolError
-from model_tools.importers.bundle_draft import Request, make_draft
+from model_tools.importers.bundle_draft import Request, import_bundle, make_draft
+from policy_inference.bundle.load import load_bundle
 
-from .small_models import save_policy
+from .conftest import ANSWERS
+from .small_models import save, save_policy
+from .small_runs import urdf
 
 COMMAS = {"joint_names": "hip,knee", "joint_stiffness": "20.000,40.000",
           "joint_damping": "0.500,1.500", "default_joint_pos": "0.100,-0.800",
@@ -64,8 +71,8 @@ def test_ranges_of_commands_are_taken_where_a_term_may_read_them(tmp_path: Path)
         ({**COMMAS, "joint_damping": "a,b"}, r"joint_damping\[0\]: expected a number, found 'a'"),
         ({**JSON, "kp": "[20.0, "}, "kp: expected JSON"),
         ({**JSON, "kp": "[" * 5000}, "kp: expected JSON"),
-        ({key: value for key, value in COMMAS.items() if key != "action_scale"},
-         "action_scale: expected a value, found no such key"),
+        ({**COMMAS, "observation_history_lengths": "1,2"},
+         "observation_history_lengths: expected 4 values, one for each of observation_names"),
         ({**COMMAS, "action_scale": "1,2,3"}, "action_scale: expected one value or 2"),
     ],
 )
@@ -81,3 +88,81 @@ def test_a_second_model_beside_the_one_with_the_metadata_is_refused(tmp_path: Pa
     model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS)
     with pytest.raises(ToolError, match="--model: expected none"):
         make_draft(Request(source=model, model=tmp_path / "other.onnx"))
+
+
+def without(key: str, metadata: Mapping[str, str] = COMMAS) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if name != key}
+
+
+def test_frames_of_the_past_are_those_of_each_term(tmp_path: Path) -> None:
+    metadata = {**COMMAS, "observation_names": "base_ang_vel,joint_vel,actions",
+                "observation_history_lengths": "5,5,5"}
+    model = save_policy(tmp_path / "policy.onnx", 35, 2, metadata=metadata)
+    draft = make_draft(Request(source=model))
+    assert draft.find("observations.obs.history") == {
+        "length": 5, "layout": "per_term", "order": "oldest_first", "init": "repeat"}
+    metadata["observation_history_lengths"] = "0,1,3"
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=metadata)
+    terms = make_draft(Request(source=model)).find("observations.obs.terms")
+    assert [term["history_length"] for term in terms] == [1, 1, 3]
+
+
+def test_a_scale_that_the_metadata_lack_is_asked_for(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=without("action_scale"))
+    todos = make_draft(Request(source=model)).todos()
+    assert todos["action.terms[0].scale"].startswith("what the training multiplies the model's")
+    draft = make_draft(Request(source=model, answers=["action.terms[0].scale=0.25"]))
+    assert "action.terms[0].scale" not in draft.todos()
+
+
+def test_an_observation_that_the_metadata_do_not_name_is_asked_for(tmp_path: Path) -> None:
+    metadata = {**JSON, "default_joint_pos": "[0.1, -0.8]"}
+    model = save_policy(tmp_path / "policy.onnx", 6, 2, metadata=metadata)
+    question = make_draft(Request(source=model)).todos()["observations.obs.terms"]
+    assert "the terms that fill its 6 values" in question
+    assert "velocity_command, joint_pos" in question
+    terms = "observations.obs.terms=[{term: base_ang_vel, scale: 0.25}, {term: velocity_command}]"
+    answers = [*ANSWERS, terms, "rate_hz=50", "action.terms[0].kind=position",
+               "action.terms[0].offset=default_position"]
+    import_bundle(Request(source=model, answers=answers), tmp_path / "bundle")
+    contract = load_bundle(tmp_path / "bundle").contract
+    assert contract.velocity_command is not None
+    assert contract.velocity_command.min == (-1.0, 0.0, -2.0)
+
+
+@pytest.mark.parametrize("written", [json.dumps(urdf(["hip", "knee"])), urdf(["knee", "hip"])])
+def test_limits_come_from_the_robot_inside_the_metadata(tmp_path: Path, written: str) -> None:
+    model = save_policy(tmp_path / "p.onnx", 11, 2, metadata={**COMMAS, "robot_urdf": written})
+    draft = make_draft(Request(source=model))
+    assert draft.find("joints.position_min") == [-3.0, -3.0]
+    assert draft.find("joints.effort_limit") == [30.0, 30.0]
+
+
+@pytest.mark.parametrize(("written", "found"), [
+    ("<robot", "robot_urdf: expected a URDF"), ('"<robot', "robot_urdf: expected JSON"),
+    (urdf(["hip"]), "found none named knee"),
+    ("<mujoco/>", "robot_urdf: expected a URDF, found the element mujoco"),
+])  # fmt: skip
+def test_limits_are_asked_for_where_the_robot_inside_is_of_no_use(
+    tmp_path: Path, written: str, found: str
+) -> None:
+    model = save_policy(tmp_path / "p.onnx", 11, 2, metadata={**COMMAS, "robot_urdf": written})
+    draft = make_draft(Request(source=model))
+    assert "joints.position_min" in draft.todos()
+    assert any(found in remark for remark in draft.remarks)
+
+
+def test_questions_about_the_action_say_what_the_graph_does_already(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["layer"]),
+             helper.make_node("Tanh", ["layer"], ["bounded"]),
+             helper.make_node("Mul", ["bounded", "scale"], ["scaled"], name="/actor/Mul"),
+             helper.make_node("Add", ["scaled", "bias"], ["actions"], name="/actor/Add")]
+    constants = [numpy_helper.from_array(np.array(values, np.float32), name) for name, values in
+                 {"w": np.ones((11, 2)), "scale": [0.25, 0.5], "bias": [0.0, 0.0]}.items()]
+    model = save(tmp_path / "p.onnx", nodes, {"obs": (1, 11)}, {"actions": (1, 2)}, constants,
+                 COMMAS)
+    todos = make_draft(Request(source=model)).todos()
+    scale = "this scale is the metadata's action_scale, so the contract's must be 1; the term"
+    assert scale in todos["action.terms[0].scale"]
+    assert "Add /actor/Add right before the output actions" in todos["action.terms[0].offset"]
+    assert "no offset is baked in" in todos["action.terms[0].offset"]

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yaml
 
 from model_tools.errors import ToolError
 from model_tools.importers.bundle_draft import Request, import_bundle, make_draft
+from model_tools.importers.unitree_joints import SDK_JOINTS
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.policy import JointPolicy
@@ -208,3 +210,13 @@ def test_nvidia_s_second_target_is_named_and_its_graph_of_two_models_refused(
     assert draft.find("observations.last_joint_pos.terms") == [{"term": "last_action"}]
     with pytest.raises(ToolError, match=r"models: expected one.*model_a, model_b"):
         make_draft(Request(source=leapp / "isaac_ros_deploy_multi_model.yaml", model=model))
+
+
+def test_motors_of_unitree_s_robots_are_numbered_as_the_vendor_s_files_have_them(
+    shared_data: Path,
+) -> None:
+    robots = yaml.safe_load((shared_data / "unitree" / "joints.yaml").read_text("utf-8"))
+    names = {"go2": "go2", "g1_29dof": "g1", "h1": "h1", "h1_2": "h1_2"}
+    for robot, ours in names.items():
+        motors = [motor[0] if motor else "" for motor in robots[robot]["motors"]]
+        assert SDK_JOINTS[ours] == motors

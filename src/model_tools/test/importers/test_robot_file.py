@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.importers.robot_file import JointFigures, read_robot
+from model_tools.importers.robot_file import JointFigures, breadth_first, read_robot
+
+from .small_runs import urdf
 
 MJCF = """<mujoco>
   <default><joint limited="true"/></default>
@@ -55,3 +57,29 @@ def test_another_file_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ToolError, match=message):
         read_robot(write(tmp_path, text))
+
+
+def test_joints_are_numbered_level_by_level_from_the_base(tmp_path: Path) -> None:
+    text = urdf(["left_hip", "left_knee"], ["right_hip", "plate", "right_knee"],
+                ["waist", "arm", "hand"], fixed=["plate"])
+    robot = read_robot(write(tmp_path, text))
+    assert breadth_first(robot) == ["left_hip", "right_hip", "waist", "left_knee", "right_knee",
+                                    "arm", "hand"]
+
+
+def test_levels_of_an_mjcf_file_are_those_of_its_bodies(tmp_path: Path) -> None:
+    nested = MJCF.replace(
+        '<geom size="1"/></body>\n    <body><joint name="knee"',
+        '<geom size="1"/><body><joint name="foot" limited="false"/><geom size="1"/></body></body>\n'
+        '    <body><joint name="knee"')
+    robot = read_robot(write(tmp_path, nested))
+    assert list(robot) == ["hip", "foot", "knee", "toe"]
+    assert breadth_first(robot) == ["hip", "knee", "toe", "foot"]
+
+
+def test_joints_that_hang_in_a_circle_are_not_lost(tmp_path: Path) -> None:
+    text = """<robot>
+      <joint name="a" type="revolute"><parent link="2"/><child link="1"/></joint>
+      <joint name="b" type="revolute"><parent link="1"/><child link="2"/></joint>
+    </robot>"""
+    assert breadth_first(read_robot(write(tmp_path, text))) == ["a", "b"]

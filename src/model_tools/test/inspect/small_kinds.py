@@ -48,9 +48,11 @@ def checkpoint(folder: Path, *, config: Mapping[str, object] = CONFIG) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_file(weights(), folder / "model.safetensors")
-    for name, file, tensors in zip(("preprocessor", "postprocessor"), (NORMALISER, UNNORMALISER),
-                                   statistics(), strict=True):
-        steps = [{"registry_name": "rename", "config": {"rename_map": {}}}, {"state_file": file}]
+    for name, step, file, tensors in zip(
+            ("preprocessor", "postprocessor"), ("normalizer_processor", "unnormalizer_processor"),
+            (NORMALISER, UNNORMALISER), statistics(), strict=True):
+        steps = [{"registry_name": "device_processor", "config": {"device": "cpu"}},
+                 {"registry_name": step, "state_file": file}]
         (folder / f"policy_{name}.json").write_text(json.dumps({"name": name, "steps": steps}))
         save_file(tensors, folder / file)
     return folder

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +37,16 @@ def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
     return numpy_helper.from_array(np.full(size, value, np.float32), name)
 
 
-def network(file: Path, before: Mapping[str, str], after: Mapping[str, str]) -> Path:
-    """Save a layer with operators by a constant before and after it."""
+POSE = [0.1, -0.8]
+"""Default positions of the contract in `bundle`."""
+
+
+def network(
+    file: Path, before: Mapping[str, str], after: Mapping[str, str],
+    values: Mapping[str, Sequence[float]] | None = None, *, squashed: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:  # fmt: skip
+    """Save a layer with operators by a constant, 2 or the `values`, before and after it."""
     nodes, tensor, constants = [], "obs", []
     for operator, name in before.items():
         nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
@@ -44,19 +55,23 @@ def network(file: Path, before: Mapping[str, str], after: Mapping[str, str]) -> 
     nodes.append(helper.make_node("Gemm", [tensor, "w"], ["layer"]))
     constants.append(numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"))
     tensor = "layer"
+    if squashed:
+        nodes.append(helper.make_node("Tanh", [tensor], ["squashed"], name="/squash"))
+        tensor = "squashed"
     for operator, name in after.items():
         nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
-        constants.append(constant(name, 2))
+        given = np.array((values or {}).get(name, [2.0, 2.0]), np.float32)
+        constants.append(numpy_helper.from_array(given, name))
         tensor = f"{name}_out"
     nodes.append(helper.make_node("Identity", [tensor], ["actions"]))
-    return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
+    return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants, metadata)
 
 
-def bundle(folder: Path, model: Path) -> Path:
+def bundle(folder: Path, model: Path, *answers: str) -> Path:
     source = folder / "deploy.yaml"
     source.write_text(yaml.safe_dump(DEPLOY, sort_keys=False), encoding="utf-8")
-    import_bundle(Request(source=source, model=model, joints="hip,knee", answers=ANSWERS),
-                  folder / "bundle")
+    request = Request(source=source, model=model, joints="hip,knee", answers=[*ANSWERS, *answers])
+    import_bundle(request, folder / "bundle", force=True)
     return folder / "bundle"
 
 
@@ -93,7 +108,26 @@ def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
     onnx.external_data_helper.convert_model_to_external_data(proto, location="p.data",
                                                              size_threshold=0)
     onnx.save(proto, str(tmp_path / "p.onnx"))
-    assert "weights lie in p.data" in suspicions(tmp_path / "p.onnx")
+    [found] = inspect_path(tmp_path / "p.onnx").suspicions
+    assert found.startswith("weights lie in p.data, which no hash of the model covers")
+    python, *rest = shlex.split(found.partition("and so does ")[2])
+    assert python == "python3"
+    subprocess.run([sys.executable, *rest], check=True, cwd=tmp_path)
+    merged = tmp_path / "p_merged.onnx"
+    (tmp_path / "p.data").unlink()
+    assert inspect_path(merged).suspicions == []
+    assert onnx.load(str(merged)).graph.initializer[0].raw_data
+
+
+def test_a_robot_s_description_in_the_metadata_is_shown_by_its_size(tmp_path: Path) -> None:
+    text = "<robot name='r'>\n" + "<link name='some_link'/>\n" * 950 + "</robot>"
+    model = save_policy(tmp_path / "p.onnx", 3, 2, metadata={
+        "robot_urdf": json.dumps(text), "plain": text, "joints": "hip," * 60})
+    rows = dict(inspect_path(model).rows)
+    for key in ("metadata robot_urdf", "metadata plain"):
+        assert rows[key].startswith("<robot name='r'> <link name='some_link'/>")
+        assert rows[key].endswith(f" ... (952 lines, {len(text):,} characters)")
+    assert rows["metadata joints"] == "hip," * 60
 
 
 @pytest.mark.parametrize(
@@ -108,6 +142,78 @@ def test_what_is_baked_in_around_the_network_is_named(
     tmp_path: Path, before: dict[str, str], after: dict[str, str], found: str
 ) -> None:
     assert found in suspicions(network(tmp_path / "p.onnx", before, after))
+
+
+TRAINED = {"action_scale": "0.25,0.5", "default_joint_pos": "0.1,-0.8"}
+OUTSIDE = "the contract's is what the training multiplies by outside of the model, 1 if nothing"
+AROUND = "default_position where targets are around the default pose"
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "metadata", "said"),
+    [
+        ([0.25, 0.5], [0.0, 0.0], TRAINED, ("multiplied by 0.25 to 0.5, 0 added", AROUND,
+         "this scale is the metadata's action_scale, so the contract's must be 1")),
+        ([0.25, 0.5], POSE, TRAINED, ("-0.8 to 0.1 added", "action_scale, so the contract's must "
+         "be 1", "this offset is the metadata's default pose, so the contract's must be 0")),
+        ([1.0, 1.0], POSE, TRAINED, ("multiplied by 1, ", "no scale is baked in, so the contract's "
+         "is that of the training", "default pose, so the contract's must be 0")),
+        ([1.0, 1.0], [0.0, 0.0], TRAINED, ("multiplied by 1, 0 added", "no scale is baked in",
+         "no offset is baked in", AROUND)),
+        ([2.0, 3.0], [0.0, 0.0], TRAINED, (OUTSIDE, "not the metadata's action_scale 0.25 to 0.5")),
+        ([2.0, 3.0], [0.0, 0.0], {}, (OUTSIDE, "that of the training or a bound of the network")),
+        ([1.0, 1.0], [0.5, 0.5], TRAINED, ("this offset, not the metadata's default pose, is baked "
+         "in: the contract's is what the training adds outside of the model, 0 if nothing",)),
+    ],
+)
+def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
+    tmp_path: Path, scale: list[float], offset: list[float], metadata: dict[str, str],
+    said: tuple[str, ...],
+) -> None:  # fmt: skip
+    model = network(tmp_path / "p.onnx", {}, {"Mul": "scale", "Add": "offset"},
+                    {"scale": scale, "offset": offset}, squashed=True, metadata=metadata)
+    [found] = inspect_path(model).suspicions
+    assert found.startswith("Mul and Add right before the output actions, after Tanh /squash: ")
+    assert [words for words in said if words not in found] == []
+    fed_back = "its scale must undo theirs" in found
+    assert fed_back == (scale != [1.0, 1.0] or offset != [0.0, 0.0])
+    assert ("no term undoes the offset" in found) == (offset != [0.0, 0.0])
+    for order in ("must be 1", "must be 0"):  # given where it is said, and nowhere else
+        assert (order in found) == any(order in words for words in said)
+
+
+def test_an_offset_that_is_scaled_after_it_was_added_is_read_as_a_whole(tmp_path: Path) -> None:
+    model = network(tmp_path / "p.onnx", {}, {"Add": "first", "Mul": "then", "Sub": "last"},
+                    {"first": [1.0, 2.0], "then": [0.5, 0.5], "last": [0.25, 0.25]})
+    assert "multiplied by 0.5, 0.25 to 0.75 added" in suspicions(model)
+
+
+def test_weights_do_not_show_what_was_folded_into_them(tmp_path: Path) -> None:
+    report = inspect_path(network(tmp_path / "p.onnx", {}, {}))
+    assert report.suspicions == []
+    assert dict(report.rows)["scale, offset"] == (
+        "none shows behind Gemm, which gives actions; what was folded into its weights would not")
+
+
+def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["obs", "w"], ["product"]),
+             helper.make_node("Add", ["product", "bias"], ["actions"])]
+    constants = [numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"), constant("bias", 2)]
+    model = save(tmp_path / "p.onnx", nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
+    assert suspicions(model) == ""
+
+
+def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path: Path) -> None:
+    proto = onnx.load(str(network(tmp_path / "whole.onnx", {}, {"Mul": "scale"})))
+    onnx.external_data_helper.convert_model_to_external_data(proto, location="p.data",
+                                                             size_threshold=0)
+    onnx.save(proto, str(tmp_path / "p.onnx"))
+    assert "multiplied by 2, 0 added" in suspicions(tmp_path / "p.onnx")
+    unread = "constants that cannot be read here; as to the scale"
+    (tmp_path / "p.data").write_bytes(b"cut off")
+    assert unread in suspicions(tmp_path / "p.onnx")
+    (tmp_path / "p.data").unlink()
+    assert unread in suspicions(tmp_path / "p.onnx")
 
 
 def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
@@ -125,8 +231,33 @@ def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path:
 
 
 def test_an_action_scaled_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
-    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}))
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"},
+                                      {"scale": [0.25, 0.5]}))
     assert "scaled twice: Mul right before the output actions" in suspicions(folder)
+
+
+def test_a_bound_in_the_model_and_a_scale_in_the_contract_are_not_called_the_same(
+    tmp_path: Path,
+) -> None:
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}))
+    assert "scaled by model and contract: Mul right before" in suspicions(folder)
+
+
+def test_an_offset_of_zeros_in_the_model_is_no_offset(tmp_path: Path) -> None:
+    # The default pose is added outside: with offset 0 in the contract, too, the robot falls.
+    model = network(tmp_path / "p.onnx", {}, {"Mul": "scale", "Add": "offset"},
+                    {"scale": [0.25, 0.5], "offset": [0.0, 0.0]})
+    answers = ["action.terms[0].scale=1"]
+    assert suspicions(bundle(tmp_path, model, *answers)) == ""
+    found = suspicions(bundle(tmp_path, model, *answers, "action.terms[0].offset=0"))
+    assert found.startswith("never shifted: Mul and Add right before the output actions")
+
+
+def test_an_offset_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
+    model = network(tmp_path / "p.onnx", {}, {"Add": "offset"}, {"offset": POSE})
+    assert "shifted twice: Add right before the output actions" in suspicions(
+        bundle(tmp_path, model))
+    assert suspicions(bundle(tmp_path, model, "action.terms[0].offset=0")) == ""
 
 
 def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> None:
@@ -141,6 +272,13 @@ def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> No
     contract = make_bundle(tmp_path) / "policy.yaml"
     contract.write_text(contract.read_text().replace("precision: fp32", "precision: fp16"))
     assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
+
+
+def test_other_integers_than_the_contract_says_are_named(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    contract.write_text(contract.read_text().replace("precision: fp32",
+                                                     "precision: fp32, integers: unsigned"))
+    assert "the contract says unsigned integers, policy.onnx holds none" in suspicions(tmp_path)
 
 
 def test_quantised_floats_are_integers(tmp_path: Path) -> None:
@@ -188,8 +326,9 @@ def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_pat
                     "stiffness: {TODO: which gains}, damping: 1}\nstand"), "utf-8")
     report = inspect_path(tmp_path)
     assert report.rows == [("TODO joints.stiffness", "which gains")]
-    assert report.suspicions == ["1 questions are open; answer them in policy.yaml, and then "
-                                 "model_tools complete"]
+    assert report.suspicions == [
+        "1 questions are open; answer them in policy.yaml, and then model_tools complete "
+        f"{tmp_path} --output {tmp_path} --force"]
 
 
 def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:

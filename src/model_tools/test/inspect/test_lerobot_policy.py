@@ -126,9 +126,23 @@ def test_files_that_are_missing_or_cut_off_are_named(
 
 def test_observations_that_are_renamed_are_shown(tmp_path: Path) -> None:
     checkpoint(tmp_path)
-    steps = [{"config": {"rename_map": {"wrist": CAMERA}}}, {"state_file": NORMALISER}]
-    (tmp_path / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
-    assert ("renamed", f"wrist -> {CAMERA}") in inspect_path(tmp_path).rows
+    write_steps(tmp_path, {"registry_name": "rename_observations_processor",
+                           "config": {"rename_map": {"wrist": CAMERA}}})
+    report = inspect_path(tmp_path)
+    assert ("renamed", f"wrist -> {CAMERA}") in report.rows
+    assert not report.suspicions
+
+
+def test_steps_that_change_values_are_named(tmp_path: Path) -> None:
+    checkpoint(tmp_path)
+    write_steps(tmp_path, {"registry_name": "relative_actions_processor", "config": {}})
+    assert "found relative_actions_processor, which makes actions relative" in suspicions(tmp_path)
+
+
+def write_steps(folder: Path, first: object) -> None:
+    """Write a pipeline with a step before the normalizer."""
+    steps = [first, {"registry_name": "normalizer_processor", "state_file": NORMALISER}]
+    (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ def remove(folder: Path, pattern: str) -> None:
 
 @pytest.mark.parametrize(("spoil", "expected"), [
     (lambda at: change_info(at, codebase_version="v2.1"),
-     "expected a dataset of version v3.0, found v2.1; LeRobot's convert_dataset_v21_to_v30"),
+     "expected a dataset of version v3.0, found v2.1; this converts it in place"),
+    (lambda at: change_info(at, codebase_version="v2.0"),
+     "found v2.0; LeRobot up to 0.3 converts older ones to v2.1"),
     (lambda at: change_info(at, total_episodes=4), "expected 4 episodes, as in info.json, found 3"),
     (lambda at: change_info(at, fps=0), "fps: expected a number above 0"),
     (lambda at: change_info(at, video_path="videos/{camera}.mp4"), "expected a pattern of file na"),

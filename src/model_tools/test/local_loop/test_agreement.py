@@ -89,5 +89,5 @@ def test_values_far_from_a_healthy_run_are_warned_of(
     unusual[0, 21] = 300.0
     warn_of_unusual(contract, {"obs": unusual}, "envs:make")
 
-    assert "envs:make: obs, column 21 (joint_vel): 300 to 300, where a healthy run has" in (
+    assert "envs:make: obs[21] (joint_vel of FL_HipX_joint): 300 to 300, where a healthy" in (
         caplog.text)

@@ -48,7 +48,7 @@ class SmallFlight:
                                  settings=settings_of(limits, tap))
         self._ring = Ring(self.controller, tap, 1000)
         tap.show(self._ring)
-        names = bundle.contract.joints.names
+        names = bundle.contract.joints.on_robot()
         self._readers = {name: state_reader(name, names, self.controller.state)
                          for name in self.controller.inputs if name != TWIST.name}
 

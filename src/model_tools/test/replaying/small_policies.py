@@ -22,6 +22,8 @@ SEEING = {
     "repeated history": HISTORY.format(layout="per_term", order="oldest_first", init="repeat"),
     "command": "{terms: [{term: base_ang_vel}, {term: velocity_command, scale: 2.0}]}",
     "phase": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7}, {term: last_action}]}",
+    "standing": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7, offsets: [0.0, 0.5], "
+                "parts: [cos, sin], standing: {below: 0.3, phase: 0.5, clock: stops}}]}",
 }
 
 
@@ -29,7 +31,7 @@ def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> Bundle:
     """Make a policy that observes this."""
     make_bundle(folder, **options)
     edit(folder, PLAIN, observation)
-    if "velocity_command" in observation:
+    if "velocity_command" in observation or "standing" in observation:
         edit(folder, "safety: {", f"{RANGE}\nsafety: {{")
     return load_bundle(folder)
 

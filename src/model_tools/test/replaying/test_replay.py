@@ -57,6 +57,34 @@ def test_a_recording_from_the_middle_is_judged_as_far_as_its_past_is_known(
     assert judged(found) == expected
 
 
+def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
+    tmp_path: Path,
+) -> None:
+    folder = make_bundle(tmp_path / "tiny")
+    renamed = "names: [upper, lower], robot_names: {upper: hip, lower: knee}"
+    edit(edit(folder, "names: [hip, knee]", renamed), "joints: [hip, knee]", "joints: [.*er]")
+    flight = SmallFlight(load_bundle(folder))
+    flight.stand_and_run(30)
+    flown = flight.save(tmp_path / "flown")
+    found = replay(flown, None, "", {})
+    assert found
+    assert found.judgement is Judgement.EXACT
+    plain = replay(flown, make_bundle(tmp_path / "plain"), "", {})
+    assert not differing(plain)
+    assert plain.replayer.joints == ("hip", "knee")
+
+
+def test_an_output_that_the_next_tick_observes_is_computed_again(tmp_path: Path) -> None:
+    terms = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
+    flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True))
+    flight.stand_and_run(30)
+    for first in (0, flight.ticks - 10):
+        found = replay(flight.save(tmp_path / f"from {first}", first), None, "", {})
+        assert found
+        assert not differing(found)
+    assert judged(found)["inputs"] == (10, 0)
+
+
 def test_a_command_while_the_policy_takes_over_is_judged_wherever_the_recording_begins(
     tmp_path: Path, bundle: Bundle
 ) -> None:

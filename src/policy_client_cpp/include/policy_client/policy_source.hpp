@@ -89,7 +89,7 @@ struct PolicyInfo {
   std::uint32_t obs_dim = 0;
   std::uint32_t act_dim = 0;
   double rate_hz = 0.0;             ///< 0 where not known.
-  std::vector<std::string> joints;  ///< In the order of AnswerKind::target.
+  std::vector<std::string> joints;  ///< The robot's names, in the order of AnswerKind::target.
 };
 
 /// Turns observations into actions, wherever the policy runs. For one thread, the one that controls.

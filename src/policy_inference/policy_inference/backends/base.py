@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ if TYPE_CHECKING:  # a runtime's own Python has nothing that a contract needs
     from policy_inference.bundle.contract import Artifact
 
 THIS_MACHINE = Machine()
+WARM_UP_S = 5.0
+"""How long first runs may take together: a large ACT takes seconds for one."""
+FEWEST_WARM_UP_RUNS = 3
+_UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
 
@@ -31,8 +36,8 @@ class BackendBase(ABC):
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
     the tensors that it found; afterwards `_bind` may tie the runtime to `inputs` and `outputs`.
-    The file that `_open` gets may be a copy, which is gone after the warm-up: `file` is the one to
-    tell people of.
+    The file that `_open` gets may be a copy, which is gone after the first run: `file` is the one
+    to tell people of.
     `_close` is called once, also where `_open` or `_bind` failed halfway.
     """
 
@@ -52,7 +57,8 @@ class BackendBase(ABC):
     options: Mapping[str, str] = {}
     """What can be set, and what it means; values are texts, which `_open` reads."""
     warm_up_runs = 100
-    """First runs of most runtimes are slow: they allocate, pick kernels, fill caches."""
+    """First runs of most runtimes are slow: they allocate, pick kernels, fill caches. After so
+    many a run takes as long as it will; the first of them is part of opening."""
 
     def __init__(
         self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
@@ -60,7 +66,7 @@ class BackendBase(ABC):
         options: Mapping[str, str] | None = None,
         place: Callable[[TensorSpec], Tensor] = TensorSpec.empty, content: Path | None = None,
     ) -> None:  # fmt: skip
-        """Open the model and run it a few times on zeros.
+        """Open the model and run it once on zeros, which proves that it runs; see `warm_up`.
 
         Args:
             file: Model file of this backend, for messages.
@@ -92,8 +98,9 @@ class BackendBase(ABC):
                            for name, array in self.inputs.items()
                            if self.hides_nan() and array.dtype.kind == "f"]
             self._bind()
-            for _ in range(self.warm_up_runs):
-                self.run()
+            began_s = time.perf_counter()
+            self.run()
+            self._first_run_s = time.perf_counter() - began_s
         except BaseException as error:
             self.close()
             if isinstance(error, BackendError):
@@ -194,6 +201,16 @@ class BackendBase(ABC):
         """
         return ()
 
+    @classmethod
+    def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
+        """Return the warnings about a file on this machine; they are logged when it is opened.
+
+        Args:
+            machine: Where drivers, libraries and device files are.
+            artifact: The bundle's file for this back end.
+        """
+        return ()
+
     def hides_nan(self) -> bool:
         """Return whether NaN becomes a number inside, as in integers; then inputs are checked."""
         return not self._precision.startswith("fp")
@@ -220,6 +237,27 @@ class BackendBase(ABC):
                 raise BackendError(f"{self.name}: input {name}: expected finite values, found NaN "
                                    "or infinity, which the integers of this model would hide")
         self._run()
+
+    def warm_up(self, limit_s: float = WARM_UP_S) -> None:
+        """Run on what the inputs hold until runs are as fast as they get; for hosts with a rate.
+
+        It is `warm_up_runs`, or what `limit_s` has room for; where that takes long, the log says
+        so before it begins.
+
+        Args:
+            limit_s: See `timed_runs`.
+
+        Raises:
+            BackendError: The runtime failed; the backend is closed then.
+        """
+        if self._first_run_s * self.warm_up_runs > _UNNOTICED_S:
+            _log.info("%s: %s: the first run took %.2g s; runs to warm up for %g s at most",
+                      self.name, self.file, self._first_run_s, limit_s)
+        try:
+            timed_runs(self.run, self.warm_up_runs - 1, limit_s)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Release the runtime; calling it again does nothing.
@@ -251,6 +289,22 @@ class BackendBase(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Release what `_open` and `_bind` took, as far as they came."""
+
+
+def timed_runs(run: Callable[[], object], most: int, limit_s: float = WARM_UP_S) -> list[float]:
+    """Run something repeatedly; return how long each run took, s.
+
+    Args:
+        run: What is run.
+        most: How many times.
+        limit_s: After which no further run begins, once there are `FEWEST_WARM_UP_RUNS`.
+    """
+    took_s = list[float]()
+    while len(took_s) < most and (len(took_s) < FEWEST_WARM_UP_RUNS or sum(took_s) < limit_s):
+        began_s = time.perf_counter()
+        run()
+        took_s.append(time.perf_counter() - began_s)
+    return took_s
 
 
 def _check_tensors(

@@ -3,7 +3,8 @@
 """ONNX Runtime: the default backend and the reference for all others."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from policy_inference.machine.machine import Machine
 
 
 class OnnxBackend(BackendBase):
-    """One CPU thread that never spins, bound to fixed numpy buffers.
+    """One CPU thread that never spins, bound to fixed numpy buffers; sums that never saturate.
 
     More threads or spinning make single calls milliseconds late on a busy machine: for a
     45-512-256-128-12 network p99.9 is 39 us with these options and 4 ms with the defaults.
@@ -33,7 +34,21 @@ class OnnxBackend(BackendBase):
             return [Finding.error("onnxruntime", str(error), "pip install onnxruntime")]
         providers = ", ".join(onnxruntime.get_available_providers())
         return [Finding(name="onnxruntime", found=f"{onnxruntime.__version__} ({providers}; "
-                        "CPUExecutionProvider is used)")]
+                        "CPUExecutionProvider is used)"),
+                *(cls.cautions(machine, artifact) if artifact else ())]
+
+    @classmethod
+    def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
+        """Return a warning where a program with usual settings would run an int8 model wrongly."""
+        if (artifact.precision != "int8" or artifact.integers == "unsigned"
+                or not _saturates(machine.cpu_flags())):
+            return []
+        return [Finding.warning(
+            "int8", f"{artifact.file}: {artifact.integers or 'unstated'} integers on a processor "
+            "without VNNI, where their sums saturate; they are made unsigned while it is opened "
+            "here, other programs compute something else",
+            "compile it again with `model_tools compile onnx --precision int8`, which makes "
+            "unsigned ones, exact on every processor")]
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -59,6 +74,9 @@ class OnnxBackend(BackendBase):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # Of signed weights, processors with AVX2 and without VNNI would add pairs of products in 16
+        # bits, which saturate; this lets ONNX Runtime make them unsigned there, and nowhere else.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
         options.log_severity_level = 4
         try:
@@ -67,7 +85,9 @@ class OnnxBackend(BackendBase):
             raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
         if _EXTERNAL_DATA.search(model):
             raise BackendError(f"{file}: expected all weights in this file, found some in a second "
-                               "one, which no hash covers; merge them into it")
+                               "one, which no hash covers; on a machine with the package onnx "
+                               f"this merges them: {merge_command(file)} ; the contract then "
+                               "needs the sha256 of the new file")
         try:
             return onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
@@ -91,6 +111,18 @@ class OnnxBackend(BackendBase):
 
     def _close(self) -> None:
         self._session = self._binding = None
+
+
+def merge_command(model: Path) -> str:
+    """Return the command line that merges weights in a second file, into a file where it runs."""
+    merged = f"{model.stem}_merged{model.suffix}"
+    return ('python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
+            f"{shlex.join([str(model), merged])}")
+
+
+def _saturates(flags: Collection[str]) -> bool:
+    """Whether a processor with these features adds int8 products in 16 bits."""
+    return "avx2" in flags and not {"avx_vnni", "avx512_vnni"} & set(flags)
 
 
 def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:

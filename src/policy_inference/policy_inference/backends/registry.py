@@ -3,13 +3,14 @@
 """Backends by name, found through the entry points of the group `policy_inference.backends`."""
 
 import dataclasses
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from policy_inference.backends.base import BackendBase
+from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import Bundle, BundleFolder, ModelFiles
@@ -20,6 +21,7 @@ from policy_inference.interfaces import TensorSpec
 from policy_inference.private_folder import PrivateFolder
 
 GROUP = "policy_inference.backends"
+_log = logging.getLogger("policy_inference")
 Options = Mapping[str, Mapping[str, str]]
 
 
@@ -205,6 +207,8 @@ def _open(
     cls: type[BackendBase] = loaded(entry, BackendError)
     artifact = _entry(model, entry.name, cls)
     file = model.folder / artifact.file
+    for caution in cls.cautions(THIS_MACHINE, artifact):
+        _log.warning("%s: %s; %s", entry.name, caution.found, caution.remedy)
     with _private_folder(file) as folder:
         # What is opened is what was hashed, whoever writes to the bundle meanwhile.
         content = verified_copy(model.folder, artifact, folder.path)

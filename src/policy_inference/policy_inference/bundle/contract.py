@@ -6,11 +6,12 @@ Units are rad, s, N·m; values per joint are in the order of `joints.names` unle
 by name. The doc of each field is what the JSON Schema and the error messages show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.joint_values import robot_names
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
@@ -42,6 +43,21 @@ class Joints:
     effort_limit: PerJoint = entry("largest torque, N·m", exclusiveMinimum=0)
     stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
     damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
+    robot_names: dict[str, str] = entry(
+        "names of the robot's joints by name or pattern, where they are others; {name} stands for "
+        "the name here", default={},
+    )  # fmt: skip
+
+    def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return what the robot calls joints, all in policy order unless `names` are given.
+
+        Messages, drives and models of the robot go by these names; everything that a contract or
+        a report says goes by the contract's own.
+        """
+        every = robot_names(self.names, self.robot_names)
+        if names is None:
+            return every
+        return tuple(every[self.names.index(name)] for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +81,24 @@ class Damp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStand:
+    """What a phase does while the velocity command is so small that the robot stands."""
+
+    below: float = entry(
+        "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
+        "smaller", exclusiveMinimum=0,
+    )  # fmt: skip
+    phase: float | Literal["zero"] | None = entry(
+        "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
+        "that of the clock", default=None, minimum=0, maximum=1,
+    )  # fmt: skip
+    clock: Literal["runs", "stops", "restarts"] = entry(
+        "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
+        default="runs",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
     """One term of an observation."""
 
@@ -72,8 +106,13 @@ class Term:
     scale: PerJoint = entry("factor for all or for each value", default=1.0)
     clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
     joints: tuple[str, ...] | None = entry(
-        "joints of a per-joint term, in this order; all if absent", default=None, minItems=1
+        "joints of a per-joint term, or patterns of them, in this order; all if absent",
+        default=None, minItems=1,
     )
+    parts: tuple[str, ...] | None = entry(
+        "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
+        "of a phase, x, y, z; all if absent", default=None, minItems=1,
+    )  # fmt: skip
     topic: str | None = entry(
         "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
     )
@@ -84,7 +123,18 @@ class Term:
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None, exclusiveMinimum=0,
     )  # fmt: skip
+    output: str | None = entry(
+        "output of the model that `last_output` repeats in the next tick", default=None
+    )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
+    offsets: tuple[float, ...] | None = entry(
+        "start of each phase, one per foot, in periods; a single 0 if absent", default=None,
+        minItems=1,
+    )  # fmt: skip
+    standing: PhaseStand | None = entry(
+        "what a phase does while the robot is commanded to stand; it goes on if absent",
+        default=None,
+    )
     history_length: int | None = entry(
         "frames of this term, where the layout is per_term; the observation's if absent",
         default=None, minimum=1,
@@ -142,7 +192,9 @@ class Observation:
 class ActionTerm:
     """What a run of the model's output commands: target = offset + scale x clip(output)."""
 
-    joints: tuple[str, ...] = entry("joints in the order of the output", minItems=1)
+    joints: tuple[str, ...] = entry(
+        "joints, or patterns of them, in the order of the output", minItems=1
+    )
     kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
     scale: PerJoint = entry("factor for each value", default=1.0)
     offset: PerJoint | Literal["default_position"] = entry("target at output 0", default=0.0)
@@ -194,6 +246,9 @@ class Calibration:
     rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
 
 
+Integers = Literal["unsigned", "signed"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """The model for one backend."""
@@ -204,6 +259,9 @@ class Artifact:
     target: str | None = entry("chip or GPU it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
     made: str | None = entry("how it was made", default=None)
+    integers: Integers | None = entry(
+        "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
+        "processor, sums of signed ones saturate on x86 without VNNI", default=None)
     calibration: Calibration | None = entry("rows it was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values per joint: from one number, a list, or a map of name patterns to an array."""
+"""Values per joint, and joints by name: the only place where patterns of names are matched."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -31,16 +31,55 @@ def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
     return np.array(value, dtype=np.float64)
 
 
+def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a list of names or patterns means, entry by entry.
+
+    A pattern stands for all names that it matches, in the order of `names`. An entry that is a
+    name is that name, and one that matches nothing stays as it is, for the caller to find.
+
+    Raises:
+        ValueError: An entry is neither a name nor a regular expression; as `per_joint`.
+    """
+    found = list[str]()
+    for entry in entries:
+        pattern = None if entry in names else _pattern(entry)
+        found += (pattern and list(filter(pattern.fullmatch, names))) or [entry]
+    return tuple(found)
+
+
+def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what a robot calls joints, given its names by name or pattern of a contract's.
+
+    A joint that no key is for has the same name on the robot. In a robot's name `{name}` stands
+    for the contract's.
+
+    Raises:
+        ValueError: Several patterns match a name; as `per_joint`.
+    """
+    patterns = _patterns(renamed, names)
+    found = list[str]()
+    for name in names:
+        key = name if name in renamed else _only_match(name, patterns, or_none=True)
+        found.append(renamed[key].replace("{name}", name) if key else name)
+    return tuple(found)
+
+
 def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
-    patterns = {key: _pattern(key) for key in keys if key not in names}
-    for key, pattern in patterns.items():
-        if not any(map(pattern.fullmatch, names)):
-            raise ValueError(f"keys that match one of {_brief(names)}", repr(key))
+    patterns = _patterns(keys, names)
     chosen = [name if name in keys else _only_match(name, patterns) for name in names]
     for key in patterns:
         if key not in chosen:
             raise ValueError("keys that are needed", f"{key!r}, whose names have keys of their own")
     return chosen
+
+
+def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Pattern[str]]:
+    """Return the patterns among keys, of which each matches a name."""
+    patterns = {key: _pattern(key) for key in keys if key not in names}
+    for key, pattern in patterns.items():
+        if not any(map(pattern.fullmatch, names)):
+            raise ValueError(f"keys that match one of {_brief(names)}", repr(key))
+    return patterns
 
 
 def _pattern(key: str) -> re.Pattern[str]:
@@ -50,8 +89,13 @@ def _pattern(key: str) -> re.Pattern[str]:
         raise ValueError("names or regular expressions", f"{key!r}: {error}") from error
 
 
-def _only_match(name: str, patterns: Mapping[str, re.Pattern[str]]) -> str:
+def _only_match(
+    name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
+) -> str:
+    """Return the only key that matches a name, or, where that is allowed, an empty one."""
     keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
+    if or_none and not keys:
+        return ""
     if len(keys) != 1:
         found = f"the keys {', '.join(map(repr, keys))}" if keys else "none"
         raise ValueError(f"exactly one key for {name!r}", found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,10 +85,16 @@ class BundleFolder:
 
     path: Path
     contract: AnyContract
-    sha256: str
-    """SHA-256 of `policy.yaml`, which holds the hashes of all other files."""
+    content: bytes
+    """Of `policy.yaml`, as it was read, once: checked, hashed and parsed."""
+    sha256: str = field(init=False)
+    """SHA-256 of that, which holds the hashes of all other files."""
     signed_by: str | None = None
     """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
+
+    def __post_init__(self) -> None:
+        """Hash the content."""
+        object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
@@ -237,15 +243,15 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
                                    if not path.exists() else "a file")])
     content = read_bytes(file)
     signed_by = None if trusted is None else trusted.signer(file, content)
-    contract, sha256 = parse_any_contract(content, file), hashlib.sha256(content).hexdigest()
+    contract = parse_any_contract(content, file)
     if isinstance(contract, ChunkContract):
-        return ChunkBundle(path=path, contract=contract, sha256=sha256, signed_by=signed_by)
+        return ChunkBundle(path=path, contract=contract, content=content, signed_by=signed_by)
     statistics = {
         key: read_statistics(path, observation.normalisation, contract.model.inputs[key].shape)
         for key, observation in contract.observations.items()
         if observation.normalisation
     }
-    return Bundle(path=path, contract=contract, sha256=sha256,
+    return Bundle(path=path, contract=contract, content=content,
                   statistics=statistics, signed_by=signed_by)
 
 
@@ -298,7 +304,7 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
     elif kind in ("joint", None):
         joint: JointContract | None = reader.section(JointContract, value)
         if joint is not None:
-            validate(joint, reader)
+            joint = validate(joint, reader)
         contract = joint
     else:
         reader.problem("kind", f"one of {', '.join(_NODES)}", kind)

@@ -9,11 +9,12 @@ one gather and one affine map. Adding a term that reads an existing field is one
 from dataclasses import dataclass
 from typing import Literal
 
-Size = Literal["joints", "actions", "external"] | int
+Size = Literal["joints", "actions", "external", "phase", "output"] | int
 Field = Literal[
     "joint_pos", "joint_vel", "quat_xyzw", "ang_vel_body", "lin_vel_body", "gravity_body",
-    "velocity_command", "last_action", "phase", "tick", "external",
+    "velocity_command", "last_action", "last_output", "phase", "tick", "external",
 ]  # fmt: skip
+_XYZ = ("x", "y", "z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +29,29 @@ class TermSpec:
     """Whether the default position is subtracted."""
     order: tuple[int, ...] | None = None
     """Places of the values in the field, where the term has them in another order."""
+    parts: tuple[str, ...] = ()
+    """Names of the field's values, of which a contract may choose some, in its own order."""
     doc: str
 
 
 TERMS: dict[str, TermSpec] = {
-    "base_ang_vel": TermSpec(field="ang_vel_body", size=3, doc="Angular velocity, body, rad/s"),
-    "base_lin_vel": TermSpec(field="lin_vel_body", size=3, doc="Linear velocity, body, m/s"),
+    "base_ang_vel": TermSpec(
+        field="ang_vel_body", size=3, parts=_XYZ, doc="Angular velocity, body, rad/s"
+    ),
+    "base_lin_vel": TermSpec(
+        field="lin_vel_body", size=3, parts=_XYZ, doc="Linear velocity, body, m/s"
+    ),
     "base_quat_xyzw": TermSpec(field="quat_xyzw", size=4, doc="Rotation body to world, x y z w"),
     "base_quat_wxyz": TermSpec(
         field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Rotation body to world, w x y z"
     ),
     "projected_gravity": TermSpec(
-        field="gravity_body", size=3, doc="Direction of gravity, body; upright is 0, 0, -1"
+        field="gravity_body", size=3, parts=_XYZ,
+        doc="Direction of gravity, body; upright is 0, 0, -1",
     ),
     "velocity_command": TermSpec(
-        field="velocity_command", size=3, doc="Wanted vx, vy in m/s and yaw rate in rad/s, body"
+        field="velocity_command", size=3, parts=("vx", "vy", "wz"),
+        doc="Wanted vx, vy in m/s and yaw rate in rad/s, body",
     ),
     "joint_pos": TermSpec(field="joint_pos", size="joints", doc="Joint positions, rad"),
     "joint_pos_rel": TermSpec(
@@ -50,8 +59,13 @@ TERMS: dict[str, TermSpec] = {
     ),
     "joint_vel": TermSpec(field="joint_vel", size="joints", doc="Joint velocities, rad/s"),
     "last_action": TermSpec(field="last_action", size="actions", doc="Previous raw output"),
+    "last_output": TermSpec(
+        field="last_output", size="output",
+        doc="Value of the model's other output `output` in the tick before, 0 at the first",
+    ),
     "phase": TermSpec(
-        field="phase", size=2, doc="sin and cos of 2 pi t / period_s, t since RUN began"
+        field="phase", size="phase", parts=("sin", "cos"),
+        doc="sin, then cos, of 2 pi (t / period_s + offset) of each offset, t since RUN began",
     ),
     "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
     "external": TermSpec(

@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from policy_inference.bundle.contract import (
     Action,
@@ -14,6 +15,7 @@ from policy_inference.bundle.contract import (
     VelocityCommand,
 )
 from policy_inference.bundle.expected import Nominal
+from policy_inference.bundle.joint_values import matched
 from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.terms import TERMS, TermSpec
 from policy_inference.bundle.validate_body import BodyValidator, listed
@@ -22,8 +24,9 @@ from policy_inference.bundle.validate_body import BodyValidator, listed
 _TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
 
 
-def validate(contract: JointContract, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a contract."""
+def validate(contract: JointContract, reader: Reader) -> JointContract:
+    """Return the contract with joints by their names; add to `reader` what is wrong in it."""
+    contract = _resolved(contract, reader)
     check = _Validator(contract, reader)
     check.joints()
     check.stand_and_damp()
@@ -37,6 +40,32 @@ def validate(contract: JointContract, reader: Reader) -> None:
     if contract.nominal:
         check.observed(contract.nominal)
     check.files()
+    return contract
+
+
+def _resolved(contract: JointContract, reader: Reader) -> JointContract:
+    """Return the contract with names where terms have patterns of joints."""
+
+    def named(key: str, joints: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return matched(joints, contract.joints.names)
+        except ValueError as error:
+            expected, found = error.args
+            reader.problem(f"{key}.joints", expected, Found(found))
+            return ()
+
+    def observed(key: str, observation: Observation) -> Observation:
+        return replace(observation, terms=tuple(
+            replace(term, joints=named(f"{key}.terms[{i}]", term.joints)) if term.joints else term
+            for i, term in enumerate(observation.terms)))
+
+    return replace(
+        contract,
+        observations={name: observed(f"observations.{name}", observation)
+                      for name, observation in contract.observations.items()},
+        action=replace(contract.action, terms=tuple(
+            replace(term, joints=named(f"action.terms[{i}]", term.joints))
+            for i, term in enumerate(contract.action.terms))))  # fmt: skip
 
 
 def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[str]:
@@ -45,8 +74,32 @@ def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[
         return term.joints or contract.joints.names
     if spec.size == "actions":
         return [joint for action in contract.action.terms for joint in action.joints]
-    size = term.size or 0 if spec.size == "external" else int(spec.size)
-    return [f"{term.term}[{i}]" for i in range(size)]
+    if term.parts and spec.parts:
+        feet = range(len(term.offsets or (0.0,)))
+        return [f"{term.term}[{part}{foot if len(feet) > 1 else ''}]"
+                for part in term.parts for foot in feet]  # fmt: skip
+    return [f"{term.term}[{i}]" for i in range(_size(term, spec, contract))]
+
+
+def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
+    """Return the number of values of a term that are neither joints' nor actions'."""
+    if spec.size == "phase":
+        return len(spec.parts) * len(term.offsets or (0.0,))
+    if spec.size == "output":
+        tensor = contract.model.outputs.get(term.output or "")
+        return math.prod(tensor.shape) if tensor else 0
+    return term.size or 0 if spec.size == "external" else int(spec.size)
+
+
+def term_places(term: Term, contract: JointContract) -> Sequence[int]:
+    """Return the place of each value of a term, which is valid, in its field of the state."""
+    spec, names = TERMS[term.term], contract.joints.names
+    if spec.size == "joints":
+        return [names.index(name) for name in term.joints or names]
+    if term.parts:
+        feet = len(term.offsets or (0.0,))
+        return [spec.parts.index(part) * feet + foot for part in term.parts for foot in range(feet)]
+    return spec.order or range(len(term_names(term, spec, contract)))
 
 
 class _Validator(BodyValidator):
@@ -106,17 +159,38 @@ class _Validator(BodyValidator):
         self.ordered(f"{key}.clip", term.clip)
         options = {"joints": spec.size == "joints", "topic": spec.size == "external",
                    "size": spec.size == "external", "timeout_s": spec.size == "external",
-                   "period_s": spec.field == "phase"}
+                   "output": spec.size == "output", "period_s": spec.size == "phase",
+                   "offsets": spec.size == "phase", "standing": spec.size == "phase",
+                   "parts": bool(spec.parts)}
+        required = ("topic", "size", "output", "period_s")
         for option, belongs in options.items():
             given = getattr(term, option) is not None
             if given and not belongs:
                 self.reader.problem(f"{key}.{option}", "nothing", Found(f"{option}"),
                                     f"the term {term.term} has no such option")
-            if belongs and not given and option not in ("joints", "timeout_s"):
+            if belongs and not given and option in required:
                 self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
+        if spec.parts:
+            self._parts(f"{key}.parts", term.parts or (), spec)
+        if spec.size == "output" and term.output is not None:
+            self._output(f"{key}.output", term.output)
         if term.history_length is not None and observation.history.layout != "per_term":
             self.reader.problem(f"{key}.history_length", "nothing", term.history_length,
                                 "only the layout per_term has lengths of its own")
+
+    def _parts(self, key: str, parts: Sequence[str], spec: TermSpec) -> None:
+        for part in parts:
+            if part not in spec.parts:
+                self.reader.problem(key, f"some of {', '.join(spec.parts)}", part)
+        self.unique(key, parts)
+
+    def _output(self, key: str, name: str) -> None:
+        model = self.contract.model
+        if name == self.contract.action.output:
+            self.reader.problem(key, "an output beside the action", name,
+                                "the term last_action repeats the action")
+        elif name not in model.outputs:
+            self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
         """Check that no topic of an external vector is taken or has two sizes."""
@@ -135,7 +209,7 @@ class _Validator(BodyValidator):
         """Check that a policy that is commanded states its range, and that it holds zero."""
         terms = [term for o in self.contract.observations.values() for term in o.terms]
         if command is None:
-            if any(term.term == "velocity_command" for term in terms):
+            if any(term.term == "velocity_command" or term.standing for term in terms):
                 self.reader.problem("velocity_command", "the range of commands in training, since "
                                     "a term reads them", Found("nothing"))
             return

@@ -27,6 +27,7 @@ class BodyValidator:
         """Check the arrays of `joints` and that the default lies inside the limits."""
         joints = self.body.joints
         self.unique("joints.names", self.names)
+        self._robot_names()
         values = {
             key: self.values(f"joints.{key}", getattr(joints, key))
             for key in ("default_position", "position_min", "position_max", "velocity_limit",
@@ -34,6 +35,24 @@ class BodyValidator:
         }  # fmt: skip
         self.range("joints.position_min", values["position_min"], values["position_max"])
         self.inside("joints.default_position", values["default_position"])
+
+    def _robot_names(self) -> None:
+        """Check that each joint of the robot has one name here, and no other joint's."""
+        joints, key = self.body.joints, "joints.robot_names"
+        try:
+            found = joints.on_robot()
+        except ValueError as error:
+            expected, text = error.args
+            self.reader.problem(key, expected, Found(text))
+            return
+        if joints.robot_names:
+            self.unique(key, found)
+        for name, there in zip(self.names, found, strict=True):
+            if not there or there != there.strip():
+                self.reader.problem(f"{key} of {name}", "a name", there)
+            elif there != name and there in self.names:
+                self.reader.problem(f"{key} of {name}", "a name that is no other joint's here, "
+                                    "since recordings may go by either", there)
 
     def stand_and_damp(self) -> None:
         """Check the arrays of `stand` and `damp`."""

@@ -15,8 +15,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from policy_inference.service.scheduling import cpus, priority
+from policy_inference.errors import PolicyError
+from policy_inference.machine.scheduling import parse_cpus, parse_priority
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "may ask")
 
     operation = parser.add_argument_group("operation")
-    operation.add_argument("--cpus", type=cpus, metavar="LIST",
+    operation.add_argument("--cpus", type=_argument(parse_cpus), metavar="LIST",
                            help="cores that the process keeps to, such as 4-7 or 0,2")
-    operation.add_argument("--priority", type=priority, metavar="N",
+    operation.add_argument("--priority", type=_argument(parse_priority), metavar="N",
                            help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to "
                            "99")
     operation.add_argument("--lock-memory", action="store_true",
@@ -120,6 +124,17 @@ def _contradiction(given: argparse.Namespace) -> str:
     if given.socket and given.socket == given.framed_socket:
         return "--socket and --framed-socket: expected two paths, found one"
     return ""
+
+
+def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return what reads an argument as `parse` does, with its message where that refuses it."""
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except PolicyError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -17,15 +17,19 @@ import numpy as np
 
 from policy_inference.backends.registry import parse_options
 from policy_inference.commands.stopping import stopped_by_signals
+from policy_inference.log_pump import pump_log
+from policy_inference.machine.scheduling import (
+    lock_memory,
+    set_cpu_affinity,
+    set_realtime_priority,
+)
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
-from policy_inference.service.log_writer import write_apart
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.metrics import Metrics, MetricsServer
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.opening import Order, open_served
-from policy_inference.service.scheduling import hurry, lock_memory, pin
 from policy_inference.service.serving import ServedModel
 
 _SWITCH_INTERVAL_S = 0.0002
@@ -40,8 +44,8 @@ def serve(given: argparse.Namespace) -> int:
         PolicyError: The policy or an endpoint cannot be opened, or the model fails for good.
     """
     logging.getLogger().setLevel(given.log_level.upper())
-    write_apart()
-    for warning in pin(given.cpus) if given.cpus else ():
+    pump_log()
+    for warning in set_cpu_affinity(given.cpus, "--cpus") if given.cpus else ():
         _log.warning("%s", warning)
     token = read_token(given.token_file) if given.token_file else b""
     tls = _tls(given)
@@ -63,7 +67,7 @@ def serve(given: argparse.Namespace) -> int:
             gc.collect()
             gc.freeze()
             # Only now: the threads of runtimes and metrics have begun without it.
-            for warning in _hurried(given):
+            for warning in _real_time(given):
                 _log.warning("%s", warning)
             _tell(model, listeners)
             notifier.ready(f"serves {model.name} {model.version}")
@@ -93,11 +97,12 @@ def _monitored(
         yield monitor
 
 
-def _hurried(given: argparse.Namespace) -> Iterator[str]:
-    if given.lock_memory:
-        yield from lock_memory()
+def _real_time(given: argparse.Namespace) -> list[str]:
+    """Apply what was asked for to this thread; return what was refused."""
+    refused = lock_memory("--lock-memory") if given.lock_memory else []
     if given.priority:
-        yield from hurry(given.priority)
+        refused += set_realtime_priority(given.priority, "--priority")
+    return refused
 
 
 def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from policy_inference.command_line import INTERRUPTING
+from policy_inference.log_pump import flush_log
 
 ENDS_WITHIN_S = 5.0
 _log = logging.getLogger("policy_inference")
@@ -57,6 +58,5 @@ def _watch(told: socket.socket, stop: Callable[[], None], within_s: float) -> No
     except TimeoutError:
         why = f"{within_s:g} s after it was asked to end, the model still computes"
     _log.error("ends without a word to its clients: %s", why)
-    for handler in logging.getLogger().handlers:
-        handler.flush()
+    flush_log()
     os._exit(1)

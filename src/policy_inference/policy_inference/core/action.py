@@ -62,7 +62,6 @@ class ActionDecoder(RawAction):
         super().__init__(output, contract.action.terms)
         names = contract.joints.names
         default = per_joint(contract.joints.default_position, names)
-        self.command: F64 = default.copy()
         self.kinds = [Kind.POSITION] * len(names)
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()
@@ -70,14 +69,20 @@ class ActionDecoder(RawAction):
         for term in contract.action.terms:
             self._add(term, start, contract)
             start += len(term.joints)
+        in_order = np.array_equal(self._source, np.arange(self.raw.size))
+        self._gather = None if in_order else self._source
         kind = np.array([kind.value for kind in self.kinds])
-        self._is_position, self._is_velocity, self._is_effort = (
-            (kind == value.value).astype(np.float64)
-            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
-        )
-        self.gains: F64 = np.stack([per_joint(contract.joints.stiffness, names) * self._is_position,
-                                    per_joint(contract.joints.damping, names)
-                                    * (1.0 - self._is_effort)])  # fmt: skip
+        is_kind = [(kind == value.value).astype(np.float64)
+                   for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)]  # fmt: skip
+        # As `JointTargets.block`, less the effort limits.
+        self._rows: F64 = np.zeros((5, len(names)))
+        self.gains: F64 = self._rows[3:]
+        self.gains[0] = per_joint(contract.joints.stiffness, names) * is_kind[0]
+        self.gains[1] = per_joint(contract.joints.damping, names) * (1.0 - is_kind[2])
+        # A policy of positions alone, as nearly all are, is written with one copy.
+        self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
+        self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(names))
+        self.command[:] = default
 
     def _add(self, term: ActionTerm, start: int, contract: JointContract) -> None:
         joints = [contract.joints.names.index(name) for name in term.joints]
@@ -91,14 +96,14 @@ class ActionDecoder(RawAction):
 
     def decode(self) -> F64:
         """Return `command` for `raw`; it is overwritten by the next call."""
-        self.bounded().take(self._source, out=self.command, mode="clip")
-        np.multiply(self.command, self._scale, out=self.command)
-        np.add(self.command, self._offset, out=self.command)
-        return self.command
+        raw, command = self.bounded(), self.command
+        if self._gather is not None:
+            raw = raw.take(self._gather, None, command, "clip")
+        np.multiply(raw, self._scale, command)
+        return np.add(command, self._offset, command)
 
     def fill(self, targets: JointTargets) -> None:
         """Write the command and the gains of its kinds into the targets."""
-        np.multiply(self.command, self._is_position, out=targets.position)
-        np.multiply(self.command, self._is_velocity, out=targets.velocity)
-        np.multiply(self.command, self._is_effort, out=targets.effort)
-        targets.block[3:5] = self.gains
+        if self._is_kind is not None:
+            np.multiply(self._is_kind, self.command, out=self._rows[:3])
+        targets.block[:5] = self._rows

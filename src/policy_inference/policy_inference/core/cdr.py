@@ -3,7 +3,8 @@
 """Values from the wire: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
 
 Values come in the order of the message's definition, each aligned to its size, counted from behind
-the four bytes that name the encoding. Readers return what they read and where it ends.
+the four bytes that name the encoding. Readers return what they read and where it ends. Where a
+message is shorter than it says, they raise a ValueError or a struct.error.
 """
 
 import struct
@@ -27,13 +28,17 @@ def aligned(at: int, size: int) -> int:
 def end_of_string(data: bytes, at: int) -> int:
     """Return where a string ends."""
     length, at = _read_count(data, at)
-    return at + length
+    end = at + length
+    # A slice would be cut off without a word, and its reader remember half a string.
+    if end > len(data):
+        raise ValueError(f"a string of {length} bytes at {at} of {len(data)}")
+    return end
 
 
 def read_string(data: bytes, at: int) -> tuple[str, int]:
     """Read a string, which ends with a zero byte."""
-    length, at = _read_count(data, at)
-    return data[at : at + length - 1].decode(), at + length
+    end = end_of_string(data, at)
+    return data[aligned(at, _COUNT.size) + _COUNT.size : end - 1].decode(), end
 
 
 def read_strings(data: bytes, at: int) -> tuple[list[str], int]:

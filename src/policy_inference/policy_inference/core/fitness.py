@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What speaks against moving: inputs that are stale or broken, tilt, joints out of limits."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,6 +29,8 @@ class Fitness:
         self._state = state
         self._watched = tuple(i for i in inputs.values() if i.timeout_ns is not None)
         self._max_tilt_rad = max_tilt_rad
+        # Where less than the limit, no angle has to be computed.
+        self._upright_z = -math.cos(max_tilt_rad or 0.0)
         self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
         self._joint_pos = state["joint_pos"]
         self._low = per_joint(body.joints.position_min, self._names) - _LIMIT_SLACK_RAD
@@ -47,6 +50,8 @@ class Fitness:
     def tilted(self) -> str:
         """Say how far the body is tilted beyond the limit."""
         if self._gravity is None or self._max_tilt_rad is None:
+            return ""
+        if self._gravity.item(2) < self._upright_z:
             return ""
         tilt = tilt_rad(self._gravity)
         return (f"tilt {tilt:.2f} rad, limit {self._max_tilt_rad:.2f} rad"

@@ -14,7 +14,7 @@ class JointOrder:
     """Maps values by joint name; indices are computed once per change of the names."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Keep the contract's joint names."""
+        """Keep the contract's joints, as the robot calls them."""
         self._names = tuple(names)
         self._found: list[str] | None = None
         self._index = np.zeros(0, dtype=np.intp)

@@ -164,8 +164,8 @@ def state_reader(
 
     Args:
         name: Of the input.
-        names: The contract's joints.
-        state: Is written.
+        names: The contract's joints in its order, as the robot calls them.
+        state: Where it writes.
         check: As for `JointStateReader`.
     """
     if name == "joint_states":

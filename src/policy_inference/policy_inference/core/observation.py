@@ -7,7 +7,7 @@ import numpy as np
 from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.bundle.terms import TERMS
-from policy_inference.bundle.validate import term_names
+from policy_inference.bundle.validate import term_places
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.core.scaling import Index, frame_scaler, layout
 from policy_inference.core.state import RobotState, field_name
@@ -15,7 +15,11 @@ from policy_inference.interfaces import F64, Tensor
 
 
 class ObservationBuilder:
-    """Writes one model input from the robot's state, without allocating."""
+    """Writes one model input from the robot's state, without allocating.
+
+    Attributes:
+        remembers: Whether it has frames of the past; else `advance` and `reset` do nothing.
+    """
 
     def __init__(
         self,
@@ -41,9 +45,10 @@ class ObservationBuilder:
         self._scaler = frame_scaler(observation, contract)
         self._frame: F64 = np.zeros(self._index.size)
         age, column = layout(observation, contract)
-        self._history = None
+        self._history: _History | None = None
         if age.any():
             self._history = _History(age, column, self._frame, observation.history.init)
+        self.remembers = self._history is not None
         self._vector = self._history.vector if self._history else self._frame
         self._normaliser = Normaliser(observation, statistics)
         self._out = out.reshape(-1)
@@ -62,12 +67,13 @@ class ObservationBuilder:
         """Write the observation of the present state into `out`; the past stays as it is."""
         frame = self._frame
         # mode="clip" spares the copy that the bounds check of take(out=) needs.
-        self._flat.take(self._index, out=frame, mode="clip")
-        np.subtract(frame, self._offset, out=frame)
+        self._flat.take(self._index, None, frame, "clip")
+        np.subtract(frame, self._offset, frame)
         self._scaler.apply(frame)
         if self._history:
             self._history.write()
-        self._normaliser.apply(self._vector)
+        if self._normaliser.changes:
+            self._normaliser.apply(self._vector)
         self._out[:] = self._vector
 
 
@@ -84,6 +90,7 @@ class _History:
         self.reset()
 
     def reset(self) -> None:
+        """Forget the frames of the past."""
         self._ring[:] = 0.0
         self._newest = 0
         self._empty = True
@@ -97,7 +104,7 @@ class _History:
         self._ring.take(self._order[self._newest], out=self.vector, mode="clip")
 
     def advance(self) -> None:
-        """Keep the frame as one of the past."""
+        """Make the frame that was written last part of the past."""
         self._empty = False
         self._newest = (self._newest + 1) % self._length
 
@@ -105,11 +112,8 @@ class _History:
 def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[Index, F64]:
     """Return where the values of a term stand in the state, and what is subtracted from them."""
     spec = TERMS[term.term]
-    names = term_names(term, spec, contract)
-    places = np.array(spec.order or range(len(names)))
-    offset: F64 = np.zeros(len(names))
-    if spec.size == "joints":
-        places = np.array([contract.joints.names.index(name) for name in names])
+    places = np.array(term_places(term, contract))
+    offset: F64 = np.zeros(places.size)
     if spec.minus_default:
         offset = per_joint(contract.joints.default_position, contract.joints.names)[places]
     return state.slices[field_name(term)].start + places, offset

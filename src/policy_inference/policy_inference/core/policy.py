@@ -5,7 +5,7 @@
 from policy_inference.bundle.load import Bundle
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.observation import ObservationBuilder
-from policy_inference.core.recurrent import RecurrentState
+from policy_inference.core.recurrent import LastOutputs, RecurrentState
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64, Backend
 
@@ -28,7 +28,9 @@ class JointPolicy:
                                bundle.statistics.get(name))
             for name, observation in contract.observations.items()
         ]  # fmt: skip
+        self._remembering = [each for each in self._observations if each.remembers]
         self._recurrent = RecurrentState(contract.state, backend)
+        self._last_outputs = LastOutputs(state, backend)
         self._last_action = state["last_action"]
         self._tick = 0
         self.begins = True
@@ -39,7 +41,7 @@ class JointPolicy:
         self._tick = 0
         self._state.restart()
         self._recurrent.reset()
-        for observation in self._observations:
+        for observation in self._remembering:
             observation.reset()
 
     def pause(self, duration_ns: int) -> None:
@@ -55,14 +57,16 @@ class JointPolicy:
         for observation in self._observations:
             observation.write()
         self._backend.run()
-        return self.action.read() and self._recurrent.is_finite()
+        return (self.action.read() and self._recurrent.is_finite()
+                and self._last_outputs.is_finite())
 
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
         self._tick += 1
         self._last_action[:] = self.action.raw
-        self._state.set_tick(self._tick)
+        self._state.advance()
         self._recurrent.advance()
-        for observation in self._observations:
+        self._last_outputs.advance()
+        for observation in self._remembering:
             observation.advance()
         return self.action.decode()

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recurrent state: what the model gives back as its own next input."""
+"""What the model gives back: recurrent state as its own next input, outputs as observations."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from policy_inference.bundle.contract import StatePair
+from policy_inference.core.state import RobotState
 from policy_inference.interfaces import Backend
 
 
@@ -32,3 +33,25 @@ class RecurrentState:
         """Make the outputs of this tick the inputs of the next."""
         for into, out in self._pairs:
             into[...] = out
+
+
+class LastOutputs:
+    """Writes outputs that a term observes into the state, for the next tick to read.
+
+    Unlike recurrent state they are scaled, clipped and kept in the history as observations are.
+    `RobotState.restart` makes them zeros; where a result is not taken, they stay as they were.
+    """
+
+    def __init__(self, state: RobotState, backend: Backend) -> None:
+        """Find the arrays of the outputs that the state has a field of."""
+        self._pairs = [(field, backend.outputs[name].reshape(-1))
+                       for name, field in state.last_outputs.items()]  # fmt: skip
+
+    def is_finite(self) -> bool:
+        """Return whether the outputs of this tick may be observed in the next."""
+        return all(np.isfinite(out).all() for _, out in self._pairs)
+
+    def advance(self) -> None:
+        """Make the outputs of this tick those that the next one observes."""
+        for field, out in self._pairs:
+            field[:] = out

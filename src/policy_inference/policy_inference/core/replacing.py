@@ -43,7 +43,7 @@ def require_replaceable(running: JointContract, in_force: Limits, bundle: Bundle
 
 def _facts(contract: JointContract, limits: Limits) -> Sequence[tuple[str, str]]:
     return (
-        ("joints.names", ", ".join(contract.joints.names)),
+        ("joints.names", ", ".join(contract.joints.on_robot())),
         ("rate_hz", f"{contract.rate_hz:.9g}"),
         ("observations", "the inputs " + ", ".join(sorted(_inputs(contract, limits)))),
         ("safety.on_fault", contract.safety.on_fault),

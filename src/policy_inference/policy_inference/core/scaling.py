@@ -28,7 +28,7 @@ class Scaler:
 
     def apply(self, values: F64) -> None:
         """Scale and clip values [size] in place, without allocating."""
-        np.multiply(values, self._scale, out=values)
+        np.multiply(values, self._scale, values)
         if self._clips:
             np.clip(values, self._low, self._high, out=values)
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.terms import TERMS
+from policy_inference.bundle.validate import term_names
+from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
 from policy_inference.interfaces import F64
 
@@ -28,12 +30,18 @@ _SIZES = {"quat_xyzw": 4, "ang_vel_body": 3, "lin_vel_body": 3, "gravity_body": 
           "velocity_command": 3, "tick": 1}  # fmt: skip
 
 
+LAST_OUTPUT = "last_output:"
+"""What the field of a model's output begins with; the output's name follows."""
+
+
 def field_name(term: Term) -> str:
     """Return the state field that a term reads, e.g. ``joint_vel`` or ``external:height_scan``."""
     field = TERMS[term.term].field
     if field == "external":
         return f"external:{term.topic}"
-    return f"phase:{term.period_s}" if field == "phase" else field
+    if field == "last_output":
+        return f"{LAST_OUTPUT}{term.output}"
+    return phase_name(term) if field == "phase" else field
 
 
 class StateVector:
@@ -96,34 +104,46 @@ class RobotState(StateVector):
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
         """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
         super().__init__(dict(_needed(contract, orientation)))
-        self._period_s = 1.0 / contract.rate_hz
-        self._phases = [(self[name], 2.0 * math.pi / float(name.partition(":")[2]))
-                        for name in self.slices if name.startswith("phase:")]  # fmt: skip
+        command = self.get("velocity_command")
+        self.phases = {name: Phase(term, self[name], contract.rate_hz, command)
+                       for term in _terms(contract)
+                       if (name := field_name(term)).startswith("phase:")}  # fmt: skip
+        """The fields that are phases."""
+        self.last_outputs = {name.removeprefix(LAST_OUTPUT): self[name] for name in self.slices
+                             if name.startswith(LAST_OUTPUT)}  # fmt: skip
+        """Fields that repeat an output of the model, by its name."""
+        self._commanded = [phase for phase in self.phases.values() if phase.is_commanded]
         self._orientation = "gravity_body" in self.slices
         if self._orientation:
             self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
         self._tick = self.get("tick")
-        if "velocity_command" in self.slices:
-            self["velocity_command"][:] = 0.0
+        if command is not None:
+            command[:] = 0.0
         self.restart()
 
     def restart(self) -> None:
-        """Begin the policy's own fields anew: last action, phase, tick count."""
+        """Reset the policy's own fields: last action and outputs, phases, number of ticks."""
         self["last_action"][:] = 0.0
-        self.set_tick(0)
-
-    def set_tick(self, tick: int) -> None:
-        """Write the fields that depend on the number of ticks since RUN began."""
+        for output in self.last_outputs.values():
+            output[:] = 0.0
         if self._tick is not None:
-            self._tick[0] = tick
-        for view, rate in self._phases:
-            angle = rate * tick * self._period_s
-            view[:] = (math.sin(angle), math.cos(angle))
+            self._tick[0] = 0.0
+        for phase in self.phases.values():
+            phase.restart()
+
+    def advance(self) -> None:
+        """Go on to the next tick since RUN began: its number, and the phases."""
+        if self._tick is not None:
+            self._tick[0] += 1.0
+        for phase in self.phases.values():
+            phase.advance()
 
     def derive(self) -> None:
         """Compute the fields that follow from others."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
+        for phase in self._commanded:
+            phase.write()
 
 
 def _is_measured(field: str) -> bool:
@@ -136,7 +156,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
     yield "joint_pos", joints
     yield "joint_vel", joints
     yield "last_action", actions
-    terms = [term for o in contract.observations.values() for term in o.terms]
+    terms = list(_terms(contract))
     if orientation or any(TERMS[term.term].field == "gravity_body" for term in terms):
         yield "quat_xyzw", 4
         yield "gravity_body", 3
@@ -145,6 +165,15 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
         if name.startswith("external:"):
             yield name, term.size or 0
         elif name.startswith("phase:"):
-            yield name, 2
+            yield name, 2 * len(term.offsets or (0.0,))
+            if term.standing:
+                yield "velocity_command", _SIZES["velocity_command"]
+        elif name.startswith(LAST_OUTPUT):
+            yield name, len(term_names(term, TERMS[term.term], contract))
         elif name in _SIZES:
             yield name, _SIZES[name]
+
+
+def _terms(contract: JointContract) -> Iterator[Term]:
+    for observation in contract.observations.values():
+        yield from observation.terms

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.bundle.load import Bundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
@@ -71,8 +71,8 @@ def flight_of(
     """
     return Flight(
         bundle=bundle,
-        # Its bytes as they are, line ends too: the text has the hash of the file.
-        contract_text=(bundle.path / CONTRACT_FILE).read_bytes().decode("utf-8"),
+        # Its bytes as they were read, line ends too: the text has the hash of what runs.
+        contract_text=bundle.content.decode("utf-8"),
         backend=backend.name, runs_on=", ".join(backend.details.values()), settings=settings,
         topics=tuple(topics), inputs=tuple(controller.inputs),
         state_sizes={name: part.stop - part.start

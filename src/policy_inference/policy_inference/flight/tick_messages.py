@@ -40,7 +40,7 @@ class TickMessages:
         """Begin a recording: the first tick gives its reason, the others where it changes."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
-        self._joints = list(contract.joints.names)
+        self._joints = list(contract.joints.on_robot())
         self._fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
         self._valid_for = self._make("builtin_interfaces/msg/Duration",
                                      **_time(round(flight.valid_for_s * _NS_PER_S)))  # fmt: skip

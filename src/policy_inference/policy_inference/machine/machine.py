@@ -50,6 +50,12 @@ class Machine:
         except OSError:
             return None
 
+    def cpu_flags(self) -> frozenset[str]:
+        """Return the processor's features as Linux names them on x86, such as `avx2`; else none."""
+        lines = (self.text("/proc/cpuinfo") or "").splitlines()
+        flags = next((line for line in lines if line.startswith("flags")), "")
+        return frozenset(flags.partition(":")[2].split())
+
     def number(self, path: str | Path) -> float | None:
         """Return the number that a file holds; None where it holds none."""
         return number_in(self.text(path) or "")

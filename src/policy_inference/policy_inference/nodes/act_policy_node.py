@@ -57,7 +57,7 @@ class ActPolicyNode(PolicyNode[OpenedChunks]):
 
     def sampler_of(self, policy: OpenedChunks) -> Sampler:
         """Return what fills state and frames of the policy."""
-        return ChunkSampler(self.topics, policy.runtime, policy.bundle.contract.joints.names)
+        return ChunkSampler(self.topics, policy.runtime, policy.bundle.contract.joints.on_robot())
 
     def companion_of(
         self, policy: OpenedChunks, group: SampleGroup, values: Mapping[str, Any]

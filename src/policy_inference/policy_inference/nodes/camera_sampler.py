@@ -60,9 +60,10 @@ class ChunkSampler(Sampler):
         """Take the newest message of each input; pictures are judged, and decoded by nobody."""
         super().sample(tick)
         for entry, sampled, buffer in self._cameras:
-            message = sampled.take()
-            if message is not None:
-                _take(message, entry, buffer, tick)
+            try:
+                _take(sampled, entry, buffer, tick)
+            except RobotError as error:
+                entry.reject(str(error))
 
     def restart(self) -> None:
         """Forget ages, stamps and frames, after the clock began anew."""
@@ -70,14 +71,11 @@ class ChunkSampler(Sampler):
         self._runtime.forget_frames()
 
 
-def _take(message: Any, entry: Input, buffer: FrameBuffer, tick: Tick) -> None:
-    stamp = stamp_ns(message)
-    if not entry.is_new(stamp, tick.now_ns):
+def _take(sampled: Sampled[Any], entry: Input, buffer: FrameBuffer, tick: Tick) -> None:
+    message = sampled.take()
+    if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
         return
-    try:
-        frame = frame_of(message, buffer.camera)
-    except RobotError as error:
-        entry.reject(str(error))
-        return
+    frame = frame_of(message, buffer.camera)
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
     buffer.add(frame, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
+    entry.problem = buffer.problem

@@ -36,7 +36,7 @@ class ChunkReports:
         self._node, self._policy = node, policy
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
         contract = policy.bundle.contract
-        self._message = ActionChunk(names=list(contract.action.joints),
+        self._message = ActionChunk(names=list(contract.joints.on_robot(contract.action.joints)),
                                     period_s=1.0 / contract.rate_hz)
         self.start()
 
@@ -46,6 +46,7 @@ class ChunkReports:
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""
         self._swings = False
+        self._frozen = frozenset[str]()
 
     def record(
         self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
@@ -108,11 +109,18 @@ class ChunkReports:
         """Do nothing."""
 
     def log(self) -> None:
-        """Log that joints begin to swing."""
+        """Log that joints begin to swing, and cameras begin to repeat themselves."""
         found, swung = self._oscillation(), self._swings
         self._swings = bool(found)
         if found and not swung:
             self._node.get_logger().warning(found)
+        problems = {name: buffer.problem for name, buffer in self._policy.runtime.frames.items()}
+        frozen, before = frozenset(filter(problems.get, problems)), self._frozen
+        self._frozen = frozen
+        for name in sorted(frozen - before):
+            self._node.get_logger().warning(f"camera {name}: {problems[name]}")
+        for name in sorted(before - frozen):
+            self._node.get_logger().info(f"camera {name}: its images change again")
 
     def stop(self) -> None:
         """Do nothing."""

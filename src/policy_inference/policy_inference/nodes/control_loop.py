@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control thread: wait for a tick, run it, and never die without a fault command."""
+"""The control thread, which never dies without a fault command, and work between its ticks."""
 
 import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes.pacing import Pacer, Tick
@@ -14,6 +15,7 @@ from policy_inference.nodes.pacing import Pacer, Tick
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Keeps a failure that comes at once, again and again, from taking a whole core."""
+_FULL_COLLECTION_CALLS = 300
 
 
 class ControlLoop:
@@ -34,6 +36,7 @@ class ControlLoop:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._at_work = threading.Lock()
+        self._ticked = threading.Event()
         self.ticks = 0
         self.missed = 0
         self._ticked_ns = 0
@@ -50,9 +53,11 @@ class ControlLoop:
         self._ticked_ns = time.monotonic_ns()
         self._stop.clear()
         self._pacer.start()
-        # What exists now lives as long as the node: the collector need not walk through it.
+        # What exists now lives as long as the node: the collector need not walk through it. What
+        # comes later is collected between ticks.
         gc.collect()
         gc.freeze()
+        gc.disable()
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         self._thread.start()
 
@@ -62,6 +67,7 @@ class ControlLoop:
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
+        gc.enable()
         gc.unfreeze()
         return not self._thread.is_alive()
 
@@ -86,6 +92,16 @@ class ControlLoop:
         """
         return (time.monotonic_ns() - self._ticked_ns) * 1e-9
 
+    @property
+    def thread_id(self) -> int:
+        """What the kernel calls the control thread, once it was started."""
+        return (self._thread and self._thread.native_id) or 0
+
+    def await_tick(self, timeout_s: float) -> bool:
+        """Wait for the end of the next tick; return whether it came."""
+        self._ticked.clear()
+        return self._ticked.wait(timeout_s)
+
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
@@ -103,3 +119,58 @@ class ControlLoop:
             with self._at_work:
                 self._tick(tick)
             self._ticked_ns = time.monotonic_ns()
+            self._ticked.set()
+
+
+class BetweenTicks:
+    """Works and collects garbage at a rate, each time right after a tick, on its own thread.
+
+    Whoever works in Python keeps the interpreter from the control thread meanwhile. A timer of
+    some ticks' period that fires just before one of them would do so again and again.
+    """
+
+    def __init__(
+        self, loop: ControlLoop, tick_s: float, period_s: float, work: Callable[[], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            loop: After whose ticks there is time.
+            tick_s: Time between two ticks.
+            period_s: Time between two calls of `work`, on the steady clock. Where no tick ends
+                for so long, `work` is called all the same.
+            work: What to do; raises nothing.
+        """
+        self._loop, self._work = loop, work
+        self._tick_s, self._period_s = tick_s, period_s
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; the first call comes a period later."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._serve, name="between ticks", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """End; return False where `work` does not return."""
+        self._stop.set()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        # Half-way between two ticks: even waking up takes the interpreter.
+        wait_s, calls = self._period_s - self._tick_s / 2.0, count(1)
+        while not self._stop.wait(max(0.0, wait_s)):
+            ticked = self._loop.await_tick(self._period_s)
+            ended_s = time.monotonic()
+            if self._stop.is_set():
+                return
+            self._work()
+            # All generations now and then: that takes 1 ms, during which no other thread runs.
+            gc.collect(2 if next(calls) % _FULL_COLLECTION_CALLS == 0 else 1)
+            wait_s = ended_s - time.monotonic()
+            if ticked:
+                wait_s += self._period_s - self._tick_s / 2.0

@@ -26,6 +26,7 @@ from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.scribe import News
 from policy_inference.interfaces import JointTargets
+from policy_inference.nodes import qos
 from policy_inference.nodes.opening import Opened
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
@@ -68,8 +69,10 @@ class NodeRecorder:
         if self._wanted:
             self._contacts = Sampled(node, group, ContactForces, "contact_forces")
         self._sampled = self._sampled_by(policy)
-        self._services = [node.create_service(Trigger, "~/record", self._on_record),
-                          node.create_service(SetBool, "~/record_run", self._on_record_run)]
+        self._services = [
+            node.create_service(Trigger, "~/record", self._on_record, qos_profile=qos.REQUESTS),
+            node.create_service(SetBool, "~/record_run", self._on_record_run,
+                                qos_profile=qos.REQUESTS)]
         self._recorder, self._problem = self.prepared(policy)
         if self._problem:
             node.get_logger().warning(self._problem)
@@ -228,7 +231,7 @@ class NodeRecorder:
         return response
 
 
-def _folder(given: str | None) -> Path:
+def _folder(given: str) -> Path:
     """Return where recordings go: below where ROS has its own logs, unless it was given.
 
     Raises:

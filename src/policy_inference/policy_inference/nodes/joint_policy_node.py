@@ -12,6 +12,7 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 (policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.nodes import qos
 from policy_inference.nodes.flight import NodeRecorder, Prepared
 from policy_inference.nodes.loading import Loading
 from policy_inference.nodes.opened import Order
@@ -43,7 +45,7 @@ class JointPolicyNode(PolicyNode[Opened]):
         super().__init__("joint_policy_node", PARAMETERS)
         self._loading = Loading(self.get_logger())
         # Never destroyed while an answer is owed; and a second request is answered meanwhile.
-        self.create_service(LoadBundle, "~/load", self._load,
+        self.create_service(LoadBundle, "~/load", self._load, qos_profile=qos.REQUESTS,
                             callback_group=ReentrantCallbackGroup())
 
     def open(self, values: Mapping[str, Any]) -> Opened:
@@ -57,7 +59,7 @@ class JointPolicyNode(PolicyNode[Opened]):
 
     def sampler_of(self, policy: Opened) -> Sampler:
         """Return what fills the state of a policy."""
-        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.names)
+        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
 
     def companion_of(
         self, policy: Opened, group: SampleGroup, values: Mapping[str, Any]
@@ -95,9 +97,11 @@ class JointPolicyNode(PolicyNode[Opened]):
             response.message = f"load failed: {type(error).__name__}: {error}"
         finally:
             self.answering -= 1
-        if not response.success:
+        # Of a refusal the status has nothing to say, and many may come at once.
+        if response.success:
+            self.report()
+        else:
             self.get_logger().error(response.message)
-        self.report()
         return response
 
     async def _replaced(self, bundle: str, backend: str) -> Opened:
@@ -135,6 +139,9 @@ class JointPolicyNode(PolicyNode[Opened]):
         self._loading.close(end_recording, look_away, before.close)
         self.table.follow(bundle=bundle, backend=",".join(order.backends))
         self.tell(opened)
+        self.apply_realtime()
+        # Of the one before, since only little is collected between ticks; the robot rests.
+        gc.collect()
         return opened
 
     def _require_rest(self) -> None:

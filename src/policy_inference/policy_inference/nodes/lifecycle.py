@@ -7,16 +7,44 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rosgraph_msgs.msg import Clock
 
 from policy_inference.errors import PolicyError
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class LifecycleBase(LifecycleNode):
+class TimeGuard:
+    """A node, named before rclpy's own class, that outlives every message on /clock.
+
+    rclpy follows /clock itself under `use_sim_time`, and a time before zero, which it has none of,
+    would end the executor.
+    """
+
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Callable[[Any], None], *args: Any, **more: Any
+    ) -> Any:
+        """Subscribe; a clock that is followed shows no time before zero."""
+        if msg_type is Clock:
+            callback = partial(self._follow_clock, callback)
+        return super().create_subscription(  # type: ignore[misc]  # the node's
+            msg_type, topic, callback, *args, **more)
+
+    def _follow_clock(self, follow: Callable[[Clock], None], message: Clock) -> None:
+        if message.clock.sec >= 0:
+            follow(message)
+            return
+        shown_s = message.clock.sec + message.clock.nanosec * 1e-9
+        self.get_logger().error(  # type: ignore[attr-defined]  # the node's
+            f"/clock: expected a time of 0 s or later, found {shown_s:.3f} s; the message is "
+            "ignored", throttle_duration_sec=1.0)
+
+
+class LifecycleBase(TimeGuard, LifecycleNode):
     """Owns the transitions: errors are logged whole, and there is one way to tear down.
 
     `set_up` may fail half-way; `tear_down` copes with whatever part there is.

@@ -105,6 +105,7 @@ def _open(
         # After that the controller gives up anyway.
         backend, skipped = open_backend(bundle, order.backends, options,
                                         run_timeout_s=limits.longest_gap_ns * 1e-9)
+        backend.warm_up()
     tap = Tap(backend)
     return Opened(order=order, bundle=bundle, limits=limits, backends=(backend,),
                   skipped=skipped, tap=tap,

@@ -99,7 +99,7 @@ def _kinds(contract: AnyContract) -> set[str]:
 def _joint_command(
     contract: AnyContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
-    names, rows = contract.joints.names, list[F64]()
+    names, rows = contract.joints.on_robot(), list[F64]()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
         setattr(message, field, _zeros(names))
@@ -137,7 +137,7 @@ def _joint_trajectory(
         positions=_zeros(contract.joints.names),
         time_from_start=_duration(1.0 / contract.rate_hz),
     )
-    message = JointTrajectory(joint_names=list(contract.joints.names), points=[point])
+    message = JointTrajectory(joint_names=list(contract.joints.on_robot()), points=[point])
     positions = _view(point.positions)
 
     def build(targets: JointTargets, stamp_ns: int) -> JointTrajectory:
@@ -148,7 +148,7 @@ def _joint_trajectory(
 
 
 def _joint_state(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
-    names = contract.joints.names
+    names = contract.joints.on_robot()
     message = JointState(name=list(names), position=_zeros(names))
     positions = _view(message.position)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from rosgraph_msgs.msg import Clock
 
+from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, Sampled
 
 _SLICE_NS = 50_000_000
@@ -164,10 +165,9 @@ class SimulatedPacer:
         """Wait for a time at which a tick is due."""
         if not self._arrivals.wait(_SLICE_NS):
             return None
-        message = self._messages.take()
-        if message is None:
+        now_ns = self._shown_ns()
+        if now_ns is None:
             return None
-        now_ns = message.clock.sec * 1_000_000_000 + message.clock.nanosec
         if now_ns == self._now_ns and self._deadline_ns is not None:
             return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
                         missed=0, repeated=True)
@@ -180,6 +180,19 @@ class SimulatedPacer:
         self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
         return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
                     missed=missed, restarted=restarted)
+
+    def _shown_ns(self) -> int | None:
+        """Return the time that was shown; None where there is none, or it cannot be meant.
+
+        Of a message that cannot be read nothing is told here: the simulator shows the next time.
+        """
+        try:
+            message = self._messages.take()
+        except RobotError:
+            return None
+        if message is None or message.clock.sec < 0:
+            return None
+        return int(message.clock.sec * 1_000_000_000 + message.clock.nanosec)
 
     def clock(self) -> int:
         """Return the simulated time of the latest tick."""

@@ -1,8 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of a node as one table: type, default, description, range; fixed once configured."""
+"""Parameters of a node as one table: type, default, description, range; fixed once configured.
+
+Every parameter has a value from the start, since rclpy answers no question about a node's
+parameters, that of `ros2 param dump` included, while one of them has none. A number that need not
+be set is NaN until it is; a text that must be set is empty until it is, and refused as that.
+"""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +21,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
@@ -23,17 +28,11 @@ from rclpy.utilities import remove_ros_args
 from policy_inference.errors import PolicyError
 
 _SAFETY = "safety."
-_TYPES = {
-    bool: Parameter.Type.BOOL,
-    float: Parameter.Type.DOUBLE,
-    int: Parameter.Type.INTEGER,
-    str: Parameter.Type.STRING,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One parameter; without a default it is optional, or required if `required`."""
+    """One parameter; without a default it is a number that need not be set, or `required`."""
 
     name: str
     type: type
@@ -43,6 +42,25 @@ class Spec:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float = 1e6
+
+    @property
+    def initial(self) -> Any:
+        """Its value before it is set."""
+        if self.default is not None:
+            return self.default
+        return "" if self.required else math.nan
+
+    @property
+    def about(self) -> str:
+        """Its description, with what means that it is not set."""
+        return self.doc if self.required or self.default is not None else f"{self.doc}; NaN: unset"
+
+    def given(self, value: Any) -> Any:
+        """Return a value of the parameter as it is meant: None for the one that is not set."""
+        if self.default is not None:
+            return value
+        unset = value == "" if self.required else math.isnan(value)
+        return None if unset else value
 
 
 def refuse_arguments(
@@ -63,7 +81,7 @@ def refuse_arguments(
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
         return  # what is wrong with those for ROS, rclpy says when it begins
-    described = [f"  {spec.name} ({'required' if spec.required else spec.default}): {spec.doc}"
+    described = [f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"
                  for spec in specs]  # fmt: skip
     argparse.ArgumentParser(
         command, usage=f"{command} [--ros-args -p NAME:=VALUE ...]", description=about,
@@ -92,8 +110,7 @@ class ParameterTable:
             if spec.name in given:
                 # Declared by its value alone; what was given for it is applied once more.
                 node.undeclare_parameter(spec.name)
-            value = _TYPES[spec.type] if spec.default is None else spec.default
-            node.declare_parameter(spec.name, value, _descriptor(spec))
+            node.declare_parameter(spec.name, spec.initial, _descriptor(spec))
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:
@@ -131,10 +148,7 @@ class ParameterTable:
         return f"parameter {unknown}: expected a known name ({', '.join(meant)}?), found this one"
 
     def _value(self, spec: Spec) -> Any:
-        try:
-            return self._node.get_parameter(spec.name).value
-        except ParameterUninitializedException:
-            return None
+        return spec.given(self._node.get_parameter(spec.name).value)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         known = {spec.name: spec for spec in self._specs}
@@ -146,7 +160,7 @@ class ParameterTable:
                 return SetParametersResult(successful=False, reason=(
                     f"{parameter.name} is read when the node is configured; clean the node up "
                     "first"))
-            if spec and (problem := _problem(spec, parameter.value)):
+            if spec and (problem := _problem(spec, spec.given(parameter.value))):
                 return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
 
@@ -171,9 +185,12 @@ def _problem(spec: Spec, value: Any) -> str:
 
 def _descriptor(spec: Spec) -> ParameterDescriptor:
     found = ParameterDescriptor(
-        description=spec.doc,
+        description=spec.about,
         additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "")
-    if spec.minimum is not None and spec.type is int:
+    if spec.default is None and spec.minimum is not None:
+        # ROS would refuse a NaN where it knows of a range.
+        found.additional_constraints = f"NaN, or in [{spec.minimum:g}, {spec.maximum:g}]"
+    elif spec.minimum is not None and spec.type is int:
         found.integer_range = [IntegerRange(from_value=int(spec.minimum),
                                             to_value=int(spec.maximum))]
     elif spec.minimum is not None:

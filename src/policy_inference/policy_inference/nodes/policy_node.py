@@ -9,6 +9,7 @@ transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
 """
 
+import os
 import threading
 import time
 import traceback
@@ -17,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
@@ -26,9 +26,12 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.machine.scheduling import RealTime
+from policy_inference.nodes import qos
 from policy_inference.nodes.companion import Companion
-from policy_inference.nodes.control_loop import ControlLoop
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.estop import listen_to_estop
+from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.opened import OpenedPolicy
 from policy_inference.nodes.outputs import Output
@@ -43,6 +46,7 @@ STOPS = "the node stops"
 P = TypeVar("P", bound=OpenedPolicy)
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
+_REPORTED_WITHIN_S = 1.0
 
 
 class PolicyNode(LifecycleBase, Generic[P]):
@@ -61,9 +65,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
         super().__init__(name)
         self.table = ParameterTable(self, specs, lambda: self.configured)
         self._closers = ExitStack()
-        self._publishing = threading.Lock()
+        self._publishing, self._reporting = threading.Lock(), threading.Lock()
         self._estop_pressed = False
-        self._companion_hangs = False
+        self._hangs = False
         self._stamp_ns = 0
 
     @abstractmethod
@@ -91,6 +95,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self.table.read()
+        self._realtime = RealTime.of(values)
         policy = self.policy = self.open(values)
         self._closers.callback(lambda: self.policy.close())
         self.controller = policy.controller
@@ -110,9 +115,12 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.companion.close)
         self.reporter = StatusReporter(self, Reported(
             policy=policy, topics=self.topics, loop=self.loop, pacer=self._pacer,
-            companion=self.companion))
+            companion=self.companion, senders_problem=self._senders_problem))
         self._closers.callback(self.reporter.close)
-        self._create_requests(values["status_rate_hz"])
+        # Not by a timer of the executor, which would wake up in the middle of ticks.
+        self._reports = BetweenTicks(self.loop, contract.period_ns * 1e-9,
+                                     1.0 / values["status_rate_hz"], self._report_always)
+        self._create_requests()
         self.tell(policy)
 
     def tell(self, policy: P) -> None:
@@ -141,7 +149,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                               f"({', '.join(topics)}), found {trigger!r}")
         return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
-    def _create_requests(self, status_rate_hz: float) -> None:
+    def _create_requests(self) -> None:
         requests: dict[str, Callable[[], Mode | None]] = {
             "stand": lambda: self.controller.stand(self._problems()),
             "run": lambda: self.controller.run(self._problems()),
@@ -151,13 +159,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
         }
         for name, act in requests.items():
             handler = self._handler(act, needs_active=name != "estop")
-            service = self.create_service(Trigger, f"~/{name}", handler)
+            service = self.create_service(Trigger, f"~/{name}", handler, qos_profile=qos.REQUESTS)
             self._closers.callback(self.destroy_service, service)
         self._closers.callback(listen_to_estop(self, lambda: self._estop("topic")))
-        # On the steady clock: the status must not stop with a simulator that pauses.
-        timer = self.create_timer(1.0 / status_rate_hz, self.report,
-                                  clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._closers.callback(self.destroy_timer, timer)
 
     def _handler(
         self, act: Callable[[], Mode | None], *, needs_active: bool
@@ -181,12 +185,33 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _problems(self) -> list[str]:
         """Return what speaks against motion and only ROS can tell."""
         problems = self.reporter.problems()
-        topic = self._output.publisher.topic_name
         if self._output.publisher.get_subscription_count() == 0:
-            problems.append(f"nobody listens to {topic}")
-        if (publishers := self.count_publishers(topic)) > 1:
-            problems.append(f"{publishers} publishers on {topic}, expected this node alone")
-        return problems
+            problems.append(f"nobody listens to {self._output.publisher.topic_name}")
+        return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
+
+    def _twins_problem(self) -> str:
+        """Return that other nodes have this one's name; empty where none has.
+
+        Their services have one name too: ROS hands each request to all of them, and whoever asked
+        takes the first answer for the answer, though it may be another node's.
+        """
+        own = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(own)
+        if count <= 1:
+            return ""
+        return (f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
+                "alone: each request reaches all of them; give the others another name or "
+                "namespace; one that was killed is forgotten after some 20 s")
+
+    def _senders_problem(self) -> str:
+        """Return who else commands the robot; empty where this node does so alone."""
+        topic = self._output.publisher.topic_name
+        if self.count_publishers(topic) <= 1:
+            return ""
+        senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
+        return (f"{len(senders)} publishers on {topic}, expected this node alone "
+                f"({', '.join(senders)}); stop the others; one that was killed is forgotten "
+                "after some 20 s")
 
     def _remember_estop(self) -> None:
         """Only a reset clears an e-stop, not a new configuration."""
@@ -200,10 +225,22 @@ class PolicyNode(LifecycleBase, Generic[P]):
         return Mode.DAMP
 
     def report(self) -> None:
-        """Publish the status now, if there is anything to say."""
-        if self.running:
-            self.reporter.report()
-            self.companion.log()
+        """Publish the status now, if there is anything to say; from any thread."""
+        # One that hangs must not hang the executor, which hears the e-stop.
+        if self._reporting.acquire(timeout=_REPORTED_WITHIN_S):
+            try:
+                if self.running:
+                    self.reporter.report()
+                    self.companion.log()
+            finally:
+                self._reporting.release()
+
+    def _report_always(self) -> None:
+        """Report, and go on after an error."""
+        try:
+            self.report()
+        except Exception:  # noqa: BLE001  the next report may succeed; the ticks go on
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def start(self) -> None:
         """Start the control loop, in DAMP."""
@@ -212,6 +249,16 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self.reporter.start()
         self.companion.start()
         self.loop.start()
+        self._reports.start()
+        self.apply_realtime()
+
+    def apply_realtime(self) -> None:
+        """Ask the machine for what `realtime.*` says, for the control thread and the models."""
+        for warning in self._realtime.apply(self.loop.thread_id, self._processes()):
+            self.get_logger().warning(warning)
+
+    def _processes(self) -> set[int]:
+        return {os.getpid(), *(backend.pid for backend in self.policy.backends)}
 
     def tick(self, tick: Tick) -> None:
         """Sample, ask the controller, publish; on the control thread."""
@@ -264,9 +311,13 @@ class PolicyNode(LifecycleBase, Generic[P]):
             self._publish(self.controller.safe_targets())
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
             self.get_logger().error("the last command was not acknowledged within 1 s")
+        reported = self._reports.stop()
+        if not reported:
+            self.get_logger().error("a status report does not return; its thread is left behind")
         self.reporter.log_edges()
         self.companion.stop()
-        self._companion_hangs = self.companion.left_behind
+        self._realtime.release(self._processes())
+        self._hangs = self.companion.left_behind or not reported
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
@@ -275,4 +326,4 @@ class PolicyNode(LifecycleBase, Generic[P]):
     @property
     def left_behind(self) -> bool:
         """Whether a thread cannot be ended."""
-        return self._companion_hangs
+        return self._hangs

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from types import FrameType
 from typing import TypeVar
 
 import rclpy
@@ -19,6 +20,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.errors import PolicyError
+from policy_inference.log_pump import flush_log, pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.private_folder import remove_folders
 
@@ -46,6 +48,17 @@ def ended_by(byte: bytes) -> bool:
     return byte == b"\0" or byte[0] in END_SIGNALS
 
 
+def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Handle END_SIGNALS, in the main thread; a SIGHUP that is ignored stays so.
+
+    That is how nohup asks for a process that outlives its terminal. The others are taken even
+    then: a shell ignores SIGINT for what is in its background, and `ros2 launch` sends it.
+    """
+    for number in END_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def wait_for_end(_: object, asked: socket.socket) -> None:
     """Wait in the main thread until the process is to end."""
     while not ended_by(asked.recv(1)):
@@ -71,6 +84,8 @@ def run_node(
         foreground: What the main thread does meanwhile. It gets the node and a socket, and
             returns to end the process, at the latest when a byte comes that `ended_by` knows.
     """
+    if foreground is wait_for_end:  # what shows a screen takes care of its terminal itself
+        pump_log()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
@@ -83,8 +98,7 @@ def run_node(
     # The system may give a signal to any thread; a byte wakes this one whichever it was.
     asking.setblocking(False)
     signal.set_wakeup_fd(asking.fileno())
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: None)
+    take_end_signals(lambda *_: None)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     status = 2
@@ -106,9 +120,15 @@ def run_node(
         asked.close()
         asking.close()
     if node.left_behind:
-        remove_folders()
-        os._exit(status)
+        _exit(status)
     return status
+
+
+def _exit(status: int) -> None:
+    """End the process though threads of it cannot be ended."""
+    remove_folders()
+    flush_log()
+    os._exit(status)
 
 
 def _serve(
@@ -138,12 +158,10 @@ def _serve(
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning("asked to end while the node configures: it ends at once")
-            remove_folders()
-            os._exit(0)  # the thread that opens cannot be ended otherwise
+            _exit(0)  # the thread that opens cannot be ended otherwise
         if time.monotonic() > ends_s:
             node.get_logger().error("a callback does not return; its thread is left behind")
-            remove_folders()
-            os._exit(2)
+            _exit(2)
     return spinning.result()
 
 

@@ -17,13 +17,22 @@ COMMAND = QoSProfile(
 ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
-    QoSProfile(
-        depth=1, reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    ),
-)  # fmt: skip
-"""E-stop: no publisher may go unheard, so there is a reader for every kind of them: one that loses
-nothing, one that matches everybody, one that hears what was pressed before it was there."""
+)
+"""E-stop: no publisher may go unheard, so there is a reader that loses nothing, and one that
+matches every publisher."""
+
+LATCHED_ESTOP = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""E-stop: what was pressed before the reader was there, from publishers that keep it."""
+
+
+REQUESTS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
+)
+"""Services: each request gets its answer, though many come at once. ROS keeps ten of each and drops
+the others without a word, on either side; without a bound, a client that reads no answers would
+block who answers."""
 
 
 class NoEvents:

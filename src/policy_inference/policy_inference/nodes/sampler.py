@@ -65,7 +65,7 @@ class Sampler:
         Args:
             topics: Subscription of each input that is read here.
             controller: Whose state is written.
-            names: Joints of its contract.
+            names: Joints of its contract, as the robot calls them.
         """
         self._controller = controller
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
@@ -81,37 +81,39 @@ class Sampler:
     def sample(self, tick: Tick) -> None:
         """Take the newest message of each input into the controller's state."""
         for entry, sampled, reader in self._states:
-            message = sampled.take()
-            if message is None:
-                continue
-            stamp = stamp_ns(message)
-            # Before the first command simulated time stands still, and repeats its first sample.
-            if entry.is_new(stamp, tick.now_ns) or tick.repeated:
-                self._read(entry, reader, message, stamp, tick)
+            try:
+                self._sample_state(entry, sampled, reader, tick)
+            except RobotError as error:
+                entry.reject(str(error))
         if self._command:
             self._sample_command(*self._command, tick)
 
-    def _read(
-        self, entry: Input, reader: MessageReader, message: Any, stamp: int | None, tick: Tick
+    def _sample_state(
+        self, entry: Input, sampled: Sampled[Any], reader: MessageReader, tick: Tick
     ) -> None:
-        try:
+        message = sampled.take()
+        if message is None:
+            return
+        stamp = stamp_ns(message)
+        # Before the first command simulated time stands still, and repeats its first sample.
+        if entry.is_new(stamp, tick.now_ns) or tick.repeated:
             reader.read(message)
-        except RobotError as error:
-            entry.reject(str(error))
-        else:
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
 
     def _sample_command(self, entry: Input, sampled: Sampled[Any], tick: Tick) -> None:
-        message = sampled.take()
-        if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
-            return
-        velocity = velocity_of(message)
-        if all(map(math.isfinite, velocity)):
+        try:
+            message = sampled.take()
+            if message is None or not entry.is_new(stamp := stamp_ns(message), tick.now_ns):
+                return
+            velocity = velocity_of(message)
+            if not all(map(math.isfinite, velocity)):
+                raise RobotError("expected finite numbers, found NaN or infinite ones")
+        except RobotError as error:
+            entry.reject(str(error))
+            self._controller.reject_command()
+        else:
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
-        else:
-            entry.reject("expected finite numbers, found NaN or infinite ones")
-            self._controller.reject_command()
 
     def restart(self) -> None:
         """Forget ages, stamps and pose, after the clock began anew."""

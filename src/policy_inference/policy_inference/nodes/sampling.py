@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
 from policy_inference.core.wire import Decode, decoder_of
+from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
 
 M = TypeVar("M")
@@ -50,7 +51,8 @@ class Sampled(Generic[M]):
     Attributes:
         topic, resolved_topic: As it was given, and its full name.
         type_name: Of the message: `sensor_msgs/msg/Imu`.
-        wire: The bytes of what the last `take` returned; None where that was nothing.
+        wire: The bytes of what the last `take` returned; None where that was nothing, or could
+            not be read.
     """
 
     def __init__(
@@ -65,20 +67,26 @@ class Sampled(Generic[M]):
         self.type_name = _type_name(message)
         self.wire: bytes | None = None
         self._decode: Callable[[bytes], M] = decoder_for(message)
-        self._held: tuple[bytes, M] | None = None
+        self._held: tuple[bytes, M | RobotError] | None = None
         self.subscription = node.create_subscription(
             message, topic, _never_called, profile, callback_group=group
         )
 
     def take(self) -> M | None:
-        """Return the newest message that was not taken yet."""
+        """Return the newest message that was not taken yet; None where there is none.
+
+        Raises:
+            RobotError: Its bytes are no message of this type.
+        """
         newest, held = self._take_now(), self._held
-        self._held = None
+        self._held, self.wire = None, None
         taken = newest or held
         if taken is None:
-            self.wire = None
             return None
-        self.wire, content = taken
+        wire, content = taken
+        if isinstance(content, RobotError):
+            raise content
+        self.wire = wire
         return content
 
     def take_wire(self) -> None:
@@ -89,9 +97,14 @@ class Sampled(Generic[M]):
         """Clear the queue for the next arrival; what was in it is not lost to `take`."""
         self._held = self._take_now() or self._held
 
-    def _take_now(self) -> tuple[bytes, M] | None:
+    def _take_now(self) -> tuple[bytes, M | RobotError] | None:
         data = self._take_bytes()
-        return None if data is None else (data, self._decode(data))
+        if data is None:
+            return None
+        try:
+            return data, self._decode(data)
+        except RobotError as error:
+            return data, error
 
     def _take_bytes(self) -> bytes | None:
         with self.subscription.handle:
@@ -128,10 +141,29 @@ class Arrivals:
         return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
 
 
-def decoder_for(message: type[Any]) -> Decode:
-    """Return what reads messages of a type: faster than rclpy where that can be had."""
-    by_rclpy = partial(deserialize_message, message_type=message)
-    return decoder_of(_type_name(message), by_rclpy) or by_rclpy
+def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
+    """Return what reads messages of a type.
+
+    It raises a RobotError for bytes that are no such message: whatever a publisher or the network
+    made of a message, the node that reads it goes on.
+
+    Args:
+        message: The type.
+        whole: Read every field. Otherwise those that policies use are read, where that can be done
+            faster than by rclpy.
+    """
+    by_rclpy, name = partial(deserialize_message, message_type=message), _type_name(message)
+    read = (None if whole else decoder_of(name, by_rclpy)) or by_rclpy
+
+    def decode(data: bytes) -> Any:
+        try:
+            return read(data)
+        # Which exception depends on the byte that is wrong, and on the middleware.
+        except Exception as error:
+            raise RobotError(f"expected a {name}, found {len(data)} bytes that cannot be read as "
+                             f"one ({error})") from error
+
+    return decode
 
 
 def _type_name(message: type[Any]) -> str:

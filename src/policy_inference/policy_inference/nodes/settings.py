@@ -40,6 +40,15 @@ _REPORTS = (
     Spec(name="autostart", type=bool, default=True,
          doc="Configure and activate at once; the robot never moves by itself"),
 )  # fmt: skip
+_REALTIME = (
+    Spec(name="realtime.priority", type=int, default=0, minimum=0, maximum=99,
+         doc="Real-time priority (SCHED_FIFO) of the control thread, 1 to 99, and one less of all "
+             "that it may wait for; 0: none"),
+    Spec(name="realtime.cpus", type=str, default="",
+         doc="Cores that the control thread keeps to, such as 3 or 2-3; empty: all"),
+    Spec(name="realtime.lock_memory", type=bool, default=False,
+         doc="Let the system swap none of the process out"),
+)  # fmt: skip
 _SAFETY = tuple(
     Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
          doc=f"Tightens {field.name} of the contract; never loosens it")
@@ -54,12 +63,13 @@ PARAMETERS = (
          doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
     _valid_for(0.1),
     *_REPORTS,
+    *_REALTIME,
     Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
          doc="How much the flight recorder keeps; nothing where 0, s"),
     Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
          doc="How much of the time after a fault its recording has, s"),
-    Spec(name="flight.folder", type=str,
-         doc="Where recordings go; unless set, flights below $ROS_HOME or ~/.ros"),
+    Spec(name="flight.folder", type=str, default="",
+         doc="Where recordings go; empty: to flights below $ROS_HOME or ~/.ros"),
     Spec(name="flight.min_free_mb", type=float, default=500.0, minimum=0.0,
          doc="Nothing is recorded where less space is free, MB"),
     *_SAFETY,
@@ -92,6 +102,7 @@ ACT_PARAMETERS = (
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
     *_REPORTS,
+    *_REALTIME,
     *_SAFETY,
 )  # fmt: skip
 """Of the ACT policy node."""

@@ -40,6 +40,8 @@ class Reported:
     loop: ControlLoop
     pacer: Pacer
     companion: Companion
+    senders_problem: Callable[[], str]
+    """Says who else commands the robot; empty where nobody does."""
 
 
 class StatusReporter:
@@ -73,13 +75,14 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
-        self._silent = ""
+        self._silent = self._senders = ""
         self._health.start()
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
         snapshot = self._reported.policy.controller.snapshot()
         self._silent = self._silence()
+        self._look_at_senders()
         self._measure_rate()
         self._health.update(snapshot)
         status = self._compose(snapshot)
@@ -125,6 +128,12 @@ class StatusReporter:
         self._node.destroy_publisher(self._status)
         self._node.destroy_publisher(self._diagnostics)
 
+    def _look_at_senders(self) -> None:
+        """Log when somebody else begins to command the robot, whom it follows by turns."""
+        before, self._senders = self._senders, self._reported.senders_problem()
+        if self._senders and not before:
+            self._node.get_logger().error(self._senders)
+
     def _measure_rate(self) -> None:
         now_ns, ticks = self._reported.pacer.clock(), self._reported.loop.ticks
         if self._counted is None:
@@ -156,7 +165,7 @@ class StatusReporter:
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode), latched=snapshot.latched,
-            reason="; ".join(filter(None, [snapshot.reason, self._silent])),
+            reason="; ".join(filter(None, [snapshot.reason, self._silent, self._senders])),
             bundle=str(bundle.path), bundle_name=bundle.contract.name,
             bundle_version=bundle.contract.version, bundle_sha256=bundle.sha256,
             backend=policy.backend.name, runs_on=policy.runs_on, fallback="\n".join(policy.skipped),
@@ -219,7 +228,7 @@ class StatusReporter:
         if bad or odd or self._slow or self._silent:
             reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
-        if status.latched or status.mode == Mode.HOLD:
+        if status.latched or status.mode == Mode.HOLD or self._senders:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
             "mode": Mode(status.mode).name, "reason": status.reason, "backend": status.backend,

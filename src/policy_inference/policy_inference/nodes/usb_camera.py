@@ -14,7 +14,6 @@ camera.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 from array import array
@@ -33,9 +32,11 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
+from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import END_SIGNALS
+from policy_inference.nodes.process import take_end_signals
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
 from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
 from policy_inference.nodes.usb_listing import list_cameras
@@ -60,7 +61,7 @@ _LOOKED_EVERY_S = 0.2
 """So often the main thread looks whether it is to end."""
 
 
-class UsbCamera(Node):
+class UsbCamera(TimeGuard, Node):
     """Reads a camera on a thread of its own, and publishes each picture."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -155,11 +156,11 @@ def main(args: Sequence[str] | None = None) -> None:
     if "--list" in remove_ros_args(["usb_camera", *given]):
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
+    pump_log()
     # rclpy's own handlers would pull down what the camera's thread publishes on.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: ended.set())
+    take_end_signals(lambda *_: ended.set())
     try:
         node = UsbCamera()
     except (PolicyError, ParameterException) as error:

@@ -118,6 +118,8 @@ def _test(found: Found, clock: Clock, machine: Machine) -> None:
         one for entry in entries.values() for one in examined(cls, machine, entry)))
     backends, _ = open_graphs(bundle, [name], {name: order.options})
     try:
+        for backend in backends.values():
+            backend.warm_up()
         found.details = {str(name): str(text) for backend in backends.values()
                          for name, text in backend.details.items()}
         if isinstance(bundle, ChunkBundle):

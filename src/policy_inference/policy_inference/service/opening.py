@@ -121,6 +121,7 @@ def _opened(
         _log.warning("falls back to another back end: %s", reason)
     (backend,) = backends.values()
     opened.append(backend)
+    backend.warm_up()
     return backend
 
 

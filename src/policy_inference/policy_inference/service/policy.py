@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.bundle.contract import JointContract, Observation
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from policy_inference.bundle.terms import TERMS
 from policy_inference.core.normaliser import Normaliser
 from policy_inference.core.scaling import Scaler, vector_scaler
+from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
 from policy_inference.service.observing import Watched, watched_of
 from policy_inference.service.protocol import Scaling
@@ -106,8 +108,13 @@ class ServedPolicy:
 
 
 def policy_of(bundle: Bundle) -> ServedPolicy:
-    """Return what a bundle holds; terms in SI units already are relative to their offsets."""
+    """Return what a bundle holds; terms in SI units already are relative to their offsets.
+
+    Raises:
+        BundleError: An observation needs an output that no client gets.
+    """
     contract = bundle.contract
+    _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}
     scalers = {name: vector_scaler(observation, contract)
                for name, observation in contract.observations.items()}
@@ -118,3 +125,16 @@ def policy_of(bundle: Bundle) -> ServedPolicy:
         name=contract.name, version=contract.version, sha256=bytes.fromhex(bundle.sha256),
         rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract,
         watched=watched_of(bundle, scalers))
+
+
+def _require_action_alone(bundle: Bundle) -> None:
+    problems = [
+        Problem(file=str(bundle.path / CONTRACT_FILE), key=f"observations.{name}.terms[{i}]",
+                expected="terms that a client of the service can fill", found=term.term,
+                remedy="a client gets no output but the action; run this policy with "
+                       "joint_policy_node, or make the output a pair of `state`")
+        for name, observation in bundle.contract.observations.items()
+        for i, term in enumerate(observation.terms) if TERMS[term.term].size == "output"
+    ]  # fmt: skip
+    if problems:
+        raise BundleError(problems)

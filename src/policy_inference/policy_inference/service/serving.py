@@ -60,7 +60,7 @@ class ServedModel:
     Attributes:
         obs_dim: Values of an observation.
         action_dim: Values of the model's output.
-        joints: Whose commands a TARGET holds; empty without a contract.
+        joints: Whose commands a TARGET holds, as the robot calls them; empty without a contract.
         sha256: Of the policy, 32 bytes, as a client's HELLO says it.
         name: Of the policy.
         version: Of the policy; empty where not known.
@@ -93,7 +93,7 @@ class ServedModel:
             for one, rows in ((backend, 1), (several, self.batch)))
         self.obs_dim = sum(one.size for one in policy.inputs)
         self.action_dim = self._alone[1][0].action.raw.size
-        self.joints = policy.contract.joints.names if policy.contract else ()
+        self.joints = policy.contract.joints.on_robot() if policy.contract else ()
         self.counters = {rule.value: 0 for rule in (Rule.NOT_FINITE, Rule.INFERENCE_ERROR,
                                                     Rule.ACTION_CLIP, Rule.POSITION_LIMIT)}
 

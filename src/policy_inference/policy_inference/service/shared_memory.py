@@ -10,10 +10,11 @@ never reads what wakes it, and cannot block where it wakes the client.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import mmap
 import os
-import threading
+import platform
 from typing import NamedTuple
 
 from policy_inference.service.protocol import HEADER, LONGEST_TEXT, Code, ServiceError, Welcome
@@ -22,6 +23,9 @@ _REQUEST, _ALIGNED = 256, 64
 _RING = (1).to_bytes(8, "little")
 _RINGS_IN_VAIN = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
+"""Number of the system call futex, by machine (asm/unistd.h)."""
+_FUTEX_WAKE_PRIVATE = 1 | 128
 
 
 class _Side(NamedTuple):
@@ -38,8 +42,50 @@ def _sides(request_bytes: int) -> tuple[_Side, _Side]:
             _Side(64 // 8, 192 // 4, _REQUEST + request_bytes))
 
 
+class _Fence:
+    """A full memory barrier: what is done before it is seen before what is done after it.
+
+    Python has none: what the interpreter's own locks order is its business, and may change. The
+    kernel has one that everybody depends on: who sets a futex's word and then calls FUTEX_WAKE
+    must not miss one who waits, so that the kernel puts a full barrier (smp_mb) between what was
+    stored before the call and its look at those who wait (kernel/futex/waitwake.c). It is an
+    instruction of the thread that calls: `mfence` or a locked one on x86-64, `dmb ish` on aarch64,
+    the same as `atomic_thread_fence(seq_cst)` in the C++ client. With nobody waiting, which nobody
+    ever does here, it takes no lock and wakes nobody: 0.3 us, nearly all of it the call itself.
+
+    On x86-64 only the order of a store and a later load needs it. On aarch64 all four do: loads
+    and stores of different words are seen in any order. Each word itself is read and written by one
+    instruction on both, as long as it is aligned and of the machine's size.
+
+    Raises:
+        ServiceError: FULL, this machine's number of that call is not known here.
+    """
+
+    def __init__(self) -> None:
+        number = _FUTEX_CALLS.get(platform.machine())
+        if number is None or ctypes.sizeof(ctypes.c_void_p) != 8:
+            raise ServiceError(Code.FULL, "shared memory: expected a 64-bit "
+                               f"{', '.join(_FUTEX_CALLS)}, found {platform.machine()}; connect "
+                               "by the socket alone")
+        self._word = ctypes.c_uint32()
+        # PyDLL: letting other threads run meanwhile would take longer than the call.
+        self._call = ctypes.PyDLL(None).syscall
+        self._arguments = (ctypes.c_long(number), ctypes.byref(self._word),
+                           ctypes.c_int(_FUTEX_WAKE_PRIVATE), ctypes.c_int(1))
+
+    def __call__(self) -> None:
+        self._call(*self._arguments)
+
+
 class _End:
-    """What both ends do."""
+    """What both ends do.
+
+    A frame is written, then the counter; the counter is read, then the frame: a fence between the
+    two at either end makes what is read whole. Who goes to sleep raises its flag, then looks at the
+    counter once more; who asks or answers moves the counter, then looks at the flag: with a fence
+    between the two at either end, at least one of them sees the other, so that no one sleeps on.
+    That holds whether an end sleeps or spins; spinning only looks again and again.
+    """
 
     def __init__(self, memory: int, size: int, own: _Side, other: _Side) -> None:
         self._block = mmap.mmap(memory, size)
@@ -48,23 +94,12 @@ class _End:
         self._counters = self._bytes[:_REQUEST].cast("Q")
         self._flags = self._bytes[:_REQUEST].cast("I")
         self._own, self._other = own, other
-        self._fence = threading.Lock()
-        self._fence.acquire()
+        self._fence = _Fence()
         self.count = 0
         """Frames that this end has written."""
 
-    def fence(self) -> None:
-        """Keep what is done before it before what is done after it.
-
-        Python has no fence. Releasing a lock nobody waits for is a store-release to a word, taking
-        it again a load-acquire from the same word: no earlier access moves past the one, no later
-        one before the other, and on x86 and ARMv8 these two keep their own order.
-        """
-        self._fence.release()
-        self._fence.acquire()
-
     def _read(self, into: memoryview) -> None:
-        self.fence()
+        self._fence()
         begin = self._other.frame
         into[:] = self._bytes[begin:begin + len(into)]
 
@@ -72,10 +107,10 @@ class _End:
         """Hand a frame over; return whether the other one has to be woken."""
         begin = self._own.frame
         self._bytes[begin:begin + len(frame)] = frame
-        self.fence()
+        self._fence()
         self.count += 1
         self._counters[self._own.counter] = self.count
-        self.fence()
+        self._fence()
         return self._flags[self._other.sleeps] != 0
 
     def close(self) -> None:
@@ -99,7 +134,8 @@ class ServiceMemory(_End):
         """Make the memory for so many robots.
 
         Raises:
-            ServiceError: FULL, the process or the machine has nothing left for it.
+            ServiceError: FULL, the process or the machine has nothing left for it, or the machine
+                is none of those whose calls are known.
         """
         request = _rounded(HEADER.size + 4 * rows * obs_dim)
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
@@ -111,6 +147,9 @@ class ServiceMemory(_End):
         except OSError as error:
             self._close_files()
             raise ServiceError(Code.FULL, f"shared memory: {error.strerror}") from error
+        except ServiceError:
+            self._close_files()
+            raise
         memory, self.wakes, listens, self._bell = self._made
         self.theirs, self.owes = (memory, self.wakes, listens), False
         self.sleep()
@@ -179,7 +218,7 @@ class ServiceMemory(_End):
     def sleep(self) -> None:
         """Let the client ring; it may have asked before, so look once more."""
         self._flags[self._own.sleeps] = 1
-        self.fence()
+        self._fence()
 
     def close(self) -> None:
         """Give back the memory and all files."""

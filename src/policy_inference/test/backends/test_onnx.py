@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only ONNX Runtime's files can be."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,13 @@ import pytest
 from onnx import helper
 
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.bundle.contract import Artifact, Integers
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.machine.finding import Verdict
 from policy_inference.testing.models import save, save_linear
+
+from ..machine_tree import machine
 
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
@@ -75,8 +82,13 @@ def test_weights_in_a_second_file_are_refused_because_no_hash_covers_them(
     onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
     assert (tmp_path / "data").exists()
 
-    with pytest.raises(BackendError, match="merge them into it"):
+    with pytest.raises(BackendError, match="no hash covers") as caught:
         OnnxBackend(file, [OBS], [ACTIONS])
+    # The command of the message does merge them.
+    python, *rest = shlex.split(str(caught.value).partition("them: ")[2].partition(" ;")[0])
+    assert python == "python3"
+    subprocess.run([sys.executable, *rest], check=True)
+    OnnxBackend(Path(rest[-1]), [OBS], [ACTIONS]).close()
 
 
 def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
@@ -99,6 +111,30 @@ def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
     backends[1].run()
 
     np.testing.assert_allclose(backends[1].outputs["actions"].astype(np.float32), 1.0, atol=0.05)
+
+
+@pytest.mark.parametrize(("flags", "precision", "integers", "warned"), [
+    ("fma avx2", "int8", None, True),
+    ("fma avx2", "int8", "signed", True),
+    ("fma avx2 avx512f avx512bw", "int8", "signed", True),
+    ("fma avx2", "int8", "unsigned", False),
+    ("fma avx2", "fp32", None, False),
+    ("fma avx2 avx_vnni", "int8", None, False),
+    ("avx2 avx512f avx512_vnni", "int8", "signed", False),
+    ("sse4_1 avx", "int8", None, False),
+    (None, "int8", None, False),
+], ids=str)  # fmt: skip
+def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
+    tmp_path: Path, flags: str | None, precision: str, integers: Integers | None, warned: bool
+) -> None:
+    artifact = Artifact(file="p.onnx", sha256="0" * 64, precision=precision, integers=integers)
+    text = "CPU part\t: 0xd0b\n" if flags is None else f"processor\t: 0\nflags\t\t: {flags}\n"
+    there = machine(tmp_path, {"/proc/cpuinfo": text})
+
+    found = [one for one in OnnxBackend.examine(there, artifact) if one.name == "int8"]
+
+    assert [one.verdict for one in found] == [Verdict.WARNING] * warned
+    assert all("without VNNI" in one.found and "compile onnx" in one.remedy for one in found)
 
 
 def test_version_of_the_runtime_is_reported(tmp_path: Path) -> None:

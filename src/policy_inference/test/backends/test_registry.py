@@ -15,6 +15,7 @@ from policy_inference.backends.registry import GROUP, artifact_for, available, o
 from policy_inference.bundle.load import Bundle, load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
+from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.distributions import register
 from policy_inference.testing.models import save_linear, weights
@@ -95,6 +96,20 @@ def test_model_is_opened_as_the_contract_describes_it(bundle: Bundle) -> None:
     actions: F32 = backend.outputs["actions"].astype(np.float32)
     np.testing.assert_allclose(actions, backend.inputs["obs"].astype(np.float32) @ weights(2, 1))
     backend.close()
+
+
+def test_what_is_questionable_on_this_machine_is_said_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
+    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
+
+    open_backend(load_bundle(folder), ["onnx"])[0].close()
+
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert "unstated integers on a processor without VNNI" in warning.message
+    assert "compile it again with `model_tools compile onnx --precision int8`" in warning.message
 
 
 def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: Bundle) -> None:

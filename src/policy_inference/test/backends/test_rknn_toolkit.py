@@ -5,6 +5,7 @@
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -123,6 +124,37 @@ def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
     np.testing.assert_array_equal(actions, h_out)
 
 
+@pytest.mark.parametrize("stored", ["initializer", "Constant"])
+@pytest.mark.parametrize("given", [{}, {"transB": 0}, {"alpha": 0.5, "beta": 2.0}], ids=str)
+def test_weights_of_gemm_are_stored_output_by_output(
+    tmp_path: Path, stored: str, given: dict[str, Any]
+) -> None:
+    """Else the toolkit multiplies a factor before them into the wrong axis."""
+    random = np.random.default_rng(0)
+    constants: dict[str, Any] = {name: random.normal(size=size).astype(np.float32)
+                                 for name, size in (("m", 4), ("w", (4, 4)), ("b", 4))}
+    nodes = [helper.make_node("Mul", ["obs", "m"], ["n"]),
+             helper.make_node("Gemm", ["n", "w", "b"], ["h"], **given),
+             helper.make_node("Gemm", ["h", "w", "b"], ["actions"])]
+    if stored == "Constant":
+        weights = onnx.numpy_helper.from_array(constants.pop("w"))
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
+    sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
+    source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
+
+    prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
+
+    model = onnx.load(tmp_path / "prepared.onnx")
+    attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute}
+                  for node in model.graph.node if node.op_type == "Gemm"]
+    assert [each["transB"] for each in attributes] == [1, 1]
+    assert sum(len(tensor.dims) == 2 for tensor in model.graph.initializer) == 1
+    fed = {"obs": random.normal(size=(1, 4)).astype(np.float32)}
+    found, expected = (onnxruntime.InferenceSession(str(file)).run(None, fed)[0]
+                       for file in (tmp_path / "prepared.onnx", source))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("opset", "prepared"), [(11, 11), (19, 19), (21, 19)])
 def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -> None:
     source = save_linear(tmp_path / "source.onnx", 5, 3)
@@ -234,3 +266,17 @@ def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
 def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> None:
     with pytest.raises(BackendError, match=r"expected fp16 as in policy\.yaml, found w8a8"):
         RknnSimBackend(packed, [OBS], [ACTIONS], precision="fp16")
+
+
+def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
+    constants = {name: np.ones(4, np.float32) for name in ("g", "b")}
+    nodes = [helper.make_node("LayerNormalization", ["obs", "g", "b"], ["h"]),
+             helper.make_node("LayerNormalization", ["h", "g", "b"], ["actions"], epsilon=1e-3)]
+    sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
+    source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
+
+    prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
+
+    stated = [attribute.f for node in onnx.load(tmp_path / "prepared.onnx").graph.node
+              for attribute in node.attribute if attribute.name == "epsilon"]
+    np.testing.assert_allclose(stated, [1e-5, 1e-3])

@@ -4,7 +4,7 @@
 
 import pytest
 
-from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.joint_values import matched, per_joint, robot_names
 from policy_inference.bundle.schema import PerJoint
 
 NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
@@ -49,3 +49,26 @@ def test_result_is_an_array_of_its_own() -> None:
     per_joint(values, NAMES)[:] = 0.0
 
     assert per_joint(values, NAMES).tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("entries", "expected"), [
+    ([".*"], NAMES), (["F._knee"], ("FL_knee", "FR_knee")),
+    (["FR_hip", "FL_.*"], ("FR_hip", "FL_hip", "FL_knee")),
+    (["FR_.*", "tail"], ("FR_hip", "FR_knee", "tail")),
+])  # fmt: skip
+def test_a_list_stands_for_names_entry_by_entry(
+    entries: list[str], expected: tuple[str, ...]
+) -> None:
+    assert matched(entries, NAMES) == expected
+
+
+@pytest.mark.parametrize(("renamed", "expected"), [
+    ({}, NAMES),
+    ({".*": "{name}_joint"}, tuple(f"{name}_joint" for name in NAMES)),
+    ({"FR_hip": "front_right"}, ("FL_hip", "FL_knee", "front_right", "FR_knee")),
+    ({"FR_hip": "first", "F._hip": "leg/{name}"}, ("leg/FL_hip", "FL_knee", "first", "FR_knee")),
+])  # fmt: skip
+def test_a_joint_of_the_robot_has_the_name_that_is_stated_or_the_contract_s(
+    renamed: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert robot_names(NAMES, renamed) == expected

@@ -15,7 +15,26 @@ Edit = Callable[[Mapping[str, object]], Path]
 
 NAMES = "left_knee, right_knee"
 
+VELOCITY = {"term": "velocity_command", "parts": ["wz", "vw"]}
+STANDING = {"term": "phase", "period_s": 0.8, "standing": {"below": 0.1}}
 TERMS: list[Contradiction] = [
+    ({"observations.obs.terms.0": VELOCITY},
+     "observations.obs.terms[0].parts: expected some of vx, vy, wz, found 'vw'"),
+    ({"observations.obs.terms.4.parts": ["sin", "sin"]},
+     "observations.obs.terms[4].parts: expected each name once, found 'sin' 2 times"),
+    ({"observations.obs.terms.2.parts": ["x"]},
+     "observations.obs.terms[2].parts: expected nothing, found parts; the term joint_vel has no"),
+    ({"observations.obs.terms.0.offsets": [0.0]},
+     "observations.obs.terms[0].offsets: expected nothing, found offsets; the term base_ang_vel"),
+    ({"observations.obs.terms.3": {"term": "last_output"}},
+     "observations.obs.terms[3].output: expected a value for last_output, found nothing"),
+    ({"observations.obs.terms.3": {"term": "last_output", "output": "actions"}},
+     "observations.obs.terms[3].output: expected an output beside the action, found 'actions'; "
+     "the term last_action repeats the action"),
+    ({"observations.obs.terms.3": {"term": "last_output", "output": "speed"}},
+     "observations.obs.terms[3].output: expected one of the model's outputs (actions), found 'sp"),
+    ({"observations.obs.terms.4": STANDING, "velocity_command": MISSING},
+     "velocity_command: expected the range of commands in training, since a term reads them"),
     ({"observations.obs.terms.3.term": "lastaction"},
      "observations.obs.terms[3].term: expected one of base_ang_vel, base_lin_vel, "),
     ({"observations.obs.terms.2.joints": ["hip"]},

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,14 @@ class Command:
         assert not self._reader.is_alive(), self.said
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            self.is_sent(signal.SIGTERM)
-        self.has_ended()
+        try:
+            if self._process.poll() is None:
+                self.is_sent(signal.SIGTERM)
+        finally:
+            # A test that failed must leave nothing that talks to others: nodes end with it.
+            self._process.kill()
+            self._process.wait()
+            self.has_ended()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -172,15 +178,13 @@ def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
 @pytest.fixture
 def start() -> Iterator[Callable[..., Command]]:
     """Start the command; it ends with the test."""
-    commands: list[Command] = []
+    with ExitStack() as commands:
+        def start_one(*arguments: str) -> Command:
+            command = Command(*arguments)
+            commands.callback(command.close)
+            return command
 
-    def start_one(*arguments: str) -> Command:
-        commands.append(Command(*arguments))
-        return commands[-1]
-
-    yield start_one
-    for command in commands:
-        command.close()
+        yield start_one
 
 
 @pytest.mark.ros

@@ -17,7 +17,9 @@ from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
+from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
+from policy_inference.testing.models import save_linear
 
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
 WALK = str(BUNDLES / "lite3_walk")
@@ -44,6 +46,17 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
         "can run: onnx; cannot run: rknn_sim, tensorrt"]
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
     assert re.search(r"ok +onnxruntime +\d+\.\d+.*CPUExecutionProvider", said)
+
+
+def test_integers_that_saturate_on_this_processor_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
+    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
+
+    assert main(["doctor", str(folder), "--backend", "onnx"]) == 0
+
+    assert re.search(r"warning +int8 +policy\.onnx: unstated integers", capsys.readouterr().out)
 
 
 def test_one_of_several_back_ends_is_enough(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,16 +78,16 @@ def contract_of(changes: Mapping[str, object] | None = None) -> JointContract:
     given = raw["model"]["inputs"]
     sizes = {name: {"shape": [1, 1]} for name in raw["observations"]}
     raw["model"]["inputs"] = {**sizes, **given}
-    sketch = Reader("sketch").section(JointContract, raw)
+    sketch = validate(Reader("sketch").section(JointContract, raw), Reader("sketch"))
     for name in sizes.keys() - given.keys():
         raw["model"]["inputs"][name] = {"shape": [1, _size(sketch, name)]}
     raw["model"]["outputs"]["actions"] = {
-        "shape": [1, sum(len(term["joints"]) for term in raw["action"]["terms"])]
+        "shape": [1, sum(len(term.joints) for term in sketch.action.terms)]
     }
     reader = Reader("policy.yaml")
     contract: JointContract = reader.section(JointContract, raw)
     if contract is not None:
-        validate(contract, reader)
+        contract = validate(contract, reader)
     assert not reader.problems, "\n".join(map(str, reader.problems))
     return contract
 
@@ -105,12 +105,17 @@ def bundle_of(
     contract: JointContract, statistics: Mapping[str, tuple[F64, F64]] | None = None
 ) -> Bundle:
     """Return a bundle without files."""
-    return Bundle(path=Path(), contract=contract, sha256="", statistics=statistics or {})
+    return Bundle(path=Path(), contract=contract, content=b"", statistics=statistics or {})
 
 
 def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:
-    """Return a contract whose only input `obs` has these terms and options."""
-    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}})
+    """Return a contract whose only input `obs` has these terms and options.
+
+    An output that a term observes has two values.
+    """
+    outputs = {f"model.outputs.{term['output']}": {"shape": [1, 2]}
+               for term in terms if "output" in term}  # fmt: skip
+    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}, **outputs})
 
 
 def quat_xyzw(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:

@@ -44,6 +44,18 @@ def test_target_is_offset_plus_scale_times_output() -> None:
     np.testing.assert_allclose(decoded(terms), [0.6, -0.8, 2.3])
 
 
+@pytest.mark.parametrize(("joints", "scale", "expected"), [
+    (["hip", "knee", "ankle"], 0.5, [0.5, -1.0, 2.0]),
+    ([".*"], 0.5, [0.5, -1.0, 2.0]),
+    ([".*[ek].*", "hip"], {".*": 0.5}, [2.0, 0.5, -1.0]),
+    (["ankle", ".*(ip|nee)"], {"ankle": 10.0, ".*(ip|nee)": 1.0}, [-2.0, 4.0, 10.0]),
+])  # fmt: skip
+def test_patterns_stand_for_their_joints_in_the_order_of_the_contract(
+    joints: list[str], scale: object, expected: list[float]
+) -> None:
+    np.testing.assert_allclose(decoded([term(*joints, scale=scale)]), expected)
+
+
 def test_offset_may_be_the_default_position_of_the_joints() -> None:
     terms = [term("ankle", "hip", "knee", offset="default_position")]
     np.testing.assert_allclose(decoded(terms), [0.0 - 2.0, 0.5 + 4.0, -0.5 + 1.0])

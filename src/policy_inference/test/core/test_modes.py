@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 
+import random
+
 import numpy as np
 import pytest
 
 from policy_inference.core.guard import Rule
 from policy_inference.core.limits import Tightening
+from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode
 
 from .contracts import DEFAULT, quat_xyzw
-from .robots import PERIOD_NS, Robot, Targets, assert_safe
+from .robots import PERIOD_NS, Robot, Targets, assert_safe, silence
 
 CROUCH = (0.4, 1.2, -1.3)
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
@@ -267,3 +270,45 @@ def test_a_guarded_attitude_makes_the_imu_an_input_of_a_policy_that_needs_none()
     assert set(robot.controller.inputs) == {"joint_states", "imu/data"}
     robot.run().tick(quat_xyzw=quat_xyzw(0.0, 0.6, 0.0))
     assert robot.count(Rule.ATTITUDE) == 1
+
+
+def random_requests(robot: Robot, dice: random.Random) -> int:
+    """Ask and tick at random, inputs silent half of the time; return how many runs were granted."""
+    requests = {"stand": robot.controller.stand, "run": robot.controller.run,
+                "damp": robot.controller.damp, "reset": robot.controller.reset}
+    granted = 0
+    for _ in range(400):
+        if dice.random() < 0.7:
+            robot.tick(silent=["joint_states"] if dice.random() < 0.5 else [])
+            continue
+        name = dice.choices(list(requests), (4, 6, 1, 2))[0]
+        before = robot.controller.snapshot().mode
+        try:
+            requests[name]()
+        except RefusedError:
+            assert robot.is_in(before)
+        else:
+            granted += name == "run"
+            assert name != "run" or (before, robot.is_in(Mode.RUN)) == (Mode.READY, True)
+    return granted
+
+
+def test_run_that_is_granted_ends_by_a_request_or_a_fault_alone_whatever_the_inputs_do() -> None:
+    granted = 0
+    for seed in range(20):
+        robot = Robot()
+        granted += random_requests(robot, random.Random(seed))
+        entered = [mode for mode, _, _ in robot.controller.edges]
+        for before, mode, then in zip(entered, entered[1:], entered[2:], strict=False):
+            assert before is not Mode.RUN or mode is not Mode.READY
+            assert mode is not Mode.HOLD or then in (before, Mode.DAMP, Mode.STAND)
+    assert granted > 50
+
+
+def test_run_that_is_granted_while_the_inputs_fall_silent_ends_in_run(robot: Robot) -> None:
+    robot.stand()
+    robot.controller.run()
+    silence(robot, 4, "joint_states")
+    assert robot.is_in(Mode.HOLD)
+    robot.tick()
+    assert robot.is_in(Mode.RUN)

@@ -38,7 +38,8 @@ def state_of(contract: JointContract, tick: int = 0) -> RobotState:
         if state.get(field) is not None:
             state[field][:] = values
     state.derive()
-    state.set_tick(tick)
+    for _ in range(tick):
+        state.advance()
     return state
 
 
@@ -70,6 +71,7 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "joint_vel"}, JOINT_VEL.tolist()),
     ({"term": "last_action"}, LAST_ACTION.tolist()),
     ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
+    ({"term": "last_output", "output": "speed"}, [0.0, 0.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),
 ]
@@ -77,6 +79,23 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
 
 @pytest.mark.parametrize(("term", "values"), VALUES, ids=lambda v: str(v)[:40])
 def test_each_term_writes_its_values(term: Mapping[str, object], values: list[float]) -> None:
+    np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
+
+
+@pytest.mark.parametrize(("term", "values"), [
+    ({"term": "velocity_command", "parts": ["vx", "wz"]}, [0.4, 0.2]),
+    ({"term": "velocity_command", "parts": ["wz", "vx"], "scale": [0.25, 2.0]}, [0.05, 0.8]),
+    ({"term": "velocity_command", "parts": ["wz"], "scale": {"velocity_command[wz]": 10.0}}, [2.0]),
+    ({"term": "velocity_command", "parts": ["vx", "vy", "wz"]}, [0.4, -0.3, 0.2]),
+    ({"term": "base_ang_vel", "parts": ["z"], "clip": [-1.0, 1.0]}, [1.0]),
+    ({"term": "base_lin_vel", "parts": ["y", "x"]}, [0.8, 0.7]),
+    ({"term": "phase", "period_s": 0.8, "parts": ["cos", "sin"]}, [1.0, 0.0]),
+    ({"term": "phase", "period_s": 0.8, "parts": ["sin"], "offsets": [0.0, 0.25, 0.75]},
+     [0.0, 1.0, -1.0]),
+], ids=lambda v: str(v)[:60])  # fmt: skip
+def test_parts_of_a_vector_are_written_in_their_own_order(
+    term: Mapping[str, object], values: list[float]
+) -> None:
     np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
 
 
@@ -102,6 +121,11 @@ def test_scales_of_a_subset_belong_to_its_joints() -> None:
     scale = {"hip": 2.0, "ankle": 10.0}
     contract = observed([{"term": "joint_vel", "joints": ["ankle", "hip"], "scale": scale}])
     np.testing.assert_allclose(written(contract), [5.0, 8.0])
+
+
+def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
+    term = {"term": "joint_vel", "joints": ["ankle", ".*[ip]p?"], "scale": [10.0, 1.0]}
+    np.testing.assert_allclose(written(observed([term])), [5.0, 4.0])
 
 
 def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:

@@ -103,3 +103,64 @@ def test_ticks_and_phase_count_results_that_were_taken_and_start_anew_at_a_reset
     policy.commit()
     policy.infer()
     assert backend.inputs["obs"].ravel().round(6).tolist() == [1.0, 1.0, 0.0]
+
+
+OBSERVED = {
+    "model.outputs.speed": {"shape": [1, 2]},
+    "observations": {"obs": {"terms": [
+        {"term": "last_output", "output": "speed", "scale": 2.0, "clip": [-3.0, 3.0]},
+        {"term": "last_action"},
+    ], "history": {"length": 2, "layout": "per_term", "init": "zero"}}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def speaking() -> ScriptedBackend:
+    """Return a backend whose outputs are 1, 2, 3, ... in its runs."""
+    backend = ScriptedBackend(contract_of(OBSERVED))
+    backend.during_run = lambda: backend.answers.update(
+        speed=[backend.runs, -backend.runs], actions=[backend.runs, 0.0, 0.0])
+    return backend
+
+
+def observing(backend: ScriptedBackend) -> JointPolicy:
+    contract = contract_of(OBSERVED)
+    return JointPolicy(bundle_of(contract), backend, RobotState(contract))
+
+
+def speeds(backend: ScriptedBackend) -> list[float]:
+    found: list[float] = backend.inputs["obs"].ravel()[:4].tolist()
+    return found
+
+
+def test_an_output_is_observed_in_the_next_tick_with_scale_clip_and_history(
+    speaking: ScriptedBackend,
+) -> None:
+    policy, seen = observing(speaking), []
+    for _ in range(5):
+        assert policy.infer()
+        seen.append(speeds(speaking))
+        policy.commit()
+    assert seen == [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, -2.0], [2.0, -2.0, 4.0, -4.0],
+                    [4.0, -4.0, 6.0, -6.0], [6.0, -6.0, 6.0, -6.0]]  # fmt: skip
+
+
+def test_an_output_whose_result_was_dropped_is_not_observed_and_a_reset_forgets_it(
+    speaking: ScriptedBackend,
+) -> None:
+    policy = observing(speaking)
+    policy.infer()
+    policy.commit()
+    policy.infer()  # held, late or failed: never committed
+    policy.infer()
+    assert speeds(speaking) == [0.0, 0.0, 2.0, -2.0]
+    policy.commit()
+    policy.reset()
+    policy.infer()
+    assert speeds(speaking) == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_an_observed_output_that_is_not_finite_counts_as_one(speaking: ScriptedBackend) -> None:
+    policy = observing(speaking)
+    speaking.during_run = lambda: speaking.answers.update(speed=[0.0, math.inf])
+    assert not policy.infer()

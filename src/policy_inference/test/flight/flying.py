@@ -74,10 +74,10 @@ class Flyer(Robot):
         return ticks[0]
 
     def flight(self, folder: Path) -> Flight:
-        """Return what the ticks are of; `folder` becomes the bundle's."""
+        """Return what the ticks are of; `folder` becomes the bundle's, and changes."""
         folder.mkdir(exist_ok=True)
-        (folder / "policy.yaml").write_text("name: walker\n", "utf-8")
-        bundle = dataclasses.replace(self.bundle, path=folder)
+        bundle = dataclasses.replace(self.bundle, path=folder, content=b"name: walker\n")
+        (folder / "policy.yaml").write_text("name: put there after the bundle was read\n", "utf-8")
         return flight_of(bundle, self.backend, self.controller, TOPICS,
                          settings=settings_of(self.limits, self.backend))
 

@@ -51,7 +51,7 @@ import pathlib, signal, sys
 from policy_inference.flight.recording import Recording
 from types import SimpleNamespace as Any
 
-contract = Any(joints=Any(names=("hip",)), safety=Any(on_fault="damp"))
+contract = Any(joints=Any(on_robot=lambda: ("hip",)), safety=Any(on_fault="damp"))
 flight = Any(namespace="/", bundle=Any(contract=contract), valid_for_s=0.1)
 from policy_inference.flight.message_types import message_types
 recording = Recording(pathlib.Path(sys.argv[1], "place"), message_types(), flight, "a test")

@@ -104,6 +104,26 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("name", ["joint_policy_node", "operator_node"])
+def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
+        ros: None, name: str) -> None:
+    text = (FOLDER / "lite3_first_steps.yaml").read_text(encoding="utf-8")
+    stated = yaml.safe_load(text)[f"/**/{name}"]["ros__parameters"]
+    contract = (FOLDER.parent / "bundles/lite3_walk/policy.yaml").read_text(encoding="utf-8")
+    allowed = {f"safety.{key}": value for key, value in yaml.safe_load(contract)["safety"].items()}
+    node = NODES[name]()
+
+    undeclared = [key for key in stated if not node.has_parameter(key)]
+    before = {key: allowed[key] if key in allowed else node.get_parameter(key).value
+              for key in stated if key not in undeclared}
+    node.destroy_node()
+
+    assert undeclared == []
+    assert stated
+    assert all(0.0 < stated[key] < before[key] for key in stated)
+
+
+@pytest.mark.ros
 def test_parameter_file_states_the_defaults_of_the_emulator() -> None:
     # Of its table: the node itself would take its port, which another one here may have.
     parameters = pytest.importorskip(

@@ -72,13 +72,13 @@ class Arm(Robot):
             left = len(data) - (self.cut_bytes if name == "front" else 0)
             message = CompressedImage(format=encoding, data=array("B", data[:left]))
             message.header.stamp = stamp(self.now_ns)
-            self._compressed[name].publish(message)
+            self.publish(self._compressed[name], name, message)
             return
         rows = encoded(picture, encoding)
         message = Image(height=picture.shape[0], width=picture.shape[1], encoding=encoding,
                         step=rows.shape[1], data=array("B", rows.tobytes()))
         message.header.stamp = stamp(self.now_ns)
-        self._raw[name].publish(message)
+        self.publish(self._raw[name], name, message)
 
     def runs(self) -> Arm:
         """Tick until the policy runs and commands what it sees."""

@@ -16,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
@@ -57,6 +58,8 @@ class Robot:
         self.quat_xyzw: Sequence[float] = _UPRIGHT
         self.ang_vel = 0.0
         self.silent: set[str] = set()
+        self.spoilt: dict[str, Callable[[bytes], bytes]] = {}
+        """What happens to the bytes of an input's messages on their way."""
         self.commands: list[JointCommand] = []
         self.statuses: list[PolicyStatus] = []
         self.diagnostics: list[DiagnosticArray] = []
@@ -127,13 +130,18 @@ class Robot:
         message = JointState(name=list(self.names), position=array("d", self.position),
                              velocity=array("d", self.velocity))
         message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
-        self._joint_states.publish(message)
+        self.publish(self._joint_states, "joint_states", message)
 
     def send_imu(self) -> None:
         message = Imu(orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
                       angular_velocity=Vector3(x=self.ang_vel))
         message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
-        self._imu.publish(message)
+        self.publish(self._imu, "imu/data", message)
+
+    def publish(self, publisher: Any, name: str, message: Any) -> None:
+        """Publish a message of an input, spoilt where it is to be."""
+        spoil = self.spoilt.get(name)
+        publisher.publish(spoil(serialize_message(message)) if spoil else message)
 
     def send(self) -> None:
         """Publish the sensors that are not silent."""
@@ -143,7 +151,11 @@ class Robot:
             self.send_imu()
 
     def send_clock(self) -> None:
-        self._clock.publish(Clock(clock=stamp(self.now_ns)))
+        self.show_on_clock(self.now_ns)
+
+    def show_on_clock(self, time_ns: int) -> None:
+        """Publish a time, be it one that no simulator has."""
+        self._clock.publish(Clock(clock=stamp(time_ns)))
 
     def show_time(self, step_ns: int | None = None) -> None:
         """Move simulated time, by a period, publish the sensors, then the time."""
@@ -281,3 +293,11 @@ def entities(node: Node) -> Mapping[str, list[str]]:
 
 
 NAN = math.nan
+SPOILT: Mapping[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[: len(data) // 4],
+    "not UTF-8": lambda data: data[:29] + b"\xff\xfe" + data[31:],  # in a name of a JointState
+    "marked big-endian": lambda data: b"\x00\x00" + data[2:],
+    "of other lengths": lambda data: data[:12] + b"\xff" * (len(data) - 12),
+}
+"""What a message is after a bad publisher or a bad network had it."""

@@ -23,7 +23,7 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 
 from .arm import FRONT, Arm, seen
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
-from .harness import NAN, StageOf, ns
+from .harness import NAN, SPOILT, StageOf, ns
 
 pytestmark = pytest.mark.ros
 
@@ -154,11 +154,41 @@ class TestBadInput:
         runner.encodings["front"] = "bgr8"
         self.recovers(runner)
 
+    @pytest.mark.parametrize("spoilt", ["truncated", "marked big-endian"])
+    def test_image_that_cannot_be_read_holds_and_is_named(self, runner: Arm, spoilt: str) -> None:
+        # Half a header: of a message that lacks pixels, the size is told.
+        runner.spoilt["front"] = lambda data: SPOILT[spoilt](data[:40])
+        self.holds(runner, r"^front/image_raw: .*expected a sensor_msgs/msg/Image, found \d+ bytes")
+        runner.spoilt.clear()
+        self.recovers(runner)
+
     def test_change_of_resolution_holds_and_names_both_sizes(self, runner: Arm) -> None:
         runner.sizes["front"] = (480, 640)
         self.holds(runner, r"^front/image_raw: .*24 x 16 pixels, found 640 x 480")
         runner.sizes["front"] = (16, 24)
         self.recovers(runner)
+
+    @pytest.mark.parametrize("encoding", ["rgb8", "jpeg"])
+    def test_camera_that_repeats_an_image_while_the_arm_moves_is_warned_of_once(
+        self, start: Start, encoding: str
+    ) -> None:
+        transport = "compressed" if encoding == "jpeg" else "raw"
+        arm = start(image_transport=transport)
+        arm.encodings = dict.fromkeys(arm.encodings, encoding)
+        arm.runs()
+        for step in range(40):
+            arm.position = (0.01 * step,) * len(JOINTS)
+            arm.colours["front"] = (200, 100, 3 * step)  # the wrist's stays as it is
+            arm.tick()
+        said = "expected images that change while the robot moves, found "
+        status = arm.reported(lambda s: any(said in e.text for e in s.inputs), "the camera")
+        assert [e.name for e in status.inputs if said in e.text] == ["wrist/image_raw"]
+        assert status.mode == Mode.RUN
+        assert "[WARN]" in line_of(arm, f"camera wrist: {said}")
+        arm.colours["wrist"] = (0, 150, 0)
+        arm.tick()
+        arm.hears("camera wrist: its images change again")
+        assert arm.log.count(said) == 1
 
     @pytest.mark.parametrize("cut_bytes", [1, 2, 100, 300])
     def test_truncated_jpeg_holds(self, start: Start, cut_bytes: int) -> None:
@@ -453,6 +483,20 @@ class TestLeaving:
         run()
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN again")
         assert not stage.nodes[0].policy.problem
+
+    def test_what_opening_takes_is_logged_before_a_graph_runs(
+        self, start: Start, arm: Arm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        logged, run = list[str](), OnnxBackend.run
+
+        def look(backend: OnnxBackend) -> None:
+            logged.append(arm.log)
+            run(backend)
+
+        monkeypatch.setattr(OnnxBackend, "run", look)
+        start()
+
+        assert "trial runs for 5 s at most" in logged[0]
 
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.qos import QoSProfile
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
@@ -102,6 +103,23 @@ def assert_as_before(robot: Robot, bundle: Path, mode: Mode) -> None:
     assert (status.bundle, status.bundle_version, status.mode) == (str(bundle), "1.2.3", mode)
     robot.is_told("damp")
     robot.runs()
+
+
+def test_every_one_of_a_thousand_requests_at_once_is_answered(
+    lockstep: Robot, version: Path
+) -> None:
+    # The answers, too, wait for their reader: a client's own depth is its own business.
+    client = lockstep.node.create_client(
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=2000))
+    lockstep.until(client.service_is_ready, "the service load")
+    request = LoadBundle.Request(bundle=str(version), backend="slow")
+    answers = [client.call_async(request) for _ in range(1000)]
+    lockstep.until(lambda: sum(answer.done() for answer in answers) == 999, "999 refusals")
+    Slow.goes_on.set()
+    loaded = lockstep.finishes(next(a for a in answers if not a.done()), "the load")
+    assert loaded.success, loaded.message
+    said = Counter(answer.result().message for answer in answers if answer.result() is not loaded)
+    assert said == {"load refused: another load has not ended yet; wait for its answer": 999}
 
 
 class TestLoad:

@@ -74,6 +74,20 @@ def test_joint_command_carries_all_targets_by_name(
     assert ns(command.valid_for) == 1_250_000_000
 
 
+RENAMED: Mapping[str, object] = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
+
+
+@pytest.mark.parametrize(("kind", "names"), [
+    ("joint_command", "names"), ("joint_trajectory", "joint_names"), ("joint_state", "name"),
+])  # fmt: skip
+def test_outputs_call_the_joints_as_the_robot_does(
+    contract: Callable[..., JointContract], sent: Callable[..., list[Any]], kind: str, names: str
+) -> None:
+    renamed = contract({**HOLDS, **RENAMED})
+    message = sent(kind, renamed, lambda o: o.publish(targets(), STAMP_NS))[0]
+    assert list(getattr(message, names)) == ["left_joint", "rr"]
+
+
 @pytest.mark.parametrize("mode", [Mode.STAND, Mode.READY, Mode.RUN, Mode.HOLD])
 def test_joint_command_names_the_mode(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]], mode: Mode

@@ -228,6 +228,11 @@ class TestSimulated:
     def test_nothing_is_due_without_a_time(self, simulation: Simulation) -> None:
         assert simulation.pacer.wait() is None
 
+    def test_time_before_zero_ticks_nothing_and_moves_nothing(
+        self, simulation: Simulation
+    ) -> None:
+        assert simulation.times_ms(40, -1, -1e9, 60) == [40, 60]
+
     def test_first_time_ticks_and_every_period_after(self, simulation: Simulation) -> None:
         assert simulation.times_ms(1000, 1020, 1040, 1060) == [1000, 1020, 1040, 1060]
 

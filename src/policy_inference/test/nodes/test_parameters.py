@@ -3,16 +3,17 @@
 """The table of parameters: what is refused, when, and with which words."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import ParameterDescriptor, ParameterType
+from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_inference.errors import PolicyError
 from policy_inference.nodes.parameters import ParameterTable, Spec
-from policy_inference.nodes.settings import PARAMETERS
+from policy_inference.nodes.settings import ACT_PARAMETERS, PARAMETERS
 
 from .harness import Robot
 
@@ -56,6 +57,36 @@ def test_optional_parameter_that_is_not_set_is_none(tabled: Tabled) -> None:
     tabled.set("needed", "here")
     assert tabled.table.read() == {
         "needed": "here", "optional": None, "color": "red", "rate_hz": 5.0, "flag": False}
+
+
+@pytest.mark.parametrize("value", [-0.1, 2.1, math.inf])
+def test_optional_value_outside_the_range_is_refused(tabled: Tabled, value: float) -> None:
+    assert tabled.set("optional", value) == (
+        f"parameter optional: expected a value in [0.0, 2.0], found {value}")
+
+
+def test_optional_parameter_can_be_unset_again(tabled: Tabled) -> None:
+    tabled.set("needed", "here")
+    tabled.set("optional", 1.5)
+    assert tabled.set("optional", math.nan) == ""
+    assert tabled.table.read()["optional"] is None
+    assert "NaN: unset" in tabled.described("optional").description
+
+
+def test_empty_text_is_no_value_of_a_required_parameter(tabled: Tabled) -> None:
+    assert tabled.set("needed", "") == "parameter needed: expected a value, found none"
+
+
+@pytest.mark.parametrize("specs", [PARAMETERS, ACT_PARAMETERS, TABLE],
+                         ids=["joint", "act", "every kind"])
+def test_question_for_all_parameters_is_answered_though_some_are_not_set(
+    robot: Robot, specs: Sequence[Spec]
+) -> None:
+    ParameterTable(robot.node, specs, lambda: False)
+    request = GetParameters.Request(names=[spec.name for spec in specs])
+    values = robot.call(GetParameters, "robot/get_parameters", request).values
+    assert len(values) == len(specs)
+    assert ParameterType.PARAMETER_NOT_SET not in [value.type for value in values]
 
 
 def test_values_that_are_set_are_read(tabled: Tabled) -> None:

@@ -2,16 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `joint_policy_node` as a process: how it ends, and that it does not begin badly."""
 
+import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from policy_msgs.srv import LoadBundle
+from rclpy.qos import QoSProfile
+from std_srvs.srv import Trigger
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
@@ -23,6 +30,8 @@ from .harness import DEADLINE_S, Robot, is_damp
 pytestmark = pytest.mark.ros
 Process = subprocess.Popen[str]
 Stuck = Callable[..., tuple[Path, Path]]
+_PR_CAPBSET_DROP, _CAP_IPC_LOCK, _CAP_SYS_NICE = 24, 14, 23
+"""Of prctl(2) and capabilities(7)."""
 STUCK = """
 import os
 import time
@@ -59,11 +68,12 @@ def start() -> Iterator[Callable[..., Process]]:
     """Start the command with parameters as given on a command line."""
     running: list[Process] = []
 
-    def run(*parameters: str) -> Process:
+    def run(*parameters: str, **options: Any) -> Process:
         words = [word for parameter in parameters for word in ("-p", parameter)]
         process = subprocess.Popen(
             ["joint_policy_node", "--ros-args", *words], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            **options)
         running.append(process)
         return process
 
@@ -122,6 +132,43 @@ def test_signal_ends_a_running_policy_with_the_fault_command(
     assert "[ERROR]" not in output
 
 
+def test_log_that_is_not_read_stops_nothing(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    client = robot.node.create_client(
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000))
+    robot.until(client.service_is_ready, "the service load")
+    asked = LoadBundle.Request(bundle=str(bundle))
+    # An error in the log for each, which is more than twice what a pipe takes.
+    answers = [client.call_async(asked) for _ in range(1000)]
+    robot.until(lambda: all(answer.done() for answer in answers), "the answers")
+    assert robot.tick().mode == Mode.RUN
+    process.send_signal(signal.SIGTERM)
+    robot.until(lambda: is_damp(robot.commands[-1]), "the fault command")
+    status, output = ended(process)
+    assert (status, output.count("load refused: the mode is RUN")) == (0, 1000)
+
+
+def test_node_that_nohup_started_outlives_its_terminal(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    robot.runs()
+
+    process.send_signal(signal.SIGHUP)
+    modes = {robot.tick().mode for _ in range(20)}
+
+    assert modes == {Mode.RUN}
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 0
+
+
 @pytest.fixture
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
     """Register a backend `hanging` with which a method never returns; it makes a file before."""
@@ -159,14 +206,103 @@ def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
     start: Callable[..., Process], robot: Robot, bundle: Path,
     hanging: Callable[[str, str], Path],
 ) -> None:  # fmt: skip
-    hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
+    hangs = hanging("policy_inference.nodes.status", "StatusReporter.problems")
     process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    stand = robot.node.create_client(Trigger, "joint_policy_node/stand")
+    robot.until(stand.service_is_ready, "the service stand")
+    stand.call_async(Trigger.Request())
     robot.until(hangs.is_file, "the callback to hang")
     process.send_signal(signal.SIGTERM)
     status, output = ended(process)
     assert status == 2
     assert "a callback does not return" in output
     assert "Traceback" not in output
+
+
+def test_signal_ends_a_policy_whose_status_report_does_not_return(
+    start: Callable[..., Process], robot: Robot, bundle: Path,
+    hanging: Callable[[str, str], Path],
+) -> None:  # fmt: skip
+    hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
+    process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
+    robot.until(hangs.is_file, "the report to hang")
+    robot.is_met()
+    last = robot.commands[-1].sequence
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    robot.until(lambda: robot.commands[-1].sequence > last, "the fault command")
+    assert status == 0
+    assert is_damp(robot.commands[-1])
+    assert "a status report does not return" in output
+    assert "Traceback" not in output
+
+
+def scheduled(process: int) -> list[tuple[int, int]]:
+    """Return policy and priority of each thread, the highest first."""
+    threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
+    return sorted(((os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+                    os.sched_getparam(thread).sched_priority) for thread in threads), reverse=True)
+
+
+def test_control_thread_runs_before_all_others_and_these_before_the_machine(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", "realtime.priority:=20")
+    robot.runs()
+    first, *others = scheduled(process.pid)
+    if first == (os.SCHED_OTHER, 0):
+        process.send_signal(signal.SIGTERM)
+        assert "realtime.priority 20: Operation not permitted" in ended(process)[1]
+        pytest.skip("no right to real-time priority here")
+    assert first == (os.SCHED_FIFO, 20)
+    assert set(others) == {(os.SCHED_FIFO, 19)}
+    robot.call(ChangeState, "joint_policy_node/change_state",
+               ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+    assert set(scheduled(process.pid)) == {(os.SCHED_OTHER, 0)}
+
+
+def test_control_thread_alone_keeps_to_its_core(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("this machine has one core")
+    last = max(allowed)
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", f"realtime.cpus:='{last}'")
+    robot.runs()
+    found = [os.sched_getaffinity(int(thread.name))
+             for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+    assert found.count({last}) == 1
+    assert found.count(allowed) == len(found) - 1
+
+
+def forbid_real_time() -> None:
+    """Take the rights to real-time priority and locked memory from this process and its children.
+
+    From root too, who has them as capabilities.
+    """
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+    prctl = ctypes.CDLL(None).prctl
+    for capability in (_CAP_SYS_NICE, _CAP_IPC_LOCK):
+        prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def test_refused_real_time_is_a_warning_and_the_policy_runs(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", "realtime.priority:=20",
+                    "realtime.cpus:=1000-1001", "realtime.lock_memory:=true",
+                    preexec_fn=forbid_real_time)
+    robot.runs()
+    process.send_signal(signal.SIGTERM)
+    status, output = ended(process)
+    assert status == 0
+    assert "realtime.priority 20: Operation not permitted (EPERM)" in output
+    assert "LimitRTPRIO=20" in output
+    assert "realtime.cpus 1000,1001: Invalid argument (EINVAL)" in output
+    assert "realtime.lock_memory: " in output
+    assert "LimitMEMLOCK=infinity" in output
 
 
 def test_impatient_second_signal_changes_nothing(
@@ -275,3 +411,29 @@ def test_help_tells_the_parameters_and_starts_nothing() -> None:
                           timeout=60)  # fmt: skip
     assert done.returncode == 0
     assert "  bundle (required): Folder of the policy bundle" in done.stdout
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{while_importing}":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test may be started without
+sys.meta_path.insert(0, Interrupts())
+from {package}.nodes.start import {command}
+{command}()
+"""
+
+
+@pytest.mark.parametrize("command", ["act_policy_node", "joint_policy_node", "usb_camera"])
+@pytest.mark.parametrize("while_importing", ["rclpy", "numpy"])
+def test_interruption_while_modules_are_imported_ends_the_process_without_a_word(
+    command: str, while_importing: str
+) -> None:
+    code = INTERRUPTED.format(package="policy_inference", command=command,
+                              while_importing=while_importing)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                           timeout=DEADLINE_S, check=False)  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from policy_msgs.msg import JointCommand
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -59,6 +60,17 @@ class TestMotion:
 class TestRefusals:
     def test_run_before_stand(self, lockstep: Robot) -> None:
         assert "the mode is DAMP, expected READY; ask for stand first" in refusal(lockstep, "run")
+
+    def test_node_of_the_same_name(self, lockstep: Robot) -> None:
+        lockstep.tick()
+        twin = Node("joint_policy_node", use_global_arguments=False)
+        own = ("joint_policy_node", "/")
+        lockstep.until(lambda: lockstep.node.get_node_names_and_namespaces().count(own) == 2,
+                       "two nodes of that name")
+        said = "2 nodes are named /joint_policy_node, expected this one alone"
+        assert said in refusal(lockstep, "stand")
+        twin.destroy_node()
+        lockstep.until(lambda: lockstep.tick() and lockstep.ask("stand").success, "STAND")
 
     def test_inputs_that_never_came(
         self, active: Callable[..., JointPolicyNode], robot: Robot
@@ -260,6 +272,19 @@ class TestEstop:
         active(use_sim_time=True)
         robot.is_met()
         robot.reported(lambda status: status.latched, "the e-stop")
+
+    @pytest.mark.parametrize("spoilt", [b"", b"\x00\x01\x00\x00", b"\x00\x01\x00"])
+    def test_message_that_cannot_be_read_presses(self, lockstep: Robot, spoilt: bytes) -> None:
+        lockstep.runs()
+        lockstep.until(lambda: lockstep.estop.get_subscription_count() >= 2, "the listeners")
+        lockstep.estop.publish(spoilt)
+        lockstep.reported(lambda status: status.latched, "the e-stop")
+        assert "it counts as pressed" in lockstep.hears("estop: expected a std_msgs/msg/Bool")
+
+    def test_plain_button_is_not_warned_of_quality_of_service(self, lockstep: Robot) -> None:
+        lockstep.until(lambda: lockstep.estop.get_subscription_count() == 2, "the listeners")
+        lockstep.runs()
+        assert "incompatible QoS" not in lockstep.log
 
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch

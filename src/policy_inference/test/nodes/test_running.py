@@ -15,7 +15,7 @@ from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
 from .bundles import PERIOD_NS, STAND, write_bundle
-from .harness import NAN, Robot, is_damp, ns
+from .harness import NAN, SPOILT, Robot, is_damp, ns
 
 pytestmark = pytest.mark.ros
 
@@ -54,6 +54,32 @@ class TestInputs:
         assert found[0] == Mode.RUN
         assert Mode.HOLD in found
         assert found[-1] == Mode.DAMP
+
+    @pytest.mark.parametrize(("name", "spoilt"), [
+        *((name, spoilt) for name in ("joint_states", "imu/data") for spoilt in SPOILT
+          if (name, spoilt) != ("imu/data", "not UTF-8")),  # which has no text there
+    ])  # fmt: skip
+    def test_message_that_cannot_be_read_is_bridged_and_named(
+        self, lockstep: Robot, name: str, spoilt: str
+    ) -> None:
+        lockstep.runs().spoilt = {name: SPOILT[spoilt]}
+        lockstep.tick()
+        status = lockstep.reported(
+            lambda s: any("cannot be read" in entry.text for entry in s.inputs), "the reason")
+        text = {entry.name: entry.text for entry in status.inputs}[name]
+        assert text.startswith(f"{name}: expected a sensor_msgs/msg/")
+        assert status.mode == Mode.RUN
+        lockstep.spoilt = {}
+        assert modes(lockstep, 2) == [Mode.RUN] * 2
+
+    def test_messages_that_cannot_be_read_count_as_silence(self, lockstep: Robot) -> None:
+        lockstep.runs().spoilt = {"joint_states": SPOILT["truncated"]}
+        found = modes(lockstep, 12)
+        assert found[0] == Mode.RUN
+        assert Mode.HOLD in found
+        assert found[-1] == Mode.DAMP
+        status = lockstep.reported(lambda s: s.latched, "the fault")
+        assert "held_too_long: joint_states" in status.reason
 
     def test_orientation_that_is_not_given_counts_as_silence(self, lockstep: Robot) -> None:
         lockstep.runs().quat_xyzw = (0.0, 0.0, 0.0, 0.0)
@@ -137,6 +163,12 @@ class TestClocks:
         lockstep.is_met()
         lockstep.is_told("stand")
         assert lockstep.tick().mode == Mode.STAND
+
+    def test_clock_before_zero_is_refused_and_nothing_else_happens(self, lockstep: Robot) -> None:
+        lockstep.runs()
+        lockstep.show_on_clock(-1_500_000_000)
+        assert "found -1.500 s" in lockstep.hears("/clock: expected a time of 0 s or later")
+        assert lockstep.tick().mode == Mode.RUN
 
     def test_clock_that_runs_backwards_at_rest_is_no_fault(self, lockstep: Robot) -> None:
         lockstep.now_ns = 500_000_000
@@ -235,6 +267,19 @@ class TestTicks:
         active(use_sim_time=True, command_valid_for_s=0.25)
         robot.is_met()
         assert ns(robot.tick().valid_for) == 250_000_000
+
+    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_is_told(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
+    ) -> None:
+        names = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
+        bundle = write_bundle(tmp_path / "renamed", names)
+        active(use_sim_time=True, bundle=str(bundle))
+        robot.names = ("left_joint", "rr")
+        robot.is_met()
+        robot.runs()
+        command = robot.tick()
+        assert command.mode == Mode.RUN
+        assert list(command.names) == ["left_joint", "rr"]
 
     def test_servo_arm_holds_its_measured_pose_after_a_fault(
         self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_msgs.msg import InputStatus, PolicyStatus
+from policy_msgs.msg import InputStatus, JointCommand, PolicyStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
@@ -134,6 +134,31 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(
     assert "2 publishers" in entry(status, "joint_states").text
     assert robot.tick().mode == Mode.RUN
     assert robot.log.count("publishers on joint_states") == 1
+
+
+def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
+    active: Callable[..., JointPolicyNode], robot: Robot
+) -> None:
+    active(use_sim_time=True)
+    robot.runs()
+    other = robot.node.create_publisher(JointCommand, "joint_command", 10)
+    said = ("2 publishers on /joint_command, expected this node alone "
+            "(/joint_policy_node, /robot); stop the others")
+    line = next(line for line in robot.hears(said).splitlines() if said in line)
+    assert "[ERROR]" in line
+    status = robot.reported(lambda s: said in s.reason, "the report")
+    assert (status.mode, status.latched) == (Mode.RUN, False)
+    robot.until(lambda: level(robot) == (DiagnosticStatus.ERROR, True), "an error")
+    assert robot.tick().mode == Mode.RUN
+    robot.node.destroy_publisher(other)
+    robot.reported(lambda s: "publishers" not in s.reason, "the end of it")
+    assert robot.log.count("publishers on /joint_command") == 1
+
+
+def level(robot: Robot) -> tuple[bytes, bool]:
+    """Return the level of the latest diagnostics, and whether they name two publishers."""
+    status = robot.diagnostics[-1].status[0]
+    return status.level, "2 publishers" in status.message
 
 
 def test_late_subscriber_gets_the_newest_status(

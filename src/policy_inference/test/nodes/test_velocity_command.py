@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from policy_msgs.msg import PolicyStatus
+from rclpy.serialization import serialize_message
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
@@ -75,6 +76,17 @@ def test_command_that_is_not_finite_is_ignored_and_counted(lockstep: Robot) -> N
         lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
     assert status.mode == Mode.RUN
     assert "expected finite numbers" in next(
+        entry.text for entry in status.inputs if entry.name == "cmd_vel")
+
+
+def test_command_that_cannot_be_read_is_ignored_and_counted(lockstep: Robot) -> None:
+    move(lockstep.runs(), 0.7)
+    lockstep.tick()
+    lockstep.cmd_vel.publish(serialize_message(Twist())[:-1])
+    status = lockstep.reported(
+        lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
+    assert status.mode == Mode.RUN
+    assert "cmd_vel: expected a geometry_msgs/msg/Twist, found 51 bytes" in next(
         entry.text for entry in status.inputs if entry.name == "cmd_vel")
 
 

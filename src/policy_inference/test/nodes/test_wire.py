@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read straight from the wire is what rclpy makes of the same bytes."""
 
+import contextlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
 
 from policy_inference.core.wire import Decode
+from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for
 
 pytestmark = pytest.mark.ros
@@ -149,6 +152,44 @@ def big_endian_imu() -> bytes:
 def test_other_encodings_are_left_to_rclpy() -> None:
     found = decoder_for(Imu)(big_endian_imu())
     assert (found.header.stamp.sec, found.angular_velocity.x) == (7, 2.5)
+
+
+INTACT = {
+    "JointState": joint_state(["FL_HipX_joint", "gelenk_ö"], "base"),
+    "JointCommand": joint_command(["FL_HipX_joint", "gelenk_ö"]),
+    "Imu": Imu(header=header("imu_link"), orientation=Quaternion(w=1.0)),
+    "Image": Image(header=header("camera"), height=2, width=3, encoding="rgb8", step=9,
+                   data=array("B", range(18))),
+    "CompressedImage": CompressedImage(header=header("camera"), format="png"),
+}  # fmt: skip
+_READ: dict[str, Callable[[Any], object]] = {
+    "JointState": lambda it: (it.name, list(it.position), list(it.velocity)),
+    "JointCommand": lambda it: (it.names, *(list(getattr(it, field)) for field in COMMAND_ARRAYS)),
+    "Imu": lambda it: (it.orientation.w, it.angular_velocity.x),
+    "Image": lambda it: (it.height, it.width, it.encoding, bytes(it.data)),
+    "CompressedImage": lambda it: (it.format, bytes(it.data)),
+}
+
+
+@pytest.mark.parametrize("kind", INTACT)
+def test_message_that_is_cut_off_anywhere_is_refused_and_spoils_no_later_one(kind: str) -> None:
+    message, read = INTACT[kind], _READ[kind]
+    wire, refused = serialize_message(message), 0
+    for length in range(len(wire)):
+        decode = decoder_for(type(message))
+        with contextlib.suppress(RobotError):  # what is cut off may be what nobody reads
+            decode(wire[:length])
+            refused -= 1
+        refused += 1
+        assert read(decode(wire)) == read(message), length
+    assert refused > 20
+
+
+def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> None:
+    wire = serialize_message(joint_state(["aaaaaaaa"])).replace(b"aaaa", b"\xff\xff\xff\xff", 1)
+    with pytest.raises(RobotError, match=r"expected a sensor_msgs/msg/JointState, found \d+ bytes "
+                       r"that cannot be read as one \('utf-8'"):
+        decoder_for(JointState)(wire)
 
 
 def test_other_messages_are_left_to_rclpy() -> None:

@@ -19,6 +19,7 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
+from policy_inference.errors import BundleError
 from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 from policy_inference.service.serving import ServedModel
@@ -46,6 +47,21 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
     ask(model, session_of(model), [9.0, 1.5, -9.0])
 
     assert input_of(model) == [1.5, 1.0, -2.0]
+
+
+def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
+    contract = contract_of({"observations": {"obs": {"terms": TERMS}},
+                            "joints.robot_names": {"[hk].*": "{name}_joint"}})
+    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
+
+    assert model.joints == ("hip_joint", "knee_joint", "ankle")
+
+
+def test_a_policy_that_observes_another_output_is_refused() -> None:
+    contract = observed([*TERMS, {"term": "last_output", "output": "speed"}])
+    with pytest.raises(BundleError, match=r"observations.obs.terms\[1\]: expected terms that a "
+                                          r"client .*, found last_output; a client gets no"):
+        policy_of(bundle_of(contract))
 
 
 def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> None:

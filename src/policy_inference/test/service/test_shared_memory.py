@@ -9,6 +9,9 @@ import mmap
 import os
 import resource
 import select
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,26 @@ from policy_inference.service.shared_memory import ClientMemory, ServiceMemory
 
 ROWS, OBS_DIM, ACT_DIM = 2, 5, 3
 REQUEST, ANSWER = bytes(range(80)), bytes(range(64))
+ROUNDS, TIMEOUT_S = 10_000, 20.0
+CLIENT = """
+import os, select, sys
+from policy_inference.service.protocol import Welcome
+from policy_inference.service.shared_memory import ClientMemory
+memory, bell, listens, size, rounds = map(int, sys.argv[1:])
+end = ClientMemory(memory, bell, Welcome(policy_sha256=bytes(32), obs_dim=5, act_dim=3, rows=2,
+                                         shared_bytes=size))
+for number in range(rounds):
+    end.request(bytes([number % 251]) * 80)
+    for _ in range(number % 70):  # looks, more or less long, before it sleeps
+        if end.answered():
+            break
+    while not end.answered():
+        assert select.select([listens], [], [], 20.0)[0], f"answer {number} woke nobody"
+        os.read(listens, 4096)
+    answer = end.take()
+    assert answer[:64] == bytes([number % 251]) * 64, (number, answer)
+"""
+"""A client in a process of its own: for threads of one process, the interpreter keeps order."""
 
 
 @pytest.fixture
@@ -198,6 +221,50 @@ def test_an_error_fits_beside_a_small_answer(service: ServiceMemory, client: Cli
     client.request(REQUEST)
     service.answer(bytes(HEADER.size + 512))
     assert len(client.take()) >= HEADER.size + 512
+
+
+def serve_in_bursts(service: ServiceMemory, rounds: int) -> None:
+    """Answer so many requests with their own bytes, spinning at times, asleep at others."""
+    poll, request = select.epoll(), private()
+    poll.register(service.wakes, select.EPOLLIN | select.EPOLLET)
+    for number in range(rounds):
+        if number % 3:
+            service.stay_awake()
+            for _ in range(number % 50):
+                if service.stirs():
+                    break
+            service.sleep()
+        while not service.stirs():
+            assert poll.poll(TIMEOUT_S) or service.stirs(), f"request {number} woke nobody"
+        assert service.take(request)
+        service.answer(bytes(request[:64]))
+    poll.close()
+
+
+def test_nothing_is_torn_or_slept_through_however_the_two_ends_meet(
+    service: ServiceMemory,
+) -> None:
+    memory, bell, listens = service.theirs
+    served = threading.Event()
+    with subprocess.Popen(
+        [sys.executable, "-c", CLIENT, *map(str, (memory, bell, listens, service.bytes, ROUNDS))],
+        pass_fds=(memory, bell, listens), stderr=subprocess.PIPE, text=True) as client:
+        try:
+            serve_in_bursts(service, ROUNDS)
+            served.set()
+        finally:
+            if not served.is_set():
+                client.kill()
+        _, said = client.communicate(timeout=TIMEOUT_S)
+    assert (client.returncode, said) == (0, "")
+
+
+def test_machine_whose_calls_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "sparc64")
+    before = open_files()
+    with pytest.raises(ServiceError, match=r"expected a 64-bit x86_64, aarch64, .* found sparc64"):
+        ServiceMemory(ROWS, OBS_DIM, ACT_DIM)
+    assert open_files() == before
 
 
 def test_no_file_is_left_behind() -> None:

@@ -24,6 +24,7 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
 
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
@@ -32,7 +33,7 @@ from robot_operator.cockpit import View
 from robot_operator.nodes.found import others_on, require_to_be_alone_on
 from robot_operator.nodes.granting import Granting, News
 from robot_operator.nodes.settings import PARAMETERS, habits_of
-from robot_operator.nodes.terminal import operate
+from robot_operator.nodes.terminal import has_terminal, operate
 from robot_operator.nodes.views import Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
 from robot_operator.pilot import Pilot
@@ -218,4 +219,6 @@ def _rivalry(names: Sequence[str]) -> str:
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `operator_node`."""
     refuse_arguments("operator_node", __doc__, PARAMETERS, args)
+    if not has_terminal():
+        pump_log()
     sys.exit(run_node(OperatorNode, args, foreground=operate))

@@ -16,11 +16,16 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from policy_inference.nodes.lifecycle import TimeGuard
 from robot_operator.errors import OperatorError
 
 ANSWER_TIMEOUT_S = 10.0
 _LOOK_AROUND_S = 0.1
 P = TypeVar("P", bound="Participant")
+
+
+class _ParticipantNode(TimeGuard, Node):
+    """A node of a script, whose thread outlives every message on /clock."""
 
 
 class Participant:
@@ -47,7 +52,7 @@ class Participant:
         self._leaving = False
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node(
+        self.node: Node = _ParticipantNode(
             name, namespace=namespace, context=self._context,
             parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
         )  # fmt: skip

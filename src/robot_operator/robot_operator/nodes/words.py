@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statuses as lines for a person, and what comes next."""
 
+from math import isfinite
+
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
@@ -55,15 +57,20 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver says of itself, less its obstacles."""
+    legs = ("its own controller has the legs" if status.state == RobotStatus.LISTENING
+            else "one key makes the legs stiff")
     lines = [
+        ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
                  f"gap {1e3 * status.largest_gap_s:.1f} ms, "
                  f"p50 {1e3 * status.latency_p50_s:.2f} ms, "
                  f"p99 {1e3 * status.latency_p99_s:.2f} ms"),
     ]  # fmt: skip
-    if status.temperature_c:
-        hottest_c, name = max(zip(status.temperature_c, status.joint_names, strict=True))
+    known = [(degrees, name) for degrees, name in
+             zip(status.temperature_c, status.joint_names, strict=True) if isfinite(degrees)]
+    if known:
+        hottest_c, name = max(known)
         lines.append(("hottest", f"{name}, {hottest_c:.0f} °C"))
     return lines
 

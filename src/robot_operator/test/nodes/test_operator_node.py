@@ -304,7 +304,8 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     node = active()
     assert robot.driver is not None
     robot.driver.obstacles = ["the legs are not folded", "the robot moves"]
-    robot.driver.joint_names, robot.driver.temperature_c = ["FL_Knee", "HR_Knee"], [41.0, 44.0]
+    robot.driver.joint_names = ["FL_Knee", "HR_Knee", "HL_Knee"]
+    robot.driver.temperature_c = [41.0, 44.0, float("nan")]
     robot.driver.largest_gap_s = 0.0021
     robot.battery.publish(BatteryState(percentage=0.82, voltage=25.3))
     robot.until(lambda: "battery" in lines(node) and "hottest" in lines(node), "all of it")
@@ -313,10 +314,13 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     assert shown["hottest"] == "HR_Knee, 44 °C"
     assert shown["battery"] == "82 %, 25.3 V"
     assert "gap 2.1 ms" in shown["link"]
+    near = "5 m away, or hardware e-stop pressed: "
+    assert shown["people"] == f"{near}its own controller has the legs"
     robot.driver.state = RobotStatus.FOLLOWING
     robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
     robot.until(lambda: lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
+    assert lines(node)["people"] == f"{near}one key makes the legs stiff"
 
 
 def test_button_with_two_meanings_is_refused(

@@ -16,15 +16,15 @@ from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 
-_BLUE, _ORANGE, _GREEN, _INK, _GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
-_COLOURS = (_BLUE, _ORANGE, _GREEN)
+BLUE, ORANGE, GREEN, INK, GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
+_COLOURS = (BLUE, ORANGE, GREEN)
 _SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
-_STYLE: Any = {
-    "font.size": 9.0, "axes.edgecolor": _GREY, "axes.labelcolor": _INK, "axes.titlesize": 10.0,
+STYLE: Any = {
+    "font.size": 9.0, "axes.edgecolor": GREY, "axes.labelcolor": INK, "axes.titlesize": 10.0,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
-    "xtick.color": _INK, "ytick.color": _INK, "text.color": _INK, "legend.frameon": False,
+    "xtick.color": INK, "ytick.color": INK, "text.color": INK, "legend.frameon": False,
 }  # fmt: skip
 _FORCE_SHOWN_N = 120.0
 _READABLE_S = 0.6
@@ -38,7 +38,7 @@ def write_plots(trace: Trace, path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 13.0), layout="constrained")
         axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
         smooth = _smoothed(velocity_yaw_aligned(trace), trace.time_s)
@@ -59,20 +59,20 @@ def write_plots(trace: Trace, path: Path) -> None:
 
 def _plot_velocity(axis: Axes, trace: Trace, smooth: Array, column: int) -> None:
     label = ("forward [m/s]", "left [m/s]", "turn [rad/s]")[column]
-    axis.plot(trace.time_s, smooth[:, column], color=_BLUE, linewidth=1.4, label="robot")
-    axis.step(trace.time_s, trace.command[:, column], where="post", color=_ORANGE, linewidth=1.4,
+    axis.plot(trace.time_s, smooth[:, column], color=BLUE, linewidth=1.4, label="robot")
+    axis.step(trace.time_s, trace.command[:, column], where="post", color=ORANGE, linewidth=1.4,
               linestyle=(0, (4, 2)), label="command")  # fmt: skip
     axis.set_ylabel(label)
     axis.set_ylim(-1.05, 1.05)
     if column == 0:
         axis.set_title(f"velocity, mean over {_SMOOTHED_S:g} s")
-        _legend(axis, 2)
+        legend(axis, 2)
 
 
 def _plot_tilt(axis: Axes, trace: Trace) -> None:
     tilt_deg = np.degrees(tilt_rad(trace.quat_xyzw))
-    axis.fill_between(trace.time_s, tilt_deg, color=_BLUE, alpha=0.25, linewidth=0.0)
-    axis.plot(trace.time_s, tilt_deg, color=_BLUE, linewidth=0.9)
+    axis.fill_between(trace.time_s, tilt_deg, color=BLUE, alpha=0.25, linewidth=0.0)
+    axis.plot(trace.time_s, tilt_deg, color=BLUE, linewidth=0.9)
     axis.set_title("tilt of the body")
     axis.set_ylabel("[°]")
     axis.set_ylim(0.0, max(10.0, 1.1 * tilt_deg.max()))
@@ -85,7 +85,7 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
                   label=name)  # fmt: skip
     axis.set_title(f"{title} (IMU)")
     axis.set_ylabel(unit)
-    _legend(axis, 3)
+    legend(axis, 3)
 
 
 def _plot_torque(axis: Axes, trace: Trace) -> None:
@@ -97,7 +97,7 @@ def _plot_torque(axis: Axes, trace: Trace) -> None:
                           label=f"{joint.part} (rated ±{joint.effort_nm:g})")  # fmt: skip
     axis.set_title("joint torques, from the lowest to the highest of the four legs")
     axis.set_ylabel("[N·m]")
-    _legend(axis, 3)
+    legend(axis, 3)
 
 
 def _plot_forces(axis: Axes, trace: Trace) -> None:
@@ -114,7 +114,7 @@ def _plot_forces(axis: Axes, trace: Trace) -> None:
     colorbar.set_label("[N]")
 
 
-def _legend(axis: Axes, columns: int) -> None:
+def legend(axis: Axes, columns: int) -> None:
     """Put the legend above the axes, where no curve is."""
     axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=columns, borderaxespad=0.0)
 
@@ -125,7 +125,7 @@ def _name_modes(axis: Axes, trace: Trace) -> None:
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         name = MODE_NAMES.get(trace.mode[start])
         if name is not None and trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
-            axis.annotate(name, (trace.time_s[start], 0.04), xytext=(3, 0), color=_GREY,
+            axis.annotate(name, (trace.time_s[start], 0.04), xytext=(3, 0), color=GREY,
                           xycoords=("data", "axes fraction"), textcoords="offset points",
                           fontsize=7.5)  # fmt: skip
 
@@ -135,7 +135,7 @@ def _mark_changes(axis: Axes, trace: Trace) -> None:
     state = np.column_stack([trace.command, trace.mode])
     for row, (before, after) in enumerate(pairwise(state), start=1):
         if not np.array_equal(before, after, equal_nan=True):
-            axis.axvline(trace.time_s[row], color=_GREY, linewidth=0.7, alpha=0.6, zorder=0.5)
+            axis.axvline(trace.time_s[row], color=GREY, linewidth=0.7, alpha=0.6, zorder=0.5)
 
 
 def _smoothed(values: Array, time_s: Array) -> Array:

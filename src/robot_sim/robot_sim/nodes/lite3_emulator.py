@@ -4,7 +4,8 @@
 
 It listens on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
 the start, and obeys whoever has taken control; `robot_sim.lite3_host` has the rules. A driver
-cannot tell it from a robot, except that nobody is hurt.
+cannot tell it from a robot, except that nobody is hurt. Datagrams that change nothing are counted:
+the first of each sort is in the log and the events, the counts follow every 10 s while they grow.
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), which is only recorded.
 The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
@@ -36,6 +37,7 @@ from robot_sim.nodes.walk_record import WalkRecord
 from robot_sim.world import World
 
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
+_TELLS_IGNORED_S = 10.0
 
 
 class Lite3Emulator(Node):
@@ -55,6 +57,8 @@ class Lite3Emulator(Node):
         world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._frame_steps = whole_steps("state_rate_hz", 1.0 / self._get("state_rate_hz"), world)
         self._row_steps = whole_steps("period_s", self._get("period_s"), world)
+        self._tell_steps = round(_TELLS_IGNORED_S * world.steps_per_s)
+        self._ignored = 0
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or math.inf
         self.plan = self._planned(self._get("faults"), 0)
         self.host = MotionHost(
@@ -85,10 +89,13 @@ class Lite3Emulator(Node):
             if world.steps % self._row_steps == 0:
                 self._record.target = host.target
                 self._record.append(world.sense())
+            if world.steps % self._tell_steps == 0:
+                self._tell_ignored()
             frame = host.step()
             due = frame is not None and world.steps % self._frame_steps == 0
             self._send(frame if due else None, now_ns)
             clock.wait(world.time_ns)
+        self._tell_ignored()
 
     def stop(self) -> None:
         """Let `run` return soon; may be called from a signal handler and from any thread."""
@@ -107,16 +114,26 @@ class Lite3Emulator(Node):
 
     def _send(self, frame: bytes | None, now_ns: int) -> None:
         """Send a frame, if there is one, and what was late, as the faults leave them."""
-        lie = None
+        lie = forged = None
         if frame is not None:
-            lie = self.plan.foreign(frame, now_ns)
+            lie, forged = self.plan.foreign(frame, now_ns), self.plan.forged(frame, now_ns)
             frame = self.plan.spoil(frame, now_ns)
         for data in self.plan.state.carry([] if frame is None else [frame], now_ns):
             self._sockets.send(data)
         if lie is not None:
             self._sockets.send_foreign(lie)
+        if forged is not None:
+            self._sockets.send(forged)
         if self._sockets.trouble:
             self.get_logger().warning(self._sockets.trouble, throttle_duration_sec=5.0)
+
+    def _tell_ignored(self) -> None:
+        """Log how many datagrams changed nothing, if that has grown."""
+        counts = self.host.ignored
+        if sum(counts.values()) > self._ignored:
+            self._ignored = sum(counts.values())
+            self.get_logger().warning("datagrams ignored so far: " + ", ".join(
+                f"{kind} {count}" for kind, count in counts.items() if count))
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> HostFaultPlan:
         return HostFaultPlan(HostFault.parse_all(texts, now_ns=now_ns), seed=self._get("seed"))

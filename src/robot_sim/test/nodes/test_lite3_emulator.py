@@ -88,6 +88,22 @@ class TestControl:
         assert abs(lines[0]["unix_ns"] - time.time_ns()) < 60e9
 
 
+    def test_odd_datagrams_are_an_event_and_counted_in_the_log_at_the_end(
+            self, driver: Driver, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        events = tmp_path / "events.jsonl"
+        driver.run(event_file=str(events))
+        driver.state()
+        for _ in range(3):
+            driver.send(wire.request(0x21010C0E))
+        driver.until(lambda _: "unknown_code" in events.read_text(), "the event")
+        driver.until(lambda _: driver.node.host.ignored["unknown_code"] == 3, "all of them")
+        (line,) = (json.loads(line) for line in events.open())
+        assert line["event"] == "ignored"
+        assert line["who"].startswith("unknown_code: 12 bytes 0e 0c 01 21 00")
+        driver.ends()
+        assert "datagrams ignored so far: unknown_code 3" in capfd.readouterr().err
+
+
 class TestTurn:
     def test_somebody_turns_the_robot_by_ninety_degrees(self, driver: Driver) -> None:
         driver.run()
@@ -132,6 +148,12 @@ class TestFaults:
         senders = {driver.receive() and driver.host for _ in range(20)}
         assert len(senders) == 2
         assert {sender[0] for sender in senders} == {HOST, address or HOST}
+
+    def test_forged_frames_come_from_the_hosts_own_port(self, driver: Driver) -> None:
+        driver.run(faults=["forged:state=5000"])
+        told = {(driver.state().tick > 5000, driver.host) for _ in range(20)}
+        assert [ahead for ahead, _ in sorted(told)] == [False, True]
+        assert len({host for _, host in told}) == 1
 
     def test_other_firmware_and_wrong_length_reach_the_wire(self, driver: Driver) -> None:
         node = driver.run(faults=["firmware:state", "length:state"])

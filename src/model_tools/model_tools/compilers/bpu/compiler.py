@@ -34,7 +34,8 @@ from model_tools.files import new_folder
 
 _CALIBRATIONS = ("default", "mix", "kl", "max")
 _LAST_LINES = 15
-_BEGINNING = 512
+_BEGINNING, _ZEROS = 4096, 0.05
+"""Bytes of a header, and the share that is zero at least: random bytes have 0.4 %."""
 _log = logging.getLogger("model_tools")
 
 
@@ -57,6 +58,23 @@ class BpuCompiler:
         "int16": MORE_SAMPLES,
     }
 
+    def precheck(self, orders: Sequence[Order]) -> None:
+        """Look for the vendor's tool, or for what it made elsewhere; samples come later.
+
+        Raises:
+            ToolError: Options do not fit, or neither is there.
+        """
+        order, settings = orders[0], _settings(orders[0])
+        if "compiled" in order.options:
+            folder = Path(order.options["compiled"])
+            _require_same(folder, record([], settings))
+            for one in orders:
+                _require_compiled(folder, one, settings)
+        elif shutil.which(settings.toolchain.tool) is None and "workspace" not in order.options:
+            raise ToolError(f"bpu: expected {settings.toolchain.tool} on the PATH, or a folder to "
+                            "prepare its work in (--option workspace=FOLDER), found neither; it "
+                            f"comes in the container {_image(order, settings)}")
+
     def compile(self, order: Order) -> Made:
         """Compile a policy of one graph, as `compile_all`."""
         return self.compile_all([order])[0]
@@ -71,16 +89,11 @@ class BpuCompiler:
         """
         order, graphs = orders[0], [graph_of(order) for order in orders]
         settings = _settings(order)
+        tool = settings.toolchain.tool
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
             _require_same(folder, record(graphs, settings))
-            tool = f"{settings.toolchain.tool}, run elsewhere"
-            return [_taken(folder, one, settings, tool) for one in orders]
-        tool = settings.toolchain.tool
-        if shutil.which(tool) is None and "workspace" not in order.options:
-            raise ToolError(f"bpu: expected {tool} on the PATH, or a folder to prepare its work in "
-                            "(--option workspace=FOLDER), found neither; it comes in the container "
-                            f"{_image(order, settings)}")
+            return [_taken(folder, one, settings, f"{tool}, run elsewhere") for one in orders]
         with _workspace(order, graphs, settings) as folder:
             if shutil.which(tool) is None:
                 raise UnfinishedError(_next_steps(folder, order, settings))
@@ -163,14 +176,11 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
 
 def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     """Copy what the compiler made to where it is wanted."""
-    made = result(folder, order.name, settings)
-    if not made.is_file() or not made.stat().st_size:
-        raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
-                        f"it: {container_command(folder, _image(order, settings))}; where it ran "
-                        f"already, its logs are in {folder / order.name}")
-    if _is_text(made):
-        raise ToolError(f"{made}: expected a compiled model, found a text; copy the file that "
-                        f"{settings.toolchain.tool} made")
+    made = _require_compiled(folder, order, settings)
+    if not all(name in made.read_bytes() for name in _tensors(order)):
+        _log.warning("%s: the names of its tensors (%s) are not found in it; let `policy_inference "
+                     "self-test` on the board say whether it is the right model", made,
+                     b", ".join(_tensors(order)).decode())
     file = order.output.with_suffix(settings.toolchain.suffix)
     shutil.copyfile(made, file)
     assert order.samples is not None
@@ -180,11 +190,38 @@ def _taken(folder: Path, order: Order, settings: Settings, tool: str) -> Made:
     return Made(tool=tool, how=how, file=file)
 
 
-def _is_text(file: Path) -> bool:
-    """Whether a file begins as no compiled model does: with text, as an error page or a pointer."""
-    with file.open("rb") as content:
-        beginning = content.read(_BEGINNING)
-    return beginning.isascii() and b"\0" not in beginning
+def _require_compiled(folder: Path, order: Order, settings: Settings) -> Path:
+    """Return the file that the compiler made of a graph.
+
+    The vendor does not publish its format. A compiled model holds the names of its tensors, which
+    the runtime reports, or at least a header, in which numbers leave many bytes zero.
+
+    Raises:
+        ToolError: It is not there, or no compiled model.
+    """
+    made = result(folder, order.name, settings)
+    content = made.read_bytes() if made.is_file() else b""
+    beginning = content[:_BEGINNING]
+    if not content:
+        raise ToolError(f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
+                        f"it: {container_command(folder, _image(order, settings))}; where it ran "
+                        f"already, its logs are in {folder / order.name}")
+    if beginning.isascii() and b"\0" not in beginning:  # an error page, or a pointer
+        found = "a text"
+    elif content == order.model.read_bytes():
+        found = "the ONNX model"
+    elif beginning.count(0) < _ZEROS * len(beginning) and not all(
+            name in content for name in _tensors(order)):
+        found = (f"{len(content)} bytes without a header and without the names of its tensors, "
+                 f"{b', '.join(_tensors(order)).decode()}")
+    else:
+        return made
+    raise ToolError(f"{made}: expected a compiled model, found {found}; copy the file that "
+                    f"{settings.toolchain.tool} made")
+
+
+def _tensors(order: Order) -> tuple[bytes, ...]:
+    return tuple(spec.name.encode() for spec in (*order.inputs, *order.outputs))
 
 
 def _release(tool: str) -> str:
@@ -198,7 +235,7 @@ def _release(tool: str) -> str:
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise unless a workspace is what would be written now."""
+    """Raise unless a workspace is what would be written now; without graphs, for its options."""
     try:
         found = json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -207,7 +244,9 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
     there, here = _flat(found), _flat(wanted)
     differ = [f"{key} {there.get(key, 'none')} in the place of {value}"
               for key, value in here.items() if there.get(key) != value]
-    differ += [f"{key} besides" for key in there if key.startswith("graphs.") and key not in here]
+    if wanted["graphs"]:
+        differ += [f"{key} besides" for key in there
+                   if key.startswith("graphs.") and key not in here]
     if differ:
         raise ToolError(f"{folder / RECORD}: expected a workspace of this model, these samples and "
                         f"these options, found {', '.join(differ)}; give bundle, --dataset or "

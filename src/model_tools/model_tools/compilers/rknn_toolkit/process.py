@@ -24,16 +24,17 @@ _COMPLAINT = re.compile(r"E RKNN: (?:\[[\d:.]+\] )?(.+)")
 _ALWAYS_SAID = "Unkown op target: 0"
 
 
-def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[str, list[str]]:
+def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, Any], list[str]]:
     """Convert the recipe in a folder.
 
     Args:
         model: What it is made from, for errors.
-        folder: Has a recipe; is the toolkit's to litter.
+        folder: Has a recipe, and rows to prove with; is the toolkit's to litter.
         analyse: Whether the error of each layer is computed.
 
     Returns:
-        Name and version of the toolkit, and what it complained of.
+        The result of `convert`, with the toolkit's name and version under `tool`; and what it
+        complained of.
 
     Raises:
         ToolError: The toolkit failed; says why, and what it said last.
@@ -57,7 +58,7 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[str, list[
                         + " | ".join(lines[-_LAST_LINES:]))
     if "stage" in result:
         raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")
-    return str(result["tool"]), complaints(lines)
+    return result, complaints(lines)
 
 
 def complaints(lines: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from model_tools.chunk_rows.graph_samples import Progress
 from model_tools.compilers.bpu.toolchain import MARCHES
 from model_tools.compilers.chunk_workspace import prepare_workspace, workspace_files
 from model_tools.compilers.compiled_bundle import Request
@@ -199,6 +200,23 @@ def test_compile_writes_the_same_workspace_elsewhere(
     assert (work / "workspace.json").read_text() == (folder / "workspace.json").read_text()
 
 
+@pytest.mark.parametrize(("options", "expected"), [
+    ({"compiled": "arm"}, rf"{ENCODER}.hbm: expected what hb_compile made, found nothing"),
+    ({}, "expected hb_compile on the PATH, or a folder"),
+])  # fmt: skip
+def test_what_compile_lacks_is_said_before_samples_are_collected(
+    prepared: Prepare, tmp_path: Path, options: dict[str, str], expected: str
+) -> None:
+    folder, taken = prepared(count=8), list[int]()
+    given = {name: tmp_path / place for name, place in options.items()}
+
+    with pytest.raises(ToolError, match=expected):
+        compiled(folder, tmp_path / "no dataset", tmp_path / "made", "nash-e",
+                 lambda seen, total: taken.append(seen), **given)
+
+    assert not taken
+
+
 def test_compile_with_the_vendors_tool_here_makes_all_graphs(
     put_on_path: Tool, dataset: Path, tmp_path: Path
 ) -> None:
@@ -215,8 +233,9 @@ def test_compile_with_the_vendors_tool_here_makes_all_graphs(
 
 
 def compiled(
-    folder: Path, dataset: Path, output: Path, march: str, **options: object
-) -> ChunkBundle:
+    folder: Path, dataset: Path, output: Path, march: str,
+    progress: Progress = lambda seen, total: None, **options: object,
+) -> ChunkBundle:  # fmt: skip
     return compile_chunk_bundle(Request(
         compiler="bpu", bundle=folder, precision="int16", target=march, samples=dataset, rows=8,
-        output=output, options={name: str(value) for name, value in options.items()}))
+        output=output, options={name: str(value) for name, value in options.items()}), progress)

@@ -37,7 +37,7 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     entry, file = compiled(target, "int16").artifact("bpu")
 
     assert file.name == f"policy.int16{suffix}"
-    assert file.read_text("utf-8") == f"\0made by {tool}"
+    assert file.read_text("utf-8").startswith(f"\0made by {tool}")
     assert (entry.precision, entry.target) == ("int16", target)
     assert entry.tool == f"{tool}, version 1.2.3"
     assert entry.made is not None
@@ -106,16 +106,50 @@ def test_what_was_compiled_elsewhere_is_taken(compiled: Compile, tmp_path: Path)
     assert entry.tool == "hb_mapper, run elsewhere"
 
 
-def test_text_in_the_place_of_a_compiled_model_is_refused(
-    compiled: Compile, tmp_path: Path
+@pytest.mark.parametrize(("content", "found"), [
+    (b"version https://git-lfs", "found a text"),
+    (np.random.default_rng(0).bytes(5000),
+     "found 5000 bytes without a header and without the names of its tensors, obs, actions"),
+    (None, "found the ONNX model"),
+], ids=["pointer", "random", "reference"])  # fmt: skip
+def test_what_is_no_compiled_model_is_refused(
+    compiled: Compile, tmp_path: Path, content: bytes | None, found: str
 ) -> None:
     folder = tmp_path / "work"
     with pytest.raises(UnfinishedError):
         compiled(workspace=folder)
-    (folder / "bpu_output" / "policy.hbm").write_text("version https://git-lfs", "utf-8")
+    model = (tmp_path / "tiny" / "policy.onnx").read_bytes()
+    (folder / "bpu_output" / "policy.hbm").write_bytes(content or model)
 
-    with pytest.raises(ToolError, match=r"policy\.hbm: expected a compiled model, found a text"):
+    with pytest.raises(ToolError, match=rf"policy\.hbm: expected a compiled model, {found}; copy"):
         compiled(compiled=folder)
+
+
+def test_random_weights_behind_the_names_of_the_tensors_are_a_model(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder)
+    weights = np.random.default_rng(0).bytes(5000)
+    (folder / "bpu_output" / "policy.hbm").write_bytes(weights + b"obs actions")
+
+    compiled(compiled=folder)
+
+    assert "names of its tensors" not in caplog.text
+
+
+def test_model_without_the_names_of_its_tensors_is_doubted(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder)
+    (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
+
+    compiled(compiled=folder)
+
+    assert "the names of its tensors (obs, actions) are not found in it" in caplog.text
 
 
 def test_what_was_not_compiled_yet_is_not_taken(compiled: Compile, tmp_path: Path) -> None:
@@ -150,6 +184,7 @@ def test_workspace_of_other_samples_is_not_taken(
     folder = tmp_path / "work"
     with pytest.raises(UnfinishedError):
         compiled(workspace=folder)
+    (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
     np.savez(rows, obs=observations(64, seed=9))
 
     with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ in the place"):

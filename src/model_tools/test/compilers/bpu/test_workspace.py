@@ -199,7 +199,8 @@ def test_scripts_compile_every_graph_and_collect_the_results(
     subprocess.run([str(folder / "build_all.sh")], check=True, capture_output=True)
 
     for one in graphs:
-        assert result(folder, one.name, given).read_text("utf-8") == "\0made by hb_compile"
+        made = result(folder, one.name, given).read_text("utf-8")
+        assert made.startswith("\0made by hb_compile")
 
 
 def test_scripts_stop_at_the_first_graph_that_fails(

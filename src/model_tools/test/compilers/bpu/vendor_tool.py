@@ -128,7 +128,10 @@ def main(tool: str, arguments: Sequence[str]) -> None:
     model = config["model_parameters"]
     made = Path(model["working_dir"], model["output_model_file_prefix"])
     made.parent.mkdir()
-    made.with_suffix(".bin" if tool == MAPPER else ".hbm").write_bytes(f"\0made by {tool}".encode())
+    graph = onnx.load(file.parent / model["onnx_model"]).graph
+    names = ", ".join(value.name for value in (*graph.input, *graph.output))
+    made.with_suffix(".bin" if tool == MAPPER else ".hbm").write_bytes(
+        f"\0made by {tool}: {names}".encode())
     Path(f"{tool}.log").write_text("done", "utf-8")
 
 

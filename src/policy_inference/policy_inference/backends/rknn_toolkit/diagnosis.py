@@ -57,7 +57,8 @@ _BY_STAGE = {
                   "simplify it (onnxsim), or export it with a lower opset (--opset 17)"),
     "export_rknn": ("a folder for temporary files that can be written", "set TMPDIR to one"),
     "build": ("a model that RKNN Toolkit2 builds in this precision",
-              "calibrate with more samples (--rows), or compile it in fp16"),
+              "try another precision or --option optimization_level=0, calibrate with more samples "
+              "(--rows), or simplify the model (onnxsim)"),
 }
 _OTHER = ("RKNN Toolkit2 to work", "look at its log")
 

@@ -4,12 +4,14 @@
 
 The toolkit 2.5.0 takes opsets up to 19, fixed sizes, operators of ONNX itself, recurrent layers
 whose outputs all have names, and one output for each value: of two that are the same value it drops
-one without a word.
+one without a word. A factor per element before a Gemm it multiplies into the weights as if these
+were stored output by output (`transB=1`): of others it fails, or, where they are square, computes
+something else without a word. A LayerNormalization must state its epsilon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,8 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
             _fix(source, value, shapes[value.name])
     _name_outputs(model.graph)
     _separate_outputs(model.graph)
+    _transpose_weights(model.graph)
+    _state_epsilon(model.graph)
     onnx.save(model, str(target))
 
 
@@ -141,3 +145,49 @@ def _separate_outputs(graph: Any) -> None:
         node.name = name
         del node.output[:]
         node.output.extend(renamed)
+
+
+def _transpose_weights(graph: Any) -> None:
+    """Store constant weights of Gemm nodes output by output, [outputs, inputs]."""
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {node.output[0]: attribute.t for node in graph.node if node.op_type == "Constant"
+                  for attribute in node.attribute if attribute.name == "value"}
+    transposed = dict[str, str]()
+    for node in graph.node:
+        if node.op_type != "Gemm" or node.input[1] not in constants:
+            continue
+        given = {each.name: each for each in node.attribute}
+        if "transB" in given and given["transB"].i:
+            continue
+        weights = node.input[1]
+        if weights not in transposed:
+            transposed[weights] = f"{weights}.transposed"
+            values = numpy_helper.to_array(constants[weights]).T.copy()
+            graph.initializer.append(numpy_helper.from_array(values, transposed[weights]))
+        node.input[1] = transposed[weights]
+        if "transB" in given:
+            given["transB"].i = 1
+        else:
+            node.attribute.append(helper.make_attribute("transB", 1))
+    _drop_unused(graph, transposed)
+
+
+def _state_epsilon(graph: Any) -> None:
+    """State the epsilon of ONNX where a LayerNormalization leaves it out."""
+    from onnx import helper
+
+    for node in graph.node:
+        if node.op_type == "LayerNormalization" and not any(
+                each.name == "epsilon" for each in node.attribute):
+            node.attribute.append(helper.make_attribute("epsilon", 1e-5))
+
+
+def _drop_unused(graph: Any, names: Collection[str]) -> None:
+    """Remove initializers among these names that no node takes any more."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer
+            if tensor.name in used or tensor.name not in names]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -18,6 +18,11 @@ _FRAMES = 3
 """Per camera: enough to find one of the time of another camera's newest."""
 _STATES = 32
 """Ticks of which the state is known: a second at 30 Hz, longer than a frame is under way."""
+_COMPARED = 1000
+"""Bytes of a frame that are compared with those of the one before; all would cost a millisecond.
+The noise of a real camera changes most of them from frame to frame."""
+_FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
+"""So many equal frames, while a joint moves so far, are not what a camera sees."""
 
 
 class FrameBuffer:
@@ -27,6 +32,11 @@ class FrameBuffer:
         """Begin without a frame."""
         self.camera = camera
         self._frames = deque[tuple[int, Frame]](maxlen=_FRAMES)
+        self._forget_content()
+
+    def _forget_content(self) -> None:
+        self._content, self._repeats = b"", 0
+        self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def add(self, frame: Frame, time_ns: int) -> None:
         """Take a new frame.
@@ -36,10 +46,35 @@ class FrameBuffer:
             time_ns: When it was taken, as far as that is known: now less the input's age.
         """
         self._frames.append((time_ns, frame))
+        pixels = np.frombuffer(frame.data, np.uint8)
+        content = pixels[:: max(1, pixels.size // _COMPARED)].tobytes()
+        self._repeats = self._repeats + 1 if content == self._content else 0
+        self._content = content
+
+    def note_joints(self, joint_pos: F64) -> None:
+        """Note where the joints [joints] are while the policy runs, rad."""
+        if self._repeats == 0 or not self._seen_from.size:
+            self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
+        else:
+            moved_rad = float(np.abs(joint_pos - self._seen_from).max())
+            self._moved_rad = max(self._moved_rad, moved_rad)
+
+    @property
+    def problem(self) -> str:
+        """Why its frames are not to be believed, though they come; empty where nothing is wrong.
+
+        A driver or a converter may repeat one image under stamps that rise.
+        """
+        if self._repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
+            return ""
+        return (f"expected images that change while the robot moves, found {self._repeats + 1} "
+                f"equal ones while a joint moved by {self._moved_rad:.2f} rad; is the camera or "
+                "its driver frozen?")
 
     def clear(self) -> None:
         """Forget all frames, after the clock began anew."""
         self._frames.clear()
+        self._forget_content()
 
     @property
     def newest_ns(self) -> int | None:
@@ -87,6 +122,8 @@ class Senses:
         place = self._count % _STATES
         self._times_ns[place], self._states[place] = now_ns, self._state.flat
         self._count += 1
+        for buffer in self.frames.values():
+            buffer.note_joints(self._state["joint_pos"])
 
     def sense(self, now_ns: int) -> Sensed:
         """Return the newest observation: one frame per camera, and the state of their time.

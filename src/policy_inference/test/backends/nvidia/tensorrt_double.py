@@ -187,7 +187,11 @@ class Engine:
         nodes = onnx.load_model_from_string(model).graph.node
         self.plugin_operators = PLUGIN_OPERATORS & {node.op_type for node in nodes}
         gpu.engines.add(self)
-        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # A GPU's integer sums never saturate; those of some processors do.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        self.session = onnxruntime.InferenceSession(model, options,
+                                                    providers=["CPUExecutionProvider"])
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.outputs = {node.name: node for node in self.session.get_outputs()}
         self._all: dict[str, Any] = {**self.inputs, **self.outputs}

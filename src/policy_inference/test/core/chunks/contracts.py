@@ -84,7 +84,7 @@ def contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
 
 def bundle_of(changes: Mapping[str, object] | None = None, path: Path = Path()) -> ChunkBundle:
     """Return a bundle with such a contract."""
-    return ChunkBundle(path=path, contract=contract_of(changes), sha256="")
+    return ChunkBundle(path=path, contract=contract_of(changes), content=b"")
 
 
 def camera_of(

@@ -19,12 +19,13 @@ from policy_inference.errors import PolicyError
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.act.performance import TRACE, Wanted, perform
+from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
 from robot_sim.demo.main import INTERRUPTED, SUMMARY
 from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
 
-VIDEO, ENDS = "episodes.mp4", "ends.png"
+VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
 """Episodes that no training has seen: tools/train_act has seeds from 100 000 on."""
 _log = logging.getLogger("robot_sim_demo")
@@ -43,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.update(own_domain(seed=os.getpid()))
     given.output.mkdir(parents=True, exist_ok=True)
-    for name in (TRACE, SUMMARY, VIDEO, ENDS):
+    for name in (TRACE, SUMMARY, VIDEO, ENDS, PLOTS):
         (given.output / name).unlink(missing_ok=True)
     try:
         return _demonstrate(given)
@@ -67,7 +68,7 @@ def _demonstrate(given: argparse.Namespace) -> int:
     if given.pictures:
         _draw(performed.trace, given.output, performed.picture_size)
     _log.info("%s: %s", given.output, ", ".join(
-        name for name in (SUMMARY, TRACE, ENDS, VIDEO) if (given.output / name).exists()))
+        name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()))
     failure = verdict(summary)
     if failure is not None:
         _log.error("robot_sim_demo_act: %s", failure)
@@ -76,7 +77,9 @@ def _demonstrate(given: argparse.Namespace) -> int:
 
 
 def _draw(trace: ArmTrace, folder: Path, picture_size: tuple[int, int]) -> None:
-    """Write the pictures; where OpenGL fails the cameras of the arm would have failed before."""
+    """Write plots, and pictures: where OpenGL fails the arm's cameras would have failed before."""
+    if (trace.episode >= 0).any():
+        write_arm_plots(trace, folder / PLOTS)
     write_ends(trace, folder / ENDS, picture_size=picture_size)
     write_episodes(trace, folder / VIDEO, picture_size=picture_size)
 
@@ -94,7 +97,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, default=Path("out/demo-act"), help="folder for results")
     add("--real-time", action="store_true",
         help="by the clock, instead of simulated time that waits for each command")
-    add("--no-pictures", action="store_false", dest="pictures", help="no video")
+    add("--no-pictures", action="store_false", dest="pictures", help="no plots and no video")
     return parser.parse_args(args)
 
 

@@ -7,14 +7,14 @@ The kernel's part runs in processes of their own: limits that were lowered do no
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 
 import pytest
 
-from policy_inference.service.scheduling import cpus, pin, priority
+from policy_inference.errors import PolicyError
+from policy_inference.machine.scheduling import parse_cpus, parse_priority, set_cpu_affinity
 
 CORES = os.cpu_count() or 1
 NOBODY = 65534
@@ -25,7 +25,7 @@ def said(code: str, *, unprivileged: bool = False) -> list[str]:
     before = ("import os, resource\n"
               "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
               "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
-              "from policy_inference.service.scheduling import hurry, lock_memory, pin\n")
+              "from policy_inference.machine.scheduling import *\n")
     # Not before the import: that user may not be able to read the checkout.
     drop = f"if os.geteuid() == 0: os.setuid({NOBODY})\n" if unprivileged else ""
     done = subprocess.run([sys.executable, "-c", before + drop + code], check=True, text=True,
@@ -37,25 +37,25 @@ def said(code: str, *, unprivileged: bool = False) -> list[str]:
     ("0", (0,)), ("0,0", (0,)), (f"0-{CORES - 1}", tuple(range(CORES))),
     (f"{CORES - 1}", (CORES - 1,))])  # fmt: skip
 def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...]) -> None:
-    assert cpus(text) == chosen
+    assert parse_cpus(text) == chosen
 
 
 @pytest.mark.parametrize("text", ["", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "0x1"])
 def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="expected cores as in 4-7 or 0,2"):
-        cpus(text)
+    with pytest.raises(PolicyError, match="expected cores as in 4-7 or 0,2"):
+        parse_cpus(text)
 
 
 @pytest.mark.parametrize("text", ["1024", "0-1024", "999999999999999999999", "1-0"])
 def test_cores_that_no_machine_has_are_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 1023"):
-        cpus(text)
+    with pytest.raises(PolicyError, match="from 0 to 1023"):
+        parse_cpus(text)
 
 
 def test_cores_that_this_machine_lacks_are_a_warning() -> None:
     before = os.sched_getaffinity(0)
 
-    [warning] = pin([CORES, CORES + 1])
+    [warning] = set_cpu_affinity([CORES, CORES + 1], "--cpus")
 
     assert "this machine has no such cores" in warning
     assert os.sched_getaffinity(0) == before
@@ -63,14 +63,14 @@ def test_cores_that_this_machine_lacks_are_a_warning() -> None:
 
 @pytest.mark.parametrize("text", ["0", "100", "-1", "high", "5.5", ""])
 def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 99"):
-        priority(text)
+    with pytest.raises(PolicyError, match="from 1 to 99"):
+        parse_priority(text)
 
 
 def test_process_and_its_later_threads_stay_on_the_core() -> None:
     last = max(os.sched_getaffinity(0))
 
-    lines = said(f"print([*pin([{last}])])\nimport threading\n"
+    lines = said(f"print(set_cpu_affinity([{last}], '--cpus'))\nimport threading\n"
                  "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
                  "thread.start(); thread.join()")
 
@@ -78,7 +78,7 @@ def test_process_and_its_later_threads_stay_on_the_core() -> None:
 
 
 def test_refused_priority_names_the_limit_and_the_remedy() -> None:
-    (line,) = said("print(*hurry(50))", unprivileged=True)
+    (line,) = said("print(*set_realtime_priority(50, '--priority'))", unprivileged=True)
 
     assert line.startswith("--priority 50: Operation not permitted (EPERM): runs without")
     assert "RLIMIT_RTPRIO is 0" in line
@@ -86,7 +86,7 @@ def test_refused_priority_names_the_limit_and_the_remedy() -> None:
 
 
 def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
-    (line,) = said("print(*lock_memory())", unprivileged=True)
+    (line,) = said("print(*lock_memory('--lock-memory'))", unprivileged=True)
 
     assert line.startswith("--lock-memory: Cannot allocate memory (ENOMEM)")
     assert "RLIMIT_MEMLOCK is 65536" in line
@@ -95,7 +95,7 @@ def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
 def test_only_the_calling_thread_gets_the_priority() -> None:
-    lines = said("refused = [*hurry(20)]\nimport threading\n"
+    lines = said("refused = [*set_realtime_priority(20, '--priority')]\nimport threading\n"
                  "print(refused or (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
                  "os.sched_getparam(0).sched_priority))\n"
                  "thread = threading.Thread(target=lambda: print(os.sched_getscheduler(0)))\n"

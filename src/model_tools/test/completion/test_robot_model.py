@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nominal figures from the simulation of a robot model of the user's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools import cli
+from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
+from model_tools.completion.simulated import source_of, walks
+from policy_inference.bundle.load import load_bundle, read_contract
+
+from ..tiny_bundle import ROBOT, make_bundle
+
+OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.urdf"
+    file.write_text(ROBOT, "utf-8")
+    return file
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> Path:
+    """Return a folder with a policy that moves gently, and names of its own for the joints."""
+    file = make_bundle(tmp_path / "contract") / "policy.yaml"
+    text = file.read_text("utf-8")
+    for before, after in (
+        ("names: [hip, knee]", "names: [upper, lower], robot_names: {upper: hip, lower: knee}"),
+        ("joints: [hip, knee], kind: position", "joints: [.*], kind: position, scale: 0.2"),
+        ("{names", "\n  {names"), ("rate_hz: 50", "rate_hz: 20"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text, "utf-8")
+    return file.parent
+
+
+def test_a_robot_on_its_base_gives_the_figures_of_its_own_drives(
+    contract: Path, robot: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "whole"
+    assert cli.main(["complete", str(contract), "--simulate", "--robot-model", str(robot),
+                     "--output", str(output)]) == 0
+    bundle = load_bundle(output)
+    nominal = bundle.contract.nominal
+    assert nominal is not None
+    assert nominal.source.startswith("robot_sim, tiny.urdf, flat floor, lockstep: stand, then")
+    assert isinstance(nominal.effort_demand, dict)
+    assert set(nominal.effort_demand) == {"upper", "lower"}
+    # Two runs of the walks on every axis and one of mixed commands, after standing up for 1 s.
+    assert nominal.ticks == pytest.approx(20 * (84 - 1 + 84 - 1 + 120 - 1), abs=10)
+    # A gain of 1 N·m/rad on a target that moves by 0.2 rad or less holds a link of 0.1 N·m.
+    assert 0.01 < nominal.effort_demand["lower"] < 0.5
+    statistics = nominal.observation["obs"]
+    assert np.abs(statistics.max).max() < 1.0
+
+
+def test_commands_are_those_of_the_trained_range_and_a_lite3_s_stay_as_they_were() -> None:
+    contract = read_contract(OURS / "policy.yaml")
+    given = SimulatedRobot(model=Path("other.xml"))
+    (_, first), *_ = walks(contract, given)[0].schedule
+    trained = contract.velocity_command
+    assert trained is not None
+    assert first == (0.5 * trained.max[0], 0.0, 0.0)
+    assert walks(contract)[0].schedule[1][1] == (0.8, 0.0, 0.0)
+    assert source_of(LITE3).startswith("robot_sim, flat floor, lockstep: stand up from lying, then")
+
+
+def test_a_model_that_lacks_a_joint_is_refused_by_name(
+    contract: Path, robot: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    robot.write_text(ROBOT.replace('"knee"', '"ankle"'), "utf-8")
+    with caplog.at_level(logging.ERROR):
+        assert cli.main(["complete", str(contract), "--simulate", "--robot-model", str(robot),
+                         "--output", str(tmp_path / "whole")]) == 1
+    assert "expected the policy's joints, missing knee; the model has hip, ankle" in caplog.text
+    assert not (tmp_path / "whole").exists()

@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where and how threads run: their cores, real-time priority, memory that stays.
+
+What the kernel refuses is a warning that says why and what to do; the caller goes on all the same.
+Each warning begins with `option`, which names what the user has set.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_inference.errors import PolicyError
+
+_MCL_CURRENT, _MCL_FUTURE = 1, 2
+"""Of mlockall(2), the same on x86 and ARM."""
+_HIGHEST_CORE = 1023
+"""No board or PC has more; whether this machine has them is the kernel's to say."""
+THIS_THREAD = (0,)
+"""The calling thread, as the kernel's calls name it."""
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """Read cores as taskset and systemd write them: `4-7`, `0,2`.
+
+    Raises:
+        PolicyError: It is no such list.
+    """
+    chosen = set[int]()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise PolicyError(f"expected cores as in 4-7 or 0,2, found {text!r}")
+        ends = int(first), int(last or first)
+        if not ends[0] <= ends[1] <= _HIGHEST_CORE:
+            raise PolicyError(
+                f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found {part!r}")
+        chosen.update(range(ends[0], ends[1] + 1))
+    return tuple(sorted(chosen))
+
+
+def parse_priority(text: str) -> int:
+    """Read a priority of SCHED_FIFO: 1 to 99.
+
+    Raises:
+        PolicyError: It is none.
+    """
+    lowest, highest = (limit(os.SCHED_FIFO) for limit in
+                       (os.sched_get_priority_min, os.sched_get_priority_max))
+    if not text.isdecimal() or not lowest <= int(text) <= highest:
+        raise PolicyError(f"expected a priority from {lowest} to {highest}, found {text!r}")
+    return int(text)
+
+
+def threads_of(process: int) -> tuple[int, ...]:
+    """Return the threads that a process has now; none of one that has ended."""
+    with suppress(OSError):
+        return tuple(int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir())
+    return ()
+
+
+def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list[str]:
+    """Keep a thread, and those that it starts later, on some cores.
+
+    Args:
+        cores: Numbers of the cores.
+        option: What the user has set.
+        thread: What the kernel calls the thread; 0 for the calling one.
+
+    Returns:
+        What went wrong, with the remedy.
+    """
+    named = ",".join(map(str, cores))
+    try:
+        os.sched_setaffinity(thread, cores)
+    except OSError as error:
+        return [f"{option} {named}: {_reason(error)}: runs on "
+                f"{','.join(map(str, sorted(os.sched_getaffinity(thread))))}; "
+                "this machine has no such cores, or cgroup or container forbid them: give more "
+                "(systemd: AllowedCPUs=, docker: --cpuset-cpus)"]
+    if left_out := set(cores) - os.sched_getaffinity(thread):
+        return [f"{option} {named}: the kernel leaves out "
+                f"{','.join(map(str, sorted(left_out)))}: "
+                "not there, offline, or not in this process's cgroup (systemd: AllowedCPUs=)"]
+    return []
+
+
+def set_realtime_priority(
+    priority: int, option: str, threads: Iterable[int] = THIS_THREAD
+) -> list[str]:
+    """Run threads, and no others, before all that are not real-time (SCHED_FIFO).
+
+    Args:
+        priority: 1 to 99; 0 gives it up.
+        option: What the user has set.
+        threads: What the kernel calls them; those that have ended are left out.
+
+    Returns:
+        What went wrong, with the remedy.
+    """
+    policy = os.SCHED_FIFO if priority else os.SCHED_OTHER
+    try:
+        for thread in threads:
+            # With RESET_ON_FORK no thread or process that this one starts competes with it.
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK,
+                                      os.sched_param(priority))
+    except OSError as error:
+        allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
+        return [f"{option} {priority}: {_reason(error)}: runs without real-time priority; "
+                f"RLIMIT_RTPRIO is {allowed}: allow {priority} (systemd: LimitRTPRIO={priority}; "
+                f"login: 'rtprio {priority}' in /etc/security/limits.d; docker: "
+                "--cap-add SYS_NICE)"]
+    return []
+
+
+def lock_memory(option: str) -> list[str]:
+    """Keep all pages of this process in memory, the later ones as well: mlockall(2).
+
+    Args:
+        option: What the user has set.
+
+    Returns:
+        What went wrong, with the remedy.
+    """
+    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
+        return []
+    number = ctypes.get_errno()
+    allowed = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    return [f"{option}: {_reason(OSError(number, os.strerror(number)))}: pages may be swapped "
+            f"out; RLIMIT_MEMLOCK is {allowed} bytes: allow all (systemd: LimitMEMLOCK=infinity; "
+            "login: 'memlock unlimited' in /etc/security/limits.d; docker: --ulimit memlock=-1)"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealTime:
+    """What a node asks of the machine for its control thread; by default nothing.
+
+    Attributes:
+        priority: Of the control thread, 1 to 99; 0: none. All other threads of the process, and
+            of those that its models run in, get the one below: whichever holds the interpreter, a
+            lock of the middleware or the model keeps the control thread waiting, and must not
+            itself wait for the rest of the machine meanwhile.
+        cpus: Cores that the control thread keeps to; empty: all.
+        lock_memory: Whether pages stay in memory.
+    """
+
+    priority: int = 0
+    cpus: tuple[int, ...] = ()
+    lock_memory: bool = False
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> RealTime:
+        """Return what the parameters `realtime.*` ask for.
+
+        Raises:
+            PolicyError: `realtime.cpus` is no list of cores.
+        """
+        text = values["realtime.cpus"]
+        try:
+            cpus = parse_cpus(text) if text else ()
+        except PolicyError as error:
+            raise PolicyError(f"parameter realtime.cpus: {error}") from error
+        return RealTime(priority=values["realtime.priority"], cpus=cpus,
+                        lock_memory=values["realtime.lock_memory"])
+
+    def apply(self, control: int, processes: Iterable[int]) -> list[str]:
+        """Apply it; return what was refused, with the remedy.
+
+        Args:
+            control: What the kernel calls the control thread.
+            processes: Those that it depends on, its own among them.
+        """
+        refused = lock_memory("realtime.lock_memory") if self.lock_memory else []
+        if self.cpus:
+            refused += set_cpu_affinity(self.cpus, "realtime.cpus", control)
+        if self.priority:
+            others = [thread for process in processes for thread in threads_of(process)
+                      if thread != control]
+            refused += (set_realtime_priority(self.priority, "realtime.priority", [control])
+                        or set_realtime_priority(max(1, self.priority - 1), "realtime.priority",
+                                                 others))
+        return refused
+
+    def release(self, processes: Iterable[int]) -> None:
+        """Give the priority up: what is done without a control thread is not urgent."""
+        if self.priority:
+            threads = [thread for process in processes for thread in threads_of(process)]
+            set_realtime_priority(0, "realtime.priority", threads)
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})"

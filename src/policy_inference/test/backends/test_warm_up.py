@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How often a model runs before it is of use: once for a tool, more for a host with a rate."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.child import ChildBackend
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+from .odd_backends import ACTIONS, OBS, Odd
+
+ENOUGH_S = 1e9
+Log = Callable[[], str]
+
+
+class Clock:
+    """Time that passes only in runs."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that runs are timed with."""
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now_s)
+    return clock
+
+
+class Large(BackendBase):
+    """A model of which a run takes as long as its file says, s."""
+
+    name = "large"
+
+    def __init__(self, file: Path, clock: Clock, log: Log = str) -> None:
+        self.runs, self.logged, self.clock, self.fails_at = 0, list[str](), clock, 0
+        self._log = log
+        super().__init__(file, [OBS], [ACTIONS])
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._takes_s = float(file.read_text("utf-8"))
+        return [OBS], [ACTIONS], {}
+
+    def _bind(self) -> None: ...
+
+    def _run(self) -> None:
+        self.runs += 1
+        self.logged.append(self._log())
+        self.clock.now_s += self._takes_s
+        if self.runs == self.fails_at:
+            raise BackendError("large: out of memory")
+
+    def _close(self) -> None: ...
+
+
+@pytest.fixture
+def opened(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> Callable[[float], Large]:
+    """Open a model of which a run takes so many seconds."""
+    caplog.set_level("INFO", "policy_inference")
+
+    def make(takes_s: float) -> Large:
+        file = tmp_path / "large.onnx"
+        file.write_text(str(takes_s), "utf-8")
+        return Large(file, clock, lambda: caplog.text)
+
+    return make
+
+
+def test_opening_runs_a_model_once(opened: Callable[[float], Large]) -> None:
+    with closing(opened(4.0)) as backend:
+        assert backend.runs == 1
+
+
+@pytest.mark.parametrize(("takes_s", "runs"), [(0.0001, 100), (0.48, 12), (4.0, 4), (600.0, 4)])
+def test_warm_up_ends_when_its_time_is_over(
+    opened: Callable[[float], Large], takes_s: float, runs: int
+) -> None:
+    with closing(opened(takes_s)) as backend:
+        backend.warm_up()
+
+        assert backend.runs == runs
+
+
+def test_long_warm_up_is_logged_before_it_begins(opened: Callable[[float], Large]) -> None:
+    with closing(opened(0.48)) as backend:
+        backend.warm_up()
+
+        assert not backend.logged[0]
+        assert "the first run took 0.48 s; runs to warm up for 5 s at most" in backend.logged[1]
+
+
+def test_short_warm_up_is_not_logged(opened: Callable[[float], Large]) -> None:
+    with closing(opened(0.0001)) as backend:
+        backend.warm_up()
+
+        assert not backend.logged[-1]
+
+
+def test_failure_in_the_warm_up_closes_the_model(opened: Callable[[float], Large]) -> None:
+    backend = opened(0.48)
+    backend.fails_at = 3
+
+    with pytest.raises(BackendError, match="out of memory"):
+        backend.warm_up()
+    with pytest.raises(BackendError, match="run after close"):
+        backend.run()
+
+
+class Noted(Odd):
+    """Notes each run in the file that the option `trace` names."""
+
+    warm_up_runs = 7
+
+    def _run(self) -> None:
+        super()._run()
+        with Path(self._given["trace"]).open("a", encoding="utf-8") as trace:
+            trace.write("run\n")
+
+
+def test_model_in_a_process_of_its_own_warms_up_as_its_class_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path(__file__).parents[len(__name__.split(".")) - 1]
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    file, trace = tmp_path / "model", tmp_path / "trace"
+    file.write_text("", "utf-8")
+
+    with closing(ChildBackend(Noted, file, [OBS], [ACTIONS],
+                              options={"trace": str(trace)})) as backend:
+        opening = len(trace.read_text("utf-8").splitlines())
+        backend.warm_up(ENOUGH_S)
+
+        # One in the child, one through its pipes.
+        assert opening == 2
+        assert len(trace.read_text("utf-8").splitlines()) == opening + Noted.warm_up_runs - 1

@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is done beside the control thread: right after a tick, or where none comes."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
+from policy_inference.nodes.pacing import Tick
+
+pytestmark = pytest.mark.ros
+DEADLINE_S = 20.0
+PERIOD_S = 0.002
+TICK = Tick(now_ns=0, next_deadline_ns=0, ros_now_ns=0, missed=0)
+
+
+class OnDemand:
+    """A pacer whose ticks are the test's."""
+
+    def __init__(self) -> None:
+        self.due = queue.SimpleQueue[Tick | None]()
+
+    def start(self) -> None:
+        pass
+
+    def wait(self) -> Tick | None:
+        return self.due.get()
+
+    def clock(self) -> int:
+        return 0
+
+
+class Bench:
+    """A loop whose ticks end when the test says so, and what was done beside it."""
+
+    def __init__(self) -> None:
+        self.pacer, self.begun, self.ends = OnDemand(), threading.Semaphore(0), threading.Event()
+        self.at_work = False
+        self.collecting: list[bool] = []
+        self.worked = queue.SimpleQueue[tuple[int, bool]]()
+        self.loop = ControlLoop(self.pacer, self.tick, self.fail)
+        self.failures: list[BaseException] = []
+        self.reports = BetweenTicks(self.loop, PERIOD_S / 2.0, PERIOD_S, self.work)
+
+    def tick(self, _: Tick) -> None:
+        self.at_work = True
+        self.collecting.append(gc.isenabled())
+        self.begun.release()
+        self.ends.wait(DEADLINE_S)
+        self.at_work = False
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+    def work(self) -> None:
+        self.worked.put((self.loop.ticks, self.at_work))
+
+    def close(self) -> None:
+        assert self.reports.stop(DEADLINE_S)
+        self.ends.set()
+        self.pacer.due.put(None)
+        self.loop.stop(DEADLINE_S)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """Ends with the test."""
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def test_work_follows_the_end_of_each_tick(bench: Bench) -> None:
+    bench.ends.set()
+    bench.loop.start()
+    bench.reports.start()
+    for _ in range(20):
+        bench.pacer.due.put(TICK)
+        _, within_a_tick = bench.worked.get(timeout=DEADLINE_S)
+        assert not within_a_tick
+    assert not bench.failures
+
+
+def test_work_goes_on_where_no_tick_comes(bench: Bench) -> None:
+    bench.loop.start()
+    bench.reports.start()
+    assert [bench.worked.get(timeout=DEADLINE_S)[0] for _ in range(3)] == [0, 0, 0]
+
+
+def test_work_goes_on_while_a_tick_hangs(bench: Bench) -> None:
+    bench.loop.start()
+    bench.pacer.due.put(TICK)
+    assert bench.begun.acquire(timeout=DEADLINE_S)
+    bench.reports.start()
+    assert bench.worked.get(timeout=DEADLINE_S) == (1, True)
+
+
+def test_nothing_is_collected_in_the_ticks_and_everything_after_the_last(bench: Bench) -> None:
+    bench.ends.set()
+    bench.loop.start()
+    bench.pacer.due.put(TICK)
+    assert bench.begun.acquire(timeout=DEADLINE_S)
+    bench.pacer.due.put(None)
+    assert bench.loop.stop(DEADLINE_S)
+    assert bench.collecting == [False]
+    assert gc.isenabled()
+
+
+def test_garbage_is_collected_between_the_ticks(bench: Bench) -> None:
+    collected = threading.Semaphore(0)
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            collected.release()
+
+    bench.loop.start()
+    Cycle()
+    bench.reports.start()
+    assert collected.acquire(timeout=DEADLINE_S)

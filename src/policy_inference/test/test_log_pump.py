@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of a process: passed on in order, counted where nobody reads them, waited for by nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+TIMEOUT_S = 30.0
+LINE = "x" * 99
+MANY = 40_000
+"""Lines of 100 bytes that neither a pipe nor the pump has room for."""
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Process]]:
+    """Run some lines of Python whose log is pumped."""
+    running = list[Process]()
+
+    def run(code: str, **streams: int) -> Process:
+        lines = f"from policy_inference.log_pump import pump_log\npump_log()\n{code}"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        running.append(subprocess.Popen([sys.executable, "-c", lines], **pipes))  # type: ignore[call-overload]  # mypy sees other types
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def said(process: Process) -> tuple[list[str], list[str]]:
+    """Return the lines that come from stdout and stderr until both are closed."""
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    return out.decode().splitlines(), err.decode().splitlines()
+
+
+def test_lines_come_in_their_order_and_whole(start: Callable[..., Process]) -> None:
+    process = start("import os\nfor number in range(2000):\n"
+                    "    os.write(2, b'line %d\\n' % number)\n    print('out', number)")
+    out, err = said(process)
+    assert err == [f"line {number}" for number in range(2000)]
+    assert out == [f"out {number}" for number in range(2000)]
+
+
+def test_two_streams_that_go_to_one_place_keep_their_order(start: Callable[..., Process]) -> None:
+    process = start("import os\nfor number in range(500):\n"
+                    "    os.write(1 + number % 2, b'line %d\\n' % number)",
+                    stderr=subprocess.STDOUT)
+    out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert out.decode().splitlines() == [f"line {number}" for number in range(500)]
+
+
+def test_process_never_waits_for_a_reader_who_is_told_how_many_lines_are_lost(
+    start: Callable[..., Process]
+) -> None:
+    process = start("import os, sys\nleft = " + str(MANY) + "\nwhile left:\n    try:\n"
+                    f"        os.write(2, b'{LINE}\\n')\n        left -= 1\n"
+                    "    except BlockingIOError:\n"  # faster than the pump: nothing is counted
+                    "        os.sched_yield()\n"
+                    "print('done', flush=True)\nsys.stdin.read()", stdin=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdin
+    assert process.stdout.readline() == b"done\n"  # though nobody has read stderr
+    process.stdin.close()
+    process.stdin = None
+    _, err = said(process)
+    lost = [int(line.split()[0]) for line in err if line != LINE]
+    assert {line.partition(" ")[2] for line in err if line != LINE} == {
+        "lines are lost: the log was not read"}
+    assert err.count(LINE) + sum(lost) == MANY
+    assert err.count(LINE) > 5000
+
+
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)",
+                                 "os.abort()", "sys.exit(3)"])
+def test_last_words_of_a_process_that_ends_in_any_way_come_out(
+    start: Callable[..., Process], end: str
+) -> None:
+    process = start(f"import os, signal, sys\nos.write(2, b'last words\\n')\n{end}")
+    assert said(process)[1][:1] == ["last words"]
+
+
+def test_last_words_are_there_when_the_process_has_ended(start: Callable[..., Process]) -> None:
+    process = start("import sys\nprint('refused', file=sys.stderr)\nsys.exit(2)")
+    assert process.wait(TIMEOUT_S) == 2
+    assert process.stderr
+    os.set_blocking(process.stderr.fileno(), False)
+    assert process.stderr.read() == b"refused\n"
+
+
+def test_interruption_of_the_whole_group_ends_no_pump(start: Callable[..., Process]) -> None:
+    process = start("import os, signal\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+                    "os.killpg(0, signal.SIGINT)\nos.write(2, b'goes on\\n')",
+                    start_new_session=True)
+    assert said(process) == ([], ["goes on"])
+    assert process.returncode == 0
+
+
+def test_reader_that_has_gone_harms_nobody(start: Callable[..., Process]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("import os\nfor _ in range(1000):\n    os.write(2, b'for nobody\\n')\n"
+                    "print('done')", stderr=writing)
+    os.close(writing)
+    out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert out == b"done\n"
+    assert process.returncode == 0
+
+
+def test_child_that_outlives_the_process_is_heard(start: Callable[..., Process]) -> None:
+    process = start(
+        "import os, signal, subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import os, sys; sys.stdin.read(); "
+        "os.write(2, b\"child\\\\n\")'], stdin=0)\nos.kill(os.getpid(), signal.SIGKILL)",
+        stdin=subprocess.PIPE)
+    assert process.wait(TIMEOUT_S) == -signal.SIGKILL
+    assert process.stdin
+    process.stdin.close()
+    process.stdin = None
+    assert said(process)[1] == ["child"]
+
+
+def test_file_is_written_without_a_pump(start: Callable[..., Process]) -> None:
+    process = start("import os\nprint(os.path.exists('/proc/self/fd/2'))\n"
+                    "print(os.get_blocking(2))", stderr=subprocess.DEVNULL)
+    assert process.communicate(timeout=TIMEOUT_S)[0] == b"True\nTrue\n"
