@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.closed_loop.case import Case, Limits, steady
+from model_tools.closed_loop.controlled import ControlledPolicy
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.completion.complete import Completion, make_bundle
 from model_tools.completion.simulated import simulated
@@ -17,6 +18,12 @@ from model_tools.replaying.replay import Judgement
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.core.joint_check import JointCheck
+from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.interfaces import F64, Mode
+from robot_sim.drives import DriveCommand
+from robot_sim.walk import walk
+from robot_sim.world import Sensors, World
 from tools.acceptance.accept import PAGE, REPORT, accept, replay_recording
 from tools.acceptance.cases import all_cases, push_cases, steady_cases
 from tools.acceptance.figures import read_figures
@@ -74,6 +81,29 @@ def test_the_guard_leaves_healthy_walks_alone(ours: Walker) -> None:
     walk = Case(name="healthy", group="", schedule=steady(-0.5, 0.2, 0.6), friction=0.6,
                 latency_ms=5, limits=Limits(altered_share=0.001))  # fmt: skip
     assert ours.try_case(walk).passed
+
+
+@pytest.mark.parametrize("velocity", [(0.8, 0.0, 0.0), (-0.5, 0.2, 0.6)])
+def test_no_sample_of_a_healthy_walk_is_refused(velocity: tuple[float, float, float]) -> None:
+    bundle = load_bundle(OURS)
+    backend, _ = open_backend(bundle, ["onnx"])
+    policy = ControlledPolicy(bundle, backend)
+    timeout_ns = limits_in_force(bundle.contract, Tightening()).state_timeout_ns
+    now_ns, seen = [0], list[str]()
+    check = JointCheck(bundle.contract, timeout_ns, lambda: now_ns[0])
+    state = policy.controller.state
+
+    def drive(sensors: Sensors, command: F64) -> DriveCommand:
+        now_ns[0], targets = sensors.time_ns, policy(sensors, command)
+        while not check.in_motion:
+            check.in_motion = not check.problem(state["joint_pos"], state["joint_vel"])
+        seen.append(check.problem(state["joint_pos"], state["joint_vel"]))
+        return targets
+
+    walk(World(), drive, [(3.0, velocity)], duration_s=8.0, until=None)
+    backend.close()
+    assert policy.controller.mode is Mode.RUN
+    assert seen == [""] * 400
 
 
 @pytest.mark.acceptance

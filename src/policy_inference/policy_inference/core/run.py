@@ -87,9 +87,9 @@ class Run:
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
         """Turn the result into `targets`; return the rules that changed them."""
-        elapsed_ns = now_ns - self._began_ns
         # A request may carry a time a little after that of the tick it comes before.
-        share = max(0, elapsed_ns) / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
+        elapsed_ns = max(0, now_ns - self._began_ns)
+        share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
         return self.take_over(share)
 
     def take_over(self, share: float) -> tuple[Rule, ...]:

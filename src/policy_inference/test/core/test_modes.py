@@ -108,6 +108,17 @@ def test_the_policy_sees_the_robot_in_the_contract_s_terms(robot: Robot) -> None
         0.05, 0.10, 0.15, 0.5, 0.6, 0.7], rtol=1e-6)  # fmt: skip
 
 
+@pytest.mark.parametrize("blend_s", [0.0, 0.2])
+def test_a_request_whose_time_is_after_the_next_tick_begins_a_run(blend_s: float) -> None:
+    robot = Robot({"safety.blend_s": blend_s}).stand()
+    robot.now_ns += 2 * PERIOD_NS
+    robot.controller.run()
+    robot.now_ns -= 2 * PERIOD_NS
+    robot.answer(0.2, 0.2, 0.2)
+    robot.tick()
+    assert robot.is_in(Mode.RUN)
+
+
 def test_run_begins_where_standing_ended_in_position_and_gains(robot: Robot) -> None:
     robot.answer(1.0, 1.0, 1.0)
     before = robot.stand().commanded()

@@ -202,6 +202,8 @@ class TestDiagnostics:
         assert {f"guard.{rule.value}" for rule in Rule} <= set(values)
 
     def test_old_input_is_a_warning_while_nothing_moves(self, lockstep: Robot) -> None:
+        lockstep.diagnostics.clear()
+        diagnosed(lockstep, lambda d: lockstep.tick() and d.message == "DAMP")
         lockstep.silent = {"imu/data"}
         found = diagnosed(lockstep, lambda d: lockstep.tick() and d.message != "DAMP")
         assert found.level == DiagnosticStatus.WARN
