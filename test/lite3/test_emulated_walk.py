@@ -31,6 +31,8 @@ BEGIN_S, END_S = 6.0, 12.0
 class BehindTheWire:
     """A world that is seen and commanded in nothing but datagrams, as `walk` needs it."""
 
+    joint_names = wire.JOINT_NAMES
+
     def __init__(self) -> None:
         self.host = MotionHost(World())
         self.frame = self.host.step()
