@@ -39,6 +39,7 @@ class JointCheck:
     follow on each other; never while the robot moves.
 
     Attributes:
+        lost: Whether the source was silent, and no sample has been believed since.
         in_motion: Whether the robot is commanded to move; its controller says so.
         replaced: How often a pose was believed that none led to though the source was never
             silent: no robot that is held can have got there.
@@ -73,15 +74,20 @@ class JointCheck:
     def forget(self) -> None:
         """Believe no pose until it is confirmed."""
         self._believed_ns: int | None = None
-        self._seen_ns, self._agreeing, self._lost = 0, 0, True
+        self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
     def continue_from(self, before: JointCheck) -> None:
         """Believe what another one of the same joints does."""
         self._believed[:], self._seen[:] = before._believed, before._seen
         self._believed_ns, self._seen_ns = before._believed_ns, before._seen_ns
-        self._agreeing, self._lost = before._agreeing, before._lost
+        self._agreeing, self.lost = before._agreeing, before.lost
         self.in_motion, self.replaced = before.in_motion, before.replaced
+
+    @property
+    def knows_pose(self) -> bool:
+        """Whether a sample was believed since `forget`."""
+        return self._believed_ns is not None
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; return why it cannot be true, empty where it is believed.
@@ -95,12 +101,12 @@ class JointCheck:
         now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
         if gap_ns > self._longest_ns:
-            self._lost, self._agreeing = True, 0
+            self.lost, self._agreeing = True, 0
         self._sample[::2] = position
         if velocity is not None:
             self._sample[1] = velocity
         # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
-        trusting = self.in_motion or not self._lost
+        trusting = self.in_motion or not self.lost
         self._reach(now_ns - (self._believed_ns or 0) if trusting else 0, self._half[2])
         np.subtract(self._sample, self._centre, out=self._excess)
         np.absolute(self._excess, out=self._excess)
@@ -128,13 +134,17 @@ class JointCheck:
         np.add(out, _NOISE_RAD, out=out)
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:
-        """Return whether samples after an outage, not believed yet, are far from a pose."""
-        return self._lost and self._agreeing > 0 and bool(
-            (np.abs(self._seen - pose) > tolerance).any())
+        """Return whether the newest sample, within bounds but not believed yet, is far from a pose.
+
+        Args:
+            pose: Of the joints [joints], rad.
+            tolerance: What is not far [joints], rad.
+        """
+        return self._agreeing > 0 and bool((np.abs(self._seen - pose) > tolerance).any())
 
     def _believe(self, position: F64, now_ns: int) -> str:
         self._believed[:] = position
-        self._believed_ns, self._agreeing, self._lost = now_ns, 0, False
+        self._believed_ns, self._agreeing, self.lost = now_ns, 0, False
         return ""
 
     def _confirm(self, position: F64, gap_ns: int, now_ns: int) -> str:
@@ -145,7 +155,7 @@ class JointCheck:
         self._agreeing = self._agreeing + 1 if follows else 1
         self._seen[:] = position
         if self._agreeing >= self._needed and not self.in_motion:
-            self.replaced += not self._lost
+            self.replaced += not self.lost
             return self._believe(position, now_ns)
         if self._believed_ns is None:
             return f"{self._agreeing} of {self._needed} samples that agree"

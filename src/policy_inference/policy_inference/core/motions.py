@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
@@ -103,12 +104,13 @@ class SafeTargets:
         """Forget a measured pose: until another is captured there is nothing to command."""
         if self._holds:
             self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
-        self._lost = True
+        self._lost, self._requested, self._confirming = True, False, False
 
     def note(self, commanded: JointTargets) -> None:
         """Take down what is commanded in a motion."""
         if self._holds:
             self._commanded[:] = commanded.position
+            self._requested = True
 
     def capture(self, joint_pos: F64) -> None:
         """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
@@ -120,6 +122,7 @@ class SafeTargets:
         """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
         if self.known and self._holds and np.isfinite(joint_pos).all():
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
+            self._requested = True
 
     def watch(self, joint_pos: F64, check: JointCheck, *, stale: bool) -> None:
         """Hold in DAMP what was held, as long as that can be where the joints are.
@@ -127,6 +130,10 @@ class SafeTargets:
         The pose of before an outage is held through it, and never gone back to after it: once the
         joints are found far from it, nothing is commanded until their pose is believed. A pose
         that none led to, while its source was never silent, is not followed.
+
+        Until a motion or a hold is asked for, a pose is not kept against samples that are far from
+        it: a driver may have made it up before it could read. Nothing is commanded then until
+        samples have confirmed a pose again.
 
         Args:
             joint_pos: What is believed [joints].
@@ -137,10 +144,18 @@ class SafeTargets:
             return
         lost, self._lost = self._lost, stale
         replaced, self._replaced = self._replaced, check.replaced
-        if stale and self.known and check.contradicts(self.targets.position, self._tolerance):
+        if stale:
+            doubted = check.lost or not self._requested
+            if doubted and check.contradicts(self.targets.position, self._tolerance):
+                self.forget()
+        elif not self._requested and self._far(joint_pos).any():
             self.forget()
-        elif not stale and (not self.known or (lost and replaced == check.replaced)):
-            self.capture(joint_pos)
+            check.forget()
+            self._confirming = True
+        elif not self.known or (lost and replaced == check.replaced):
+            self._confirming = self._confirming and not check.knows_pose
+            if not self._confirming:
+                self.capture(joint_pos)
         position = self.targets.position
         position += np.clip(self._goal - position, -self._stride, self._stride)
         self._commanded[:] = position
@@ -155,16 +170,20 @@ class SafeTargets:
         """Return the reasons why a motion cannot start where the joints are measured [joints]."""
         if not self._holds or not self.known:
             return []
-        far = np.flatnonzero(np.abs(joint_pos - self.targets.position) > self._tolerance)
         return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
                 f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
-                for i in far]
+                for i in np.flatnonzero(self._far(joint_pos))]
+
+    def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
+        """Return whether joints are far from where they are held [joints]; none if nothing is."""
+        return np.abs(joint_pos - self.targets.position) > self._tolerance
 
     def continue_from(self, before: SafeTargets) -> None:
         """Hold the pose that another one of the same `on_fault` holds."""
         self.targets.position[:], self._goal[:] = before.targets.position, before._goal
         self._commanded[:] = before._commanded
         self._lost, self._replaced = before._lost, before._replaced
+        self._requested, self._confirming = before._requested, before._confirming
 
     @property
     def known(self) -> bool:

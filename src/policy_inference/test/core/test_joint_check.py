@@ -111,6 +111,23 @@ def test_made_up_samples_before_the_first_read_of_a_driver_are_never_held() -> N
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
 
 
+@pytest.mark.parametrize(("found", "held", "silent"), [
+    # Too far to be believed; far, and within reach of two ticks: then its confirmation begins.
+    ((1.3, 0.5, -0.5), 2, NEEDED - 3), ((0.7, 0.5, -0.5), 1, NEEDED),
+])  # fmt: skip
+def test_made_up_samples_that_were_believed_are_let_go_of_when_the_driver_reads(
+    found: Sequence[float], held: int, silent: int
+) -> None:
+    arm = Seen(ARM)
+    for _ in range(FOREVER):
+        arm.tick(joint_pos=MADE_UP)
+    for _ in range(held):
+        np.testing.assert_array_equal(arm.commanded(joint_pos=found).position, MADE_UP)
+    for _ in range(silent):
+        assert arm.tick(joint_pos=found) is None
+    np.testing.assert_array_equal(arm.commanded(joint_pos=found).position, found)
+
+
 def test_samples_that_jump_to_and_fro_are_never_believed() -> None:
     arm = Seen(ARM)
     for _ in range(FOREVER):
@@ -126,6 +143,7 @@ def test_an_arm_that_is_held_stays_where_it_is_whatever_is_measured(
     wrong: Sequence[float], ticks: int
 ) -> None:
     arm = Seen(ARM).known()
+    arm.controller.damp()
     for _ in range(ticks):
         np.testing.assert_array_equal(arm.commanded(joint_pos=wrong).position, TRUE)
     for _ in range(10):
@@ -175,6 +193,7 @@ def test_standing_up_is_refused_on_a_wrong_sample_and_begins_at_what_is_believed
 
 def test_a_pose_that_jumped_in_full_view_is_not_stood_up_from_unless_damp_was_asked_for() -> None:
     arm = Seen(ARM).known()
+    arm.controller.damp()
     for _ in range(NEEDED):
         arm.tick(joint_pos=MADE_UP)
     assert "hip is measured at 0.00 rad and held at 0.90 rad; ask for damp" in arm.refusal()
