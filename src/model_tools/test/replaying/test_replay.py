@@ -77,7 +77,7 @@ def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
 def test_standing_up_through_other_poses_is_computed_again(tmp_path: Path) -> None:
     """The pose lies beside the way from the measured pose to the stand pose."""
     folder = edit(make_bundle(tmp_path / "tiny"), "duration_s: 1}",
-                  "duration_s: 1, via: [{position: [-0.04, 0.0], duration_s: 0.5}]}")
+                  "duration_s: 1, via: [{position: [0.0, 0.06], duration_s: 0.5}]}")
     flight = SmallFlight(load_bundle(folder))
     flight.stand_and_run(1)
     assert flight.ticks == 77  # 25 of them to that pose
