@@ -35,10 +35,11 @@ class Stand:
         self.targets.stiffness[:] = per_joint(stand.stiffness, names)
         self.targets.damping[:] = per_joint(stand.damping, names)
         self.targets.effort_limit[:] = effort_limit
-        parts = (*stand.via, stand)
-        self.poses: F64 = np.array([per_joint(part.position, names) for part in parts])
+        positions = [*(via.position for via in stand.via), stand.position]
+        durations_s = [*(via.duration_s for via in stand.via), stand.duration_s]
+        self.poses: F64 = np.array([per_joint(position, names) for position in positions])
         self.pose: F64 = self.poses[-1]
-        self._durations_ns = [max(1, round(part.duration_s * 1e9)) for part in parts]
+        self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
         self._tolerance: F64 = per_joint(stand.tolerance, names)
         self._names = names
         self.begin(self.pose, 0)
@@ -68,9 +69,9 @@ class Stand:
         return share >= 1.0
 
     def continue_from(self, before: Stand) -> None:
-        """Go on with the motion of another one that commands the same."""
+        """Go on with the motion of another one, with the gains and limits of this one."""
         self._way, self._ends_ns, self._began_ns = before._way, before._ends_ns, before._began_ns
-        self.targets.block[:] = before.targets.block
+        self.targets.position[:] = before.targets.position
 
     def differences(self, before: Stand) -> list[str]:
         """Return what this one commands otherwise."""

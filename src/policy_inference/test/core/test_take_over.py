@@ -119,6 +119,27 @@ def test_another_way_to_stand_is_refused_while_the_robot_stands(
     replaced(robot, changes)
 
 
+@pytest.mark.parametrize("changes", [
+    {"stand.stiffness": 90.0}, {"stand.damping": 2.0}, {"joints.effort_limit": 21.0},
+    {"stand.via": VIA},
+], ids=lambda changes: next(iter(changes)))  # fmt: skip
+def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(
+    changes: Mapping[str, object]
+) -> None:
+    robot = Robot().stand()
+    robot.controller.damp()
+    robot.tick(joint_pos=(0.4, 1.2, -1.3))
+    fresh = Robot(changes)
+    fresh.tick(joint_pos=(0.4, 1.2, -1.3))
+    other = replaced(robot, changes)
+    for one in (fresh, other):
+        one.controller.stand()
+    for _ in range(16):
+        expected, found = fresh.commanded(), other.commanded()
+        for name, values in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), values, name)
+
+
 def test_fault_that_the_new_policy_would_see_at_once_is_refused_while_the_robot_stands() -> None:
     robot = Robot().stand()
     robot.tick(quat_xyzw=(0.15, 0.0, 0.0, 0.9887))
