@@ -356,7 +356,7 @@ class Controller:
         self._count(Rule.BAD_COMMAND)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up from the measured pose.
+        """Stand up from the pose that is held, else from the measured one.
 
         Args:
             problems: What the caller found that speaks against it.
@@ -368,9 +368,9 @@ class Controller:
             now_ns = self._clock()
             held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
             self._require_fit("STAND", [*problems, *held], now_ns)
-            if not self._safe.known:
+            if self.mode is not Mode.DAMP or not self._safe.known:
                 self._safe.capture(self._joint_pos)
-            self._stand.begin(self._joint_pos, now_ns)
+            self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
             self._enter(Mode.STAND, "standing up")
 
     def run(self, problems: Sequence[str] = ()) -> None:

@@ -33,9 +33,9 @@ class Stand:
         self._start = self.pose.copy()
         self._began_ns = 0
 
-    def begin(self, joint_pos: F64, now_ns: int) -> None:
-        """Start from the measured pose [joints]."""
-        self._start[:] = joint_pos
+    def begin(self, pose: F64, now_ns: int) -> None:
+        """Start from this pose [joints]."""
+        self._start[:] = pose
         self._began_ns = now_ns
 
     def pause(self, duration_ns: int) -> None:
@@ -98,12 +98,16 @@ class SafeTargets:
         self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
         self._goal, self._commanded = np.zeros((2, len(names)))
         self._replaced = 0
+        self.known = not self._holds
+        """Whether there is something to command."""
         self.forget()
 
     def forget(self) -> None:
         """Forget a measured pose: until another is captured there is nothing to command."""
         if self._holds:
-            self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
+            # Another thread may be sending `targets`: they stay finite.
+            self.known = False
+            self._goal[:] = self._commanded[:] = np.nan
         self._lost, self._requested, self._confirming = True, False, False
 
     def note(self, commanded: JointTargets) -> None:
@@ -117,6 +121,7 @@ class SafeTargets:
         if self._holds and np.isfinite(joint_pos).all():
             self._goal[:] = self.pose_of(joint_pos, self._commanded)
             self.targets.position[:] = self._goal
+            self.known = True
 
     def hold(self, joint_pos: F64) -> None:
         """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
@@ -146,7 +151,7 @@ class SafeTargets:
         replaced, self._replaced = self._replaced, check.replaced
         if stale:
             doubted = check.lost or not self._requested
-            if doubted and check.contradicts(self.targets.position, self._tolerance):
+            if self.known and doubted and check.contradicts(self.targets.position, self._tolerance):
                 self.forget()
         elif not self._requested and self._far(joint_pos).any():
             self.forget()
@@ -156,9 +161,10 @@ class SafeTargets:
             self._confirming = self._confirming and not check.knows_pose
             if not self._confirming:
                 self.capture(joint_pos)
-        position = self.targets.position
-        position += np.clip(self._goal - position, -self._stride, self._stride)
-        self._commanded[:] = position
+        if self.known:
+            position = self.targets.position
+            position += np.clip(self._goal - position, -self._stride, self._stride)
+            self._commanded[:] = position
 
     def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
         """Return the pose [joints] that is held where these are measured and commanded."""
@@ -166,9 +172,13 @@ class SafeTargets:
         pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
         return pose
 
+    def start_of(self, joint_pos: F64) -> F64:
+        """Return where a motion begins [joints]: at what is held, else at what is measured."""
+        return self.targets.position if self._holds and self.known else joint_pos
+
     def contradictions(self, joint_pos: F64) -> list[str]:
         """Return the reasons why a motion cannot start where the joints are measured [joints]."""
-        if not self._holds or not self.known:
+        if not self._holds:
             return []
         return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
                 f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
@@ -176,16 +186,12 @@ class SafeTargets:
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
         """Return whether joints are far from where they are held [joints]; none if nothing is."""
-        return np.abs(joint_pos - self.targets.position) > self._tolerance
+        return self.known & (np.abs(joint_pos - self.targets.position) > self._tolerance)
 
     def continue_from(self, before: SafeTargets) -> None:
-        """Hold the pose that another one of the same `on_fault` holds."""
-        self.targets.position[:], self._goal[:] = before.targets.position, before._goal
+        """Hold the pose that another one of the same `on_fault` holds, within these limits."""
+        self.targets.position[:], self.known = before.targets.position, before.known
+        self._goal[:] = np.clip(before._goal, self._low, self._high)
         self._commanded[:] = before._commanded
         self._lost, self._replaced = before._lost, before._replaced
         self._requested, self._confirming = before._requested, before._confirming
-
-    @property
-    def known(self) -> bool:
-        """Whether there is something to command."""
-        return bool(np.isfinite(self.targets.position).all())
