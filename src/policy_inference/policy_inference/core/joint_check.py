@@ -122,7 +122,7 @@ class JointCheck:
         np.less_equal(self._excess, self._half, out=self._within)
         # What is compared with no pose, NaN, is not within.
         if (np.count_nonzero(self._within) == self._within.size
-                or self._within[:2].all() and self._turned(position)):
+                or (self._within[:2].all() and self._turned(position))):
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
