@@ -139,8 +139,9 @@ class JointCheck:
 
     def _way(self, to: F64, begin: F64) -> F64:
         """Return how far each joint is from one pose to another [joints], rad."""
-        way = to - begin
-        return np.abs(way - self._turns * np.rint(way / _TURN_RAD))
+        way: F64 = to - begin
+        way -= self._turns * np.rint(way / _TURN_RAD)
+        return np.absolute(way, out=way)
 
     def _beyond(self) -> str:
         """Name the first joint that is beyond what it can be."""
