@@ -30,7 +30,8 @@ _CONFIRM_S = 0.5
 _FEWEST = 5
 _TURN_RAD = 2.0 * math.pi
 _FORGOTTEN_NS = 500_000_000
-"""Samples further apart do not agree; a source may well be slower than the policy."""
+"""Samples further apart than that, and than `longest_ns`, do not agree. Not the latter alone: a
+source may well be slower than the policy."""
 
 
 class JointCheck:
@@ -109,7 +110,7 @@ class JointCheck:
         now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
         self.lost = self.lost or gap_ns > self._longest_ns
-        if gap_ns > _FORGOTTEN_NS:
+        if gap_ns > max(_FORGOTTEN_NS, self._longest_ns):
             self._agreeing = 0
         self._sample[::2] = position
         if velocity is not None:

@@ -23,7 +23,7 @@ from policy_inference.core.messages import JointStateReader
 from policy_inference.errors import RefusedError, RobotError
 from policy_inference.interfaces import F64, Mode, OnFault
 
-from .contracts import JOINTS, NOMINAL
+from .contracts import JOINTS, NOMINAL, contract_of
 from .robots import BOTH, MS, PERIOD_NS, Robot, Targets, assert_latched, assert_safe
 
 NEEDED = 25
@@ -331,6 +331,15 @@ def test_a_source_slower_or_faster_than_the_policy_is_believed(rate_hz: int) -> 
             problem = check.problem(np.array(TRUE), np.zeros(3))
             assert (problem == "") == (samples >= needed)
     assert samples > needed
+
+
+def test_a_policy_of_a_tick_per_second_believes_its_samples() -> None:
+    now_ns = [0]
+    check = JointCheck(contract_of({"rate_hz": 1}), 2_000 * MS, lambda: now_ns[0])
+    found = []
+    for now_ns[0] in range(0, 6_000 * MS, 1_000 * MS):
+        found.append(check.problem(np.array(TRUE), np.zeros(3)))
+    assert [not each for each in found] == [False] * 4 + [True] * 2
 
 
 def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> None:
