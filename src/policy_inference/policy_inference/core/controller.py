@@ -91,9 +91,11 @@ class Controller:
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP, with nothing known of where the joints are; for each activation."""
+        """Begin in DAMP, with nothing known of the robot; for each activation."""
         self._safe.forget()
         self.joint_check.forget()
+        for entry in self.inputs.values():
+            entry.reset()
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing can be commanded yet.

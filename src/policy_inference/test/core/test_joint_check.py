@@ -311,6 +311,14 @@ def test_another_thread_never_sees_a_pose_that_is_being_forgotten() -> None:
     np.testing.assert_array_equal(about_to_be_sent.position, TRUE)
 
 
+def test_a_node_that_is_activated_again_at_once_believes_nothing_of_before() -> None:
+    arm = Seen({**ARM, "safety.state_timeout_s": 5.0}).known()
+    arm.controller.start()
+    for _ in range(NEEDED - 1):
+        assert arm.tick() is None
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+
+
 def test_a_motion_begins_at_what_is_held_though_the_arm_sags_below() -> None:
     arm = Seen(ARM).known()
     arm.tick(joint_pos=tuple(np.subtract(TRUE, 0.09)))
