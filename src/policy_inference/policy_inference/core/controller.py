@@ -66,7 +66,7 @@ class Controller:
         self.state, self.inputs, self.command = state, inputs, command
         efforts = effort_limit(body, limits)
         self._stand = Stand(body, efforts)
-        self._safe = SafeTargets(body, efforts)
+        self._safe = SafeTargets(body, efforts, state.get("joint_vel"))
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)

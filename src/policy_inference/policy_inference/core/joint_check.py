@@ -99,12 +99,10 @@ class JointCheck:
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; return why it cannot be true, empty where it is believed.
 
-        What is not finite is passed on: that is the guard's to act on. It is no pose of any joint:
-        a driver that cannot read may make up some of its values.
+        What is not finite is passed on: that is the guard's to act on.
 
         Args:
-            position: Measured positions [joints], rad; all NaN afterwards where any value of the
-                sample is not finite.
+            position: Measured positions [joints], rad.
             velocity: Measured velocities [joints], rad/s; None where nothing uses them.
         """
         now_ns = self._clock()
@@ -127,10 +125,7 @@ class JointCheck:
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
-            if np.isfinite(self._sample).all():
-                return self._beyond()
-            position[:] = np.nan
-            return ""
+            return self._beyond() if np.isfinite(self._sample).all() else ""
         return self._confirm(position, gap_ns, now_ns)
 
     def _turned(self, position: F64) -> bool:

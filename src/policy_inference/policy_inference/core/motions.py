@@ -79,8 +79,16 @@ class SafeTargets:
     where it was commanded to be, it stays commanded so; else it is held where it was measured.
     """
 
-    def __init__(self, body: Body, effort_limit: F64) -> None:
-        """Prepare the targets; `hold_measured` needs a measured pose before it can command."""
+    def __init__(self, body: Body, effort_limit: F64, joint_vel: F64 | None) -> None:
+        """Prepare the targets; `hold_measured` needs a measured pose before it can command.
+
+        Args:
+            body: Says what is commanded after a fault.
+            effort_limit: What the drives may use [joints], N·m.
+            joint_vel: Where velocities are measured with each pose [joints], rad/s. Beside one that
+                is no number positions are no pose: a driver that cannot read may make them up.
+        """
+        self._joint_vel = joint_vel
         self._names = names = body.joints.names
         self.on_fault = OnFault(body.safety.on_fault)
         self._holds = self.on_fault is OnFault.HOLD_MEASURED
@@ -118,14 +126,14 @@ class SafeTargets:
 
     def capture(self, joint_pos: F64) -> None:
         """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
-        if self._holds and np.isfinite(joint_pos).all():
+        if self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self._commanded)
             self.targets.position[:] = self._goal
             self.known = True
 
     def hold(self, joint_pos: F64) -> None:
         """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
-        if self.known and self._holds and np.isfinite(joint_pos).all():
+        if self.known and self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
             self._requested = True
 
@@ -186,7 +194,13 @@ class SafeTargets:
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
         """Return whether joints are far from where they are held [joints]; none if nothing is."""
-        return self.known & (np.abs(joint_pos - self.targets.position) > self._tolerance)
+        is_far = np.abs(joint_pos - self.targets.position) > self._tolerance
+        return is_far & (self.known and self._is_pose(joint_pos))
+
+    def _is_pose(self, joint_pos: F64) -> bool:
+        """Return whether these can be measured positions [joints]."""
+        velocity = joint_pos if self._joint_vel is None else self._joint_vel
+        return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
     def continue_from(self, before: SafeTargets) -> None:
         """Hold the pose that another one of the same `on_fault` holds, within these limits."""
