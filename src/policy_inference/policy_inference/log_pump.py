@@ -43,6 +43,7 @@ def pump_log() -> None:
     The same holds for stdout where that is a pipe or a socket; on a terminal it may be a screen.
     Children that inherit these write to the same pump. Call it before there are threads.
     """
+    _fill_standard_streams()
     streams = [fd for fd in (_ERR, _OUT) if _may_wait(fd)]
     if _pumps or not streams or not sys.executable:
         return
@@ -74,13 +75,21 @@ def pump_log() -> None:
 
 def flush_log() -> None:
     """Wait until what was written is passed on, for a second at most; before the process ends."""
-    for stream in (sys.stdout, sys.stderr):
+    # Python has none where the process was started with the descriptor closed.
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     for _, asking in _pumps:
         with contextlib.suppress(OSError):
             asking.send(b"?")
             asking.recv(1)
+
+
+def _fill_standard_streams() -> None:
+    """Open what was closed when the process began, lest a pipe or a socket takes its number."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _ERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _started(asked: int, sources: Mapping[int, int]) -> subprocess.Popen[bytes]:

@@ -132,3 +132,19 @@ def test_file_is_written_without_a_pump(start: Callable[..., Process]) -> None:
     process = start("import os\nprint(os.path.exists('/proc/self/fd/2'))\n"
                     "print(os.get_blocking(2))", stderr=subprocess.DEVNULL)
     assert process.communicate(timeout=TIMEOUT_S)[0] == b"True\nTrue\n"
+
+
+@pytest.mark.parametrize("closed", [(0,), (2,), (0, 2)])
+def test_closed_standard_stream_is_no_pipe_s_number(
+    start: Callable[..., Process], closed: tuple[int, ...]
+) -> None:
+    lines = ("import os, sys\nos.write(2, b'said\\n')\nprint('out')\nsys.exit(3)\n")
+    process = start(
+        "import subprocess, sys\n"
+        "code = 'from policy_inference.log_pump import pump_log\\npump_log()\\n' + "
+        f"{lines!r}\n"
+        "closing = ' '.join(f'{fd}>&-' for fd in " f"{closed!r})\n"
+        "sys.exit(subprocess.run(['sh', '-c', 'exec \"$0\" -c \"$1\" ' + closing, "
+        "sys.executable, code]).returncode)")
+    assert said(process) == (["out"], [] if 2 in closed else ["said"])
+    assert process.returncode == 3

@@ -243,6 +243,16 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
     assert replay(rewritten(path, tmp_path / "cut", cut), None, "", {})
 
 
+def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
+    folder = edit(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
+    flight = SmallFlight(load_bundle(folder))
+    flight.go_on(5)  # the joints swing, and are held where they were at first
+    flight.stand_and_run(5)
+    found = replay(flight.save(tmp_path / "flown"), None, "", {})
+    assert found, found.first
+    assert judged(found)["command"] == (flight.ticks, 0)
+
+
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["history"], recurrent=True))
     flight.stand_and_run(10)

@@ -66,7 +66,7 @@ class Controller:
         self.state, self.inputs, self.command = state, inputs, command
         efforts = effort_limit(body, limits)
         self._stand = Stand(body, efforts)
-        self._safe = SafeTargets(body, efforts)
+        self._safe = SafeTargets(body, efforts, state.get("joint_vel"))
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
@@ -91,9 +91,11 @@ class Controller:
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP, with nothing known of where the joints are; for each activation."""
+        """Begin in DAMP, with nothing known of the robot; for each activation."""
         self._safe.forget()
         self.joint_check.forget()
+        for entry in self.inputs.values():
+            entry.reset()
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing can be commanded yet.
@@ -356,7 +358,7 @@ class Controller:
         self._count(Rule.BAD_COMMAND)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up from the measured pose.
+        """Stand up from the pose that is held, else from the measured one.
 
         Args:
             problems: What the caller found that speaks against it.
@@ -368,9 +370,9 @@ class Controller:
             now_ns = self._clock()
             held = self._safe.contradictions(self._joint_pos) if self.mode is Mode.DAMP else ()
             self._require_fit("STAND", [*problems, *held], now_ns)
-            if not self._safe.known:
+            if self.mode is not Mode.DAMP or not self._safe.known:
                 self._safe.capture(self._joint_pos)
-            self._stand.begin(self._joint_pos, now_ns)
+            self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
             self._enter(Mode.STAND, "standing up")
 
     def run(self, problems: Sequence[str] = ()) -> None:

@@ -68,12 +68,12 @@ class Input:
             return True
         if self._earlier is not None:
             self._restarts = self._goes_on_from(*self._earlier, stamp_ns, now_ns)
-        if self._restarts or stamp_ns > newest_ns:
-            self._earlier = None
-            return True
-        if stamp_ns < newest_ns:
+        # Kept where the stream starts over: its first messages may be refused, and more follow.
+        if self._restarts or stamp_ns < newest_ns:
             self._earlier = stamp_ns, now_ns
-        return False
+        elif stamp_ns > newest_ns:
+            self._earlier = None
+        return self._restarts or stamp_ns > newest_ns
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
         """Return whether a stamp is one of a clock that was set back, as an earlier one was."""

@@ -9,6 +9,7 @@ from, or a bound on the torque.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -27,6 +28,10 @@ and 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
 _CONFIRM_S = 0.5
 """For so long samples must agree before a pose is believed that none led to."""
 _FEWEST = 5
+_TURN_RAD = 2.0 * math.pi
+_FORGOTTEN_NS = 500_000_000
+"""Samples further apart than that, and than `longest_ns`, do not agree. Not the latter alone: a
+source may well be slower than the policy."""
 
 
 class JointCheck:
@@ -65,6 +70,8 @@ class JointCheck:
         self._half = np.stack([(high - low) / 2.0, _SPEED_FACTOR / _REACH_FACTOR * self._speed,
                                np.zeros_like(low)])
         self._excess, self._within = self._sample.copy(), np.zeros(self._sample.shape, bool)
+        # A joint that turns on and on: its encoder may begin again after each turn.
+        self._turns = np.where(high - low > 2.0 * _TURN_RAD, _TURN_RAD, 0.0)
         self._longest_ns, self._clock = longest_ns, clock
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
@@ -100,8 +107,9 @@ class JointCheck:
         """
         now_ns = self._clock()
         gap_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
-        if gap_ns > self._longest_ns:
-            self.lost, self._agreeing = True, 0
+        self.lost = self.lost or gap_ns > self._longest_ns
+        if gap_ns > max(_FORGOTTEN_NS, self._longest_ns):
+            self._agreeing = 0
         self._sample[::2] = position
         if velocity is not None:
             self._sample[1] = velocity
@@ -112,12 +120,24 @@ class JointCheck:
         np.absolute(self._excess, out=self._excess)
         np.less_equal(self._excess, self._half, out=self._within)
         # What is compared with no pose, NaN, is not within.
-        if np.count_nonzero(self._within) == self._within.size:
+        if (np.count_nonzero(self._within) == self._within.size
+                or (self._within[:2].all() and self._turned(position))):
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
         return self._confirm(position, gap_ns, now_ns)
+
+    def _turned(self, position: F64) -> bool:
+        """Return whether joints can have come here but for whole turns of those without end."""
+        self._excess[2] = self._way(position, self._believed)
+        return bool((self._excess[2] <= self._half[2]).all())
+
+    def _way(self, to: F64, begin: F64) -> F64:
+        """Return how far each joint is from one pose to another [joints], rad."""
+        way: F64 = to - begin
+        way -= self._turns * np.rint(way / _TURN_RAD)
+        return np.absolute(way, out=way)
 
     def _beyond(self) -> str:
         """Name the first joint that is beyond what it can be."""
@@ -151,7 +171,8 @@ class JointCheck:
         """Count a sample of a pose that none led to; believe it when there were enough."""
         jump = self._excess[2] - self._half[2]
         self._reach(gap_ns, self._excess[0])
-        follows = self._agreeing > 0 and (np.abs(position - self._seen) <= self._excess[0]).all()
+        follows = self._agreeing > 0 and (
+            self._way(position, self._seen) <= self._excess[0]).all()
         self._agreeing = self._agreeing + 1 if follows else 1
         self._seen[:] = position
         if self._agreeing >= self._needed and not self.in_motion:

@@ -45,12 +45,12 @@ class Stand:
         self._names = names
         self.begin(self.pose, 0)
 
-    def begin(self, joint_pos: F64, now_ns: int) -> None:
-        """Start from the measured pose [joints]."""
+    def begin(self, pose: F64, now_ns: int) -> None:
+        """Start from this pose [joints]."""
         distances = np.linalg.norm(self.poses - self.pose, axis=1)
-        nearer = distances < np.linalg.norm(joint_pos - self.pose)
+        nearer = distances < np.linalg.norm(pose - self.pose)
         nearer[-1] = True
-        self._way: F64 = np.vstack((joint_pos, self.poses[nearer]))
+        self._way: F64 = np.vstack((pose, self.poses[nearer]))
         self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
         self._began_ns = now_ns
 
@@ -101,8 +101,16 @@ class SafeTargets:
     where it was commanded to be, it stays commanded so; else it is held where it was measured.
     """
 
-    def __init__(self, body: Body, effort_limit: F64) -> None:
-        """Prepare the targets; `hold_measured` needs a measured pose before it can command."""
+    def __init__(self, body: Body, effort_limit: F64, joint_vel: F64 | None) -> None:
+        """Prepare the targets; `hold_measured` needs a measured pose before it can command.
+
+        Args:
+            body: Says what is commanded after a fault.
+            effort_limit: What the drives may use [joints], N·m.
+            joint_vel: Where velocities are measured with each pose [joints], rad/s. Beside one that
+                is no number positions are no pose: a driver that cannot read may make them up.
+        """
+        self._joint_vel = joint_vel
         self._names = names = body.joints.names
         self.on_fault = OnFault(body.safety.on_fault)
         self._holds = self.on_fault is OnFault.HOLD_MEASURED
@@ -120,12 +128,16 @@ class SafeTargets:
         self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
         self._goal, self._commanded = np.zeros((2, len(names)))
         self._replaced = 0
+        self.known = not self._holds
+        """Whether there is something to command."""
         self.forget()
 
     def forget(self) -> None:
         """Forget a measured pose: until another is captured there is nothing to command."""
         if self._holds:
-            self.targets.position[:] = self._goal[:] = self._commanded[:] = np.nan
+            # Another thread may be sending `targets`: they stay finite.
+            self.known = False
+            self._goal[:] = self._commanded[:] = np.nan
         self._lost, self._requested, self._confirming = True, False, False
 
     def note(self, commanded: JointTargets) -> None:
@@ -136,13 +148,14 @@ class SafeTargets:
 
     def capture(self, joint_pos: F64) -> None:
         """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
-        if self._holds and np.isfinite(joint_pos).all():
+        if self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self._commanded)
             self.targets.position[:] = self._goal
+            self.known = True
 
     def hold(self, joint_pos: F64) -> None:
         """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
-        if self.known and self._holds and np.isfinite(joint_pos).all():
+        if self.known and self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
             self._requested = True
 
@@ -168,7 +181,7 @@ class SafeTargets:
         replaced, self._replaced = self._replaced, check.replaced
         if stale:
             doubted = check.lost or not self._requested
-            if doubted and check.contradicts(self.targets.position, self._tolerance):
+            if self.known and doubted and check.contradicts(self.targets.position, self._tolerance):
                 self.forget()
         elif not self._requested and self._far(joint_pos).any():
             self.forget()
@@ -178,9 +191,10 @@ class SafeTargets:
             self._confirming = self._confirming and not check.knows_pose
             if not self._confirming:
                 self.capture(joint_pos)
-        position = self.targets.position
-        position += np.clip(self._goal - position, -self._stride, self._stride)
-        self._commanded[:] = position
+        if self.known:
+            position = self.targets.position
+            position += np.clip(self._goal - position, -self._stride, self._stride)
+            self._commanded[:] = position
 
     def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
         """Return the pose [joints] that is held where these are measured and commanded."""
@@ -188,9 +202,13 @@ class SafeTargets:
         pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
         return pose
 
+    def start_of(self, joint_pos: F64) -> F64:
+        """Return where a motion begins [joints]: at what is held, else at what is measured."""
+        return self.targets.position if self._holds and self.known else joint_pos
+
     def contradictions(self, joint_pos: F64) -> list[str]:
         """Return the reasons why a motion cannot start where the joints are measured [joints]."""
-        if not self._holds or not self.known:
+        if not self._holds:
             return []
         return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
                 f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
@@ -198,16 +216,18 @@ class SafeTargets:
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
         """Return whether joints are far from where they are held [joints]; none if nothing is."""
-        return np.abs(joint_pos - self.targets.position) > self._tolerance
+        is_far = np.abs(joint_pos - self.targets.position) > self._tolerance
+        return is_far & (self.known and self._is_pose(joint_pos))
+
+    def _is_pose(self, joint_pos: F64) -> bool:
+        """Return whether these can be measured positions [joints]."""
+        velocity = joint_pos if self._joint_vel is None else self._joint_vel
+        return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
     def continue_from(self, before: SafeTargets) -> None:
-        """Hold the pose that another one of the same `on_fault` holds."""
-        self.targets.position[:], self._goal[:] = before.targets.position, before._goal
+        """Hold the pose that another one of the same `on_fault` holds, within these limits."""
+        self.targets.position[:], self.known = before.targets.position, before.known
+        self._goal[:] = np.clip(before._goal, self._low, self._high)
         self._commanded[:] = before._commanded
         self._lost, self._replaced = before._lost, before._replaced
         self._requested, self._confirming = before._requested, before._confirming
-
-    @property
-    def known(self) -> bool:
-        """Whether there is something to command."""
-        return bool(np.isfinite(self.targets.position).all())

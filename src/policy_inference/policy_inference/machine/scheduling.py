@@ -73,7 +73,8 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
     Args:
         cores: Numbers of the cores.
         option: What the user has set.
-        thread: What the kernel calls the thread; 0 for the calling one.
+        thread: What the kernel calls the thread; 0 for the calling one. Nothing is said of one
+            that has ended.
 
     Returns:
         What went wrong, with the remedy.
@@ -81,6 +82,8 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
     named = ",".join(map(str, cores))
     try:
         os.sched_setaffinity(thread, cores)
+    except ProcessLookupError:  # it has ended
+        return []
     except OSError as error:
         return [f"{option} {named}: {_reason(error)}: runs on "
                 f"{','.join(map(str, sorted(os.sched_getaffinity(thread))))}; "

@@ -16,6 +16,8 @@ _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
 """Keeps a failure that comes at once, again and again, from taking a whole core."""
 _FULL_COLLECTION_CALLS = 300
+_uncollected = set["ControlLoop"]()
+"""Loops at work: while there is one the interpreter collects no garbage by itself."""
 
 
 class ControlLoop:
@@ -58,17 +60,21 @@ class ControlLoop:
         gc.collect()
         gc.freeze()
         gc.disable()
+        _uncollected.add(self)
         self._thread = threading.Thread(target=self._loop, name="control", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> bool:
         """Stop ticking; return False where a tick hangs, so that its thread cannot be ended."""
         self._stop.set()
+        self._ticked.set()  # for who awaits a tick that will not come
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
-        gc.enable()
-        gc.unfreeze()
+        _uncollected.discard(self)
+        if not _uncollected:
+            gc.enable()
+            gc.unfreeze()
         return not self._thread.is_alive()
 
     @contextmanager
@@ -98,9 +104,9 @@ class ControlLoop:
         return (self._thread and self._thread.native_id) or 0
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick; return whether it came."""
+        """Wait for the end of the next tick, or of the loop; return whether it came."""
         self._ticked.clear()
-        return self._ticked.wait(timeout_s)
+        return self._stop.is_set() or self._ticked.wait(timeout_s)
 
     def _loop(self) -> None:
         while not self._stop.is_set():

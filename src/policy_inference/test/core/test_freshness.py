@@ -230,3 +230,21 @@ def test_a_usable_message_clears_the_problem_of_the_one_before(entry: Input) -> 
     entry.reject("expected 3 joints, found 2")
     entry.accept(STEADY_NS)
     assert entry.problem == ""
+
+
+def test_each_message_of_a_stream_that_starts_over_is_new_also_while_they_are_refused(
+    entry: Input
+) -> None:
+    entry.accept(STEADY_NS, ROS_NS, ROS_NS)
+    stamps_ns = [1_000 * MS + 20 * MS * i for i in range(10)]
+    times_ns = [STEADY_NS + 1_000 * MS + 20 * MS * i for i in range(10)]
+    new = []
+    for stamp_ns, now_ns in zip(stamps_ns, times_ns, strict=True):
+        new.append(entry.is_new(stamp_ns, now_ns))
+        entry.reject("not believed yet")
+    assert new == [False] + [True] * 9
+    later_ns = times_ns[-1] + 20 * MS
+    assert entry.is_new(stamps_ns[-1] + 20 * MS, later_ns)
+    entry.accept(later_ns, stamps_ns[-1] + 20 * MS, ROS_NS + later_ns - STEADY_NS)
+    assert entry.age_ns(later_ns) == 0
+    assert not entry.is_new(stamps_ns[-1], later_ns + 20 * MS)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from policy_inference.core.messages import JointStateReader
 from policy_inference.errors import RefusedError, RobotError
 from policy_inference.interfaces import F64, Mode, OnFault
 
-from .contracts import JOINTS, NOMINAL
+from .contracts import JOINTS, NOMINAL, contract_of
 from .robots import BOTH, MS, PERIOD_NS, Robot, Targets, assert_latched, assert_safe
 
 NEEDED = 25
@@ -281,6 +282,85 @@ def test_a_stream_that_goes_wrong_while_the_policy_runs_holds_and_then_damps() -
     assert "hip at -1.4 rad" in robot.reason
     assert "it cannot move that fast" in robot.reason
     assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+@pytest.mark.parametrize("field", ["joint_pos", "joint_vel"])
+def test_values_beside_one_that_is_no_number_are_no_pose(field: str) -> None:
+    made_up: dict[str, Sequence[float]] = {"joint_pos": MADE_UP, "joint_vel": (0.0, 0.0, 0.0)}
+    made_up[field] = (0.0, math.nan, 0.0)
+    fresh = Seen(ARM)
+    assert fresh.tick(made_up) is None
+    arm = Seen({**THERE, **ARM}).running()
+    last = arm.commanded().position
+    targets = arm.tick(made_up)
+    assert targets is not None
+    np.testing.assert_allclose(targets.position, last, atol=0.05)
+    assert arm.count(Rule.NOT_FINITE) == 1
+    arm.controller.reset()
+    arm.controller.damp()
+    for _ in range(10):
+        np.testing.assert_allclose(arm.commanded().position, last, atol=0.05)
+
+
+def test_another_thread_never_sees_a_pose_that_is_being_forgotten() -> None:
+    arm = Seen(ARM).known()
+    about_to_be_sent = arm.controller.safe_targets()
+    assert about_to_be_sent is not None
+    arm.controller.start()
+    assert arm.controller.safe_targets() is None
+    np.testing.assert_array_equal(about_to_be_sent.position, TRUE)
+
+
+def test_a_node_that_is_activated_again_at_once_believes_nothing_of_before() -> None:
+    arm = Seen({**ARM, "safety.state_timeout_s": 5.0}).known()
+    arm.controller.start()
+    for _ in range(NEEDED - 1):
+        assert arm.tick() is None
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+
+
+def test_a_motion_begins_at_what_is_held_though_the_arm_sags_below() -> None:
+    arm = Seen(ARM).known()
+    arm.tick(joint_pos=tuple(np.subtract(TRUE, 0.09)))
+    arm.controller.stand()
+    arm.sense()
+    np.testing.assert_array_equal(arm.tick_again().position, TRUE)
+
+
+@pytest.mark.parametrize("rate_hz", [20, 30, 100])
+def test_a_source_slower_or_faster_than_the_policy_is_believed(rate_hz: int) -> None:
+    samples, needed = 0, NEEDED
+    now_ns = [0]
+    check = JointCheck(Seen().contract, 2 * PERIOD_NS, lambda: now_ns[0])
+    for tick in range(4 * NEEDED):
+        now_ns[0] = tick * PERIOD_NS + tick % 3
+        if tick * rate_hz // 50 > (tick - 1) * rate_hz // 50:
+            samples += 1
+            problem = check.problem(np.array(TRUE), np.zeros(3))
+            assert (problem == "") == (samples >= needed)
+    assert samples > needed
+
+
+def test_a_policy_of_a_tick_per_second_believes_its_samples() -> None:
+    now_ns = [0]
+    check = JointCheck(contract_of({"rate_hz": 1}), 2_000 * MS, lambda: now_ns[0])
+    found = []
+    for now_ns[0] in range(0, 6_000 * MS, 1_000 * MS):
+        found.append(check.problem(np.array(TRUE), np.zeros(3)))
+    assert [not each for each in found] == [False] * 4 + [True] * 2
+
+
+def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> None:
+    limits = {"joints.position_min": [-1e4, -1.5, -1.5], "joints.position_max": [1e4, 1.5, 1.5]}
+    robot = Seen(limits).known()
+    robot.controller.joint_check.in_motion = True
+    for tick in range(100):
+        angle = (0.9 + 0.15 * tick + math.pi) % math.tau - math.pi
+        robot.sense(joint_pos=(angle, 0.5, -0.5))
+        robot.now_ns += PERIOD_NS
+        assert robot.controller.inputs["joint_states"].problem == ""
+    robot.sense(joint_pos=(angle + math.pi, 0.5, -0.5))
+    assert "hip" in robot.controller.inputs["joint_states"].problem
 
 
 def test_what_drifts_slowly_or_repeats_is_believed() -> None:

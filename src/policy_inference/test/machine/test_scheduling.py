@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
 def test_cores_that_no_machine_has_are_refused(text: str) -> None:
     with pytest.raises(PolicyError, match="from 0 to 1023"):
         parse_cpus(text)
+
+
+def test_a_thread_that_has_ended_is_left_out() -> None:
+    thread = threading.Thread(target=bool)
+    thread.start()
+    thread.join()
+    assert set_cpu_affinity([0], "--cpus", thread.native_id or -1) == []
 
 
 def test_cores_that_this_machine_lacks_are_a_warning() -> None:

@@ -126,3 +126,28 @@ def test_garbage_is_collected_between_the_ticks(bench: Bench) -> None:
     Cycle()
     bench.reports.start()
     assert collected.acquire(timeout=DEADLINE_S)
+
+
+def test_one_loop_that_ends_leaves_the_collector_to_the_other(bench: Bench) -> None:
+    other = Bench()
+    bench.loop.start()
+    other.loop.start()
+    other.close()
+    bench.ends.set()
+    bench.pacer.due.put(TICK)
+    assert bench.begun.acquire(timeout=DEADLINE_S)
+    assert bench.collecting == [False]
+    bench.pacer.due.put(None)
+    assert bench.loop.stop(DEADLINE_S)
+    assert gc.isenabled()
+
+
+def test_the_end_of_the_loop_ends_the_wait_for_its_next_tick() -> None:
+    bench = Bench()
+    bench.loop.start()
+    awaited = threading.Thread(target=bench.loop.await_tick, args=(1e6,))
+    awaited.start()
+    bench.pacer.due.put(None)
+    assert bench.loop.stop(DEADLINE_S)
+    awaited.join(DEADLINE_S)
+    assert not awaited.is_alive()
