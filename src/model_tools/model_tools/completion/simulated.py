@@ -35,7 +35,8 @@ _WALKS = (
     f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Of a Lite3, and of the error of a robot that stands still (a Lite3: 0.37 m/s); turning: of all."""
+"""Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
+the share alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def _require_health(
             f"{name}: expected a walk in RUN without a fall, found falls: {metrics.falls}, mode: "
             f"{snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
         )
-    commands = np.array([segment.command for segment in metrics.segments] or [[0.0] * 3])
+    commands = np.array([segment.command for segment in metrics.segments] or [(0.0, 0.0, 0.0)])
     still_mps = float(np.mean(np.hypot(commands[:, 0], commands[:, 1])))
     still_radps = float(np.mean(np.abs(commands[:, 2])))
     largest_mps = _LARGEST_ERROR_MPS if robot.model is None else _LARGEST_ERROR_SHARE * still_mps

@@ -26,7 +26,9 @@ class Stand:
         self.targets.damping[:] = per_joint(stand.damping, names)
         self.targets.effort_limit[:] = effort_limit
         self.pose: F64 = per_joint(stand.position, names)
-        self._tolerance: F64 = per_joint(stand.tolerance, names)
+        # A joint without stiffness, a wheel, stands where it is.
+        self._tolerance: F64 = np.where(self.targets.stiffness > 0.0,
+                                        per_joint(stand.tolerance, names), np.inf)
         self._names = names
         self._duration_ns = max(1, round(stand.duration_s * 1e9))
         self._start = self.pose.copy()
