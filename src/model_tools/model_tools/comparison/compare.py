@@ -131,7 +131,7 @@ def _run(
 ) -> _Ran:
     walks, state = list[Walked](), candidate.bundle.contract.state
     with candidate.opened() as backend:
-        _log.info("%s: %d sets of rows", candidate.label, len(sets))
+        _log.info("%s: sets of rows: %d", candidate.label, len(sets))
         played = [play(backend, rows, state) for rows in sets]
         latency = measure_latency(backend, sets[0].inputs if sets else {})
         if walk_s is not None:

@@ -107,8 +107,10 @@ def _take_model(model: Path, folder: Path) -> None:
     refuse_checkpoint(model)
     found = sha256_of(model)
     if found != entry.sha256:
-        source = f"; get it from {entry.url}" if entry.url else ""
-        raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}{source}")
+        remedy = f"get it from {entry.url}" if entry.url else (
+            f"give the model that the contract means, or write the hash of this one to "
+            f"model.artifacts.{REFERENCE}.sha256")
+        raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}; {remedy}")
     (folder / entry.file).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model, folder / entry.file)
 

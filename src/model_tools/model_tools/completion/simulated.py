@@ -35,7 +35,8 @@ _WALKS = (
     f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then."""
+"""Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
+the share alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,17 +131,25 @@ def _rows(
 def _require_health(
     name: str, policy: ControlledPolicy, metrics: WalkMetrics, robot: SimulatedRobot
 ) -> None:
-    snapshot, error_mps = policy.controller.snapshot(), metrics.mean_velocity_error_mps
-    still_mps = np.mean([np.hypot(*segment.command[:2]) for segment in metrics.segments] or [0.0])
-    largest_mps = (_LARGEST_ERROR_MPS if robot.model is None
-                   else _LARGEST_ERROR_SHARE * float(still_mps))  # fmt: skip
+    snapshot = policy.controller.snapshot()
     if snapshot.mode is not Mode.RUN or metrics.falls:
         raise ToolError(
-            f"{name}: expected a walk in RUN without a fall, found {metrics.falls} falls and the "
-            f"mode {snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
+            f"{name}: expected a walk in RUN without a fall, found falls: {metrics.falls}, mode: "
+            f"{snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
         )
-    if still_mps and error_mps > largest_mps:
+    commands = np.array([segment.command for segment in metrics.segments] or [(0.0, 0.0, 0.0)])
+    still_mps = float(np.mean(np.hypot(commands[:, 0], commands[:, 1])))
+    still_radps = float(np.mean(np.abs(commands[:, 2])))
+    largest_mps = _LARGEST_ERROR_MPS if robot.model is None else _LARGEST_ERROR_SHARE * still_mps
+    _require_following(name, metrics.mean_velocity_error_mps, largest_mps, "m/s", still_mps)
+    _require_following(name, metrics.mean_turn_error_radps, _LARGEST_ERROR_SHARE * still_radps,
+                       "rad/s", still_radps)  # fmt: skip
+
+
+def _require_following(name: str, error: float, largest: float, unit: str, still: float) -> None:
+    """Raise unless the mean error is at most `largest`; `still` is that of a robot at rest."""
+    if still and error > largest:
         raise ToolError(
-            f"{name}: expected a robot that follows its commands within {largest_mps:.2g} m/s "
-            f"in the mean, found {error_mps:.2f}; only a healthy policy has a nominal"
+            f"{name}: expected a robot that follows its commands within {largest:.2g} {unit} "
+            f"in the mean, found {error:.2f}; only a healthy policy has a nominal"
         )

@@ -83,3 +83,33 @@ def test_a_model_that_lacks_a_joint_is_refused_by_name(
                          "--output", str(tmp_path / "whole")]) == 1
     assert "expected the policy's joints, missing knee; the model has hip, ankle" in caplog.text
     assert not (tmp_path / "whole").exists()
+
+
+STATUE = """
+<mujoco><worldbody><body name="base" pos="0 0 0.1"><freejoint/>
+  <geom type="box" size="0.2 0.2 0.1" mass="5"/>
+  <body pos="0 0 0.2"><joint name="hip" axis="0 1 0"/>
+    <geom type="sphere" size="0.02" mass="0.1" pos="0 0 0.1"/>
+    <body pos="0 0 0.2"><joint name="knee" axis="0 1 0"/>
+      <geom type="sphere" size="0.02" mass="0.1" pos="0 0 0.1"/></body></body>
+</body></worldbody></mujoco>
+"""
+
+
+@pytest.mark.parametrize(("trained", "unit"), [("[0, 0, 1]", "rad/s"), ("[1, 0, 0]", "m/s")])
+def test_a_robot_that_stands_whatever_is_commanded_is_refused(
+    trained: str, unit: str, contract: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "statue.xml").write_text(STATUE, "utf-8")
+    file = contract / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert "{term: joint_vel}" in text
+    text = text.replace("{term: joint_vel}", "{term: velocity_command, parts: [vx, wz]}")
+    lowest = trained.replace("1", "-1")
+    file.write_text(text + f"velocity_command: {{min: {lowest}, max: {trained}}}\n", "utf-8")
+    with caplog.at_level(logging.ERROR):
+        assert cli.main(["complete", str(contract), "--simulate", "--robot-model",
+                         str(tmp_path / "statue.xml"), "--output", str(tmp_path / "whole")]) == 1
+    assert "expected a robot that follows its commands within" in caplog.text
+    assert f" {unit} in the mean, found 0." in caplog.text
+    assert not (tmp_path / "whole").exists()

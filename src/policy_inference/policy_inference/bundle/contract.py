@@ -74,7 +74,10 @@ class Stand:
     """How the robot gets from any pose to the one in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
-    stiffness: PerJoint = entry("gain while standing up, N·m/rad", exclusiveMinimum=0)
+    stiffness: PerJoint = entry(
+        "gain while standing up, N·m/rad; 0 for wheels, which then have no pose to stand in",
+        minimum=0,
+    )
     damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
     duration_s: float = entry("time to reach the pose, from the last of `via` where the way leads "
                               "through it, s", exclusiveMinimum=0, maximum=3600)

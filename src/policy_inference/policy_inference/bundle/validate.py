@@ -3,7 +3,7 @@
 """Cross-checks of a contract: everything that one field alone cannot show."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from policy_inference.bundle.contract import (
@@ -108,6 +108,11 @@ class _Validator(BodyValidator):
     def __init__(self, contract: JointContract, reader: Reader) -> None:
         super().__init__(contract, reader)
         self.contract = contract
+
+    def free_joints(self) -> Collection[str]:
+        """Return the joints that the action drives by velocity or effort."""
+        return [joint for term in self.contract.action.terms if term.kind != "position"
+                for joint in term.joints]  # fmt: skip
 
     def tensors(self) -> None:
         """Check that every model input has one source and every named tensor exists."""

@@ -61,9 +61,30 @@ class BodyValidator:
         for i, via in enumerate(stand.via):
             key = f"stand.via[{i}].position"
             self.inside(key, self.values(key, via.position))
-        for key in ("stiffness", "damping", "tolerance"):
-            self.values(f"stand.{key}", getattr(stand, key))
+        stiffness, damping, _ = (self.values(f"stand.{key}", getattr(stand, key))
+                                 for key in ("stiffness", "damping", "tolerance"))  # fmt: skip
         self.values("damp.damping", self.body.damp.damping)
+        if stiffness is not None and damping is not None:
+            self._without_pose(stiffness, damping)
+
+    def free_joints(self) -> Collection[str]:
+        """Return the joints that need no pose to stand in, such as wheels: none of most bodies."""
+        return ()
+
+    def _without_pose(self, stiffness: F64, damping: F64) -> None:
+        """Check the joints that have no gain towards a pose while the robot stands."""
+        free, holds = self.free_joints(), self.body.safety.on_fault == "hold_measured"
+        for i in np.flatnonzero(stiffness == 0.0):
+            name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
+            if name not in free:
+                self.reader.problem(key, "a number > 0", 0.0, "only joints that the action drives "
+                                    "by velocity or effort stand without a pose")
+            elif holds:
+                self.reader.problem(key, "a number > 0", 0.0,
+                                    "on_fault: hold_measured holds the joint with it")
+            elif damping[i] == 0.0:
+                self.reader.problem(f"stand.damping of {name}", "a number > 0", 0.0,
+                                    "with a stand.stiffness of 0 nothing else brakes the joint")
 
     def nominal(self) -> None:
         """Check the arrays of `nominal` that are per joint."""

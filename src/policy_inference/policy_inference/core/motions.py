@@ -41,14 +41,16 @@ class Stand:
         self.poses: F64 = np.array([per_joint(position, names) for position in positions])
         self.pose: F64 = self.poses[-1]
         self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
-        self._tolerance: F64 = per_joint(stand.tolerance, names)
+        # A joint without stiffness, a wheel, stands where it is.
+        self._posed = self.targets.stiffness > 0.0
+        self._tolerance: F64 = np.where(self._posed, per_joint(stand.tolerance, names), np.inf)
         self._names = names
         self.begin(self.pose, 0)
 
     def begin(self, pose: F64, now_ns: int) -> None:
         """Start from this pose [joints]."""
-        distances = np.linalg.norm(self.poses - self.pose, axis=1)
-        nearer = distances < np.linalg.norm(pose - self.pose)
+        distances = np.linalg.norm((self.poses - self.pose)[:, self._posed], axis=1)
+        nearer = distances < np.linalg.norm((pose - self.pose)[self._posed])
         nearer[-1] = True
         self._way: F64 = np.vstack((pose, self.poses[nearer]))
         self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))

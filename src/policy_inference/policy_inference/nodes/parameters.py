@@ -144,8 +144,10 @@ class ParameterTable:
         """Say what may have been meant."""
         names = [spec.name for spec in self._specs]
         limits = [name for name in names if name.startswith(_SAFETY)]
-        meant = get_close_matches(unknown, names, n=1) or limits
-        return f"parameter {unknown}: expected a known name ({', '.join(meant)}?), found this one"
+        known = limits if unknown.startswith(_SAFETY) else names
+        meant = get_close_matches(unknown, names, n=1)
+        expected = f"{meant[0]}?" if meant else f"known are {', '.join(known)}"
+        return f"parameter {unknown}: expected a known name ({expected}), found this one"
 
     def _value(self, spec: Spec) -> Any:
         return spec.given(self._node.get_parameter(spec.name).value)

@@ -93,7 +93,7 @@ OUT_OF_BOUNDS: list[Rejection] = [
     ("joints.stiffness", [30, -1], "[1]: expected a number >= 0, found -1.0"),
     ("joints.stiffness", {"left_knee": -1, "right_knee": 1}, ".left_knee: expected a number >= 0"),
     ("joints.damping", -0.1, "expected a number >= 0, found -0.1"),
-    ("stand.stiffness", 0, "expected a number > 0, found 0.0"),
+    ("stand.stiffness", -1, "expected a number >= 0, found -1.0"),
     ("stand.damping", -1, "expected a number >= 0, found -1.0"),
     ("stand.duration_s", 0, "expected a number > 0, found 0.0"),
     ("stand.tolerance", 0, "expected a number > 0, found 0.0"),

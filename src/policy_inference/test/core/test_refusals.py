@@ -106,6 +106,23 @@ def test_a_wider_tolerance_in_the_contract_is_honoured() -> None:
     assert robot.is_in(Mode.RUN)
 
 
+def test_a_wheel_stands_where_it_is() -> None:
+    """A wheel that has rolled is not wound back: no torque in STAND, and RUN may begin."""
+    wheel = JOINTS[2]
+    robot = Robot({
+        "stand.stiffness": {wheel: 0.0, "hip|knee": 100.0},
+        "joints.position_min": -1e6, "joints.position_max": 1e6,
+        "action.terms": [{"joints": list(JOINTS[:2]), "kind": "position"},
+                         {"joints": [wheel], "kind": "velocity"}]})  # fmt: skip
+    rolled = (0.0, 0.5, 132.0)
+    command = robot.stand().tick(joint_pos=rolled)
+    assert command is not None
+    assert command.torque(rolled)[2] == 0.0
+    assert command.torque(rolled, velocity=1.0)[2] < 0.0, "it is braked"
+    robot.controller.run()
+    assert robot.is_in(Mode.RUN)
+
+
 @pytest.mark.parametrize("wanted", ["stand", "run"])
 def test_problems_of_the_caller_are_refused_together_with_those_found_here(
     robot: Robot, wanted: str

@@ -187,3 +187,17 @@ def test_other_unknown_names_are_warned_of(
 ) -> None:
     assert given(colour="blue").read()["color"] == "red"
     assert "parameter colour: expected a known name (color?)" in capfd.readouterr().err
+
+
+def test_a_name_like_none_is_warned_of_with_all_known_ones(
+    given: Callable[..., ParameterTable], capfd: pytest.CaptureFixture[str]
+) -> None:
+    given(xyz=1).read()
+    assert "parameter xyz: expected a known name (known are needed, " in capfd.readouterr().err
+
+
+def test_a_limit_like_none_is_refused_with_the_known_limits(
+    given: Callable[..., ParameterTable]
+) -> None:
+    with pytest.raises(PolicyError, match=r"safety.xyz: .*\(known are safety.max_tilt_rad\)"):
+        given(safety__xyz=0.5).read()
