@@ -24,9 +24,9 @@ class Stand:
 
     Each part of the way is a cubic curve of time that begins and ends at rest, so the joints rest
     for an instant in each via pose. A via pose is left out unless it is nearer to the stand pose
-    than the measured pose is (Euclidean distance over all joints). No curve then leads further
-    from the stand pose than the measured pose is, since all its ends lie in a ball about the
-    stand pose: a robot that stands does not draw its legs in.
+    than the measured pose is (Euclidean distance over joints with stiffness). No curve leads
+    further from the stand pose than the measured pose is, since all its ends lie in a ball about
+    the stand pose: a robot that stands does not draw its legs in.
     """
 
     def __init__(self, body: Body, effort_limit: F64) -> None:
