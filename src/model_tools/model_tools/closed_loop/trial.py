@@ -25,7 +25,7 @@ from robot_sim.walk import walk
 from robot_sim.world import NS_PER_S, WalkingWorld
 
 GET_UP_S = 3.0
-"""Time to be in RUN beyond `stand.duration_s`: a loaded robot takes longer to rise."""
+"""Time to be in RUN beyond `stand.longest_s`: a loaded robot takes longer to rise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def _try(
 ) -> tuple[Outcome, Trace]:  # fmt: skip
     world.latency_ns = case.latency_ms * 1_000_000
     contract = bundle.contract
-    stood = walk(world, policy, [], duration_s=contract.stand.duration_s + GET_UP_S,
+    stood = walk(world, policy, [], duration_s=contract.stand.longest_s + GET_UP_S,
                  rate_hz=contract.rate_hz, until=lambda _: policy.controller.mode is Mode.RUN)
     if policy.controller.mode is not Mode.RUN:
         return _did_not_walk(case, policy), stood

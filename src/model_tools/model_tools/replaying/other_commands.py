@@ -74,7 +74,7 @@ class OtherCommands:
         held = self._safe.on_fault is OnFault.HOLD_MEASURED  # where a motion then begins
         past = (self._recorded.command(before)
                 if held or before.mode in (Mode.STAND, Mode.HOLD) else None)
-        poses = [self._stand.pose, None if past is None else past[0],
+        poses = [*self._stand.poses, None if past is None else past[0],
                  self._recorded.joint_pos(tick), self._recorded.joint_pos(before)]  # fmt: skip
         known = [pose for pose in poses if pose is not None and np.isfinite(pose).all()]
         return np.clip(position, np.min(known, axis=0), np.max(known, axis=0))

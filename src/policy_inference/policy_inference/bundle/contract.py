@@ -61,16 +61,35 @@ class Joints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Via:
+    """A pose that standing up passes, at rest for an instant."""
+
+    position: PerJoint = entry("pose to pass, rad")
+    duration_s: float = entry("time to reach the pose from the one before, s", exclusiveMinimum=0,
+                              maximum=3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
     """How the robot gets from any pose to the one in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry("gain while standing up, N·m/rad", exclusiveMinimum=0)
     damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
-    duration_s: float = entry("time to reach the pose, s", exclusiveMinimum=0, maximum=3600)
+    duration_s: float = entry("time to reach the pose, from the last of `via` where the way leads "
+                              "through it, s", exclusiveMinimum=0, maximum=3600)
+    via: tuple[Via, ...] = entry(
+        "poses to pass on the way, in this order; one is left out unless it is nearer to the stand "
+        "pose than the measured pose is (Euclidean distance over all joints)", default=(),
+    )  # fmt: skip
     tolerance: PerJoint = entry(
         "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
     )
+
+    @property
+    def longest_s(self) -> float:
+        """How long standing up takes through all of `via`, s."""
+        return self.duration_s + sum(via.duration_s for via in self.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,9 @@ class BodyValidator:
         """Check the arrays of `stand` and `damp`."""
         stand = self.body.stand
         self.inside("stand.position", self.values("stand.position", stand.position))
+        for i, via in enumerate(stand.via):
+            key = f"stand.via[{i}].position"
+            self.inside(key, self.values(key, via.position))
         for key in ("stiffness", "damping", "tolerance"):
             self.values(f"stand.{key}", getattr(stand, key))
         self.values("damp.damping", self.body.damp.damping)

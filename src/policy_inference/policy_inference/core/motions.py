@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate, compress
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +20,14 @@ _FOLLOWED_RAD = 0.05
 
 
 class Stand:
-    """Moves from a measured pose to the contract's stand pose on a smooth curve."""
+    """Moves from a measured pose to the contract's stand pose, through its `via` poses.
+
+    Each part of the way is a cubic curve of time that begins and ends at rest, so the joints rest
+    for an instant in each via pose. A via pose is left out unless it is nearer to the stand pose
+    than the measured pose is (Euclidean distance over all joints). No curve then leads further
+    from the stand pose than the measured pose is, since all its ends lie in a ball about the
+    stand pose: a robot that stands does not draw its legs in.
+    """
 
     def __init__(self, body: Body, effort_limit: F64) -> None:
         """Prepare targets with the stand gains."""
@@ -26,16 +36,22 @@ class Stand:
         self.targets.stiffness[:] = per_joint(stand.stiffness, names)
         self.targets.damping[:] = per_joint(stand.damping, names)
         self.targets.effort_limit[:] = effort_limit
-        self.pose: F64 = per_joint(stand.position, names)
+        positions = [*(via.position for via in stand.via), stand.position]
+        durations_s = [*(via.duration_s for via in stand.via), stand.duration_s]
+        self.poses: F64 = np.array([per_joint(position, names) for position in positions])
+        self.pose: F64 = self.poses[-1]
+        self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
         self._tolerance: F64 = per_joint(stand.tolerance, names)
         self._names = names
-        self._duration_ns = max(1, round(stand.duration_s * 1e9))
-        self._start = self.pose.copy()
-        self._began_ns = 0
+        self.begin(self.pose, 0)
 
     def begin(self, pose: F64, now_ns: int) -> None:
         """Start from this pose [joints]."""
-        self._start[:] = pose
+        distances = np.linalg.norm(self.poses - self.pose, axis=1)
+        nearer = distances < np.linalg.norm(pose - self.pose)
+        nearer[-1] = True
+        self._way: F64 = np.vstack((pose, self.poses[nearer]))
+        self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
         self._began_ns = now_ns
 
     def pause(self, duration_ns: int) -> None:
@@ -44,24 +60,30 @@ class Stand:
 
     def update(self, now_ns: int) -> bool:
         """Write the targets of this time; return whether the motion has ended."""
-        share = min(1.0, max(0, now_ns - self._began_ns) / self._duration_ns)
+        passed_ns = max(0, now_ns - self._began_ns)
+        part = min(bisect_right(self._ends_ns, passed_ns), len(self._ends_ns) - 1)
+        began_ns = self._ends_ns[part - 1] if part else 0
+        share = min(1.0, (passed_ns - began_ns) / (self._ends_ns[part] - began_ns))
         smooth = share * share * (3.0 - 2.0 * share)
-        self.targets.position[:] = self._start + smooth * (self.pose - self._start)
+        start, end = self._way[part], self._way[part + 1]
+        self.targets.position[:] = start + smooth * (end - start)
         return share >= 1.0
 
     def continue_from(self, before: Stand) -> None:
-        """Go on with the motion of another, to the same pose."""
-        self._start[:], self._began_ns = before._start, before._began_ns
-        self.targets.block[:] = before.targets.block
+        """Go on with the motion of another one, with the gains and limits of this one."""
+        self._way, self._ends_ns, self._began_ns = before._way, before._ends_ns, before._began_ns
+        self.targets.position[:] = before.targets.position
 
     def differences(self, before: Stand) -> list[str]:
         """Return what this one commands otherwise."""
         mine, theirs = self.targets, before.targets
         same = {
             "stand.position": np.array_equal(self.pose, before.pose),
+            "stand.via": np.array_equal(self.poses[:-1], before.poses[:-1])
+            and self._durations_ns[:-1] == before._durations_ns[:-1],
             "stand.stiffness": np.array_equal(mine.stiffness, theirs.stiffness),
             "stand.damping": np.array_equal(mine.damping, theirs.damping),
-            "stand.duration_s": self._duration_ns == before._duration_ns,
+            "stand.duration_s": self._durations_ns[-1] == before._durations_ns[-1],
             "joints.effort_limit": np.array_equal(mine.effort_limit, theirs.effort_limit),
         }
         return [key for key, is_same in same.items() if not is_same]

@@ -30,7 +30,8 @@ joints:
   stiffness: 30.0
   damping: 1.0
 
-stand: {position: 0.5, stiffness: 60.0, damping: 2.0, duration_s: 1.0}
+stand: {position: 0.5, stiffness: 60.0, damping: 2.0, duration_s: 1.0,
+        via: [{position: 0.2, duration_s: 0.5}]}
 damp: {damping: 3.0}
 
 observations:

@@ -15,7 +15,8 @@ REQUIRED_KEYS = [
     "schema_version", "kind", "name", "version", "rate_hz", "joints", "joints.names",
     "joints.default_position", "joints.position_min", "joints.position_max",
     "joints.velocity_limit", "joints.effort_limit", "joints.stiffness", "joints.damping",
-    "stand", "stand.position", "stand.stiffness", "stand.damping", "stand.duration_s", "damp",
+    "stand", "stand.position", "stand.stiffness", "stand.damping", "stand.duration_s",
+    "stand.via.0.position", "stand.via.0.duration_s", "damp",
     "damp.damping", "observations", "observations.obs.terms", "observations.obs.terms.0.term",
     "observations.obs.normalisation.file", "observations.obs.normalisation.sha256", "action",
     "action.output", "action.terms", "action.terms.0.joints", "action.terms.0.kind",
@@ -28,7 +29,7 @@ REQUIRED_KEYS = [
 ]  # fmt: skip
 
 SECTIONS = [
-    "joints", "stand", "damp", "observations.obs", "observations.obs.terms.0",
+    "joints", "stand", "stand.via.0", "damp", "observations.obs", "observations.obs.terms.0",
     "observations.obs.history", "observations.obs.normalisation", "action", "action.terms.0",
     "velocity_command", "model", "model.inputs.obs", "model.outputs.actions",
     "model.artifacts.onnx", "model.golden", "nominal", "limits.onnx", "limits.onnx.closed_loop",
@@ -56,6 +57,7 @@ WRONG_TYPES: list[Rejection] = [
     ("joints.stiffness", {1: 30.0}, "expected a mapping with names as keys, found {1: 30.0}"),
     ("joints.position_min.1", "low", "expected a number, found 'low'"),
     ("joints.velocity_limit.left_knee", "10 rad/s", "expected a number, found '10 rad/s'"),
+    ("stand.via", {"position": 0.2}, "expected a list, found {'position': 0.2}"),
     ("observations", [], "expected a mapping with names as keys, found []"),
     ("observations.obs", "obs", "expected a mapping with the keys of Observation, found 'obs'"),
     ("observations.obs.terms", {"term": "phase"}, "expected a list, found {'term': 'phase'}"),
@@ -95,6 +97,7 @@ OUT_OF_BOUNDS: list[Rejection] = [
     ("stand.damping", -1, "expected a number >= 0, found -1.0"),
     ("stand.duration_s", 0, "expected a number > 0, found 0.0"),
     ("stand.tolerance", 0, "expected a number > 0, found 0.0"),
+    ("stand.via.0.duration_s", 0, "expected a number > 0, found 0.0"),
     ("damp.damping", 0, "expected a number > 0, found 0.0"),
     ("observations.obs.terms.0.scale", float("inf"), "expected a finite number, found inf"),
     ("observations.obs.terms.0.clip", [0.0, float("inf")], "[1]: expected a finite number"),

@@ -15,6 +15,7 @@ from .contracts import DEFAULT, TERMS_OF_A_WALKER
 from .robots import BOTH, MS, STALE_AFTER, Robot, assert_safe, silence
 
 MOVED = (0.1, 0.4, -0.6)
+VIA = [{"position": [0.0, 0.6, -0.9], "duration_s": 0.1}]
 
 
 def replaced(robot: Robot, changes: Mapping[str, object] | None = None) -> Robot:
@@ -54,6 +55,33 @@ def test_standing_up_goes_on_along_the_same_curve() -> None:
     assert robots[1].is_in(Mode.READY)
 
 
+@pytest.mark.parametrize("ticks", [2, 5, 8])
+def test_standing_up_goes_on_through_the_same_poses(ticks: int) -> None:
+    robots = [Robot({"stand.via": VIA}), Robot({"stand.via": VIA})]
+    for robot in robots:
+        robot.tick(joint_pos=(0.4, 1.2, -1.3))
+        robot.controller.stand()
+        for _ in range(ticks):
+            robot.tick()
+    robots[1] = replaced(robots[1], {"stand.via": VIA})
+    for _ in range(15 - ticks):
+        assert robots[1].is_in(Mode.STAND)
+        undisturbed, other = (robot.commanded() for robot in robots)
+        np.testing.assert_array_equal(other.position, undisturbed.position)
+    assert robots[1].is_in(Mode.READY)
+
+
+@pytest.mark.parametrize("other", [
+    {"position": [0.0, 0.6, -0.9], "duration_s": 0.2},
+    {"position": [0.0, 0.6, -0.8], "duration_s": 0.1},
+])  # fmt: skip
+def test_another_way_through_as_many_poses_is_refused_while_the_robot_stands(
+    other: Mapping[str, object]
+) -> None:
+    assert "stand.via is another" in refusal(
+        Robot({"stand.via": VIA}).stand(), {"stand.via": [other]})
+
+
 def test_new_policy_runs_from_where_the_old_one_stood() -> None:
     other = replaced(Robot().stand())
     other.answer(0.1, 0.2, 0.3)
@@ -75,7 +103,7 @@ def test_policy_that_runs_or_holds_is_not_replaced(silent: int) -> None:
 
 @pytest.mark.parametrize("changes", [
     {"stand.position": [0.0, 0.5, -0.4]}, {"stand.stiffness": 90.0}, {"stand.damping": 2.0},
-    {"stand.duration_s": 0.3}, {"joints.effort_limit": 21.0},
+    {"stand.duration_s": 0.3}, {"stand.via": VIA}, {"joints.effort_limit": 21.0},
 ], ids=lambda changes: next(iter(changes)))  # fmt: skip
 def test_another_way_to_stand_is_refused_while_the_robot_stands(
     changes: Mapping[str, object]
@@ -89,6 +117,27 @@ def test_another_way_to_stand_is_refused_while_the_robot_stands(
     np.testing.assert_array_equal(robot.commanded().position, before.position)
     robot.controller.damp()
     replaced(robot, changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"stand.stiffness": 90.0}, {"stand.damping": 2.0}, {"joints.effort_limit": 21.0},
+    {"stand.via": VIA},
+], ids=lambda changes: next(iter(changes)))  # fmt: skip
+def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(
+    changes: Mapping[str, object]
+) -> None:
+    robot = Robot().stand()
+    robot.controller.damp()
+    robot.tick(joint_pos=(0.4, 1.2, -1.3))
+    fresh = Robot(changes)
+    fresh.tick(joint_pos=(0.4, 1.2, -1.3))
+    other = replaced(robot, changes)
+    for one in (fresh, other):
+        one.controller.stand()
+    for _ in range(16):
+        expected, found = fresh.commanded(), other.commanded()
+        for name, values in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), values, name)
 
 
 def test_fault_that_the_new_policy_would_see_at_once_is_refused_while_the_robot_stands() -> None:
