@@ -151,7 +151,8 @@ def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
         talk.wait_until(lambda: bool(heard) and heard[-1].state_rate_hz > 0.0)
         assert heard[-1].state == RobotStatus.LISTENING
         # The policy may do what it likes: nothing is sent before control was asked for.
-        assert talk.ask("joint_policy_node/stand").success
+        # Refused until half a second of samples has confirmed the pose.
+        talk.wait_until(lambda: talk.ask("joint_policy_node/stand").success)
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
         assert heard[-1].command_rate_hz == 0.0
         run.send(signal.SIGINT)
