@@ -200,9 +200,15 @@ def test_a_timeout_that_is_none_is_refused(text: str) -> None:
     assert operate("status", "--timeout", text).returncode == 2
 
 
-@pytest.mark.parametrize("numbers", [["nan", "0", "0"], ["0", "0"], ["0", "0", "fast"]])
-def test_a_velocity_that_is_none_is_refused(numbers: list[str]) -> None:
-    assert operate("drive", *numbers, "--seconds", "1").returncode == 2
+@pytest.mark.parametrize(("numbers", "text"), [
+    (["nan", "0", "0"], "vx: expected a finite number, found nan"),
+    (["0", "0"], "required: wz"),
+    (["0", "0", "fast"], "wz: expected a finite number, found fast"),
+])  # fmt: skip
+def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> None:
+    refused = operate("drive", *numbers, "--seconds", "1")
+    assert refused.returncode == 2
+    assert text in refused.stderr
 
 
 def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_recorder(

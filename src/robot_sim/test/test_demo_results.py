@@ -17,6 +17,7 @@ from PIL import Image
 import robot_sim
 from robot_sim.arm_figures import ARM_JOINT_NAMES
 from robot_sim.arm_trace import ArmTrace
+from robot_sim.demo.act.main import main as act_main
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.main import main
 from robot_sim.demo.plots import GREY, write_plots
@@ -194,13 +195,22 @@ def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
     assert "libosmesa6" in result.stderr
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "4000"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "4000", "ten"])
 def test_a_duration_that_cannot_be_is_refused(
     seconds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--seconds", seconds])
-    assert f"found {seconds}" in capsys.readouterr().err
+    assert f"expected a number in (0, 3600], found {seconds}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("episodes", ["0", "1.5", "ten"])
+def test_a_number_of_episodes_that_cannot_be_is_refused(
+    episodes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        act_main(["--episodes", episodes])
+    assert f"expected a number from 1 to 99999, found {episodes}" in capsys.readouterr().err
 
 
 def _broken_opengl(folder: Path) -> Path:

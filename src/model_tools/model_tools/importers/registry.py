@@ -60,6 +60,9 @@ def choose(source: Source, name: str | None = None) -> Importer:
         raise ToolError(f"{source.path}: expected joint_names or dof_names in the metadata of the "
                         "model, found neither; name the YAML file that the training left beside "
                         f"it, and --model {source.path}")
+    if not found and source.has("schema_version", "kind"):
+        raise ToolError(f"{source.path}: expected what a training left behind, found the contract "
+                        "of a bundle; give its folder to `model_tools inspect` or `complete`")
     if len(found) != 1:
         names = " and ".join(importer.NAME for importer in found) or "none of them"
         raise ToolError(f"{source.path}: expected one of the formats {known}, found {names}; "

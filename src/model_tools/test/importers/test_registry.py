@@ -59,6 +59,12 @@ def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
     assert choose(source, "leapp").NAME == "leapp"
 
 
+def test_a_contract_is_sent_to_the_verbs_that_take_its_folder(tmp_path: Path) -> None:
+    source = read_source(write(tmp_path, "{schema_version: 1, kind: joint}"))
+    with pytest.raises(ToolError, match="found the contract of a bundle; give its folder"):
+        choose(source)
+
+
 def test_an_unknown_name_is_refused_with_those_known(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"expected one of isaaclab_io_descriptor, .*found urdf"):
         choose(read_source(write(tmp_path, "{}")), "urdf")

@@ -284,7 +284,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _finite(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"expected a finite number, found {text}")
     return value

@@ -5,6 +5,7 @@
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -86,7 +87,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0.0 < value <= 3600.0:
         raise argparse.ArgumentTypeError(f"expected a number in (0, 3600], found {text}")
     return value

@@ -102,7 +102,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if not 0 < value < 100_000:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 99999, found {text}")
     return value
