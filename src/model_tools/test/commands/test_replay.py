@@ -93,5 +93,5 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     shown = " ".join(capsys.readouterr().out.split())
     assert "lite3_walk" in shown
     assert "attitude: a test" in shown
-    assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 75, READY 1, RUN \d+", shown)
+    assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 125, READY 1, RUN \d+", shown)
     assert "DAMP: attitude: tilt" in shown
