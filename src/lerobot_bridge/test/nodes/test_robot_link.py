@@ -215,6 +215,7 @@ def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
     with linked() as link:
         link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
         wait_until(lambda: len(robot.heard["joint_command"]) >= 4)
+        wait_until(lambda: bool(robot.heard["cmd_vel"] and robot.heard["grip"]))
         assert robot.heard["cmd_vel"][0].linear.x == 0.5
         assert [list(message.data) for message in robot.heard["grip"]] == [[7.0]]
     wait_until(lambda: robot.heard["joint_command"][-1].mode == JointCommand.MODE_HOLD_MEASURED)
