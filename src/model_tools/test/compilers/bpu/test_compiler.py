@@ -106,6 +106,16 @@ def test_what_was_compiled_elsewhere_is_taken(compiled: Compile, tmp_path: Path)
     assert entry.tool == "hb_mapper, run elsewhere"
 
 
+def _with_result(compiled: Compile, tmp_path: Path, content: bytes | None) -> Path:
+    """Make a workspace; return it with this content, else the ONNX model, as what the tool made."""
+    folder = tmp_path / "work"
+    with pytest.raises(UnfinishedError):
+        compiled(workspace=folder)
+    model = (tmp_path / "tiny" / "policy.onnx").read_bytes()
+    (folder / "bpu_output" / "policy.hbm").write_bytes(content or model)
+    return folder
+
+
 @pytest.mark.parametrize(("content", "found"), [
     (b"version https://git-lfs", "found a text"),
     (np.random.default_rng(0).bytes(5000),
@@ -115,11 +125,7 @@ def test_what_was_compiled_elsewhere_is_taken(compiled: Compile, tmp_path: Path)
 def test_what_is_no_compiled_model_is_refused(
     compiled: Compile, tmp_path: Path, content: bytes | None, found: str
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compiled(workspace=folder)
-    model = (tmp_path / "tiny" / "policy.onnx").read_bytes()
-    (folder / "bpu_output" / "policy.hbm").write_bytes(content or model)
+    folder = _with_result(compiled, tmp_path, content)
 
     with pytest.raises(ToolError, match=rf"policy\.hbm: expected a compiled model, {found}; copy"):
         compiled(compiled=folder)
@@ -128,13 +134,9 @@ def test_what_is_no_compiled_model_is_refused(
 def test_random_weights_behind_the_names_of_the_tensors_are_a_model(
     compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compiled(workspace=folder)
     weights = np.random.default_rng(0).bytes(5000)
-    (folder / "bpu_output" / "policy.hbm").write_bytes(weights + b"obs actions")
 
-    compiled(compiled=folder)
+    compiled(compiled=_with_result(compiled, tmp_path, weights + b"obs actions"))
 
     assert "names of its tensors" not in caplog.text
 
@@ -142,12 +144,7 @@ def test_random_weights_behind_the_names_of_the_tensors_are_a_model(
 def test_model_without_the_names_of_its_tensors_is_doubted(
     compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compiled(workspace=folder)
-    (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
-
-    compiled(compiled=folder)
+    compiled(compiled=_with_result(compiled, tmp_path, ELSEWHERE.encode()))
 
     assert "the names of its tensors (obs, actions) are not found in it" in caplog.text
 
