@@ -131,8 +131,8 @@ class ControlLoop:
 class BetweenTicks:
     """Works and collects garbage at a rate, each time right after a tick, on its own thread.
 
-    Whoever works in Python keeps the interpreter from the control thread meanwhile. A timer of
-    some ticks' period that fires just before one of them would do so again and again.
+    A thread that works in Python keeps the interpreter from the control thread meanwhile. A timer
+    of some ticks' period that fires just before one of them would do so again and again.
     """
 
     def __init__(

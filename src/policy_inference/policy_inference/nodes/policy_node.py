@@ -192,7 +192,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def _twins_problem(self) -> str:
         """Return that other nodes have this one's name; empty where none has.
 
-        Their services have one name too: ROS hands each request to all of them, and whoever asked
+        Their services have one name too: ROS hands each request to all of them, and the client
         takes the first answer for the answer, though it may be another node's.
         """
         own = (self.get_name(), self.get_namespace())

@@ -116,7 +116,7 @@ class Sampler:
             self._controller.command.set(velocity, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
 
     def restart(self) -> None:
-        """Forget ages, stamps and pose, after the clock began anew."""
+        """Forget ages, stamps and pose, after the clock was reset."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

@@ -129,7 +129,7 @@ class StatusReporter:
         self._node.destroy_publisher(self._diagnostics)
 
     def _look_at_senders(self) -> None:
-        """Log when somebody else begins to command the robot, whom it follows by turns."""
+        """Log when another node begins to command the robot, which follows both by turns."""
         before, self._senders = self._senders, self._reported.senders_problem()
         if self._senders and not before:
             self._node.get_logger().error(self._senders)
