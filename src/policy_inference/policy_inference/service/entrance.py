@@ -40,7 +40,6 @@ class Entrance:
             wake: Called from another thread; `take_over` is to be called then.
         """
         self._listeners, self._let_in, self._observer = listeners, let_in, observer
-        self._look_ns = 0
         needs_tls = any(listener.tls for listener in listeners)
         self._handshakes = Handshakes(wake) if needs_tls else None
 
@@ -70,12 +69,10 @@ class Entrance:
             else:
                 self._let_in("framed", handshake.connected, name)
 
-    def look(self, now_ns: int) -> None:
-        """Look once per second whether clients still find the listeners."""
-        if now_ns >= self._look_ns:
-            self._look_ns = now_ns + LOOK_NS
-            for listener in self._listeners:
-                listener.look()
+    def look(self) -> None:
+        """Look whether clients still find the listeners; to be done every `LOOK_NS`."""
+        for listener in self._listeners:
+            listener.look()
 
     def close(self) -> None:
         """Close all listeners."""

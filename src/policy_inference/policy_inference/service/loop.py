@@ -14,7 +14,7 @@ from functools import partial
 from policy_inference.errors import BackendError
 from policy_inference.service.connection import Connection, Gone
 from policy_inference.service.endpoints import Listener
-from policy_inference.service.entrance import PAUSE_NS, Entrance
+from policy_inference.service.entrance import LOOK_NS, PAUSE_NS, Entrance
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
@@ -63,12 +63,13 @@ class ServiceLoop:
         # By the time at which they end: all of one kind have the same time, the oldest is first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
-        self._waiting, self._sessions = list[Connection](), list[Session]()
+        self._waiting = dict[Connection, Session]()
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker = Waker()
         self._is_stopped, self._now_ns, self._spinning = False, clock(), Spinning(spin_ns)
+        self._look_ns = 0
         self._watch(self._waker.fileno(), self._woken)
         self._entrance = Entrance(listeners, self._let_in, self._observer, self._waker.wake)
         for listener in listeners:
@@ -98,21 +99,28 @@ class ServiceLoop:
         Raises:
             BackendError: The model can answer nobody any more.
         """
-        sources = self._sources
+        # What begins to wait in this pass is not late in it.
+        may_be_late = bool(self._incomplete or self._greeting or self._paused)
         events = (self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
-                  or self._poll.poll(self._until(timeout_s), self._most_events))
+                  if self._spinning.expected else [])
+        if not events:
+            events = self._poll.poll(self._until(timeout_s) if may_be_late else timeout_s,
+                                     self._most_events)
         self._now_ns = now_ns = self._clock()
+        connections = self._connections
         for fd, _ in events:
-            source = sources.get(fd)
-            if source is not None:  # else closed in this pass
+            if (connection := connections.get(fd)) is not None:
+                self._read(connection, connection.read)
+            elif (source := self._sources.get(fd)) is not None:  # else closed in this pass
                 source()
         if self._waiting:
             self._answer()
-        if self._incomplete or self._greeting:
+        if may_be_late:
             self._end_late_ones()
-        if self._paused:
             self._resume_accepting()
-        self._entrance.look(now_ns)
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_NS
+            self._entrance.look()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -146,8 +154,7 @@ class ServiceLoop:
                 self._incomplete.pop(connection, None)
             assert connection.session is not None
             connection.asked_ns = self._now_ns
-            self._waiting.append(connection)
-            self._sessions.append(connection.session)
+            self._waiting[connection] = connection.session
             return
         if connection.is_incomplete:
             self._incomplete.setdefault(connection, self._now_ns + REST_WITHIN_NS)
@@ -159,13 +166,16 @@ class ServiceLoop:
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
-        began_ns = self._clock()
-        self._model.infer(self._sessions)
-        took_ns = self._clock() - began_ns
-        self._send_away_impatient()
-        for connection in self._waiting:
-            if connection.fileno() < 0:
-                continue
+        clock, sessions, rows = self._clock, [*self._waiting.values()], 0
+        began_ns = clock()
+        self._model.infer(sessions)
+        took_ns = clock() - began_ns
+        for session in sessions:
+            rows += session.rows
+        if spoken := self._poll.poll(0, self._most_events):
+            self._send_away_impatient(spoken)
+        waiting, self._waiting = self._waiting, {}
+        for connection in waiting:
             try:
                 connection.answer()
             except ServiceError as error:
@@ -173,16 +183,14 @@ class ServiceLoop:
             except Gone as error:
                 self._end(connection, error)
             else:
-                self._observer.answered(connection, self._clock() - self._now_ns)
+                self._observer.answered(connection, clock() - self._now_ns)
                 if connection.memory is not None:
-                    self._spinning.expect(connection.memory, self._clock())
-        self._observer.inferred(sum([session.rows for session in self._sessions]), took_ns)
-        self._waiting.clear()
-        self._sessions.clear()
+                    self._spinning.expect(connection.memory, clock())
+        self._observer.inferred(rows, took_ns)
 
-    def _send_away_impatient(self) -> None:
+    def _send_away_impatient(self, events: Sequence[tuple[int, int]]) -> None:
         """End those that spoke on while the model computed their answer."""
-        for fd, _ in self._poll.poll(0, self._most_events):
+        for fd, _ in events:
             connection = self._connections.get(fd)
             if connection is None:
                 self._spinning.glance(fd)  # rings once: it has its turn in the next pass
@@ -209,7 +217,8 @@ class ServiceLoop:
             self._observer.failed(connection, reason)
             with contextlib.suppress(Gone):
                 connection.say(reason)
-        del self._sources[connection.fileno()], self._connections[connection.fileno()]
+        del self._connections[connection.fileno()]
+        self._waiting.pop(connection, None)
         self._forget_memory(connection.memory)
         self._greeting.pop(connection, None)
         self._incomplete.pop(connection, None)
@@ -247,7 +256,7 @@ class ServiceLoop:
             self._observer.refused(name, str(full))
             return
         self._connections[connection.fileno()] = connection
-        self._watch(connection.fileno(), partial(self._read, connection, connection.read))
+        self._poll.register(connection.fileno(), select.EPOLLIN)
         if connection.session is None:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
@@ -264,8 +273,6 @@ class ServiceLoop:
 
     def _until(self, timeout_s: float) -> float:
         """Return how long to wait: until the first that is late then, at most `timeout_s`."""
-        if not (self._incomplete or self._greeting or self._paused):
-            return timeout_s
         ends_ns = [next(iter(late.values())) for late in
                    (self._incomplete, self._greeting, self._paused) if late]
         return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))

@@ -14,13 +14,17 @@ _LOOKS = 16
 
 
 class Spinning:
-    """Memories, and those of them whose clients are expected to ask soon."""
+    """Memories, and those of them whose clients are expected to ask soon.
+
+    Attributes:
+        expected: Until when, ns, by memory; empty where `wait` has nothing to look at.
+    """
 
     def __init__(self, spin_ns: int) -> None:
         """Expect each one for so long after its last answer; 0: never."""
         self._spin_ns = spin_ns
         self._memories = dict[int, ServiceMemory]()
-        self._until_ns = dict[ServiceMemory, int]()
+        self.expected = dict[ServiceMemory, int]()
 
     def add(self, memory: ServiceMemory) -> None:
         """Know a memory."""
@@ -29,19 +33,19 @@ class Spinning:
     def forget(self, memory: ServiceMemory) -> None:
         """Know it no more: it is about to be closed."""
         del self._memories[memory.wakes]
-        self._until_ns.pop(memory, None)
+        self.expected.pop(memory, None)
 
     def expect(self, memory: ServiceMemory, now_ns: int) -> None:
         """Expect a request of a client that was answered now."""
         if self._spin_ns:
             memory.stay_awake()
-            self._until_ns[memory] = now_ns + self._spin_ns
+            self.expected[memory] = now_ns + self._spin_ns
 
     def glance(self, wakes: int) -> None:
         """Look by and by, once at least, at a memory that rang; at what is none, do not."""
         memory = self._memories.get(wakes)
         if memory is not None:
-            self._until_ns.setdefault(memory, 0)
+            self.expected.setdefault(memory, 0)
 
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
@@ -54,7 +58,7 @@ class Spinning:
             timeout_s: 0: look once.
             clock: Steady, ns.
         """
-        while self._until_ns:
+        while self.expected:
             rung = [(wakes, select.EPOLLIN) for wakes in self._look(clock())]
             events = rung + poll.poll(0, most_events)
             if events or not timeout_s:
@@ -63,7 +67,7 @@ class Spinning:
 
     def _look(self, now_ns: int) -> list[int]:
         """Return what wakes for those with a request; those that were expected in vain sleep."""
-        until_ns = self._until_ns
+        until_ns = self.expected
         for _ in range(_LOOKS):
             for memory in until_ns:
                 if memory.stirs():
