@@ -35,7 +35,6 @@ class Connection(ABC):
         name: Of the client, for people.
         session: With the model; None before a client of the framed protocol was welcomed.
         asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
-        is_incomplete: Whether a request has begun of which the rest is still to come.
         memory: Through which its requests come, where it asked for that; else None.
     """
 
@@ -45,10 +44,9 @@ class Connection(ABC):
         """Take over a connected socket."""
         connected.setblocking(False)
         self._socket, self.name, self._model = connected, name, model
-        self._is_tls = isinstance(connected, ssl.SSLSocket)
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: Session | None = None
-        self.asked_ns, self.is_incomplete = -1, False
+        self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
 
     @property
@@ -56,10 +54,16 @@ class Connection(ABC):
         """Where and whose it is, the same when the client comes back."""
         return self.name.rpartition(", ")[0]
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a request has begun of which the rest is still to come."""
+        return self._got > 0
+
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
         return self._socket.fileno()
 
+    @abstractmethod
     def read(self) -> bool:
         """Take what has come, without waiting; return whether a request is complete.
 
@@ -69,11 +73,6 @@ class Connection(ABC):
             ServiceError: The client broke the rules.
             Gone: It went.
         """
-        is_complete = self._take()
-        # What is decrypted already no longer shows on the descriptor.
-        while not is_complete and self._is_tls and self._pending():
-            is_complete = self._take()
-        return is_complete
 
     def has_more(self) -> bool:
         """Return whether a client speaks on before its answer; takes a byte of what it says.
@@ -111,10 +110,6 @@ class Connection(ABC):
             self._socket.recv(_DRAINED_BYTES)
         self._socket.close()
 
-    @abstractmethod
-    def _take(self) -> bool:
-        """Do what `read` says, with one call of the system."""
-
     def _receive(self, into: memoryview) -> int:
         """Receive at least one byte; return how many, 0 where none has come."""
         try:
@@ -139,10 +134,6 @@ class Connection(ABC):
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
         raise Gone("the client does not take its answers")
-
-    def _pending(self) -> int:
-        assert isinstance(self._socket, ssl.SSLSocket)
-        return self._socket.pending()
 
 
 def client_name(connected: socket.socket, address: object) -> str:

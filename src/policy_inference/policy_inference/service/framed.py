@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hmac
 import socket
+import ssl
 import time
 
 import numpy as np
@@ -55,9 +56,18 @@ class FramedConnection(Connection):
         super().__init__(connected, name, model)
         self._token = token
         # One byte more than a frame tells that a client sent more than one.
-        self._request, self._got = memoryview(bytearray(LONGEST_HELLO + 1)), 0
+        self._request = memoryview(bytearray(LONGEST_HELLO + 1))
         self._header = Header(*[0] * len(Header._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
+
+    def read(self) -> bool:
+        """See `Connection`."""
+        is_complete = self._take()
+        # What is decrypted already no longer shows on the descriptor.
+        while not is_complete and isinstance(self._socket, ssl.SSLSocket) and (
+                self._socket.pending()):
+            is_complete = self._take()
+        return is_complete
 
     def answer(self) -> None:
         """Send ACTION; raise what speaks against it."""
@@ -98,12 +108,13 @@ class FramedConnection(Connection):
         return True
 
     def _take(self) -> bool:
+        """Do what `read` says, with one call of the system."""
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
         if self.memory is not None:
             raise ServiceError(Code.BAD_FRAME, "expected requests through shared memory, found "
                                "bytes over the connection")
-        self._got, self.is_incomplete = got, got > 0
+        self._got = got
         if got < HEADER.size:
             return False
         self._header = header = read_header(self._request)
@@ -113,7 +124,7 @@ class FramedConnection(Connection):
             return False
         if got > size:
             raise ServiceError(Code.NOT_IN_TURN, "more bytes than one frame before its answer")
-        self._got, self.is_incomplete = 0, False
+        self._got = 0
         if self.session is None:
             self._greet(Hello.unpack(bytes(self._request[HEADER.size:size])))
             return False

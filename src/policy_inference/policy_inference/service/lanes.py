@@ -22,6 +22,7 @@ class Lane:
     Attributes:
         inputs: Those that an observation fills, each with its array [size].
         action: Reads the row of the output.
+        plain: The row itself, where an action is nothing but a copy of it; else None.
         state: For each recurrent pair its row of the input and of the output.
     """
 
@@ -41,6 +42,9 @@ class Lane:
         self.state = tuple((part(pair.input, backend.inputs[pair.input]),
                             part(pair.output, backend.outputs[pair.output]))
                            for pair in (contract.state if contract else ()))
+        bounds = [term.clip for term in contract.action.terms] if contract else []
+        is_plain = output.dtype == np.float32 and not any(bounds) and not self.state
+        self.plain = memoryview(output) if is_plain else None
         self.action = RawAction(output)
         self._decoder: ActionDecoder | None = None
         if contract:

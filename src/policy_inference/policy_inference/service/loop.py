@@ -183,9 +183,10 @@ class ServiceLoop:
             except Gone as error:
                 self._end(connection, error)
             else:
-                self._observer.answered(connection, clock() - self._now_ns)
+                now_ns = clock()
+                self._observer.answered(connection, now_ns - self._now_ns)
                 if connection.memory is not None:
-                    self._spinning.expect(connection.memory, clock())
+                    self._spinning.expect(connection.memory, now_ns)
         self._observer.inferred(rows, took_ns)
 
     def _send_away_impatient(self, events: Sequence[tuple[int, int]]) -> None:

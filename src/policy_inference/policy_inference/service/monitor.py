@@ -54,6 +54,7 @@ class Monitor(Observer):
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
         self._latency_ns, self._rows = self.counts.latency_ns, self.counts.rows
         self._model, self._notifier, self._clock = model, notifier, clock
+        self._watches_any = bool(model.watched)
         self._events = EventLog(_log)
         self._drift = LatencyDrift(model.rate_hz)
         self._reader = TelemetryReader({
@@ -120,7 +121,7 @@ class Monitor(Observer):
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             self._say("answers again", f"{connection.name}: gets answers again", logging.INFO)
-        if self._model.watched:
+        if self._watches_any:
             watch = self._watches.get(connection)
             if watch is None or self._now_ns >= watch.due_ns:
                 self._look(connection, watch)

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,13 @@ from policy_inference.service.protocol import Scaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
 """Of the norm of an observation: of a value beyond 1.8e19, float32 cannot hold the square."""
+
+Write = Callable[[F32, Tensor], bool]
+"""Writes values [size] into a row of the model's input, without allocating.
+
+It returns whether there is any sense in them: neither before nor after scaling NaN, infinity or a
+norm that cannot be, which one product finds; before, since bounds would hide it.
+"""
 
 
 class ModelInput:
@@ -47,20 +55,25 @@ class ModelInput:
         self._as_they_are = {Scaling.PHYSICAL: False, Scaling.NORMALISED: is_float,
                              Scaling.SCALED: is_float and not self._normaliser.changes}
 
-    def write(self, values: F32, into: Tensor, scaling: Scaling) -> bool:
-        """Write values [size] into a row of the model's input, without allocating.
+    def way(self, scaling: Scaling) -> Write:
+        """Return what writes values of that kind into a row of the model's input."""
+        if self._as_they_are[scaling]:
+            return self._write_as_they_are
+        return partial(self._write_scaled, scaling)
 
-        Returns:
-            Whether there is any sense in them: neither before nor after scaling NaN, infinity or
-            a norm that cannot be, which one product finds; before, since bounds would hide it.
-        """
+    def _write_as_they_are(self, values: F32, into: Tensor) -> bool:
         vector = self._vector
-        vector[:] = values
+        vector[...] = values
+        if vector.dot(vector) <= LARGEST_SQUARE:
+            into[...] = values
+            return True
+        return False
+
+    def _write_scaled(self, scaling: Scaling, values: F32, into: Tensor) -> bool:
+        vector = self._vector
+        vector[...] = values
         if not vector.dot(vector) <= LARGEST_SQUARE:
             return False
-        if self._as_they_are[scaling]:
-            into[:] = values
-            return True
         if scaling is Scaling.PHYSICAL:
             assert self._scaler is not None  # a session that asks for it is refused
             self._scaler.apply(vector)
@@ -68,11 +81,11 @@ class ModelInput:
             self._normaliser.apply(vector)
         if not vector.dot(vector) <= self._largest**2:
             return False
-        into[:] = vector
+        into[...] = vector
         return True
 
     def wrong(self, values: F32) -> str:
-        """Return in words why `write` did not take values."""
+        """Return in words why a way did not take values."""
         strange = np.flatnonzero(~np.isfinite(values))
         if strange.size:
             return f"expected finite values, found {values[strange[0]]} at {strange[0]}"

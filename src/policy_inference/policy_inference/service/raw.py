@@ -28,10 +28,23 @@ class RawConnection(Connection):
         # One byte more than a request tells that a client sent more than one.
         buffer = bytearray(self._size + 1)
         answer = bytearray(_ITEM * model.answer_dim(Answer.ACTION))
-        self._request, self._answer, self._got = memoryview(buffer), memoryview(answer), 0
+        self._request, self._answer = memoryview(buffer), memoryview(answer)
         self.session = model.open_session(
             _HELLO, np.frombuffer(buffer, "<f4", model.obs_dim).reshape(1, -1),
             np.frombuffer(answer, "<f4").reshape(1, -1))
+
+    def read(self) -> bool:
+        """See `Connection`."""
+        got = self._got
+        got += self._receive(self._request[got:] if got else self._request)
+        if got == self._size:
+            self._got = 0
+            return True
+        self._got = got
+        if got > self._size:
+            raise ServiceError(Code.NOT_IN_TURN, "more bytes than one request of "
+                               f"{self._size} before its answer")
+        return False
 
     def answer(self) -> None:
         """Send the action; a problem with it ends the connection."""
@@ -42,15 +55,3 @@ class RawConnection(Connection):
 
     def say(self, error: ServiceError) -> None:
         """Say nothing: the protocol has no words for it."""
-
-    def _take(self) -> bool:
-        got = self._got
-        got += self._receive(self._request[got:] if got else self._request)
-        if got == self._size:
-            self._got, self.is_incomplete = 0, False
-            return True
-        self._got, self.is_incomplete = got, got > 0
-        if got > self._size:
-            raise ServiceError(Code.NOT_IN_TURN, "more bytes than one request of "
-                               f"{self._size} before its answer")
-        return False
