@@ -35,6 +35,11 @@ from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 
 _ITEM = 4
+# Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
+_OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
+_HEADER_BYTES = HEADER.size
+_OF_EACH = Header._fields.index("sequence")
+"""Fields before this one are the same in each request of most clients."""
 
 
 class FramedConnection(Connection):
@@ -59,6 +64,7 @@ class FramedConnection(Connection):
         self._request = memoryview(bytearray(LONGEST_HELLO + 1))
         self._header = Header(*[0] * len(Header._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
+        self._usual: tuple[int, ...] = ()
 
     def read(self) -> bool:
         """See `Connection`."""
@@ -75,13 +81,15 @@ class FramedConnection(Connection):
         assert session is not None
         if session.problem is not None:
             raise session.problem
-        length = header.rows * self._answer_row_bytes
-        HEADER.pack_into(self._answer, 0, MAGIC, VERSION, Type.ACTION, 0, length, header.rows,
+        rows = header.rows
+        length = rows * self._answer_row_bytes
+        HEADER.pack_into(self._answer, 0, MAGIC, VERSION, _ACTION, 0, length, rows,
                          header.sequence, header.stamp_ns, time.monotonic_ns())
+        said = self._answer[:_HEADER_BYTES + length]
         if self.memory is None:
-            self._send_whole(self._answer[:HEADER.size + length])
+            self._send_whole(said)
         else:
-            self.memory.answer(self._answer[:HEADER.size + length])
+            self.memory.answer(said)
 
     def say(self, error: ServiceError) -> None:
         """Send ERROR, about the latest frame."""
@@ -115,28 +123,31 @@ class FramedConnection(Connection):
             raise ServiceError(Code.BAD_FRAME, "expected requests through shared memory, found "
                                "bytes over the connection")
         self._got = got
-        if got < HEADER.size:
+        if got < _HEADER_BYTES:
             return False
         self._header = header = read_header(self._request)
         self._check(header)
-        size = HEADER.size + header.length
+        size = _HEADER_BYTES + header.length
         if got < size:
             return False
         if got > size:
             raise ServiceError(Code.NOT_IN_TURN, "more bytes than one frame before its answer")
-        self._got = 0
-        if self.session is None:
+        self._got, session = 0, self.session
+        if session is None:
             self._greet(Hello.unpack(bytes(self._request[HEADER.size:size])))
             return False
-        self._begin(self.session, header)
+        self._begin(session, header)
         return True
 
     def _begin(self, session: Session, header: Header) -> None:
         session.rows = header.rows
-        session.restarts |= header.flags == RESET
+        if header.flags == RESET:
+            session.restarts = True
 
     def _check(self, header: Header) -> None:
         """Refuse what is no frame that may come now."""
+        if header[:_OF_EACH] == self._usual:
+            return
         session = self.session
         if session is None:
             longest = LONGEST_HELLO - HEADER.size
@@ -146,7 +157,7 @@ class FramedConnection(Connection):
                                f"flags 0 first, found a frame of type {header.type}, "
                                f"{header.length} bytes, flags {header.flags}")
         rows, obs_dim = session.observation.shape
-        if (header.type == Type.OBSERVATION and 1 <= header.rows <= rows
+        if (header.type == _OBSERVATION and 1 <= header.rows <= rows
                 and header.length == header.rows * obs_dim * _ITEM and header.flags in (0, RESET)):
             return
         raise ServiceError(Code.BAD_FRAME, f"expected OBSERVATION of 1 to {rows} rows of "
@@ -170,6 +181,8 @@ class FramedConnection(Connection):
                                           _rows(answer, hello.rows, answer_dim))
         self._request, self._answer = memoryview(request), memoryview(answer)
         self._answer_row_bytes = answer_dim * _ITEM
+        self._usual = (MAGIC, VERSION, _OBSERVATION, 0, hello.rows * model.obs_dim * _ITEM,
+                       hello.rows)
         if hello.transport is Transport.SHARED_MEMORY:
             self.memory = ServiceMemory(hello.rows, model.obs_dim, answer_dim)
         self._welcome(Welcome(

@@ -166,12 +166,10 @@ class ServiceLoop:
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
-        clock, sessions, rows = self._clock, [*self._waiting.values()], 0
+        clock, sessions = self._clock, [*self._waiting.values()]
         began_ns = clock()
         self._model.infer(sessions)
         took_ns = clock() - began_ns
-        for session in sessions:
-            rows += session.rows
         if spoken := self._poll.poll(0, self._most_events):
             self._send_away_impatient(spoken)
         waiting, self._waiting = self._waiting, {}
@@ -187,6 +185,9 @@ class ServiceLoop:
                 self._observer.answered(connection, now_ns - self._now_ns)
                 if connection.memory is not None:
                     self._spinning.expect(connection.memory, now_ns)
+        rows = 0
+        for session in sessions:
+            rows += session.rows
         self._observer.inferred(rows, took_ns)
 
     def _send_away_impatient(self, events: Sequence[tuple[int, int]]) -> None:

@@ -214,7 +214,7 @@ def read_header(buffer: bytes | bytearray | memoryview) -> Header:
     Raises:
         ServiceError: It is not.
     """
-    header = Header(*HEADER.unpack_from(buffer))
+    header = Header._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
         raise ServiceError(Code.BAD_FRAME, f"expected a frame (magic {MAGIC:#x}), found "
                            f"{header.magic:#x}; the raw protocol has an endpoint of its own")
