@@ -44,7 +44,7 @@ class Lane:
                            for pair in (contract.state if contract else ()))
         bounds = [term.clip for term in contract.action.terms] if contract else []
         is_plain = output.dtype == np.float32 and not any(bounds) and not self.state
-        self.plain = memoryview(output) if is_plain else None
+        self.plain = output.data if is_plain else None
         self.action = RawAction(output)
         self._decoder: ActionDecoder | None = None
         if contract:

@@ -67,9 +67,8 @@ class ServiceLoop:
         self._poll = select.epoll()
         self._most_events = 2 * clients + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
-        self._waker = Waker()
-        self._is_stopped, self._now_ns, self._spinning = False, clock(), Spinning(spin_ns)
-        self._look_ns = 0
+        self._waker, self._spinning = Waker(), Spinning(spin_ns)
+        self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
         self._watch(self._waker.fileno(), self._woken)
         self._entrance = Entrance(listeners, self._let_in, self._observer, self._waker.wake)
         for listener in listeners:
@@ -107,9 +106,8 @@ class ServiceLoop:
             events = self._poll.poll(self._until(timeout_s) if may_be_late else timeout_s,
                                      self._most_events)
         self._now_ns = now_ns = self._clock()
-        connections = self._connections
         for fd, _ in events:
-            if (connection := connections.get(fd)) is not None:
+            if (connection := self._connections.get(fd)) is not None:
                 self._read(connection, connection.read)
             elif (source := self._sources.get(fd)) is not None:  # else closed in this pass
                 source()
@@ -117,7 +115,6 @@ class ServiceLoop:
             self._answer()
         if may_be_late:
             self._end_late_ones()
-            self._resume_accepting()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + LOOK_NS
             self._entrance.look()
@@ -150,8 +147,7 @@ class ServiceLoop:
             self._end(connection, error)
             return
         if is_complete:
-            if self._incomplete:
-                self._incomplete.pop(connection, None)
+            self._incomplete.pop(connection, None)
             assert connection.session is not None
             connection.asked_ns = self._now_ns
             self._waiting[connection] = connection.session
@@ -166,13 +162,12 @@ class ServiceLoop:
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
-        clock, sessions = self._clock, [*self._waiting.values()]
-        began_ns = clock()
+        sessions, began_ns = [*self._waiting.values()], self._clock()
         self._model.infer(sessions)
-        took_ns = clock() - began_ns
+        took_ns = self._clock() - began_ns
         if spoken := self._poll.poll(0, self._most_events):
             self._send_away_impatient(spoken)
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting, rows = self._waiting, {}, 0
         for connection in waiting:
             try:
                 connection.answer()
@@ -181,11 +176,10 @@ class ServiceLoop:
             except Gone as error:
                 self._end(connection, error)
             else:
-                now_ns = clock()
+                now_ns = self._clock()
                 self._observer.answered(connection, now_ns - self._now_ns)
                 if connection.memory is not None:
                     self._spinning.expect(connection.memory, now_ns)
-        rows = 0
         for session in sessions:
             rows += session.rows
         self._observer.inferred(rows, took_ns)
@@ -220,10 +214,9 @@ class ServiceLoop:
             with contextlib.suppress(Gone):
                 connection.say(reason)
         del self._connections[connection.fileno()]
-        self._waiting.pop(connection, None)
         self._forget_memory(connection.memory)
-        self._greeting.pop(connection, None)
-        self._incomplete.pop(connection, None)
+        for clients in self._waiting, self._greeting, self._incomplete:
+            clients.pop(connection, None)
         connection.close()
         self._observer.disconnected(connection, str(reason))
 
@@ -234,12 +227,6 @@ class ServiceLoop:
         if not self._entrance.accept(listener):
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
-
-    def _resume_accepting(self) -> None:
-        while self._paused and next(iter(self._paused.values())) <= self._now_ns:
-            listener = next(iter(self._paused))
-            del self._paused[listener]
-            self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
 
     def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
         connection: Connection
@@ -283,6 +270,10 @@ class ServiceLoop:
         for late, what in (self._incomplete, _NO_REST), (self._greeting, _NO_HELLO):
             while late and next(iter(late.values())) <= self._now_ns:
                 self._end(next(iter(late)), ServiceError(Code.TOO_LATE, what))
+        while self._paused and next(iter(self._paused.values())) <= self._now_ns:
+            listener = next(iter(self._paused))
+            del self._paused[listener]
+            self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
 
     # -- what wakes the loop
 

@@ -57,7 +57,7 @@ class Session:
         self.seats = [*zip(self.robots, lanes[start:start + rows])]  # noqa: B905  as many as asked
         self.entries = [(one.way(self.scaling), part, into) for robot, lane in self.seats
                         for part, (one, into) in zip(robot.parts, lane.inputs, strict=True)]
-        self.copies = [(lane.plain, memoryview(robot.answer)) for robot, lane in self.seats
+        self.copies = [(lane.plain, robot.answer.data) for robot, lane in self.seats
                        if lane.plain is not None and not self.wants_target]
 
 

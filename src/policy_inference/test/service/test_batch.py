@@ -115,6 +115,26 @@ def test_inferences_are_as_few_as_the_batch_allows(
     assert seen == [1, 4, 4, 4, 4, 1]
 
 
+@pytest.mark.parametrize("answer", list(Answer))
+def test_a_client_gets_its_own_answer_wherever_it_is_in_an_inference(
+    serve: Serve, answer: Answer
+) -> None:
+    model = serve(linear)
+    sessions = [session_of(model, rows=rows, answer=answer) for rows in (1, 2, 1)]
+    random = np.random.default_rng(6)
+    for session in sessions:
+        session.observation[:] = random.normal(size=session.observation.shape)
+    alone = [ask(model, session, *session.observation) for session in sessions]
+
+    for order in ((0, 1, 2), (2, 0, 1), (1,), (0,), (1, 0), (2, 1, 0)):
+        for session in sessions:
+            session.answer[:] = math.nan
+        model.infer([sessions[number] for number in order])
+        for number in order:
+            np.testing.assert_allclose(sessions[number].answer.squeeze(), alone[number],
+                                       rtol=1e-5, atol=1e-6)  # fmt: skip
+
+
 def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve: Serve) -> None:
     model = serve(counting, recurrent=True)
     session = session_of(model, rows=3)
