@@ -41,7 +41,7 @@ def test_a_policy_that_sees_reaches_cubes_in_lockstep(
     assert summary["successes"] == summary["episodes"] == 3, output
     assert [result["seed"] for result in summary["results"]] == [1001, 1002, 1003]
     assert summary["chunks"] >= 3
-    assert (summary["hold_ticks"], summary["ticks_missed"]) == (0, 0)
+    assert (summary["hold_ticks"], summary["ticks_missed_since_activation"]) == (0, 0)
     assert summary["guard_events"] == {}
 
 

@@ -160,7 +160,8 @@ class Stack:
             OperatorError: The driver refused.
         """
         self.wait_until(
-            lambda: self.driver_status is not None and not self.driver_status.obstacles,
+            lambda: self.driver_status is not None and not self.driver_status.obstacles
+            and self.driver_status.state == RobotStatus.LISTENING,
             "the driver to see no obstacle")
         taken, message = self.ask_driver("take_control")
         if not taken:

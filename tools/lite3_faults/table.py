@@ -25,7 +25,7 @@ the emulated host has nothing but damping for its drives; the host's watchdog is
 did not end as it should. Faults are named as in the emulator's parameter `faults`:
 `python -m pydoc robot_sim.host_faults`, `python -m pydoc robot_sim.faults`.
 
-An emulator is no robot: [lite3.md](lite3.md#what-nobody-has-verified).
+An emulator is no robot: [lite3.md](lite3.md#what-is-not-verified).
 """
 
 

@@ -89,4 +89,5 @@ def read_news(data: bytes) -> Frame | Report:
     return Report(**{
         **told, "phase": Phase(told["phase"]), "answer": Answer(**answer) if answer else None,
         "obstacles": tuple(told["obstacles"]), "temperature_c": tuple(told["temperature_c"]),
+        "refused": tuple(told["refused"]),
     })

@@ -73,8 +73,8 @@ class HostLink:
                 after the good-bye. All three are called on the thread of this object.
 
         Raises:
-            LinkError: The port is in use, an address is none of this machine's, the priority is
-                not allowed, or the process does not start.
+            LinkError: The port is in use, an address is none of this machine's, or the process
+                does not start.
         """
         self._settings = settings
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
@@ -90,7 +90,6 @@ class HostLink:
                 self._process = _start(settings, [theirs, receiver, self._sender])
             undo.callback(self._process.wait)
             undo.callback(self._process.kill)
-            _prioritise(self._process.pid, settings.realtime_priority)
             self._await_first_word()
             undo.pop_all()
             # The process alone has it now: where both end, so does the port.
@@ -237,22 +236,6 @@ def _start(settings: Settings, sockets: Sequence[socket.socket]) -> subprocess.P
         [sys.executable, "-m", _MODULE, *map(str, numbers), json.dumps(asdict(settings))],
         stdin=subprocess.DEVNULL, pass_fds=numbers, start_new_session=True, cwd="/",
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
-
-
-def _prioritise(pid: int, priority: int) -> None:
-    """Let the process run before all others, if it is asked to.
-
-    Raises:
-        LinkError: The kernel does not allow it.
-    """
-    if not priority:
-        return
-    try:
-        os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(priority))
-    except OSError as error:
-        raise LinkError(f"realtime_priority: cannot use {priority}: {error.strerror}; allow it "
-                        "with `ulimit -r` (rtprio in /etc/security/limits.conf), or set 0"
-                        ) from None
 
 
 def _farewell(sender: socket.socket, settings: Settings, *, folds: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from lite3_driver.wire import F64, HOST_PORT, STATE_PORT
+from policy_inference.machine.scheduling import RealTime
 
 TAKE, RELEASE = "take_control", "release_control"
 """Requests that are answered when they have ended."""
@@ -40,8 +41,8 @@ class Settings:
         max_start_error_rad: How far from the measured pose a first command with stiffness may be.
         obeyed_torque_nm: Above it, while the drives should damp at rest, somebody else drives
             them; 0: no such check, nor one whether torques are given that are commanded.
-        realtime_priority: Of the process that talks to the robot, by the kernel's first-in
-            first-out rule (1..99); 0: as all others.
+        realtime: What the process that talks to the robot asks of the machine; the node's
+            parameters `realtime.*`.
     """
 
     host_address: str = "192.168.1.120"
@@ -57,7 +58,7 @@ class Settings:
     damping: float = 5.0
     max_start_error_rad: float = 0.3
     obeyed_torque_nm: float = 3.0
-    realtime_priority: int = 0
+    realtime: RealTime = field(default_factory=RealTime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class Report:
     """What policy_msgs/RobotStatus tells, and the answer to a request that has just ended.
 
     Attributes:
+        refused: What the machine refused of `Settings.realtime`, with the remedy.
         temperature_c: Of the drives, in the order of wire.JOINT_NAMES; empty before any frame.
         details: Counters and what else there is to tell, the unit in the key.
         answer: Where a request has just ended.
@@ -107,5 +109,6 @@ class Report:
     latency_p50_s: float = 0.0
     latency_p99_s: float = 0.0
     temperature_c: tuple[float, ...] = ()
+    refused: tuple[str, ...] = ()
     details: Mapping[str, str | int | float] = field(default_factory=dict)
     answer: Answer | None = None

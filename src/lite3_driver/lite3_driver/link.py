@@ -81,6 +81,9 @@ class Link:
     def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
         """Let the robot fold its legs, then take control, unless something speaks against it."""
         against = [*self.obstacles(now_ns), *obstacles]
+        if self.phase is not Phase.LISTENING:
+            against.insert(0, "control is taken, or given back, already: "
+                           f"{self.phase.name}, {self.reason}")
         if against:
             self._answer(TAKE, "; ".join(against))
             return
@@ -152,10 +155,8 @@ class Link:
             self.release(f"nothing can be sent to the host: {error}", now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return what speaks against taking control, a sentence each."""
-        if self.phase is not Phase.LISTENING:
-            return [f"control is taken, or given back, already: {self.phase.name}, {self.reason}"]
-        return self._robot_obstacles(now_ns)
+        """Return what speaks against taking control, a sentence each; nothing while it is taken."""
+        return self._robot_obstacles(now_ns) if self.phase is Phase.LISTENING else []
 
     def report(self, now_ns: int) -> Report:
         """Return how things are, with the oldest answer that has not been told."""

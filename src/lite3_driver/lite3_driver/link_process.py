@@ -8,13 +8,17 @@ the node closes its end of the channel, or dies: not before control has been giv
 
 import gc
 import json
+import os
 import select
 import signal
 import socket
 import struct
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from lite3_driver import channel
 from lite3_driver.interfaces import Command, Phase, Settings
@@ -22,6 +26,7 @@ from lite3_driver.link import Link
 from lite3_driver.meters import NS_PER_S
 from lite3_driver.sockets import error_text, host_of, route_problems, taken_refusal
 from lite3_driver.wire import STATE_BYTES, State
+from policy_inference.machine.scheduling import RealTime
 
 _SO_RXQ_OVFL = 40
 """Linux's asm-generic/socket.h; the module `socket` does not name it."""
@@ -35,9 +40,10 @@ class Loop:
     """Carries datagrams between the host, the state machine and the node."""
 
     def __init__(self, settings: Settings, node: socket.socket, receiver: socket.socket,
-                 sender: socket.socket) -> None:
-        """Take sockets that are open."""
+                 sender: socket.socket, refused: Sequence[str] = ()) -> None:
+        """Take sockets that are open, and what the machine refused this process."""
         self._settings, self._host = settings, host_of(settings)
+        self._refused = tuple(refused)
         self._node, self._receiver, self._sender = node, receiver, sender
         for each in (node, receiver, sender):
             each.setblocking(False)
@@ -143,7 +149,8 @@ class Loop:
         obstacles = report.obstacles
         if link.phase is Phase.LISTENING:
             obstacles += route_problems(self._settings)
-        report = replace(report, obstacles=obstacles, details={**report.details, **self._counts})
+        report = replace(report, obstacles=obstacles, refused=self._refused,
+                         details={**report.details, **self._counts})
         if self._tell_node(channel.pack_report(report)):
             link.answer_told()
 
@@ -163,13 +170,20 @@ def main() -> None:
     """Run with the numbers of the three open sockets and the settings as arguments."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    *numbers, settings = sys.argv[1:]
+    *numbers, told = sys.argv[1:]
     node, receiver, sender = (socket.socket(fileno=int(number)) for number in numbers)
-    loop = Loop(Settings(**json.loads(settings)), node, receiver, sender)
+    settings = _settings_of(json.loads(told))
+    refused = settings.realtime.apply(threading.get_native_id(), [os.getpid()])
+    loop = Loop(settings, node, receiver, sender, refused)
     # What is here stays, and nothing below makes cycles: no pause for a search of garbage.
     gc.freeze()
     gc.disable()
     loop.run()
+
+
+def _settings_of(told: dict[str, Any]) -> Settings:
+    realtime = told.pop("realtime")
+    return Settings(**told, realtime=RealTime(**{**realtime, "cpus": tuple(realtime["cpus"])}))
 
 
 if __name__ == "__main__":

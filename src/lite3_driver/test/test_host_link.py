@@ -25,6 +25,7 @@ from lite3_driver import wire
 from lite3_driver.interfaces import Phase
 from lite3_driver.sockets import LinkError
 from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL
+from policy_inference.machine.scheduling import RealTime
 
 from .lockstep import DAMP, RUN, braking
 from .udp_host import Node, UdpHost, connected, own_settings, until
@@ -340,11 +341,29 @@ def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) ->
 @pytest.mark.parametrize(("changes", "words"), [
     ({"interface_address": "192.0.2.7"}, "expected an address of this machine, found 192.0.2.7"),
     ({"host_address": "lite3.local"}, "expected an IPv4 address"),
-    ({"realtime_priority": 1000}, "realtime_priority: cannot use 1000"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
     with pytest.raises(LinkError, match=words):
         Node(own_settings(**changes))
+
+
+def test_the_process_keeps_to_the_cores_that_were_asked_for() -> None:
+    core = max(os.sched_getaffinity(0))
+    node = Node(own_settings(realtime=RealTime(cpus=(core,))))
+    until(lambda: bool(node.reports))
+    assert os.sched_getaffinity(node.link.pid) == {core}
+    assert node.report.refused == ()
+    node.link.close()
+
+
+def test_what_the_machine_refuses_is_told_and_the_process_goes_on() -> None:
+    node = Node(own_settings(realtime=RealTime(priority=1000, cpus=(1001,))))
+    until(lambda: bool(node.reports))
+    cpus, priority = node.report.refused
+    assert cpus.startswith("realtime.cpus 1001: Invalid argument (EINVAL)")
+    assert priority.startswith("realtime.priority 1000: Invalid argument (EINVAL)")
+    assert node.report.phase is Phase.LISTENING
+    node.link.close()
 
 
 def test_a_host_that_nobody_can_reach_is_an_obstacle() -> None:

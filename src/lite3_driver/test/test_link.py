@@ -54,6 +54,21 @@ def test_taking_control_is_answered_when_the_host_was_found_to_obey() -> None:
     assert [(each.request, each.success) for each in robot.answers] == [("take_control", True)]
 
 
+def test_control_that_is_taken_is_no_obstacle_and_is_not_taken_again() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    assert robot.link.report(robot.now_ns).obstacles == ()
+    robot.answers.clear()
+
+    robot.link.take(("the e-stop was pressed",), robot.now_ns)
+    robot.run(0.01)
+
+    [again] = robot.answers
+    assert not again.success
+    assert "control is taken, or given back, already: FOLLOWING" in again.message
+    assert "the e-stop was pressed" in again.message
+
+
 def test_frames_go_out_steadily_from_taking_control_to_giving_it_back() -> None:
     robot = Lockstep()
     robot.in_control(RUN)

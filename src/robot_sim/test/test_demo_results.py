@@ -30,7 +30,8 @@ from robot_sim.world import World, position_command
 
 KEYS = [
     "backend", "bundle", "duration_s", "distance_m", "mean_velocity_error_mps", "max_tilt_deg",
-    "falls", "guard_events", "ticks", "ticks_missed", "latency_ms",
+    "falls", "guard_events", "ticks_since_activation", "ticks_missed_since_activation",
+    "latency_ms",
 ]  # fmt: skip
 DRAW = f"""
 import sys; sys.path.append({str(Path(robot_sim.__file__).parents[1])!r})
@@ -122,6 +123,12 @@ def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
     assert summary["latency_ms"] == {"p50": 0.5, "p99": 1.0, "max": 2.0}
     assert summary["duration_s"] == pytest.approx(0.98)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_ticks_are_those_since_activation_and_say_so(still: Trace) -> None:
+    metrics = measured(still, REPORTED)
+    assert summarise(metrics, REPORTED)["ticks_since_activation"] == 300
+    assert "300 since activation, 1 missed" in table(metrics, REPORTED)
 
 
 def test_a_walk_too_short_to_settle_has_no_velocity_error(still: Trace) -> None:

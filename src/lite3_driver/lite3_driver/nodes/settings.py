@@ -8,7 +8,8 @@ from typing import Any
 
 from lite3_driver.interfaces import Settings
 from policy_inference.errors import RobotError
-from policy_inference.nodes.parameters import Spec
+from policy_inference.machine.scheduling import RealTime
+from policy_inference.nodes.parameters import REALTIME, Spec
 
 _DEFAULT = Settings()
 _MAX_PORT = 65535
@@ -49,10 +50,7 @@ PARAMETERS = (
          maximum=24.0,
          doc="Torque above which, while the drives should damp at rest, somebody else drives them, "
              "N m; 0: no such check"),
-    Spec(name="realtime_priority", type=int, default=_DEFAULT.realtime_priority, minimum=0,
-         maximum=99,
-         doc="Priority of the process that talks to the robot (SCHED_FIFO), which the system must "
-             "allow; 0: as all others"),
+    *REALTIME,
     Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
          doc="Rate of ~/status and /diagnostics, Hz"),
     Spec(name="autostart", type=bool, default=True,
@@ -64,6 +62,7 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     """Return what the process of the socket is told.
 
     Raises:
+        PolicyError: `realtime.cpus` is no list of cores.
         RobotError: A sensor is asked for more often than the state that it is part of.
     """
     highest_hz = values["joint_state_rate_hz"]
@@ -71,4 +70,5 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
                 f"{values[name]:g}" for name in _SENSOR_RATES if values[name] > highest_hz]
     if problems:
         raise RobotError("\n".join(problems))
-    return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+    named = {field.name: values[field.name] for field in fields(Settings) if field.name in values}
+    return Settings(**named, realtime=RealTime.of(values))

@@ -50,6 +50,9 @@ class StatusTopics:
     def update(self, report: Report) -> None:
         """Take the newest report; a change is published and logged at once."""
         changed = self._report is None or report.phase is not self._report.phase
+        if self._report is None:
+            for refused in report.refused:
+                self._node.get_logger().warning(refused)
         self._report = report
         self._log(report)
         if changed:

@@ -78,7 +78,8 @@ class Driver:
 
     def may_be_taken(self) -> RobotStatus:
         """Spin until nothing speaks against taking control."""
-        return self.reports(lambda status: not status.obstacles, "no obstacles")
+        return self.reports(lambda status: status.state == RobotStatus.LISTENING
+                            and not status.obstacles, "no obstacles")
 
     def asked(self, name: str, request: Any = None) -> Any:
         """Ask for something; return the future of the answer."""

@@ -200,12 +200,19 @@ def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
     assert "Traceback" not in second.log
 
 
+def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None:
+    driver = stage.driver(**{"realtime.cpus": "1001"})
+    driver.may_be_taken()
+    driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
+
+
 @pytest.mark.parametrize(("parameters", "told"), [
     ({"imu_rate_hz": 400.0, "joint_state_rate_hz": 250.0},
      "imu_rate_hz: expected at most joint_state_rate_hz (250), found 400"),
     ({"angular_velocity_unit": "rpm"}, "expected one of rad/s, deg/s, found 'rpm'"),
     ({"command_rate_hz": 50.0}, "command_rate_hz"),
     ({"fold_s": 1.0}, "fold_s"),
+    ({"realtime.cpus": "all"}, "parameter realtime.cpus: expected cores as in 4-7 or 0,2"),
     ({"host_address": "robot"}, "expected an IPv4 address"),
     ({"interface_address": "192.0.2.1"}, "expected an address of this machine, found 192.0.2.1"),
 ])  # fmt: skip

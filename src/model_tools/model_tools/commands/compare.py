@@ -90,6 +90,8 @@ def _joint_policies(given: argparse.Namespace, options: Options) -> int:
             report.write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
     _note(given, partial(record, found))
+    for line in report.poor_walks(found):
+        _log.warning("%s", line)
     for line in report.remedies(found):
         _log.info("%s", line)
     return 0 if all(found) else 1

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="name of the format, where content does not say it")
     parser.add_argument("--joints", metavar="NAMES", help="joint names with commas between, or a "
                         "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
-                        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree")
+                        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree; "
+                        "refused where the source names its joints")
     parser.add_argument("--joint-order", choices=_ORDERS, help="what the order of --joints is: as "
                         "listed there or in the file; breadth_first: of the file's tree, as Isaac "
                         "Lab has it; sdk: that of the SDK, which joint_ids_map maps")

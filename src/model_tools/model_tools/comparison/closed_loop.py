@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import degrees, inf
 
@@ -12,8 +12,9 @@ from model_tools.closed_loop.case import Case, Velocity, steady
 from model_tools.closed_loop.simulated_robot import LITE3, SimulatedRobot
 from model_tools.closed_loop.trial import Outcome, try_case
 from model_tools.errors import ToolError
+from model_tools.node import Node
 from policy_inference.bundle.expected import ClosedLoopLimits
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.load import REPORT_FOLDER, Bundle
 from policy_inference.comparison.limits import Check
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import Backend
@@ -25,6 +26,12 @@ VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0
 """Commands vx, vy (m/s) and yaw rate (rad/s) of a Lite3, each held for a whole walk."""
 DURATION_S = 20.0
 AXES = ("vx", "vy", "yaw rate")
+_ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
+"""Of a good walk: of the command's largest component, and in m/s, rad/s where that is small."""
+_ALTERED_SHARE = 0.001
+"""Of a good walk: ticks in which the guard may change a target; its bounds are 1.5 x nominal."""
+_ACCEPTANCE = "acceptance"
+"""Report whose steady cases are these walks, of a Lite3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,6 +111,48 @@ def judge(
     return tuple(checks)
 
 
+def judge_alone(
+    walks: Sequence[Walked], bundle: Bundle, reported: Mapping[str, Sequence[float]],
+    limits: ClosedLoopLimits,
+) -> tuple[Check, ...]:  # fmt: skip
+    """Hold walks against what a good walk is, whatever the reference does.
+
+    Args:
+        walks: Of one artifact.
+        bundle: Its bundle; the guard's bounds say something where it has a `nominal`.
+        reported: Errors of vx, vy (m/s) and yaw rate (rad/s) that its report has, by walk.
+        limits: What an error may be above those.
+    """
+    checks = [_cut_short(walks)]
+    for walk in walks:
+        checks += _errors(walk, "error of {}", [max(
+            _SMALLEST_ERROR, _ERROR_SHARE * max(map(abs, walk.command)))] * len(AXES))
+        known = reported.get(walk.outcome.name)
+        if known is not None and limits.velocity_error is not None:
+            checks += _errors(walk, "error of {}, by the bundle's report",
+                              [error + limits.velocity_error for error in known])
+    altered = None if bundle.contract.nominal is None else _ALTERED_SHARE
+    return (*checks, *_worst(walks, "share of ticks altered by the guard", "altered_share",
+                             altered))
+
+
+def reported_errors(bundle: Bundle, sha256: str) -> dict[str, list[float]]:
+    """Return the errors of the walks of a Lite3 that passed in the bundle's report on a model.
+
+    There are none without such a report.
+
+    Raises:
+        BundleError: The report is not the one that the contract means.
+        ToolError: It is not as `tools.acceptance` writes it.
+    """
+    content = bundle.report(_ACCEPTANCE)
+    if content is None or content.get("model_sha256") != sha256:
+        return {}
+    report = Node(str(bundle.path / REPORT_FOLDER / f"{_ACCEPTANCE}.json"), content)
+    return {outcome["name"].text(): outcome["error"].numbers(len(AXES))
+            for outcome in report.section("outcomes") if outcome.flag("passed")}
+
+
 def _cut_short(walks: Sequence[Walked]) -> Check:
     short = [walk.outcome for walk in walks if not walk.outcome.survived]
     where = "; ".join(
@@ -116,12 +165,14 @@ def _cut_short(walks: Sequence[Walked]) -> Check:
 def _following(walk: Walked, reference: Walked, limits: ClosedLoopLimits) -> list[Check]:
     if limits.velocity_error is None:
         return []
-    return [
-        Check(what=f"error of {axis}", value=error, limit=allowed + limits.velocity_error,
-              where=walk.outcome.name)
-        for axis, error, allowed in zip(AXES, walk.outcome.error, reference.outcome.error,
-                                        strict=True)
-    ]  # fmt: skip
+    return _errors(walk, "error of {}",
+                   [allowed + limits.velocity_error for allowed in reference.outcome.error])
+
+
+def _errors(walk: Walked, what: str, limits: Sequence[float]) -> list[Check]:
+    """Return a check for each axis, whose name takes the place of {} in `what`."""
+    return [Check(what=what.format(axis), value=error, limit=limit, where=walk.outcome.name)
+            for axis, error, limit in zip(AXES, walk.outcome.error, limits, strict=True)]
 
 
 def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:

@@ -62,6 +62,8 @@ class Compared:
         on_rows: One entry for each set of rows.
         walks: What it walked; empty where that was not asked for.
         walking_checks: The walks against limits and reference.
+        alone_checks: The walks against what a good walk is, whatever the reference does; not
+            among the limits that are to hold.
     """
 
     candidate: Candidate
@@ -69,6 +71,7 @@ class Compared:
     on_rows: tuple[OnRows, ...]
     walks: tuple[Walked, ...]
     walking_checks: tuple[Check, ...]
+    alone_checks: tuple[Check, ...]
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -113,7 +116,8 @@ def compare(
     # What nobody recorded, the reference says.
     expected = [each.rows.outputs or {name: said[name] for name in reference.contract.model.outputs}
                 for each, said in zip(sets, ran[0].played, strict=True)]  # fmt: skip
-    return [_judged(one, sets, expected, ran[0].walks) for one in ran]
+    reported = _reported(candidates[0], walk_s, robot)
+    return [_judged(one, sets, expected, ran[0].walks, reported) for one in ran]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,15 +149,27 @@ def _judged(
     sets: Sequence[RowSet],
     expected: Sequence[Mapping[str, Tensor]],
     reference: Sequence[Walked],
+    reported: Mapping[str, Sequence[float]],
 ) -> Compared:
-    candidate = ran.candidate
+    candidate, walks = ran.candidate, ran.walks
     walking = closed_loop_limits(candidate.bundle.contract, candidate.backend)
     return Compared(
-        candidate=candidate, latency=ran.latency, walks=ran.walks,
+        candidate=candidate, latency=ran.latency, walks=walks,
         on_rows=tuple(_on_rows(candidate, *entry)
                       for entry in zip(sets, expected, ran.played, strict=True)),
-        walking_checks=closed_loop.judge(ran.walks, reference, walking) if ran.walks else (),
+        walking_checks=closed_loop.judge(walks, reference, walking) if walks else (),
+        alone_checks=(closed_loop.judge_alone(walks, candidate.bundle, reported, walking)
+                      if walks else ()),
     )  # fmt: skip
+
+
+def _reported(
+    reference: Candidate, walk_s: float | None, robot: SimulatedRobot
+) -> Mapping[str, Sequence[float]]:
+    """Return the errors that the reference's report has of these walks: a Lite3's, as long."""
+    if robot.model is not None or walk_s != closed_loop.DURATION_S:
+        return {}
+    return closed_loop.reported_errors(reference.bundle, reference.entry.sha256)
 
 
 def _on_rows(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model_tools.comparison import plots
 from model_tools.comparison.compare import Compared, OnRows
-from model_tools.comparison.report import VERDICT, number
+from model_tools.comparison.report import ALONE, VERDICT, number
 from model_tools.html_page import facts, panel, table, tag, write_page
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
@@ -99,14 +99,23 @@ def _closed_loop(found: Sequence[Compared]) -> Iterable[str]:
     head = ["artifact", "command", "survived", "error vx", "vy", "yaw rate", "tilt, degrees",
             "torque limit, %", "|action change|"]  # fmt: skip
     yield panel(table(head, rows, _WORDS))
+    yield "<p>Whether each walk itself is good, whatever the reference does:</p>"
+    for one in found:
+        good = all(one.alone_checks)
+        yield f"<h3>{escape(one.candidate.label)} {tag(ALONE[good], _kind(good))}</h3>"
+        yield _checks(one.alone_checks)
 
 
 def _limits(compared: Compared) -> str:
-    rows = "".join(map(_check_row, compared.checks))
+    return (f"<h3>{escape(compared.candidate.label)} {_tag(bool(compared))}</h3>"
+            + _checks(compared.checks))
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    rows = "".join(map(_check_row, checks))
     head = ('<th>figure</th><th class="n">found</th><th class="n">limit</th><th>where</th>'
             "<th></th>")
-    return (f"<h3>{escape(compared.candidate.label)} {_tag(bool(compared))}</h3>"
-            + panel(f"<table><tr>{head}</tr>{rows}</table>"))
+    return panel(f"<table><tr>{head}</tr>{rows}</table>")
 
 
 def _check_row(check: Check) -> str:

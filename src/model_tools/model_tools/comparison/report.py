@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from policy_inference.comparison.plain_json import check_figures, difference_fig
 
 DIGITS = 6
 VERDICT = {True: "holds", False: "fails"}
+ALONE = {True: "good", False: "poor"}
 
 
 def tables(found: Sequence[Compared]) -> list[Table]:
@@ -39,7 +40,8 @@ def tables(found: Sequence[Compared]) -> list[Table]:
 
 def _walks_table(found: Sequence[Compared]) -> list[Table]:
     """Return the table of the worst that each artifact did in all its walks, if it walked."""
-    table = _new_table("artifact", "walks", "lasted s", "error", "tilt deg", "torque %", "limits")
+    table = _new_table("artifact", "walks", "lasted s", "error", "tilt deg", "torque %", "limits",
+                       "walk")
     for compared in found:
         outcomes = [walk.outcome for walk in compared.walks]
         if outcomes:
@@ -48,7 +50,8 @@ def _walks_table(found: Sequence[Compared]) -> list[Table]:
                      max(one.tilt_deg for one in outcomes),
                      100.0 * max(one.torque_limit_share for one in outcomes))
             table.add_row(compared.candidate.label, str(len(outcomes)), *map(number, worst),
-                          _verdict(compared.walking_checks))
+                          _verdict(compared.walking_checks),
+                          _verdict(compared.alone_checks, ALONE))
     return [table] if table.row_count else []
 
 
@@ -58,6 +61,12 @@ def failures(found: Sequence[Compared]) -> list[str]:
         f"{compared.candidate.label}: {check}"
         for compared in found for check in compared.checks if not check
     ]  # fmt: skip
+
+
+def poor_walks(found: Sequence[Compared]) -> list[str]:
+    """Return a line for each figure in which an artifact's walk itself is poor."""
+    return [f"{compared.candidate.label}: the walk itself is poor: {check}"
+            for compared in found for check in compared.alone_checks if not check]
 
 
 def remedies(found: Sequence[Compared]) -> list[str]:
@@ -85,15 +94,15 @@ def _figures(found: Difference) -> tuple[str, ...]:
 def _new_table(*columns: str) -> Table:
     table = Table()
     for name in columns:
-        text = name in ("artifact", "back end", "on", "limits")
+        text = name in ("artifact", "back end", "on", "limits", "walk")
         table.add_column(name, justify="left" if text else "right")
     return table
 
 
-def _verdict(checks: Sequence[Check]) -> str:
+def _verdict(checks: Sequence[Check], words: Mapping[bool, str] = VERDICT) -> str:
     if not checks:
         return "none"
-    return f"[green]{VERDICT[True]}[/]" if all(checks) else f"[bold red]{VERDICT[False]}[/]"
+    return f"[green]{words[True]}[/]" if all(checks) else f"[bold red]{words[False]}[/]"
 
 
 def _artifact(compared: Compared) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def _artifact(compared: Compared) -> dict[str, Any]:
             for walk in compared.walks
         ],
         "closed_loop_checks": check_figures(compared.walking_checks),
+        "walk_itself_checks": check_figures(compared.alone_checks),
     }  # fmt: skip
 
 

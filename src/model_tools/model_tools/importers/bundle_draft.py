@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from model_tools.importers.model_section import MODEL_FILE
 from model_tools.importers.onnx_metadata import require_same_joints
 from model_tools.importers.registry import choose
 from model_tools.importers.robot_file import read_robot
-from model_tools.importers.robot_limits import put_robot_limits
+from model_tools.importers.robot_limits import ask_robot_names, put_robot_limits
 from model_tools.importers.source import Given, read_source
 from model_tools.importers.statistics import put_kept_statistics
 from model_tools.onnx_model import read_onnx
@@ -31,7 +31,7 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import CONTRACT_FILE, read_contract
 from policy_inference.bundle.schema import Reader
 from policy_inference.bundle.verified import sha256_of
-from policy_inference.errors import BundleError
+from policy_inference.errors import BundleError, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +70,12 @@ def make_draft(request: Request) -> Draft:
     model = read_onnx(draft.model_file)
     require_same_joints(draft, model)
     put_kept_statistics(draft, model)
-    if (robot := request.robot or joints_file(request.joints)) is not None:
-        put_robot_limits(draft, read_robot(robot), robot.name)
+    robot = request.robot or joints_file(request.joints)
+    if robot is not None:
+        _put_robot(draft, robot)
     answer_all(draft, request.answers, request.answer_file)
+    if robot is not None:  # whose joints an answer may have named
+        _put_robot(draft, robot)
     ask_what_follows(draft)
     note_oddities(draft)
     for key in request.dropped:
@@ -115,6 +118,12 @@ def import_bundle(
     return draft
 
 
+def _put_robot(draft: Draft, file: Path) -> None:
+    robot = read_robot(file)
+    if not ask_robot_names(draft, robot, file.name):
+        put_robot_limits(draft, robot, file.name)
+
+
 def _copy_model(draft: Draft, file: Path) -> None:
     """Copy the model; weights in a second file are merged into it, since one hash covers both."""
     model = read_onnx(draft.model_file)
@@ -136,7 +145,14 @@ def _check(draft: Draft) -> None:
     """Raise for what the contract's reader refuses besides open questions."""
     reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
-    open_keys = set(draft.todos()) | {f"{key}.{TODO}" for key in draft.todos()}
-    wrong = [problem for problem in reader.problems if problem.key not in open_keys]
+    todos = draft.todos()
+    open_keys = set(todos) | {f"{key}.{TODO}" for key in todos}
+    wrong = [problem for problem in reader.problems if problem.key not in open_keys
+             and not _is_of_an_answer(problem, todos)]
     if wrong:
         raise BundleError(wrong)
+
+
+def _is_of_an_answer(problem: Problem, todos: Collection[str]) -> bool:
+    """Return whether a value is missing that comes with an answer, as `standing.below` does."""
+    return problem.found == "nothing" and any(problem.key.startswith(f"{key}.") for key in todos)

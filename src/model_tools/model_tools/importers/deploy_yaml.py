@@ -19,13 +19,14 @@ from model_tools.importers.observation import (
     Layout,
     SourceTerm,
     frames,
+    phase_settings,
     put_observation,
     scales,
     term_of,
 )
 from model_tools.importers.ranges import put_velocity_range
 from model_tools.importers.source import Given, Source, model_of
-from model_tools.importers.unitree_joints import motors, policy_joints
+from model_tools.importers.unitree_joints import motors, policy_joints, stated_names
 from model_tools.node import Node
 from model_tools.onnx_model import OnnxModel
 
@@ -47,12 +48,13 @@ def read(source: Source, given: Given) -> Draft:
     """
     draft, model, root = Draft(source.path.name), model_of(source, given), source.root
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
-    places, (names, origin) = motors(root), policy_joints(root, given.joints)
-    draft.put("joints.names", names, origin)
+    places, (on_robot, origin) = motors(root), policy_joints(root, given.joints)
+    names = stated_names(root, on_robot)
+    _put_names(draft, names, on_robot, origin)
     if given.joints is not None:
-        draft.remark(f"the joints in policy order are {', '.join(names)}: {origin}; then those in "
-                     f"the order of the SDK are {', '.join(_in_sdk_order(names, places))}: see "
-                     "that both are so")
+        draft.remark(f"the joints in policy order are {', '.join(on_robot)}: {origin}; then those "
+                     f"in the order of the SDK are {', '.join(_in_sdk_order(on_robot, places))}: "
+                     "see that both are so")
     _put_joints(draft, root, places)
     tensors = put_model(draft, model)
     actions = [_action(draft, name, action, names) for name, action in root["actions"].items()]
@@ -60,6 +62,16 @@ def read(source: Source, given: Given) -> Draft:
     _put_observations(draft, model, tensors, root["observations"])
     put_velocity_range(draft, root.section("commands"))
     return draft
+
+
+def _put_names(
+    draft: Draft, names: list[str], on_robot: list[str], origin: str
+) -> None:
+    """Write the policy's names of its joints, and those of the robot where they differ."""
+    draft.put("joints.names", names, origin if names == on_robot else "joint_names")
+    renamed = {name: other for name, other in zip(names, on_robot, strict=True) if name != other}
+    if renamed:
+        draft.put("joints.robot_names", renamed, origin)
 
 
 def _in_sdk_order(names: Sequence[str], places: Sequence[int]) -> list[str]:
@@ -136,14 +148,15 @@ def _put_group(draft: Draft, name: str, width: int | None, group: Node) -> None:
 
 def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
     clip, params = term.get("clip"), term.get("params")
-    period, scale = params.get("period") if params else None, scales(term)
+    period_s, reads = phase_settings(params)
+    scale = scales(term)
     return SourceTerm(
         name=name, function=name, joints=_joints(draft, params),
         # The file writes one scale for each value, so that it also says how many there are.
         size=len(scale) if term.get("scale") and term_of(name) == "external" else None,
         scale=scale, clip=clip.numbers(2) if clip else None,
         history=frames(term.get("history_length")),
-        period_s=period.number() if period else None,
+        period_s=period_s, reads=reads,
     )
 
 

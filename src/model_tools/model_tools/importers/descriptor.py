@@ -39,6 +39,7 @@ def read(source: Source, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit.
     """
+    given.refuse_joints(source, "joint_names")
     draft, model = Draft(source.path.name), model_of(source, given)
     root = source.root
     draft.put("rate_hz", round(1.0 / root["scene"]["dt"].positive(), 9), "1 / scene.dt")

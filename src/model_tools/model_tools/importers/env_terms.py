@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from model_tools.errors import ToolError
 from model_tools.importers.draft import Draft
 from model_tools.importers.joints import is_pattern, resolve_names
-from model_tools.importers.observation import SourceTerm, frames, scales, term_of
+from model_tools.importers.observation import (
+    SourceTerm,
+    frames,
+    phase_settings,
+    scales,
+    term_of,
+)
 from model_tools.node import Node
 from policy_inference.bundle.terms import TERMS
 
@@ -65,10 +71,11 @@ def _term(draft: Draft, root: Node, name: str, term: Node, names: Sequence[str],
         draft.block("observations", f"modifiers of {name}")
     clip = term.get("clip")
     function, topic = _function(root, term)
+    period_s, reads = phase_settings(term.get("params"))
     return SourceTerm(
         name=name, function=function, topic=topic, joints=_joints(term, names),
         scale=scales(term), clip=clip.numbers(2) if clip else None,
-        history=frames(common or term.get("history_length")), period_s=_period(term),
+        history=frames(common or term.get("history_length")), period_s=period_s, reads=reads,
     )
 
 
@@ -82,12 +89,6 @@ def _function(root: Node, term: Node) -> tuple[str, str]:
     if kind in _VELOCITY_COMMANDS:
         return "velocity_commands", ""
     return kind, f"{command}_command"
-
-
-def _period(term: Node) -> float | None:
-    params = term.get("params")
-    period = params.get("period") if params else None
-    return period.number() if period else None
 
 
 def _refuse_simulator_order(term: Node) -> None:

@@ -34,6 +34,7 @@ def read(source: Source, given: Given) -> Draft:
     Raises:
         ToolError: Something is missing or does not fit, or there are several models.
     """
+    given.refuse_joints(source, "element_names")
     draft, pipeline = Draft(source.path.name), source.root["pipeline"]
     name, node = _only_model(source.root["models"])
     model = _model(node, source.path, given)

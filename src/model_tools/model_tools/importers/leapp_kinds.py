@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_tools.importers.draft import Draft, todo
 from model_tools.node import Node
+from policy_inference.bundle.terms import TERMS
 
 TARGETS = {
     "target/joint/position": "position",
@@ -28,7 +29,7 @@ _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
         ("w", "x", "y", "z"): "base_quat_wxyz", ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
     },
 }  # fmt: skip
-"""Terms by the order of their elements, by kind."""
+"""Terms by the order of their elements, by kind; of those with one order, some or others too."""
 
 
 def elements(tensor: Node) -> list[str]:
@@ -68,10 +69,20 @@ def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
     known = list(dict.fromkeys(terms.values()))
     if order in terms or (not order and len(known) == 1):
         return {"term": terms.get(order, known[0])}
+    if parts := _parts(terms, order):
+        return {"term": known[0], "parts": parts}
     if not order:
         return {"term": todo(f"{' or '.join(known)}, by the order of its values")}
     return _external(draft, tensor, f"in the order {', '.join(order)}, which is not that of "
                      f"{' or '.join(known)}")
+
+
+def _parts(terms: Mapping[tuple[str, ...], str], order: Sequence[str]) -> list[str]:
+    """Return the contract's names of some of a vector's values, empty where they have none."""
+    names, term = next(iter(terms.items()))
+    part_of = dict(zip(names, TERMS[term].parts, strict=False))
+    fitting = set(order) <= part_of.keys() and len(set(order)) == len(order)
+    return [part_of[name] for name in order] if fitting else []
 
 
 def _external(draft: Draft, tensor: Node, reason: str) -> dict[str, Any]:

@@ -27,8 +27,26 @@ _KNOWN = {
     "last_action": "last_action",
     "gait_phase": "phase",
 }
+_PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
 """Names that say only that it is a command."""
+_UNCLEAR = {
+    **dict.fromkeys(_ANY_COMMANDS, "velocity_command, if {name} is vx, vy and yaw rate (then "
+                    "velocity_command.min and max are asked for, too); else external, with topic "
+                    "and size"),
+    "command_lin_vel": "velocity_command with parts: [vx, vy], if {name} is that; else external, "
+                       "with topic and size",
+    "command_ang_vel": "velocity_command with parts: [wz], if {name} is that; else external, with "
+                       "topic and size",
+    "phase": "phase, if {name} is sin and cos of a gait phase, with parts: [cos, sin] if cos comes "
+             "first, and with offsets and standing where it has them; else external, with topic "
+             "and size",
+    "sin_phase": "phase with parts: [sin], if {name} is sin of a gait phase, and with offsets and "
+                 "standing where it has them; else external, with topic and size",
+    "cos_phase": "phase with parts: [cos], if {name} is cos of a gait phase, and with offsets and "
+                 "standing where it has them; else external, with topic and size",
+}
+"""Questions about names that do not say enough."""
 _EXTERNAL_SIZES = {"motion_anchor_pos_b": 3, "motion_anchor_ori_b": 6, "root_pos_w": 3,
                    "root_quat_w": 4}
 """Widths of functions that are always as wide, whatever the robot."""
@@ -48,6 +66,8 @@ class SourceTerm:
     history: int = 1
     """Frames, this tick's included."""
     period_s: float | None = None
+    reads: Sequence[str] | None = None
+    """Parameters of a phase beside its period; None where the source does not list them."""
     topic: str = ""
     doubt: str = ""
     """Question about which term this is, where the source leaves it open."""
@@ -97,13 +117,22 @@ def scales(term: Node) -> Sequence[float]:
     return scale.values() if (scale := term.get("scale")) else (1.0,)
 
 
+def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]:
+    """Return the period of a phase, s, and which other parameters it has; None: not stated."""
+    if params is None:
+        return None, None
+    stated = {key: value for key, value in params.items() if value.value is not None}
+    period = next((stated.pop(key) for key in _PERIODS if key in stated), None)
+    return None if period is None else period.number(), list(stated)
+
+
 def term_of(function: str) -> str:
     """Return the contract's term for a function, `external` for one that it does not know."""
     return _KNOWN.get(function, "external")
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    kind = term_of(term.function)
+    kind = _kind_of(term)
     entry: dict[str, Any] = {"term": kind}
     if kind == "external":
         entry |= {"topic": term.topic or term.name,
@@ -111,6 +140,10 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
                       f"number of values of {term.name}")}
     if kind == "phase":
         entry["period_s"] = term.period_s or todo("period of the phase, s")
+        if kind != term_of(term.function):
+            entry["parts"] = todo("order of the two values: [sin, cos] or [cos, sin]")
+        if term.reads is None or term.reads:
+            entry["standing"] = todo(_standing(term.reads or ()))
     names = draft.find("joints.names")
     if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
         entry["joints"] = list(term.joints)
@@ -123,24 +156,34 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     return entry
 
 
+def _standing(reads: Sequence[str]) -> str:
+    also = f"; the term reads {', '.join(reads)}" if reads else ""
+    return ("what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
+            f"zero}}, or null where it goes on{also}")
+
+
+def _kind_of(term: SourceTerm) -> str:
+    """Return the contract's term; a function `phase` that has a period is one."""
+    return "phase" if term.function == "phase" and term.period_s else term_of(term.function)
+
+
 def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
     """Open the question of which term this is, or say that its values come from outside."""
     if term.doubt:
         entry["term"] = todo(term.doubt)
-    elif term.function in _ANY_COMMANDS and not _is_wide(entry["size"]):
+    elif entry["term"] == "external" and _is_unclear(term, entry):
         for key in ("topic", "size"):
             del entry[key]
-        entry["term"] = todo(f"velocity_command, if {term.name} is vx, vy and yaw rate (then "
-                             "velocity_command.min and max are asked for, too); else external, "
-                             "with topic and size")
+        entry["term"] = todo(_UNCLEAR[term.function].format(name=term.name))
     elif entry["term"] == "external":
         draft.remark(f"the observation term {term.name} ({term.function}) is none of the "
                      f"contract's: its values are expected on the topic {entry['topic']}")
 
 
-def _is_wide(size: Any) -> bool:
-    """Return whether a command has another number of values than a velocity."""
-    return isinstance(size, int) and size != TERMS["velocity_command"].size
+def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
+    """Return whether it may be a term of the contract; no command of other sizes is a velocity."""
+    is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
+    return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 
 
 def _history(

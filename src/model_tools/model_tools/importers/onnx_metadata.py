@@ -52,6 +52,7 @@ def read(source: Source, given: Given) -> Draft:
     if given.model is not None and given.model != source.path:
         raise ToolError(f"--model: expected none beside {source.path}, which is the model itself, "
                         f"found {given.model}")
+    given.refuse_joints(source, _first(source.root, "names").key)
     draft, model, root = Draft(source.path.name), read_onnx(source.path), source.root
     names = _list(_first(root, "names")).texts()
     draft.put("joints.names", names, _first(root, "names").key)

@@ -37,6 +37,19 @@ class Given:
     model: Path | None = None
     joints: GivenJoints | None = None
 
+    def refuse_joints(self, source: Source, stated: str) -> None:
+        """Raise unless `--joints` was left out, for a source that names its joints.
+
+        Raises:
+            ToolError: It was given; `stated` is the key that has the names.
+        """
+        if self.joints is not None:
+            raise ToolError(f"--joints: expected none, since {stated} of {source.path.name} names "
+                            f"the policy's joints in their order, found "
+                            f"{self.joints.origin or ', '.join(self.joints.names)}; --robot FILE "
+                            "takes limits from a URDF or MJCF, and --set joints.robot_names says "
+                            "what the robot calls its joints, where that differs")
+
 
 def read_source(path: Path) -> Source:
     """Read a source file.

@@ -48,6 +48,7 @@ SDK_JOINTS: dict[str, list[str]] = {
 
 From the numbers of motors in unitree's SDK and examples; a G1 with 23 joints leaves some out.
 """
+_NAMES = "joint_names"
 _BY_NAME = f"--joints with one of {', '.join(SDK_JOINTS)}"
 
 
@@ -63,8 +64,8 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
     """
     places = motors(root)
     if given is None:
-        if stated := root.get("joint_names"):
-            return _counted(root, stated.texts(), len(places)), "joint_names"
+        if stated := root.get(_NAMES):
+            return _counted(root, stated.texts(), len(places)), _NAMES
         raise ToolError(f"{root.file}: expected the names of its {len(places)} joints, which this "
                         f"format leaves out; give {_BY_NAME} of unitree's robots, with the robot's "
                         "URDF or MJCF file, or with names in policy order")
@@ -80,6 +81,27 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
         raise _undecided(root, given, orders)
     names = _counted(root, given.in_simulator_order(), len(places))
     return names, "given by the user, in policy order"
+
+
+def stated_names(root: Node, given: Sequence[str]) -> list[str]:
+    """Return the policy's own names of its joints, for which the user gave the robot's.
+
+    Args:
+        root: The file.
+        given: The joints of `--joints`, in the policy's order.
+
+    Returns:
+        The file's names, or those of the user where it has none.
+
+    Raises:
+        ToolError: The file has one of these names at another place.
+    """
+    if (stated := root.get(_NAMES)) is None:
+        return list(given)
+    names = _counted(root, stated.texts(), len(given))
+    if any(name in given and name != other for name, other in zip(names, given, strict=True)):
+        raise stated.wrong(f"the order of --joints ({', '.join(given)})")
+    return names
 
 
 def motors(root: Node) -> list[int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from model_tools.inspect.contract_rows import bounds, describe_joints
+from model_tools.inspect.contract_rows import bounds, describe_body
 from model_tools.inspect.report import Report
 from policy_inference.bundle.chunk_contract import (
     Camera,
@@ -43,8 +43,7 @@ def describe_chunk_contract(contract: ChunkContract, report: Report) -> None:
     report.row(contract.action.feature, _vector(contract.action))
     for joint, unit in contract.units.items():
         report.row(f"unit {joint}", f"{_unit(unit)}; {_spread(contract, joint)}")
-    report.row(f"{len(contract.joints.names)} joints", ", ".join(contract.joints.names))
-    describe_joints(contract.joints, report)
+    describe_body(contract, report)
     step = contract.action.max_relative_target
     report.row("largest step", "not stated" if step is None else f"{step} rad")
     for name, graph in contract.graphs.items():

@@ -4,27 +4,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from model_tools.inspect.report import Report
-from policy_inference.bundle.contract import JointContract, Joints, Observation, Term
+from policy_inference.bundle.body import Body
+from policy_inference.bundle.contract import (
+    ActionTerm,
+    JointContract,
+    Observation,
+    PhaseStand,
+    Term,
+)
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.schema import PerJoint
 
 
 def describe_contract(contract: JointContract, report: Report) -> None:
     """Add a row for each part of a contract."""
     report.row("name", f"{contract.name} {contract.version}")
     report.row("rate", f"{contract.rate_hz:g} Hz")
-    report.row(f"{len(contract.joints.names)} joints", ", ".join(contract.joints.names))
-    describe_joints(contract.joints, report)
+    describe_body(contract, report)
+    if command := contract.velocity_command:
+        report.row("velocity command", "vx, vy, yaw rate from "
+                   f"{', '.join(f'{value:g}' for value in command.min)} to "
+                   f"{', '.join(f'{value:g}' for value in command.max)}")
     for name, observation in contract.observations.items():
         report.row(f"observation {name}", _terms(observation))
         report.row(f"normalisation {name}", _normalisation(observation))
     for term in contract.action.terms:
-        report.row(f"action {contract.action.output}",
-                   f"{len(term.joints)} joints by {term.kind}, scale {term.scale}, offset "
-                   f"{term.offset}")
+        report.row(f"action {contract.action.output}", _action(term, contract.joints.names))
     for pair in contract.state:
         report.row("state", f"{pair.output} -> {pair.input}")
     for backend, artifact in contract.model.artifacts.items():
@@ -39,16 +49,33 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     report.row("licence", contract.provenance.licence)
 
 
-def describe_joints(joints: Joints, report: Report) -> None:
-    """Add rows of positions, gains and limits."""
-    def of(key: str) -> str:
-        values = [f"{value:g}" for value in per_joint(getattr(joints, key), joints.names)]
-        return values[0] if len(set(values)) == 1 else ", ".join(values)
+def describe_body(contract: Body, report: Report) -> None:
+    """Add rows of the joints, what the robot calls them, positions, gains, limits, standing up."""
+    joints, stand = contract.joints, contract.stand
+    names = joints.names
 
-    report.row("default position", f"{of('default_position')} rad")
-    report.row("gains", f"stiffness {of('stiffness')} N·m/rad; damping {of('damping')} N·m·s/rad")
-    report.row("position limits", f"{of('position_min')} to {of('position_max')} rad")
-    report.row("speed, torque limits", f"{of('velocity_limit')} rad/s; {of('effort_limit')} N·m")
+    def of(value: PerJoint) -> str:
+        return _values(value, names)
+
+    report.row(f"{len(names)} joints", ", ".join(names))
+    if joints.robot_names:
+        report.row("names on the robot", ", ".join(joints.on_robot()))
+    report.row("default position", f"{of(joints.default_position)} rad")
+    report.row("gains", f"stiffness {of(joints.stiffness)} N·m/rad; damping {of(joints.damping)} "
+               "N·m·s/rad")
+    report.row("position limits", f"{of(joints.position_min)} to {of(joints.position_max)} rad")
+    report.row("speed, torque limits", f"{of(joints.velocity_limit)} rad/s; "
+               f"{of(joints.effort_limit)} N·m")
+    for i, via in enumerate(stand.via, 1):
+        report.row(f"standing up, via {i}", f"to {of(via.position)} rad in {via.duration_s:g} s")
+    report.row("standing up", f"to {of(stand.position)} rad in {stand.duration_s:g} s; stiffness "
+               f"{of(stand.stiffness)} N·m/rad; damping {of(stand.damping)} N·m·s/rad")
+
+
+def _values(value: PerJoint, names: Sequence[str]) -> str:
+    """Return one number where all are equal, else one for each name."""
+    values = [f"{number:g}" for number in per_joint(value, names)]
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 
 def _normalisation(observation: Observation) -> str:
@@ -74,4 +101,47 @@ def _terms(observation: Observation) -> str:
 
 
 def _term(term: Term) -> str:
-    return term.term if term.topic is None else f"{term.topic} ({term.size})"
+    details = "; ".join(_details(term))
+    return f"{term.topic or term.term} ({details})" if details else term.term
+
+
+def _details(term: Term) -> Iterator[str]:
+    """Yield what is stated of a term beyond its name, scale and clip."""
+    if term.size is not None:
+        yield f"external, {term.size} values"
+    if term.timeout_s is not None:
+        yield f"too old after {term.timeout_s:g} s"
+    if term.output is not None:
+        yield f"output {term.output} of the tick before"
+    chosen = term.joints or term.parts
+    if chosen:
+        yield f"only {', '.join(chosen)}"
+    if term.period_s is not None:
+        yield f"period {term.period_s:g} s"
+    if term.offsets is not None:
+        yield f"offsets {', '.join(f'{offset:g}' for offset in term.offsets)} periods"
+    if term.standing is not None:
+        yield _standing(term.standing)
+    if term.history_length is not None:
+        yield f"{term.history_length} frames"
+
+
+def _standing(stated: PhaseStand) -> str:
+    if stated.phase is None:
+        phase = ""
+    elif stated.phase == "zero":
+        phase = "sin and cos are 0, "
+    else:
+        phase = f"the phase is {stated.phase:g} of a period, "
+    clock = {"runs": "the clock runs on", "stops": "the clock stops",
+             "restarts": "the clock begins at 0 afterwards"}[stated.clock]
+    return f"while the norm of the velocity command is below {stated.below:g}: {phase}{clock}"
+
+
+def _action(term: ActionTerm, every: Sequence[str]) -> str:
+    offset = ("the default position" if isinstance(term.offset, str)
+              else _values(term.offset, term.joints))
+    clip = "" if term.clip is None else f", output within {term.clip[0]:g} to {term.clip[1]:g}"
+    which = "all joints" if term.joints == every else ", ".join(term.joints)
+    scale = _values(term.scale, term.joints)
+    return f"{which} by {term.kind}, scale {scale}, offset {offset}{clip}"

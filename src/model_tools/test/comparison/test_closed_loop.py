@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from model_tools.closed_loop.controlled import ControlledPolicy
-from model_tools.comparison.closed_loop import Walked, judge, walk_each
+from model_tools.comparison.closed_loop import (
+    Walked,
+    judge,
+    judge_alone,
+    reported_errors,
+    walk_each,
+)
 from model_tools.compilers.onnx import quantise
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
@@ -103,6 +109,54 @@ def test_each_limit_fails_by_itself_and_names_the_walk(
     checks = judge(changed(reference, index, **outcome), reference, CLOSED_LOOP)
 
     assert [(check.what, check.where) for check in checks if not check] == [(what, where)]
+
+
+def alone(walks: list[Walked], bundle: Bundle, reported: dict[str, list[float]]) -> set[str]:
+    """Return what is poor in walks, whatever the reference does."""
+    checks = judge_alone(walks, bundle, reported, CLOSED_LOOP)
+    return {f"{check.what} {check.where}" for check in checks if not check}
+
+
+def test_a_reference_that_does_not_walk_is_poor_however_alike_the_others_are(
+    bundle: Bundle, reference: list[Walked]
+) -> None:
+    assert alone(reference, bundle, {}) == set()
+    stands = changed(reference, 0, error=(0.8, 0.0, 0.0))
+    assert all(judge(stands, stands, CLOSED_LOOP))
+    assert alone(stands, bundle, {}) == {"error of vx (0.8, 0, 0)"}
+
+
+@pytest.mark.parametrize(("index", "outcome", "poor"), [
+    (0, {"survived_s": 1.5}, "walks cut short (0.8, 0, 0): fell after 1.5 s"),
+    (1, {"error": (0.0, 0.0, np.nan)}, "error of yaw rate (0, 0.5, 0)"),
+    (3, {"error": (0.06, 0.0, 0.0)}, "error of vx (0, 0, 0)"),
+    (2, {"altered_share": 0.002}, "share of ticks altered by the guard (0, 0, 0.8)"),
+])  # fmt: skip
+def test_each_figure_of_a_poor_walk_is_named(
+    bundle: Bundle, reference: list[Walked], index: int, outcome: dict[str, Any], poor: str
+) -> None:
+    assert alone(changed(reference, index, **outcome), bundle, {}) == {poor}
+
+
+def test_the_guard_says_nothing_of_a_bundle_without_nominal_figures(
+    bundle: Bundle, reference: list[Walked]
+) -> None:
+    contract = dataclasses.replace(bundle.contract, nominal=None)
+    other = dataclasses.replace(bundle, contract=contract)
+    assert alone(changed(reference, 2, altered_share=0.5), other, {}) == set()
+
+
+def test_walks_are_as_good_as_in_the_bundle_s_report(
+    bundle: Bundle, reference: list[Walked]
+) -> None:
+    sha256 = bundle.contract.model.artifacts["onnx"].sha256
+    reported = reported_errors(bundle, sha256)
+    assert len(reported["(0.8, 0, 0)"]) == 3
+    assert reported_errors(bundle, "0" * 64) == {}
+    vx, vy, wz = reported["(0.8, 0, 0)"]
+    worse = changed(reference, 0, error=(vx + 0.04, vy, wz))
+    assert alone(worse, bundle, {"(0.8, 0, 0)": [vx, vy, wz]}) == {
+        "error of vx, by the bundle's report (0.8, 0, 0)"}
 
 
 def test_actions_may_change_while_the_robot_walks(reference: list[Walked]) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from model_tools import cli
 from model_tools.comparison.artifacts import candidates
@@ -41,6 +43,21 @@ def shift_knee(arrays: dict[str, Any]) -> None:
 
 def nan_knee(arrays: dict[str, Any]) -> None:
     arrays["b1"][1] = np.nan
+
+
+def standing_still(folder: Path) -> Path:
+    """Copy our policy, without golden rows and report, with a model whose actions are all zero."""
+    shutil.copytree(OURS, folder)
+    file, contract = folder / "policy.onnx", folder / "policy.yaml"
+    before, model = sha256(file), onnx.load(file)
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            zeros = np.zeros_like(numpy_helper.to_array(weight))
+            weight.CopyFrom(numpy_helper.from_array(zeros, weight.name))
+    onnx.save(model, str(file))
+    text, _, _ = contract.read_text("utf-8").replace(before, sha256(file)).partition("\nreports:")
+    contract.write_text(re.sub(r"\n  golden: .*", "", text), "utf-8")
+    return folder
 
 
 def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
@@ -335,10 +352,25 @@ def test_walks_are_on_the_terminal_and_in_the_report(
                        "--seconds", "2.5", "--output", str(output)])  # fmt: skip
 
     assert status == 0
-    assert "lasted" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "lasted" in shown
+    assert "good" in shown or "poor" in shown
     _, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
     assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5] * 4
-    assert "Closed loop: 2.5 s each" in (output / "comparison.html").read_text("utf-8")
+    assert {check["what"] for check in second["walk_itself_checks"]} >= {"walks cut short"}
+    page = (output / "comparison.html").read_text("utf-8")
+    assert "Closed loop: 2.5 s each" in page
+    assert "Whether each walk itself is good" in page
+
+
+def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    still = standing_still(tmp_path / "still")
+    status = cli.main(["compare", str(still), str(again(still, tmp_path / "same")),
+                       "--closed-loop", "--seconds", "2.5"])  # fmt: skip
+    assert status == 0
+    assert "the walk itself is poor: error of vx: expected at most 0.2, found 0.78" in caplog.text
 
 
 @pytest.mark.parametrize(("seconds", "message"), [

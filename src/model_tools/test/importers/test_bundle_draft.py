@@ -138,13 +138,43 @@ def test_limits_come_from_a_robot_file_by_name(request_: Request, tmp_path: Path
     assert draft.todos() == {}
 
 
-def test_a_robot_file_without_a_joint_of_the_policy_is_refused(
+def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
     request_: Request, tmp_path: Path
 ) -> None:
     robot = tmp_path / "robot.urdf"
-    robot.write_text(URDF.replace('"hip"', '"ankle"'), encoding="utf-8")
-    with pytest.raises(ToolError, match="found none named hip; it has knee, ankle"):
-        make_draft(dataclasses.replace(request_, robot=robot))
+    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
+    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
+    request = dataclasses.replace(request_, answers=answers, robot=robot)
+    todos = make_draft(request).todos()
+    assert "robot calls hip, by name or pattern" in todos["joints.robot_names"]
+    assert "robot.urdf has knee, upper_joint" in todos["joints.robot_names"]
+    assert "joints.effort_limit" in todos
+
+    import_bundle(dataclasses.replace(request, answers=ANSWERS), tmp_path / "open")
+    with pytest.raises(BundleError, match=r"joints\.robot_names: .*'TODO'"):
+        read_contract(tmp_path / "open" / "policy.yaml")
+
+    answers.append("joints.robot_names={h.*: upper_joint}")
+    import_bundle(dataclasses.replace(request, answers=answers), tmp_path / "bundle")
+    joints = read_contract(tmp_path / "bundle" / "policy.yaml").joints
+    assert joints.on_robot() == ("upper_joint", "knee")
+    assert joints.effort_limit == (30.0, 40.0)
+
+
+@pytest.mark.parametrize(("answer", "found"), [
+    ("{hip: ankle}", "found none named ankle; it has knee, upper_joint"),
+    ("{foot: upper_joint}", "robot_names: expected keys that match one of hip, knee, found 'foot'"),
+    ("{hip: 3}", "robot_names: expected the robot's name by name or pattern"),
+    ("upper_joint", "robot_names: expected the robot's name by name or pattern"),
+])
+def test_names_that_the_robot_file_does_not_have_are_refused(
+    request_: Request, tmp_path: Path, answer: str, found: str
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
+    answers = [*ANSWERS, f"joints.robot_names={answer}"]
+    with pytest.raises(ToolError, match=found):
+        make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
 
 
 def test_joint_names_may_be_the_order_of_a_robot_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 import yaml
 
 from model_tools.errors import ToolError
-from model_tools.importers.bundle_draft import make_draft
+from model_tools.importers.bundle_draft import import_bundle, make_draft
+from policy_inference.bundle.contract import PhaseStand
+from policy_inference.bundle.load import read_contract
 
-from .conftest import MakeRequest
+from .conftest import ANSWERS, MakeRequest
 from .small_models import save_policy
 from .small_runs import DEPLOY, DEPLOY_WIDTH, urdf
 
@@ -128,6 +131,44 @@ def test_a_phase_takes_its_period_from_the_params(request_for: MakeRequest) -> N
 
     draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH + 2, edit=phase, joints="hip,knee"))
     assert draft.find("observations.obs.terms")[-1] == {"term": "phase", "period_s": 0.8}
+
+
+def test_what_a_phase_does_while_the_robot_stands_is_asked_for_where_it_may_do_something(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    def phase(source: Any) -> None:
+        source["observations"]["gait_phase"] = {
+            "params": {"command_name": "base_velocity", "period": 0.6}, "clip": None,
+            "scale": [1.0, 1.0], "history_length": 1}
+
+    key = "observations.obs.terms[4].standing"
+    request = request_for(DEPLOY, DEPLOY_WIDTH + 2, edit=phase, joints="hip,knee", answers=ANSWERS)
+    todos = make_draft(request).todos()
+    assert list(todos) == [key]
+    assert "the term reads command_name" in todos[key]
+    for i, (answer, standing) in enumerate({
+        "null": None, "{below: 0.1, phase: zero}": PhaseStand(below=0.1, phase="zero"),
+    }.items()):  # fmt: skip
+        answers = [*ANSWERS, f"{key}={answer}"]
+        import_bundle(dataclasses.replace(request, answers=answers), tmp_path / str(i))
+        contract = read_contract(tmp_path / str(i) / "policy.yaml")
+        assert contract.observations["obs"].terms[4].standing == standing
+
+
+def test_the_joints_of_the_file_and_those_of_the_user_are_names_of_policy_and_robot(
+    request_for: MakeRequest
+) -> None:
+    def named(source: Any) -> None:
+        source["joint_names"] = ["hip", "knee"]
+
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=named, joints="hip,upper_knee"))
+    assert draft.find("joints.names") == ["hip", "knee"]
+    assert draft.find("joints.robot_names") == {"knee": "upper_knee"}
+    assert draft.find(("action", "terms", 0, "joints")) == ["hip", "knee"]
+    draft = make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=named, joints="hip,knee"))
+    assert draft.find("joints.robot_names") is None
+    with pytest.raises(ToolError, match=r"joint_names: expected the order of --joints \(knee, hip"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, edit=named, joints="knee,hip"))
 
 
 def test_an_action_that_the_contract_cannot_say_is_a_todo_that_names_it(

@@ -32,6 +32,23 @@ def test_terms_and_actions_keep_joint_orders_of_their_own(request_for: MakeReque
          "history_length": 3}]
 
 
+def test_joints_of_the_user_are_refused(request_for: MakeRequest) -> None:
+    with pytest.raises(ToolError, match="--joints: expected none, since joint_names of "
+                       r"source\.yaml .*, found hip, knee"):
+        make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH, joints="hip,knee"))
+
+
+def test_a_phase_of_which_only_the_name_is_stated_is_asked_about(request_for: MakeRequest) -> None:
+    def phase(source: Any) -> None:
+        source["observations"]["policy"].append({
+            "name": "gait", "full_path": "my_lab.mdp.observations.gait_phase", "shape": [2],
+            "overloads": {"scale": None, "clip": None, "history_length": 0}})
+
+    todos = make_draft(request_for(DESCRIPTOR, DESCRIPTOR_WIDTH + 2, edit=phase)).todos()
+    term = "observations.obs.terms[2]"
+    assert {f"{term}.period_s", f"{term}.standing"} <= set(todos)
+
+
 def test_gains_that_the_simulator_s_actuator_model_replaced_are_asked_for(
     request_for: MakeRequest,
 ) -> None:

@@ -82,6 +82,19 @@ def test_a_wrong_file_is_refused_with_its_place(
         make_draft(request_for(ENV.replace(old, new), ENV_WIDTH, joints=JOINTS))
 
 
+def test_a_function_that_may_be_a_phase_is_asked_about(request_for: MakeRequest) -> None:
+    source = ENV.replace("    unused: null\n", """
+    clock: {func: "my_lab.mdp:phase", params: {cycle_time: 0.8, command_name: base_velocity}}
+""")
+    draft = make_draft(request_for(source, ENV_WIDTH + 2, joints="hip,knee"))
+    assert draft.find("observations.obs.terms")[4]["period_s"] == 0.8
+    assert "[sin, cos] or [cos, sin]" in draft.todos()["observations.obs.terms[4].parts"]
+    assert "reads command_name" in draft.todos()["observations.obs.terms[4].standing"]
+    source = source.replace("cycle_time: 0.8, ", "")
+    todos = make_draft(request_for(source, ENV_WIDTH + 2, joints="hip,knee")).todos()
+    assert "phase, if clock is sin and cos" in todos["observations.obs.terms[4].term"]
+
+
 def test_a_file_that_was_cut_off_is_refused(request_for: MakeRequest) -> None:
     with pytest.raises(ToolError, match=r"expected YAML, found .* in line"):
         make_draft(request_for(ENV[: ENV.index("[null, null") + 6], ENV_WIDTH))

@@ -76,6 +76,35 @@ def test_a_quaternion_is_taken_in_its_own_order_only(
     assert draft.find("observations.rotation.terms") == [entry]
 
 
+@pytest.mark.parametrize(("kind", "order", "term"), [
+    ("command/body/velocity", ["ang_vel_z", "lin_vel_x"],
+     {"term": "velocity_command", "parts": ["wz", "vx"]}),
+    ("state/body/angular_velocity", ["z"], {"term": "base_ang_vel", "parts": ["z"]}),
+    ("state/body/linear_velocity", ["x", "y", "z"], {"term": "base_lin_vel"}),
+    ("state/body/angular_velocity", ["z", "z"],
+     {"term": "external", "topic": "rotation", "size": 2}),
+])
+def test_some_values_of_a_vector_are_its_parts(
+    request_for: MakeRequest, tmp_path: Path, kind: str, order: list[str], term: dict[str, Any]
+) -> None:
+    def narrow(source: Any) -> None:
+        source["models"]["policy"]["inputs"][0] |= {
+            "kind": kind, "element_names": [order], "shape": [1, len(order)]}
+
+    nodes = [helper.make_node("Add", ["q", "previous"], ["targets"])]
+    model = save(tmp_path / "policy.onnx", nodes,
+                 {"rotation": (1, len(order)), "q": (1, 2), "previous": (1, 2)},
+                 {"targets": (1, 2)})
+    draft = make_draft(request_for(LEAPP, 0, edit=narrow, model=model))
+    assert draft.find("observations.rotation.terms") == [term]
+
+
+def test_joints_of_the_user_are_refused(request_for: MakeRequest, model: Path) -> None:
+    with pytest.raises(ToolError, match="--joints: expected none, since element_names of "
+                       r"source\.yaml .*, found hip, knee"):
+        make_draft(request_for(LEAPP, 0, model=model, joints="hip,knee"))
+
+
 def test_a_quaternion_without_order_is_asked_about(request_for: MakeRequest, model: Path) -> None:
     draft = make_draft(request_for(
         LEAPP, 0, model=model,

@@ -90,6 +90,29 @@ def test_a_second_model_beside_the_one_with_the_metadata_is_refused(tmp_path: Pa
         make_draft(Request(source=model, model=tmp_path / "other.onnx"))
 
 
+def test_joints_of_the_user_are_refused(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 11, 2, metadata=COMMAS)
+    with pytest.raises(ToolError, match="--joints: expected none, since joint_names of "
+                       r"policy\.onnx .*, found knee, hip; --robot FILE takes limits"):
+        make_draft(Request(source=model, joints="knee,hip"))
+
+
+def test_names_that_may_be_parts_of_a_term_are_asked_about(tmp_path: Path) -> None:
+    metadata = {**JSON, "observation_names": json.dumps(
+        ["command_lin_vel", "command_ang_vel", "sin_phase", "cos_phase", "phase"])}
+    model = save_policy(tmp_path / "policy.onnx", 7, 2, metadata=metadata)
+    draft = make_draft(Request(source=model))
+    questions = [draft.todos()[f"observations.obs.terms[{i}].term"] for i in range(5)]
+    for question, parts in zip(questions, ("[vx, vy]", "[wz]", "[sin]", "[cos]", "[cos, sin]"),
+                               strict=True):
+        assert f"parts: {parts}" in question
+    assert draft.find("observations.obs.terms")[0].keys() == {"term", "scale"}
+    answers = ["observations.obs.terms[2].term=phase", "observations.obs.terms[2].parts=[sin]"]
+    todos = make_draft(Request(source=model, answers=answers)).todos()
+    assert "observations.obs.terms[2].period_s" in todos
+    assert "observations.obs.terms[2].term" not in todos
+
+
 def without(key: str, metadata: Mapping[str, str] = COMMAS) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != key}
 

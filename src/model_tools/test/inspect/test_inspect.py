@@ -343,6 +343,82 @@ def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:
     assert rows["normalisation obs"].startswith("none in the contract")
 
 
+def described(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the rows of a bundle whose contract has other texts; its files are not looked at."""
+    file = make_bundle(folder) / "policy.yaml"
+    text = file.read_text("utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, "utf-8")
+    return dict(inspect_path(folder).rows)
+
+
+def test_terms_show_which_values_they_have_and_when(tmp_path: Path) -> None:
+    rows = described(tmp_path, {
+        "actions: {shape: [1, 2]}": "actions: {shape: [1, 2]}, estimate: {shape: [1, 3]}",
+        "{term: joint_pos}, {term: joint_vel}, {term: last_action}":
+            "{term: velocity_command, parts: [wz, vx]}, {term: joint_pos, joints: [k.*]}, "
+            "{term: last_output, output: estimate}, {term: joint_vel}, "
+            "{term: external, topic: terrain, size: 4, timeout_s: 0.5}, "
+            "{term: phase, period_s: 0.8, offsets: [0, 0.5], parts: [cos], "
+            "standing: {below: 0.1, phase: zero, clock: stops}}",
+        "[1, 6]": "[1, 14]",
+        "damp: {damping: 1}":
+            "damp: {damping: 1}\nvelocity_command: {min: [-1, 0, -2], max: [1.5, 0, 2]}",
+    })  # fmt: skip
+    assert rows["observation obs"] == (
+        "velocity_command (only wz, vx), joint_pos (only knee), last_output (output estimate of "
+        "the tick before), joint_vel, terrain (external, 4 values; too old after 0.5 s), phase "
+        "(only cos; period 0.8 s; offsets 0, 0.5 periods; while the norm of the velocity command "
+        "is below 0.1: sin and cos are 0, the clock stops)")
+    assert rows["velocity command"] == "vx, vy, yaw rate from -1, 0, -2 to 1.5, 0, 2"
+
+
+@pytest.mark.parametrize(("standing", "said"), [
+    ("{below: 0.01, phase: 0.5, clock: restarts}",
+     "below 0.01: the phase is 0.5 of a period, the clock begins at 0 afterwards"),
+    ("{below: 0.01}", "below 0.01: the clock runs on"),
+])
+def test_a_phase_says_what_it_does_while_the_robot_stands(
+    tmp_path: Path, standing: str, said: str
+) -> None:
+    rows = described(tmp_path, {
+        "{term: last_action}": f"{{term: phase, period_s: 1, standing: {standing}}}",
+        "damp: {damping: 1}": "damp: {damping: 1}\n"
+                              "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"})
+    assert rows["observation obs"].endswith(f"(period 1 s; while the norm of the velocity command "
+                                            f"is {said})")
+
+
+def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
+    rows = described(tmp_path, {"names: [hip, knee]":
+                                'names: [hip, knee], robot_names: {.*p: "left_{name}"}'})
+    assert rows["2 joints"] == "hip, knee"
+    assert rows["names on the robot"] == "left_hip, knee"
+    assert "names on the robot" not in described(tmp_path / "other", {})
+
+
+def test_an_action_shows_joints_and_values_of_its_patterns(tmp_path: Path) -> None:
+    rows = described(tmp_path, {
+        "[{joints: [hip, knee], kind: position}]":
+            "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
+            "{joints: [h.*], kind: position, scale: {h.*: 0.25}, offset: default_position}]"})
+    assert rows["action actions"] == "hip by position, scale 0.25, offset the default position"
+    scaled = {"kind: position": "kind: position, scale: {h.*: 1, k.*: 2}"}
+    rows = described(tmp_path / "all", scaled)
+    assert rows["action actions"] == "all joints by position, scale 1, 2, offset 0"
+
+
+def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
+    rows = described(tmp_path, {
+        "stand: {position: 0,": "stand: {position: {hip: 0, knee: 0.5}, "
+                                "via: [{position: 0.25, duration_s: 2}],"})
+    assert rows["standing up, via 1"] == "to 0.25 rad in 2 s"
+    assert rows["standing up"] == ("to 0, 0.5 rad in 1 s; stiffness 1 N·m/rad; damping 1 "
+                                   "N·m·s/rad")
+
+
 def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:
     assert "limits rknn: there is no artifact" in suspicions(
         make_bundle(tmp_path, limits="limits: {rknn: {rmse: 0.1}}"))

@@ -63,6 +63,18 @@ class Spec:
         return None if unset else value
 
 
+REALTIME = (
+    Spec(name="realtime.priority", type=int, default=0, minimum=0, maximum=99,
+         doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99, and "
+             "one less of all that it may wait for; 0: none"),
+    Spec(name="realtime.cpus", type=str, default="",
+         doc="Cores that this thread keeps to, such as 3 or 2-3; empty: all"),
+    Spec(name="realtime.lock_memory", type=bool, default=False,
+         doc="Let the system swap none of its process out"),
+)  # fmt: skip
+"""What `machine.scheduling.RealTime` is made of, in every node that commands a robot."""
+
+
 def refuse_arguments(
     command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
 ) -> None:

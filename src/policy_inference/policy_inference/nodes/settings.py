@@ -7,7 +7,7 @@ from dataclasses import fields
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.core.limits import Tightening
 from policy_inference.nodes.outputs import OUTPUTS
-from policy_inference.nodes.parameters import Spec
+from policy_inference.nodes.parameters import REALTIME, Spec
 
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
@@ -40,15 +40,6 @@ _REPORTS = (
     Spec(name="autostart", type=bool, default=True,
          doc="Configure and activate at once; the robot never moves by itself"),
 )  # fmt: skip
-_REALTIME = (
-    Spec(name="realtime.priority", type=int, default=0, minimum=0, maximum=99,
-         doc="Real-time priority (SCHED_FIFO) of the control thread, 1 to 99, and one less of all "
-             "that it may wait for; 0: none"),
-    Spec(name="realtime.cpus", type=str, default="",
-         doc="Cores that the control thread keeps to, such as 3 or 2-3; empty: all"),
-    Spec(name="realtime.lock_memory", type=bool, default=False,
-         doc="Let the system swap none of the process out"),
-)  # fmt: skip
 _SAFETY = tuple(
     Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
          doc=f"Tightens {field.name} of the contract; never loosens it")
@@ -63,7 +54,7 @@ PARAMETERS = (
          doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
     _valid_for(0.1),
     *_REPORTS,
-    *_REALTIME,
+    *REALTIME,
     Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
          doc="How much the flight recorder keeps; nothing where 0, s"),
     Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
@@ -102,7 +93,7 @@ ACT_PARAMETERS = (
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
     *_REPORTS,
-    *_REALTIME,
+    *REALTIME,
     *_SAFETY,
 )  # fmt: skip
 """Of the ACT policy node."""

@@ -29,8 +29,8 @@ class Reported:
         backend: Name of the backend.
         runs_on: Runtime and device.
         fallback: Why the backends before it in the list did not open, a line each.
-        ticks: Ticks since the node was activated.
-        ticks_missed: Deadlines at which no tick could start.
+        ticks: Ticks since the node was activated: those of standing up are among them.
+        ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
         guard_events: How often the guard acted, by rule; rules that never acted are left out.
         left_run: Whether the policy node had left RUN by itself; a HOLD that recovers is no end.
@@ -110,8 +110,8 @@ def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:
         "max_tilt_deg": round(metrics.max_tilt_deg, 2),
         "falls": metrics.falls,
         "guard_events": sum(reported.guard_events.values()),
-        "ticks": reported.ticks,
-        "ticks_missed": reported.ticks_missed,
+        "ticks_since_activation": reported.ticks,
+        "ticks_missed_since_activation": reported.ticks_missed,
         "latency_ms": {"p50": p50, "p99": p99, "max": longest},
     }
 
@@ -129,7 +129,7 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
         ("largest tilt", f"{metrics.max_tilt_deg:.1f} degrees"),
         ("falls", f"{metrics.falls}"),
         ("guard events", events or "none"),
-        ("ticks", f"{reported.ticks}, {reported.ticks_missed} missed"),
+        ("ticks", f"{reported.ticks} since activation, {reported.ticks_missed} missed"),
         ("latency", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"),
     ]
     width = max(len(name) for name, _ in lines)

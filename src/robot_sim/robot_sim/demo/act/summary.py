@@ -35,8 +35,8 @@ def summarise(performed: Performed) -> dict[str, Any]:
             name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")},
         "hold_ticks": int(np.count_nonzero(trace.mode == _HOLD_MODE)),
         "guard_events": {entry.name: entry.count for entry in last.guard_counters if entry.count},
-        "ticks": last.ticks,
-        "ticks_missed": last.ticks_missed,
+        "ticks_since_activation": last.ticks,
+        "ticks_missed_since_activation": last.ticks_missed,
         "tick_ms": {"p50": _ms(last.latency_p50_s), "p99": _ms(last.latency_p99_s),
                     "max": _ms(last.latency_max_s)},
         "wall_s": round(performed.wall_s, 1),
@@ -70,8 +70,9 @@ def table(summary: dict[str, Any]) -> str:
           if summary["successes"] else []),
         ("held", f"{summary['hold_ticks']} ticks"),
         ("guard events", events or "none"),
-        ("ticks", f"{summary['ticks']} at {summary['rate_hz']:g} Hz, "
-                  f"{summary['ticks_missed']} missed"),
+        ("ticks", f"{summary['ticks_since_activation']} since activation at "
+                  f"{summary['rate_hz']:g} Hz, "
+                  f"{summary['ticks_missed_since_activation']} missed"),
         ("tick", f"p50 {tick['p50']} ms, p99 {tick['p99']} ms, max {tick['max']} ms"),
         ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
     ]
