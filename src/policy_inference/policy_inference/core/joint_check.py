@@ -91,11 +91,6 @@ class JointCheck:
         self._agreeing, self.lost = before._agreeing, before.lost
         self.in_motion, self.replaced = before.in_motion, before.replaced
 
-    @property
-    def knows_pose(self) -> bool:
-        """Whether a sample was believed since `forget`."""
-        return self._believed_ns is not None
-
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; return why it cannot be true, empty where it is believed.
 
