@@ -399,6 +399,41 @@ def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> Non
     assert "hip" in robot.controller.inputs["joint_states"].problem
 
 
+WHEEL: Mapping[str, object] = {
+    "joints.position_min": [-1e4, -1.5, -1.5], "joints.position_max": [1e4, 1.5, 1.5],
+    "joints.stiffness": [0.0, 30.0, 30.0], "stand.stiffness": [0.0, 100.0, 100.0],
+    "action.terms": [{"joints": ["hip"], "kind": "velocity", "scale": 10.0},
+                     {"joints": ["knee", "ankle"], "kind": "position", "scale": 0.5,
+                      "offset": "default_position"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(("turned", "moved", "mode"), [
+    (9.0, 0.0, Mode.RUN), (9.0, 1.2, Mode.HOLD), (25.0, 0.0, Mode.HOLD),
+])  # fmt: skip
+def test_a_fast_wheel_turns_on_in_a_hold_and_the_policy_goes_on(
+    turned: float, moved: float, mode: Mode
+) -> None:
+    robot = Seen(WHEEL)
+    robot.answer(0.9, 0.0, 0.0)
+    robot.standing().controller.run()
+    hip, knee, ankle = robot.sensed["joint_pos"]
+
+    def turn(rad_per_s: float) -> Sequence[float]:
+        nonlocal hip
+        hip += rad_per_s * PERIOD_NS * 1e-9
+        return hip, knee, ankle
+
+    for _ in range(10):
+        robot.tick(joint_pos=turn(9.0))
+    assert robot.is_in(Mode.RUN)
+    for _ in range(6):
+        robot.tick(joint_pos=turn(turned), silent=["joint_states"])
+    assert robot.is_in(Mode.HOLD)
+    knee += moved
+    robot.tick(joint_pos=turn(9.0))
+    assert robot.is_in(mode)
+
+
 def test_what_drifts_slowly_or_repeats_is_believed() -> None:
     robot = Seen().known()
     for i in range(100):
