@@ -130,7 +130,7 @@ def test_a_pose_that_a_driver_makes_up_before_its_first_read_is_never_commanded(
 
 @pytest.mark.parametrize("pressed", [False, True])
 def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(
-    pressed: bool  # noqa: FBT001  a case
+    pressed: bool
 ) -> None:
     arm = Seen(ARM).known()
     if pressed:
