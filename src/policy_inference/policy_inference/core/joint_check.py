@@ -149,7 +149,8 @@ class JointCheck:
     def _reach(self, since_ns: int, out: F64) -> None:
         """Write how far joints can have moved in a time [joints], rad."""
         np.multiply(self._speed, max(0, since_ns) * 1e-9, out=out)
-        np.minimum(out, self._farthest, out=out)
+        if since_ns > self._longest_ns:
+            np.minimum(out, self._farthest, out=out)
         np.add(out, self._slack, out=out)
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:
