@@ -63,10 +63,8 @@ class JointCheck:
         low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
         high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
-        # A wheel, which stands without a pose, turns on while its source is silent.
-        is_wheel = per_joint(body.stand.stiffness, self._names) == 0.0
-        self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
-        self._slack = self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
+        # They stand without a pose, and turn on while their source is silent.
+        self._wheels = np.flatnonzero(per_joint(body.stand.stiffness, self._names) == 0.0)
         # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
         # last. One comparison for all of them is what a tick can afford.
         self._sample: F64 = np.zeros((3, len(self._names)))
@@ -148,10 +146,11 @@ class JointCheck:
 
     def _reach(self, since_ns: int, out: F64) -> None:
         """Write how far joints can have moved in a time [joints], rad."""
-        np.multiply(self._speed, max(0, since_ns) * 1e-9, out=out)
+        seconds = (min(max(0, since_ns), self._longest_ns) + _JITTER_NS) * 1e-9
+        np.multiply(self._speed, seconds, out=out)
         if since_ns > self._longest_ns:
-            np.minimum(out, self._farthest, out=out)
-        np.add(out, self._slack, out=out)
+            out[self._wheels] = self._speed[self._wheels] * ((since_ns + _JITTER_NS) * 1e-9)
+        np.add(out, _NOISE_RAD, out=out)
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:
         """Return whether the newest sample, within bounds but not believed yet, is far from a pose.
