@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
 from policy_inference.bundle.load import load_bundle
@@ -143,6 +145,45 @@ def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
     assert arm.controller.snapshot().latched
     assert "nothing is commanded" not in arm.reason
+
+
+POSES = {"true": TRUE, "other": OTHER, "made up": MADE_UP}
+
+
+@given(acts=st.lists(st.tuples(
+    st.sampled_from([*POSES, "silent", "damp", "stand", "reset", "estop", "fault", "restart"]),
+    st.sampled_from([1, NEEDED])), max_size=12))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_no_samples_and_no_fault_command_an_arm_before_a_request(
+    acts: Sequence[tuple[str, int]]
+) -> None:
+    arm = Seen(ARM)
+    controller, waits = arm.controller, True
+    requests: Mapping[str, Callable[[], object]] = {
+        "damp": controller.damp, "stand": controller.stand, "reset": controller.reset,
+        "estop": lambda: controller.estop("pressed"),
+        "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
+    }
+    for act, ticks in acts:
+        if act == "restart":
+            controller.stop("the node stops")
+            controller.start()
+            waits = True
+        elif act in requests:
+            try:
+                requests[act]()
+            except RefusedError:
+                continue
+            if waits and act in ("damp", "stand"):
+                waits, held = False, controller.safe_targets()
+                assert held is not None
+                np.testing.assert_array_equal(held.position, controller.state["joint_pos"])
+        else:
+            arm.sensed["joint_pos"] = POSES.get(act, arm.sensed["joint_pos"])
+            for _ in range(ticks):
+                targets = arm.tick(silent=BOTH if act == "silent" else ())
+                assert targets is None or not waits
+        assert controller.safe_targets() is None or not waits
 
 
 def test_a_node_that_stops_before_any_request_commands_nothing() -> None:
