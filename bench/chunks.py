@@ -137,8 +137,8 @@ def asynchronous() -> Trace:
             buffer.add(frame_of(picture, buffer.camera), now_ns)
             controller.inputs[camera_input(name)].accept(now_ns)
         targets = controller.tick(now_ns, deadline_ns + _PERIOD_NS)
-        assert targets is not None
-        state[:] = targets.position
+        if targets is not None:  # nothing is commanded before `stand`
+            state[:] = targets.position
         return controller.mode is Mode.RUN
 
     deadline_ns = time.monotonic_ns()

@@ -96,11 +96,15 @@ class Player(Node):  # type: ignore[misc]  # rclpy has no types
             self._executor.spin_once(timeout_sec=0.02)
 
     def ask(self, request: str) -> None:
+        answer = self._answer(request)
+        assert answer.success, answer.message
+
+    def _answer(self, request: str) -> Trigger.Response:
         client = self.create_client(Trigger, f"act_policy_node/{request}")
         self.until(client.service_is_ready, request)
         future = client.call_async(Trigger.Request())
         self.until(future.done, request)
-        assert future.result().success, future.result().message
+        return future.result()
 
     def show(self) -> None:
         """Play a frame."""
@@ -122,10 +126,10 @@ class Player(Node):  # type: ignore[misc]  # rclpy has no types
         return bool(self.commands) and _ns(self.commands[-1].stamp) == self.now_ns
 
     def is_met(self) -> None:
-        """Play until the node answers."""
+        """Play until the node holds the arm, as it is asked to."""
         self.until(lambda: all(one.get_subscription_count() for name, one in self._topics.items()
                                if not name.startswith("/leader")), "the node's subscriptions")
-        while not self.answered:
+        while not self._answer("damp").success:
             self.show()
             for _ in range(10):
                 self._executor.spin_once(timeout_sec=0.02)

@@ -85,6 +85,19 @@ def flush_log() -> None:
             asking.recv(1)
 
 
+def log_problem() -> str:
+    """Return why nothing that this process logs is seen any more; empty where it is.
+
+    The log itself cannot say so.
+    """
+    for pump, _ in _pumps:
+        status = pump.poll()
+        if status is not None:
+            return (f"the log is lost: its process log_pump (pid {pump.pid}) has ended with status "
+                    f"{status}; start this process anew")
+    return ""
+
+
 def _fill_standard_streams() -> None:
     """Open what was closed when the process began, lest a pipe or a socket takes its number."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _ERR:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,26 @@ def test_child_that_outlives_the_process_is_heard(start: Callable[..., Process])
     process.stdin.close()
     process.stdin = None
     assert said(process)[1] == ["child"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_pump_that_has_ended_is_told_of(
+    start: Callable[..., Process], tmp_path: Path, number: signal.Signals
+) -> None:
+    told = tmp_path / "told"
+    process = start(
+        "import os, sys\nfrom policy_inference.log_pump import log_problem\n"
+        "before = log_problem()\n"
+        "with open(f'/proc/self/task/{os.getpid()}/children') as children:\n"
+        "    pump = int(children.read())\n"
+        f"os.kill(pump, {number.value})\nos.waitid(os.P_PID, pump, os.WEXITED | os.WNOWAIT)\n"
+        f"with open({str(told)!r}, 'w') as file:\n"
+        "    print(before, pump, log_problem(), log_problem(), sep='\\n', file=file)")
+    assert process.wait(TIMEOUT_S) == 0
+    before, pump, *problems = told.read_text("utf-8").splitlines()
+    assert before == ""
+    assert problems == 2 * [f"the log is lost: its process log_pump (pid {pump}) has ended with "
+                            f"status {-number}; start this process anew"]
 
 
 def test_file_is_written_without_a_pump(start: Callable[..., Process]) -> None:

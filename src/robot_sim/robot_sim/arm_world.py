@@ -59,7 +59,8 @@ class ArmSensors:
 class ArmWorld(DrivenWorld):
     """A simulated SO-101. The same calls give the same results, bit for bit, on one machine.
 
-    The drives damp until the first command arrives and whenever the latest has expired.
+    The servos hold the arm where it begins until the first command arrives, as position servos do;
+    they damp when the latest command has expired.
     """
 
     def __init__(self, *, seed: int = 0, picture_size: tuple[int, int] = PICTURE_SIZE) -> None:
@@ -93,6 +94,7 @@ class ArmWorld(DrivenWorld):
         self._start_again()
         home, cube = _places(self.model, seed)
         self._data.qpos[:] = [*home, *cube]
+        self._drives.hold(home, stiffness=STIFFNESS, damping=DAMPING)
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:

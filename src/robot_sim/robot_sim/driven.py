@@ -33,7 +33,8 @@ class JointSensors(Protocol):
 class DrivenWorld:
     """A robot with drives in a world of its own. The same calls give the same results.
 
-    The drives damp until the first command arrives and whenever the latest has expired.
+    The drives damp whenever the latest command has expired and, unless a robot says otherwise,
+    until the first one arrives.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:

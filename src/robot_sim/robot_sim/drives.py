@@ -16,6 +16,7 @@ DAMPING_ON_EXPIRY = 5.0
 _FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 # MuJoCo refuses controls beyond 1e10; far below that every drive is at its torque limit anyway.
 _LARGEST = 1e6
+_NEVER_NS = 1 << 62
 _NOT_NEGATIVE = ("stiffness", "damping", "effort_limit")
 
 
@@ -86,7 +87,10 @@ def write_pd_law(
 
 
 class Drives:
-    """The n drives of one simulated robot. Without a valid command they damp."""
+    """The n drives of one simulated robot. Without a valid command they damp.
+
+    Before the first one they may hold the positions that `hold` gives them.
+    """
 
     def __init__(self, model: mujoco.MjModel) -> None:
         """Take over the actuators of `model`; they damp until a command arrives.
@@ -145,6 +149,18 @@ class Drives:
         zeros = np.zeros(len(self.joint_names))
         self._set(zeros, zeros, zeros, zeros + DAMPING_ON_EXPIRY, self._rated_nm)
         self._expires_ns = None
+
+    def hold(self, position: Array, *, stiffness: float, damping: float) -> None:
+        """Hold these positions until a command arrives, as servos do that are switched on.
+
+        Args:
+            position: Target positions [n], rad.
+            stiffness: Position gain of each joint, N m/rad.
+            damping: Velocity gain of each joint, N m s/rad.
+        """
+        zeros = np.zeros(len(self.joint_names))
+        self._set(position.copy(), zeros, zeros + stiffness, zeros + damping, self._rated_nm)
+        self._expires_ns = _NEVER_NS
 
     def forget(self) -> None:
         """Drop commands on the way and damp, as after a power cycle; switched-off motors stay."""

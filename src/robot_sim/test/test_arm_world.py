@@ -84,7 +84,6 @@ def test_a_reset_is_as_good_as_a_new_world() -> None:
     hold(world, HOME_RAD, 0.5)
     world.reset(seed=9)
     assert world.time_ns == 0
-    assert world.damped
     for one in (world, fresh):
         hold(one, HOME_RAD, 0.5)
     assert np.array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
@@ -108,6 +107,16 @@ def test_a_held_pose_sags_by_less_than_three_degrees_and_comes_to_rest(world: Ar
     sensed = world.sense()
     assert 0.0 < np.abs(sensed.joint_pos - HOME_RAD).max() < np.radians(3.0)
     assert np.abs(sensed.joint_vel).max() < 1e-3
+
+
+def test_the_arm_is_held_where_it_begins_until_the_first_command() -> None:
+    world = ArmWorld(seed=3)
+    before = world.sense().joint_pos
+    world.step(5 * NS_PER_S)
+    assert not world.damped
+    assert 0.0 < np.abs(world.sense().joint_pos - before).max() < np.radians(3.0)
+    hold(world, HOME_RAD, 3.0)
+    np.testing.assert_allclose(world.sense().joint_pos, HOME_RAD, atol=np.radians(3.0))
 
 
 def test_joints_stop_at_their_limits_and_drives_at_their_torque(world: ArmWorld) -> None:

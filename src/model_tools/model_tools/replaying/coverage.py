@@ -46,7 +46,7 @@ class Coverage:
     def add(self, tick: Tick, judged: Collection[str], unsensed: Iterable[str]) -> None:
         """Count a tick with the stages that were judged in it."""
         self.ticks += 1
-        # With nothing measured yet, there is no pose to hold.
+        # Before a request nothing is commanded.
         may_rest = tick.mode is Mode.DAMP and self._on_fault is OnFault.HOLD_MEASURED
         if tick.command is not None or not may_rest:
             self.due += 1

@@ -229,13 +229,14 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
     folder = edit(seeing(tmp_path / "tiny").path, "on_fault: damp", f"on_fault: {on_fault}")
     flight = SmallFlight(load_bundle(folder))
     flight.stand_and_run(10)
+    silent = int(on_fault == "hold_measured")  # the tick before `stand`
     flight.tick(pressed=True)
     at = flight.ticks
     flight.go_on(3)
     path = flight.save(tmp_path / "flown")
     found = replay(path, None, "", {})
     assert found
-    assert judged(found)["command"] == (flight.ticks, 0)
+    assert judged(found)["command"] == (flight.ticks - silent, silent)
 
     def cut(topic: str, message: Any) -> Any:
         return None if topic == "policy_tick" and message.tick >= at else message
@@ -246,11 +247,13 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
 def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:
     folder = edit(seeing(tmp_path / "tiny").path, "on_fault: damp", "on_fault: hold_measured")
     flight = SmallFlight(load_bundle(folder))
+    flight.tick()
+    flight.controller.damp()
     flight.go_on(5)  # the joints swing, and are held where they were at first
     flight.stand_and_run(5)
     found = replay(flight.save(tmp_path / "flown"), None, "", {})
     assert found, found.first
-    assert judged(found)["command"] == (flight.ticks, 0)
+    assert judged(found)["command"] == (flight.ticks - 1, 1)
 
 
 def test_a_second_run_begins_clean(tmp_path: Path) -> None:

@@ -326,7 +326,8 @@ class Safety:
     """Limits under which the guard works; ROS parameters may tighten them."""
 
     on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
-        "what stands in the place of the policy's targets after a fault"
+        "what stands in the place of the policy's targets after a fault; hold_measured commands "
+        "nothing before damp or stand is asked for"
     )
     max_tilt_rad: float | None = entry(
         "largest angle between the body's up and the world's; absent for robots without IMU",

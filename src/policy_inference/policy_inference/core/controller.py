@@ -91,14 +91,19 @@ class Controller:
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP, with nothing known of the robot; for each activation."""
+        """Begin in DAMP, with nothing known of the robot; for each activation.
+
+        With `hold_measured` nothing is commanded before `damp` or `stand`.
+        """
+        if not self._latched:
+            self._reason = "started"
         self._safe.forget()
         self.joint_check.forget()
         for entry in self.inputs.values():
             entry.reset()
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
-        """Return the targets of this tick; None where nothing can be commanded yet.
+        """Return the targets of this tick; None where nothing is commanded, see `start`.
 
         Args:
             now_ns: Steady clock, or simulated time.
@@ -337,15 +342,33 @@ class Controller:
                 self._enter(Mode.DAMP, "reset")
 
     def damp(self, reason: str = "asked for") -> None:
-        """Enter DAMP now; the reason of a latched fault stays.
+        """Enter DAMP now and, with `hold_measured`, hold what is measured now.
+
+        The reason of a latched fault stays.
+
+        Raises:
+            RefusedError: A tick hangs; `estop` never waits. Or nothing is commanded, and no pose
+                is known that could be held.
+        """
+        with self._between_ticks():
+            now_ns = self._clock()
+            if self.mode is Mode.DAMP and (
+                    self._safe.known or not self._pose_source.is_stale(now_ns)):
+                self._safe.hold(self._joint_pos)
+            if not self._safe.known:
+                raise RefusedError("DAMP refused: nothing is commanded, and there is no pose to "
+                                   f"hold: {'; '.join(self._fitness.problems(now_ns))}")
+            if not self._latched:
+                self._enter_damp(reason)
+
+    def stop(self, reason: str) -> None:
+        """Enter DAMP after the last tick; nothing is commanded that was not before.
 
         Raises:
             RefusedError: A tick hangs; `estop` never waits.
         """
         with self._between_ticks():
             if not self._latched:
-                if self.mode is Mode.DAMP:
-                    self._safe.hold(self._joint_pos)
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
@@ -409,10 +432,11 @@ class Controller:
         counters = {rule.value: count for rule, count in self._counters.items()}
         if self._estop is not None and not self._estop_noted:
             # Pressed, and not seen by a tick yet: one may hang.
-            reason = f"{Rule.ESTOP.value}: {self._estop[0]}"
-            return Snapshot(mode=Mode.DAMP, reason=reason, latched=True, counters=counters)
-        return Snapshot(mode=self.mode, reason=self._reason, latched=self._latched,
-                        counters=counters)
+            mode, reason, latched = Mode.DAMP, f"{Rule.ESTOP.value}: {self._estop[0]}", True
+        else:
+            mode, reason, latched = self.mode, self._reason, self._latched
+        return Snapshot(mode=mode, reason="; ".join(filter(None, [reason, self._safe.silence])),
+                        latched=latched, counters=counters)
 
 
 def _refused_load(found: Sequence[str]) -> RefusedError:

@@ -39,9 +39,9 @@ class JointCheck:
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
     ten times theirs, and if the joints can have come there from the sample believed last, in the
-    time since or in `longest_ns`; at rest after an outage, if they have not moved. A pose that none
-    led to, the first among them, is believed once half a second of ticks has seen samples that
-    follow on each other; never while the robot moves.
+    time since or, but for wheels, in `longest_ns`; at rest after an outage, if they have not moved.
+    A pose that none led to, the first among them, is believed once half a second of ticks has seen
+    samples that follow on each other; never while the robot moves.
 
     Attributes:
         lost: Whether the source was silent, and no sample has been believed since.
@@ -56,13 +56,15 @@ class JointCheck:
         Args:
             body: States limits and rate.
             longest_ns: A source that is silent for longer has had an outage; no longer time counts
-                as one to move in.
+                as one to move in, but for wheels (joints without `stand.stiffness`).
             clock: Of the ticks.
         """
         joints, self._names = body.joints, body.joints.names
         low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
         high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
+        # They stand without a pose, and turn on while their source is silent.
+        self._wheels = np.flatnonzero(per_joint(body.stand.stiffness, self._names) == 0.0)
         # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
         # last. One comparison for all of them is what a tick can afford.
         self._sample: F64 = np.zeros((3, len(self._names)))
@@ -90,11 +92,6 @@ class JointCheck:
         self._believed_ns, self._seen_ns = before._believed_ns, before._seen_ns
         self._agreeing, self.lost = before._agreeing, before.lost
         self.in_motion, self.replaced = before.in_motion, before.replaced
-
-    @property
-    def knows_pose(self) -> bool:
-        """Whether a sample was believed since `forget`."""
-        return self._believed_ns is not None
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
         """Judge a sample; return why it cannot be true, empty where it is believed.
@@ -151,6 +148,8 @@ class JointCheck:
         """Write how far joints can have moved in a time [joints], rad."""
         seconds = (min(max(0, since_ns), self._longest_ns) + _JITTER_NS) * 1e-9
         np.multiply(self._speed, seconds, out=out)
+        if since_ns > self._longest_ns:
+            out[self._wheels] = self._speed[self._wheels] * ((since_ns + _JITTER_NS) * 1e-9)
         np.add(out, _NOISE_RAD, out=out)
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:

@@ -99,12 +99,13 @@ class Stand:
 class SafeTargets:
     """What is commanded in DAMP, by the contract's `on_fault`; `targets` always say so.
 
-    With `hold_measured` that is a pose within the joints' position limits. Where a joint is about
-    where it was commanded to be, it stays commanded so; else it is held where it was measured.
+    With `hold_measured` that is a pose within the joints' position limits, and nothing before
+    `capture` or `hold` was called. Where a joint is about where it was commanded to be, it stays
+    commanded so; else it is held where it was measured.
     """
 
     def __init__(self, body: Body, effort_limit: F64, joint_vel: F64 | None) -> None:
-        """Prepare the targets; `hold_measured` needs a measured pose before it can command.
+        """Prepare the targets; `hold_measured` commands nothing before it is asked for a pose.
 
         Args:
             body: Says what is commanded after a fault.
@@ -135,31 +136,47 @@ class SafeTargets:
         self.forget()
 
     def forget(self) -> None:
-        """Forget a measured pose: until another is captured there is nothing to command."""
+        """Command nothing before a request, where a pose is held; for each activation."""
+        self._let_go()
+        self._lost, self._requested = True, False
+
+    def _let_go(self) -> None:
         if self._holds:
             # Another thread may be sending `targets`: they stay finite.
             self.known = False
             self._goal[:] = self._commanded[:] = np.nan
-        self._lost, self._requested, self._confirming = True, False, False
+
+    @property
+    def silence(self) -> str:
+        """Why nothing is commanded, in words; empty where something is."""
+        if self.known:
+            return ""
+        if not self._requested:
+            return "nothing is commanded before damp or stand"
+        return "nothing is commanded until the joints' pose is believed"
 
     def note(self, commanded: JointTargets) -> None:
         """Take down what is commanded in a motion."""
         if self._holds:
             self._commanded[:] = commanded.position
-            self._requested = True
 
     def capture(self, joint_pos: F64) -> None:
-        """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN."""
+        """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN.
+
+        At once: a target that is brought back slowly keeps a blocked joint pressing, and lets a
+        fast one go on.
+        """
         if self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self._commanded)
             self.targets.position[:] = self._goal
-            self.known = True
+            self._requested = self.known = True
 
     def hold(self, joint_pos: F64) -> None:
         """Hold this pose [joints]; ticks of DAMP go there no faster than the velocity limits."""
-        if self.known and self._holds and self._is_pose(joint_pos):
+        if not self.known:
+            self.capture(joint_pos)
+        elif self._holds and self._is_pose(joint_pos):
             self._goal[:] = self.pose_of(joint_pos, self.targets.position)
-            self._requested = True
 
     def watch(self, joint_pos: F64, check: JointCheck, *, stale: bool) -> None:
         """Hold in DAMP what was held, as long as that can be where the joints are.
@@ -168,31 +185,21 @@ class SafeTargets:
         joints are found far from it, nothing is commanded until their pose is believed. A pose
         that none led to, while its source was never silent, is not followed.
 
-        Until a motion or a hold is asked for, a pose is not kept against samples that are far from
-        it: a driver may have made it up before it could read. Nothing is commanded then until
-        samples have confirmed a pose again.
-
         Args:
             joint_pos: What is believed [joints].
             check: What judges the samples.
             stale: Whether no sample was believed for too long.
         """
-        if not self._holds:
-            return
         lost, self._lost = self._lost, stale
         replaced, self._replaced = self._replaced, check.replaced
+        if not self._requested:
+            return
         if stale:
-            doubted = check.lost or not self._requested
-            if self.known and doubted and check.contradicts(self.targets.position, self._tolerance):
-                self.forget()
-        elif not self._requested and self._far(joint_pos).any():
-            self.forget()
-            check.forget()
-            self._confirming = True
+            if (self.known and check.lost
+                    and check.contradicts(self.targets.position, self._tolerance)):
+                self._let_go()
         elif not self.known or (lost and replaced == check.replaced):
-            self._confirming = self._confirming and not check.knows_pose
-            if not self._confirming:
-                self.capture(joint_pos)
+            self.capture(joint_pos)
         if self.known:
             position = self.targets.position
             position += np.clip(self._goal - position, -self._stride, self._stride)
@@ -232,4 +239,4 @@ class SafeTargets:
         self._goal[:] = np.clip(before._goal, self._low, self._high)
         self._commanded[:] = before._commanded
         self._lost, self._replaced = before._lost, before._replaced
-        self._requested, self._confirming = before._requested, before._confirming
+        self._requested = before._requested

@@ -262,8 +262,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def tick(self, tick: Tick) -> None:
         """Sample, ask the controller, publish; on the control thread."""
-        if tick.repeated and self.controller.mode is not Mode.DAMP:
-            # Only at rest: a simulator that starts or pauses must not advance a motion.
+        if tick.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
+            # A simulator that pauses must not advance the policy. One that starts waits for the
+            # first command, which may be the one that standing up begins with.
             return
         began_ns, self._stamp_ns = time.monotonic_ns(), tick.ros_now_ns
         if tick.restarted:
@@ -303,7 +304,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
         if self.loop.stop():
-            self.controller.damp(STOPS)
+            self.controller.stop(STOPS)
         else:
             self.controller.estop(STOPS)
             self.get_logger().error("a tick hangs in the backend; its thread is left behind")

@@ -16,6 +16,7 @@ from policy_inference.core.controller import Snapshot
 from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
+from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
 from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import ControlLoop
@@ -75,13 +76,13 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
-        self._silent = self._senders = ""
+        self._silent = self._senders = self._log_lost = ""
         self._health.start()
 
     def report(self) -> None:
         """Publish one status and one diagnostics array."""
         snapshot = self._reported.policy.controller.snapshot()
-        self._silent = self._silence()
+        self._silent, self._log_lost = self._silence(), log_problem()
         self._look_at_senders()
         self._measure_rate()
         self._health.update(snapshot)
@@ -165,7 +166,8 @@ class StatusReporter:
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode), latched=snapshot.latched,
-            reason="; ".join(filter(None, [snapshot.reason, self._silent, self._senders])),
+            reason="; ".join(filter(None, [
+                snapshot.reason, self._silent, self._senders, self._log_lost])),
             bundle=str(bundle.path), bundle_name=bundle.contract.name,
             bundle_version=bundle.contract.version, bundle_sha256=bundle.sha256,
             backend=policy.backend.name, runs_on=policy.runs_on, fallback="\n".join(policy.skipped),
@@ -225,8 +227,9 @@ class StatusReporter:
         skipped = self._reported.policy.skipped
         odd = [*self._health.problems, *(f"not on {why}" for why in skipped),
                *filter(None, [self._reported.companion.problem])]
-        if bad or odd or self._slow or self._silent:
-            reasons = [self._silent, *bad, *odd, "rate not reached" if self._slow else ""]
+        if bad or odd or self._slow or self._silent or self._log_lost:
+            reasons = [self._silent, self._log_lost, *bad, *odd,
+                       "rate not reached" if self._slow else ""]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
         if status.latched or status.mode == Mode.HOLD or self._senders:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])

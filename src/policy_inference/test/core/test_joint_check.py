@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
 from policy_inference.bundle.load import load_bundle
@@ -71,6 +73,11 @@ class Seen(Robot):
             self.tick()
         return self
 
+    def held(self) -> Seen:
+        """Let the pose be believed, and ask for it to be held."""
+        self.known().controller.damp()
+        return self
+
     def standing(self) -> Seen:
         """Stand up, slowly enough for joints that follow."""
         self.known().controller.stand()
@@ -96,37 +103,93 @@ class Seen(Robot):
         return str(caught.value)
 
 
-def test_nothing_is_commanded_before_samples_have_agreed_for_half_a_second() -> None:
+def test_nothing_can_be_asked_for_before_samples_have_agreed_for_half_a_second() -> None:
     arm = Seen(ARM)
     assert [arm.tick() for _ in range(NEEDED - 1)] == [None] * (NEEDED - 1)
     assert "24 of 25 samples that agree" in arm.refusal()
+    with pytest.raises(RefusedError, match="there is no pose to hold: joint_states: no message "
+                                           r"\(24 of 25 samples that agree\)"):
+        arm.controller.damp()
+    assert arm.tick() is None
+    arm.controller.damp()
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
 
 
-def test_made_up_samples_before_the_first_read_of_a_driver_are_never_held() -> None:
-    arm = Seen(ARM)
-    for _ in range(NEEDED - 1):
-        assert arm.tick(joint_pos=MADE_UP) is None
-    for _ in range(NEEDED - 1):
-        assert arm.tick(joint_pos=TRUE) is None
-    np.testing.assert_array_equal(arm.commanded().position, TRUE)
-
-
-@pytest.mark.parametrize(("found", "held", "silent"), [
-    # Too far to be believed; far, and within reach of two ticks: then its confirmation begins.
-    ((1.3, 0.5, -0.5), 2, NEEDED - 3), ((0.7, 0.5, -0.5), 1, NEEDED),
-])  # fmt: skip
-def test_made_up_samples_that_were_believed_are_let_go_of_when_the_driver_reads(
-    found: Sequence[float], held: int, silent: int
+@pytest.mark.parametrize("found", [TRUE, (0.2, 0.1, -0.1)])
+def test_a_pose_that_a_driver_makes_up_before_its_first_read_is_never_commanded(
+    found: Sequence[float]
 ) -> None:
     arm = Seen(ARM)
-    for _ in range(FOREVER):
-        arm.tick(joint_pos=MADE_UP)
-    for _ in range(held):
-        np.testing.assert_array_equal(arm.commanded(joint_pos=found).position, MADE_UP)
-    for _ in range(silent):
-        assert arm.tick(joint_pos=found) is None
-    np.testing.assert_array_equal(arm.commanded(joint_pos=found).position, found)
+    made_up = [arm.tick(joint_pos=MADE_UP) for _ in range(4 * NEEDED)]
+    true = [arm.tick(joint_pos=found) for _ in range(4 * NEEDED)]
+    assert made_up + true == [None] * (8 * NEEDED)
+    assert arm.reason == "started; nothing is commanded before damp or stand"
+    arm.controller.stand()
+    arm.sense()
+    np.testing.assert_array_equal(arm.tick_again().position, found)
+    assert arm.reason == "standing up"
+
+
+@pytest.mark.parametrize("pressed", [False, True])
+def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(
+    pressed: bool
+) -> None:
+    arm = Seen(ARM).known()
+    if pressed:
+        assert arm.controller.estop("red button") is None
+    else:
+        arm.controller.fault(Rule.INTERNAL, "a defect")
+    assert arm.controller.snapshot().reason.endswith("; nothing is commanded before damp or stand")
+    assert [arm.tick() for _ in range(FOREVER)] == [None] * FOREVER
+    arm.controller.damp()
+    np.testing.assert_array_equal(arm.commanded().position, TRUE)
+    assert arm.controller.snapshot().latched
+    assert "nothing is commanded" not in arm.reason
+
+
+POSES = {"true": TRUE, "other": OTHER, "made up": MADE_UP}
+
+
+@given(acts=st.lists(st.tuples(
+    st.sampled_from([*POSES, "silent", "damp", "stand", "reset", "estop", "fault", "restart"]),
+    st.sampled_from([1, NEEDED])), max_size=12))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_no_samples_and_no_fault_command_an_arm_before_a_request(
+    acts: Sequence[tuple[str, int]]
+) -> None:
+    arm = Seen(ARM)
+    controller, waits = arm.controller, True
+    requests: Mapping[str, Callable[[], object]] = {
+        "damp": controller.damp, "stand": controller.stand, "reset": controller.reset,
+        "estop": lambda: controller.estop("pressed"),
+        "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
+    }
+    for act, ticks in acts:
+        if act == "restart":
+            controller.stop("the node stops")
+            controller.start()
+            waits = True
+        elif act in requests:
+            try:
+                requests[act]()
+            except RefusedError:
+                continue
+            if waits and act in ("damp", "stand"):
+                waits, held = False, controller.safe_targets()
+                assert held is not None
+                np.testing.assert_array_equal(held.position, controller.state["joint_pos"])
+        else:
+            arm.sensed["joint_pos"] = POSES.get(act, arm.sensed["joint_pos"])
+            for _ in range(ticks):
+                targets = arm.tick(silent=BOTH if act == "silent" else ())
+                assert targets is None or not waits
+        assert controller.safe_targets() is None or not waits
+
+
+def test_a_node_that_stops_before_any_request_commands_nothing() -> None:
+    arm = Seen(ARM).known()
+    arm.controller.stop("the node stops")
+    assert arm.controller.safe_targets() is None
 
 
 def test_samples_that_jump_to_and_fro_are_never_believed() -> None:
@@ -143,8 +206,7 @@ def test_samples_that_jump_to_and_fro_are_never_believed() -> None:
 def test_an_arm_that_is_held_stays_where_it_is_whatever_is_measured(
     wrong: Sequence[float], ticks: int
 ) -> None:
-    arm = Seen(ARM).known()
-    arm.controller.damp()
+    arm = Seen(ARM).held()
     for _ in range(ticks):
         np.testing.assert_array_equal(arm.commanded(joint_pos=wrong).position, TRUE)
     for _ in range(10):
@@ -193,8 +255,7 @@ def test_standing_up_is_refused_on_a_wrong_sample_and_begins_at_what_is_believed
 
 
 def test_a_pose_that_jumped_in_full_view_is_not_stood_up_from_unless_damp_was_asked_for() -> None:
-    arm = Seen(ARM).known()
-    arm.controller.damp()
+    arm = Seen(ARM).held()
     for _ in range(NEEDED):
         arm.tick(joint_pos=MADE_UP)
     assert "hip is measured at 0.00 rad and held at 0.90 rad; ask for damp" in arm.refusal()
@@ -206,8 +267,19 @@ def test_a_pose_that_jumped_in_full_view_is_not_stood_up_from_unless_damp_was_as
     arm.controller.stand()
 
 
+def test_an_arm_that_is_moved_by_hand_after_a_fault_is_held_there_once_damp_is_asked_for() -> None:
+    arm = Seen(ARM).held()
+    arm.controller.fault(Rule.INTERNAL, "a defect")
+    moved = (0.8, 0.6, -0.6)
+    np.testing.assert_array_equal(arm.commanded(joint_pos=moved).position, TRUE)
+    arm.controller.damp()
+    np.testing.assert_allclose(arm.commanded().position, moved)
+    assert arm.controller.snapshot().latched
+    assert arm.reason == "internal: a defect"
+
+
 def test_an_arm_that_was_moved_while_its_driver_was_off_is_held_where_it_is_then() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     for _ in range(20):
         np.testing.assert_array_equal(arm.commanded(silent=BOTH).position, TRUE)
     for _ in range(NEEDED - 1):
@@ -216,7 +288,7 @@ def test_an_arm_that_was_moved_while_its_driver_was_off_is_held_where_it_is_then
 
 
 def test_an_arm_that_has_not_moved_in_an_outage_is_held_without_a_break() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     for _ in range(20):
         arm.tick(silent=BOTH)
     sagged = tuple(np.subtract(TRUE, (0.04, 0.0, 0.0)))
@@ -225,7 +297,7 @@ def test_an_arm_that_has_not_moved_in_an_outage_is_held_without_a_break() -> Non
 
 
 def test_a_driver_that_starts_again_with_made_up_samples_moves_nothing() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     for _ in range(20):
         arm.tick(silent=BOTH)
     for _ in range(NEEDED - 1):
@@ -235,7 +307,7 @@ def test_a_driver_that_starts_again_with_made_up_samples_moves_nothing() -> None
 
 
 def test_the_held_pose_does_not_sink_with_each_request() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     for _ in range(20):
         held = arm.commanded().position
         arm.sensed["joint_pos"] = tuple(held - 0.04)
@@ -303,7 +375,7 @@ def test_values_beside_one_that_is_no_number_are_no_pose(field: str) -> None:
 
 
 def test_another_thread_never_sees_a_pose_that_is_being_forgotten() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     about_to_be_sent = arm.controller.safe_targets()
     assert about_to_be_sent is not None
     arm.controller.start()
@@ -311,16 +383,21 @@ def test_another_thread_never_sees_a_pose_that_is_being_forgotten() -> None:
     np.testing.assert_array_equal(about_to_be_sent.position, TRUE)
 
 
-def test_a_node_that_is_activated_again_at_once_believes_nothing_of_before() -> None:
-    arm = Seen({**ARM, "safety.state_timeout_s": 5.0}).known()
+def test_a_node_that_is_activated_again_holds_nothing_of_before() -> None:
+    arm = Seen({**ARM, "safety.state_timeout_s": 5.0}).held()
+    arm.controller.stop("the node stops")
     arm.controller.start()
     for _ in range(NEEDED - 1):
         assert arm.tick() is None
+        assert arm.refusal()
+    assert [arm.tick() for _ in range(FOREVER)] == [None] * FOREVER
+    assert arm.reason == "started; nothing is commanded before damp or stand"
+    arm.controller.damp()
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
 
 
 def test_a_motion_begins_at_what_is_held_though_the_arm_sags_below() -> None:
-    arm = Seen(ARM).known()
+    arm = Seen(ARM).held()
     arm.tick(joint_pos=tuple(np.subtract(TRUE, 0.09)))
     arm.controller.stand()
     arm.sense()
@@ -361,6 +438,41 @@ def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> Non
         assert robot.controller.inputs["joint_states"].problem == ""
     robot.sense(joint_pos=(angle + math.pi, 0.5, -0.5))
     assert "hip" in robot.controller.inputs["joint_states"].problem
+
+
+WHEEL: Mapping[str, object] = {
+    "joints.position_min": [-1e4, -1.5, -1.5], "joints.position_max": [1e4, 1.5, 1.5],
+    "joints.stiffness": [0.0, 30.0, 30.0], "stand.stiffness": [0.0, 100.0, 100.0],
+    "action.terms": [{"joints": ["hip"], "kind": "velocity", "scale": 10.0},
+                     {"joints": ["knee", "ankle"], "kind": "position", "scale": 0.5,
+                      "offset": "default_position"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(("turned", "moved", "mode"), [
+    (9.0, 0.0, Mode.RUN), (9.0, 1.2, Mode.HOLD), (25.0, 0.0, Mode.HOLD),
+])  # fmt: skip
+def test_a_fast_wheel_turns_on_in_a_hold_and_the_policy_goes_on(
+    turned: float, moved: float, mode: Mode
+) -> None:
+    robot = Seen(WHEEL)
+    robot.answer(0.9, 0.0, 0.0)
+    robot.standing().controller.run()
+    hip, knee, ankle = robot.sensed["joint_pos"]
+
+    def turn(rad_per_s: float) -> Sequence[float]:
+        nonlocal hip
+        hip += rad_per_s * PERIOD_NS * 1e-9
+        return hip, knee, ankle
+
+    for _ in range(10):
+        robot.tick(joint_pos=turn(9.0))
+    assert robot.is_in(Mode.RUN)
+    for _ in range(6):
+        robot.tick(joint_pos=turn(turned), silent=["joint_states"])
+    assert robot.is_in(Mode.HOLD)
+    knee += moved
+    robot.tick(joint_pos=turn(9.0))
+    assert robot.is_in(mode)
 
 
 def test_what_drifts_slowly_or_repeats_is_believed() -> None:

@@ -36,14 +36,15 @@ def test_hold_measured_holds_the_last_known_pose_where_the_fault_is_in_the_posit
     np.testing.assert_array_equal(targets.position, (0.1, 0.7, -0.6))
 
 
-def test_hold_measured_commands_nothing_before_a_pose_is_known() -> None:
+def test_hold_measured_commands_nothing_before_a_request() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"})
     now_ns = robot.now_ns
     assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
     assert robot.controller.estop("red button") is None
     assert robot.controller.tick(now_ns, now_ns + PERIOD_NS) is None
-    np.testing.assert_array_equal(robot.commanded(joint_pos=(0.1, 0.7, -0.6)).position,
-                                  (0.1, 0.7, -0.6))
+    assert robot.tick(joint_pos=(0.1, 0.7, -0.6)) is None
+    robot.controller.damp()
+    np.testing.assert_array_equal(robot.commanded().position, (0.1, 0.7, -0.6))
 
 
 def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
@@ -55,14 +56,26 @@ def test_hold_measured_never_goes_back_to_a_pose_of_before_an_outage() -> None:
     np.testing.assert_array_equal(found.position, (0.4, 0.2, -0.1))
 
 
-def test_hold_measured_commands_nothing_after_a_new_start_until_it_measures() -> None:
+def test_hold_measured_commands_nothing_after_a_new_start() -> None:
     robot = Robot({"safety.on_fault": "hold_measured"}).run(3)
-    robot.controller.damp("asked for")
+    robot.controller.stop("the node stops")
     robot.now_ns += 100 * PERIOD_NS
     robot.controller.start()
     assert robot.tick(silent=BOTH) is None
-    np.testing.assert_array_equal(robot.commanded(joint_pos=(0.3, 0.2, 0.1)).position,
-                                  (0.3, 0.2, 0.1))
+    assert robot.tick(joint_pos=(0.3, 0.2, 0.1)) is None
+    assert robot.reason == "started; nothing is commanded before damp or stand"
+
+
+@pytest.mark.parametrize("sensed", [{"joint_pos": (0.0, math.nan, 0.0)},
+                                    {"joint_vel": (0.0, math.nan, 0.0)}])
+def test_damp_is_refused_where_nothing_is_held_and_nothing_can_be(
+    sensed: Mapping[str, Sequence[float]]
+) -> None:
+    robot = Robot({"safety.on_fault": "hold_measured"})
+    assert robot.tick(sensed) is None
+    with pytest.raises(RefusedError, match="there is no pose to hold: not finite: joint_"):
+        robot.controller.damp()
+    assert robot.tick() is None
 
 
 def test_hold_measured_keeps_up_a_policy_whose_own_stiffness_is_zero() -> None:
@@ -106,9 +119,12 @@ class Operated:
                             "safety.blend_s": 0.04, "safety.damp_after_s": 0.06})
         self.published = list[tuple[Targets, Mode, bool]]()
         """Targets, the mode that they say, and whether they are those of a safe state."""
+        self.waits = self.holds = on_fault == "hold_measured"
+        """Whether nothing may be commanded, since nothing was asked for."""
 
     def publish(self, targets: JointTargets | None, *, safe: bool) -> None:
         if targets is not None:
+            assert not self.waits
             self.published.append((Targets.copied(targets), targets.mode, safe))
 
     def do(self, act: str) -> None:
@@ -119,8 +135,13 @@ class Operated:
             "reset": controller.reset,
             "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
             "estop": lambda: self.publish(controller.estop("pressed"), safe=True),
-            "stop": lambda: controller.damp("the node stops"),
+            "stop": lambda: controller.stop("the node stops"), "start": controller.start,
         }  # fmt: skip
+        if act == "restart":
+            self.do("stop")
+            self.do("start")
+            self.waits = self.holds
+            return
         if act not in requests:
             self._tick(act)
             return
@@ -128,6 +149,8 @@ class Operated:
             requests[act]()
         except RefusedError:
             return
+        if act in ("stand", "damp"):
+            self.waits = False
         if act in ("fault", "stop", "damp"):
             self.publish(controller.safe_targets(), safe=True)
 
@@ -149,14 +172,14 @@ class Operated:
 
 ACTS = st.lists(st.sampled_from([
     *["tick"] * 5, *["silence"] * 2, *["outage"] * 2, "stand", "stand", "run", "damp", "reset",
-    "estop", "fault", "stop", "tilt", "nan", "gap", "inference fails", "inference is late",
+    "estop", "fault", "restart", "tilt", "nan", "gap", "inference fails", "inference is late",
 ]), max_size=40)  # fmt: skip
 
 
 @pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])
 @given(acts=ACTS, begins=st.booleans())
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_whatever_is_published_in_a_safe_state_says_so(
+def test_whatever_is_published_was_asked_for_and_says_so_in_a_safe_state(
     on_fault: str, acts: Sequence[str], begins: bool
 ) -> None:
     operated = Operated(on_fault)

@@ -214,9 +214,21 @@ def test_command_that_fades_goes_on_fading_and_is_counted_once() -> None:
 def test_pose_that_is_held_stays() -> None:
     arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
     robot = Robot(arm)
-    held = robot.commanded(joint_pos=MOVED)
+    robot.tick(joint_pos=MOVED)
+    robot.controller.damp()
+    held = robot.commanded()
     robot.tick(joint_pos=DEFAULT)
     np.testing.assert_array_equal(replaced(robot, arm).commanded().position, held.position)
+
+
+def test_nothing_is_commanded_where_nothing_was_asked_for() -> None:
+    arm = {"safety.on_fault": OnFault.HOLD_MEASURED.value}
+    robot = Robot(arm)
+    robot.tick()
+    other = replaced(robot, arm)
+    assert other.tick() is None
+    other.controller.damp()
+    other.commanded()
 
 
 def test_outage_right_after_it_is_held_over_like_before() -> None:

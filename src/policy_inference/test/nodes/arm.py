@@ -38,6 +38,7 @@ class Arm(Robot):
     def __init__(self, executor: SingleThreadedExecutor, new_log: Callable[[], str]) -> None:
         super().__init__(executor, new_log)
         self.names, self.velocity = JOINTS, (0.0,) * len(JOINTS)
+        self.holds = True
         self.colours: dict[str, Colour] = {"front": FRONT, "wrist": WRIST}
         self.encodings = {"front": "rgb8", "wrist": "rgb8"}
         self.sizes = dict(SIZES)

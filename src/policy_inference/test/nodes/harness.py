@@ -57,6 +57,8 @@ class Robot:
         self.velocity: Sequence[float] = (0.0, 0.0)
         self.quat_xyzw: Sequence[float] = _UPRIGHT
         self.ang_vel = 0.0
+        self.holds = False
+        """Whether the policy is one of `hold_measured`: nothing is commanded before a request."""
         self.silent: set[str] = set()
         self.spoilt: dict[str, Callable[[bytes], bytes]] = {}
         """What happens to the bytes of an input's messages on their way."""
@@ -186,6 +188,9 @@ class Robot:
 
     def is_met(self) -> None:
         """Let simulated time pass until the node answers it, and believes the joints' pose."""
+        if self.holds:
+            self.until(self._is_held, "a pose that is held")
+            return
         ends_s, answered = time.monotonic() + DEADLINE_S, False
         while not answered:
             assert time.monotonic() < ends_s, "the node never answered"
@@ -196,6 +201,16 @@ class Robot:
                 answered = bool(self.answers())
         for _ in range(_CONFIRMING_TICKS):
             self.tick()
+
+    def _is_held(self) -> bool:
+        """Let time pass in which a pose can be believed, and ask for it to be held."""
+        for _ in range(_CONFIRMING_TICKS):
+            self.show_time()
+            self.executor.spin_once(timeout_sec=0.01)
+        if not self.ask("damp").success:
+            return False
+        self.tick()
+        return True
 
     def runs(self) -> "Robot":
         """Tick until the policy runs and has its gains to itself."""

@@ -329,9 +329,8 @@ class TestRealTime:
         arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0,
                     frame_tolerance_s=5.0)  # fmt: skip
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
-        arm.until(lambda: arm.commands, "commands")
         arm.until(lambda: arm.ask("stand").success, "STAND")
-        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
         arm.is_told("run")
         arm.until(lambda: len(arm.chunks) > 3, "chunks")
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
@@ -466,7 +465,7 @@ class TestLeaving:
 
         def run() -> None:
             arm.until(lambda: arm.ask("stand").success, "STAND")
-            arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+            arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
             arm.is_told("run")
 
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
@@ -514,7 +513,7 @@ class TestLeaving:
         monkeypatch.setattr(OnnxBackend, "run", hang)
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.ask("stand").success, "STAND")
-        arm.until(lambda: arm.commands[-1].mode == Mode.READY, "READY")
+        arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
         arm.is_told("run")
         arm.until(hangs.is_set, "a run that hangs")
         arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")

@@ -261,6 +261,9 @@ def test_other_outputs_are_recorded_as_joint_commands(
             entry.ok for entry in robot.statuses[-1].inputs if entry.name != "cmd_vel")
 
     robot.until(inputs_are_fresh, "fresh inputs")
+    robot.is_told("damp")
+    ticks = robot.statuses[-1].ticks
+    robot.until(lambda: robot.statuses[-1].ticks > ticks + 1, "ticks that command")
     robot.is_told("record")
     robot.until(lambda: recordings(folder), "a recording")
     _, message, _ = read(recordings(folder)[-1])["/joint_command"][-1]

@@ -151,6 +151,25 @@ def test_log_that_is_not_read_stops_nothing(
     assert (status, output.count("load refused: the mode is RUN")) == (0, 1000)
 
 
+def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
+    start: Callable[..., Process], robot: Robot, bundle: Path
+) -> None:
+    process = start(f"bundle:={bundle}", "use_sim_time:=true")
+    robot.runs()
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if "log_pump" in Path(f"/proc/{child}/cmdline").read_text("utf-8"):
+            os.kill(int(child), signal.SIGKILL)
+    robot.reported(lambda status: "; the log is lost: its process log_pump (pid" in status.reason,
+                   "the lost log in the status")
+    before = len(robot.diagnostics)
+    robot.until(lambda: len(robot.diagnostics) > before + 1, "diagnostics")
+    assert "the log is lost" in robot.diagnostics[-1].status[0].message
+    assert robot.tick().mode == Mode.RUN
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 0
+    robot.until(lambda: is_damp(robot.commands[-1]), "the fault command")
+
+
 def test_node_that_nohup_started_outlives_its_terminal(
     start: Callable[..., Process], robot: Robot, bundle: Path
 ) -> None:

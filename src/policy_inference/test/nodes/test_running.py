@@ -286,24 +286,37 @@ class TestTicks:
     ) -> None:
         bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
         active(bundle=str(bundle), use_sim_time=True)
-        robot.position = (0.3, -0.1)
+        robot.position, robot.holds = (0.3, -0.1), True
         robot.runs().is_told("estop")
         command = robot.tick()
         assert command.mode == JointCommand.MODE_HOLD_MEASURED
         assert list(command.position) == [0.3, -0.1]
         assert list(command.stiffness) == [100.0, 100.0]
 
-    def test_nothing_is_commanded_before_the_pose_to_hold_is_known(
+    def test_servo_arm_is_commanded_nothing_before_damp_or_stand(
         self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
     ) -> None:
         bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
-        robot.silent = {"joint_states"}
-        active(bundle=str(bundle), use_sim_time=True)
-        robot.shows_time_until(lambda: robot.statuses and robot.statuses[-1].ticks > 3, "ticks")
+        node = active(bundle=str(bundle), use_sim_time=True)
+        robot.shows_time_until(lambda: robot.statuses and robot.statuses[-1].ticks > 100, "ticks")
+        assert robot.statuses[-1].reason == "started; nothing is commanded before damp or stand"
+        robot.is_told("estop")
+        robot.is_told("reset")
+        node.halt()
         assert robot.commands == []
-        robot.silent = set()
-        robot.is_met()
-        assert robot.tick().mode == JointCommand.MODE_HOLD_MEASURED
+
+    def test_servo_arm_stands_up_though_time_stands_still_until_the_first_command(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
+    ) -> None:
+        bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
+        active(bundle=str(bundle), use_sim_time=True)
+        robot.position = (0.3, -0.1)
+        robot.shows_time_until(lambda: robot.ask("stand").success, "a pose to stand from", 0)
+        assert robot.commands == []
+        robot.shows_time_until(robot.answers, "the first command", 0)
+        assert robot.commands[0].mode == Mode.STAND
+        assert list(robot.commands[0].position) == [0.3, -0.1]
+        robot.tick()
 
 
 class TestRealTime:

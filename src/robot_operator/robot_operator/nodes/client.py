@@ -148,7 +148,6 @@ class Operator(Participant):
         """
         self.wait_until(self._served, "the services of the policy node", timeout_s)
         self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
-        self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
 
     def request(self, name: str) -> tuple[bool, str]:
         """Ask the policy node for `stand`, `run`, `damp`, `reset`, `estop` or `record`.

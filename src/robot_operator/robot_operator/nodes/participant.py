@@ -104,6 +104,8 @@ class Participant:
         Raises:
             OperatorError: It takes longer than `timeout_s` on the steady clock.
         """
+        # Of a simulator that waits for the first command, the clock shows no time yet.
+        self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
         ends_ns = self.now_ns + round(duration_s * 1e9)
         self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
 

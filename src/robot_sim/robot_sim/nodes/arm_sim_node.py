@@ -12,7 +12,8 @@ An episode waits for the first command in RUN and ends when the gripper's tip ha
 cube for half a second, or after `episode_s`: `episode_result` (std_msgs/Bool) says which. The
 service `~/next_episode` (std_srvs/Trigger) puts the cube elsewhere for the next one.
 
-In real time the drives damp when a command expires. In lockstep the node publishes the sensors
+The servos hold the arm where it is until the first command. In real time they damp when a command
+expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
 steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
 later on, the drives damp, and the world runs on in real time until a command comes again.

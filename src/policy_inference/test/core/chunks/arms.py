@@ -16,7 +16,7 @@ from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.guard import Rule
 from policy_inference.core.images import Picture, frame_of
 from policy_inference.core.limits import Tightening, limits_in_force
-from policy_inference.interfaces import F64, Mode, Tensor
+from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 
 from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
 from .messages import plain, rgb8
@@ -92,15 +92,18 @@ class Arm:
 
     def tick(self, silent: Collection[str] = ()) -> F64:
         """Let a period pass, sense and tick; return a copy of the commanded positions."""
-        self.now_ns += PERIOD_NS
-        self.sense(silent)
-        targets = self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
+        targets = self._tick(silent)
         assert targets is not None
         return targets.position.copy()
 
+    def _tick(self, silent: Collection[str] = ()) -> JointTargets | None:
+        self.now_ns += PERIOD_NS
+        self.sense(silent)
+        return self.controller.tick(self.now_ns, self.now_ns + PERIOD_NS)
+
     def run(self) -> Arm:
         """Stand up and enter RUN; the next tick is the policy's first."""
-        self.tick()
+        self._tick()
         self.controller.stand()
         for _ in range(3):
             self.tick()
