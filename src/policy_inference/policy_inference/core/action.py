@@ -38,7 +38,7 @@ class RawAction:
 
     def read(self) -> bool:
         """Take the raw output up into `raw`; return whether all of it is finite."""
-        self.raw[:] = self._source_tensor
+        self.raw[...] = self._source_tensor
         return math.isfinite(self.raw.dot(self.raw))
 
     def bounded(self) -> F64:

@@ -63,7 +63,7 @@ class JointPolicy:
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
         self._tick += 1
-        self._last_action[:] = self.action.raw
+        self._last_action[...] = self.action.raw
         self._state.advance()
         self._recurrent.advance()
         self._last_outputs.advance()
