@@ -109,8 +109,8 @@ def _joint_command(
     try:
         writer = JointCommandWriter(bytes(serialize_message(message)))
     except ValueError as error:
-        raise PolicyError(f"output 'joint_command': {error} by {get_rmw_implementation_identifier()}"
-                          "; use another RMW_IMPLEMENTATION") from error
+        raise PolicyError(f"output 'joint_command': {error}; use another RMW_IMPLEMENTATION than "
+                          f"{get_rmw_implementation_identifier()}") from error
     fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, stamp_ns: int) -> bytes:
