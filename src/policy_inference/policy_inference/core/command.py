@@ -62,7 +62,7 @@ class CommandFader:
         began = late_ns > 0 and not self.fading
         self.fading = late_ns > 0
         if not self.fading:
-            self._out[:] = self._wanted
+            self._out[...] = self._wanted
         elif late_ns >= self._limits.command_ramp_ns:
             self._out[:] = 0.0
         else:

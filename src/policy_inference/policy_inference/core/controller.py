@@ -63,6 +63,7 @@ class Controller:
                 stands still within a tick, so that a slow machine changes nothing.
         """
         self._limits, self._clock = limits, clock
+        self._longest_gap_ns = limits.longest_gap_ns
         self.state, self.inputs, self.command = state, inputs, command
         efforts = effort_limit(body, limits)
         self._stand = Stand(body, efforts)
@@ -188,7 +189,7 @@ class Controller:
             return self.safe_targets()
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture(self._joint_pos)
-        if not 0 <= gap_ns <= self._limits.longest_gap_ns:
+        if not 0 <= gap_ns <= self._longest_gap_ns:
             return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)

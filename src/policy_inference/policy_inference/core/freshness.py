@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-_AGREEMENT_NS = (-50_000_000, 500_000_000)
+_SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
+"""Ages of a header for which the sender's clock agrees with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
 """So long after a restart stamps that go back are old messages: a clock is not set that often."""
 _NOTED_STEP_NS = 20_000_000
@@ -94,43 +95,46 @@ class Input:
         self.problem = ""
         self._born_ns = now_ns
         if stamp_ns is not None:
-            self._born_ns -= self._delay_ns(now_ns, stamp_ns, ros_now_ns - now_ns)
+            self._born_ns = now_ns - self._delay_ns(now_ns, stamp_ns, ros_now_ns - now_ns)
             self._stamp_ns, self._came_ns = stamp_ns, now_ns
 
     def _delay_ns(self, now_ns: int, stamp_ns: int, wall_ns: int) -> int:
         """Return how old a message was when it came."""
-        begins = self._stamp_ns is None
-        if not begins and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
+        before_ns, since_ns, ahead_ns = self._stamp_ns, now_ns - self._came_ns, self._ahead_ns
+        if before_ns is not None and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
             self._note("our clock", wall_ns - self._seen_wall_ns)
         self._seen_wall_ns = wall_ns
         header_ns = self._header_age_ns(now_ns - stamp_ns, wall_ns)
-        agrees = _AGREEMENT_NS[0] <= header_ns <= _AGREEMENT_NS[1]
-        since_ns = 0 if begins else now_ns - self._came_ns
-        jump_ns = 0 if self._stamp_ns is None else stamp_ns - self._stamp_ns - since_ns
-        if begins and agrees:
-            self._ahead_ns = wall_ns
-        elif begins or self._restarts:
-            self._ahead_ns = stamp_ns - now_ns
-        shift = _DRIFT_SHIFT if header_ns >= _AGREEMENT_NS[0] else _SLEW_SHIFT
-        self._ahead_ns -= since_ns >> shift
-        late_ns = now_ns + self._ahead_ns - stamp_ns
-        self._ahead_ns -= min(0, late_ns)
-        if self._restarts:
-            self._restarted_ns, self._restarts = now_ns, False
-            self._note("the sender's clock", jump_ns)
-        elif late_ns < -_NOTED_STEP_NS and jump_ns > _NOTED_STEP_NS:
-            self._note("the sender's clock", jump_ns)
+        agrees = _SOONEST_NS <= header_ns <= _LATEST_NS
+        if before_ns is None:
+            since_ns, ahead_ns = 0, wall_ns if agrees else stamp_ns - now_ns
+        elif self._restarts:
+            ahead_ns = stamp_ns - now_ns
+        ahead_ns -= since_ns >> (_DRIFT_SHIFT if header_ns >= _SOONEST_NS else _SLEW_SHIFT)
+        late_ns = now_ns + ahead_ns - stamp_ns
+        self._ahead_ns = ahead_ns - late_ns if late_ns < 0 else ahead_ns
+        if before_ns is not None and (self._restarts or late_ns < -_NOTED_STEP_NS):
+            self._note_step(stamp_ns - before_ns - since_ns, now_ns)
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
         """Return the age of a header on our clock, that of the last agreement where it is one."""
-        for each_ns in (self._wall_ns, wall_ns):
-            if each_ns is not None:
-                age_ns = steady_age_ns + each_ns
-                if _AGREEMENT_NS[0] <= age_ns <= _AGREEMENT_NS[1]:
-                    self._wall_ns = each_ns
-                    return age_ns
-        return steady_age_ns + wall_ns
+        if self._wall_ns is not None:
+            age_ns = steady_age_ns + self._wall_ns
+            if _SOONEST_NS <= age_ns <= _LATEST_NS:
+                return age_ns
+        age_ns = steady_age_ns + wall_ns
+        if _SOONEST_NS <= age_ns <= _LATEST_NS:
+            self._wall_ns = wall_ns
+        return age_ns
+
+    def _note_step(self, jump_ns: int, now_ns: int) -> None:
+        """Note that the sender's clock was set back, or forth by as much as is worth a word."""
+        if self._restarts:
+            self._restarted_ns, self._restarts = now_ns, False
+        elif jump_ns <= _NOTED_STEP_NS:
+            return
+        self._note("the sender's clock", jump_ns)
 
     def _note(self, whose: str, step_ns: int) -> None:
         self.clock_step = f"{whose} was set by {step_ns * 1e-6:+.0f} ms; ages go on without it"

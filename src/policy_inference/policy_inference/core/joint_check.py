@@ -63,18 +63,21 @@ class JointCheck:
         low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
         high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
-        # They stand without a pose, and turn on while their source is silent.
-        self._wheels = np.flatnonzero(per_joint(body.stand.stiffness, self._names) == 0.0)
+        self._longest_ns, self._clock = longest_ns, clock
+        # A wheel, which stands without a pose, turns on while its source is silent.
+        is_wheel = per_joint(body.stand.stiffness, self._names) == 0.0
+        self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
         # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
-        # last. One comparison for all of them is what a tick can afford.
+        # last, as far as joints come in no time at all: nearly always that is enough, and one
+        # comparison for all of them is what a tick can afford.
         self._sample: F64 = np.zeros((3, len(self._names)))
+        self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
         self._half = np.stack([(high - low) / 2.0, _SPEED_FACTOR / _REACH_FACTOR * self._speed,
-                               np.zeros_like(low)])
+                               self._reached(0)])
         self._excess, self._within = self._sample.copy(), np.zeros(self._sample.shape, bool)
         # A joint that turns on and on: its encoder may begin again after each turn.
         self._turns = np.where(high - low > 2.0 * _TURN_RAD, _TURN_RAD, 0.0)
-        self._longest_ns, self._clock = longest_ns, clock
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
         self._believed, self._seen = self._centre[2], np.full_like(low, np.nan)
@@ -107,28 +110,25 @@ class JointCheck:
         self.lost = self.lost or gap_ns > self._longest_ns
         if gap_ns > max(_FORGOTTEN_NS, self._longest_ns):
             self._agreeing = 0
-        self._sample[::2] = position
+        self._positions[...] = position
         if velocity is not None:
-            self._sample[1] = velocity
-        # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
-        trusting = self.in_motion or not self.lost
-        self._reach(now_ns - (self._believed_ns or 0) if trusting else 0, self._half[2])
-        np.subtract(self._sample, self._centre, out=self._excess)
-        np.absolute(self._excess, out=self._excess)
-        np.less_equal(self._excess, self._half, out=self._within)
-        # What is compared with no pose, NaN, is not within.
-        if (np.count_nonzero(self._within) == self._within.size
-                or (self._within[:2].all() and self._turned(position))):
+            self._velocity[...] = velocity
+        np.subtract(self._sample, self._centre, self._excess)
+        np.absolute(self._excess, self._excess)
+        np.less_equal(self._excess, self._half, self._within)
+        # A fifth of the time of all(). What is compared with no pose, NaN, is not within.
+        if 0 not in self._within.tobytes():
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
-        return self._confirm(position, gap_ns, now_ns)
-
-    def _turned(self, position: F64) -> bool:
-        """Return whether joints can have come here but for whole turns of those without end."""
-        self._excess[2] = self._way(position, self._believed)
-        return bool((self._excess[2] <= self._half[2]).all())
+        # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
+        trusting = self.in_motion or not self.lost
+        reach = self._reached(now_ns - (self._believed_ns or 0) if trusting else 0)
+        way = self._way(position, self._believed)
+        if (self._excess[2] <= reach).all() or (way <= reach).all():
+            return self._believe(position, now_ns)
+        return self._confirm(position, way - reach, gap_ns, now_ns)
 
     def _way(self, to: F64, begin: F64) -> F64:
         """Return how far each joint is from one pose to another [joints], rad."""
@@ -144,13 +144,11 @@ class JointCheck:
         return (f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
                 f"[{centre - half:.3g}, {centre + half:.3g}]")
 
-    def _reach(self, since_ns: int, out: F64) -> None:
-        """Write how far joints can have moved in a time [joints], rad."""
-        seconds = (min(max(0, since_ns), self._longest_ns) + _JITTER_NS) * 1e-9
-        np.multiply(self._speed, seconds, out=out)
-        if since_ns > self._longest_ns:
-            out[self._wheels] = self._speed[self._wheels] * ((since_ns + _JITTER_NS) * 1e-9)
-        np.add(out, _NOISE_RAD, out=out)
+    def _reached(self, since_ns: int) -> F64:
+        """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
+        moved = np.minimum(self._speed * (max(0, since_ns) * 1e-9), self._farthest)
+        reach: F64 = moved + self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
+        return reach
 
     def contradicts(self, pose: F64, tolerance: F64) -> bool:
         """Return whether the newest sample, within bounds but not believed yet, is far from a pose.
@@ -162,16 +160,17 @@ class JointCheck:
         return self._agreeing > 0 and bool((np.abs(self._seen - pose) > tolerance).any())
 
     def _believe(self, position: F64, now_ns: int) -> str:
-        self._believed[:] = position
+        self._believed[...] = position
         self._believed_ns, self._agreeing, self.lost = now_ns, 0, False
         return ""
 
-    def _confirm(self, position: F64, gap_ns: int, now_ns: int) -> str:
-        """Count a sample of a pose that none led to; believe it when there were enough."""
-        jump = self._excess[2] - self._half[2]
-        self._reach(gap_ns, self._excess[0])
+    def _confirm(self, position: F64, jump: F64, gap_ns: int, now_ns: int) -> str:
+        """Count a sample of a pose that none led to; believe it when there were enough.
+
+        `jump` [joints], rad, is how much further it is than joints can have moved.
+        """
         follows = self._agreeing > 0 and (
-            self._way(position, self._seen) <= self._excess[0]).all()
+            self._way(position, self._seen) <= self._reached(gap_ns)).all()
         self._agreeing = self._agreeing + 1 if follows else 1
         self._seen[:] = position
         if self._agreeing >= self._needed and not self.in_motion:

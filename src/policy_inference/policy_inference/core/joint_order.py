@@ -35,7 +35,7 @@ class JointOrder:
             raise RobotError(f"expected {len(self._found)} values, one per name, found "
                              f"{len(values)}")
         # mode="clip" spares the copy that the bounds check of take(out=) needs.
-        values.take(self._index, out=out, mode="clip")
+        values.take(self._index, None, out, "clip")
 
     def _indices(self, names: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         counts = {name: list(names).count(name) for name in self._names}

@@ -74,7 +74,7 @@ class ObservationBuilder:
             self._history.write()
         if self._normaliser.changes:
             self._normaliser.apply(self._vector)
-        self._out[:] = self._vector
+        self._out[...] = self._vector
 
 
 class _History:

@@ -30,7 +30,8 @@ class JointPolicy:
         ]  # fmt: skip
         self._remembering = [each for each in self._observations if each.remembers]
         self._recurrent = RecurrentState(contract.state, backend)
-        self._last_outputs = LastOutputs(state, backend)
+        self._fed_back = [each for each in (self._recurrent, LastOutputs(state, backend))
+                          if each.pairs]
         self._last_action = state["last_action"]
         self._tick = 0
         self.begins = True
@@ -57,16 +58,17 @@ class JointPolicy:
         for observation in self._observations:
             observation.write()
         self._backend.run()
-        return (self.action.read() and self._recurrent.is_finite()
-                and self._last_outputs.is_finite())
+        if not self.action.read():
+            return False
+        return not self._fed_back or all(each.is_finite() for each in self._fed_back)
 
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
         self._tick += 1
-        self._last_action[:] = self.action.raw
+        self._last_action[...] = self.action.raw
         self._state.advance()
-        self._recurrent.advance()
-        self._last_outputs.advance()
+        for outputs in self._fed_back:
+            outputs.advance()
         for observation in self._remembering:
             observation.advance()
         return self.action.decode()

@@ -16,22 +16,23 @@ class RecurrentState:
 
     def __init__(self, pairs: Sequence[StatePair], backend: Backend) -> None:
         """Keep the arrays of the pairs."""
-        self._pairs = [(backend.inputs[pair.input], backend.outputs[pair.output])
-                       for pair in pairs]  # fmt: skip
+        self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output])
+                      for pair in pairs]  # fmt: skip
+        """Input and output of each; none where there is nothing to do."""
         self.reset()
 
     def reset(self) -> None:
         """Set the state to zero."""
-        for into, _ in self._pairs:
+        for into, _ in self.pairs:
             into[...] = 0
 
     def is_finite(self) -> bool:
         """Return whether the outputs of this tick may become inputs."""
-        return not self._pairs or all(np.isfinite(out).all() for _, out in self._pairs)
+        return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
         """Make the outputs of this tick the inputs of the next."""
-        for into, out in self._pairs:
+        for into, out in self.pairs:
             into[...] = out
 
 
@@ -44,14 +45,15 @@ class LastOutputs:
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
         """Find the arrays of the outputs that the state has a field of."""
-        self._pairs = [(field, backend.outputs[name].reshape(-1))
-                       for name, field in state.last_outputs.items()]  # fmt: skip
+        self.pairs = [(field, backend.outputs[name].reshape(-1))
+                      for name, field in state.last_outputs.items()]  # fmt: skip
+        """Field and output of each; none where there is nothing to do."""
 
     def is_finite(self) -> bool:
         """Return whether the outputs of this tick may be observed in the next."""
-        return all(np.isfinite(out).all() for _, out in self._pairs)
+        return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
         """Make the outputs of this tick those that the next one observes."""
-        for field, out in self._pairs:
+        for field, out in self.pairs:
             field[:] = out

@@ -51,7 +51,7 @@ class Run:
     @property
     def is_finite(self) -> bool:
         """Whether all of `target` is finite."""
-        target = self.target
+        target = self._policy.action.command
         return math.isfinite(target.dot(target))
 
     def begin(self, now_ns: int) -> None:

@@ -13,18 +13,21 @@ from builtin_interfaces.msg import Duration, Time
 from policy_msgs.msg import JointCommand
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.serialization import serialize_message
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import AnyContract
+from policy_inference.core.command_writer import JointCommandWriter
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.nodes import qos
 
 Builder = Callable[[JointTargets, int], Any]
-
+"""Returns the message, or its bytes, of targets and a stamp in ns."""
 
 
 class Output:
@@ -99,20 +102,20 @@ def _kinds(contract: AnyContract) -> set[str]:
 def _joint_command(
     contract: AnyContract, valid_for_s: float, sequence: "count[int]"
 ) -> Builder:
-    names, rows = contract.joints.on_robot(), list[F64]()
+    names = contract.joints.on_robot()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
         setattr(message, field, _zeros(names))
-        rows.append(_view(getattr(message, field)))
+    try:
+        writer = JointCommandWriter(bytes(serialize_message(message)))
+    except ValueError as error:
+        raise PolicyError(f"output 'joint_command': {error}; use another RMW_IMPLEMENTATION than "
+                          f"{get_rmw_implementation_identifier()}") from error
     fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
-    def build(targets: JointTargets, stamp_ns: int) -> JointCommand:
-        for row, values in zip(rows, targets.block, strict=True):
-            row[:] = values
-        set_stamp(message.stamp, stamp_ns)
-        message.sequence = next(sequence)
-        message.mode = fault_mode if targets.mode is Mode.DAMP else int(targets.mode)
-        return message
+    def build(targets: JointTargets, stamp_ns: int) -> bytes:
+        mode = fault_mode if targets.mode is Mode.DAMP else targets.mode
+        return writer.write(targets.block, stamp_ns, next(sequence), mode)
 
     return build
 

@@ -8,8 +8,7 @@ loop can look whether it should stop.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rosgraph_msgs.msg import Clock
 
@@ -19,8 +18,7 @@ from policy_inference.nodes.sampling import Arrivals, Sampled
 _SLICE_NS = 50_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
+class Tick(NamedTuple):
     """One tick of the control loop, all times in ns."""
 
     now_ns: int

@@ -51,6 +51,7 @@ class Sampled(Generic[M]):
     Attributes:
         topic, resolved_topic: As it was given, and its full name.
         type_name: Of the message: `sensor_msgs/msg/Imu`.
+        handle: The subscription's, for wait sets.
         wire: The bytes of what the last `take` returned; None where that was nothing, or could
             not be read.
     """
@@ -71,6 +72,7 @@ class Sampled(Generic[M]):
         self.subscription = node.create_subscription(
             message, topic, _never_called, profile, callback_group=group
         )
+        self.handle = self.subscription.handle
 
     def take(self) -> M | None:
         """Return the newest message that was not taken yet; None where there is none.
@@ -107,8 +109,9 @@ class Sampled(Generic[M]):
             return data, error
 
     def _take_bytes(self) -> bytes | None:
-        with self.subscription.handle:
-            taken = self.subscription.handle.take_message(self._message, True)
+        handle = self.handle
+        with handle:
+            taken = handle.take_message(self._message, True)
         return None if taken is None else taken[0]
 
     def publishers(self) -> int:
@@ -126,6 +129,7 @@ class Arrivals:
     def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
         """Prepare a wait set of our own, which no executor uses."""
         self.inputs = tuple(inputs)
+        self._by_pointer = {sampled.handle.pointer: sampled for sampled in self.inputs}
         self._wait_set = rclpy_implementation.WaitSet(
             len(inputs), 0, 0, 0, 0, 0, node.context.handle
         )
@@ -134,11 +138,11 @@ class Arrivals:
         """Return those for which a message is there, after at most this time."""
         self._wait_set.clear_entities()
         for sampled in self.inputs:
-            with sampled.subscription.handle:
-                self._wait_set.add_subscription(sampled.subscription.handle)
+            with sampled.handle:
+                self._wait_set.add_subscription(sampled.handle)
         self._wait_set.wait(max(0, timeout_ns))
         ready = self._wait_set.get_ready_entities("subscription")
-        return [sampled for sampled in self.inputs if sampled.subscription.handle.pointer in ready]
+        return [self._by_pointer[pointer] for pointer in ready]
 
 
 def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
