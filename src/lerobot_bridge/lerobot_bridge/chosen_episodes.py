@@ -7,9 +7,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset, Episode
+
+if TYPE_CHECKING:  # commands import this for `add_episodes`, and a dataset needs pyarrow and more
+    from model_tools.lerobot.dataset import Dataset, Episode
 
 ALL = "all"
 _PART = re.compile(r"(\d+)(?:-(\d+))?")

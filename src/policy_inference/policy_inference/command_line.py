@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -90,7 +91,12 @@ def node_command(module: str) -> Callable[[], None]:
     def command() -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-        import_module(module).main()
+        # Modules stay: no collection need walk through them, neither now nor later.
+        gc.disable()
+        main = import_module(module).main
+        gc.freeze()
+        gc.enable()
+        main()
 
     return command
 

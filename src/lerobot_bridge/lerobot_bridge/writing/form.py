@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lerobot_bridge.mapping import RobotMapping
+if TYPE_CHECKING:  # commands import this for CODECS
+    from lerobot_bridge.mapping import RobotMapping
 
 CODECS = ("h264", "hevc", "libsvtav1")
 """Codecs of videos that LeRobot writes on any machine."""

@@ -17,18 +17,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
+from typing import TYPE_CHECKING
 
 from policy_inference.bundle.load import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.regular_file import read_at_most
+
+if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 """Environment variable: path of a PEM file with public keys, or of a folder of such (`*.pem`)."""
@@ -56,6 +52,8 @@ class TrustedKeys:
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
         """
+        from cryptography.exceptions import InvalidSignature
+
         place = file.with_name(SIGNATURE_FILE)
         signature = _signature(place, self.source)
         for fingerprint, key in self.keys.items():
@@ -120,11 +118,17 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
     As `openssl pkey -pubin -in public.pem -outform DER | sha256sum` prints it.
     """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
 
 def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:

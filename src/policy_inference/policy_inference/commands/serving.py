@@ -26,7 +26,6 @@ from policy_inference.machine.scheduling import (
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
-from policy_inference.service.metrics import Metrics, MetricsServer
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.opening import Order, open_served
@@ -86,6 +85,9 @@ def _monitored(
     with ExitStack() as opened:
         opened.callback(monitor.close)
         if given.metrics:
+            # Few ask for them, and prometheus_client takes 20 ms to import.
+            from policy_inference.service.metrics import Metrics, MetricsServer
+
             versions = {"service": version("policy_inference"), "policy": model.name,
                         "policy_version": model.version, "policy_sha256": model.sha256.hex(),
                         "backend": model.backend.name, **model.backend.details}

@@ -8,8 +8,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
 from policy_inference.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -17,26 +15,40 @@ if TYPE_CHECKING:
 
 _PREFIXES = "AMENT_PREFIX_PATH"
 _PACKAGE = "policy_msgs"
+_NEEDED = ("PolicyTick", "FlightInfo", "Tensor")
 
 
 def message_types() -> Typestore:
     """Return the types of common messages, as in Humble and since, and of policy_msgs.
 
+    It takes 0.1 s, most of it for the import of 160 types.
+
     Raises:
-        PolicyError: The definitions of policy_msgs are not installed, or too old.
+        PolicyError: As `definitions`.
     """
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
     types = get_typestore(Stores.ROS2_HUMBLE)
-    for file in sorted(_definitions().glob("*.msg")):
+    for file in sorted(definitions().glob("*.msg")):
         types.register(get_types_from_msg(file.read_text("utf-8"), f"{_PACKAGE}/msg/{file.stem}"))
-    for needed in ("PolicyTick", "FlightInfo", "Tensor"):
-        if f"{_PACKAGE}/msg/{needed}" not in types.types:
-            raise PolicyError(f"{_definitions()}: expected {needed}.msg, found none; build the "
-                              f"package {_PACKAGE} anew")
     return types
 
 
-def _definitions() -> Path:
-    """Return the folder with the definitions of policy_msgs."""
+def definitions() -> Path:
+    """Return the folder with the definitions of policy_msgs.
+
+    Raises:
+        PolicyError: They are not installed, or too old.
+    """
+    folder = _folder()
+    for needed in _NEEDED:
+        if not (folder / f"{needed}.msg").is_file():
+            raise PolicyError(f"{folder}: expected {needed}.msg, found none; build the package "
+                              f"{_PACKAGE} anew")
+    return folder
+
+
+def _folder() -> Path:
     prefixes = [prefix for prefix in os.environ.get(_PREFIXES, "").split(os.pathsep) if prefix]
     for prefix in prefixes:
         folder = Path(prefix, "share", _PACKAGE, "msg")

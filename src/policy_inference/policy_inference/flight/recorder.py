@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +57,8 @@ class FlightRecorder:
     """
 
     def __init__(
-        self, controller: Controller, tap: Tap, flight: Flight, types: Typestore,
-        options: FlightOptions, news: News | None = None,
+        self, controller: Controller, tap: Tap, flight: Flight,
+        types: Callable[[], Typestore], options: FlightOptions, news: News | None = None,
     ) -> None:  # fmt: skip
         """Make the ring, and show the controller's runs to it.
 
@@ -65,7 +66,7 @@ class FlightRecorder:
             controller: What ticks.
             tap: Its backend.
             flight: What its ticks are of.
-            types: Of `message_types`.
+            types: Gives what `message_types` gave, the same each time; see `load`.
             options: What is kept, and where it goes.
             news: Takes what is worth a line in a log; one of its own where None.
         """
@@ -98,8 +99,21 @@ class FlightRecorder:
         """How many ticks are missing in recordings because the disk was too slow."""
         return self._scribe.dropped
 
+    def load(self) -> None:
+        """Import what writes recordings; in a process that ticks already, before `start`.
+
+        Raises:
+            PolicyError: As `message_types`.
+        """
+        self._shelf.load()
+
     def start(self) -> None:
-        """Begin anew, with an empty ring; for each activation, before the first tick."""
+        """Begin anew, with an empty ring; for each activation, before the first tick.
+
+        Raises:
+            PolicyError: As `load`, which comes first.
+        """
+        self.load()
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
         before, self._scribe = self._scribe, Scribe(self.ring, self._shelf, self.news)

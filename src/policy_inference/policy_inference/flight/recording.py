@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -26,12 +24,6 @@ if TYPE_CHECKING:
 
 UNFINISHED = ".unfinished-"
 """Begins the name of the folder in which a recording grows."""
-
-
-def recording_name(bundle_name: str, cause: str) -> str:
-    """Return what a recording that begins now is called: bundle, time (UTC), cause."""
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
 def free_place(folder: Path, name: str) -> Path:

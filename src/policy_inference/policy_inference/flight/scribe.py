@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import FlightTick, Ring
 from policy_inference.flight.shelf import Shelf
+
+if TYPE_CHECKING:
+    from policy_inference.flight.recording import Recording
 
 News = deque[tuple[bool, str]]
 """Lines for a log, and whether they are warnings."""

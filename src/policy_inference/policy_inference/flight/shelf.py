@@ -5,35 +5,57 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.flight.description import Flight
-from policy_inference.flight.recording import Recording, recording_name
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # see `Shelf.load`
     from rosbags.typesys.store import Typestore
+
+    from policy_inference.flight.recording import Recording
+
+
+def recording_name(bundle_name: str, cause: str) -> str:
+    """Return what a recording that begins now is called: bundle, time (UTC), cause."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
 class Shelf:
     """A folder for the recordings of one flight; only `place` leaves the disk alone."""
 
     def __init__(
-        self, folder: Path, min_free_mb: float, types: Typestore, flight: Flight
+        self, folder: Path, min_free_mb: float, types: Callable[[], Typestore], flight: Flight
     ) -> None:
-        """Look at nothing yet.
+        """Look at nothing yet, import nothing yet.
 
         Args:
             folder: Where recordings go; made where it is missing.
             min_free_mb: Nothing is begun where less is free, MB.
-            types: Of `message_types`.
+            types: Gives what `message_types` gave, the same each time.
             flight: What ticks are of.
         """
         self.folder = folder
         self._min_free_mb, self._types, self._flight = min_free_mb, types, flight
         self._promised: set[Path] = set()
+
+    def load(self) -> None:
+        """Import what writes recordings, which takes 0.1 s: before the first tick.
+
+        Between ticks it would keep the interpreter from the control thread.
+
+        Raises:
+            PolicyError: As `message_types`.
+        """
+        import policy_inference.flight.recording  # noqa: F401  for `open`
+
+        self._types()
 
     def problem(self) -> str:
         """Return why no recording can be written now; empty where nothing speaks against one."""
@@ -76,4 +98,6 @@ class Shelf:
         Raises:
             OSError: It cannot be written.
         """
-        return Recording(place, self._types, self._flight, reason)
+        from policy_inference.flight.recording import Recording
+
+        return Recording(place, self._types(), self._flight, reason)

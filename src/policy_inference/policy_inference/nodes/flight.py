@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -22,7 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.description import Topic, flight_of, settings_of
-from policy_inference.flight.message_types import message_types
+from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.scribe import News
 from policy_inference.interfaces import JointTargets
@@ -30,9 +31,6 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.opening import Opened
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
-
-if TYPE_CHECKING:
-    from rosbags.typesys.store import Typestore
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
@@ -62,7 +60,7 @@ class NodeRecorder:
             values: Parameters of the node.
         """
         self._node, self._topics, self._values = node, topics, values
-        self._types: Typestore | None = None
+        self._types = cache(message_types)
         self._wanted = values["flight.duration_s"] > 0.0
         self._news = News(maxlen=100)
         self._contacts: Sampled[ContactForces] | None = None
@@ -73,21 +71,28 @@ class NodeRecorder:
             node.create_service(Trigger, "~/record", self._on_record, qos_profile=qos.REQUESTS),
             node.create_service(SetBool, "~/record_run", self._on_record_run,
                                 qos_profile=qos.REQUESTS)]
-        self._recorder, self._problem = self.prepared(policy)
-        if self._problem:
-            node.get_logger().warning(self._problem)
+        self._use(self._tried(lambda: self._made_for(policy)) if self._wanted else Prepared(None))
 
     def _sampled_by(self, policy: Opened) -> tuple[Sampled[Any], ...]:
         """Return the subscriptions whose messages are recorded."""
         inputs = [self._topics[name] for name in policy.controller.inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
+    def _use(self, prepared: Prepared) -> None:
+        self._recorder, self._problem = prepared
+        if self._problem:
+            self._node.get_logger().warning(self._problem)
+
     def prepared(self, policy: Opened) -> Prepared:
         """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
         if not self._wanted:
             return Prepared(None)
+        return self._tried(lambda: _loaded(self._made_for(policy)))
+
+    def _tried(self, make: Callable[[], FlightRecorder]) -> Prepared:
+        """Return what is made, or the problem."""
         try:
-            return Prepared(self._made_for(policy))
+            return Prepared(make())
         except (PolicyError, OSError) as error:
             return Prepared(None, f"flight recorder: {error}")
         except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
@@ -96,8 +101,7 @@ class NodeRecorder:
                                   "the traceback")  # fmt: skip
 
     def _made_for(self, policy: Opened) -> FlightRecorder:
-        if self._types is None:
-            self._types = message_types()
+        definitions()  # what is missing there is said at once; `start` takes the time to read it
         values = {**self._values, "bundle": policy.order.bundle,
                   "backend": ",".join(policy.order.backends)}
         flight = flight_of(
@@ -144,8 +148,9 @@ class NodeRecorder:
 
     def start(self) -> None:
         """Begin anew; before the first tick."""
-        if self._recorder is not None:
-            self._recorder.start()
+        recorder = self._recorder
+        if recorder is not None:
+            self._use(self._tried(lambda: _started(recorder)))
 
     def stop(self) -> None:
         """Write what is due, within a bounded time; after the last tick."""
@@ -229,6 +234,16 @@ class NodeRecorder:
         except RefusedError as error:
             response.message = str(error)
         return response
+
+
+def _loaded(recorder: FlightRecorder) -> FlightRecorder:
+    recorder.load()
+    return recorder
+
+
+def _started(recorder: FlightRecorder) -> FlightRecorder:
+    recorder.start()
+    return recorder
 
 
 def _folder(given: str) -> Path:

@@ -9,12 +9,14 @@ import ssl
 import stat
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from policy_inference.errors import PolicyError
 from policy_inference.regular_file import read_at_most
 from policy_inference.service.protocol import LONGEST_TOKEN
+
+if TYPE_CHECKING:  # only TLS needs it, and it takes 30 ms to import
+    from cryptography import x509
 
 SHORTEST_TOKEN = 16
 _LARGEST_BYTES = 1 << 20
@@ -97,6 +99,8 @@ def _check_dates(file: Path, *, one_is_enough: bool = False) -> list[str]:
 
 
 def _certificates(file: Path) -> list[x509.Certificate]:
+    from cryptography import x509
+
     # One by one: the cryptography of Ubuntu 22.04 has no function for several.
     try:
         found = [x509.load_pem_x509_certificate(text)

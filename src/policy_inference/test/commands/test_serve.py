@@ -170,3 +170,10 @@ def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(
                 process.kill()
                 os.close(reading)
                 os.close(writing)
+
+
+def test_what_only_tls_and_metrics_need_is_not_imported() -> None:
+    code = ("import sys, policy_inference.commands.serving\n"
+            "print(*{'cryptography', 'http', 'prometheus_client', 'rosbags'} & sys.modules.keys())")
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "\n"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.latency import Latency, LatencyWindow
 from policy_inference.core.slowness import Slowness
 from policy_inference.interfaces import Mode
 
@@ -114,3 +114,12 @@ def test_window_gives_the_durations_since_a_count() -> None:
     assert window.since(4).tolist() == [5.0, 6.0]
     assert window.since(6).tolist() == []
     assert window.since(0).tolist() == [3.0, 4.0, 5.0, 6.0]  # the older ones are gone
+
+
+def test_summary_gives_durations_of_the_window_by_their_rank() -> None:
+    window = LatencyWindow(101)
+    assert window.summary() == Latency(p50_s=0.0, p99_s=0.0, max_s=0.0)
+    for duration_s in [1000, *range(101, 0, -1)]:  # the first one is kept no more
+        window.add(duration_s * 1_000_000_000)
+
+    assert window.summary() == Latency(p50_s=51.0, p99_s=100.0, max_s=101.0)

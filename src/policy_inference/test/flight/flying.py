@@ -90,7 +90,7 @@ class Recorded(Flyer):
         self.folder = tmp_path / "flights"
         given = {"duration_s": 1.0, "after_s": 0.2, "min_free_mb": 0.0, "folder": self.folder}
         self.recorder = FlightRecorder(
-            self.controller, self.tap, self.flight(tmp_path / "bundle"), TYPES,
+            self.controller, self.tap, self.flight(tmp_path / "bundle"), lambda: TYPES,
             FlightOptions(**{**given, **options}))
         self.ring = self.recorder.ring
         self.recorder.start()

@@ -21,10 +21,10 @@ from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightRecorder
-from policy_inference.flight.recording import Recording, free_place, recording_name
+from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.ring import FlightTick
 from policy_inference.flight.scribe import News, Scribe
-from policy_inference.flight.shelf import Shelf
+from policy_inference.flight.shelf import Shelf, recording_name
 from policy_inference.interfaces import Mode
 
 from ..core.robots import BOTH, PERIOD_NS
@@ -235,7 +235,7 @@ def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> Non
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
     flyer, folder, news = Flyer(), tmp_path / "flights", News()
     flyer.run(40)
-    shelf = Shelf(folder, 0.0, TYPES, flyer.flight(tmp_path / "bundle"))
+    shelf = Shelf(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
     scribe = Scribe(flyer.ring, shelf, news)
     place = shelf.place("run")
     scribe.begin_run(place, "a test", flyer.ring.end - 10)
@@ -394,7 +394,7 @@ class TestTrouble:
             for wanted, said in ((folder, "may write to"), (folder / "new", "Permission denied")):
                 os.seteuid(NOBODY)
                 try:
-                    problem = Shelf(wanted, 0.0, TYPES, flight).problem()
+                    problem = Shelf(wanted, 0.0, lambda: TYPES, flight).problem()
                 finally:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")

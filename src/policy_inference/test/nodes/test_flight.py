@@ -230,6 +230,22 @@ def test_missing_definitions_are_told_and_the_policy_runs(
     assert "AMENT_PREFIX_PATH" in robot.ask("record").message
 
 
+def test_definitions_that_cannot_be_read_are_told_and_the_policy_runs(
+    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    messages = tmp_path / "share" / "policy_msgs" / "msg"
+    messages.mkdir(parents=True)
+    for name in ("PolicyTick", "FlightInfo", "Tensor"):
+        (messages / f"{name}.msg").write_text("???", "utf-8")
+    with monkeypatch.context() as patch:
+        patch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+        start()
+    robot.hears("flight recorder: ")
+    robot.runs()
+    assert "flight recorder: " in robot.ask("record").message
+
+
 def test_recorder_that_is_off_says_so(
     start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
 ) -> None:
