@@ -22,7 +22,7 @@ DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-cpp test-torch test-rknn \
-  test-lerobot acceptance train train-act demo demo-act bench clean
+  test-lerobot acceptance sbom train train-act demo demo-act bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,11 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
+
+sbom: setup  ## Name every package of the environments that are there, as CycloneDX in out/sbom
+	@mkdir -p out/sbom; for venv in .venv .venv-torch .venv-rknn .venv-lerobot; do \
+	  [ ! -d $$venv ] || .venv/bin/cyclonedx-py environment --output-reproducible \
+	    --output-file out/sbom/$${venv#.}.cdx.json $$venv || exit 1; done
 
 train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=10e6)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \

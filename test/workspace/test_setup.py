@@ -7,16 +7,25 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tools.setup import stamp
-from tools.setup.environment import FOLDER, Origin, ensure_environment, lock_file, read_origin
+from tools.setup.environment import (
+    FOLDER,
+    Origin,
+    ensure_environment,
+    known_lock,
+    lock_file,
+    locked,
+    read_origin,
+)
 from tools.setup.host import SetupError, run
 from tools.setup.layer import ensure_layer
-from tools.setup.lock import PYTHONS
-from tools.setup.ros import WHEEL_DISTROS, Ros, find_ros, without_workspace
+from tools.setup.lock import LOCKS, Lock
+from tools.setup.ros import Ros, find_ros, without_workspace
 from tools.setup.wheels import write_local_setup
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,23 +119,70 @@ def test_sourcing_the_wheels_twice_names_them_once(tmp_path: Path) -> None:
     assert result.stdout.strip() == f"kilted {tmp_path}:/opt/other"
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("distro", WHEEL_DISTROS)
-def test_a_lock_pins_every_requirement_and_names_no_server(distro: str, python: str) -> None:
-    lock = lock_file(distro, python).read_text()
-    assert "://" not in lock
-    assert f"Python {python}" in lock
-    pinned = set(re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==", lock, flags=re.MULTILINE))
-    assert required_packages(distro) <= pinned
+def every_lock() -> list[object]:
+    return [pytest.param(lock, python, id=f"{lock.name}-{python}")
+            for lock in LOCKS for python in lock.pythons]
 
 
-def required_packages(distro: str) -> set[str]:
-    files = [
-        FOLDER / "requirements" / f"{name}.in" for name in ("run", "sim", "dev", f"ros-{distro}")
-    ]
-    lines = [line for file in files for line in file.read_text().splitlines()]
-    names = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
-    return {name.lower().replace("_", "-") for name in names}
+@pytest.mark.parametrize(("lock", "python"), every_lock())
+def test_a_lock_pins_every_requirement_by_version_and_hash(lock: Lock, python: str) -> None:
+    text = lock_file(lock.name, python).read_text()
+    assert "://" not in text
+    assert f"on Python {python}" in text
+    entries = [line for line in text.replace(" \\\n", " ").splitlines() if line[0] != "#"]
+    pinned = {name: rest for name, _, rest in (entry.partition("==") for entry in entries)}
+    assert required_packages(lock) <= set(pinned)
+    assert [name for name, rest in pinned.items()
+            if not re.fullmatch(r"[\w.+!]+( +--hash=sha256:[0-9a-f]{64})+", rest)] == []
+
+
+def test_there_is_no_other_lock() -> None:
+    files = {lock_file(lock.name, python) for lock in LOCKS for python in lock.pythons}
+    assert set((FOLDER / "locks").iterdir()) == files
+
+
+def test_what_people_and_workflows_install_is_pinned() -> None:
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("src/*/README.md")]
+    unlocked = [f"{page.name}: {line.strip()}" for page in pages
+                for line in page.read_text("utf-8").replace("\\\n", " ").splitlines()
+                if re.search(r"pip (install|download)\b.*(-r |--requirement)", line)
+                and ("--require-hashes" not in line or "/locks/" not in line)]
+    assert unlocked == []
+    uses = [line.split("uses:")[1] for workflow in ROOT.glob(".github/workflows/*")
+            for line in workflow.read_text("utf-8").splitlines() if "uses:" in line]
+    pinned = re.compile(r" [\w./-]+@[0-9a-f]{40}  # v[\d.]+")
+    assert uses
+    assert [use for use in uses if not pinned.fullmatch(use)] == []
+
+
+def test_pip_refuses_a_file_whose_hash_is_another_one(tmp_path: Path) -> None:
+    package = tmp_path / "wrong-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(package, "w") as wheel:
+        wheel.writestr("wrong-1.0.dist-info/METADATA",
+                       "Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
+        wheel.writestr("wrong-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("wrong-1.0.dist-info/RECORD", "")
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"wrong==1.0 --hash=sha256:{'0' * 64}\n")
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", tmp_path,
+               "--target", tmp_path / "target"]
+    found = subprocess.run([*command, *locked(lock)], capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in found.stderr
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
+    with pytest.raises(SetupError, match=r"no lock .*rknn-py313\.txt; there are rknn-py310\.txt, "):
+        known_lock("rknn", "3.13")
+
+
+def required_packages(lock: Lock) -> set[str]:
+    names = [*lock.requirements, *([lock.alone] if lock.alone else [])]
+    lines = [line for name in names
+             for line in (FOLDER / "requirements" / f"{name}.in").read_text().splitlines()]
+    found = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
 
 
 @pytest.fixture
@@ -145,9 +201,10 @@ def base(tmp_path: Path) -> Path:
 def test_a_layer_has_what_is_below_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements" / "nothing.in").write_text("# nothing\n")
-    monkeypatch.setattr("tools.setup.layer.FOLDER", tmp_path)
+    lock = tmp_path / "nothing.txt"
+    lock.write_text("# nothing\n")
+    monkeypatch.setattr("tools.setup.layer.known_lock", lambda *_: lock)
+    monkeypatch.setattr("tools.setup.layer.install_torch", lambda _: None)
     venv = tmp_path / ".venv-nothing"
     ensure_layer(venv, base, "nothing")
     code = "import below, linked_below; print(below.VALUE + linked_below.VALUE)"
@@ -156,7 +213,7 @@ def test_a_layer_has_what_is_below_it(
     made = (venv / "pyvenv.cfg").stat().st_mtime_ns
     ensure_layer(venv, base, "nothing")
     assert (venv / "pyvenv.cfg").stat().st_mtime_ns == made
-    (tmp_path / "requirements" / "nothing.in").write_text("# nothing else\n")
+    lock.write_text("# nothing else\n")
     ensure_layer(venv, base, "nothing")
     assert (venv / "pyvenv.cfg").stat().st_mtime_ns > made
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools.setup import apart, lerobot
+from tools.setup.environment import lock_file
 from tools.setup.host import SetupError
 from tools.setup.lerobot import ensure_lerobot
 from tools.setup.ros import Ros
@@ -31,7 +32,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
     for module in (lerobot, apart):
         monkeypatch.setattr(module, "run", note)
-    monkeypatch.setattr(lerobot, "install_for_cpu", lambda pip, package: note([*pip, package]))
+    monkeypatch.setattr(lerobot, "install_torch", lambda pip: note([*pip, apart.TORCH]))
     return noted
 
 
@@ -42,9 +43,9 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
         ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
 
     assert [words[-1] for words in commands] == [
-        str(tmp_path / "venv"), lerobot.TORCH, str(lerobot.REQUIREMENTS), lerobot.TORCHVISION,
+        str(tmp_path / "venv"), apart.TORCH, str(lock_file("lerobot", "3.11")),
         *map(str, lerobot.PLUGINS)]
-    assert commands[3][-3:-1] == ["--no-deps", lerobot.LEROBOT]
+    assert {"--no-deps", "--require-hashes"} <= set(commands[2])
     hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
     assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
 
@@ -52,12 +53,11 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
 def test_ros_comes_along_where_it_comes_from_wheels(tmp_path: Path, commands: Commands) -> None:
     ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
 
-    lerobots = commands[3]
-    alone = lerobots[lerobots.index("--no-deps") + 1:]
-    assert alone[:2] == [lerobot.LEROBOT, lerobot.TORCHVISION]
-    assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= {name.split("[")[0].split("==")[0]
-                                                            for name in alone}
-    assert all(name.startswith("ros-") for name in alone[2:])
+    assert {"--no-deps", "--require-hashes"} <= set(commands[3])
+    entries = Path(commands[3][-1]).read_text().splitlines()
+    names = {entry.split("==")[0] for entry in entries}
+    assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= names
+    assert all(entry.startswith("ros-") and "--hash=sha256:" in entry for entry in entries)
 
 
 def test_an_older_python_is_refused_with_those_that_do(tmp_path: Path, commands: Commands) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.setup import apart, rknn
+from tools.setup.environment import lock_file
 from tools.setup.host import SetupError
 from tools.setup.rknn import ensure_toolkit
 
@@ -28,7 +29,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
     for module in (rknn, apart):
         monkeypatch.setattr(module, "run", note)
-    monkeypatch.setattr(rknn, "install_for_cpu", lambda pip, package: note([*pip, package]))
+    monkeypatch.setattr(rknn, "install_torch", lambda pip: note([*pip, apart.TORCH]))
     return noted
 
 
@@ -49,8 +50,8 @@ def test_the_toolkit_is_installed_once_behind_what_it_needs(
         ensure_toolkit(tmp_path / "venv", (3, 12))
 
     installed = [words[-1] for words in commands]
-    assert installed == [str(tmp_path / "venv"), str(rknn.REQUIREMENTS), rknn.TORCH, rknn.TOOLKIT]
-    assert "--no-deps" in commands[-1]
+    assert installed == [str(tmp_path / "venv"), apart.TORCH, str(lock_file("rknn", "3.12"))]
+    assert {"--no-deps", "--require-hashes"} <= set(commands[-1])
 
 
 def test_another_python_makes_it_anew(tmp_path: Path, commands: Commands) -> None:

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools.setup.environment import install_into
 from tools.setup.host import SetupError, run
 
+TORCH = "torch==2.13.0"
 _CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _log = logging.getLogger(__name__)
@@ -38,15 +40,18 @@ def make_anew(venv: Path, mark: str) -> list[str]:
     shutil.rmtree(venv, ignore_errors=True)
     run([Path(sys.executable).resolve(), "-m", "venv", venv])
     (venv / mark).touch()
-    return [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install",
-            "--quiet"]
+    return install_into(venv)
 
 
-def install_for_cpu(pip: list[str], package: str) -> None:
-    """Install one of PyTorch's packages: a build for CPUs, alone, where there is such a build."""
+def install_torch(pip: list[str]) -> None:
+    """Install PyTorch: a build for CPUs, alone, where there is such a build.
+
+    It is in no lock: builds for CPUs are on an index of their own, and neither that nor which one
+    a machine gets is known before. Nothing that runs on a robot needs it.
+    """
     for source in ([], ["--index-url", _CPU_INDEX]):
-        command = [*pip, "--no-deps", "--retries", "1", f"{package}+cpu", *source]
+        command = [*pip, "--no-deps", "--retries", "1", f"{TORCH}+cpu", *source]
         if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
-    _log.warning("setup: no %s for CPUs was found; taking the one for CUDA", package)
-    run([*pip, package])
+    _log.warning("setup: no %s for CPUs was found; taking the one for CUDA", TORCH)
+    run([*pip, TORCH])

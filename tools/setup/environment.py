@@ -18,7 +18,7 @@ from tools.setup.ros import Ros
 from tools.setup.wheels import repair_cmake_files, write_local_setup
 
 FOLDER = Path(__file__).parent
-REQUIREMENTS = ("run", "sim", "tools", "dev")
+REQUIREMENTS = ("run", "sim", "tools", "build", "dev")
 
 _log = logging.getLogger(__name__)
 
@@ -63,15 +63,14 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
     Raises:
         SetupError: No lock for this Python, a foreign folder in the way, or pip failed.
     """
-    arguments = _pip_arguments(ros)
+    lock = known_lock(ros.distro if ros.prefix is None else "sourced", _python_version())
     origin = needed_origin(ros)
-    key = stamp.digest([*FOLDER.glob("*.py"), *_listed_files(arguments)], extra=repr(origin))
+    key = stamp.digest([*FOLDER.glob("*.py"), lock], extra=repr(origin))
     if stamp.matches(venv, key):
         return key
     _make(venv, origin, ros.label)
     _log.info("setup: installing packages into %s (about a minute on first use)", venv)
-    pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
-    run([*pip, "install", "--quiet", *arguments])
+    run([*install_into(venv), *locked(lock)])
     if ros.prefix is None:
         repair_cmake_files(venv)
         write_local_setup(venv, ros.distro)
@@ -79,30 +78,37 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
     return key
 
 
-def lock_file(distro: str, python: str) -> Path:
-    """Return the path of the lock for a distribution and a Python version (`3.11`)."""
-    return FOLDER / "locks" / f"{distro}-py{python.replace('.', '')}.txt"
+def lock_file(name: str, python: str) -> Path:
+    """Return the path of a lock of tools/setup/lock.py for a Python version (`3.11`)."""
+    return FOLDER / "locks" / f"{name}-py{python.replace('.', '')}.txt"
+
+
+def known_lock(name: str, python: str) -> Path:
+    """Return the path of a lock that is there.
+
+    Raises:
+        SetupError: There is none for this Python.
+    """
+    lock = lock_file(name, python)
+    if not lock.is_file():
+        there = ", ".join(sorted(file.name for file in lock.parent.glob(f"{name}-*.txt")))
+        raise SetupError(f"no lock {lock}; there are {there}")
+    return lock
+
+
+def install_into(venv: Path) -> list[str]:
+    """Return the command that installs into an environment, without what."""
+    return [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install",
+            "--quiet"]
+
+
+def locked(lock: Path) -> list[str]:
+    """Return what to install for a lock: its files and nothing else, each by its hash."""
+    return ["--no-deps", "--require-hashes", "-r", str(lock)]
 
 
 def _python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _pip_arguments(ros: Ros) -> list[str]:
-    if ros.prefix is None:
-        lock = lock_file(ros.distro, _python_version())
-        if not lock.is_file():
-            raise SetupError(f"no lock {lock}; see the versions there are in {lock.parent}")
-        return ["-r", str(lock)]
-    folder = FOLDER / "requirements"
-    arguments = ["-c", str(folder / "sourced-constraints.txt")]
-    for name in REQUIREMENTS:
-        arguments += ["-r", str(folder / f"{name}.in")]
-    return arguments
-
-
-def _listed_files(arguments: list[str]) -> list[Path]:
-    return [Path(argument) for argument in arguments if not argument.startswith("-")]
 
 
 def _make(venv: Path, origin: Origin, ros_label: str) -> None:

@@ -16,19 +16,15 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import install_for_cpu, make_anew
-from tools.setup.environment import FOLDER, lock_file, read_origin
+from tools.setup.apart import install_torch, make_anew
+from tools.setup.environment import FOLDER, known_lock, locked, read_origin
 from tools.setup.host import SetupError, run
 from tools.setup.ros import Ros, find_ros
 from tools.setup.workspace import ROOT
 
 VENV = ".venv-lerobot"
 PYTHONS = ((3, 10), (3, 11), (3, 12), (3, 13))
-REQUIREMENTS = FOLDER / "requirements" / "lerobot.in"
 HOOK = FOLDER / "torchvision_beside_cpu.py"
-LEROBOT, TORCH = "lerobot==0.4.4", "torch==2.13.0"
-TORCHVISION = "torchvision==0.25.0"
-"""The last that reads videos, which LeRobot does with it where torchcodec finds no FFmpeg."""
 PLUGINS = (ROOT / "src" / "lerobot_robot_ros2", ROOT / "src" / "lerobot_teleoperator_ros2")
 _OURS = ".made-by-setup-lerobot"
 
@@ -52,29 +48,33 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
         raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
                          f"at {sys.executable}; name one with "
                          "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
-    wheels = [] if ros.prefix else _ros_wheels(ros.distro, version)
+    python = f"{version[0]}.{version[1]}"
+    lock = known_lock("lerobot", python)
+    wheels = "" if ros.prefix else _ros_wheels(known_lock(ros.distro, python))
     manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
     # With the places of the plugins, which are used from there: another checkout has its own.
-    key = stamp.digest([REQUIREMENTS, HOOK, Path(__file__), *manifests],
+    key = stamp.digest([lock, HOOK, *FOLDER.glob("*.py"), *manifests],
                        extra=f"{sys.executable}{version}{wheels}{PLUGINS}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
     pip = make_anew(venv, _OURS)
-    # First, so that what asks for some PyTorch finds this one.
-    install_for_cpu(pip, TORCH)
-    run([*pip, "-r", str(REQUIREMENTS)])
-    run([*pip, "--no-deps", LEROBOT, TORCHVISION, *wheels])
+    install_torch(pip)
+    run([*pip, *locked(lock)])
+    if wheels:
+        ros_lock = venv / "ros.txt"
+        ros_lock.write_text(wheels, encoding="utf-8")
+        run([*pip, *locked(ros_lock)])
     for plugin in PLUGINS:
         run([*pip, "--no-deps", "--no-build-isolation", "-e", str(plugin)])
     _add_hook(venv)
     stamp.write(venv, key)
 
 
-def _ros_wheels(distro: str, version: tuple[int, int]) -> list[str]:
-    """Return the wheels of ROS 2 that `.venv` has, for this Python."""
-    lock = lock_file(distro, f"{version[0]}.{version[1]}").read_text(encoding="utf-8")
-    return [line for line in lock.splitlines() if line.startswith("ros-")]
+def _ros_wheels(lock: Path) -> str:
+    """Return the part of the workspace's lock that has the wheels of ROS 2."""
+    entries = lock.read_text(encoding="utf-8").replace(" \\\n", " ").splitlines(keepends=True)
+    return "".join(entry for entry in entries if entry.startswith("ros-"))
 
 
 def _add_hook(venv: Path) -> None:

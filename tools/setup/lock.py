@@ -1,33 +1,85 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the locks anew: `python3 -m tools.setup.lock` (needs a network, takes a minute).
+"""Makes the locks anew: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
 
-Versions are resolved by `uv pip compile` for x86-64 Linux, each Python apart. uv lives in a
-throw-away environment for as long as that takes.
+A lock has each package with its version and the hashes of its files, so that pip installs these and
+nothing else: wheels of Linux for the lock's Python, the source where there is no wheel. uv resolves
+the versions, in a throw-away environment.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tools.setup.environment import FOLDER, REQUIREMENTS, lock_file
 from tools.setup.ros import WHEEL_DISTROS
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-VERIFIED = {("jazzy", "3.11"), ("kilted", "3.11")}
+VERIFIED = {(name, "3.11") for name in ("jazzy", "kilted", "torch", "rknn", "lerobot")}
 
 _HEADER = """\
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 # Made by `python3 -m tools.setup.lock`; do not edit.
-# {distro} on Python {python}: {state}.
+# {what}, on Python {python}: {state}.
 """
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What is resolved together.
+
+    Attributes:
+        name: First part of its files' names.
+        what: For people.
+        requirements: Names of requirements files.
+        alone: Name of a requirements file whose packages come without what they require.
+        beside_ros: Whether the constraints of a sourced ROS 2 hold.
+        pythons: One file for each.
+        machines: Architectures.
+    """
+
+    name: str
+    what: str
+    requirements: tuple[str, ...]
+    alone: str = ""
+    beside_ros: bool = False
+    pythons: tuple[str, ...] = PYTHONS
+    machines: tuple[str, ...] = ("x86_64",)
+
+
+_EVERY_ROBOT = ("x86_64", "aarch64")
+# The wheels of ROS 2, of MuJoCo and of the training environments that are used are of x86_64.
+LOCKS = (
+    *(Lock(name=distro, what=f"The workspace with ROS 2 {distro.capitalize()} from wheels",
+           requirements=(*REQUIREMENTS, f"ros-{distro}")) for distro in WHEEL_DISTROS),
+    Lock(name="sourced", what="The workspace beside a ROS 2 that is sourced",
+         requirements=REQUIREMENTS, beside_ros=True, pythons=("3.10", "3.12"),
+         machines=_EVERY_ROBOT),
+    Lock(name="robot", what="What runs on a robot", requirements=("run",), beside_ros=True,
+         pythons=("3.10", "3.11", "3.12"), machines=_EVERY_ROBOT),
+    Lock(name="robot-tools", what="What runs, simulates and compares on a robot's board",
+         requirements=("run", "sim", "tools"), beside_ros=True, pythons=("3.10", "3.11", "3.12"),
+         machines=_EVERY_ROBOT),
+    Lock(name="build", what="What builds the workspace where colcon is not there",
+         requirements=("build",), beside_ros=True, pythons=("3.10", "3.11", "3.12"),
+         machines=_EVERY_ROBOT),
+    Lock(name="torch", what="Training, beside PyTorch", requirements=("torch",)),
+    Lock(name="rknn", what="RKNN Toolkit2, beside PyTorch", requirements=("rknn",),
+         alone="rknn-alone", pythons=("3.10", "3.11", "3.12")),
+    Lock(name="lerobot", what="LeRobot, beside PyTorch", requirements=("lerobot",),
+         alone="lerobot-alone"),
+)
 
 
 def write_locks(uv: Path) -> None:
@@ -39,27 +91,58 @@ def write_locks(uv: Path) -> None:
     Raises:
         subprocess.CalledProcessError: A combination has no solution; uv has said why.
     """
-    for distro in WHEEL_DISTROS:
-        for python in PYTHONS:
-            _log.info("lock: %s, Python %s", distro, python)
-            lock_file(distro, python).write_text(
-                _header(distro, python) + _resolve(uv, distro, python), encoding="utf-8"
-            )
+    for lock in LOCKS:
+        for python in lock.pythons:
+            _log.info("lock: %s, Python %s", lock.name, python)
+            verified = (lock.name, python) in VERIFIED
+            state = ("built and tested" if verified
+                     else "resolved, not verified by a full run of the tests")
+            header = _HEADER.format(what=lock.what, python=python, state=state)
+            lock_file(lock.name, python).write_text(header + _resolve(uv, lock, python), "utf-8")
 
 
-def _header(distro: str, python: str) -> str:
-    verified = (distro, python) in VERIFIED
-    state = "built and tested" if verified else "resolved, not verified by a full run of the tests"
-    return _HEADER.format(distro=distro.capitalize(), python=python, state=state)
+def _resolve(uv: Path, lock: Lock, python: str) -> str:
+    """Return the lines of a lock; the first architecture decides on the versions."""
+    options = ["--override", str(_input("pytorch-apart.txt"))]
+    if lock.beside_ros:
+        options += ["-c", str(_input("sourced-constraints.txt"))]
+    files = [str(_input(f"{name}.in")) for name in lock.requirements]
+    alone = [str(_input(f"{lock.alone}.in"))] if lock.alone else []
+    versions: dict[str, str] = {}
+    hashes: dict[str, set[str]] = {}
+    for machine in lock.machines:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as chosen:
+            chosen.writelines(f"{name}=={version}\n" for name, version in versions.items())
+            chosen.flush()
+            where = ["--python-version", python,
+                     "--python-platform", f"{machine}-manylinux_2_28", "-c", chosen.name]
+            found = _compile(uv, [*options, *where, *files])
+            if alone:
+                found += _compile(uv, ["--no-deps", *where, *alone])
+        for package in found:
+            versions[package["name"]] = package["version"]
+            sources = package.get("wheels") or [package["sdist"]]
+            hashes.setdefault(package["name"], set()).update(
+                source["hashes"]["sha256"] for source in sources)
+    return "".join(_entry(name, versions[name], sorted(hashes[name])) for name in sorted(versions))
 
 
-def _resolve(uv: Path, distro: str, python: str) -> str:
-    names = (*REQUIREMENTS, f"ros-{distro}")
-    files = [str(FOLDER / "requirements" / f"{name}.in") for name in names]
-    options = ["--no-header", "--no-annotate", "--no-config", "--quiet", "--upgrade"]
-    platform = ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
-    command = [str(uv), "pip", "compile", *options, *platform, *files]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def _input(name: str) -> Path:
+    return FOLDER / "requirements" / name
+
+
+def _compile(uv: Path, arguments: Sequence[str]) -> list[dict[str, Any]]:
+    command = [str(uv), "pip", "compile", "--no-config", "--quiet", "--format", "pylock.toml",
+               *arguments]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    # Not in the standard library of Python 3.10, for which the rest is written.
+    packages: list[dict[str, Any]] = importlib.import_module("tomllib").loads(text)["packages"]
+    return packages
+
+
+def _entry(name: str, version: str, hashes: Sequence[str]) -> str:
+    words = [f"{name}=={version}", *(f"--hash=sha256:{one}" for one in hashes)]
+    return " \\\n    ".join(words) + "\n"
 
 
 def main() -> None:

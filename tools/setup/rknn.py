@@ -12,16 +12,14 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import install_for_cpu, make_anew
-from tools.setup.environment import FOLDER
+from tools.setup.apart import install_torch, make_anew
+from tools.setup.environment import FOLDER, known_lock, locked
 from tools.setup.host import SetupError, run
 from tools.setup.workspace import ROOT
 
 VENV = ".venv-rknn"
 PYTHONS = ((3, 10), (3, 11), (3, 12))
 """Those that the toolkit has wheels for, less 3.8."""
-REQUIREMENTS = FOLDER / "requirements" / "rknn.in"
-TOOLKIT, TORCH = "rknn-toolkit2==2.5.0", "torch==2.13.0"
 _OURS = ".made-by-setup-rknn"
 
 _log = logging.getLogger(__name__)
@@ -43,14 +41,14 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
         raise SetupError(f"expected Python {offered}, since RKNN Toolkit2 has wheels for no other, "
                          f"found {version[0]}.{version[1]} at {sys.executable}; name one with "
                          "`make setup-rknn RKNN_PYTHON=python3.12`")
-    key = stamp.digest([REQUIREMENTS, Path(__file__)], extra=f"{sys.executable}{version}")
+    lock = known_lock("rknn", f"{version[0]}.{version[1]}")
+    key = stamp.digest([lock, *FOLDER.glob("*.py")], extra=f"{sys.executable}{version}")
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
     pip = make_anew(venv, _OURS)
-    run([*pip, "-r", str(REQUIREMENTS)])
-    install_for_cpu(pip, TORCH)
-    run([*pip, "--no-deps", TOOLKIT])
+    install_torch(pip)
+    run([*pip, *locked(lock)])
     stamp.write(venv, key)
 
 
