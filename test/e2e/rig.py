@@ -28,6 +28,8 @@ from robot_sim.trace import Trace
 SECONDS_TO_REACH = 20.0
 _EVERY_ONE = QoSProfile(depth=1000)
 _LEAD_S = 1.0
+_SPEED = 5.0
+"""While a test looks at what came, or runs a command, the simulation leaves it the machine."""
 
 
 class Rig:
@@ -53,7 +55,8 @@ class Rig:
             nodes = opened.enter_context(Processes())
             self.sim = nodes.start(
                 "sim_node",
-                {"lockstep": lockstep, "trace_file": str(self.trace_file), **(sim or {})},
+                {"lockstep": lockstep, "lockstep_speed": _SPEED,
+                 "trace_file": str(self.trace_file), **(sim or {})},
                 folder / "sim_node.log",
             )
             self.policy = nodes.start(
