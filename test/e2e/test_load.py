@@ -111,6 +111,7 @@ def test_standing_robot_gets_another_version_and_does_not_move(stander: Rig, new
     assert_it_walks(stander, NEWEST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "expected"), [
     (r"^rate_hz: .*$", "rate_hz: 100", "rate_hz: expected 50"),
     (r"^  duration_s: .*$", "  duration_s: 3.5", "stand.duration_s is another; ask for damp first"),

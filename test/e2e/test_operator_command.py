@@ -146,6 +146,7 @@ def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -
     assert shown(action, "--driver", "some_driver") == "done\n"
 
 
+@pytest.mark.slow
 def test_what_concerns_both_is_asked_of_the_driver_as_well(
     tmp_path: Path, driver: Driver
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> No
     assert text in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_recorder(
     tmp_path: Path,
 ) -> None:
