@@ -48,11 +48,12 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order files for the workers, and leave out acceptance tests unless `-m` speaks of them."""
-    # What forks comes before anything that talks over ROS 2. What talks comes next: it waits more
-    # than it computes, so that the machine has something else to do meanwhile, but not at the end.
-    paths = {name: {item.path for item in items if item.get_closest_marker(name)}
-             for name in ("forks", "ros")}  # fmt: skip
-    items.sort(key=lambda item: [item.path not in marked for marked in paths.values()])
+    # What forks comes before anything that talks over ROS 2. What talks comes next, then what
+    # crosses packages: files that take long, which must not be all that is left at the end.
+    forking, talking = ({item.path for item in items if item.get_closest_marker(name)}
+                        for name in ("forks", "ros"))  # fmt: skip
+    items.sort(key=lambda item: (item.path not in forking, item.path not in talking,
+                                 not item.path.is_relative_to(ROOT / "test")))  # fmt: skip
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]
