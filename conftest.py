@@ -50,10 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order files for the workers, and leave out acceptance tests unless `-m` speaks of them."""
     # What forks comes before anything that talks over ROS 2. What talks comes next, then what
     # crosses packages: files that take long, which must not be all that is left at the end.
-    forking, talking = ({item.path for item in items if item.get_closest_marker(name)}
-                        for name in ("forks", "ros"))  # fmt: skip
-    items.sort(key=lambda item: (item.path not in forking, item.path not in talking,
-                                 not item.path.is_relative_to(ROOT / "test")))  # fmt: skip
+    groups = (
+        {item.path for item in items if item.get_closest_marker("forks")},
+        {item.path for item in items if item.get_closest_marker("ros")},
+        {item.path for item in items if item.path.is_relative_to(ROOT / "test")},
+    )
+    items.sort(key=lambda item: next(
+        (place for place, paths in enumerate(groups) if item.path in paths), len(groups)))
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]

@@ -37,6 +37,7 @@ def stander(walker: Rig) -> Rig:
     """A robot that stands, and is about to stay so."""
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")
+    walker.wait_for_commanded(JointCommand.MODE_READY)
     walker.operator.wait(0.5)
     return walker
 
