@@ -7,6 +7,7 @@ RKNN_PYTHON ?= $(PYTHON)
 LEROBOT_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
+WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
@@ -20,8 +21,17 @@ DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(B
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
+# Tests with this marker: on all cores, and two more at a time, since those over ROS mostly wait;
+# then those that go by the clock, alone. Status 5: there is no such test.
+tests = $(IN_WORKSPACE) status=0; ran=; \
+  run() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
+    [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
+  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time"; \
+  run -n 0 -m "$(1) and real_time" $$(grep -rl 'mark\.real_time' --include='test_*.py' src test); \
+  [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-cpp test-torch test-rknn \
+.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-slow test-cpp test-torch test-rknn \
   test-lerobot acceptance sbom train train-act demo demo-act bench clean
 
 help:  ## List the targets
@@ -47,15 +57,11 @@ lint: setup  ## Style, types, import rules
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
 
-test: setup  ## All tests but the long ones (PYTEST_ARGS="-k guard"; ROS_ALONE=1 where cores are scarce)
-# On all cores, those over ROS on one; then what goes by the clock, alone. Status 5: no such test.
-	@$(IN_WORKSPACE) status=0; \
-	  tests() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
-	    [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; ran=; \
-	  if [ -z "$(ROS_ALONE)" ]; then tests -n auto --dist loadgroup -m "not real_time"; else \
-	    tests -n auto -m "not ros and not real_time"; tests -n 0 -m "ros and not real_time"; fi; \
-	  tests -n 0 -m real_time test/e2e test/lite3; \
-	  [[ $$ran == *0* ]] || status=$${status/#0/5}; exit $$status
+test: setup  ## The tests of all features, in minutes (PYTEST_ARGS="-k guard")
+	@$(call tests,not slow)
+
+test-slow: setup  ## The tests that `make test` leaves out because they take long
+	@$(call tests,slow)
 
 test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev
 # Into a log: compilers and doctest say much where nothing is wrong.

@@ -9,6 +9,7 @@ import importlib.util
 import itertools
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,12 @@ import pytest
 
 # Above this, a domain's ports reach into the range that Linux hands out by itself.
 LAST_SAFE_DOMAIN_ID = 101
-# Starting at the process id spreads processes, so that few have to try twice; counting on keeps a
-# test away from what the one before it may have left behind on its domain.
-DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(os.getpid()))
+# Starting at the process id spreads processes, also those that start one after another, so that
+# few have to try twice; counting on keeps a test away from what the one before it may have left
+# behind on its domain.
+DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(37 * os.getpid()))
+# Of the first participants of a domain, as DDS counts them.
+DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 ROOT = Path(__file__).resolve().parent
 # As Humble calls it, and as Kilted does.
 FAST_DDS_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -43,13 +47,16 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep ROS tests together, and leave out acceptance tests unless `-m` speaks of them."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        # One after another, whatever runs beside them: some talk in real time. The largest groups
-        # begin first, so that those that fork do so in a process of their own.
-        for name in ("ros", "forks"):
-            if item.get_closest_marker(name):
-                item.add_marker(pytest.mark.xdist_group(name))
+    """Order files for the workers, and leave out acceptance tests unless `-m` speaks of them."""
+    # What forks comes before anything that talks over ROS 2. What talks comes next, then what
+    # crosses packages: files that take long, which must not be all that is left at the end.
+    groups = (
+        {item.path for item in items if item.get_closest_marker("forks")},
+        {item.path for item in items if item.get_closest_marker("ros")},
+        {item.path for item in items if item.path.is_relative_to(ROOT / "test")},
+    )
+    items.sort(key=lambda item: next(
+        (place for place, paths in enumerate(groups) if item.path in paths), len(groups)))
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]
@@ -128,7 +135,10 @@ def _own_ros_domain(
 
 @contextmanager
 def claimed_domain_id() -> Iterator[int]:
-    """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds."""
+    """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds.
+
+    Nor does anything else talk there: nodes of a user, or what a run that was killed left behind.
+    """
     folder = Path(tempfile.gettempdir(), "policy_inference_ros_domains")
     folder.mkdir(exist_ok=True)
     for domain_id in DOMAIN_IDS:
@@ -137,8 +147,20 @@ def claimed_domain_id() -> Iterator[int]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield domain_id
-            return
+            if not has_participants(domain_id):
+                yield domain_id
+                return
+
+
+def has_participants(domain_id: int) -> bool:
+    """Whether DDS participants of this host are in a domain: each has a port of its own."""
+    for port in DOMAIN_PORTS:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port + PORTS_PER_DOMAIN * domain_id))
+            except OSError:
+                return True
+    return False
 
 
 def _localhost_only() -> tuple[str, str]:

@@ -169,6 +169,7 @@ def test_synchronous_is_lerobots_select_action_step_for_step(
     np.testing.assert_allclose(found, golden["seq_queue_actions"], rtol=0, atol=IN_UNITS)
 
 
+@pytest.mark.slow
 def test_the_ensemble_is_lerobots(
     bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
     golden: Mapping[str, F64],

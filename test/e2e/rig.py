@@ -27,7 +27,10 @@ from robot_sim.trace import Trace
 
 SECONDS_TO_REACH = 20.0
 _EVERY_ONE = QoSProfile(depth=1000)
-_LEAD_S = 1.0
+_LEAD_S, _LEADS_PER_CALL = 1.0, 4
+"""A fault is planned so far ahead, or farther where the machine is slow to plan anything."""
+_SPEED = 5.0
+"""While a test looks at what came, or runs a command, the simulation leaves it the machine."""
 
 
 class Rig:
@@ -53,7 +56,8 @@ class Rig:
             nodes = opened.enter_context(Processes())
             self.sim = nodes.start(
                 "sim_node",
-                {"lockstep": lockstep, "trace_file": str(self.trace_file), **(sim or {})},
+                {"lockstep": lockstep, "lockstep_speed": _SPEED,
+                 "trace_file": str(self.trace_file), **(sim or {})},
                 folder / "sim_node.log",
             )
             self.policy = nodes.start(
@@ -115,8 +119,11 @@ class Rig:
         return {entry.name: entry.count for entry in counters if entry.count}
 
     def fail(self, *faults: str) -> int:
-        """Plan faults written without a start, to begin 1 s from now; return when, in ns."""
-        start_ns = self.operator.now_ns + round(_LEAD_S * NS_PER_S)
+        """Plan faults written without a start, to begin soon; return when, in ns."""
+        before_ns = self.operator.now_ns
+        self.set_faults()
+        now_ns = self.operator.now_ns
+        start_ns = now_ns + max(round(_LEAD_S * NS_PER_S), _LEADS_PER_CALL * (now_ns - before_ns))
         self.set_faults(*(starting(fault, start_ns / NS_PER_S) for fault in faults))
         return start_ns
 
@@ -141,11 +148,15 @@ class Rig:
         pairs = itertools.pairwise(seen)
         return [now for before, now in pairs if now[0] != before[0] and now[1] > start_ns]
 
+    def wait_for_commanded(self, mode: int) -> None:
+        """Wait until a command of this mode has come here, where they may come late."""
+        self.wait_until(lambda: self.commands[-1].mode == mode, f"{MODES[mode]} commanded")
+
     def wait_for_latched_damp(self) -> None:
         """Wait for DAMP by a fault, in the status and in the commands."""
         self.wait_until(lambda: self.operator.status.latched and self.operator.mode == "DAMP",
                         "DAMP, latched")  # fmt: skip
-        self.wait_until(lambda: self.commands[-1].mode == JointCommand.MODE_DAMP, "DAMP commanded")
+        self.wait_for_commanded(JointCommand.MODE_DAMP)
 
     def _on_command(self, message: JointCommand) -> None:
         self.commands.append(message)

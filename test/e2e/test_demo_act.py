@@ -45,6 +45,7 @@ def test_a_policy_that_sees_reaches_cubes_in_lockstep(
     assert summary["guard_events"] == {}
 
 
+@pytest.mark.slow
 def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) -> None:
     runs = []
     for name in ("first", "second"):
@@ -59,6 +60,7 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
     assert abs(runs[0] - runs[1]).max() < 0.01
 
 
+@pytest.mark.slow
 def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
     status, output = demo(bundle, tmp_path, "--episodes", "1")
     assert status == 0, output
@@ -69,6 +71,7 @@ def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
     assert "1 of 1 reached" in output
 
 
+@pytest.mark.slow
 def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
     status, output = demo(Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001",
                           "--no-pictures")
@@ -79,6 +82,7 @@ def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
     assert "has no `nominal`" not in (tmp_path / "act_policy_node.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:
     blind = write_reach(tmp_path / "blind", needs_red=2.0)
     status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-pictures")

@@ -155,6 +155,7 @@ def test_model_gives_the_recorded_answers_to_the_recorded_inputs(
     backend.close()
 
 
+@pytest.mark.slow
 def test_recording_can_be_replayed_like_that_of_any_robot(walking: Rig) -> None:
     """The observations made anew from its sensors are those that the policy had."""
     walking.operator.wait(1.0)
@@ -176,6 +177,7 @@ def test_recording_can_be_replayed_like_that_of_any_robot(walking: Rig) -> None:
     assert compared > 40
 
 
+@pytest.mark.slow
 def test_node_that_is_asked_to_end_writes_the_run_that_it_records(walking: Rig) -> None:
     place = asked_to_record_a_run(walking)
     walking.operator.wait(0.5)
@@ -189,6 +191,7 @@ def test_node_that_is_asked_to_end_writes_the_run_that_it_records(walking: Rig) 
     assert "ticks recorded" in walking.policy.output()
 
 
+@pytest.mark.slow
 def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(
     walking: Rig,
 ) -> None:

@@ -24,6 +24,7 @@ def standing(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path, sim={"answer_timeout_s": 1.0}) as rig:
         rig.operator.stand_up()
         rig.operator.wait(0.5)
+        rig.wait_for_commanded(JointCommand.MODE_RUN)
         assert rig.height_m > STANDING_M
         rig.expect_deaths()
         yield rig
@@ -35,8 +36,7 @@ def test_a_node_that_is_asked_to_end_leaves_the_robot_damped(
 ) -> None:
     standing.policy.send(number)
     assert standing.policy.wait() == 0
-    standing.wait_until(lambda: standing.commands[-1].mode == JointCommand.MODE_DAMP,
-                        "the last command to be DAMP")  # fmt: skip
+    standing.wait_for_commanded(JointCommand.MODE_DAMP)
     last = standing.commands[-1]
     assert not any(last.stiffness)
     assert all(value > 0.0 for value in last.damping)

@@ -37,6 +37,7 @@ def stander(walker: Rig) -> Rig:
     """A robot that stands, and is about to stay so."""
     walker.operator.demand("stand")
     walker.operator.wait_for_mode("READY")
+    walker.wait_for_commanded(JointCommand.MODE_READY)
     walker.operator.wait(0.5)
     return walker
 
@@ -111,6 +112,7 @@ def test_standing_robot_gets_another_version_and_does_not_move(stander: Rig, new
     assert_it_walks(stander, NEWEST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "expected"), [
     (r"^rate_hz: .*$", "rate_hz: 100", "rate_hz: expected 50"),
     (r"^  duration_s: .*$", "  duration_s: 3.5", "stand.duration_s is another; ask for damp first"),

@@ -26,6 +26,8 @@ from robot_sim.demo.processes import Processes
 from .rig import Rig
 
 pytestmark = pytest.mark.ros
+IN_REAL_TIME = {"lockstep_speed": 1.0}
+"""Commands are processes that take seconds; faster, the simulation would only hold them up."""
 
 
 class Driver:
@@ -95,7 +97,7 @@ def mode(text: str) -> str:
 
 
 def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
-    with Rig(tmp_path, drives=False) as rig:
+    with Rig(tmp_path, drives=False, sim=IN_REAL_TIME) as rig:
         refused = operate("run")
         assert refused.returncode == 1
         assert "run: the policy node refused: RUN refused: the mode is DAMP" in refused.stderr
@@ -127,7 +129,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
 
 
 def test_nobody_drives_beside_somebody_else_who_commands_velocities(tmp_path: Path) -> None:
-    with Rig(tmp_path) as rig:
+    with Rig(tmp_path, sim=IN_REAL_TIME) as rig:
         rig.operator.stand_up()
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
     assert refused.returncode == 1
@@ -144,10 +146,11 @@ def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -
     assert shown(action, "--driver", "some_driver") == "done\n"
 
 
+@pytest.mark.slow
 def test_what_concerns_both_is_asked_of_the_driver_as_well(
     tmp_path: Path, driver: Driver
 ) -> None:
-    with Rig(tmp_path, drives=False):
+    with Rig(tmp_path, drives=False, sim=IN_REAL_TIME):
         lines = [line.split(maxsplit=1) for line in shown("status").splitlines()]
         assert ["driver", "LISTENING: asked for nothing yet"] in lines
         assert [value for name, value in lines if name == "obstacle"] == [
@@ -211,6 +214,7 @@ def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> No
     assert text in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_recorder(
     tmp_path: Path,
 ) -> None:

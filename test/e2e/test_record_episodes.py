@@ -17,7 +17,7 @@ from robot_sim.nodes.arm_operator import ArmOperator
 
 from .reach_bundle import write_reach
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 _WITHIN_S = 60.0
 
 

@@ -60,11 +60,13 @@ def test_our_policy_walks(ours: Path) -> None:
     assert_it_walks(ours)
 
 
+@pytest.mark.slow
 def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(ours: Path) -> None:
     assert list(JOINT_NAMES) != OTHER_ORDER
     assert_it_walks(ours, sim={"joint_order": OTHER_ORDER})
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_vendors_policy_walks(shared_data: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(BUNDLES / "lite3_deeprobotics", tmp_path / "bundle")

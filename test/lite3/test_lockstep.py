@@ -79,6 +79,7 @@ def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(polic
     assert walks(robot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["loss=0.2", "reorder=0.2", "duplicate=0.2"])
 def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
     name, _, share = kind.partition("=")
@@ -92,6 +93,7 @@ def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
     assert policy.controller.mode is Mode.RUN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "target", "value", "duration_s"), [
     ("forged", "state", 5000, 0.001),
     ("forged", "state", 5000, 1.0),
@@ -182,6 +184,7 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
     assert "does not obey" in robot.link.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", ["FL_HipX_joint", "FL_HipY_joint", "FL_Knee_joint"])
 def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
         policy: Policy, joint: str) -> None:

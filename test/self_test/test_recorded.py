@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from model_tools import cli
@@ -50,6 +51,7 @@ def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
     assert all(walking) is (status == 0)
 
 
+@pytest.mark.slow
 def test_a_walk_of_another_model_does_not(tmp_path: Path) -> None:
     folder, other = integers(tmp_path / "int8"), integers(tmp_path / "other", rows=64)
     walked(folder)

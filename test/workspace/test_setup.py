@@ -198,6 +198,7 @@ def base(tmp_path: Path) -> Path:
     return base
 
 
+@pytest.mark.slow
 def test_a_layer_has_what_is_below_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,6 +267,7 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     assert replay(dataset, "--report", str(page), "--force")[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_dataset_of_lerobot_through_its_checkpoint(shared_data: Path, tmp_path: Path) -> None:
     act, bundle, file = shared_data / "act", tmp_path / "so100", tmp_path / "replay.json"

@@ -64,6 +64,7 @@ def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: St
     driver.until(lambda: forces, "forces")
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     driver = stage.driver()

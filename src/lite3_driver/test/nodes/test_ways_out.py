@@ -13,7 +13,7 @@ from lite3_driver import wire
 
 from .harness import Driver, Stage
 
-pytestmark = [pytest.mark.ros, pytest.mark.real_time]
+pytestmark = [pytest.mark.ros, pytest.mark.real_time, pytest.mark.slow]
 _BRAKED_S = 1.0
 """Of the 2 s of a farewell; this process may hear late of their beginning."""
 

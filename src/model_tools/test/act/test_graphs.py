@@ -82,8 +82,9 @@ def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[
 
 # The deep ones take long, and no operator of theirs depends on the opset.
 @pytest.mark.parametrize(("case", "opset"), [
-    *((case, 19) for case in CASES),
-    *((case, 11) for case in CASES if "resnet" not in case)])
+    *((case, 19) for case in CASES if "resnet" not in case),
+    *(pytest.param(case, 19, marks=pytest.mark.slow) for case in CASES if "resnet" in case),
+    *(pytest.param(case, 11, marks=pytest.mark.slow) for case in CASES if "resnet" not in case)])
 def test_graphs_are_the_network(tmp_path: Path, case: str, opset: int) -> None:
     config = config_of(**CASES[case])
     found, expected = answer(graphs_of(tmp_path, config, random_tensors(config), opset=opset),
@@ -101,6 +102,7 @@ def test_one_graph_is_the_network(tmp_path: Path, case: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_deepest_resnet_has_all_its_layers(tmp_path: Path) -> None:
     config = config_of(vision_backbone="resnet152", cameras={"front": (32, 32)})
     encoder = graphs_of(tmp_path, config, random_tensors(config))[VISION]

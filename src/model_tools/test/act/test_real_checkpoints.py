@@ -23,7 +23,7 @@ from policy_inference.interfaces import Tensor
 
 from .small_checkpoints import config_of, write_checkpoint
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 NORMALISED, JOINT_UNITS = 1e-5, 3e-4
 CAMERAS = {"so100_new": ("laptop", "phone"), "so100_old": ("laptop", "phone"),
            "dual_arm": ("top", "left_wrist", "right_wrist")}  # fmt: skip

@@ -58,6 +58,7 @@ def features(model: onnx.ModelProto, picture: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {"images": picture[np.newaxis]})[0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
 def test_half_a_network_is_a_quarter_as_large_and_sees_the_same(
     tmp_path: Path, backbone: str

@@ -233,6 +233,7 @@ def killed_at(operation: int, run: Callable[[], object]) -> bool:
     return status == signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "bpu_npy")])
 @pytest.mark.forks
 def test_wherever_it_is_killed_the_output_is_the_old_or_the_new_one(

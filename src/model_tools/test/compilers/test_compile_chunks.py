@@ -192,6 +192,7 @@ def test_the_command_compiles_a_chunk_policy(
     bundle.verify()
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_real_checkpoint_in_int8_stays_near_its_float32(
     shared_data: Path, tmp_path: Path

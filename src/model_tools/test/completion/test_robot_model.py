@@ -96,6 +96,7 @@ STATUE = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trained", "unit"), [("[0, 0, 1]", "rad/s"), ("[1, 0, 0]", "m/s")])
 def test_a_robot_that_stands_whatever_is_commanded_is_refused(
     trained: str, unit: str, contract: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

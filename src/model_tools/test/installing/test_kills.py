@@ -16,7 +16,7 @@ from model_tools.installing.activations import missing
 from .conftest import Bundles
 from .stores import NAME, hidden_names, in_use, killed, problems, run, versions
 
-pytestmark = pytest.mark.forks
+pytestmark = [pytest.mark.forks, pytest.mark.slow]
 
 Prepare = Callable[[Path], object]
 Uses = Mapping[str | None, list[str]]

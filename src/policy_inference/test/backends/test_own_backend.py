@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "backends.md"
 FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "package"
     folder.mkdir()

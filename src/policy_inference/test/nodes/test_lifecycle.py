@@ -164,6 +164,7 @@ def test_cleanup_closes_everything(stage: Stage, bundle: Path) -> None:
     assert entities(node) == before
 
 
+@pytest.mark.slow
 def test_ten_rounds_leave_neither_entities_nor_threads(stage: Stage, bundle: Path) -> None:
     node = stage.node(bundle=str(bundle))
     entities_before, threads_before = entities(node), threading.active_count()

@@ -105,6 +105,7 @@ def assert_as_before(robot: Robot, bundle: Path, mode: Mode) -> None:
     robot.runs()
 
 
+@pytest.mark.slow
 def test_every_one_of_a_thousand_requests_at_once_is_answered(
     lockstep: Robot, version: Path
 ) -> None:
@@ -439,6 +440,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["counted", "apart"])
 def test_twenty_loads_leave_nothing_behind(
     active: Callable[..., JointPolicyNode], robot: Robot, version: Path, tmp_path: Path,

@@ -6,6 +6,7 @@ In real time the drives damp when a command expires. In lockstep the node publis
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
 steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
 later on, the drives damp, and the world runs on in real time until a command comes again.
+`lockstep_speed` limits how fast time passes, so that a simulation leaves the machine to others.
 """
 
 import argparse
@@ -91,6 +92,7 @@ class RobotNode(Node):
         """
         self._period_steps, self._stream_steps = period_steps, stream_steps
         self._answer_timeout_s: float = self._get("answer_timeout_s")
+        self._speed: float = self._get("lockstep_speed")
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         order = [name for name in self._get("joint_order") if name] or self.world.joint_names
         self.joint_state = JointStateWriter(order, self.world.joint_names)
@@ -140,6 +142,7 @@ class RobotNode(Node):
     def _run_lockstep(self) -> None:
         """Wait for the answer to each tick."""
         period_s = self._period_steps / self.world.steps_per_s
+        shortest_s = period_s / self._speed if self._speed else 0.0
         answered = True
         while self._goes_on():
             now_ns, began = self.world.time_ns, time.monotonic()
@@ -157,6 +160,7 @@ class RobotNode(Node):
                 answered = self._answer(now_ns, max(0.0, left_s))
             self.publish([RECORD], time_of(now_ns))
             self._step(self._period_steps)
+            time.sleep(max(0.0, began + shortest_s - time.monotonic()))
 
     def _show(self, now_ns: int) -> None:
         """Publish all sensors of this time, then the time."""

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot on its topics, in lockstep and in real time."""
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +37,13 @@ class TestLockstep:
         assert stage.times_ns[-1] == 2 * PERIOD_NS
         stage.command(2 * PERIOD_NS)
         stage.shows(3 * PERIOD_NS)
+
+    def test_time_passes_no_faster_than_asked_for(self, stage: Stage) -> None:
+        stage.run(lockstep=True, lockstep_speed=0.5)
+        stage.ticks(1)
+        began_s = time.monotonic()
+        stage.ticks(10, first=1)
+        assert time.monotonic() - began_s > 9 * 0.04
 
     def test_sensors_carry_the_time_that_follows_them(self, stage: Stage) -> None:
         stage.run(lockstep=True)
