@@ -164,8 +164,8 @@ def test_pip_refuses_a_file_whose_hash_is_another_one(tmp_path: Path) -> None:
         wheel.writestr("wrong-1.0.dist-info/RECORD", "")
     lock = tmp_path / "lock.txt"
     lock.write_text(f"wrong==1.0 --hash=sha256:{'0' * 64}\n")
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", tmp_path,
-               "--target", tmp_path / "target"]
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(tmp_path),
+               "--target", str(tmp_path / "target")]
     found = subprocess.run([*command, *locked(lock)], capture_output=True, text=True, check=False)
     assert found.returncode != 0
     assert "DO NOT MATCH THE HASHES" in found.stderr

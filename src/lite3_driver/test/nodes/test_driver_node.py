@@ -202,7 +202,7 @@ def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
 
 
 def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None:
-    driver = stage.driver(**{"realtime.cpus": "1001"})
+    driver = stage.driver("robot", None, **{"realtime.cpus": "1001"})
     driver.may_be_taken()
     driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
