@@ -1,0 +1,49 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include "tls_peer.hpp"
+
+using namespace policy_client;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::vector<float> observation{1.0F, 2.0F, 4.0F};
+
+Options options_of(const TlsPeer& peer) {
+  Options options = options_for(peer.source());
+  options.tls_ca = peer.certificate();
+  return options;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("tls");
+
+TEST_CASE("records without data, however many, hold up no tick") {
+  const Limit limit(60);
+  TlsPeer peer(TlsPeer::Way::key_updates);
+  Options options = options_of(peer);
+  options.timeout = 2ms;
+  const auto source = make_policy_source(options);
+  REQUIRE(source->connect(20s) == Status::ok);
+  std::vector<float> action(2);
+  int owed = 0;
+  while (source->tick(observation.data(), 1, action.data()).status != Status::ok) ++owed;
+  // A tick that reads on to the answer is the only one.
+  CHECK(owed > 3);
+  CHECK(source->tick(observation.data(), 2, action.data()).status == Status::ok);
+}
+
+TEST_CASE("a tick makes no second handshake") {
+  const Limit limit(60);
+  TlsPeer peer(TlsPeer::Way::renegotiates);
+  const auto source = make_policy_source(options_of(peer));
+  REQUIRE(source->connect(20s) == Status::ok);
+  std::vector<float> action(2);
+  source->tick(observation.data(), 1, action.data());
+  CHECK(peer.handshakes() == 1);
+}
+
+TEST_SUITE_END();
