@@ -67,6 +67,9 @@ class SocketStream : public ByteStream {
 
   SocketStream(std::string name, std::vector<Address> addresses);
 
+  /// Whether all its addresses are of this machine only.
+  bool is_loopback() const noexcept;
+
   void keep_to(Clock::time_point deadline) noexcept override { deadline_ = deadline; }
   Io open(Message& message) noexcept override;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept override;

@@ -1,10 +1,12 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -73,6 +75,17 @@ SocketStream::SocketStream(std::string name, std::vector<Address> addresses)
     : name_(std::move(name)),
       addresses_(std::move(addresses)),
       is_local_(addresses_.front().storage.ss_family == AF_UNIX) {}
+
+bool SocketStream::is_loopback() const noexcept {
+  return std::all_of(addresses_.begin(), addresses_.end(), [](const Address& address) {
+    if (address.storage.ss_family == AF_INET) {
+      const auto& name = reinterpret_cast<const sockaddr_in&>(address.storage);
+      return ::ntohl(name.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    const auto& name = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    return address.storage.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&name.sin6_addr);
+  });
+}
 
 Io SocketStream::open(Message& message) noexcept {
   if (open_) return Io::done;

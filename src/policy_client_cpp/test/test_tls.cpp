@@ -29,10 +29,11 @@ TEST_CASE("records without data, however many, hold up no tick") {
   const auto source = make_policy_source(options);
   REQUIRE(source->connect(20s) == Status::ok);
   std::vector<float> action(2);
-  int owed = 0;
-  while (source->tick(observation.data(), 1, action.data()).status != Status::ok) ++owed;
-  // A tick that reads on to the answer is the only one.
-  CHECK(owed > 3);
+  while (!peer.floods()) source->tick(observation.data(), 1, action.data());
+  int ticks = 0;
+  while (source->tick(observation.data(), 1, action.data()).status != Status::ok) ++ticks;
+  // One that reads on reads nearly all there is.
+  CHECK(ticks > 10);
   CHECK(source->tick(observation.data(), 2, action.data()).status == Status::ok);
 }
 
@@ -42,7 +43,7 @@ TEST_CASE("a tick makes no second handshake") {
   const auto source = make_policy_source(options_of(peer));
   REQUIRE(source->connect(20s) == Status::ok);
   std::vector<float> action(2);
-  source->tick(observation.data(), 1, action.data());
+  for (int i = 0; i < 2; ++i) source->tick(observation.data(), i, action.data());
   CHECK(peer.handshakes() == 1);
 }
 

@@ -124,6 +124,7 @@ void TlsPeer::misbehave() {
     SSL_key_update(session_.get(), SSL_KEY_UPDATE_NOT_REQUESTED);
     SSL_do_handshake(session_.get());
   }
+  floods_ = true;
 }
 
 bool TlsPeer::read(void* data, int size) {

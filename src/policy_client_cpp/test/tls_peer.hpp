@@ -27,6 +27,8 @@ class TlsPeer {
   std::string source() const { return "tls:127.0.0.1:" + std::to_string(port_); }
   std::string certificate() const { return folder_.file("certificate.pem"); }
   int handshakes() const { return handshakes_; }
+  /// Whether all records are made and on their way.
+  bool floods() const { return floods_; }
 
  private:
   template <typename T, void (*release)(T*)>
@@ -49,5 +51,6 @@ class TlsPeer {
   int client_ = -1;
   int port_ = 0;
   std::atomic<int> handshakes_{0};
+  std::atomic<bool> floods_{false};
   std::thread thread_;
 };
