@@ -29,6 +29,8 @@ constexpr std::size_t request_at = 256;
 constexpr std::size_t alignment = 64;
 constexpr std::size_t least_answer_bytes = 512;
 constexpr int looks_per_clock = 32;
+/// A pipe that was not drained in time is full, and the wake that did not fit is lost.
+constexpr std::chrono::milliseconds longest_sleep{1};
 
 std::uint64_t* counter(std::byte* memory, std::size_t offset) {
   return reinterpret_cast<std::uint64_t*>(memory + offset);
@@ -224,7 +226,7 @@ void SharedMemory::wait(Clock::time_point until, Clock::time_point spin_until,
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!has_answer()) {
     pollfd both[] = {{new_wakes_.get(), POLLIN, 0}, socket};
-    poll_until(both, 2, until);
+    poll_until(both, 2, std::min(until, Clock::now() + longest_sleep));
     socket.revents = both[1].revents;
     epoll_event seen{};
     if (both[0].revents != 0) ::epoll_wait(new_wakes_.get(), &seen, 1, 0);

@@ -70,8 +70,8 @@ class SharedMemory {
   /// Copies the answer, header and payload, where it is there and has room.
   Received receive(std::byte* frame, std::size_t room) noexcept;
 
-  /// Looks for the answer until `spin_until`, then sleeps until it comes, `socket` has something,
-  /// or it is `until`. `socket.revents` is set in any case but that of an answer found early.
+  /// Looks for the answer until `spin_until`, then sleeps for a moment at most, until it comes,
+  /// `socket` has something, or it is `until`. `socket.revents` is set in any case but that of an answer found early.
   void wait(Clock::time_point until, Clock::time_point spin_until, pollfd& socket) noexcept;
 
  private:

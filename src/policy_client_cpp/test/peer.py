@@ -320,7 +320,8 @@ def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: 
         count = done + 5 if behaviour == "memory_jump" else done
         shared[64:72] = struct.pack("<Q", count)
         if struct.unpack_from("<I", shared, 128)[0]:
-            os.write(bell, bytes(8))
+            with suppress(BlockingIOError):
+                os.write(bell, bytes(8))
         if behaviour == "memory_blocking_event":
             with suppress(EOFError):
                 take(connection, 1)

@@ -78,11 +78,10 @@ TEST_CASE("a pipe or eventfd that the service makes blocking holds up no tick") 
   }
 }
 
-TEST_CASE("more wakes than a pipe has room for do not end them") {
+TEST_CASE("a client outlasts more wakes than a pipe has room for") {
   const Limit limit(100);
   Peer peer({"honest"});
-  Options options = options_for("shm:" + peer.socket());
-  const auto source = make_policy_source(options);
+  const auto source = make_policy_source(options_for("shm:" + peer.socket()));
   std::vector<float> action(2);
   REQUIRE(source->connect(20s) == Status::ok);
   for (int i = 0; i < 10000; ++i) {
