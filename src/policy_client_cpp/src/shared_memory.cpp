@@ -17,6 +17,10 @@
 #include <cstdio>
 #include <cstring>
 
+#if !defined(F_SEAL_FUTURE_WRITE)
+#define F_SEAL_FUTURE_WRITE 0x0010  // Of Linux 5.1; the C library may be older.
+#endif
+
 namespace policy_client {
 namespace {
 
@@ -29,6 +33,7 @@ constexpr std::size_t request_at = 256;
 constexpr std::size_t alignment = 64;
 constexpr std::size_t least_answer_bytes = 512;
 constexpr int looks_per_clock = 32;
+constexpr int signals = 64;
 /// A pipe that was not drained in time is full, and the wake that did not fit is lost.
 constexpr std::chrono::milliseconds longest_sleep{1};
 
@@ -69,13 +74,19 @@ bool keeps_size(int fd, std::uint64_t bytes) noexcept {
          static_cast<std::uint64_t>(found.st_size) >= bytes;
 }
 
+/// Who takes pages out of the memory makes each look at it wait for that; this ends it, once what is
+/// to be written to is mapped. Kernels before 5.1 do not know it.
+bool keeps_pages(int fd) noexcept {
+  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0 || errno == EINVAL;
+}
+
 }  // namespace
 
 bool EventSignal::open(Descriptor event) noexcept {
   close();
   event_ = std::move(event);
-  nothing_.reset(static_cast<int>(::memfd_create("policy_client", MFD_CLOEXEC)));
-  return nothing_ && ::syscall(SYS_io_setup, 1, &context_) == 0;
+  nothing_.reset(::memfd_create("policy_client", MFD_CLOEXEC));
+  return nothing_ && ::syscall(SYS_io_setup, signals, &context_) == 0;
 }
 
 void EventSignal::ring() noexcept {
@@ -87,12 +98,12 @@ void EventSignal::ring() noexcept {
   nothing.aio_flags = IOCB_FLAG_RESFD;
   nothing.aio_resfd = static_cast<std::uint32_t>(event_.get());
   iocb* one = &nothing;
-  io_event done{};
+  // Each is done when the call returns, and there is room for so many until they are taken note of.
+  if (::syscall(SYS_io_submit, context_, 1, &one) == 1) return;
+  io_event done[signals];
   timespec now{};
-  // It is done when the first call returns; the second one makes room for the next.
-  if (::syscall(SYS_io_submit, context_, 1, &one) == 1) {
-    ::syscall(SYS_io_getevents, context_, 0, 1, &done, &now);
-  }
+  ::syscall(SYS_io_getevents, context_, 0, signals, done, &now);
+  ::syscall(SYS_io_submit, context_, 1, &one);
 }
 
 void EventSignal::close() noexcept {
@@ -148,6 +159,11 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
   }
   memory_ = static_cast<std::byte*>(mapped);
   bytes_ = least;
+  if (!keeps_pages(memory)) {
+    message.set("shared memory: expected a memfd that the client may seal, found: %s",
+                std::strerror(errno));
+    return false;
+  }
   answer_offset_ = static_cast<std::size_t>(answer_at);
   return true;
 }

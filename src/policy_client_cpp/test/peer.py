@@ -21,7 +21,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, F_SETFL, fcntl
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SETFL, fcntl
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,8 +149,9 @@ def hold_lingering() -> None:
 
 
 def send_with(connection: socket.socket, data: bytes, *descriptors: int) -> None:
-    """Send, and pass descriptors; the client, stopped meanwhile, has the last ones of their files."""
-    client = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    """Send, and pass descriptors so that the client, which is stopped meanwhile, has the last."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    client, _, _ = struct.unpack("3i", credentials)
     os.kill(client, signal.SIGSTOP)
     while Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         pass
@@ -252,7 +253,8 @@ def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
     memory = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | kind)
     os.ftruncate(memory, {"memory_short": AREA, "memory_vast": VAST}.get(behaviour, size))
     if behaviour != "memory_unsealed":
-        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)
+        last = F_SEAL_SEAL if behaviour == "memory_last_seal" else 0
+        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | last)
     service = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     hears, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     descriptors = [memory, service, hears]
@@ -262,9 +264,11 @@ def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
         descriptors[2] = NO_PIPES[behaviour]()
     if behaviour == "memory_missing":
         descriptors = []
-    # As one that always sleeps: said before the client can ask, so that none goes unheard.
-    if behaviour != "memory_huge":
-        os.pwrite(memory, struct.pack("<I", 1), 192)
+    if behaviour not in {"memory_huge", "memory_short"}:
+        # Before the client has it, because memory that it has sealed cannot be mapped again.
+        shared = mmap.mmap(memory, size)
+        # As one that always sleeps: said before the client can ask, so that none goes unheard.
+        shared[192:196] = struct.pack("<I", 1)
     said = {"memory_small": 64, "memory_vast": VAST}.get(behaviour, size)
     greeting = welcome(rows=rows, shared_bytes=said)
     if behaviour == "memory_lingering":
@@ -273,11 +277,11 @@ def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
     else:
         socket.send_fds(connection, [greeting], descriptors)
     if behaviour in {"memory_unsealed", "memory_pipe", "memory_missing", "memory_small",
-                     "memory_short", "memory_huge", *NO_PIPES}:
+                     "memory_short", "memory_huge", "memory_last_seal", *NO_PIPES}:
         with suppress(EOFError):
             take(connection, 1)
         return
-    with mmap.mmap(memory, size) as shared:
+    with shared:
         answer_shared(connection, behaviour, rows, shared, descriptors, bell, answer_at)
 
 

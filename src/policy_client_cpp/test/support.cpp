@@ -148,7 +148,8 @@ policy_client::Answer tick_until(policy_client::PolicySource& source, policy_cli
 }
 
 policy_client::Answer tick_until_said(policy_client::PolicySource& source, Peer& peer,
-                                      const std::string& word, const std::vector<float>& observation,
+                                      const std::string& word,
+                                      const std::vector<float>& observation,
                                       std::vector<float>& action) {
   policy_client::Answer answer;
   do {

@@ -85,5 +85,6 @@ policy_client::Answer tick_until(policy_client::PolicySource& source, policy_cli
 
 /// Ticks until the peer says so.
 policy_client::Answer tick_until_said(policy_client::PolicySource& source, Peer& peer,
-                                      const std::string& word, const std::vector<float>& observation,
+                                      const std::string& word,
+                                      const std::vector<float>& observation,
                                       std::vector<float>& action);

@@ -50,7 +50,8 @@ class RandomStream : public ByteStream {
   void close() noexcept override { answer_.clear(); }
   pollfd wanted(bool) const noexcept override { return {always_.get(), POLLIN, 0}; }
 
-  Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept override {
+  Io write(const std::byte* data, std::size_t size, std::size_t& count,
+           Message&) noexcept override {
     Header asked;
     std::memcpy(&asked, data, sizeof(asked));
     if (asked.type == FrameType::hello) {
@@ -66,7 +67,8 @@ class RandomStream : public ByteStream {
     return Io::done;
   }
 
-  Io read(std::byte* data, std::size_t room, std::size_t& count, Message& message) noexcept override {
+  Io read(std::byte* data, std::size_t room, std::size_t& count,
+          Message& message) noexcept override {
     if (answer_.empty()) {
       if (below(64) != 0) return Io::again;
       message.set("closed");
@@ -101,7 +103,7 @@ class ServiceMemory {
   static constexpr std::size_t answer_at = 256 + 64;
   static constexpr std::size_t bytes = answer_at + sizeof(Header) + 512;
 
-  ServiceMemory() : memory_(static_cast<int>(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING))) {
+  ServiceMemory() : memory_(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
     REQUIRE(::ftruncate(memory_.get(), bytes) == 0);
     REQUIRE(::fcntl(memory_.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
     int ends[2];
@@ -127,6 +129,7 @@ class ServiceMemory {
   ServiceMemory& operator=(const ServiceMemory&) = delete;
 
   SharedMemory& client() { return client_; }
+  int file() const { return memory_.get(); }
   int pipe() const { return pipe_.get(); }
   int read_end() const { return read_end_; }
 
@@ -181,7 +184,8 @@ TEST_CASE("an answer in memory that changes while it is read is never longer tha
   std::thread other([&memory, &ends] {
     std::mt19937 random(1);
     while (!ends) {
-      const std::uint32_t lengths[] = {0, 8, 512, 513, 0xFFFFFFFF, static_cast<std::uint32_t>(random())};
+      const auto any = static_cast<std::uint32_t>(random());
+      const std::uint32_t lengths[] = {0, 8, 512, 513, 0xFFFFFFFF, any};
       memory.set(ServiceMemory::answer_at + 8, lengths[random() % 6]);
       memory.set(192, static_cast<std::uint32_t>(random() % 2));
     }
@@ -209,6 +213,12 @@ TEST_CASE("an answer in memory that changes while it is read is never longer tha
   ends = true;
   other.join();
   CHECK(frames > 100);
+}
+
+TEST_CASE("no page can be taken out of memory that is mapped") {
+  ServiceMemory memory;
+  CHECK(::fallocate(memory.file(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == -1);
+  CHECK(errno == EPERM);
 }
 
 TEST_CASE("the pipe of wakes is drained down to one, whatever its flags") {

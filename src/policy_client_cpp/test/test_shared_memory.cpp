@@ -67,8 +67,8 @@ TEST_CASE("requests are answered through memory, asleep or spinning") {
 
 TEST_CASE("memory that is not what was said is not mapped, and the client is well afterwards") {
   for (const std::string behaviour :
-       {"memory_unsealed", "memory_short", "memory_small", "memory_huge", "memory_missing",
-        "memory_pipe", "memory_directory", "memory_device", "memory_socket", "memory_event"}) {
+       {"memory_unsealed", "memory_short", "memory_small", "memory_huge", "memory_last_seal",
+        "memory_missing", "memory_pipe", "memory_directory", "memory_device", "memory_socket", "memory_event"}) {
     CAPTURE(behaviour);
     Peer peer({behaviour, "honest"});
     const auto source = make_policy_source(options_for("shm:" + peer.socket()));

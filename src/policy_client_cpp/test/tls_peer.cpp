@@ -140,7 +140,8 @@ void TlsPeer::flush() {
   char* data = nullptr;
   const long size = BIO_get_mem_data(SSL_get_wbio(session_.get()), &data);
   for (long sent = 0; sent < size;) {
-    const ssize_t part = ::send(client_, data + sent, static_cast<std::size_t>(size - sent), MSG_NOSIGNAL);
+    const auto left = static_cast<std::size_t>(size - sent);
+    const ssize_t part = ::send(client_, data + sent, left, MSG_NOSIGNAL);
     if (part <= 0) break;
     sent += part;
   }
