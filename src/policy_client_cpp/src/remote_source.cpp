@@ -29,8 +29,10 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
 bool RemoteSource::is_ready_by(Clock::time_point until, bool through_pauses) noexcept {
   while (connector_.await(until, through_pauses)) {
     Link& link = connector_.link();
-    if (link.state() == Link::State::refused) message_ = link.message();
-    if (link.state() == Link::State::refused) return false;
+    if (link.state() == Link::State::refused) {
+      message_ = link.message();
+      return false;
+    }
     if (link.state() == Link::State::ready) {
       if (!connected_) welcome_.swap(link.welcome());
       return connected_ = true;
