@@ -17,7 +17,7 @@ using namespace policy_client;
 
 namespace {
 
-constexpr int key_updates = 30000;
+constexpr int key_updates = 20000;
 
 std::string frame(FrameType type, const Header& asked, const std::string& payload) {
   Header header = asked;
