@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bell.hpp"
 #include "descriptor.hpp"
 #include "message.hpp"
 #include "policy_client/policy_source.hpp"
@@ -23,22 +24,29 @@ enum class Io {
   failed  ///< The stream is of no use any more; the message says why.
 };
 
-/// A connection that never waits.
+/// A connection that never waits, but where it is closed.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
+
+  /// From then on no byte goes through: all is Io::again, however much the other end sends.
+  virtual void keep_to(Clock::time_point deadline) noexcept = 0;
 
   /// Begins to connect, or goes on with it.
   virtual Io open(Message& message) noexcept = 0;
   virtual Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept = 0;
   virtual Io write(const std::byte* data, std::size_t size, std::size_t& count,
                    Message&) noexcept = 0;
+  /// Takes as long as the other end likes: it may have passed descriptors that are slow to close.
   virtual void close() noexcept = 0;
 
   /// What to poll for after Io::again; `writing`: bytes wait to be written.
   virtual pollfd wanted(bool writing) const noexcept = 0;
 
-  /// Descriptors that came with the bytes read, taken over by the caller.
+  /// Whether descriptors may come with the bytes that are read; else the connection fails, and they
+  /// stay where they are until it is closed. Reading may wait where more come than are taken.
+  virtual void take_descriptors_with_bytes(bool) noexcept {}
+  /// Those that came, taken over by the caller.
   using Descriptors = std::array<Descriptor, 3>;
   virtual Descriptors take_descriptors() noexcept { return {}; }
 };
@@ -59,23 +67,33 @@ class SocketStream : public ByteStream {
 
   SocketStream(std::string name, std::vector<Address> addresses);
 
+  /// Whether all its addresses are of this machine only.
+  bool is_loopback() const noexcept;
+
+  void keep_to(Clock::time_point deadline) noexcept override { deadline_ = deadline; }
   Io open(Message& message) noexcept override;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept override;
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept override;
   void close() noexcept override;
   pollfd wanted(bool writing) const noexcept override;
+  void take_descriptors_with_bytes(bool taken) noexcept override { takes_descriptors_ = taken; }
   Descriptors take_descriptors() noexcept override { return std::move(received_); }
 
  private:
   Io start(Message& message) noexcept;
   Io finish(Message& message) noexcept;
+  ssize_t receive(std::byte* data, std::size_t room) noexcept;
+  ssize_t receive_with_descriptors(std::byte* data, std::size_t room) noexcept;
   void keep_descriptors(msghdr& message) noexcept;
 
   std::string name_;
   std::vector<Address> addresses_;
+  const bool is_local_;
+  Clock::time_point deadline_{};
   std::size_t next_address_ = 0;
   Descriptor socket_;
   bool open_ = false;
+  bool takes_descriptors_ = false;
   Descriptors received_;
 };
 

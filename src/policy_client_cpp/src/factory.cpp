@@ -50,6 +50,16 @@ void check(const Options& options) {
   }
 }
 
+/// As the service does, which asks for no token over a network that everybody can read along.
+std::unique_ptr<ByteStream> tcp_stream(const std::string& where, const Options& options) {
+  std::unique_ptr<SocketStream> stream = SocketStream::tcp(where);
+  if (!options.token.empty() && !stream->is_loopback()) {
+    throw std::invalid_argument("token: expected tls: or an address of this machine (127.0.0.1, "
+                                "::1), found '" + options.source + "'; tcp: sends it unencrypted");
+  }
+  return stream;
+}
+
 std::unique_ptr<PolicySource> in_process(std::unique_ptr<Model> model, const Options& options) {
   return std::make_unique<InProcessSource>(std::move(model), options);
 }
@@ -89,7 +99,7 @@ std::unique_ptr<PolicySource> make_policy_source(const Options& options) {
   const std::string where = colon == std::string::npos ? "" : options.source.substr(colon + 1);
   if (kind == "unix") return remote(SocketStream::unix_socket(where), options);
   if (kind == "shm") return remote(SocketStream::unix_socket(where), options, true);
-  if (kind == "tcp") return remote(SocketStream::tcp(where), options);
+  if (kind == "tcp") return remote(tcp_stream(where, options), options);
   if (kind == "tls") return remote(make_tls_stream(where, options), options);
   if (kind == "onnx") return in_process(make_onnx_model(where, options), options);
   if (kind == "rknn") return in_process(make_rknn_model(where, options), options);

@@ -89,7 +89,7 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
                              float* action) noexcept {
   const auto start = Clock::now();
   const auto until = start + options_.timeout;
-  const auto spin_until = start + options_.spin;
+  const auto spin_until = start + std::min(options_.spin, options_.timeout);
   Answer answer;
   answer.status = Status::pending;
   if (handed_over_) {

@@ -21,26 +21,38 @@ Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shar
       shared_memory_(shared_memory),
       hello_(make_hello(options, shared_memory)),
       stream_(std::move(stream)),
-      pause_(options.retry_first),
       out_(std::max(hello_.size(), sizeof(Header) + value_bytes(options.rows, options.obs_dim))),
       in_(sizeof(Header) +
           std::max(most_text_bytes, value_bytes(options.rows, options.act_dim))),
-      shared_answer_(shared_memory ? in_.size() : 0),
-      welcome_(most_text_bytes) {}
+      shared_answer_(shared_memory ? in_.size() : 0) {}
 
-void Link::advance() noexcept {
-  if (state_ == State::down && Clock::now() >= next_attempt_) {
-    state_ = State::opening;
-    give_up_at_ = Clock::now() + options_.answer_limit;
+void Link::connect(Bell& wake, const std::atomic<bool>& ending) noexcept {
+  const auto give_up_at = Clock::now() + options_.answer_limit;
+  keep_to(give_up_at);
+  stream_->take_descriptors_with_bytes(shared_memory_);
+  state_ = State::opening;
+  while (!ending) {
+    if (state_ == State::opening) open();
+    if (state_ == State::greeting) greet();
+    if (state_ != State::opening && state_ != State::greeting) break;
+    if (Clock::now() >= give_up_at) {
+      message_.set("%s: no greeting within %lld ms", options_.source.c_str(),
+                   static_cast<long long>(options_.answer_limit.count()));
+      drop();
+      break;
+    }
+    pollfd both[] = {stream_->wanted(out_sent_ < out_size_), {wake.get(), POLLIN, 0}};
+    poll_until(both, 2, give_up_at);
+    wake.clear();
   }
-  if (state_ == State::opening) open();
-  if (state_ == State::greeting) greet();
-  const bool underway = state_ == State::opening || state_ == State::greeting;
-  if (underway && Clock::now() >= give_up_at_) {
-    message_.set("%s: no greeting within %lld ms", options_.source.c_str(),
-                 static_cast<long long>(options_.answer_limit.count()));
-    drop();
-  }
+  stream_->take_descriptors_with_bytes(false);
+  // What is down is closed later: the reason shall be known first.
+  if (state_ == State::refused) close();
+}
+
+void Link::close() noexcept {
+  memory_.detach();
+  stream_->close();
 }
 
 void Link::open() noexcept {
@@ -66,14 +78,14 @@ void Link::judge_greeting(const Frame& frame) noexcept {
     keep_error(frame);
     return is_final(static_cast<ErrorCode>(frame.header.rows)) ? refuse() : drop();
   }
-  if (frame.header.type != FrameType::welcome || length > welcome_.size() ||
+  if (frame.header.type != FrameType::welcome || length > most_text_bytes ||
       !read_welcome(frame.payload, length, welcome)) {
     message_.set("%s: expected a WELCOME, found a frame of type %u and %zu bytes",
                  options_.source.c_str(), static_cast<unsigned>(frame.header.type), length);
     return drop();
   }
   if (other(options_.obs_dim, welcome.obs_dim) || other(options_.act_dim, welcome.act_dim) ||
-      welcome.rows < options_.rows) {
+      welcome.rows != options_.rows) {
     message_.set("%s: expected %u observations, %u actions and %u rows, found %u, %u and %u",
                  options_.source.c_str(), options_.obs_dim, options_.act_dim, options_.rows,
                  welcome.obs_dim, welcome.act_dim, welcome.rows);
@@ -82,10 +94,14 @@ void Link::judge_greeting(const Frame& frame) noexcept {
   if (shared_memory_ && !memory_.attach(stream_->take_descriptors(), welcome, message_)) {
     return drop();
   }
-  std::memcpy(welcome_.data(), frame.payload, length);
-  welcome_size_ = length;
+  welcome_.assign(frame.payload, frame.payload + length);
   look_at_stream_ = !shared_memory_;
   state_ = State::ready;
+}
+
+void Link::keep_to(Clock::time_point deadline) noexcept {
+  deadline_ = deadline;
+  stream_->keep_to(deadline);
 }
 
 void Link::send(const Header& header, const float* values) noexcept {
@@ -108,8 +124,8 @@ void Link::flush() noexcept {
 }
 
 bool Link::receive(Frame& frame) noexcept {
-  if (memory_.attached() && receive_from_memory(frame)) return true;
   if (state_ != State::greeting && state_ != State::ready) return false;
+  if (memory_.attached() && receive_from_memory(frame)) return true;
   flush();
   return look_at_stream_ && receive_from_stream(frame);
 }
@@ -146,7 +162,8 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
     const Io io = stream_->read(in_.data() + in_size_, in_.size() - in_size_, count, message_);
     if (io == Io::failed) drop();
     if (io != Io::done) {
-      look_at_stream_ = !memory_.attached();
+      // Beyond the deadline nothing was looked at.
+      look_at_stream_ = !memory_.attached() || Clock::now() >= deadline_;
       return false;
     }
     in_size_ += count;
@@ -166,8 +183,6 @@ bool Link::is_sound(const Header& header) noexcept {
 }
 
 void Link::wait(Clock::time_point until, Clock::time_point spin_until) noexcept {
-  if (state_ == State::down) until = std::min(until, next_attempt_);
-  if (state_ == State::opening || state_ == State::greeting) until = std::min(until, give_up_at_);
   pollfd stream = stream_->wanted(out_sent_ < out_size_);
   if (memory_.attached()) {
     memory_.wait(until, spin_until, stream);
@@ -178,12 +193,9 @@ void Link::wait(Clock::time_point until, Clock::time_point spin_until) noexcept 
 }
 
 void Link::drop() noexcept {
-  next_attempt_ = Clock::now() + pause_;
-  pause_ = std::min(2 * pause_, options_.retry_most);
+  pause_ = std::max(options_.retry_first, std::min(2 * pause_, options_.retry_most));
   state_ = State::down;
   out_sent_ = out_size_ = in_size_ = in_taken_ = 0;
-  memory_.detach();
-  stream_->close();
 }
 
 void Link::refuse() noexcept {
@@ -193,8 +205,7 @@ void Link::refuse() noexcept {
 
 void Link::retry() noexcept {
   if (state_ == State::refused) state_ = State::down;
-  next_attempt_ = {};
-  pause_ = options_.retry_first;
+  pause_ = {};
 }
 
 void Link::keep_error(const Frame& frame) noexcept {
@@ -202,16 +213,12 @@ void Link::keep_error(const Frame& frame) noexcept {
   const std::size_t length = std::min<std::size_t>(frame.header.length, sizeof(text));
   for (std::size_t i = 0; i < length; ++i) {
     const char c = static_cast<char>(frame.payload[i]);
-    // A stranger's text must not steer the terminal that shows the log.
-    text[i] = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+    // A stranger's text must not steer the terminal that shows the log; some obey bytes above 127.
+    text[i] = c < ' ' || c > '~' ? ' ' : c;
   }
   message_.set("%s: %s: %.*s", options_.source.c_str(),
                to_string(static_cast<ErrorCode>(frame.header.rows)), static_cast<int>(length),
                text);
-}
-
-PolicyInfo Link::info() const {
-  return welcome_size_ == 0 ? PolicyInfo{} : read_policy_info(welcome_.data(), welcome_size_);
 }
 
 }  // namespace policy_client

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -11,9 +12,10 @@
 
 namespace policy_client {
 
-/// A connection to the service: opened, greeted, lost and opened again, without waiting.
+/// A connection to the service: opened, greeted, lost and opened again.
 ///
-/// Frames go over the stream, or after the greeting through shared memory.
+/// Frames go over the stream, or after the greeting through shared memory. What the service can make
+/// slow, opening and closing, is apart from what a tick does.
 class Link {
  public:
   enum class State { down, opening, greeting, ready, refused };
@@ -21,10 +23,20 @@ class Link {
   /// @throws std::invalid_argument as make_hello() does.
   Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shared_memory);
 
-  /// Goes on with connecting as far as that is possible now.
-  void advance() noexcept;
+  // Of the thread that connects.
 
-  /// Sends one observation; only while ready and no other is unanswered.
+  /// Connects and greets: then it is ready, refused or down. At most Options::answer_limit, or until
+  /// it is `ending`, which `wake` says.
+  void connect(Bell& wake, const std::atomic<bool>& ending) noexcept;
+  /// Gives all descriptors and the memory back.
+  void close() noexcept;
+  /// Empties the pipe of shared memory, while the other thread is at work; false where there is none.
+  bool drain() noexcept { return memory_.drain(); }
+
+  // Of the thread that controls, while ready. None of these waits, or goes on beyond the deadline.
+
+  void keep_to(Clock::time_point deadline) noexcept;
+  /// Sends one observation; only while no other is unanswered.
   void send(const Header& header, const float* values) noexcept;
 
   /// The next frame with a sound header, if there is one; valid until the next call.
@@ -35,25 +47,28 @@ class Link {
 
   /// Keeps what an ERROR says as the message.
   void keep_error(const Frame& frame) noexcept;
-  /// Gives the connection up for the reason in message(); the next attempt follows after a pause,
-  /// a longer one each time until something was answered.
+  /// Gives the connection up for the reason in message(). It is still to be closed. Before the next
+  /// attempt there is a pause, a longer one each time until something was answered.
   void drop() noexcept;
-  /// The same, for good.
-  void refuse() noexcept;
   /// Something was answered: the service works.
-  void answered() noexcept { pause_ = options_.retry_first; }
+  void answered() noexcept { pause_ = {}; }
+
+  // Of the thread that has it.
+
   /// Forgets refusal and pause.
   void retry() noexcept;
-
+  /// Pause before the next attempt.
+  std::chrono::milliseconds pause() const noexcept { return pause_; }
   State state() const noexcept { return state_; }
   Message& message() noexcept { return message_; }
-  const Message& message() const noexcept { return message_; }
-  PolicyInfo info() const;
+  /// Payload of the latest WELCOME.
+  std::vector<std::byte>& welcome() noexcept { return welcome_; }
 
  private:
   void open() noexcept;
   void greet() noexcept;
   void judge_greeting(const Frame& frame) noexcept;
+  void refuse() noexcept;
   void flush() noexcept;
   bool receive_from_memory(Frame& frame) noexcept;
   bool receive_from_stream(Frame& frame) noexcept;
@@ -65,9 +80,8 @@ class Link {
   std::unique_ptr<ByteStream> stream_;
   SharedMemory memory_;
   State state_ = State::down;
-  Clock::time_point give_up_at_{};
-  Clock::time_point next_attempt_{};
-  std::chrono::milliseconds pause_;
+  Clock::time_point deadline_{};
+  std::chrono::milliseconds pause_{0};
 
   std::vector<std::byte> out_;  ///< Room for the largest frame; [out_sent_, out_size_) is unsent.
   std::size_t out_sent_ = 0;
@@ -78,7 +92,6 @@ class Link {
   bool look_at_stream_ = true;  ///< Beside shared memory the stream is read only after a poll.
   std::vector<std::byte> shared_answer_;  ///< A copy of the answer in shared memory.
   std::vector<std::byte> welcome_;
-  std::size_t welcome_size_ = 0;
   Message message_;
 };
 

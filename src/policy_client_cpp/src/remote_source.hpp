@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "link.hpp"
+#include "connector.hpp"
 
 namespace policy_client {
 
@@ -17,22 +17,29 @@ class RemoteSource : public PolicySource {
   Answer tick(const float* observation, std::int64_t stamp_ns, float* action) noexcept override;
   Status connect(std::chrono::milliseconds limit) noexcept override;
   void reset() noexcept override { reset_ = true; }
-  void retry() noexcept override { link_.retry(); }
-  const char* message() const noexcept override { return link_.message().text(); }
-  PolicyInfo info() const override { return link_.info(); }
+  void retry() noexcept override { connector_.retry(); }
+  const char* message() const noexcept override { return message_.text(); }
+  PolicyInfo info() const override;
 
  private:
   enum class Outcome { nothing, stale, answered, no_answer };
 
+  bool is_ready_by(Clock::time_point until, bool through_pauses) noexcept;
+  void give_link_away() noexcept;
+  Answer exchange(const float* observation, std::int64_t stamp_ns, float* action,
+                  Clock::time_point start) noexcept;
   void send(const float* observation, std::int64_t stamp_ns) noexcept;
   Outcome take(const Frame& frame, float* action) noexcept;
   bool take_error(const Frame& frame) noexcept;
   bool take_action(const Frame& frame, float* action) noexcept;
-  Status status_without_answer() const noexcept;
+  Status status_without_link() noexcept;
   void explain(Status status) noexcept;
 
   const Options options_;
-  Link link_;
+  Connector connector_;
+  Message message_;
+  std::vector<std::byte> welcome_;  ///< Of the latest connection.
+  bool connected_ = false;          ///< The link is ready, and was so before this tick.
   std::uint64_t sequence_ = 0;  ///< Of the last observation sent, …
   std::int64_t stamp_ns_ = 0;   ///< … which was measured then.
   bool owed_ = false;           ///< That one is unanswered, …

@@ -3,14 +3,23 @@
 #include "shared_memory.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+
+#if !defined(F_SEAL_FUTURE_WRITE)
+#define F_SEAL_FUTURE_WRITE 0x0010  // Of Linux 5.1; the C library may be older.
+#endif
 
 namespace policy_client {
 namespace {
@@ -22,7 +31,11 @@ constexpr std::size_t client_sleeps_at = 128;
 constexpr std::size_t service_sleeps_at = 192;
 constexpr std::size_t request_at = 256;
 constexpr std::size_t alignment = 64;
+constexpr std::size_t least_answer_bytes = 512;
 constexpr int looks_per_clock = 32;
+constexpr int signals = 64;
+/// A pipe that was not drained in time is full, and the wake that did not fit is lost.
+constexpr std::chrono::milliseconds longest_sleep{1};
 
 std::uint64_t* counter(std::byte* memory, std::size_t offset) {
   return reinterpret_cast<std::uint64_t*>(memory + offset);
@@ -40,38 +53,64 @@ void relax() noexcept {
 #endif
 }
 
-/// A stranger's descriptor might be a pipe, and writing to it a signal that ends the process.
-bool is_eventfd(int fd) noexcept {
+/// Whether a descriptor is of that kind, as the kernel names it. Even to poll a file of a file system
+/// in user space waits for it. Its names begin with a slash, those that are asked for here do not.
+bool is_kind(int fd, const char* kind) noexcept {
   char path[32];
-  char target[32];
+  char target[32]{};
   std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  const ssize_t length = ::readlink(path, target, sizeof(target));
-  static const char expected[] = "anon_inode:[eventfd]";
-  return length == sizeof(expected) - 1 && std::memcmp(target, expected, sizeof(expected) - 1) == 0;
+  return ::readlink(path, target, sizeof(target)) > 0 &&
+         std::strncmp(target, kind, std::strlen(kind)) == 0;
 }
 
-bool never_blocks(int fd) noexcept {
-  const int flags = ::fcntl(fd, F_GETFL);
-  return flags >= 0 && ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
-}
-
-/// Memory that somebody may cut off later would end the process with SIGBUS.
+/// Memory that the service cuts off later would end the process with SIGBUS, and so would a huge
+/// page that is not left. Only memory has seals: no other file is asked what it is.
 bool keeps_size(int fd, std::uint64_t bytes) noexcept {
   struct stat found {};
+  struct statfs system {};
   const int seals = ::fcntl(fd, F_GET_SEALS);
-  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && ::fstat(fd, &found) == 0 &&
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0 && ::fstatfs(fd, &system) == 0 &&
+         system.f_type == TMPFS_MAGIC && ::fstat(fd, &found) == 0 &&
          static_cast<std::uint64_t>(found.st_size) >= bytes;
+}
+
+/// Who takes pages out of the memory makes each look at it wait for that; this ends it, once what is
+/// to be written to is mapped. Kernels before 5.1 do not know it.
+bool keeps_pages(int fd) noexcept {
+  return ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0 || errno == EINVAL;
 }
 
 }  // namespace
 
-void poll_until(pollfd* descriptors, nfds_t count, Clock::time_point until) noexcept {
-  const auto left = std::max<std::chrono::nanoseconds>(until - Clock::now(), {});
-  const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
-                      static_cast<long>(left.count() % 1'000'000'000)};
-  if (::ppoll(descriptors, count, &time, nullptr) <= 0) {
-    for (nfds_t i = 0; i < count; ++i) descriptors[i].revents = 0;
-  }
+bool EventSignal::open(Descriptor event) noexcept {
+  close();
+  event_ = std::move(event);
+  nothing_.reset(::memfd_create("policy_client", MFD_CLOEXEC));
+  return nothing_ && ::syscall(SYS_io_setup, signals, &context_) == 0;
+}
+
+void EventSignal::ring() noexcept {
+  char byte = 0;
+  iocb nothing{};
+  nothing.aio_lio_opcode = IOCB_CMD_PREAD;
+  nothing.aio_fildes = static_cast<std::uint32_t>(nothing_.get());
+  nothing.aio_buf = reinterpret_cast<std::uintptr_t>(&byte);
+  nothing.aio_flags = IOCB_FLAG_RESFD;
+  nothing.aio_resfd = static_cast<std::uint32_t>(event_.get());
+  iocb* one = &nothing;
+  // Each is done when the call returns, and there is room for so many until they are taken note of.
+  if (::syscall(SYS_io_submit, context_, 1, &one) == 1) return;
+  io_event done[signals];
+  timespec now{};
+  ::syscall(SYS_io_getevents, context_, 0, signals, done, &now);
+  ::syscall(SYS_io_submit, context_, 1, &one);
+}
+
+void EventSignal::close() noexcept {
+  if (context_ != 0) ::syscall(SYS_io_destroy, context_);
+  context_ = 0;
+  nothing_.reset();
+  event_.reset();
 }
 
 bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& welcome,
@@ -82,7 +121,9 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
   const std::uint64_t answer_at =
       request_at + (request_bytes + alignment - 1) / alignment * alignment;
   const std::uint64_t least =
-      answer_at + sizeof(Header) + sizeof(float) * std::uint64_t{welcome.rows} * welcome.act_dim;
+      answer_at + sizeof(Header) +
+      std::max<std::uint64_t>(least_answer_bytes,
+                              sizeof(float) * std::uint64_t{welcome.rows} * welcome.act_dim);
   if (welcome.shared_bytes < least) {
     message.set("shared memory: expected %llu bytes or more, found %u",
                 static_cast<unsigned long long>(least), welcome.shared_bytes);
@@ -99,31 +140,59 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
                 welcome.shared_bytes);
     return false;
   }
-  if (!is_eventfd(descriptors[1].get()) || !never_blocks(descriptors[1].get()) ||
-      !never_blocks(descriptors[2].get())) {
+  if (!is_kind(descriptors[1].get(), "anon_inode:[eventfd]") ||
+      !is_kind(descriptors[2].get(), "pipe:[")) {
     message.set("shared memory: expected an eventfd and a pipe with it, found something else");
     return false;
   }
-  void* mapped =
-      ::mmap(nullptr, welcome.shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (!wake_service_.open(std::move(descriptors[1])) || !watch(std::move(descriptors[2]))) {
+    message.set("shared memory: no asynchronous read or epoll: %s; use unix: instead",
+                std::strerror(errno));
+    return false;
+  }
+  // Of all that there is, only what is used: the application may lock what is mapped.
+  void* mapped = ::mmap(nullptr, least, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
   if (mapped == MAP_FAILED) {
-    message.set("shared memory: cannot map %u bytes: %s", welcome.shared_bytes,
+    message.set("shared memory: cannot map %llu bytes: %s", static_cast<unsigned long long>(least),
                 std::strerror(errno));
     return false;
   }
   memory_ = static_cast<std::byte*>(mapped);
-  bytes_ = welcome.shared_bytes;
+  bytes_ = least;
+  if (!keeps_pages(memory)) {
+    message.set("shared memory: expected a memfd that the client may seal, found: %s",
+                std::strerror(errno));
+    return false;
+  }
   answer_offset_ = static_cast<std::size_t>(answer_at);
-  wake_service_ = std::move(descriptors[1]);
-  wake_client_ = std::move(descriptors[2]);
+  return true;
+}
+
+bool SharedMemory::watch(Descriptor pipe) noexcept {
+  pipe_ = std::move(pipe);
+  new_wakes_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_event wanted{};
+  wanted.events = EPOLLIN | EPOLLET;
+  return new_wakes_ && ::epoll_ctl(new_wakes_.get(), EPOLL_CTL_ADD, pipe_.get(), &wanted) == 0;
+}
+
+bool SharedMemory::drain() noexcept {
+  if (!attached()) return false;
+  std::byte wakes[65536];
+  int there = 0;
+  if (::ioctl(pipe_.get(), FIONREAD, &there) == 0 && there > 1) {
+    const auto most = std::min(static_cast<std::size_t>(there - 1), sizeof(wakes));
+    [[maybe_unused]] const ssize_t got = ::read(pipe_.get(), wakes, most);
+  }
   return true;
 }
 
 void SharedMemory::detach() noexcept {
   if (memory_ != nullptr) ::munmap(memory_, bytes_);
   memory_ = nullptr;
-  wake_service_.reset();
-  wake_client_.reset();
+  wake_service_.close();
+  new_wakes_.reset();
+  pipe_.reset();
   requested_ = answered_ = 0;
 }
 
@@ -138,9 +207,7 @@ void SharedMemory::send(const Header& header, const float* values) noexcept {
   __atomic_store_n(counter(memory_, requested_at), ++requested_, __ATOMIC_RELEASE);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (__atomic_load_n(flag(memory_, service_sleeps_at), __ATOMIC_RELAXED) != 0) {
-    const std::uint64_t one = 1;
-    // Full is as good as one more: the service wakes up either way.
-    [[maybe_unused]] const ssize_t written = ::write(wake_service_.get(), &one, sizeof(one));
+    wake_service_.ring();
   }
 }
 
@@ -174,13 +241,13 @@ void SharedMemory::wait(Clock::time_point until, Clock::time_point spin_until,
   __atomic_store_n(flag(memory_, client_sleeps_at), 1U, __ATOMIC_RELAXED);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!has_answer()) {
-    pollfd both[] = {{wake_client_.get(), POLLIN, 0}, socket};
-    poll_until(both, 2, until);
+    pollfd both[] = {{new_wakes_.get(), POLLIN, 0}, socket};
+    poll_until(both, 2, std::min(until, Clock::now() + longest_sleep));
     socket.revents = both[1].revents;
+    epoll_event seen{};
+    if (both[0].revents != 0) ::epoll_wait(new_wakes_.get(), &seen, 1, 0);
   }
   __atomic_store_n(flag(memory_, client_sleeps_at), 0U, __ATOMIC_RELAXED);
-  std::byte rings[256];  // Some may be left over from answers that were found before the sleep.
-  [[maybe_unused]] const ssize_t drained = ::read(wake_client_.get(), rings, sizeof(rings));
 }
 
 }  // namespace policy_client

@@ -1,10 +1,12 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -70,7 +72,20 @@ std::unique_ptr<SocketStream> SocketStream::tcp(const std::string& host_and_port
 }
 
 SocketStream::SocketStream(std::string name, std::vector<Address> addresses)
-    : name_(std::move(name)), addresses_(std::move(addresses)) {}
+    : name_(std::move(name)),
+      addresses_(std::move(addresses)),
+      is_local_(addresses_.front().storage.ss_family == AF_UNIX) {}
+
+bool SocketStream::is_loopback() const noexcept {
+  return std::all_of(addresses_.begin(), addresses_.end(), [](const Address& address) {
+    if (address.storage.ss_family == AF_INET) {
+      const auto& name = reinterpret_cast<const sockaddr_in&>(address.storage);
+      return ::ntohl(name.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    const auto& name = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    return address.storage.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&name.sin6_addr);
+  });
+}
 
 Io SocketStream::open(Message& message) noexcept {
   if (open_) return Io::done;
@@ -117,6 +132,40 @@ Io SocketStream::finish(Message& message) noexcept {
 
 Io SocketStream::read(std::byte* data, std::size_t room, std::size_t& count,
                       Message& message) noexcept {
+  if (Clock::now() >= deadline_) return Io::again;
+  const ssize_t got =
+      takes_descriptors_ ? receive_with_descriptors(data, room) : receive(data, room);
+  if (got > 0) {
+    count = static_cast<std::size_t>(got);
+    return Io::done;
+  }
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return Io::again;
+  message.set("%s: %s", name_.c_str(),
+              got == 0 ? "the service closed the connection"
+              : errno == ETOOMANYREFS
+                  ? "expected bytes alone, found file descriptors with them"
+                  : std::strerror(errno));
+  return Io::failed;
+}
+
+/// recv(), but for descriptors: ETOOMANYREFS. Taken or not, the kernel would leave it to this thread
+/// to close them, and of a socket that lingers that takes hours. A look does not move them.
+ssize_t SocketStream::receive(std::byte* data, std::size_t room) noexcept {
+  if (!is_local_) return ::recv(socket_.get(), data, room, 0);
+  iovec bytes{data, room};
+  msghdr header{};
+  header.msg_iov = &bytes;
+  header.msg_iovlen = 1;
+  const ssize_t got = ::recvmsg(socket_.get(), &header, MSG_PEEK);
+  if (got <= 0) return got;
+  if ((header.msg_flags & MSG_CTRUNC) != 0) {
+    errno = ETOOMANYREFS;
+    return -1;
+  }
+  return ::recv(socket_.get(), data, static_cast<std::size_t>(got), 0);
+}
+
+ssize_t SocketStream::receive_with_descriptors(std::byte* data, std::size_t room) noexcept {
   iovec bytes{data, room};
   alignas(cmsghdr) std::byte control[CMSG_SPACE(most_descriptors * sizeof(int))];
   msghdr header{};
@@ -125,15 +174,8 @@ Io SocketStream::read(std::byte* data, std::size_t room, std::size_t& count,
   header.msg_control = control;
   header.msg_controllen = sizeof(control);
   const ssize_t got = ::recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
-  if (got > 0) {
-    keep_descriptors(header);
-    count = static_cast<std::size_t>(got);
-    return Io::done;
-  }
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return Io::again;
-  message.set("%s: %s", name_.c_str(),
-              got == 0 ? "the service closed the connection" : std::strerror(errno));
-  return Io::failed;
+  if (got > 0) keep_descriptors(header);
+  return got;
 }
 
 void SocketStream::keep_descriptors(msghdr& header) noexcept {
@@ -154,6 +196,7 @@ void SocketStream::keep_descriptors(msghdr& header) noexcept {
 
 Io SocketStream::write(const std::byte* data, std::size_t size, std::size_t& count,
                        Message& message) noexcept {
+  if (Clock::now() >= deadline_) return Io::again;
   const ssize_t sent = ::send(socket_.get(), data, size, MSG_NOSIGNAL);
   if (sent >= 0) {
     count = static_cast<std::size_t>(sent);

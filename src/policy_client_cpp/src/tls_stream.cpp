@@ -43,6 +43,8 @@ Context make_context(const Options& options) {
   require(context != nullptr, "tls");
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  // A handshake is not for a tick. TLS 1.3 has none beside the first, TLS 1.2 would.
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
   // A write that is tried again comes from the same place, but perhaps with more behind it.
   SSL_CTX_set_mode(context.get(),
                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -66,6 +68,9 @@ class TlsStream : public ByteStream {
         server_(options.server_name.empty() ? host_of(host_and_port) : options.server_name),
         context_(make_context(options)),
         method_(make_method()) {}
+
+  /// It holds for OpenSSL as well, which else reads on while there are records without data.
+  void keep_to(Clock::time_point deadline) noexcept override { socket_->keep_to(deadline); }
 
   Io open(Message& message) noexcept override {
     const Io io = socket_->open(message);

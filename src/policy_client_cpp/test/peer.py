@@ -15,12 +15,14 @@ from __future__ import annotations
 import mmap
 import os
 import select
+import signal
 import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SHRINK, fcntl
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SETFL, fcntl
+from pathlib import Path
 from typing import NamedTuple
 
 MAGIC, VERSION = 0x464E4950, 1
@@ -29,6 +31,7 @@ OBS_DIM, ACT_DIM = 3, 2
 HEADER = struct.Struct("<IBBHIIQQQ")
 HELLO_PAYLOAD = struct.Struct("<32sIIIHHHH")
 ANSWER_NOW, AREA = 64, 256
+HUGE, VAST = 2**21, 2**32 - 1
 
 
 class Request(NamedTuple):
@@ -86,8 +89,9 @@ GREETINGS: dict[str, bytes] = {
     "long_welcome": welcome(tail=text(b"") + text(b"") + struct.pack("<H", 0) + b"more"),
     "other_dim": welcome(obs_dim=OBS_DIM + 1),
     "few_rows": welcome(rows=0),
+    "many_rows": welcome(rows=2),
     "action_first": frame(ACTION, bytes(8), rows=1),
-    "other_policy": error(3, b"policy_sha256: expected ab, \x1b[31mfound cd"),
+    "other_policy": error(3, b"policy_sha256: expected ab, \x1b[31mfound \x9b31mcd\x7f"),
     "full": error(6, b"8 clients"),
     "unknown_code": error(4711),
     "silent": b"",
@@ -113,6 +117,48 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
     "long_error": lambda request: error(11, b"x" * 60000, sequence=request.sequence),
 }
 CLOSES_AFTER = {"half", "ending", "bad_frame"}
+# What comes in the place of the pipe beside shared memory.
+NO_PIPES: dict[str, Callable[[], int]] = {
+    "memory_directory": lambda: os.open("/", os.O_RDONLY | os.O_CLOEXEC),
+    "memory_device": lambda: os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC),
+    "memory_socket": lambda: socket.socket().detach(),
+    "memory_event": lambda: os.eventfd(0, os.EFD_CLOEXEC),
+}
+UNREAD: list[socket.socket] = []
+
+
+def lingering() -> int:
+    """Return a TCP socket that takes an hour to close: it holds bytes that its peer never reads."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = socket.create_connection(server.getsockname())
+        UNREAD.append(server.accept()[0])
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    connection.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection.send(bytes(65536))
+    return connection.detach()
+
+
+def hold_lingering() -> None:
+    """Let what lingers linger until the test says so."""
+    if UNREAD:
+        say("held")
+        sys.stdin.readline()
+        UNREAD.clear()
+
+
+def send_with(connection: socket.socket, data: bytes, *descriptors: int) -> None:
+    """Send, and pass descriptors so that the client, which is stopped meanwhile, has the last."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    client, _, _ = struct.unpack("3i", credentials)
+    os.kill(client, signal.SIGSTOP)
+    while Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        pass
+    socket.send_fds(connection, [data], descriptors)
+    for fd in descriptors:
+        os.close(fd)
+    os.kill(client, signal.SIGCONT)
 
 
 def take(connection: socket.socket, size: int) -> bytes:
@@ -170,7 +216,10 @@ def serve(connection: socket.socket, behaviour: str) -> None:
         with suppress(EOFError):
             take(connection, 1)
         return None
-    connection.sendall(welcome(rows=rows))
+    if behaviour == "lingering_welcome":
+        send_with(connection, welcome(rows=rows), lingering())
+    else:
+        connection.sendall(welcome(rows=rows))
     if behaviour == "unasked":
         connection.sendall(frame(ACTION, bytes(8 * rows), rows=rows))
     for request in requests(connection, rows):
@@ -179,6 +228,11 @@ def serve(connection: socket.socket, behaviour: str) -> None:
             say("held")
             sys.stdin.readline()
             assert_quiet(connection)
+        if behaviour == "lingering":
+            send_with(connection, action(request), lingering())
+            continue
+        if behaviour == "mute":
+            continue
         if behaviour == "bytewise":
             for byte in action(request):
                 connection.sendall(bytes([byte]))
@@ -194,34 +248,46 @@ def serve(connection: socket.socket, behaviour: str) -> None:
 
 def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
     answer_at = AREA + -(-(HEADER.size + 4 * rows * OBS_DIM) // ANSWER_NOW) * ANSWER_NOW
-    size = answer_at + HEADER.size + 1024
-    memory = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(memory, AREA if behaviour == "memory_short" else size)
+    size = HUGE if behaviour == "memory_huge" else answer_at + HEADER.size + 1024
+    kind = os.MFD_HUGETLB if behaviour == "memory_huge" else 0
+    memory = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | kind)
+    os.ftruncate(memory, {"memory_short": AREA, "memory_vast": VAST}.get(behaviour, size))
     if behaviour != "memory_unsealed":
-        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)
+        last = F_SEAL_SEAL if behaviour == "memory_last_seal" else 0
+        fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | last)
     service = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     hears, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     descriptors = [memory, service, hears]
     if behaviour == "memory_pipe":
         descriptors[1:] = bell, hears
+    if behaviour in NO_PIPES:
+        descriptors[2] = NO_PIPES[behaviour]()
     if behaviour == "memory_missing":
         descriptors = []
-    # As one that always sleeps: said before the client can ask, so that none goes unheard.
-    os.pwrite(memory, struct.pack("<I", 1), 192)
-    said = 64 if behaviour == "memory_small" else size
-    socket.send_fds(connection, [welcome(rows=rows, shared_bytes=said)], descriptors)
+    if behaviour not in {"memory_huge", "memory_short"}:
+        # Before the client has it, because memory that it has sealed cannot be mapped again.
+        shared = mmap.mmap(memory, size)
+        # As one that always sleeps: said before the client can ask, so that none goes unheard.
+        shared[192:196] = struct.pack("<I", 1)
+    said = {"memory_small": 64, "memory_vast": VAST}.get(behaviour, size)
+    greeting = welcome(rows=rows, shared_bytes=said)
+    if behaviour == "memory_lingering":
+        send_with(connection, greeting, *map(os.dup, descriptors), lingering())
+        hold_lingering()
+    else:
+        socket.send_fds(connection, [greeting], descriptors)
     if behaviour in {"memory_unsealed", "memory_pipe", "memory_missing", "memory_small",
-                     "memory_short"}:
+                     "memory_short", "memory_huge", "memory_last_seal", *NO_PIPES}:
         with suppress(EOFError):
             take(connection, 1)
         return
-    with mmap.mmap(memory, size) as shared:
-        answer_shared(connection, behaviour, rows, shared, service, bell, answer_at)
+    with shared:
+        answer_shared(connection, behaviour, rows, shared, descriptors, bell, answer_at)
 
 
 def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: mmap.mmap,
-                  service: int, bell: int, answer_at: int) -> None:
-    done = 0
+                  descriptors: list[int], bell: int, answer_at: int) -> None:
+    done, (_, service, hears, *_) = 0, descriptors
     while True:
         ready, _, _ = select.select([service, connection.fileno()], [], [])
         if connection.fileno() in ready:
@@ -239,12 +305,31 @@ def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: 
             return
         if behaviour == "memory_gone":
             return
+        if behaviour == "memory_mute":
+            continue
+        if behaviour == "memory_blocking_pipe":
+            # Flags belong to the open file, which is the client's as well.
+            fcntl(hears, F_SETFL, 0)
+            continue
+        if behaviour == "memory_blocking_event":
+            fcntl(service, F_SETFL, 0)
+            os.eventfd_write(service, 2**64 - 2)
+        if behaviour == "memory_says_lingering":
+            send_with(connection, error(11), lingering())
+            with suppress(EOFError):
+                take(connection, 1)
+            return
         reply = ANSWERS.get(behaviour, action)(request)
         shared[answer_at:answer_at + len(reply)] = reply
         count = done + 5 if behaviour == "memory_jump" else done
         shared[64:72] = struct.pack("<Q", count)
         if struct.unpack_from("<I", shared, 128)[0]:
-            os.write(bell, bytes(8))
+            with suppress(BlockingIOError):
+                os.write(bell, bytes(8))
+        if behaviour == "memory_blocking_event":
+            with suppress(EOFError):
+                take(connection, 1)
+            return
 
 
 def say(word: str) -> None:
@@ -263,6 +348,7 @@ def main() -> None:
             connection, _ = listener.accept()
             with connection, suppress(EOFError, ConnectionError, BrokenPipeError):
                 serve(connection, behaviours[0])
+            hold_lingering()
             if len(behaviours) > 1:
                 behaviours.pop(0)
 

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -61,6 +62,11 @@ std::string Child::read_line() {
   return line;
 }
 
+bool Child::has_line() const {
+  pollfd output{out_, POLLIN, 0};
+  return ::poll(&output, 1, 0) == 1;
+}
+
 void Child::write_line(const std::string& line) {
   const std::string text = line + "\n";
   REQUIRE(::write(in_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
@@ -98,6 +104,10 @@ Peer::~Peer() noexcept(false) {
   CHECK(child_.end(SIGTERM) == SIGTERM);
 }
 
+Limit::Limit(unsigned seconds) { ::alarm(seconds); }
+
+Limit::~Limit() { ::alarm(0); }
+
 policy_client::Options options_for(const std::string& source) {
   policy_client::Options options;
   options.source = source;
@@ -134,5 +144,17 @@ policy_client::Answer tick_until(policy_client::PolicySource& source, policy_cli
   } while (answer.status != status && std::chrono::steady_clock::now() < until);
   INFO(source.message());
   REQUIRE(std::string(to_string(answer.status)) == to_string(status));
+  return answer;
+}
+
+policy_client::Answer tick_until_said(policy_client::PolicySource& source, Peer& peer,
+                                      const std::string& word,
+                                      const std::vector<float>& observation,
+                                      std::vector<float>& action) {
+  policy_client::Answer answer;
+  do {
+    answer = source.tick(observation.data(), 1, action.data());
+  } while (!peer.process().has_line());
+  REQUIRE(peer.process().read_line() == word);
   return answer;
 }

@@ -34,6 +34,7 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   std::string read_line();
+  bool has_line() const;
   void write_line(const std::string& line);
   void stop_reading();
   void signal(int signal);
@@ -62,6 +63,15 @@ class Peer {
   Child child_;
 };
 
+/// Ends the tests, with a signal, where they take longer than that: a tick did not return.
+class Limit {
+ public:
+  explicit Limit(unsigned seconds);
+  ~Limit();
+  Limit(const Limit&) = delete;
+  Limit& operator=(const Limit&) = delete;
+};
+
 /// Options for a peer: three values in, two out, and much time.
 policy_client::Options options_for(const std::string& source);
 
@@ -72,3 +82,9 @@ void check_disbelief(const std::string& transport, const std::string& behaviour)
 /// Ticks until the status is this one; what other statuses there were does not matter.
 policy_client::Answer tick_until(policy_client::PolicySource& source, policy_client::Status status,
                                  const std::vector<float>& observation, std::vector<float>& action);
+
+/// Ticks until the peer says so.
+policy_client::Answer tick_until_said(policy_client::PolicySource& source, Peer& peer,
+                                      const std::string& word,
+                                      const std::vector<float>& observation,
+                                      std::vector<float>& action);

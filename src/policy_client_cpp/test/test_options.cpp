@@ -89,6 +89,22 @@ TEST_CASE("a token that is too long is refused") {
   CHECK(says(refusal(options), "256 bytes"));
 }
 
+TEST_CASE("a token is not sent over a network in clear") {
+  for (const std::string host : {"192.0.2.1", "[2001:db8::1]", "0.0.0.0", "[::ffff:192.0.2.1]"}) {
+    CAPTURE(host);
+    Options options = options_for("tcp:" + host + ":5555");
+    CHECK_NOTHROW(make_policy_source(options));
+    options.token = "secret";
+    CHECK(says(refusal(options), "expected tls: or an address of this machine"));
+    CHECK_FALSE(refusal(options).find("secret") < std::string::npos);
+  }
+  for (const std::string host : {"127.0.0.1", "127.1.2.3", "[::1]", "localhost"}) {
+    Options options = options_for("tcp:" + host + ":5555");
+    options.token = "secret";
+    CHECK_NOTHROW(make_policy_source(options));
+  }
+}
+
 TEST_CASE("normalisation that the service does itself is refused") {
   Options options = options_for("unix:/tmp/none");
   options.mean = {0, 0, 0};

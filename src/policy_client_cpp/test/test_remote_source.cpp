@@ -206,14 +206,14 @@ TEST_CASE("a refusal is final, names its reason, and ends with retry") {
   for (int i = 0; i < 5; ++i) {
     CHECK(source->tick(observation.data(), 0, action.data()).status == Status::refused);
   }
-  CHECK(says(*source, "OTHER_POLICY: policy_sha256: expected ab,  [31mfound cd"));
+  CHECK(says(*source, "OTHER_POLICY: policy_sha256: expected ab,  [31mfound  31mcd "));
   CHECK(source->connect(1ms) == Status::refused);
   source->retry();
   CHECK(source->tick(observation.data(), 0, action.data()).status == Status::ok);
 }
 
 TEST_CASE("a service of other sizes is refused") {
-  for (const std::string behaviour : {"other_dim", "few_rows"}) {
+  for (const std::string behaviour : {"other_dim", "few_rows", "many_rows"}) {
     CAPTURE(behaviour);
     Peer peer({behaviour});
     const auto source = make_policy_source(options_for("unix:" + peer.socket()));

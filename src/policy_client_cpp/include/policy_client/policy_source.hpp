@@ -34,7 +34,7 @@ struct Options {
   std::uint32_t rows = 1;     ///< Robots in one observation.
 
   std::chrono::microseconds timeout{2000};  ///< Longest wait of one tick.
-  std::chrono::microseconds spin{0};        ///< Of that, how long to look without sleeping.
+  std::chrono::microseconds spin{0};  ///< Of that, how long to look without sleeping.
   bool deliver_stale = false;  ///< Hand over answers to earlier observations, as Status::stale.
 
   // A model in the process refuses a hash, Scaling::physical and AnswerKind::target.
@@ -43,7 +43,9 @@ struct Options {
   AnswerKind answer = AnswerKind::action;
 
   // Of a service only: how it is reached.
-  std::string token;        ///< Where the service asks for one: the text itself, no newline.
+  /// Where the service asks for one: the text itself, no newline. Sent in clear, but over `tls:`;
+  /// refused over `tcp:` to other machines.
+  std::string token;
   std::string tls_ca;       ///< PEM file of the authority that signed the service's certificate.
   std::string tls_cert;     ///< PEM file of the client's certificate; empty: none.
   std::string tls_key;      ///< PEM file of its key.
@@ -81,7 +83,8 @@ struct Answer {
   std::uint64_t answered_ns = 0;  ///< CLOCK_MONOTONIC of the policy's machine: ok and stale only.
 };
 
-/// What a service says of its policy; of a model in the process, only the numbers.
+/// What a service says of its policy; of a model in the process, only the numbers. Texts hold any
+/// bytes, those that steer a terminal as well.
 struct PolicyInfo {
   std::string sha256;  ///< Hexadecimal.
   std::string name;
@@ -99,8 +102,8 @@ class PolicySource {
 
   /// Hands an observation over and waits for the answer, at most Options::timeout.
   ///
-  /// Throws nothing and, once connected, allocates nothing. Connects (again) where necessary,
-  /// within the same time; a TLS handshake may take longer, as README.md says.
+  /// Throws nothing and, once connected, allocates nothing. Where there is no connection, it waits
+  /// for the thread that connects (again), within the same time.
   ///
   /// @param observation  rows × obs_dim values, row after row.
   /// @param stamp_ns     when it was measured, by the caller's clock.
@@ -125,7 +128,8 @@ class PolicySource {
   virtual PolicyInfo info() const = 0;
 };
 
-/// Makes the source that Options::source names. Does not wait for a service to be there.
+/// Makes the source that Options::source names. Does not wait for a service to be there. One behind a
+/// socket begins a thread, which connects and hangs up; its end waits for that at most answer_limit.
 ///
 /// @throws std::invalid_argument for options that cannot work, and for a source that this build
 ///   of the library does not have; the text says which and what to do.

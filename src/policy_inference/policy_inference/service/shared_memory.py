@@ -22,7 +22,8 @@ from policy_inference.service.protocol import HEADER, LONGEST_TEXT, Code, Servic
 _REQUEST, _ALIGNED = 256, 64
 _RING = (1).to_bytes(8, "little")
 _RINGS_IN_VAIN = 64
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+"""The client adds one of its own, F_SEAL_FUTURE_WRITE; none can be taken off again."""
 _FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
 """Number of the system call futex, by machine (asm/unistd.h)."""
 _FUTEX_WAKE_PRIVATE = 1 | 128

@@ -23,6 +23,7 @@ from policy_inference.service.shared_memory import ClientMemory, ServiceMemory
 ROWS, OBS_DIM, ACT_DIM = 2, 5, 3
 REQUEST, ANSWER = bytes(range(80)), bytes(range(64))
 ROUNDS, TIMEOUT_S = 10_000, 20.0
+F_SEAL_FUTURE_WRITE = 0x10  # That Python's fcntl has since 3.13 only.
 CLIENT = """
 import os, select, sys
 from policy_inference.service.protocol import Welcome
@@ -175,8 +176,20 @@ def test_the_client_cannot_take_the_memory_away(service: ServiceMemory) -> None:
     for size in (0, service.bytes - 1, service.bytes + 4096):
         with pytest.raises(PermissionError):
             os.ftruncate(memory, size)
-    with pytest.raises(PermissionError):
+    with pytest.raises(OSError, match="busy"):
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+
+def test_the_client_may_seal_the_memory_against_the_loss_of_pages(
+    service: ServiceMemory, client: ClientMemory
+) -> None:
+    fcntl.fcntl(service.theirs[0], fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)
+    client.request(REQUEST)
+    copied = private()
+    assert service.take(copied)
+    assert copied == REQUEST
+    service.answer(ANSWER)
+    assert client.answered()
 
 
 def test_a_client_that_never_listens_does_not_block_the_service(

@@ -1,0 +1,236 @@
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+// Random bytes in the place of a service's, from fixed seeds; the address sanitizer looks on.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <thread>
+
+#include "remote_source.hpp"
+#include "support.hpp"
+
+using namespace policy_client;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint32_t obs_dim = 3;
+constexpr std::uint32_t act_dim = 2;
+
+template <typename T>
+void put(std::vector<std::byte>& bytes, std::size_t at, T value) {
+  std::memcpy(bytes.data() + at, &value, sizeof(value));
+}
+
+std::vector<std::byte> frame(const Header& asked, FrameType type, std::size_t payload_bytes) {
+  Header header = asked;
+  header.type = type;
+  header.flags = 0;
+  header.length = static_cast<std::uint32_t>(payload_bytes);
+  std::vector<std::byte> bytes(sizeof(header) + payload_bytes);
+  put(bytes, 0, header);
+  return bytes;
+}
+
+/// Answers as a service does, in pieces of any size, and now and then with other bytes.
+class RandomStream : public ByteStream {
+ public:
+  explicit RandomStream(unsigned seed) : random_(seed) {}
+
+  void keep_to(Clock::time_point) noexcept override {}
+  Io open(Message&) noexcept override { return Io::done; }
+  void close() noexcept override { answer_.clear(); }
+  pollfd wanted(bool) const noexcept override { return {always_.get(), POLLIN, 0}; }
+
+  Io write(const std::byte* data, std::size_t size, std::size_t& count,
+           Message&) noexcept override {
+    Header asked;
+    std::memcpy(&asked, data, sizeof(asked));
+    if (asked.type == FrameType::hello) {
+      answer_ = frame(asked, FrameType::welcome, welcome_fixed_bytes + 6);
+      put(answer_, 40 + 32, obs_dim);
+      put(answer_, 40 + 36, act_dim);
+      put(answer_, 40 + 40, std::uint32_t{1});
+    } else {
+      answer_ = frame(asked, FrameType::action, act_dim * sizeof(float));
+    }
+    spoil();
+    count = size;
+    return Io::done;
+  }
+
+  Io read(std::byte* data, std::size_t room, std::size_t& count,
+          Message& message) noexcept override {
+    if (answer_.empty()) {
+      if (below(64) != 0) return Io::again;
+      message.set("closed");
+      return Io::failed;
+    }
+    count = std::min({room, answer_.size(), std::size_t{1} + below(64)});
+    std::memcpy(data, answer_.data(), count);
+    answer_.erase(answer_.begin(), answer_.begin() + static_cast<std::ptrdiff_t>(count));
+    return Io::done;
+  }
+
+ private:
+  std::size_t below(std::size_t most) { return random_() % most; }
+
+  void spoil() {
+    if (below(3) == 0) return;
+    for (std::size_t left = below(4); left > 0; --left) {
+      // The header above all: the rest is numbers and texts.
+      answer_[below(below(2) == 0 ? sizeof(Header) : answer_.size())] = std::byte(below(256));
+    }
+    if (below(8) == 0) answer_.resize(below(answer_.size() + 100));
+  }
+
+  std::mt19937 random_;
+  std::vector<std::byte> answer_;
+  Descriptor always_{::eventfd(1, EFD_CLOEXEC)};
+};
+
+/// Shared memory and a second look at it, which is the service's.
+class ServiceMemory {
+ public:
+  static constexpr std::size_t answer_at = 256 + 64;
+  static constexpr std::size_t bytes = answer_at + sizeof(Header) + 512;
+
+  ServiceMemory() : memory_(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+    REQUIRE(::ftruncate(memory_.get(), bytes) == 0);
+    REQUIRE(::fcntl(memory_.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+    pipe_ = Descriptor(ends[1]);
+    read_end_ = ends[0];
+    at_ = static_cast<std::byte*>(
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_.get(), 0));
+    Welcome welcome;
+    welcome.obs_dim = obs_dim;
+    welcome.act_dim = act_dim;
+    welcome.rows = 1;
+    welcome.shared_bytes = bytes;
+    ByteStream::Descriptors passed{Descriptor(::dup(memory_.get())),
+                                   Descriptor(::eventfd(0, EFD_CLOEXEC)), Descriptor(read_end_)};
+    Message message;
+    const bool attached = client_.attach(std::move(passed), welcome, message);
+    INFO(message.text());
+    REQUIRE(attached);
+  }
+  ~ServiceMemory() { ::munmap(at_, bytes); }
+  ServiceMemory(const ServiceMemory&) = delete;
+  ServiceMemory& operator=(const ServiceMemory&) = delete;
+
+  SharedMemory& client() { return client_; }
+  int file() const { return memory_.get(); }
+  int pipe() const { return pipe_.get(); }
+  int read_end() const { return read_end_; }
+
+  template <typename T>
+  void set(std::size_t offset, T value) {
+    __atomic_store(reinterpret_cast<T*>(at_ + offset), &value, __ATOMIC_RELAXED);
+  }
+
+ private:
+  Descriptor memory_;
+  Descriptor pipe_;
+  int read_end_ = -1;
+  std::byte* at_ = nullptr;
+  SharedMemory client_;
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("fuzz");
+
+TEST_CASE("no bytes of a service are read beyond their end or believed where they are not sound") {
+  const Limit limit(100);
+  Options options = options_for("unix:random");
+  options.timeout = 200us;
+  options.answer_limit = 1ms;
+  std::size_t answered = 0;
+  for (unsigned seed = 0; seed < 10; ++seed) {
+    CAPTURE(seed);
+    RemoteSource source(std::make_unique<RandomStream>(seed), options, false);
+    const std::vector<float> observation(obs_dim);
+    for (int i = 0; i < 200; ++i) {
+      std::vector<float> action(act_dim, -1.0F);
+      source.connect(20ms);
+      const Answer answer = source.tick(observation.data(), i, action.data());
+      if (answer.status == Status::ok) {
+        ++answered;
+        REQUIRE(answer.stamp_ns == i);
+        REQUIRE((std::isfinite(action[0]) && std::isfinite(action[1])));
+      } else {
+        REQUIRE(action == std::vector<float>(act_dim, -1.0F));
+      }
+      if (answer.status == Status::refused) source.retry();
+      REQUIRE(source.info().joints.size() < most_text_bytes);
+    }
+  }
+  CHECK(answered > 100);
+}
+
+TEST_CASE("an answer in memory that changes while it is read is never longer than its room") {
+  ServiceMemory memory;
+  std::atomic<bool> ends{false};
+  std::thread other([&memory, &ends] {
+    std::mt19937 random(1);
+    while (!ends) {
+      const auto any = static_cast<std::uint32_t>(random());
+      const std::uint32_t lengths[] = {0, 8, 512, 513, 0xFFFFFFFF, any};
+      memory.set(ServiceMemory::answer_at + 8, lengths[random() % 6]);
+      memory.set(192, static_cast<std::uint32_t>(random() % 2));
+    }
+  });
+  std::size_t frames = 0;
+  const std::vector<float> values(obs_dim);
+  Header header;
+  header.length = obs_dim * sizeof(float);
+  for (std::uint64_t i = 1; i <= 20000; ++i) {
+    memory.client().send(header, values.data());
+    memory.set(64, i % 7 == 0 ? i + 1 : i);
+    // Of that size on the heap, where the address sanitizer sees each byte beyond it.
+    std::vector<std::byte> room(sizeof(Header) + 300);
+    if (memory.client().receive(room.data(), room.size()) == SharedMemory::Received::frame) {
+      ++frames;
+      Header found;
+      std::memcpy(&found, room.data(), sizeof(found));
+      REQUIRE(found.length <= 300);
+    }
+    if (i % 7 == 0) {
+      memory.set(64, i);
+      memory.client().receive(room.data(), room.size());
+    }
+  }
+  ends = true;
+  other.join();
+  CHECK(frames > 100);
+}
+
+TEST_CASE("no page can be taken out of memory that is mapped") {
+  ServiceMemory memory;
+  CHECK(::fallocate(memory.file(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == -1);
+  CHECK(errno == EPERM);
+}
+
+TEST_CASE("the pipe of wakes is drained down to one, whatever its flags") {
+  ServiceMemory memory;
+  const char wake[8]{};
+  while (::write(memory.pipe(), wake, sizeof(wake)) > 0) {
+  }
+  REQUIRE(::fcntl(memory.read_end(), F_SETFL, 0) == 0);
+  for (int i = 0; i < 3; ++i) REQUIRE(memory.client().drain());
+  int left = 0;
+  REQUIRE(::ioctl(memory.read_end(), FIONREAD, &left) == 0);
+  CHECK(left == 1);
+}
+
+TEST_SUITE_END();
