@@ -48,7 +48,11 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
         OSError: As `open_regular`, or it is larger than that.
     """
     with reading(path) as stream:
-        content = stream.read(limit_bytes + 1)
+        # No more room than is needed: a buffer is made as large as what is asked for.
+        stated = min(os.fstat(stream.fileno()).st_size, limit_bytes)
+        content = stream.read(stated + 1)
+        if len(content) == stated + 1:  # it grows, or its size is none, as below /proc
+            content += stream.read(limit_bytes - stated)
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes} bytes", str(path))
     return content

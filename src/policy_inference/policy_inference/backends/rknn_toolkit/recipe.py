@@ -20,6 +20,7 @@ import numpy as np
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.onnx_file import LARGEST_BYTES, require_whole
 
 MODEL, RECIPE, SAMPLES, DATASET = "model.onnx", "recipe.json", "samples", "dataset.txt"
 FLOAT = "fp16"
@@ -98,6 +99,7 @@ def unpack(file: Path, folder: Path) -> Recipe:
             _extract(archive, RECIPE, folder)
             recipe = read_recipe(folder)
             _extract(archive, MODEL, folder)
+            require_whole(file, (folder / MODEL).read_bytes())
             for place in range(len(recipe.inputs) if recipe.quantised else 0):
                 _extract(archive, f"{SAMPLES}/{place}.npy", folder)
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
@@ -107,6 +109,8 @@ def unpack(file: Path, folder: Path) -> Recipe:
 
 
 def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+    if archive.getinfo(name).file_size > LARGEST_BYTES:
+        raise ValueError(f"{name} of more than {LARGEST_BYTES} bytes")
     place = folder / name
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(archive.read(name))
