@@ -62,7 +62,7 @@ def test_the_simulator_s_order_of_the_joints_holds_where_none_is_kept(
                                        "'.*ankle'"),
         ("{.*hip: 0.1, knee: -0.8}", "{.*: 0.1, knee: -0.8}", "joint_pos: expected one pattern for "
                                                               "knee, found '.*' and 'knee'"),
-        ("{.*hip: 0.5,", "{'[': 0.5,", "expected regular expressions, found '\\['"),
+        ("{.*hip: 0.5,", "{'[': 0.5,", "expected names or patterns of names .*found '\\['"),
         ("joint_vel: {.*: 0.0}", "joint_vel: {.*: 0.5}", "expected default velocities of 0"),
         ("decimation: 4", "decimation: 4\nrate: !!python/name:os.system ''",
          "the tag !!python/name:os.system.* in line 4"),

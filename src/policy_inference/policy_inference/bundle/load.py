@@ -20,6 +20,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
+from policy_inference.bundle.joint_values import pattern_characters
 from policy_inference.bundle.schema import Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
@@ -34,6 +35,8 @@ CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
+MOST_PATTERN_CHARACTERS = 4096
+"""Of the distinct patterns of joints in a contract."""
 B = TypeVar("B", "Bundle", "ChunkBundle")
 AnyContract = JointContract | ChunkContract
 _NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node"}
@@ -294,6 +297,10 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
         BundleError: With everything that is wrong.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
+    if (characters := pattern_characters(value)) > MOST_PATTERN_CHARACTERS:
+        raise BundleError([Problem(file=str(file), found=f"{characters}",
+                                   expected=f"at most {MOST_PATTERN_CHARACTERS} characters of "
+                                   "patterns", remedy="write the joints' names")])
     kind = value.get("kind") if isinstance(value, Mapping) else "joint"
     contract: AnyContract | None = None
     if kind == "chunk":

@@ -31,6 +31,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
     "exclusiveMinimum": (">", lambda value, bound: value > bound),
     "maximum": ("<=", lambda value, bound: value <= bound),
+    "maxLength": ("of a length <=", lambda value, bound: len(value) <= bound),
 }
 
 
@@ -169,6 +170,9 @@ class Reader:
             return self.problem(key, f"{rules['length']} values", Found(f"{len(value)}"))
         if rules["schema"].get("minItems", 0) > len(value):
             return self.problem(key, "at least one value", Found("an empty list"))
+        most = rules["schema"].get("maxItems", len(value))
+        if most < len(value):
+            return self.problem(key, f"at most {most} values", Found(f"{len(value)}"))
         return tuple(self.value(kind, v, f"{key}[{i}]", rules) for i, v in enumerate(value))
 
     def _map(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
@@ -229,8 +233,8 @@ def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
                 **({"minProperties": entries} if entries else {})}
     if dataclasses.is_dataclass(kind):
         return _object_schema(kind)
-    keywords = {k: v for k, v in rules.get("schema", {}).items() if not k.startswith("min") or
-                k == "minimum"}
+    keywords = {k: v for k, v in rules.get("schema", {}).items()
+                if k not in ("minItems", "maxItems", "minProperties")}
     return {"type": _JSON_TYPES[kind], **keywords}
 
 
@@ -264,8 +268,8 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
     length = rules.get("length")
     if length is not None:
         return {"minItems": length, "maxItems": length}
-    minimum = rules.get("schema", {}).get("minItems")
-    return {} if minimum is None else {"minItems": minimum}
+    schema = rules.get("schema", {})
+    return {key: schema[key] for key in ("minItems", "maxItems") if key in schema}
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:
