@@ -57,8 +57,6 @@ def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, 
     Raises:
         ValueError: Several patterns match a name; as `per_joint`.
     """
-    if len(renamed) > len(names):
-        raise ValueError(f"at most a key for each of {_brief(names)}", f"{len(renamed)} keys")
     patterns = _patterns(renamed, names)
     found = list[str]()
     for name in names:
@@ -68,8 +66,6 @@ def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, 
 
 
 def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
-    if len(keys) > len(names):
-        raise ValueError(f"at most a key for each of {_brief(names)}", f"{len(keys)} keys")
     patterns = _patterns(keys, names)
     chosen = [name if name in keys else _only_match(name, patterns) for name in names]
     for key in patterns:

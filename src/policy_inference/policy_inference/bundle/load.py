@@ -133,7 +133,7 @@ class BundleFolder:
         text = verified_bytes(self.path, entry)
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             content = str(error)
         if not isinstance(content, dict):
             raise BundleError([Problem(file=str(self.path / place), found=str(content)[:80],
