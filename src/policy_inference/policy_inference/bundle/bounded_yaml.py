@@ -47,7 +47,7 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a value and those inside it, as far as there are not too many."""
-        event, before = self.peek_event(), self._values
+        event, before = self._peek(), self._values
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -63,18 +63,22 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         """Compose a text or a number."""
-        self._count(1, self.peek_event())
+        self._count(1, self._peek())
         return super().compose_scalar_node(anchor)
 
     def compose_sequence_node(self, anchor: Any) -> yaml.SequenceNode:
         """Compose a list."""
-        self._count(1, self.peek_event())
+        self._count(1, self._peek())
         return super().compose_sequence_node(anchor)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping."""
-        self._count(1, self.peek_event())
+        self._count(1, self._peek())
         return super().compose_mapping_node(anchor)
+
+    def _peek(self) -> yaml.Event:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
+        return event
 
     def _count(self, values: int, event: yaml.Event) -> None:
         self._values += values
@@ -138,7 +142,7 @@ def load_text(text: str, loader: type[StrictLoader] = StrictLoader) -> object:
         raise YamlError(_fault(error)) from error
 
 
-def _error(problem: str, at: yaml.Event | yaml.Node) -> yaml.constructor.ConstructorError:
+def _error(problem: str, at: Any) -> yaml.constructor.ConstructorError:
     return yaml.constructor.ConstructorError(None, None, problem, at.start_mark)
 
 

@@ -15,9 +15,9 @@ from policy_inference.interfaces import F64
 def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
-    A map's keys are names, or patterns (`NamePattern`) that must match a whole name. A name takes the
-    value of the key that equals it, else of the only pattern that matches it; a key that no name
-    takes its value from is an error.
+    A map's keys are names, or patterns (`NamePattern`) that must match a whole name. A name takes
+    the value of the key that equals it, else of the only pattern that matches it; a key that no
+    name takes its value from is an error.
 
     Raises:
         ValueError: The number of values or the names do not fit; its two arguments are what was

@@ -24,7 +24,8 @@ DEEPEST = 16
 _MOST_STEPS = 1024
 _REPETITIONS = ("*", "+", "?")
 SPECIAL = frozenset("\\.[](){}*+?|^$")
-_CLASSES = {"d": frozenset(string.digits), "w": frozenset(string.ascii_letters + string.digits + "_")}
+_CLASSES = {"d": frozenset(string.digits),
+            "w": frozenset(string.ascii_letters + string.digits + "_")}
 _Test = Callable[[str], bool]
 
 

@@ -22,8 +22,9 @@ Edit = Callable[[Mapping[str, object]], Path]
 
 ATOMS = ("a", "b", "_", ".", "[ab]", "[^a]", "[a-b_]", r"\.", r"\d", r"\w", "(a|b)", "(?:ab|_|)",
          "(b(a|_)*)", "[]", "]", "(", "1")
-PATTERNS = st.lists(st.tuples(st.sampled_from(ATOMS), st.sampled_from(("", "", "*", "+", "?", "|"))),
-                    max_size=6).map(lambda parts: "".join(map("".join, parts)))
+SIGNS = st.sampled_from(("", "", "*", "+", "?", "|"))
+PATTERNS = st.lists(st.tuples(st.sampled_from(ATOMS), SIGNS), max_size=6).map(
+    lambda parts: "".join(map("".join, parts)))
 NAMES = st.text("ab_.1]\n", max_size=8)
 
 

@@ -102,7 +102,8 @@ def unpack(file: Path, folder: Path) -> Recipe:
             require_whole(file, (folder / MODEL).read_bytes())
             for place in range(len(recipe.inputs) if recipe.quantised else 0):
                 _extract(archive, f"{SAMPLES}/{place}.npy", folder)
-    except (EOFError, KeyError, RecursionError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (EOFError, KeyError, RecursionError, TypeError, ValueError, zipfile.BadZipFile,
+            zlib.error) as error:
         raise BackendError(f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
                            f"makes it, found: {error}; compile it again") from error
     return recipe
