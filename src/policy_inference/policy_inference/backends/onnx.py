@@ -3,7 +3,8 @@
 """ONNX Runtime: the default backend and the reference for all others."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,17 @@ class OnnxBackend(BackendBase):
         except OSError as error:
             raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
         require_whole(file, model)
-        try:
-            return onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            ), onnxruntime.__version__
-        except Exception as error:  # the runtime's exceptions share no other base
-            raise BackendError(f"{file}: not a model that ONNX Runtime "
-                               f"{onnxruntime.__version__} loads: {error}") from error
+        # What was checked, as a file that nobody else can change: of bytes ONNX Runtime makes a
+        # copy, while no other thread runs (100 MB: up to 98 ms instead of 5).
+        with _in_memory(model) as place:
+            try:
+                return onnxruntime.InferenceSession(
+                    place, options, providers=["CPUExecutionProvider"]
+                ), onnxruntime.__version__
+            except Exception as error:  # the runtime's exceptions share no other base
+                raise BackendError(
+                    f"{file}: not a model that ONNX Runtime {onnxruntime.__version__} loads: "
+                    + str(error).replace(place, str(file))) from error
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()
@@ -113,6 +118,20 @@ class OnnxBackend(BackendBase):
 
     def _close(self) -> None:
         self._session = self._binding = None
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """Give the path of a file that has no name; it is gone at the end."""
+    handle = os.memfd_create("model", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(handle), "wb", buffering=0) as file:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left):]
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
 
 
 def _saturates(flags: Collection[str]) -> bool:

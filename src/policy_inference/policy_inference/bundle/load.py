@@ -229,13 +229,16 @@ def load_chunk_bundle(path: Path, trusted: TrustedKeys | None = None) -> ChunkBu
     return of_kind(load_any_bundle(path, trusted), ChunkBundle)
 
 
-def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | ChunkBundle:
+def load_any_bundle(
+    path: Path, trusted: TrustedKeys | None = None, *, sha256: str | None = None
+) -> Bundle | ChunkBundle:
     """Read and check a bundle folder; model files are verified when a backend asks for them.
 
     Args:
         path: The folder.
         trusted: The keys of which one must have signed `policy.yaml`; None needs no signature.
             What is parsed is what was checked: the file is read once.
+        sha256: Of the contract that is meant; None takes any.
 
     Raises:
         BundleError: With everything that is wrong, or that there is no such signature.
@@ -245,6 +248,9 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
         raise BundleError([Problem(file=str(path), expected="a bundle folder", found="nothing"
                                    if not path.exists() else "a file")])
     content = read_bytes(file)
+    if sha256 not in (None, found := hashlib.sha256(content).hexdigest()):
+        raise BundleError([Problem(file=str(file), expected=f"sha256 {sha256}, as just before",
+                                   found=found, remedy="load it again once nobody writes to it")])
     signed_by = None if trusted is None else trusted.signer(file, content)
     contract = parse_any_contract(content, file)
     if isinstance(contract, ChunkContract):
