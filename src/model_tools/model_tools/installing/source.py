@@ -25,7 +25,7 @@ _FIRST = (CONTRACT_FILE, SIGNATURE_FILE)
 """Is read before anything else, and checked."""
 _IN_MEMORY = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
               tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # fmt: skip
-_LARGEST_HEADER_BYTES, _ALL_HEADERS_BYTES = 1 << 13, 1 << 22
+_LARGEST_HEADER_BYTES, _ALL_HEADERS_BYTES = 1 << 13, 1 << 21
 MOST_FILES, DEEPEST = 10_000, 16
 """Of a bundle; folders in folders."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

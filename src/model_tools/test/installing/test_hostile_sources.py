@@ -140,7 +140,7 @@ def header(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
     header(1 << 20), header(1 << 20, tarfile.XGLTYPE), header(1 << 13) * 600,
 ], ids=["large", "large, global", "many"])  # fmt: skip
 def test_headers_that_take_a_square_of_time_are_refused(tmp_path: Path, content: bytes) -> None:
-    """Python's search in a header of digits took 100 s for 300 kB, before any signature."""
+    """Python 3.11.7 searched 1 s in 40 kB of digits, 4 times as long in twice as many."""
     file = tmp_path / "bundle.tar"
     file.write_bytes(content + bytes(1024))
     with pytest.raises(ToolError, match=r"a header of .* bytes|recursion"), opened(file, ROOM):
