@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 
-from model_tools.onnx_model import OnnxModel
+from model_tools.onnx_model import OnnxModel, is_beside
 from policy_inference.interfaces import F64
 
 _AFFINE = ("Sub", "Div", "Mul", "Add")
@@ -253,5 +253,6 @@ def _is_here(model: OnnxModel, tensor: onnx.TensorProto) -> bool:
     """Return whether the values are in the model, or in a file beside it."""
     if not uses_external_data(tensor):
         return True
-    return any((model.path.parent / entry.value).is_file() for entry in tensor.external_data
-               if entry.key == "location")
+    return any(is_beside(model.path, entry.value)
+               and (model.path.parent / entry.value).is_file()
+               for entry in tensor.external_data if entry.key == "location")

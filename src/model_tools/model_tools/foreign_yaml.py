@@ -10,7 +10,13 @@ from typing import Any
 import yaml
 
 from model_tools.errors import ToolError
-from policy_inference.bundle.schema import StrictLoader
+from policy_inference.bundle.bounded_yaml import (
+    LARGEST_BYTES,
+    StrictLoader,
+    YamlError,
+    load_text,
+)
+from policy_inference.regular_file import read_at_most
 
 _TUPLE = "tag:yaml.org,2002:python/tuple"
 _SLICE = "tag:yaml.org,2002:python/object/apply:builtins.slice"
@@ -25,7 +31,7 @@ def load_foreign_yaml(path: Path) -> object:
         OSError: It cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, LARGEST_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ToolError(f"{path}: expected YAML, found bytes that are no text") from error
     return parse_foreign_yaml(text, str(path))
@@ -38,17 +44,9 @@ def parse_foreign_yaml(text: str, origin: str) -> object:
         ToolError: It is not YAML, or has another tag, named with its line.
     """
     try:
-        return yaml.load(text, Loader=_DataLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ToolError(f"{origin}: expected YAML, found {_fault(error)}") from error
-
-
-def _fault(error: Exception) -> str:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    if mark is None:
-        return " ".join(str(error).split()) or type(error).__name__
-    problem = str(getattr(error, "problem", "")).removeprefix("found ")
-    return f"{problem} in line {mark.line + 1}"
+        return load_text(text, _DataLoader)
+    except YamlError as error:
+        raise ToolError(f"{origin}: expected YAML, found {error}") from error
 
 
 class _DataLoader(StrictLoader):

@@ -57,10 +57,18 @@ class OnnxModel:
     @property
     def external_files(self) -> list[str]:
         """Names of the files that hold weights outside of this one."""
-        locations = (entry.value for tensor in self.proto.graph.initializer
-                     if uses_external_data(tensor)
-                     for entry in tensor.external_data if entry.key == "location")
-        return sorted(set(locations))
+        return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
+
+    def require_beside(self) -> None:
+        """Check that files with weights are in the model's folder: nothing else is read.
+
+        Raises:
+            ToolError: Some are elsewhere.
+        """
+        away = [name for name in self.external_files if not is_beside(self.path, name)]
+        if away:
+            raise ToolError(f"{self.path}: expected all weights in its folder, found a reference to"
+                            f" {', '.join(away)}; export the model again")
 
     @property
     def precision(self) -> str:
@@ -154,6 +162,29 @@ def read_onnx(path: Path) -> OnnxModel:
         outputs={v.name: _tensor(path, v) for v in proto.graph.output},
         metadata={entry.key: entry.value for entry in proto.metadata_props},
     )
+
+
+def is_beside(model: Path, name: str) -> bool:
+    """Return whether a file with weights is in the folder of the model, or below it."""
+    folder = model.parent.resolve()
+    return bool(name) and folder in (folder / name).resolve().parents
+
+
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Yield all tensors of a message, of whatever depth."""
+    if isinstance(message, TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(each)
+
+
+def _places(tensor: onnx.TensorProto) -> list[str]:
+    if not uses_external_data(tensor):
+        return []
+    return [entry.value for entry in tensor.external_data if entry.key == "location"]
 
 
 def _tensor(path: Path, info: Any) -> ModelTensor:

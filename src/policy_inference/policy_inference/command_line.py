@@ -9,17 +9,24 @@ import gc
 import logging
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn, Protocol
 
 from policy_inference.errors import PolicyError
+from policy_inference.log_pump import flush_log
+from policy_inference.private_folder import remove_folders
 
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
+HANGS_AFTER_S = 10.0
+"""After a signal a command ends though a runtime does not come back; after a second at once."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""
+_log = logging.getLogger("policy_inference")
 
 
 class Verb(Protocol):
@@ -103,8 +110,12 @@ def node_command(module: str) -> Callable[[], None]:
 
 @contextmanager
 def _signals_that_interrupt() -> Iterator[list[int]]:
-    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came."""
-    came = list[int]()
+    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came.
+
+    A handler of Python waits for the main thread to come back from a runtime, which one with a
+    model that never ends does not. What the interpreter writes to a descriptor does not wait.
+    """
+    came, (told, telling) = list[int](), socket.socketpair()
 
     def interrupt(number: int, _: object) -> NoReturn:
         came.append(number)
@@ -112,11 +123,41 @@ def _signals_that_interrupt() -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, interrupt) for number in INTERRUPTING
               if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
+    watching = threading.Thread(target=_end_what_hangs, args=(told, came), name="signals",
+                                daemon=True)
+    watching.start()
+    telling.setblocking(False)
+    wakeup = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
     try:
         yield came
     finally:
+        signal.set_wakeup_fd(wakeup)
+        telling.close()
+        watching.join()
+        told.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_what_hangs(told: socket.socket, came: Sequence[int]) -> None:
+    """End the process where a signal is not handled in time, or a second one comes before."""
+    first = 0
+    while not came:
+        try:
+            byte = told.recv(1)
+        except TimeoutError:
+            byte = bytes([first])
+        if not byte:
+            return  # the command has ended
+        if byte[0] not in INTERRUPTING:
+            continue
+        if first and not came:
+            _log.error("ends without tidying up: the runtime does not come back")
+            remove_folders()
+            flush_log()
+            os._exit(SIGNALLED + first)
+        first = byte[0]
+        told.settimeout(HANGS_AFTER_S)
 
 
 class _Interrupted(KeyboardInterrupt):

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import IO
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_regular(
+    path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None
+) -> int:
     """Open a regular file, and nothing else; return its descriptor.
 
     Args:
         path: The file.
         flags: Of open(2); a file that is made is readable for all whom the umask lets.
+        dir_fd: Folder that a relative path begins at, as a descriptor; None for the working one.
 
     Raises:
         OSError: It cannot be opened, or is something else.
     """
     # Not to wait for somebody who writes into a pipe; regular files take no notice.
-    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644,
+                     dir_fd=dir_fd)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
         return handle
@@ -48,7 +52,11 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
         OSError: As `open_regular`, or it is larger than that.
     """
     with reading(path) as stream:
-        content = stream.read(limit_bytes + 1)
+        # No more room than is needed: a buffer is made as large as what is asked for.
+        stated = min(os.fstat(stream.fileno()).st_size, limit_bytes)
+        content = stream.read(stated + 1)
+        if len(content) == stated + 1:  # it grows, or its size is none, as below /proc
+            content += stream.read(limit_bytes - stated)
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes} bytes", str(path))
     return content

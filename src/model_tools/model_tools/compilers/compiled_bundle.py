@@ -31,6 +31,8 @@ from policy_inference.bundle.load import (
     read_any_contract,
     stated_hashes,
 )
+from policy_inference.onnx_file import LARGEST_BYTES, require_whole
+from policy_inference.regular_file import read_at_most
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 _ROWS = 512
@@ -170,13 +172,15 @@ def reference(model: ModelFiles) -> Path:
     """Return the verified file of a reference model, whose weights are finite.
 
     Raises:
-        PolicyError: There is none, or it is in another precision or damaged.
+        PolicyError: There is none, or it is in another precision or damaged, or some of its
+            weights are in a second file.
     """
     entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(f"{model.folder}: expected the artifact {REFERENCE} in "
                         f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
                         "with the reference model")
+    require_whole(file, read_at_most(file, LARGEST_BYTES))
     read_onnx(file).require_finite()
     return file
 

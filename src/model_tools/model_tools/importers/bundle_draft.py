@@ -130,6 +130,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
     if not model.external_files:
         shutil.copyfile(model.path, file)
         return
+    model.require_beside()
     try:
         onnx.save(onnx.load(str(model.path)), str(file))
     except onnx.checker.ValidationError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.importers.robot_file import breadth_first, read_robot
 from model_tools.node import Node
+from policy_inference.bundle.name_pattern import NamePattern, PatternError
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
@@ -117,7 +118,7 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
     """Return the names that match one of the patterns.
 
     Args:
-        patterns: List of names or regular expressions that must match a whole name.
+        patterns: List of names or patterns (`NamePattern`) that must match a whole name.
         names: Joints in the simulator's order.
         keep_order: Whether the patterns' order counts, as against that of `names`.
 
@@ -154,7 +155,7 @@ def _key_of_each(node: Node, keys: Sequence[str] | dict[str, float],
                  names: Sequence[str]) -> dict[str, str]:
     """Return for each name that a key matches this key, in the order of the names."""
     compiled = {key: _compiled(node, key) for key in keys}
-    matches = {name: [key for key, pattern in compiled.items() if pattern.fullmatch(name)]
+    matches = {name: [key for key, pattern in compiled.items() if pattern.matches(name)]
                for name in names}
     for key in keys:
         if not any(key in found for found in matches.values()):
@@ -168,9 +169,10 @@ def _key_of_each(node: Node, keys: Sequence[str] | dict[str, float],
     return {name: found[0] for name, found in matches.items() if found}
 
 
-def _compiled(node: Node, key: str) -> re.Pattern[str]:
+def _compiled(node: Node, key: str) -> NamePattern:
     try:
-        return re.compile(key)
-    except re.error as error:
-        raise ToolError(f"{node.file}: {node.key}: expected regular expressions, found {key!r}: "
-                        f"{error}") from error
+        return NamePattern(key)
+    except PatternError as error:
+        raise ToolError(f"{node.file}: {node.key}: expected names or patterns of names "
+                        f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
+                        ) from error

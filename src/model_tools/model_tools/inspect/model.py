@@ -14,7 +14,7 @@ from model_tools.importers.onnx_metadata import stated_action
 from model_tools.inspect.report import Report
 from model_tools.inspect.signature import suffix_of
 from model_tools.onnx_model import DYNAMIC, OnnxModel, read_onnx
-from policy_inference.backends.onnx import merge_command
+from policy_inference.onnx_file import merge_command
 
 KIND = "ONNX model"
 _LAYERS = ("Gemm", "MatMul", "Tanh")

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from model_tools.errors import ToolError
@@ -13,6 +15,8 @@ from model_tools.installing.lock import locked
 from model_tools.installing.models import check_version, model_folder, version_folder
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import current_version
+
+_log = logging.getLogger("model_tools")
 
 
 def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = None) -> Path:
@@ -27,8 +31,28 @@ def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = 
     folder = version_folder(model, version)
     with writing(root), locked(model):
         check_version(folder, trusted)
+        warn_of_older(model, version)
         move_on(model, version)
     return folder
+
+
+def warn_of_older(model: Path, version: str) -> None:
+    """Log a warning where a version is older than the one in use: a signature does not expire.
+
+    Raises:
+        PolicyError: `current` is broken.
+    """
+    current = current_version(model)
+    if current is not None and _order(version) < _order(current):
+        _log.warning("%s %s is older than %s, which is in use; what was mended since then is not "
+                     "in it", model.name, version, current)
+
+
+def _order(version: str) -> tuple[Sequence[int], bool, str]:
+    """Return what sorts versions as Semantic Versioning does, pre-releases by their text."""
+    released, _, _ = version.partition("+")
+    numbers, _, pre_release = released.partition("-")
+    return [int(number[:18]) for number in numbers.split(".")], not pre_release, pre_release
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:

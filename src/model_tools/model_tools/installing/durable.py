@@ -22,7 +22,7 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """Whatever the umask: the node runs as another user than the one who installs."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def writing(root: Path) -> Iterator[None]:
                 f"{error.filename or root}: expected a place that this user can write, found: "
                 f"{error.strerror}; run it with sudo, or give the root to this user once "
                 f"(`sudo chown -R USER {root}`)") from error
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise ToolError(
                 f"{root}: expected room to write, found: {error.strerror}; nothing was changed; "
                 "`model_tools prune` removes old versions") from error

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,11 @@ from model_tools.installing.lock import locked
 from model_tools.installing.models import hashes_of
 from model_tools.installing.record import record_of
 from model_tools.installing.source import Source, opened
+from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import (
     CONTRACT_FILE,
+    SIGNATURE_FILE,
     AnyContract,
     BundleFolder,
     load_any_bundle,
@@ -37,7 +39,6 @@ from policy_inference.bundle.load import (
     stated_hashes,
 )
 from policy_inference.bundle.record import RECORD_FILE
-from policy_inference.bundle.schema import LARGEST_BYTES
 from policy_inference.bundle.signature import TrustedKeys
 
 _SHOWN = 6
@@ -54,18 +55,21 @@ class Installed:
         folder: Of the version.
         bundle: As it was verified.
         is_new: Whether it was not there before.
+        left: Files that stayed behind because no signature covers them.
     """
 
     folder: Path
     bundle: BundleFolder
     is_new: bool
+    left: Sequence[str] = ()
 
 
 def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Installed:
     """Install the bundle in a folder or an archive below a root; it is not in use yet.
 
     Every hash that the contract states is verified on the copy. A version that is there already is
-    left as it is.
+    left as it is. Where keys are configured, only files that the signature covers are copied: the
+    contract and what it names.
 
     Args:
         path: The folder, or the archive.
@@ -78,12 +82,15 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
-        contract = parse_any_contract(_contract(source, path), path / CONTRACT_FILE)
+        contract = _contract(source, path, trusted)
         model = root / contract.name
         with writing(root):
             make_folders(model)
             with locked(model), _growing(model) as growing, named_as(growing, path):
-                bundle, hashes = _copied(source, growing, trusted, contract)
+                names = _wanted(source.names, contract)
+                left = [] if trusted is None else _not_covered(names, contract)
+                bundle, hashes = _copied(
+                    source, growing, trusted, [name for name in names if name not in set(left)])
                 if bundle.contract != contract:
                     raise ToolError(f"{path}: expected a bundle that stays as it is meanwhile, "
                                     "found another contract in it; begin again")
@@ -97,17 +104,24 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
                     move_folder(growing, folder)
                 else:
-                    _require_same(folder, hashes, path)
-        return Installed(folder=folder, bundle=load_any_bundle(folder, trusted), is_new=is_new)
+                    _require_same(folder, hashes, path, left)
+        return Installed(folder=folder, bundle=load_any_bundle(folder, trusted), is_new=is_new,
+                         left=left)
 
 
-def _contract(source: Source, path: Path) -> bytes:
+def _contract(source: Source, path: Path, trusted: TrustedKeys | None) -> AnyContract:
+    """Return the contract; where keys are configured, not a byte of an unsigned one is parsed."""
     with source.open(CONTRACT_FILE) as stream:
         content = stream.read(LARGEST_BYTES + 1)
     if len(content) > LARGEST_BYTES:
         raise ToolError(f"{path / CONTRACT_FILE}: expected a contract of at most "
                         f"{LARGEST_BYTES >> 20} MiB, found a larger file")
-    return content
+    if trusted is not None:
+        with ExitStack() as stack:
+            signature = (stack.enter_context(source.open(SIGNATURE_FILE))
+                         if SIGNATURE_FILE in source.names else None)
+            trusted.signer_of(path / CONTRACT_FILE, content, signature)
+    return parse_any_contract(content, path / CONTRACT_FILE)
 
 
 @contextmanager
@@ -136,12 +150,17 @@ def _wanted(names: Sequence[str], contract: AnyContract) -> list[str]:
             or not (name in _WORKSPACE or name.split("/")[0] in folders)]
 
 
+def _not_covered(names: Sequence[str], contract: AnyContract) -> list[str]:
+    covered = {CONTRACT_FILE, SIGNATURE_FILE, *stated_hashes(contract)}
+    return [name for name in names if name not in covered]
+
+
 def _copied(
-    source: Source, growing: Path, trusted: TrustedKeys | None, contract: AnyContract
+    source: Source, growing: Path, trusted: TrustedKeys | None, names: Sequence[str]
 ) -> tuple[BundleFolder, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
-    for name in _wanted(source.names, contract):
+    for name in names:
         file = growing / name
         make_folders(file.parent)
         with source.open(name) as stream:
@@ -153,8 +172,10 @@ def _copied(
     return bundle, hashes
 
 
-def _require_same(folder: Path, hashes: dict[str, str], path: Path) -> None:
-    there = hashes_of(folder)
+def _require_same(
+    folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]
+) -> None:
+    there = {name: sha256 for name, sha256 in hashes_of(folder).items() if name not in left}
     other = sorted(name for name in there.keys() | hashes.keys()
                    if there.get(name) != hashes.get(name))  # fmt: skip
     if other:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.installing.activations import forget, way_back
-from model_tools.installing.durable import hidden, move_folder, remove, writing
+from model_tools.installing.durable import NO_ROOM, hidden, move_folder, remove, writing
 from model_tools.installing.lock import is_locked, locked
 from model_tools.installing.models import leftovers, model_folder
 from policy_inference.bundle.record import read_record
@@ -63,14 +64,31 @@ def prune(root: Path, name: str, keep: int) -> Surplus:
     model = model_folder(root, name)
     with writing(root), locked(model):
         found = _surplus(model, keep)
-        forget(model, [folder.name for folder in found.versions])
+        for leftover in found.leftovers:
+            remove(leftover)
+        gone = [folder.name for folder in found.versions]
+        forgotten = _forgotten(model, gone)
         for folder in found.versions:
             place = folder.with_name(hidden(folder.name))
             move_folder(folder, place)
             remove(place)
-        for leftover in found.leftovers:
-            remove(leftover)
+        if not forgotten:
+            forget(model, gone)
     return found
+
+
+def _forgotten(model: Path, versions: Sequence[str]) -> bool:
+    """Take versions out of the record; on a full disk that must wait until they are gone.
+
+    A version that is recorded and not there is no way back.
+    """
+    try:
+        forget(model, versions)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return False
+    return True
 
 
 def _surplus(model: Path, keep: int) -> Surplus:

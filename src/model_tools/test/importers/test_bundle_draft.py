@@ -128,6 +128,25 @@ def test_weights_in_a_second_file_are_merged_into_the_model(
     assert np.all(onnx.numpy_helper.to_array(tensor) == 0.5)
 
 
+def test_weights_outside_of_the_models_folder_are_not_read(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "split"
+    folder.mkdir()
+    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", DEPLOY_WIDTH, 2)))
+    convert_model_to_external_data(proto, location="policy.onnx.data", size_threshold=0)
+    onnx.save(proto, str(folder / "policy.onnx"))
+    (folder / "policy.onnx.data").rename(tmp_path / "secret")
+    proto = onnx.load(str(folder / "policy.onnx"), load_external_data=False)
+    (tensor,) = proto.graph.initializer
+    tensor.external_data[0].value = "../secret"
+    (folder / "policy.onnx").write_bytes(proto.SerializeToString())
+    request = request_for(DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee",
+                          answers=ANSWERS)
+    with pytest.raises(ToolError, match=r"in its folder, found a reference to \.\./secret"):
+        import_bundle(request, tmp_path / "bundle")
+
+
 def test_limits_come_from_a_robot_file_by_name(request_: Request, tmp_path: Path) -> None:
     robot = tmp_path / "robot.urdf"
     robot.write_text(URDF, encoding="utf-8")

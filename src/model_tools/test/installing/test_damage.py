@@ -185,13 +185,13 @@ def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path, caplog: Ca
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     (bundle / "policy.yaml").touch()
-    os.truncate(bundle / "policy.yaml", (4 << 20) + 1)
+    os.truncate(bundle / "policy.yaml", (1 << 20) + 1)
     with tarfile.open(tmp_path / "bundle.tar.gz", "w:gz") as archive:
         archive.add(bundle, "bundle")
     for source in (bundle, tmp_path / "bundle.tar.gz"):
         caplog.clear()
         assert run("install", source, "--root", tmp_path / "models") == 1
-        assert "policy.yaml: expected a contract of at most 4 MiB" in caplog.text
+        assert "policy.yaml: expected a contract of at most 1 MiB" in caplog.text
 
 
 def test_bundle_for_which_there_is_no_room_is_refused_before_it_is_copied(

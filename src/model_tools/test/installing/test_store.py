@@ -486,6 +486,21 @@ def test_full_disk_leaves_what_was_there(
     assert in_use(small_disk) == ("1.1.0", ["1.0.0"])
 
 
+def test_full_disk_is_pruned(small_disk: Path, bundles: Bundles, caplog: Caplog) -> None:
+    """The record of activations needs room to be written, which there is only afterwards."""
+    for version in VERSIONS:
+        assert run("install", bundles(version), "--activate", "--root", small_disk) == 0
+    for _ in range(2):
+        assert run("rollback", NAME, "--root", small_disk) == 0
+    fill_up(small_disk / "fill")
+
+    assert run("prune", NAME, "--keep", "0", "--force", "--root", small_disk) == 0
+
+    assert not (small_disk / NAME / "1.2.0").exists()
+    assert in_use(small_disk) == ("1.0.0", [])
+    assert run("verify", "--root", small_disk) == 0
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user can enter, unlike those of pytest."""

@@ -15,6 +15,7 @@ from policy_inference.bundle.joint_values import robot_names
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
+MOST_JOINTS, LONGEST_NAME = 128, 64
 _SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
@@ -34,7 +35,8 @@ class Joints:
     """The joints of the policy in its order."""
 
     names: tuple[str, ...] = entry(
-        "joint names in policy order", minItems=1, pattern=r"^\S+$"
+        "joint names in policy order", minItems=1, maxItems=MOST_JOINTS, pattern=r"^\S+$",
+        maxLength=LONGEST_NAME,
     )
     default_position: PerJoint = entry("default position, rad")
     position_min: PerJoint = entry("lower position limit, rad")

@@ -50,9 +50,11 @@ def bundle_folder(name_or_path: str) -> Path:
     return folder
 
 
-def open_bundle(name_or_path: str, trusted: TrustedKeys | None = None) -> Bundle:
+def open_bundle(
+    name_or_path: str, trusted: TrustedKeys | None = None, *, sha256: str | None = None
+) -> Bundle:
     """Load a joint policy's bundle given as to `bundle_folder`, as `open_any_bundle`."""
-    return of_kind(open_any_bundle(name_or_path, trusted), Bundle)
+    return of_kind(open_any_bundle(name_or_path, trusted, sha256=sha256), Bundle)
 
 
 def open_chunk_bundle(name_or_path: str, trusted: TrustedKeys | None = None) -> ChunkBundle:
@@ -61,7 +63,7 @@ def open_chunk_bundle(name_or_path: str, trusted: TrustedKeys | None = None) -> 
 
 
 def open_any_bundle(
-    name_or_path: str, trusted: TrustedKeys | None = None
+    name_or_path: str, trusted: TrustedKeys | None = None, *, sha256: str | None = None
 ) -> Bundle | ChunkBundle:
     """Load a bundle given as to `bundle_folder`; what is checked is what was loaded.
 
@@ -70,7 +72,7 @@ def open_any_bundle(
         BundleError: As `load_any_bundle`.
     """
     folder, is_installed = _found(name_or_path)
-    bundle = load_any_bundle(folder, trusted)
+    bundle = load_any_bundle(folder, trusted, sha256=sha256)
     if is_installed:
         require_recorded(folder, bundle.contract, bundle.sha256)
     return bundle

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values per joint, and joints by name: the only place where patterns of names are matched."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
+from policy_inference.bundle.name_pattern import SPECIAL, NamePattern, PatternError
 from policy_inference.bundle.schema import PerJoint
 from policy_inference.interfaces import F64
 
@@ -14,9 +15,9 @@ from policy_inference.interfaces import F64
 def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
-    A map's keys are names, or regular expressions that must match a whole name. A name takes the
-    value of the key that equals it, else of the only pattern that matches it; a key that no name
-    takes its value from is an error.
+    A map's keys are names, or patterns (`NamePattern`) that must match a whole name. A name takes
+    the value of the key that equals it, else of the only pattern that matches it; a key that no
+    name takes its value from is an error.
 
     Raises:
         ValueError: The number of values or the names do not fit; its two arguments are what was
@@ -38,12 +39,12 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     name is that name, and one that matches nothing stays as it is, for the caller to find.
 
     Raises:
-        ValueError: An entry is neither a name nor a regular expression; as `per_joint`.
+        ValueError: An entry is neither a name nor a pattern; as `per_joint`.
     """
     found = list[str]()
     for entry in entries:
         pattern = None if entry in names else _pattern(entry)
-        found += (pattern and list(filter(pattern.fullmatch, names))) or [entry]
+        found += (pattern and list(filter(pattern.matches, names))) or [entry]
     return tuple(found)
 
 
@@ -73,33 +74,58 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     return chosen
 
 
-def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Pattern[str]]:
+def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, NamePattern]:
     """Return the patterns among keys, of which each matches a name."""
     patterns = {key: _pattern(key) for key in keys if key not in names}
     for key, pattern in patterns.items():
-        if not any(map(pattern.fullmatch, names)):
+        if not any(map(pattern.matches, names)):
             raise ValueError(f"keys that match one of {_brief(names)}", repr(key))
     return patterns
 
 
-def _pattern(key: str) -> re.Pattern[str]:
+def pattern_characters(value: object) -> int:
+    """Return how many characters all distinct patterns among keys and items of a YAML value have.
+
+    With the number and the length of names it bounds how long it takes to match them.
+    """
+    found, left = set[str](), [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            found.update(key for key in one if isinstance(key, str))
+            left += one.values()
+        elif isinstance(one, list):
+            found.update(item for item in one if isinstance(item, str))
+            left += [item for item in one if not isinstance(item, str)]
+    return sum(len(text) for text in found if not SPECIAL.isdisjoint(text))
+
+
+def _pattern(key: str) -> NamePattern:
     try:
-        return re.compile(key)
-    except re.error as error:
-        raise ValueError("names or regular expressions", f"{key!r}: {error}") from error
+        return _read_pattern(key)
+    except PatternError as error:
+        raise ValueError("names or patterns of names (docs/bundle.md)",
+                         f"{_short(key)}: {error}") from error
+
+
+_read_pattern = lru_cache(maxsize=256)(NamePattern)
 
 
 def _only_match(
-    name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
+    name: str, patterns: Mapping[str, NamePattern], *, or_none: bool = False
 ) -> str:
     """Return the only key that matches a name, or, where that is allowed, an empty one."""
-    keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
+    keys = [key for key, pattern in patterns.items() if pattern.matches(name)]
     if or_none and not keys:
         return ""
     if len(keys) != 1:
         found = f"the keys {', '.join(map(repr, keys))}" if keys else "none"
         raise ValueError(f"exactly one key for {name!r}", found)
     return keys[0]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _brief(names: Sequence[str]) -> str:

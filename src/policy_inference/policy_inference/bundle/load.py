@@ -20,6 +20,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
+from policy_inference.bundle.joint_values import pattern_characters
 from policy_inference.bundle.schema import Reader, parse_yaml, read_bytes
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
@@ -34,6 +35,8 @@ CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 
+MOST_PATTERN_CHARACTERS = 4096
+"""Of the distinct patterns of joints in a contract."""
 B = TypeVar("B", "Bundle", "ChunkBundle")
 AnyContract = JointContract | ChunkContract
 _NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node"}
@@ -130,7 +133,7 @@ class BundleFolder:
         text = verified_bytes(self.path, entry)
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             content = str(error)
         if not isinstance(content, dict):
             raise BundleError([Problem(file=str(self.path / place), found=str(content)[:80],
@@ -226,13 +229,16 @@ def load_chunk_bundle(path: Path, trusted: TrustedKeys | None = None) -> ChunkBu
     return of_kind(load_any_bundle(path, trusted), ChunkBundle)
 
 
-def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | ChunkBundle:
+def load_any_bundle(
+    path: Path, trusted: TrustedKeys | None = None, *, sha256: str | None = None
+) -> Bundle | ChunkBundle:
     """Read and check a bundle folder; model files are verified when a backend asks for them.
 
     Args:
         path: The folder.
         trusted: The keys of which one must have signed `policy.yaml`; None needs no signature.
             What is parsed is what was checked: the file is read once.
+        sha256: Of the contract that is meant; None takes any.
 
     Raises:
         BundleError: With everything that is wrong, or that there is no such signature.
@@ -242,6 +248,9 @@ def load_any_bundle(path: Path, trusted: TrustedKeys | None = None) -> Bundle | 
         raise BundleError([Problem(file=str(path), expected="a bundle folder", found="nothing"
                                    if not path.exists() else "a file")])
     content = read_bytes(file)
+    if sha256 not in (None, found := hashlib.sha256(content).hexdigest()):
+        raise BundleError([Problem(file=str(file), expected=f"sha256 {sha256}, as just before",
+                                   found=found, remedy="load it again once nobody writes to it")])
     signed_by = None if trusted is None else trusted.signer(file, content)
     contract = parse_any_contract(content, file)
     if isinstance(contract, ChunkContract):
@@ -294,6 +303,10 @@ def parse_any_contract(content: bytes, file: object) -> AnyContract:
         BundleError: With everything that is wrong.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
+    if (characters := pattern_characters(value)) > MOST_PATTERN_CHARACTERS:
+        raise BundleError([Problem(file=str(file), found=f"{characters}",
+                                   expected=f"at most {MOST_PATTERN_CHARACTERS} characters of "
+                                   "patterns", remedy="write the joints' names")])
     kind = value.get("kind") if isinstance(value, Mapping) else "joint"
     contract: AnyContract | None = None
     if kind == "chunk":

@@ -16,21 +16,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
+from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, YamlError, load_text
 from policy_inference.errors import BundleError, Problem
 from policy_inference.regular_file import read_at_most
 
 PerJoint = float | tuple[float, ...] | dict[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
-LARGEST_BYTES = 1 << 22
-"""Of a YAML file, which a parser makes a hundred times larger."""
 _MISSING = object()
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
     "exclusiveMinimum": (">", lambda value, bound: value > bound),
     "maximum": ("<=", lambda value, bound: value <= bound),
+    "maxLength": ("of a length <=", lambda value, bound: len(value) <= bound),
 }
 
 
@@ -76,18 +74,10 @@ def parse_yaml(content: bytes, path: object) -> object:
         BundleError: It is not YAML; names `path`.
     """
     try:
-        return yaml.load(content.decode("utf-8"), Loader=StrictLoader)
-    # PyYAML lets a ValueError out for a date like 2026-13-45, and nests as deep as the file does.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        found = _fault(error)
+        return load_text(content.decode("utf-8"))
+    except (YamlError, UnicodeDecodeError) as error:
+        found = " ".join(str(error).split())
         raise BundleError([Problem(file=str(path), expected="YAML", found=found)]) from error
-
-
-def _fault(error: Exception) -> str:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    if mark is None:
-        return " ".join(str(error).split())
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
 
 
 class Reader:
@@ -169,6 +159,9 @@ class Reader:
             return self.problem(key, f"{rules['length']} values", Found(f"{len(value)}"))
         if rules["schema"].get("minItems", 0) > len(value):
             return self.problem(key, "at least one value", Found("an empty list"))
+        most = rules["schema"].get("maxItems", len(value))
+        if most < len(value):
+            return self.problem(key, f"at most {most} values", Found(f"{len(value)}"))
         return tuple(self.value(kind, v, f"{key}[{i}]", rules) for i, v in enumerate(value))
 
     def _map(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
@@ -229,8 +222,8 @@ def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
                 **({"minProperties": entries} if entries else {})}
     if dataclasses.is_dataclass(kind):
         return _object_schema(kind)
-    keywords = {k: v for k, v in rules.get("schema", {}).items() if not k.startswith("min") or
-                k == "minimum"}
+    keywords = {k: v for k, v in rules.get("schema", {}).items()
+                if k not in ("minItems", "maxItems", "minProperties")}
     return {"type": _JSON_TYPES[kind], **keywords}
 
 
@@ -264,8 +257,8 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
     length = rules.get("length")
     if length is not None:
         return {"minItems": length, "maxItems": length}
-    minimum = rules.get("schema", {}).get("minItems")
-    return {} if minimum is None else {"minItems": minimum}
+    schema = rules.get("schema", {})
+    return {key: schema[key] for key in ("minItems", "maxItems") if key in schema}
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:
@@ -279,28 +272,3 @@ def _join(key: str, name: str) -> str:
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
-
-
-class StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses doubled keys and reads 1e-3 as the number it is."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a mapping in which a key stands twice."""
-        merge = "tag:yaml.org,2002:merge"
-        seen = list[Any]()
-        for key_node in (key_node for key_node, _ in node.value if key_node.tag != merge):
-            key = self.construct_object(key_node, True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key} stands twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point.
-StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)

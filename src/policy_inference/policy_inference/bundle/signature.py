@@ -17,11 +17,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from policy_inference.bundle.load import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
-from policy_inference.regular_file import read_at_most
+from policy_inference.regular_file import reading
 
 if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -52,10 +52,40 @@ class TrustedKeys:
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
         """
+        place = file.with_name(SIGNATURE_FILE)
+        try:
+            with reading(place) as stream:
+                return self.signer_of(file, content, stream)
+        except FileNotFoundError:
+            found = "nothing"
+        except OSError as error:
+            found = error.strerror or type(error).__name__
+        raise _no_signature(place, self.source, found)
+
+    def signer_of(self, file: Path, content: bytes, signature_file: IO[bytes] | None) -> str:
+        """Return the fingerprint of the key that signed a contract, given the signature's file.
+
+        Args:
+            file: The `policy.yaml`, for messages.
+            content: As for `signer`.
+            signature_file: What lies beside it; None where nothing does.
+
+        Raises:
+            BundleError: As `signer`.
+            OSError: The file cannot be read.
+        """
         from cryptography.exceptions import InvalidSignature
 
         place = file.with_name(SIGNATURE_FILE)
-        signature = _signature(place, self.source)
+        if signature_file is None:
+            raise _no_signature(place, self.source, "nothing")
+        text = signature_file.read(_LARGEST_BYTES + 1)
+        try:
+            if len(text) > _LARGEST_BYTES:
+                raise _no_signature(place, self.source, f"more than {_LARGEST_BYTES} bytes")
+            signature = base64.b64decode(b"".join(text.split()), validate=True)
+        except binascii.Error:
+            raise _no_signature(place, self.source, "other content") from None
         for fingerprint, key in self.keys.items():
             try:
                 key.verify(signature, content)
@@ -144,16 +174,7 @@ def _key_error(place: object, found: str) -> PolicyError:
                        "`openssl pkey -in private.pem -pubout -out public.pem` writes one")
 
 
-def _signature(place: Path, source: str) -> bytes:
-    try:
-        text = read_at_most(place, _LARGEST_BYTES)
-        return base64.b64decode(b"".join(text.split()), validate=True)
-    except FileNotFoundError:
-        found = "nothing"
-    except OSError as error:
-        found = error.strerror or type(error).__name__
-    except binascii.Error:
-        found = "other content"
-    raise BundleError([Problem(
+def _no_signature(place: Path, source: str, found: str) -> BundleError:
+    return BundleError([Problem(
         file=str(place), expected=f"a signature in base64, since public keys are configured "
         f"({source})", found=found, remedy="have the bundle signed (`model_tools sign`)")])

@@ -24,6 +24,7 @@ from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.opened import OpenedPolicy, Order
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.parity import require_enough, require_parity
+from policy_inference.self_test.reading import rehearse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +64,9 @@ def open_replacement(
 ) -> Opened:
     """Open a bundle that may take the place of another, and prove its model on this machine.
 
-    What can be known without the device is found out first, since opening may take minutes.
+    What can be known without the device is found out first, since opening may take minutes. The
+    bundle's files are read in another process before, which no pattern or array in them can hold up
+    for long: this one drives a robot meanwhile.
 
     Args:
         order: What is wanted.
@@ -75,7 +78,7 @@ def open_replacement(
         PolicyError: It cannot be used, not instead of the other one, or its model computes
             something else here than its golden rows say; nothing of it is open then.
     """
-    bundle = _read(order)
+    bundle = _read(order, rehearse(order.bundle, order.public_key))
     limits = limits_in_force(bundle.contract, order.tightening)
     require_replaceable(running.bundle.contract, running.limits, bundle, limits)
     require_expressible(order.output, bundle.contract)
@@ -93,8 +96,8 @@ def open_replacement(
     return opened
 
 
-def _read(order: Order) -> Bundle:
-    return open_bundle(order.bundle, trusted_keys(order.public_key))
+def _read(order: Order, sha256: str | None = None) -> Bundle:
+    return open_bundle(order.bundle, trusted_keys(order.public_key), sha256=sha256)
 
 
 def _open(

@@ -111,6 +111,15 @@ def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) ->
     np.testing.assert_allclose(found, np.ones((1, 5)) @ weights(5, 3), rtol=1e-5)
 
 
+def test_weights_in_a_second_file_are_refused(tmp_path: Path) -> None:
+    source = save_linear(tmp_path / "source.onnx", 5, 3)
+    onnx.save(onnx.load(source), source, save_as_external_data=True, size_threshold=0,
+              location="data")
+
+    with pytest.raises(BackendError, match=r"source\.onnx: expected all weights in this file"):
+        prepare(source, tmp_path / "prepared.onnx", SHAPES)
+
+
 def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
     """Of two outputs with one value the toolkit drops one."""
     source = save_recurrent(tmp_path / "source.onnx", 5, 3)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundle folders: what is missing, changed or not what its name says."""
 
+import contextlib
 import os
 import pickle
+import random
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -346,9 +348,66 @@ def test_report_that_is_no_mapping_rejected(
         load_bundle(bundle_dir).report("comparison_onnx")
 
 
+def npy(header: str) -> bytes:
+    """Return an array's file with this header."""
+    text = header.encode("latin-1") + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+HEADERS = {
+    "objects": "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+    "deep": "(" * 5000, "unfinished": "{'descr': '", "a call": "print(1)", "a number": "1" * 6000,
+    "negative": "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}",
+    "endless": "{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4)}",
+    "odd type": "{'descr': [('a', '<f8', (1000000000,))], 'fortran_order': False, 'shape': (9,)}",
+}
+
+
+def assert_no_rows(bundle: Path, edit: Edit) -> None:
+    edit({f"{GOLDEN}.sha256": sha256(bundle / "golden.npz")})
+    with pytest.raises(BundleError, match=r"golden\.npz: "):
+        load_bundle(bundle).golden()
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_golden_rows_with_a_hostile_header_are_one_error(
+    bundle_dir: Path, edit: Edit, header: str
+) -> None:
+    with zipfile.ZipFile(bundle_dir / "golden.npz", "w") as archive:
+        for name in ("obs", "actions"):
+            archive.writestr(f"{name}.npy", npy(HEADERS[header]))
+    assert_no_rows(bundle_dir, edit)
+
+
+def test_golden_rows_that_unpack_to_more_than_there_may_be_are_refused(
+    bundle_dir: Path, edit: Edit
+) -> None:
+    with zipfile.ZipFile(bundle_dir / "golden.npz", "w", zipfile.ZIP_DEFLATED) as archive, \
+            archive.open("obs.npy", "w") as member:  # fmt: skip
+        for _ in range((1 << 28) // (1 << 20) + 1):
+            member.write(bytes(1 << 20))
+    assert_no_rows(bundle_dir, edit)
+
+
+@pytest.mark.parametrize("rounds", [30, pytest.param(20_000, marks=pytest.mark.acceptance)])
+def test_changed_golden_rows_are_rows_or_one_error(
+    bundle_dir: Path, edit: Edit, rounds: int
+) -> None:
+    file, chance = bundle_dir / "golden.npz", random.Random(0)
+    original = file.read_bytes()
+    for _ in range(rounds):
+        content = bytearray(original)
+        for _ in range(chance.randint(1, 4)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        file.write_bytes(content)
+        edit({f"{GOLDEN}.sha256": sha256(file)})
+        with contextlib.suppress(BundleError):
+            load_bundle(bundle_dir).golden()
+
+
 def test_contract_that_is_larger_than_any_is_refused_before_it_is_parsed(bundle_dir: Path) -> None:
-    os.truncate(bundle_dir / "policy.yaml", (4 << 20) + 1)
-    with pytest.raises(BundleError, match=r"policy\.yaml: expected a file, found more than 41943"):
+    os.truncate(bundle_dir / "policy.yaml", (1 << 20) + 1)
+    with pytest.raises(BundleError, match=r"policy\.yaml: expected a file, found more than 10485"):
         load_bundle(bundle_dir)
 
 

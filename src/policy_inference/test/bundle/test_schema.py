@@ -18,14 +18,14 @@ NOT_YAML = {
     "another encoding": ("a: ä".encode("utf-16"), "'utf-8' codec can't decode byte 0xff"),
     "control characters": (b"name: \x00\x01", "unacceptable character #x0000"),
     "a zip archive": (b"PK\x03\x04\x14\x00", "unacceptable character #x0003"),
-    "a tab as indentation": (b"joints:\n\tnames: [a]", "line 2, column 1: found character"),
+    "a tab as indentation": (b"joints:\n\tnames: [a]", "line 2, column 1: character"),
     "an open bracket": (b"joints: [a, b", "line 1, column 14: expected ',' or ']'"),
     "two colons": (b"rate_hz: 50: 60", "line 1, column 12: mapping values are not allowed here"),
-    "a list as key": (b"? [a, b]\n: 1", "line 1, column 3: found unhashable key"),
+    "a list as key": (b"? [a, b]\n: 1", "line 1, column 3: a key that is no text"),
     "two documents": (b"kind: joint\n---\nkind: joint", "line 2, column 1: but found another"),
-    "an unknown anchor": (b"kind: *joint", "line 1, column 7: found undefined alias"),
-    "a date that is none": (b"date: 2026-13-45", "month must be in 1..12"),
-    "endless nesting": (b"[" * 20000, "maximum recursion depth exceeded"),
+    "an unknown anchor": (b"kind: *joint", "line 1, column 7: undefined alias"),
+    "a date that is none": (b"date: 2026-13-45", "line 1, column 7: a value that is no timestamp"),
+    "endless nesting": (b"[" * 20000, "line 1, column 41: more than 40 values in each other"),
 }
 
 NO_MAPPING = {
@@ -41,7 +41,8 @@ NO_MAPPING = {
 NUMBERS = {"1e-3": 0.001, "1e1": 10.0, "+1E+2": 100.0, "2.5e1": 25.0, "1.e2": 100.0, ".5e2": 50.0,
            "25": 25.0, "25.": 25.0, "0.5": 0.5, "1_000": 1000.0}  # fmt: skip
 
-NOT_NUMBERS = ["1e", "e3", "1e-3x", "50Hz", "1,5", "1/50", "nan", "${RATE}", "~", "yes"]
+NOT_NUMBERS = ["1e", "e3", "1e-3x", "50Hz", "1,5", "1/50", "1:30", "010", "0b11", "nan",
+               "${RATE}", "~", "yes"]
 
 
 @pytest.mark.parametrize("case", NOT_YAML)

@@ -33,7 +33,7 @@ JOINTS: list[Contradiction] = [
     ({"joints.damping": {".*": 1.0, ".*_knee": 2.0}},
      "joints.damping: expected exactly one key for 'left_knee', found the keys '.*', '.*_knee'"),
     ({"joints.damping": {"left_(": 1.0}},
-     "joints.damping: expected names or regular expressions, found 'left_('"),
+     "joints.damping: expected names or patterns of names (docs/bundle.md), found 'left_('"),
     ({"joints.damping": {".*": 3.0, "left_knee": 1.0, "right_knee": 2.0}},
      "joints.damping: expected keys that are needed, found '.*', whose names have keys"),
     ({"joints.position_min": [1.5, -1.0]},
@@ -87,9 +87,11 @@ ACTIONS: list[Contradiction] = [
     ({"action.terms.1.joints": [".*_hip"]},
      "action.terms[1].joints: expected names of joints.names, found '.*_hip'"),
     ({"action.terms.1.joints": ["*_knee"]},
-     "action.terms[1].joints: expected names or regular expressions, found '*_knee': nothing to "),
+     "action.terms[1].joints: expected names or patterns of names (docs/bundle.md), found "
+     "'*_knee': '*' where it means nothing"),
     ({"observations.obs.terms.2.joints": ["(right"]},
-     "observations.obs.terms[2].joints: expected names or regular expressions, found '(right'"),
+     "observations.obs.terms[2].joints: expected names or patterns of names (docs/bundle.md), "
+     "found '(right': a group that does not end"),
     ({"action.terms.0.scale": [0.1, 0.2]},
      "action.terms[0].scale: expected 1 values (left_knee), found 2"),
     ({"action.terms.0.offset": {"right_knee": 0.1}},

@@ -46,3 +46,36 @@ def test_a_call_that_never_returns_keeps_no_service_from_ending(
 
     assert process.returncode == 1
     assert why in said
+
+
+COMMAND_HANGS = """
+import argparse, ctypes, sys, types
+from policy_inference import command_line
+
+command_line.HANGS_AFTER_S = 0.1
+
+def run(_):
+    native, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    print("ready", flush=True)
+    for _ in range(2):
+        native.pthread_mutex_lock(lock)  # the second one never returns
+
+verb = types.ModuleType("verb", "Hangs.")
+verb.add_arguments, verb.run = lambda parser: None, run
+sys.exit(command_line.run_command("tool", "Tools.", {"hang": verb}, ["hang"]))
+"""
+
+
+def test_a_call_that_never_returns_keeps_no_command_from_ending() -> None:
+    """Such as of a model that never ends: self-test ignored every SIGTERM."""
+    with subprocess.Popen([sys.executable, "-c", COMMAND_HANGS], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().strip() == "ready"
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+    assert process.returncode == 128 + signal.SIGTERM

@@ -17,6 +17,8 @@ from typing import Any
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.onnx_file import LARGEST_BYTES, require_whole
+from policy_inference.regular_file import read_at_most
 
 NEWEST_OPSET, _IR_VERSION = 19, 10
 _DOMAINS = ("", "ai.onnx")
@@ -67,7 +69,11 @@ def _load(file: Path) -> Any:
     import onnx
 
     try:
-        model = onnx.load(str(file))
+        content = read_at_most(file, LARGEST_BYTES)
+        require_whole(file, content)
+        model = onnx.load_model_from_string(content)
+    except BackendError:
+        raise
     except Exception as error:  # of protobuf, which is not imported for its name
         raise BackendError(f"{file}: expected an ONNX model, found: {error}; copy or export it "
                            "again") from error

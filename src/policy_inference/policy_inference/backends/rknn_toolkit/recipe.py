@@ -20,6 +20,7 @@ import numpy as np
 
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.onnx_file import LARGEST_BYTES, require_whole
 
 MODEL, RECIPE, SAMPLES, DATASET = "model.onnx", "recipe.json", "samples", "dataset.txt"
 FLOAT = "fp16"
@@ -98,15 +99,19 @@ def unpack(file: Path, folder: Path) -> Recipe:
             _extract(archive, RECIPE, folder)
             recipe = read_recipe(folder)
             _extract(archive, MODEL, folder)
+            require_whole(file, (folder / MODEL).read_bytes())
             for place in range(len(recipe.inputs) if recipe.quantised else 0):
                 _extract(archive, f"{SAMPLES}/{place}.npy", folder)
-    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (EOFError, KeyError, RecursionError, TypeError, ValueError, zipfile.BadZipFile,
+            zlib.error) as error:
         raise BackendError(f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
                            f"makes it, found: {error}; compile it again") from error
     return recipe
 
 
 def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+    if archive.getinfo(name).file_size > LARGEST_BYTES:
+        raise ValueError(f"{name} of more than {LARGEST_BYTES} bytes")
     place = folder / name
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(archive.read(name))

@@ -16,6 +16,7 @@ from typing import Any
 from policy_inference.backends.tensorrt.library import Listener
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.onnx_file import require_whole
 
 _log = logging.getLogger("policy_inference")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -29,7 +30,7 @@ class BuildOrder:
 
     Attributes:
         file: The ONNX file, for messages.
-        model: Its content; weights outside of it are not found, for no hash covers them.
+        model: Its content; weights outside of it are refused, for no hash covers them.
         precision: Among `PRECISIONS`.
         inputs: Sizes of open axes, by input.
         workspace_mib: Limit of the layers' memory, MiB; None for TensorRT's own.
@@ -50,11 +51,12 @@ class Build:
 
         Raises:
             BackendError: TensorRT does not start, cannot parse the model, or would not make the
-                precision of it.
+                precision of it; or some weights are in a second file.
         """
         self._trt, self._listener, self._order = trt, listener, order
         self._builder = listener.made(trt.Builder)
         self._network = self._builder.create_network(self._network_flags())
+        require_whole(order.file, order.model)  # the parser would read second files
         parser = listener.made(trt.OnnxParser, self._network)
         if not parser.parse(order.model):
             said = [parser.get_error(place).desc() for place in range(parser.num_errors)]

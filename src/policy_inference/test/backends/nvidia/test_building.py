@@ -53,6 +53,17 @@ def save_quantised(file: Path, shift: int = 0) -> Path:
     return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)}, constants=constants)
 
 
+def test_weights_in_a_second_file_are_refused(
+    install: Install, tmp_path: Path, opened: Open
+) -> None:
+    install(next(iter(FLAVOURS)))
+    file = save_linear(tmp_path / "model.onnx", 5, 3)
+    onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
+
+    with pytest.raises(BackendError, match=r"model\.onnx: expected all weights in this file"):
+        opened(file)
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_fp32_engine_does_not_round_factors_to_tf32(
     install: Install, opened: Open, cache: Path, flavour: str

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read a bundle in a process with limits first, before a process reads it that drives a robot.
+
+Whatever its files say, that process ends: what the other one does with the same bytes afterwards
+takes no more time and memory than it took there.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from policy_inference.backends.child_process import ChildProcess, end_with_parent
+from policy_inference.bundle.installed import open_any_bundle
+from policy_inference.bundle.load import Bundle, ChunkBundle
+from policy_inference.bundle.signature import trusted_keys
+from policy_inference.errors import PolicyError, RefusedError
+
+CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
+"""Processor time and address space of the process, and how long it is waited for, s."""
+_NICE = 10
+_REFUSED = 3
+_TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)
+
+
+def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
+    """Read a bundle and its golden rows in a process with limits.
+
+    Args:
+        bundle: Folder, or name of an installed one.
+        public_key: As for `trusted_keys`.
+        cpu_s: Processor time that the process gets, s.
+
+    Returns:
+        SHA-256 of the contract that was read, 64 hex digits: the one to be read now.
+
+    Raises:
+        RefusedError: It cannot be read, or not within the limits.
+        OSError: No process can be started.
+    """
+    given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
+    child = ChildProcess(sys.executable, __name__, given, ())
+    try:
+        status = child.status(LIMIT_S)
+        said = child.said(1.0)
+    finally:
+        child.end()
+    if status == 0:
+        return said.split()[-1]
+    if status == _REFUSED:
+        raise RefusedError(said)
+    found = (f"none of it after {LIMIT_S:g} s" if status is None
+             else f"more than {cpu_s} s of computing" if status in _TOO_LONG
+             else f"a process that ended with status {status}: {said[-300:]}")
+    raise RefusedError(f"{bundle}: expected a bundle that is read within {cpu_s} s and "
+                       f"{LARGEST_BYTES >> 30} GiB, found {found}; what runs stays")
+
+
+def _main(
+    lifeline: str, talk: str, cpu_s: str, folder: str, bundle: str, public_key: str
+) -> int:
+    end_with_parent(int(lifeline))
+    os.close(int(talk))
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.chdir(folder)
+    try:
+        found = open_any_bundle(bundle, trusted_keys(public_key))
+    except PolicyError as error:
+        sys.stdout.write(str(error))
+        return _REFUSED
+    _read_rows(found)
+    sys.stdout.write(found.sha256)
+    return 0
+
+
+def _read_rows(bundle: Bundle | ChunkBundle) -> None:
+    with suppress(PolicyError):  # which is found again by who needs the rows
+        bundle.golden()
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle is read in a process with limits before a node reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+
+from policy_inference.bundle.bounded_yaml import load_text
+from policy_inference.bundle.installed import open_bundle
+from policy_inference.errors import BundleError, RefusedError
+from policy_inference.self_test.reading import rehearse
+from policy_inference.testing.bundles import write_contract
+from policy_inference.testing.models import save_linear
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A joint policy's bundle."""
+    (tmp_path / "bundle").mkdir()
+    return write_contract(save_linear(tmp_path / "bundle" / "policy.onnx", 2, 1), "onnx", "fp32")
+
+
+def test_a_bundle_that_is_read_is_named_by_its_hash(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = hashlib.sha256((bundle / "policy.yaml").read_bytes()).hexdigest()
+    assert rehearse(str(bundle), "") == expected
+    monkeypatch.chdir(bundle.parent)
+    assert rehearse(f".{os.sep}{bundle.name}", "") == expected
+
+
+def test_what_is_wrong_is_said_as_it_was_found(bundle: Path) -> None:
+    (bundle / "policy.yaml").write_text("kind: joint\nrate_hz: 1:30\n")
+    with pytest.raises(RefusedError, match="rate_hz: expected a number, found '1:30'"):
+        rehearse(str(bundle), "")
+
+
+def test_a_bundle_that_takes_too_long_is_refused(bundle: Path) -> None:
+    """As many patterns as there may be, over names that make each of them slow, several times."""
+    chance = random.Random(0)
+    content = load_text((bundle / "policy.yaml").read_text())
+    assert isinstance(content, dict)
+    content["joints"]["names"] = ["".join(chance.choices("ab", k=64)) for _ in range(128)]
+    content["observations"]["obs"]["terms"][0]["joints"] = [
+        f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)]
+    (bundle / "policy.yaml").write_text(yaml.safe_dump(content))
+
+    with pytest.raises(RefusedError, match="found more than 1 s of computing; what runs stays"):
+        rehearse(str(bundle), "", cpu_s=1)
+
+
+def test_a_contract_that_changed_meanwhile_is_not_parsed(bundle: Path) -> None:
+    sha256 = rehearse(str(bundle), "")
+    (bundle / "policy.yaml").write_text("[" * 1000)
+    with pytest.raises(BundleError, match="as just before"):
+        open_bundle(str(bundle), sha256=sha256)
