@@ -113,7 +113,8 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
 
     run = launch(*LITE3_IN_SIM, "namespace:=one")
     with Talk("/one") as talk:
-        assert talk.ask("joint_policy_node/stand").success
+        # Refused until half a second of samples has confirmed the pose.
+        talk.wait_until(lambda: talk.ask("joint_policy_node/stand").success)
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
         run.send(signal.SIGINT)
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_DAMP])
