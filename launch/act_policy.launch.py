@@ -9,7 +9,12 @@ holds. Two arms: launch it twice, with two namespaces.
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -21,6 +26,7 @@ from policy_inference.commands.cameras import (
     simulated_cameras,
 )
 from policy_inference.errors import PolicyError
+from policy_inference.machine.middleware import discovery_of
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
@@ -69,6 +75,13 @@ ARGUMENTS = [
 # By rcl, not by `parameters`, which would only warn of a file that is not there.
 ROS_ARGUMENTS = ["--ros-args", "--params-file", LaunchConfiguration("params_file"),
                  "--log-level", LaunchConfiguration("log_level")]  # fmt: skip
+
+
+def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    robot = LaunchConfiguration("robot").perform(context)
+    return [SetEnvironmentVariable(*one)
+            for one in discovery_of(robot, context.environment).items()]
 
 
 def bundle_of(context: LaunchContext) -> str:
@@ -147,4 +160,4 @@ def policy(context: LaunchContext) -> list[Node]:
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     return LaunchDescription([
-        *ARGUMENTS, *(OpaqueFunction(function=part) for part in (cameras, arm, policy))])
+        *ARGUMENTS, *(OpaqueFunction(function=part) for part in (discovery, cameras, arm, policy))])

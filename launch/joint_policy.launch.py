@@ -9,12 +9,19 @@ a velocity fade that nobody repeats. Two robots: launch it twice, with two names
 
 from pathlib import Path
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, Shutdown
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from policy_inference.machine.middleware import discovery_of
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 BOOLEANS = ["true", "false"]
@@ -66,6 +73,13 @@ EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
 TEXTS = ("bundle", "public_key", "backend", "backend_options")
 
 
+def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Return what keeps a robot in this computer to it, unless the user has chosen."""
+    robot = LaunchConfiguration("robot").perform(context)
+    return [SetEnvironmentVariable(*one)
+            for one in discovery_of(robot, context.environment).items()]
+
+
 def given(**values: list[str]) -> IfCondition:
     """Return the condition that each of these arguments has one of the values."""
     words: list[object] = []
@@ -95,6 +109,7 @@ def generate_launch_description() -> LaunchDescription:
     driver = ("lite3_driver", "lite3_driver", "robot_params_file")
     return LaunchDescription([
         *ARGUMENTS,
+        OpaqueFunction(function=discovery),
         # First of all: where the package joy is missing, nothing else may have been started.
         node("joy", "joy_node", "operator_params_file",
              condition=given(operator=["joystick"], joy_node=["true"])),

@@ -42,6 +42,7 @@ setup(
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/systemd", files("systemd/*")),
         (f"{SHARE}/apparmor", files("apparmor/*")),
+        (f"{SHARE}/security", files("security/*")),
         (f"{SHARE}/config/nodes", files("config/nodes/*.yaml")),
         *((f"{SHARE}/{folder}", files(f"{folder}/*")) for folder in BUNDLE_FOLDERS),
     ],

@@ -13,6 +13,7 @@ directory. docs/service_protocol.md has the formats. It ends with Ctrl-C or SIGT
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -66,14 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "of this process)")
     places.add_argument("--clients", type=_number(1, 4096), default=64, metavar="N",
                         help="most clients at once, of all endpoints (default 64)")
-    places.add_argument("--token-file", type=Path, metavar="FILE",
-                        help="token that clients of the framed protocol must know; others than "
-                        "owner and group must not be able to read the file")
-    places.add_argument("--tls-cert", type=Path, metavar="FILE",
+    places.add_argument("--token-file", type=_file, metavar="FILE",
+                        help="token that clients of the framed protocol must know; clients and "
+                        "others than owner and group must not be able to read the file; "
+                        "credential:NAME is that of systemd's LoadCredential=NAME:...")
+    places.add_argument("--tls-cert", type=_file, metavar="FILE",
                         help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
                         "--tls-client-ca or --token-file")
-    places.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
-    places.add_argument("--tls-client-ca", type=Path, metavar="FILE",
+    places.add_argument("--tls-key", type=_file, metavar="FILE",
+                        help="its key; private like the token, or credential:NAME")
+    places.add_argument("--tls-client-ca", type=_file, metavar="FILE",
                         help="CA that must have signed a client's certificate")
     places.add_argument("--spin-us", type=_number(0, 1_000_000), default=0, metavar="N",
                         help="look so long for the next request through shared memory before "
@@ -136,6 +139,22 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+def _file(text: str) -> Path:
+    """Read a path, or `credential:NAME` of the folder in which systemd puts credentials."""
+    scheme, colon, name = text.partition(":")
+    if (scheme, colon) != ("credential", ":"):
+        return Path(text)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        raise argparse.ArgumentTypeError(f"expected CREDENTIALS_DIRECTORY in the environment for "
+                                         f"{text!r}, found none; say LoadCredential={name}:FILE "
+                                         "in the unit (systemd 247 or newer)")
+    if not name or name in (".", "..") or "/" in name:
+        raise argparse.ArgumentTypeError(f"expected credential:NAME, such as credential:token, "
+                                         f"found {text!r}")
+    return Path(folder, name)
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import grp
 import logging
+import os
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.metadata import version
 
 import numpy as np
@@ -46,8 +48,9 @@ def serve(given: argparse.Namespace) -> int:
     pump_log()
     for warning in set_cpu_affinity(given.cpus, "--cpus") if given.cpus else ():
         _log.warning("%s", warning)
-    token = read_token(given.token_file) if given.token_file else b""
-    tls = _tls(given)
+    clients = _client_group(given)
+    token = read_token(given.token_file, clients) if given.token_file else b""
+    tls = _tls(given, clients)
     notifier = Notifier()
     with closing(notifier), closing(_open_model(given)) as model, _monitored(
             given, model, notifier) as monitor:
@@ -107,10 +110,21 @@ def _real_time(given: argparse.Namespace) -> list[str]:
     return refused
 
 
-def _tls(given: argparse.Namespace) -> ssl.SSLContext | None:
+def _client_group(given: argparse.Namespace) -> int | None:
+    """Return the id of the group that may connect to a Unix socket; None without one."""
+    if (given.tcp or given.framed_tcp) and not (given.socket or given.framed_socket):
+        return None
+    # An unknown group is refused when the socket is made.
+    with suppress(KeyError):
+        return grp.getgrnam(given.socket_group).gr_gid if given.socket_group else os.getegid()
+    return None
+
+
+def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext | None:
     if given.tls_cert is None:
         return None
-    context, warnings = server_context(given.tls_cert, given.tls_key, given.tls_client_ca)
+    context, warnings = server_context(given.tls_cert, given.tls_key, given.tls_client_ca,
+                                       client_group)
     for warning in warnings:
         _log.warning("%s", warning)
     return context

@@ -15,6 +15,10 @@ _LAST_DOMAIN = 101
 """Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _DEFAULT_RMW = "rmw_fastrtps_cpp"
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+_CHOICES = (_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+"""Variables by which a user chooses which computers find the nodes."""
+_ON_THIS_COMPUTER = ("sim", "lite3_emulator")
 
 
 def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -29,10 +33,25 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
     yield _workspace()
     yield _middleware(environment)
     yield _domain(environment)
-    yield _reach(environment)
+    yield _reach(machine, environment)
     if size := machine.number("/proc/sys/net/core/rmem_max"):
         yield Finding(name="receive buffer", found=f"net.core.rmem_max {size / 1024:.0f} KiB "
                       "(large camera images may want more)")
+
+
+def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a launch file sets for the nodes of a robot.
+
+    A robot that exists in this computer only is found by this computer only, unless the user has
+    chosen. Humble does not know the variable, and ignores it.
+
+    Args:
+        robot: Value of the launch argument `robot`.
+        environment: Variables that are set; an empty one counts as not set.
+    """
+    if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
+        return {}
+    return {_RANGE: "LOCALHOST"}
 
 
 def _workspace() -> Finding:
@@ -62,14 +81,28 @@ def _domain(environment: Mapping[str, str]) -> Finding:
                            f"{_LAST_DOMAIN}, the same on all computers")
 
 
-def _reach(environment: Mapping[str, str]) -> Finding:
+def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
     """Say which computers find the nodes; ROS_LOCALHOST_ONLY is the older variable and wins."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
-    asked = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "SUBNET"
+    asked = environment.get(_RANGE) or "SUBNET"
     if asked not in _RANGES:
         return Finding.warning("discovery", f"ROS_AUTOMATIC_DISCOVERY_RANGE {asked}",
                                f"set one of {', '.join(_RANGES)}")
     if alone or asked in ("LOCALHOST", "OFF"):
         by = "ROS_LOCALHOST_ONLY=1" if alone else f"ROS_AUTOMATIC_DISCOVERY_RANGE={asked}"
         return Finding(name="discovery", found=f"this computer only ({by})")
+    is_chosen = any(environment.get(name) for name in _CHOICES)
+    is_secured = environment.get("ROS_SECURITY_ENABLE") == "true"
+    networks = _networks(machine)
+    if networks and not (is_chosen or is_secured):
+        return Finding.warning(
+            "discovery", f"DDS is open to the network ({', '.join(networks)}): each machine there "
+            "can command the robot", f"set {_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
+            "configure SROS 2: docs/hardening.md")
     return Finding(name="discovery", found=f"{asked.lower()}")
+
+
+def _networks(machine: Machine) -> list[str]:
+    """Return the network interfaces that are not down, without the loopback."""
+    return [one.name for one in machine.glob("/sys/class/net/*")
+            if one.name != "lo" and machine.text(one / "operstate") not in (None, "down")]

@@ -24,14 +24,19 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 _WARNED_BEFORE = timedelta(days=30)
 
 
-def read_token(file: Path) -> bytes:
+def read_token(file: Path, client_group: int | None = None) -> bytes:
     """Return the token in a file, less spaces and line ends around it.
+
+    Args:
+        file: Of the token.
+        client_group: Id of the group that may connect to a Unix socket of the service, and must
+            not be able to read the file; None where there is no such socket.
 
     Raises:
         PolicyError: Others may read it too, or it is too short or too long.
         OSError: It cannot be read.
     """
-    token = _read_private(file).strip()
+    token = _read_private(file, client_group).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
         raise PolicyError(f"{file}: expected a token of {SHORTEST_TOKEN} to {LONGEST_TOKEN} bytes, "
                           f"found {len(token)}; make one: openssl rand -hex 32")
@@ -39,7 +44,7 @@ def read_token(file: Path) -> bytes:
 
 
 def server_context(
-    certificate: Path, key: Path, client_ca: Path | None = None
+    certificate: Path, key: Path, client_ca: Path | None = None, client_group: int | None = None
 ) -> tuple[ssl.SSLContext, tuple[str, ...]]:
     """Return what TLS connections are made from, and what to warn of.
 
@@ -48,13 +53,14 @@ def server_context(
         key: PEM file of its key, without a passphrase.
         client_ca: PEM file of the CA that signs clients' certificates, or of several, of which
             one at least must be valid; None asks for none.
+        client_group: Must not be able to read the key, as for `read_token`.
 
     Raises:
         PolicyError: One is not what it shall be, has expired, or others may read the key.
         OSError: One cannot be read.
     """
     warnings = _check_dates(certificate)
-    _read_private(key)
+    _read_private(key, client_group)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -75,12 +81,17 @@ def server_context(
     return context, tuple(warnings)
 
 
-def _read_private(file: Path) -> bytes:
+def _read_private(file: Path, client_group: int | None) -> bytes:
     content = read_at_most(file, _LARGEST_BYTES)
-    mode = stat.S_IMODE(file.stat().st_mode)
+    found = file.stat()
+    mode = stat.S_IMODE(found.st_mode)
     if mode & stat.S_IRWXO:
         raise PolicyError(f"{file}: expected a file that others than owner and group cannot read "
                           f"or change, found mode {mode:04o}; chmod o= {file}")
+    if mode & stat.S_IRWXG and found.st_gid == client_group:
+        raise PolicyError(f"{file}: expected a file that clients cannot read or change, found mode "
+                          f"{mode:04o} for the group {client_group}, which may connect to the "
+                          f"Unix socket; chmod g= {file}, or use another --socket-group")
     return content
 
 

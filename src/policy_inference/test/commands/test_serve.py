@@ -72,6 +72,53 @@ def test_a_token_that_others_can_read_ends_with_status_1_before_the_model_opens(
     assert f"{token}: expected a file that others" in caplog.text
 
 
+@pytest.mark.parametrize(("endpoint", "refused"), [
+    (["--framed-socket", "policy.sock"], "expected a file that clients cannot read"),
+    ([], "expected a file that clients cannot read"),
+    (["--framed-tcp", "127.0.0.1:0"], "no such bundle"),
+])  # fmt: skip
+def test_a_token_that_clients_of_the_unix_socket_can_read_ends_with_status_1(
+    tmp_path: Path, endpoint: list[str], refused: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN, "utf-8")
+    os.chown(token, -1, os.getegid())
+    token.chmod(0o640)
+
+    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token), *endpoint]) == 1
+    assert refused in caplog.text
+
+
+def test_a_credential_of_systemd_is_read_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text("too short", "utf-8")
+    (tmp_path / "token").chmod(0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    assert main(["serve", "--bundle", "none", "--token-file", "credential:token"]) == 1
+    assert f"{tmp_path}/token: expected a token of 16 to 256 bytes, found 9" in caplog.text
+
+
+@pytest.mark.parametrize(("folder", "name", "reason"), [
+    ("", "token", "LoadCredential=token:FILE"),
+    ("/run/credentials/x", "", "expected credential:NAME"),
+    ("/run/credentials/x", "../../etc/shadow", "expected credential:NAME"),
+    ("/run/credentials/x", "..", "expected credential:NAME"),
+])  # fmt: skip
+def test_a_credential_that_is_none_ends_with_status_2(
+    folder: str, name: str, reason: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--bundle", "none", "--token-file", f"credential:{name}"])
+
+    assert ended.value.code == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_socket_in_use_ends_with_status_1(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -113,7 +113,8 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
 
     run = launch(*LITE3_IN_SIM, "namespace:=one")
     with Talk("/one") as talk:
-        assert talk.ask("joint_policy_node/stand").success
+        # Refused until half a second of samples has confirmed the pose.
+        talk.wait_until(lambda: talk.ask("joint_policy_node/stand").success)
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_READY])
         run.send(signal.SIGINT)
         talk.wait_until(lambda: talk.modes[-1:] == [JointCommand.MODE_DAMP])
@@ -227,6 +228,41 @@ def test_simulated_arm_has_its_policy_and_runs_it_in_the_mode_that_was_asked_for
     run.send(signal.SIGINT)
     run.wait_for_end()
     assert "so101_reach" in run.output
+
+
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+CHOICES = (RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+
+
+@pytest.mark.parametrize(("chosen", "arguments", "found"), [
+    ({}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
+    ({}, ("lite3_rknn.launch.py", "robot:=lite3_emulator"), {RANGE: "LOCALHOST"}),
+    ({}, ("act_bpu.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
+    ({}, LITE3_ALONE, {}),
+    ({RANGE: "SUBNET"}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "SUBNET"}),
+    ({"ROS_LOCALHOST_ONLY": "1"}, ("lite3_rknn.launch.py", "robot:=sim"),
+     {"ROS_LOCALHOST_ONLY": "1"}),
+    ({"ROS_STATIC_PEERS": "127.0.0.2"}, ("lite3_rknn.launch.py", "robot:=sim"),
+     {"ROS_STATIC_PEERS": "127.0.0.2"}),
+])  # fmt: skip
+def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(
+    launch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    chosen: dict[str, str], arguments: tuple[str, ...], found: dict[str, str],
+) -> None:  # fmt: skip
+    for name in CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    of_a_lite3 = [parameters_of_a_lite3(tmp_path)] if "lite3" in arguments[0] else []
+    run = launch(*arguments, "backend:=onnx", *of_a_lite3)
+
+    started = run.wait_for(r"\[\w+_policy_node-\d+\]: process started with pid")
+    run.wait_for("_policy_node.* on onnx|_policy_node.*asynchronous")
+    pid = re.findall(r"pid \[(\d+)\]", started)[0]
+    lines = Path(f"/proc/{pid}/environ").read_text("utf-8").split("\0")
+    environment = dict(line.split("=", 1) for line in lines if line)
+
+    assert {name: environment[name] for name in CHOICES if environment.get(name)} == found
 
 
 def test_arm_that_is_not_simulated_needs_a_bundle(launch: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from policy_inference.machine.finding import Finding, Verdict
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.middleware import examine_ros
+from policy_inference.machine.middleware import discovery_of, examine_ros
 from policy_inference.machine.system import examine_system
 
 from ..machine_tree import Files, changed, machine
@@ -96,6 +96,44 @@ def test_ros_environment_is_judged(
 
     assert finding.verdict is verdict
     assert said in finding.found
+
+
+@pytest.mark.parametrize(("environment", "verdict"), [
+    ({}, Verdict.WARNING),
+    ({"ROS_SECURITY_ENABLE": "false"}, Verdict.WARNING),
+    ({"ROS_SECURITY_ENABLE": "true"}, Verdict.OK),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Verdict.OK),
+    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, Verdict.OK),
+    ({"ROS_LOCALHOST_ONLY": "1"}, Verdict.OK),
+    ({"ROS_STATIC_PEERS": "192.168.1.20"}, Verdict.OK),
+])  # fmt: skip
+def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
+    environment: dict[str, str], verdict: Verdict, ros: Path
+) -> None:
+    for name, state in (("lo", "unknown"), ("eth0", "up"), ("wlan0", "down")):
+        (ros / "sys/class/net" / name).mkdir(parents=True)
+        (ros / "sys/class/net" / name / "operstate").write_text(state)
+
+    findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
+    finding = next(finding for finding in findings if finding.name == "discovery")
+
+    assert finding.verdict is verdict
+    if verdict is Verdict.WARNING:
+        assert "open to the network (eth0)" in finding.found
+        assert "docs/hardening.md" in finding.remedy
+
+
+@pytest.mark.parametrize("robot", ["sim", "lite3_emulator"])
+def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(robot: str) -> None:
+    assert discovery_of(robot, {}) == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    assert discovery_of(robot, {"ROS_STATIC_PEERS": ""}) == discovery_of(robot, {})
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS"):
+        assert discovery_of(robot, {name: "0"}) == {}
+
+
+@pytest.mark.parametrize("robot", ["lite3", "none"])
+def test_real_robot_is_found_by_those_that_the_user_chose(robot: str) -> None:
+    assert discovery_of(robot, {}) == {}
 
 
 def test_middleware_that_is_installed_is_fine(ros: Path) -> None:

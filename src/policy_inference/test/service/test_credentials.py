@@ -142,3 +142,25 @@ def test_files_that_hold_something_else_are_refused(
 def test_a_file_that_is_not_there_is_named(ca: Certificate, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
         server_context(ca.cert, tmp_path / "none")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o660])
+def test_a_secret_that_clients_can_read_or_change_is_refused(
+    ca: Certificate, tmp_path: Path, mode: int
+) -> None:
+    token = write_token(tmp_path, b"0123456789abcdef", mode)
+    made = make_certificate(tmp_path, "service", ca)
+    made.key.chmod(mode)
+    clients = token.stat().st_gid
+
+    for file, read in ((token, lambda: read_token(token, clients)),
+                       (made.key, lambda: server_context(made.cert, made.key, None, clients))):
+        with pytest.raises(PolicyError, match=rf"{file}: .* clients cannot .*{mode:04o}.*chmod g="):
+            read()
+
+
+def test_a_secret_of_another_group_than_the_clients_is_taken(tmp_path: Path) -> None:
+    token = write_token(tmp_path, b"0123456789abcdef")
+
+    assert read_token(token, token.stat().st_gid + 1) == b"0123456789abcdef"
+    assert read_token(token, None) == b"0123456789abcdef"

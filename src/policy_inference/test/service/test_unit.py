@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,10 +24,13 @@ def has(tool: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """Return an instance of the unit, with the drop-in for accelerators."""
+    """Return an instance of the unit, with all drop-ins and each of their lines."""
     drop_ins = tmp_path / "policy_inference@lite3.service.d"
     drop_ins.mkdir()
     shutil.copy(PACKAGE / "systemd" / "10-accelerator.conf", drop_ins)
+    for name in ("20-secrets.conf", "30-network.conf"):
+        text = (PACKAGE / "systemd" / name).read_text()
+        (drop_ins / name).write_text(re.sub(r"^#(\w+=)", r"\1", text, flags=re.MULTILINE))
     return Path(shutil.copy(UNIT, tmp_path / "policy_inference@lite3.service"))
 
 
@@ -61,7 +65,7 @@ def test_systemd_rates_the_unit_as_hardened(unit: Path) -> None:
 
 @has("systemd-sysusers")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to root")
-def test_systemd_makes_the_user_of_the_unit(tmp_path: Path) -> None:
+def test_systemd_makes_the_user_of_the_unit_and_the_group_of_its_clients(tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "sysusers.d"
     folder.mkdir(parents=True)
     shutil.copy(PACKAGE / "systemd" / "policy_inference.sysusers.conf",
@@ -71,6 +75,9 @@ def test_systemd_makes_the_user_of_the_unit(tmp_path: Path) -> None:
     (line,) = [line for line in (tmp_path / "etc" / "passwd").read_text().splitlines()
                if line.startswith("policy_inference:")]
     assert line.endswith("nologin")
+    groups = {line.split(":")[0]: line.split(":")[3]
+              for line in (tmp_path / "etc" / "group").read_text().splitlines()}
+    assert groups["policy_clients"] == groups["policy_inference"] == ""
 
 
 @has("apparmor_parser")
@@ -85,3 +92,38 @@ def test_apparmor_compiles_the_profile() -> None:
 def test_unit_and_profile_name_each_other() -> None:
     assert "AppArmorProfile=-policy_inference\n" in UNIT.read_text()
     assert "\nprofile policy_inference " in (PACKAGE / "apparmor" / "policy_inference").read_text()
+
+
+def settings(file: Path) -> dict[str, str]:
+    """Return the settings of a unit, the last of each name."""
+    return dict(line.split("=", 1) for line in file.read_text().splitlines()
+                if "=" in line and not line.startswith("#"))
+
+
+def test_clients_reach_the_socket_and_no_file_of_the_service() -> None:
+    found = settings(UNIT)
+
+    assert found["Group"] == found["User"] == "policy_inference"
+    assert found["SupplementaryGroups"] == "policy_clients"
+    assert "serve --socket-group policy_clients $ARGUMENTS" in found["ExecStart"]
+    # Passed through, neither listed nor locked; nothing else is for a group or for others.
+    assert found["RuntimeDirectoryMode"] == "0711"
+    assert (found["UMask"], found["CacheDirectoryMode"]) == ("0077", "0700")
+
+
+def test_memory_tasks_dumps_and_network_of_the_service_are_bounded() -> None:
+    found = settings(UNIT)
+
+    assert (found["MemoryMax"], found["TasksMax"], found["LimitCORE"]) == ("2G", "256", "0")
+    assert (found["IPAddressDeny"], found["IPAddressAllow"]) == ("any", "localhost")
+
+
+def test_secrets_come_from_a_folder_that_the_profile_denies() -> None:
+    profile = (PACKAGE / "apparmor" / "policy_inference").read_text()
+    lines = re.findall(r"LoadCredential=(\S+):(\S+)",
+                       (PACKAGE / "systemd" / "20-secrets.conf").read_text())
+
+    assert {name for name, _ in lines} == {"token", "tls.key"}
+    assert all(file == f"/etc/policy_inference/secrets/{name}" for name, file in lines)
+    assert "deny /etc/policy_inference/secrets/** r," in profile
+    assert "/run/credentials/policy_inference@*.service/* r," in profile

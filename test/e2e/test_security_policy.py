@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The SROS 2 policy allows each node what it does, and not what moves a robot beside that."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+POLICY = Path(__file__).parents[2] / "src/policy_inference/security/robot.policy.xml"
+MAINTENANCE = {"load", "record", "record_run", "change_state", "set_parameters"}
+MOVES = {"/joint_policy_node/stand", "/joint_policy_node/run", "/joint_policy_node/load",
+         "/joint_policy_node/change_state", "/joint_policy_node/set_parameters",
+         "/lite3_driver/take_control"}  # fmt: skip
+
+
+def allowed() -> dict[str, dict[str, set[str]]]:
+    """Return, per node, the absolute names of `publish`, `subscribe`, `reply`, `request`."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for profile in ElementTree.parse(POLICY).getroot().iter("profile"):
+        node = profile.get("node", "")
+        found[node] = {kind: set() for kind in ("publish", "subscribe", "reply", "request")}
+        for group in profile:
+            for kind in found[node].keys() & group.attrib.keys():
+                found[node][kind] |= {(one.text or "").replace("~", f"/{node}") for one in group}
+    return found
+
+
+@contextmanager
+def running(*command: str) -> Iterator[None]:
+    """Keep a node running."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def looking() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+    """Yield a node that sees the graph, and what spins it."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("looking", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    yield node, executor
+    executor.shutdown()
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
+    """Return the names that a node uses, as `allowed` does."""
+    return {kind: {used for used, _ in ask(name, "/")} for kind, ask in {
+        "publish": looker.get_publisher_names_and_types_by_node,
+        "subscribe": looker.get_subscriber_names_and_types_by_node,
+        "reply": looker.get_service_names_and_types_by_node,
+        "request": looker.get_client_names_and_types_by_node,
+    }.items()}
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("name", "last", "arguments"), [
+    ("joint_policy_node", ("publish", "/joint_command"), ("bundle:=lite3_walk",)),
+    ("act_policy_node", ("publish", "/joint_command"), ("bundle:=so101_reach",)),
+    ("lite3_driver", ("publish", "/joint_states"),
+     ("interface_address:=127.0.0.1", "host_address:=127.0.0.1", "state_port:={port}")),
+    ("operator_node", ("subscribe", "/joint_policy_node/status"), ()),
+])  # fmt: skip
+def test_policy_allows_what_a_node_does(
+    name: str, last: tuple[str, str], arguments: tuple[str, ...]
+) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = [word for one in arguments for word in ("-p", one.format(port=port))]
+    with ExitStack() as opened:
+        opened.enter_context(running(name, "--ros-args", *given))
+        looker, executor = opened.enter_context(looking())
+        ends_s = time.monotonic() + 30.0
+        while (name, "/") not in looker.get_node_names_and_namespaces() or \
+                last[1] not in graph_of(looker, name)[last[0]]:
+            assert time.monotonic() < ends_s, f"{name} has no {last}"
+            executor.spin_once(timeout_sec=0.1)
+        found = graph_of(looker, name)
+
+    missing = {kind: names - allowed()[name][kind] for kind, names in found.items()}
+    assert not any(missing.values()), missing
+
+
+def test_policy_lets_policies_and_driver_alone_command() -> None:
+    by_node = allowed()
+
+    assert {node for node, kinds in by_node.items() if "/joint_command" in kinds["publish"]} == {
+        "joint_policy_node", "act_policy_node"}
+    assert {node for node, kinds in by_node.items() if kinds["request"] & MOVES} == {
+        "operator_node", "maintenance"}
+    assert not {name for name in by_node["operator_node"]["request"]
+                if name.rsplit("/", 1)[-1] in MAINTENANCE}
+
+
+def test_policy_has_no_wildcard() -> None:
+    assert "*" not in POLICY.read_text("utf-8")
