@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
+from policy_inference.service.tls_stream import TlsStream
 
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
@@ -40,9 +40,12 @@ class Connection(ABC):
 
     protocol: str
 
-    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Take over a connected socket."""
-        connected.setblocking(False)
+    def __init__(
+        self, connected: socket.socket | TlsStream, name: str, model: ServedModel
+    ) -> None:
+        """Take over a connected socket, or TLS over one."""
+        if isinstance(connected, socket.socket):
+            connected.setblocking(False)
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: Session | None = None
@@ -114,7 +117,7 @@ class Connection(ABC):
         """Receive at least one byte; return how many, 0 where none has come."""
         try:
             count = self._recv_into(into)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return 0
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
@@ -126,14 +129,18 @@ class Connection(ABC):
     def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
         """Send it; what does not fit at once is the fault of a client that does not read."""
         try:
-            sent = socket.send_fds(self._socket, [data], files) if files else self._send(data)
+            sent = self._send_with(data, files) if files else self._send(data)
             if sent == len(data):
                 return
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except BlockingIOError:
             pass
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
         raise Gone("the client does not take its answers")
+
+    def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
+        assert isinstance(self._socket, socket.socket)
+        return socket.send_fds(self._socket, [data], files)
 
 
 def client_name(connected: socket.socket, address: object) -> str:

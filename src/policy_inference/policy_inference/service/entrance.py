@@ -13,6 +13,7 @@ from policy_inference.service.connection import client_name, set_options
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
+from policy_inference.service.tls_stream import TlsStream
 
 PAUSE_NS = 5_000_000
 """After which clients are accepted again where the system or the handshakes can take few."""
@@ -20,8 +21,8 @@ LOOK_NS = 1_000_000_000
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, socket.socket, str], None]
-"""Told the protocol, the connected socket, and the client's name."""
+LetIn = Callable[[str, socket.socket | TlsStream, str], None]
+"""Told the protocol, the connected socket or TLS over it, and the client's name."""
 
 
 class Entrance:
@@ -67,7 +68,8 @@ class Entrance:
             if handshake.failure:
                 self._observer.refused(name, handshake.failure)
             else:
-                self._let_in("framed", handshake.connected, name)
+                assert handshake.stream is not None
+                self._let_in("framed", handshake.stream, name)
 
     def look(self) -> None:
         """Look whether clients still find the listeners; to be done every `LOOK_NS`."""

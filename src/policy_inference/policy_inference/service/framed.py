@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hmac
 import socket
-import ssl
 import time
 
 import numpy as np
@@ -33,6 +32,7 @@ from policy_inference.service.protocol import (
 )
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
+from policy_inference.service.tls_stream import TlsStream
 
 _ITEM = 4
 # Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
@@ -48,12 +48,13 @@ class FramedConnection(Connection):
     protocol = "framed"
 
     def __init__(
-        self, connected: socket.socket, name: str, model: ServedModel, token: bytes = b""
+        self, connected: socket.socket | TlsStream, name: str, model: ServedModel,
+        token: bytes = b"",
     ) -> None:
         """Wait for a HELLO.
 
         Args:
-            connected: Its socket.
+            connected: Its socket, or TLS over it.
             name: Of the client, for people.
             model: What it asks.
             token: That it must know; empty for none.
@@ -70,7 +71,7 @@ class FramedConnection(Connection):
         """See `Connection`."""
         is_complete = self._take()
         # What is decrypted already no longer shows on the descriptor.
-        while not is_complete and isinstance(self._socket, ssl.SSLSocket) and (
+        while not is_complete and isinstance(self._socket, TlsStream) and (
                 self._socket.pending()):
             is_complete = self._take()
         return is_complete

@@ -22,6 +22,7 @@ from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
+from policy_inference.service.tls_stream import TlsStream
 from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
@@ -228,9 +229,10 @@ class ServiceLoop:
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
+    def _let_in(self, protocol: str, connected: socket.socket | TlsStream, name: str) -> None:
         connection: Connection
         if protocol == "raw":
+            assert isinstance(connected, socket.socket)
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
