@@ -25,7 +25,8 @@ class OpensslClient:
             raise OSError("no libssl")
         self._lib = lib = ctypes.CDLL(LIBRARY)
         lib.TLS_client_method.restype = lib.SSL_CTX_new.restype = ctypes.c_void_p
-        lib.SSL_new.restype = ctypes.c_void_p
+        lib.SSL_new.restype = lib.BIO_s_mem.restype = lib.BIO_new.restype = ctypes.c_void_p
+        lib.BIO_new.argtypes = [ctypes.c_void_p]
         self._context = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
         lib.SSL_CTX_set_verify(self._context, _VERIFY_NONE, None)
         self._ssl = ctypes.c_void_p(lib.SSL_new(self._context))
@@ -34,24 +35,22 @@ class OpensslClient:
         if lib.SSL_connect(self._ssl) != 1:
             raise OSError("the handshake failed")
 
-    def update_key(self, *, answered: bool = False) -> bool:
-        """Send one KeyUpdate; return whether the connection took it.
+    def key_updates(self, count: int, *, answered: bool = False) -> bytes:
+        """Return records of so many KeyUpdates, in the order in which they are to be sent.
 
         Args:
-            answered: Whether the other end shall update its key as well.
+            count: How many.
+            answered: Whether the other end shall update its key for each as well.
         """
+        lib, memory = self._lib, ctypes.c_void_p(self._lib.BIO_new(self._lib.BIO_s_mem()))
+        lib.SSL_set0_wbio(self._ssl, memory)
         kind = _KEY_UPDATE_REQUESTED if answered else _KEY_UPDATE_NOT_REQUESTED
-        return bool(self._lib.SSL_key_update(self._ssl, kind) == 1
-                    and self._lib.SSL_do_handshake(self._ssl) == 1)
-
-    def send(self, data: bytes) -> None:
-        """Send data, in one record.
-
-        Raises:
-            OSError: The connection did not take it.
-        """
-        if self._lib.SSL_write(self._ssl, data, len(data)) != len(data):
-            raise OSError("the connection is over")
+        for _ in range(count):
+            assert lib.SSL_key_update(self._ssl, kind) == 1
+            assert lib.SSL_do_handshake(self._ssl) == 1
+        records = ctypes.create_string_buffer(64 * count)
+        length = lib.BIO_read(memory, records, len(records))
+        return records.raw[:length]
 
     def close(self) -> None:
         """Free what libssl holds; sends nothing."""
