@@ -9,12 +9,16 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.unix_stream import UnixStream
 
+Stream: TypeAlias = socket.socket | TlsStream | UnixStream
+"""Plain TCP, TLS over it, a Unix socket; none of them ever waits."""
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
@@ -40,12 +44,8 @@ class Connection(ABC):
 
     protocol: str
 
-    def __init__(
-        self, connected: socket.socket | TlsStream, name: str, model: ServedModel
-    ) -> None:
-        """Take over a connected socket, or TLS over one."""
-        if isinstance(connected, socket.socket):
-            connected.setblocking(False)
+    def __init__(self, connected: Stream, name: str, model: ServedModel) -> None:
+        """Take over what is connected."""
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
         self.session: Session | None = None
@@ -108,9 +108,10 @@ class Connection(ABC):
         """Close the socket, and give back the memory."""
         if self.memory is not None:
             self.memory.close()
-        # Bytes left unread would make the kernel's last word a reset, not what was said.
-        with contextlib.suppress(OSError):
-            self._socket.recv(_DRAINED_BYTES)
+        if isinstance(self._socket, socket.socket):
+            # Bytes left unread would make the kernel's last word a reset, not what was said.
+            with contextlib.suppress(OSError):
+                self._socket.recv(_DRAINED_BYTES)
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
@@ -139,8 +140,8 @@ class Connection(ABC):
         raise Gone("the client does not take its answers")
 
     def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
-        assert isinstance(self._socket, socket.socket)
-        return socket.send_fds(self._socket, [data], files)
+        assert isinstance(self._socket, UnixStream)
+        return self._socket.send_with(data, files)
 
 
 def client_name(connected: socket.socket, address: object) -> str:

@@ -9,11 +9,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import client_name, set_options
+from policy_inference.service.connection import Stream, client_name, set_options
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
-from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.unix_stream import Closer, UnixStream
 
 PAUSE_NS = 5_000_000
 """After which clients are accepted again where the system or the handshakes can take few."""
@@ -21,8 +21,8 @@ LOOK_NS = 1_000_000_000
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, socket.socket | TlsStream, str], None]
-"""Told the protocol, the connected socket or TLS over it, and the client's name."""
+LetIn = Callable[[str, Stream, str], None]
+"""Told the protocol, what is connected, and the client's name."""
 
 
 class Entrance:
@@ -43,6 +43,7 @@ class Entrance:
         self._listeners, self._let_in, self._observer = listeners, let_in, observer
         needs_tls = any(listener.tls for listener in listeners)
         self._handshakes = Handshakes(wake) if needs_tls else None
+        self._closer = Closer()
 
     def accept(self, listener: Listener) -> bool:
         """Accept a few; return whether more are to be accepted now, of that one."""
@@ -80,18 +81,22 @@ class Entrance:
         """Close all listeners."""
         if self._handshakes is not None:
             self._handshakes.close()
+        self._closer.end()
         for listener in self._listeners:
             listener.close()
 
     def _greet(self, listener: Listener, connected: socket.socket, address: Any) -> None:
+        connected.setblocking(False)
+        stream = (UnixStream(connected, self._closer.close)
+                  if connected.family == socket.AF_UNIX else connected)
         try:
             client = client_name(connected, address)
             set_options(connected)
         except OSError:  # it is gone already
-            connected.close()
+            stream.close()
             return
         if listener.tls is None:
-            self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
+            self._let_in(listener.protocol, stream, f"{listener.where}: {client}")
             return
         assert self._handshakes is not None
         self._handshakes.begin(Handshake(connected=connected, context=listener.tls, client=client,

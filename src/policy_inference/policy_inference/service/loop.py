@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
-from policy_inference.service.connection import Connection, Gone
+from policy_inference.service.connection import Connection, Gone, Stream
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.entrance import LOOK_NS, PAUSE_NS, Entrance
 from policy_inference.service.framed import FramedConnection
@@ -22,7 +21,6 @@ from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
-from policy_inference.service.tls_stream import TlsStream
 from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
@@ -229,10 +227,9 @@ class ServiceLoop:
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, protocol: str, connected: socket.socket | TlsStream, name: str) -> None:
+    def _let_in(self, protocol: str, connected: Stream, name: str) -> None:
         connection: Connection
         if protocol == "raw":
-            assert isinstance(connected, socket.socket)
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)

@@ -48,11 +48,6 @@ class TlsStream:
         return bool(self._unsent)
 
     @property
-    def family(self) -> int:
-        """Return the address family of the socket."""
-        return self._socket.family
-
-    @property
     def common_name(self) -> str:
         """The name in a client's certificate that was verified; empty where there is none."""
         subject: Iterable[Any] = (self._tls.getpeercert() or {}).get("subject", ())
