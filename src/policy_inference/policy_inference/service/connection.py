@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -37,6 +38,7 @@ class Connection(ABC):
     Attributes:
         protocol: "raw" or "framed".
         name: Of the client, for people.
+        source: The user or machine that it is of.
         session: With the model; None before a client of the framed protocol was welcomed.
         asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
         memory: Through which its requests come, where it asked for that; else None.
@@ -48,6 +50,7 @@ class Connection(ABC):
         """Take over what is connected."""
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
+        self.source = ""
         self.session: Session | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
@@ -152,6 +155,14 @@ def client_name(connected: socket.socket, address: object) -> str:
         return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
     return f"{address[0]}, port {address[1]}"
+
+
+def source_of(client: str) -> str:
+    """Return which user or machine a `client_name` is of: what shares a quota."""
+    whose = client.partition(", ")[0]
+    # One machine may have all addresses of such a network.
+    return str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False)) if (
+        ":" in whose) else whose
 
 
 def set_options(connected: socket.socket) -> None:

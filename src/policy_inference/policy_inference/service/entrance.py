@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import Stream, client_name, set_options
+from policy_inference.service.connection import Stream, client_name, set_options, source_of
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
@@ -21,8 +21,8 @@ LOOK_NS = 1_000_000_000
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, Stream, str], None]
-"""Told the protocol, what is connected, and the client's name."""
+LetIn = Callable[[str, Stream, str, str], None]
+"""Told the protocol, what is connected, and the client's name and source."""
 
 
 class Entrance:
@@ -70,7 +70,7 @@ class Entrance:
                 self._observer.refused(name, handshake.failure)
             else:
                 assert handshake.stream is not None
-                self._let_in("framed", handshake.stream, name)
+                self._let_in("framed", handshake.stream, name, handshake.address)
 
     def look(self) -> None:
         """Look whether clients still find the listeners; to be done every `LOOK_NS`."""
@@ -91,13 +91,14 @@ class Entrance:
                   if connected.family == socket.AF_UNIX else connected)
         try:
             client = client_name(connected, address)
+            source = source_of(client)
             set_options(connected)
         except OSError:  # it is gone already
             stream.close()
             return
         if listener.tls is None:
-            self._let_in(listener.protocol, stream, f"{listener.where}: {client}")
+            self._let_in(listener.protocol, stream, f"{listener.where}: {client}", source)
             return
         assert self._handshakes is not None
         self._handshakes.begin(Handshake(connected=connected, context=listener.tls, client=client,
-                                         where=listener.where, address=address[0]))
+                                         where=listener.where, address=source))

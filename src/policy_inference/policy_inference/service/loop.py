@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
@@ -27,6 +27,7 @@ HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 IDLE_NS = 10_000_000_000
 """A client that has asked nothing for so long makes room where there is none for the next one."""
+_KEPT_FOR_OTHERS = 8
 _IDLE_S = 1.0
 """The loop wakes at least that often: whoever watches it sees that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
@@ -50,13 +51,15 @@ class ServiceLoop:
         Args:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
-            clients: Most at once.
+            clients: Most at once of one user or machine; others find an eighth more.
             spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
         self._model, self._clients = model, clients
+        # A user or machine that takes all it can get leaves room to others.
+        self._most = clients + max(1, clients // _KEPT_FOR_OTHERS)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -64,7 +67,7 @@ class ServiceLoop:
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, Session]()
         self._poll = select.epoll()
-        self._most_events = 2 * clients + len(listeners) + 1
+        self._most_events = 2 * self._most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
@@ -227,17 +230,17 @@ class ServiceLoop:
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, protocol: str, connected: Stream, name: str) -> None:
+    def _let_in(self, protocol: str, connected: Stream, name: str, source: str) -> None:
         connection: Connection
         if protocol == "raw":
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
-        if len(self._connections) >= self._clients:
-            self._make_room()
-        if len(self._connections) >= self._clients:
-            full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
-                                "many; end one, or allow more: --clients")
+        connection.source = source
+        if not self._has_room(source):
+            full = ServiceError(Code.FULL, f"expected at most {self._clients} clients of one user "
+                                f"or machine and {self._most} of all, found as many; end one, or "
+                                "allow more: --clients")
             with contextlib.suppress(Gone):
                 connection.say(full)
             connection.close()
@@ -249,13 +252,22 @@ class ServiceLoop:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
 
-    def _make_room(self) -> None:
-        """End the client that has been silent longest, if that is long."""
-        silent = min(self._connections.values(), key=lambda client: client.asked_ns)
-        if silent.asked_ns < 0 or self._now_ns - silent.asked_ns > IDLE_NS:
-            self._end(silent, ServiceError(Code.FULL, "has asked nothing "
-                      + ("yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s")
-                      + ", and others come"))
+    def _has_room(self, source: str) -> bool:
+        """Return whether a client of that source can come; ends one that is silent for it."""
+        own = [client for client in self._connections.values() if client.source == source]
+        if len(own) >= self._clients:
+            return self._make_room(own)
+        return len(self._connections) < self._most or self._make_room(self._connections.values())
+
+    def _make_room(self, among: Iterable[Connection]) -> bool:
+        """End the client that has been silent longest, if that is long; return whether it was."""
+        silent = min(among, key=lambda client: client.asked_ns)
+        if silent.asked_ns >= 0 and self._now_ns - silent.asked_ns <= IDLE_NS:
+            return False
+        self._end(silent, ServiceError(Code.FULL, "has asked nothing "
+                  + ("yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s")
+                  + ", and others come"))
+        return True
 
     # -- time
 

@@ -12,10 +12,12 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from policy_inference.service.protocol import Hello, Type, frame
+from policy_inference.service.unix_socket import PASSES_RIGHTS
 from policy_inference.service.unix_stream import INTERRUPTS_CLOSE, Closer, UnixStream
 
 from .lockstep import (
@@ -26,6 +28,7 @@ from .lockstep import (
     observation,
     receive_action,
     receive_frame,
+    serving,
 )
 
 LINGERS_S = 2
@@ -44,6 +47,27 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
     yield
     signal.signal(INTERRUPTS_CLOSE, before)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Return a service on a kernel that lets clients pass descriptors: before Linux 6.16 all do."""
+    with serving(tmp_path) as opened:
+        for listener in opened.listeners:
+            with contextlib.suppress(OSError):
+                listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+        yield opened
+
+
+def test_descriptors_are_refused_where_the_kernel_can(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        client = service.connect()
+        try:
+            assert not service.listeners[0].socket.getsockopt(socket.SOL_SOCKET, PASSES_RIGHTS)
+        except OSError:
+            pytest.skip("before Linux 6.16")
+        with pytest.raises(PermissionError):
+            socket.send_fds(client, [b"x"], [0])
 
 
 def lingering(opened: ExitStack, seconds: int = LINGERS_S) -> socket.socket:
