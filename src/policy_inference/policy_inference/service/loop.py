@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
@@ -18,6 +18,7 @@ from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
+from policy_inference.service.room import Room, ended_for_others
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
@@ -25,9 +26,6 @@ from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
-IDLE_NS = 10_000_000_000
-"""A client that has asked nothing for so long makes room where there is none for the next one."""
-_KEPT_FOR_OTHERS = 8
 _IDLE_S = 1.0
 """The loop wakes at least that often: whoever watches it sees that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
@@ -57,9 +55,7 @@ class ServiceLoop:
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
-        self._model, self._clients = model, clients
-        # A user or machine that takes all it can get leaves room to others.
-        self._most = clients + max(1, clients // _KEPT_FOR_OTHERS)
+        self._model, self._room = model, Room(clients)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -67,7 +63,7 @@ class ServiceLoop:
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, Session]()
         self._poll = select.epoll()
-        self._most_events = 2 * self._most + len(listeners) + 1
+        self._most_events = 2 * self._room.most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
@@ -238,13 +234,10 @@ class ServiceLoop:
             connection = FramedConnection(connected, name, self._model, self._token)
         connection.source = source
         if not self._has_room(source):
-            full = ServiceError(Code.FULL, f"expected at most {self._clients} clients of one user "
-                                f"or machine and {self._most} of all, found as many; end one, or "
-                                "allow more: --clients")
             with contextlib.suppress(Gone):
-                connection.say(full)
+                connection.say(self._room.full)
             connection.close()
-            self._observer.refused(name, str(full))
+            self._observer.refused(name, str(self._room.full))
             return
         self._connections[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -254,20 +247,13 @@ class ServiceLoop:
 
     def _has_room(self, source: str) -> bool:
         """Return whether a client of that source can come; ends one that is silent for it."""
-        own = [client for client in self._connections.values() if client.source == source]
-        if len(own) >= self._clients:
-            return self._make_room(own)
-        return len(self._connections) < self._most or self._make_room(self._connections.values())
-
-    def _make_room(self, among: Iterable[Connection]) -> bool:
-        """End the client that has been silent longest, if that is long; return whether it was."""
-        silent = min(among, key=lambda client: client.asked_ns)
-        if silent.asked_ns >= 0 and self._now_ns - silent.asked_ns <= IDLE_NS:
-            return False
-        self._end(silent, ServiceError(Code.FULL, "has asked nothing "
-                  + ("yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s")
-                  + ", and others come"))
-        return True
+        crowd = self._room.crowd(source, self._connections.values())
+        if not crowd:
+            return True
+        ended = ended_for_others(crowd, self._now_ns)
+        if ended is not None:
+            self._end(*ended)
+        return ended is not None
 
     # -- time
 
