@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,10 +16,11 @@ import pytest
 
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import Asked
-from policy_inference.service.protocol import Type
+from policy_inference.service.loop import HELLO_WITHIN_NS
+from policy_inference.service.protocol import HEADER, Code, Hello, Type, frame, read_header
 
 from .certificates import make_certificate
-from .lockstep import PASS_S, Service, observation, receive_frame, request, serving
+from .lockstep import MS, PASS_S, Service, observation, receive_frame, request, serving
 from .openssl_client import LIBRARY, OpensslClient
 
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no libssl here")
@@ -82,3 +84,55 @@ def test_a_flood_of_key_updates_is_sent_away_and_holds_up_nobody(
     local.sendall(request(observation()))
     service.settle()
     assert receive_frame(local)[0].type == Type.ACTION
+
+
+def test_half_a_record_holds_no_hello_open(service: Service, clients: ExitStack) -> None:
+    connected, _ = connect(service, clients)
+    for byte in b"\x17\x03\x03\x40\x00" + bytes(20):
+        connected.send(bytes([byte]))
+        service.settle()
+    service.after(HELLO_WITHIN_NS / MS)
+
+    assert service.notes.codes == [Code.TOO_LATE]
+
+
+def test_bytes_that_are_no_record_end_the_connection(service: Service, clients: ExitStack) -> None:
+    for wrong in (b"\x17\x03\x03\xff\xff", b"GET / HTTP/1.0\r\n\r\n"):
+        connected, _ = connect(service, clients)
+        connected.send(wrong)
+        service.settle()
+
+    assert service.notes.ended == ["expected a TLS record, found other bytes"] * 2
+
+
+def test_a_handshake_in_many_small_records_is_one(service: Service, clients: ExitStack) -> None:
+    ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = context.wrap_bio(theirs, ours)
+    port = next(listener.port for listener in service.listeners if listener.port)
+    connected = clients.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
+    service.loop.step(PASS_S)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = ours.read()[5:]
+    for begin in range(0, len(hello), 50):
+        part = hello[begin:begin + 50]
+        connected.sendall(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part)
+    while True:
+        theirs.write(connected.recv(1 << 16))
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            pass
+    client.write(frame(Type.HELLO, Hello().pack()))
+    connected.sendall(ours.read())
+    while not service.notes.names:
+        service.loop.step(PASS_S)
+    service.settle()
+    with pytest.raises(ssl.SSLWantReadError):
+        client.read(1)
+    theirs.write(connected.recv(1 << 16))
+
+    assert read_header(client.read(HEADER.size)).type == Type.WELCOME
