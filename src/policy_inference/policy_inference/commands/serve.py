@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="group whose members may connect to the Unix sockets (default: that "
                         "of this process)")
     places.add_argument("--clients", type=_number(1, 4096), default=64, metavar="N",
-                        help="most clients at once, of all endpoints (default 64)")
+                        help="most clients at once of one user or machine, over all endpoints; an "
+                        "eighth more is kept for others (default 64)")
     places.add_argument("--token-file", type=_file, metavar="FILE",
                         help="token that clients of the framed protocol must know; clients and "
                         "others than owner and group must not be able to read the file; "

@@ -9,6 +9,7 @@ import gc
 import grp
 import logging
 import os
+import signal
 import ssl
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from importlib.metadata import version
 import numpy as np
 
 from policy_inference.backends.registry import parse_options
-from policy_inference.commands.stopping import stopped_by_signals
+from policy_inference.commands.stopping import start_ended_by_signals, stopped_by_signals
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import (
     lock_memory,
@@ -32,6 +33,7 @@ from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.opening import Order, open_served
 from policy_inference.service.serving import ServedModel
+from policy_inference.service.unix_stream import INTERRUPTS_CLOSE
 
 _SWITCH_INTERVAL_S = 0.0002
 """How long another thread may keep the interpreter from the loop."""
@@ -52,6 +54,8 @@ def serve(given: argparse.Namespace) -> int:
     token = read_token(given.token_file, clients) if given.token_file else b""
     tls = _tls(given, clients)
     notifier = Notifier()
+    # Its handler interrupts the waits of close, not this process.
+    signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
     with closing(notifier), closing(_open_model(given)) as model, _monitored(
             given, model, notifier) as monitor:
         # Clients find the socket when the model can answer, not before.
@@ -131,11 +135,13 @@ def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext 
 
 
 def _open_model(given: argparse.Namespace) -> ServedModel:
-    return open_served(Order(
+    order = Order(
         bundle=given.bundle, model=given.model, obs_stats=given.obs_stats, obs_dim=given.obs_dim,
         act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
         options=parse_options(given.backend_option), public_key=given.public_key,
-        batch=given.batch, warmup=given.warmup))
+        batch=given.batch, warmup=given.warmup)
+    with start_ended_by_signals():
+        return open_served(order)
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:

@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
-import ssl
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
+from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.unix_stream import UnixStream
 
+Stream: TypeAlias = socket.socket | TlsStream | UnixStream
+"""Plain TCP, TLS over it, a Unix socket; none of them ever waits."""
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
@@ -33,6 +38,7 @@ class Connection(ABC):
     Attributes:
         protocol: "raw" or "framed".
         name: Of the client, for people.
+        source: The user or machine that it is of.
         session: With the model; None before a client of the framed protocol was welcomed.
         asked_ns: When its last request came, or its HELLO; negative where it has asked nothing.
         memory: Through which its requests come, where it asked for that; else None.
@@ -40,11 +46,11 @@ class Connection(ABC):
 
     protocol: str
 
-    def __init__(self, connected: socket.socket, name: str, model: ServedModel) -> None:
-        """Take over a connected socket."""
-        connected.setblocking(False)
+    def __init__(self, connected: Stream, name: str, model: ServedModel) -> None:
+        """Take over what is connected."""
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
+        self.source = ""
         self.session: Session | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
@@ -105,16 +111,17 @@ class Connection(ABC):
         """Close the socket, and give back the memory."""
         if self.memory is not None:
             self.memory.close()
-        # Bytes left unread would make the kernel's last word a reset, not what was said.
-        with contextlib.suppress(OSError):
-            self._socket.recv(_DRAINED_BYTES)
+        if isinstance(self._socket, socket.socket):
+            # Bytes left unread would make the kernel's last word a reset, not what was said.
+            with contextlib.suppress(OSError):
+                self._socket.recv(_DRAINED_BYTES)
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
         """Receive at least one byte; return how many, 0 where none has come."""
         try:
             count = self._recv_into(into)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return 0
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
@@ -126,14 +133,18 @@ class Connection(ABC):
     def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
         """Send it; what does not fit at once is the fault of a client that does not read."""
         try:
-            sent = socket.send_fds(self._socket, [data], files) if files else self._send(data)
+            sent = self._send_with(data, files) if files else self._send(data)
             if sent == len(data):
                 return
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except BlockingIOError:
             pass
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
         raise Gone("the client does not take its answers")
+
+    def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
+        assert isinstance(self._socket, UnixStream)
+        return self._socket.send_with(data, files)
 
 
 def client_name(connected: socket.socket, address: object) -> str:
@@ -144,6 +155,14 @@ def client_name(connected: socket.socket, address: object) -> str:
         return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
     return f"{address[0]}, port {address[1]}"
+
+
+def source_of(client: str) -> str:
+    """Return which user or machine a `client_name` is of: what shares a quota."""
+    whose = client.partition(", ")[0]
+    # One machine may have all addresses of such a network.
+    return str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False)) if (
+        ":" in whose) else whose
 
 
 def set_options(connected: socket.socket) -> None:

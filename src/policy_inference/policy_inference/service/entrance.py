@@ -9,10 +9,11 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import client_name, set_options
+from policy_inference.service.connection import Stream, client_name, set_options, source_of
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
+from policy_inference.service.unix_stream import Closer, UnixStream
 
 PAUSE_NS = 5_000_000
 """After which clients are accepted again where the system or the handshakes can take few."""
@@ -20,8 +21,8 @@ LOOK_NS = 1_000_000_000
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, socket.socket, str], None]
-"""Told the protocol, the connected socket, and the client's name."""
+LetIn = Callable[[str, Stream, str, str], None]
+"""Told the protocol, what is connected, and the client's name and source."""
 
 
 class Entrance:
@@ -42,6 +43,7 @@ class Entrance:
         self._listeners, self._let_in, self._observer = listeners, let_in, observer
         needs_tls = any(listener.tls for listener in listeners)
         self._handshakes = Handshakes(wake) if needs_tls else None
+        self._closer = Closer()
 
     def accept(self, listener: Listener) -> bool:
         """Accept a few; return whether more are to be accepted now, of that one."""
@@ -67,7 +69,8 @@ class Entrance:
             if handshake.failure:
                 self._observer.refused(name, handshake.failure)
             else:
-                self._let_in("framed", handshake.connected, name)
+                assert handshake.stream is not None
+                self._let_in("framed", handshake.stream, name, handshake.address)
 
     def look(self) -> None:
         """Look whether clients still find the listeners; to be done every `LOOK_NS`."""
@@ -78,19 +81,24 @@ class Entrance:
         """Close all listeners."""
         if self._handshakes is not None:
             self._handshakes.close()
+        self._closer.end()
         for listener in self._listeners:
             listener.close()
 
     def _greet(self, listener: Listener, connected: socket.socket, address: Any) -> None:
+        connected.setblocking(False)
+        stream = (UnixStream(connected, self._closer.close)
+                  if connected.family == socket.AF_UNIX else connected)
         try:
             client = client_name(connected, address)
+            source = source_of(client)
             set_options(connected)
         except OSError:  # it is gone already
-            connected.close()
+            stream.close()
             return
         if listener.tls is None:
-            self._let_in(listener.protocol, connected, f"{listener.where}: {client}")
+            self._let_in(listener.protocol, stream, f"{listener.where}: {client}", source)
             return
         assert self._handshakes is not None
         self._handshakes.begin(Handshake(connected=connected, context=listener.tls, client=client,
-                                         where=listener.where, address=address[0]))
+                                         where=listener.where, address=source))

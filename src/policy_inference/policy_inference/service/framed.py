@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import hmac
-import socket
-import ssl
 import time
 
 import numpy as np
 
 from policy_inference.interfaces import F32
-from policy_inference.service.connection import Connection
+from policy_inference.service.connection import Connection, Stream
 from policy_inference.service.protocol import (
     ANY,
     HEADER,
@@ -33,6 +31,8 @@ from policy_inference.service.protocol import (
 )
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
+from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.unix_stream import UnixStream
 
 _ITEM = 4
 # Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
@@ -48,12 +48,12 @@ class FramedConnection(Connection):
     protocol = "framed"
 
     def __init__(
-        self, connected: socket.socket, name: str, model: ServedModel, token: bytes = b""
+        self, connected: Stream, name: str, model: ServedModel, token: bytes = b""
     ) -> None:
         """Wait for a HELLO.
 
         Args:
-            connected: Its socket.
+            connected: How it is connected.
             name: Of the client, for people.
             model: What it asks.
             token: That it must know; empty for none.
@@ -70,7 +70,7 @@ class FramedConnection(Connection):
         """See `Connection`."""
         is_complete = self._take()
         # What is decrypted already no longer shows on the descriptor.
-        while not is_complete and isinstance(self._socket, ssl.SSLSocket) and (
+        while not is_complete and isinstance(self._socket, TlsStream) and (
                 self._socket.pending()):
             is_complete = self._take()
         return is_complete
@@ -172,7 +172,7 @@ class FramedConnection(Connection):
         self._require_allowed(hello)
         _require_same_policy(hello, model, answer_dim)
         if (hello.transport is Transport.SHARED_MEMORY
-                and self._socket.family != socket.AF_UNIX):
+                and not isinstance(self._socket, UnixStream)):
             raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
         model.require_offered(hello)
         request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)

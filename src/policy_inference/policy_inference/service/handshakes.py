@@ -10,10 +10,10 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from policy_inference.service.tls_stream import TlsStream
 from policy_inference.service.waker import Waker
 
 MOST = 32
@@ -26,12 +26,13 @@ class Handshake:
     """One of them.
 
     Attributes:
-        connected: The socket; with TLS once the handshake is over, closed where it failed.
+        connected: The socket; closed where it failed.
         context: What TLS is made from.
         where: It was accepted.
         address: Of the client's machine.
         client: Who it is, for people; with the name in its certificate once that was verified.
         failure: Why it failed; empty where it did not.
+        stream: TLS over the socket, once it has begun.
     """
 
     connected: socket.socket
@@ -40,6 +41,7 @@ class Handshake:
     address: str
     client: str
     failure: str = ""
+    stream: TlsStream | None = None
 
 
 class Handshakes:
@@ -119,29 +121,19 @@ class Handshakes:
         return None if ends_s is None else max(0.0, ends_s - time.monotonic())
 
     def _start(self, handshake: Handshake) -> None:
-        plain = handshake.connected
-        try:
-            plain.setblocking(False)
-            handshake.connected = handshake.context.wrap_socket(
-                plain, server_side=True, do_handshake_on_connect=False)
-        except OSError as error:  # it is gone already
-            handshake.failure = str(error)
-            plain.close()
-            self._ended.append(handshake)
-            self._wake()
-            return
+        handshake.stream = TlsStream(handshake.connected, handshake.context)
         self._selector.register(handshake.connected, selectors.EVENT_READ, handshake)
         self._under_way[handshake] = time.monotonic() + self._within_s
 
     def _go_on(self, handshake: Handshake) -> None:
-        assert isinstance(handshake.connected, ssl.SSLSocket)
+        """Take one record: a client that sends on and on leaves turns to the others."""
+        stream = handshake.stream
+        assert stream is not None
         try:
-            handshake.connected.do_handshake()
-            owner = _common_name(handshake.connected)
-        except ssl.SSLWantReadError:
-            self._selector.modify(handshake.connected, selectors.EVENT_READ, handshake)
-        except ssl.SSLWantWriteError:
-            self._selector.modify(handshake.connected, selectors.EVENT_WRITE, handshake)
+            owner = stream.common_name if stream.shake_hands() else None
+        except BlockingIOError:
+            self._selector.modify(handshake.connected, selectors.EVENT_WRITE if stream.has_unsent
+                                  else selectors.EVENT_READ, handshake)
         except ssl.SSLCertVerificationError as error:
             self._end(handshake, f"its certificate: {error.verify_message}")
         except OSError as error:
@@ -149,8 +141,10 @@ class Handshakes:
         except Exception as error:  # noqa: BLE001  # such as text in a certificate that is none
             self._end(handshake, f"its certificate: {type(error).__name__}: {error}")
         else:
-            handshake.client = f"{owner!r} at {handshake.client}" if owner else handshake.client
-            self._end(handshake)
+            if owner is not None:
+                handshake.client = (f"{owner!r} at {handshake.client}" if owner
+                                    else handshake.client)
+                self._end(handshake)
 
     def _end(self, handshake: Handshake, failure: str = "") -> None:
         self._selector.unregister(handshake.connected)
@@ -160,9 +154,3 @@ class Handshakes:
             handshake.connected.close()
         self._ended.append(handshake)
         self._wake()
-
-
-def _common_name(connected: ssl.SSLSocket) -> str:
-    """Return the name in a client's certificate that was verified; empty where there is none."""
-    subject: Iterable[Any] = (connected.getpeercert() or {}).get("subject", ())
-    return next((value for part in subject for key, value in part if key == "commonName"), "")

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
-from policy_inference.service.connection import Connection, Gone
+from policy_inference.service.connection import Connection, Gone, Stream
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.entrance import LOOK_NS, PAUSE_NS, Entrance
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
+from policy_inference.service.room import Room, ended_for_others
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
@@ -26,8 +26,6 @@ from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
-IDLE_NS = 10_000_000_000
-"""A client that has asked nothing for so long makes room where there is none for the next one."""
 _IDLE_S = 1.0
 """The loop wakes at least that often: whoever watches it sees that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
@@ -51,13 +49,13 @@ class ServiceLoop:
         Args:
             model: What they ask.
             listeners: Where they come in; closed with the loop.
-            clients: Most at once.
+            clients: Most at once of one user or machine; others find an eighth more.
             spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
             observer: Is told what happens.
             clock: Of all time-outs, ns.
         """
-        self._model, self._clients = model, clients
+        self._model, self._room = model, Room(clients)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
@@ -65,7 +63,7 @@ class ServiceLoop:
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, Session]()
         self._poll = select.epoll()
-        self._most_events = 2 * clients + len(listeners) + 1
+        self._most_events = 2 * self._room.most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
@@ -228,21 +226,18 @@ class ServiceLoop:
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
-    def _let_in(self, protocol: str, connected: socket.socket, name: str) -> None:
+    def _let_in(self, protocol: str, connected: Stream, name: str, source: str) -> None:
         connection: Connection
         if protocol == "raw":
             connection = RawConnection(connected, name, self._model)
         else:
             connection = FramedConnection(connected, name, self._model, self._token)
-        if len(self._connections) >= self._clients:
-            self._make_room()
-        if len(self._connections) >= self._clients:
-            full = ServiceError(Code.FULL, f"expected at most {self._clients} clients, found as "
-                                "many; end one, or allow more: --clients")
+        connection.source = source
+        if not self._has_room(source):
             with contextlib.suppress(Gone):
-                connection.say(full)
+                connection.say(self._room.full)
             connection.close()
-            self._observer.refused(name, str(full))
+            self._observer.refused(name, str(self._room.full))
             return
         self._connections[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -250,13 +245,15 @@ class ServiceLoop:
             self._greeting[connection] = self._now_ns + HELLO_WITHIN_NS
         self._observer.connected(connection)
 
-    def _make_room(self) -> None:
-        """End the client that has been silent longest, if that is long."""
-        silent = min(self._connections.values(), key=lambda client: client.asked_ns)
-        if silent.asked_ns < 0 or self._now_ns - silent.asked_ns > IDLE_NS:
-            self._end(silent, ServiceError(Code.FULL, "has asked nothing "
-                      + ("yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s")
-                      + ", and others come"))
+    def _has_room(self, source: str) -> bool:
+        """Return whether a client of that source can come; ends one that is silent for it."""
+        crowd = self._room.crowd(source, self._connections.values())
+        if not crowd:
+            return True
+        ended = ended_for_others(crowd, self._now_ns)
+        if ended is not None:
+            self._end(*ended)
+        return ended is not None
 
     # -- time
 

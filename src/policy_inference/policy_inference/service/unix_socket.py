@@ -20,6 +20,8 @@ from policy_inference.errors import PolicyError
 
 LONGEST_PATH_BYTES = 107
 """unix(7): sun_path has 108, the last one 0."""
+PASSES_RIGHTS = 83
+"""SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not name yet."""
 _MODE = 0o660
 _LOCKED_WITHIN_S, _LOOK_AGAIN_S = 2.0, 0.01
 _log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
         with _locked(path.parent):
             _make_room(path)
             _bind(listening, path, group)
+            # What connects inherits it. Older kernels do not know it: see `unix_stream`.
+            with contextlib.suppress(OSError):
+                listening.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 0)
             listening.listen(backlog)
     except FileNotFoundError as error:
         listening.close()

@@ -8,18 +8,21 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from policy_inference.service.connection import source_of
+from policy_inference.service.endpoints import Asked
 from policy_inference.service.entrance import LOOK_NS
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
 from .lockstep import (
     ACT_DIM,
     MS,
+    PASS_S,
     Service,
     action,
     descriptors,
@@ -205,3 +208,32 @@ def test_a_reset_in_the_middle_of_an_answer_harms_nobody(service: Service) -> No
 
     assert receive_action(good).size == ACT_DIM
     require_answered(service, good)
+
+
+def test_a_machine_that_takes_all_it_can_leaves_room_to_others(tmp_path: Path) -> None:
+    asked = Asked(framed_socket=tmp_path / "framed.sock", framed_tcp=("127.0.0.1", 0))
+    with serving(tmp_path, asked, clients=3) as service, ExitStack() as stack:
+        port = next(listener.port for listener in service.listeners if listener.port)
+        for _ in range(4):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
+            client.sendall(frame(Type.HELLO, Hello().pack()))
+            service.settle()
+        assert receive_error(client) is Code.FULL
+        local = service.welcomed()
+        local.sendall(request(observation()))
+        service.settle()
+
+        assert receive_frame(local)[0].type == Type.ACTION
+        late = service.connect(service.framed)
+        service.settle()
+        assert receive_error(late) is Code.FULL
+
+
+@pytest.mark.parametrize(("client", "source"), [
+    ("user 1000, process 7", "user 1000"),
+    ("10.0.0.1, port 7", "10.0.0.1"),
+    ("2001:db8::1:2:3:4, port 7", "2001:db8::/64"),
+    ("fe80::1%eth0, port 7", "fe80::/64"),
+])  # fmt: skip
+def test_what_shares_a_quota(client: str, source: str) -> None:
+    assert source_of(client) == source

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Local clients that pass descriptors whose close waits: the service does not wait with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from policy_inference.service.protocol import Hello, Type, frame
+from policy_inference.service.unix_socket import PASSES_RIGHTS
+from policy_inference.service.unix_stream import INTERRUPTS_CLOSE, Closer, UnixStream
+
+from .lockstep import (
+    PASS_S,
+    Service,
+    action,
+    is_closed,
+    observation,
+    receive_action,
+    receive_frame,
+    serving,
+)
+
+LINGERS_S = 2
+NEVER_S = 600
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Handle what interrupts a close, as the command does."""
+    before = signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
+    yield
+    signal.signal(INTERRUPTS_CLOSE, before)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Return a service on a kernel that lets clients pass descriptors: before Linux 6.16 all do."""
+    with serving(tmp_path) as opened:
+        for listener in opened.listeners:
+            with contextlib.suppress(OSError):
+                listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+        yield opened
+
+
+def test_descriptors_are_refused_where_the_kernel_can(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        client = service.connect()
+        try:
+            assert not service.listeners[0].socket.getsockopt(socket.SOL_SOCKET, PASSES_RIGHTS)
+        except OSError:
+            pytest.skip("before Linux 6.16")
+        with pytest.raises(PermissionError):
+            socket.send_fds(client, [b"x"], [0])
+
+
+def lingering(opened: ExitStack, seconds: int = LINGERS_S) -> socket.socket:
+    """Return a socket whose last close waits so long: its other end reads nothing."""
+    listening = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    connected = socket.create_connection(listening.getsockname())
+    opened.enter_context(listening.accept()[0])
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    connected.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connected.send(bytes(1 << 20))
+    return connected
+
+
+def pass_away(client: socket.socket, data: bytes, lingers: socket.socket) -> None:
+    """Send data and the last reference of a socket."""
+    # Not closed, which would shut it down for both.
+    descriptor = lingers.detach()
+    socket.send_fds(client, [data], [descriptor])
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("protocol", ["raw", "framed"])
+def test_a_client_that_passes_descriptors_is_sent_away_without_its_request(
+    service: Service, opened: ExitStack, protocol: str
+) -> None:
+    good = service.connect()
+    if protocol == "raw":
+        hostile, said = service.connect(), observation().tobytes()
+    else:
+        hostile, said = service.connect(service.framed), frame(Type.HELLO, Hello().pack())
+    service.settle()
+    pass_away(hostile, said, lingering(opened))
+    service.settle()
+    assert service.notes.ended == ["passes descriptors"]
+    assert service.notes.answers == 0
+
+    good.sendall(observation().tobytes())
+    service.settle()
+    assert receive_action(good).tolist() == pytest.approx(action(observation())[0].tolist())
+    assert is_closed(hostile)
+
+
+def test_a_client_that_passes_them_through_its_turn_is_not_waited_for(
+    service: Service, opened: ExitStack
+) -> None:
+    hostile = service.connect(service.framed)
+    service.settle()
+    service.model.meanwhile = lambda: pass_away(hostile, b"more", lingering(opened))
+    hostile.sendall(frame(Type.HELLO, Hello().pack()))
+    service.settle()
+    assert receive_frame(hostile)[0].type == Type.WELCOME
+    hostile.sendall(frame(Type.OBSERVATION, observation().tobytes(), rows=1))
+    service.settle()
+    assert service.notes.ended == ["passes descriptors"]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_what_still_holds_descriptors_is_closed_elsewhere(opened: ExitStack, passes: bool) -> None:
+    elsewhere = list[socket.socket]()
+    here, there = (opened.enter_context(one) for one in socket.socketpair())
+    stream = UnixStream(there, elsewhere.append)
+    for _ in range(3):
+        here.send(bytes(1000))
+    if passes:
+        socket.send_fds(here, [b"x"], [0])
+    stream.close()
+
+    assert elsewhere == ([there] if passes else [])
+    assert (there.fileno() < 0) == (not passes)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_close_that_lingers_is_interrupted(opened: ExitStack) -> None:
+    here, there = socket.socketpair()
+    opened.enter_context(here)
+    pass_away(here, b"x", lingering(opened, NEVER_S))
+    closed = threading.Event()
+
+    class Last(socket.socket):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    closer = Closer()
+    closer.close(Last(fileno=there.detach()))
+    assert closed.wait(PASS_S)
+    closer.end()

@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""TLS clients without token or HELLO that keep OpenSSL busy: the others get their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from policy_inference.service.credentials import server_context
+from policy_inference.service.endpoints import Asked
+from policy_inference.service.loop import HELLO_WITHIN_NS
+from policy_inference.service.protocol import HEADER, Code, Hello, Type, frame, read_header
+
+from .certificates import make_certificate
+from .lockstep import MS, PASS_S, Service, observation, receive_frame, request, serving
+from .openssl_client import LIBRARY, OpensslClient
+
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no libssl here")
+UPDATES, PASSES = 20_000, 10
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    made = make_certificate(tmp_path, "service")
+    context, _ = server_context(made.cert, made.key)
+    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path /
+                                 "framed.sock", tls=context), token=b"") as opened:  # fmt: skip
+        yield opened
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def connect(service: Service, clients: ExitStack) -> tuple[socket.socket, OpensslClient]:
+    """Return a client that the loop has let in after its handshake, and its socket."""
+    port = next(listener.port for listener in service.listeners if listener.port)
+    connected = clients.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
+    service.loop.step(PASS_S)
+    client = OpensslClient(connected)
+    clients.callback(client.close)
+    known = len(service.notes.names)
+    while len(service.notes.names) == known:
+        service.loop.step(PASS_S)
+    return connected, client
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_flood_of_key_updates_is_sent_away_and_holds_up_nobody(
+    service: Service, clients: ExitStack, answered: bool
+) -> None:
+    local, (connected, hostile) = service.welcomed(), connect(service, clients)
+    records, taken = hostile.key_updates(UPDATES, answered=answered), list[int]()
+    began = threading.Event()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):  # sent away
+            while sum(taken) < len(records):
+                taken.append(connected.send(records[sum(taken):]))
+                began.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    assert began.wait(PASS_S)
+    for sequence in range(PASSES):
+        local.sendall(request(observation(), sequence=sequence))
+        service.settle()
+        assert receive_frame(local)[0].sequence == sequence
+    with contextlib.suppress(OSError):  # sent away
+        connected.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+    assert service.notes.ended == ["more than 16 TLS records in a row without data"]
+    local.sendall(request(observation()))
+    service.settle()
+    assert receive_frame(local)[0].type == Type.ACTION
+
+
+def test_half_a_record_holds_no_hello_open(service: Service, clients: ExitStack) -> None:
+    connected, _ = connect(service, clients)
+    for byte in b"\x17\x03\x03\x40\x00" + bytes(20):
+        connected.send(bytes([byte]))
+        service.settle()
+    service.after(HELLO_WITHIN_NS / MS)
+
+    assert service.notes.codes == [Code.TOO_LATE]
+
+
+def test_bytes_that_are_no_record_end_the_connection(service: Service, clients: ExitStack) -> None:
+    for wrong in (b"\x17\x03\x03\xff\xff", b"GET / HTTP/1.0\r\n\r\n"):
+        connected, _ = connect(service, clients)
+        connected.send(wrong)
+        service.settle()
+
+    assert service.notes.ended == ["expected a TLS record, found other bytes"] * 2
+
+
+def test_a_handshake_in_many_small_records_is_one(service: Service, clients: ExitStack) -> None:
+    ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = context.wrap_bio(theirs, ours)
+    port = next(listener.port for listener in service.listeners if listener.port)
+    connected = clients.enter_context(socket.create_connection(("127.0.0.1", port), PASS_S))
+    service.loop.step(PASS_S)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = ours.read()[5:]
+    for begin in range(0, len(hello), 50):
+        part = hello[begin:begin + 50]
+        connected.sendall(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part)
+    while True:
+        theirs.write(connected.recv(1 << 16))
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            pass
+    client.write(frame(Type.HELLO, Hello().pack()))
+    connected.sendall(ours.read())
+    while not service.notes.names:
+        service.loop.step(PASS_S)
+    service.settle()
+    with pytest.raises(ssl.SSLWantReadError):
+        client.read(1)
+    theirs.write(connected.recv(1 << 16))
+
+    assert read_header(client.read(HEADER.size)).type == Type.WELCOME
