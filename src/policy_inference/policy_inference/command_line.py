@@ -22,7 +22,7 @@ from policy_inference.private_folder import remove_folders
 
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
-HANGS_AFTER_S = 10.0
+HANGS_AFTER_S = 5.0
 """After a signal a command ends though a runtime does not come back; after a second at once."""
 SIGNALLED = 128
 """Added to a signal's number in the exit status, as shells do."""

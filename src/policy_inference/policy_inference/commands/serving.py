@@ -19,7 +19,7 @@ from importlib.metadata import version
 import numpy as np
 
 from policy_inference.backends.registry import parse_options
-from policy_inference.commands.stopping import start_ended_by_signals, stopped_by_signals
+from policy_inference.commands.stopping import stopped_by_signals
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import (
     lock_memory,
@@ -140,8 +140,7 @@ def _open_model(given: argparse.Namespace) -> ServedModel:
         act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
         options=parse_options(given.backend_option), public_key=given.public_key,
         batch=given.batch, warmup=given.warmup)
-    with start_ended_by_signals():
-        return open_served(order)
+    return open_served(order)
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:

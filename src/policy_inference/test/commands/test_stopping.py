@@ -24,45 +24,6 @@ with stopped_by_signals(stop, {within_s}):
         native.pthread_mutex_lock(lock)  # the second one never returns
 """
 
-STARTS = """
-import ctypes, signal
-from policy_inference.commands.stopping import start_ended_by_signals
-
-def interrupt(number, frame):
-    {handles}
-
-signal.signal(signal.SIGTERM, interrupt)
-native, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-with start_ended_by_signals({within_s}):
-    native.pthread_mutex_lock(lock)
-    print("ready", flush=True)
-    {then}
-"""
-
-
-@pytest.mark.parametrize(("handles", "then", "within_s", "status"), [
-    ("pass", "native.pthread_mutex_lock(lock)", 0.1, 128 + signal.SIGTERM),
-    ("raise SystemExit(3)", "signal.pause()", 600, 3),
-])  # fmt: skip
-def test_a_call_that_never_returns_keeps_no_start_from_ending(
-    handles: str, then: str, within_s: float, status: int
-) -> None:
-    command = [sys.executable, "-c", STARTS.format(
-        handles=handles, then=then, within_s=within_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == "ready\n"
-            process.terminate()
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-
-    assert process.returncode == status
-    assert ("ends before it has started" in errors) == (status != 3)
-
-
 @pytest.mark.parametrize(("signals", "within_s", "why"), [
     ((signal.SIGTERM, signal.SIGINT), 600, "asked twice"),
     ((signal.SIGTERM,), 0.1, "0.1 s after"),
