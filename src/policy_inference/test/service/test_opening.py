@@ -313,7 +313,7 @@ def test_file_that_is_no_model_is_named(served: Any, tmp_path: Path) -> None:
     file = tmp_path / "notes.onnx"
     file.write_text("not a model")
 
-    with pytest.raises(BackendError, match=r"notes\.onnx: not a model that ONNX Runtime"):
+    with pytest.raises(BackendError, match=r"notes\.onnx: expected an ONNX model"):
         served(model=file)
 
 
