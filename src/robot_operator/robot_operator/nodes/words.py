@@ -23,6 +23,12 @@ STATES = {
 }
 
 
+def described(lines: Lines) -> str:
+    """Return names and values for a person, line by line."""
+    width = max((len(name) for name, _ in lines), default=0)
+    return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
+
+
 def mode_of(status: PolicyStatus) -> str:
     """Return the mode, with the word that a fault holds it."""
     return f"{MODES[status.mode]}{', latched until reset' if status.latched else ''}"
