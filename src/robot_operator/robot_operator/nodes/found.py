@@ -262,6 +262,8 @@ def _seen(node: Node, policy: str | None) -> Found:
 def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
     """Return what a node publishes, as far as is known by now."""
     space, _, base = name.rpartition("/")
+    if _UNKNOWN in name:
+        return []
     try:
         return list(node.get_publisher_names_and_types_by_node(base, space or "/"))
     except NodeNameNonExistentError:
