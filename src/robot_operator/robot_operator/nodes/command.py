@@ -170,10 +170,11 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
     """Do what changes the mode or moves the robot; afterwards there is a status that shows it."""
     if given.action in _FOLLOWED and given.driver:
         _require_to_be_followed(operator, given)
-    if given.action in _OF_BOTH and not given.node:
-        _ask_driver(operator, given)
-    elif given.action == STATUS:
-        operator.wait_for_status()
+    if given.action == STATUS:
+        if given.node:
+            operator.wait_for_status()
+    elif given.action == _RESET and not given.node:
+        _reset_driver(operator, given.driver)
     elif given.action == "drive":
         operator.wait_for_status()
         _drive(operator, given)
@@ -185,8 +186,8 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
         try:
             operator.demand(given.action)
         finally:
-            if given.action in _OF_BOTH and given.driver:
-                _ask_driver(operator, given)
+            if given.action == _RESET and given.driver:
+                _reset_driver(operator, given.driver)
         operator.wait_for_status()
         what, reached = _REACHED[given.action]
         operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
@@ -205,15 +206,14 @@ def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> No
             f"{STATES[status.state]} ({status.reason}); ask for take_control")
 
 
-def _ask_driver(operator: Operator, given: argparse.Namespace) -> None:
+def _reset_driver(operator: Operator, driver: str) -> None:
     """Release the e-stop of the driver as well.
 
     Raises:
         OperatorError: It refused, or does not answer.
     """
-    operator.tell_listener(given.driver, pressed=False)
-    granted(given.action, *operator.request_of_driver(given.driver, given.action),
-            who=given.driver)
+    operator.tell_listener(driver, pressed=False)
+    granted(_RESET, *operator.request_of_driver(driver, _RESET), who=driver)
 
 
 def _drive(operator: Operator, given: argparse.Namespace) -> None:
