@@ -64,7 +64,7 @@ def input_lines(status: PolicyStatus) -> Lines:
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver says of itself, less its obstacles."""
     legs = ("its own controller has the legs" if status.state == RobotStatus.LISTENING
-            else "one key makes the legs stiff")
+            else "one request makes the legs stiff")
     lines = [
         ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
