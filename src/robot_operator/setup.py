@@ -39,7 +39,7 @@ setup(
     entry_points={
         "console_scripts": [
             "operator_node = robot_operator.nodes.start:operator_node",
-            "robot_operator = robot_operator.nodes.command:main",
+            "robot_operator = robot_operator.nodes.start:robot_operator",
         ],
     },
 )

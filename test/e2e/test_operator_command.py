@@ -49,15 +49,27 @@ class Driver:
         self.is_in(RobotStatus.LISTENING)
         for name in self.answers:
             node.create_service(Trigger, f"~/{name}", partial(self._answer, name))
-        node.create_subscription(
-            Bool, "estop", lambda message: self.asked.append(f"estop {message.data}"), 1)
+        node.create_subscription(Bool, "estop", self._on_estop, 1)
 
     def is_in(self, state: int) -> None:
+        self._state = state
         self.status.publish(RobotStatus(state=state, reason="asked for nothing yet",
                                         obstacles=["the legs are not folded", "the robot moves"]))
 
+    def _on_estop(self, message: Bool) -> None:
+        asked = f"estop {message.data}"
+        if asked not in self.asked[-1:]:  # repeated until it has had its effect
+            self.asked.append(asked)
+        self._damp()
+
+    def _damp(self) -> None:
+        if self._state == RobotStatus.FOLLOWING:
+            self.is_in(RobotStatus.DAMPING)
+
     def _answer(self, name: str, _: Trigger.Request, response: Trigger.Response) -> Any:
         self.asked.append(name)
+        if name == "damp":
+            self._damp()
         response.success, response.message = self.answers[name]
         return response
 
@@ -110,7 +122,8 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
         assert mode(shown("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
         inputs = [entry.name for entry in rig.operator.status.inputs]
         lines = [line.split()[0] for line in shown("status").splitlines()]
-        assert lines == ["mode", "reason", "runs", "rate", "latency", *inputs, "guard", "machine"]
+        assert lines == ["mode", "reason", "runs", "rate", "latency", *inputs, "guard", "machine",
+                         "driver"]
         assert "-request" in shown("record")
         assert "lite3_walk 0.2.1" in shown("status")
         refused = operate("load", "lite3_walk")
@@ -222,7 +235,8 @@ def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_reco
         nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
         found = operate("status", "--timeout", "60")
         assert found.returncode == 0, found.stderr
-        assert found.stderr == "robot_operator: /act_policy_node\n"
+        assert found.stderr == ("robot_operator: /act_policy_node; no driver found: whether a "
+                                "robot follows commands is not known\n")
         assert "so101_reach" in found.stdout
         for arguments, remedy in (
             (("drive", "0.5", "0", "0", "--seconds", "1"), "it takes no velocity"),

@@ -151,9 +151,9 @@ class YawRate:
         """Return why the angular velocity cannot be trusted: a sentence, or nothing."""
         if self.ratio is None:
             return [] if waived else [
-                "the unit of the angular velocity has not been checked: turn the robot by hand, by "
-                "90 degrees within some 2 s, or set angular_velocity_checked where this robot "
-                "has passed before"]
+                "the unit of the angular velocity has not been checked: turn the robot with the "
+                "vendor's remote, by 90 degrees within some seconds, or set "
+                "angular_velocity_checked where this robot has passed before"]
         if _near(self.ratio, 1.0):
             return []
         other, factor = ("deg/s", _DEGREES) if unit == "rad/s" else ("rad/s", 1.0 / _DEGREES)

@@ -15,6 +15,8 @@ _LONGEST_VALID_NS = NS_PER_S
 """So long a policy that has died may drive the robot at most."""
 _MOST_LOST = 100
 """A sequence that goes further ahead, or back, is another sender's: nobody loses so many."""
+_LARGEST_RATE_HZ = 1000
+"""Of commands. While the e-stop is pressed no command gets here, and its sender counts on."""
 _FIRST_TORQUE_NM = 5.0
 _GROWS = 4.0
 """Stiffness that is so many times what it was begins anew, as that of a joint that had none."""
@@ -69,7 +71,8 @@ class Follower:
                 # Whatever is wrong with it, its sender wants to drive no longer.
                 self.hold(f"a command in MODE_DAMP was refused: {self.refusal}")
             return
-        if before is not None and not 0 < command.sequence - before.sequence <= _MOST_LOST:
+        if before is not None and not (
+                0 < command.sequence - before.sequence <= _most_skipped(before, command)):
             # Nor does its MODE_DAMP count before its next one: two in turn never get through.
             self.hold(f"another sender of joint_command: its sequence went from {before.sequence} "
                       f"to {command.sequence}")
@@ -130,6 +133,14 @@ class Follower:
                     f"{torque[worst]:.1f} N m by velocity and effort, expected at most "
                     f"{_FIRST_TORQUE_NM}")
         return ""
+
+
+def _most_skipped(before: Command, command: Command) -> int:
+    """Return how far a sequence may go ahead: after a silence, as far as its sender can count."""
+    silent_ns = command.received_ns - before.received_ns
+    if silent_ns < before.valid_for_ns:
+        return _MOST_LOST
+    return _MOST_LOST + silent_ns * _LARGEST_RATE_HZ // NS_PER_S
 
 
 def command_problem(command: Command) -> str:

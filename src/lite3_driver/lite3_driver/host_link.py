@@ -52,6 +52,9 @@ class HostLink:
     If the process dies while the robot is under control, this thread says good-bye to the robot in
     its place: it brakes for 2 s and gives control back, through the same socket. One that hangs is
     killed first.
+
+    Attributes:
+        refused: What the machine refused the process of `realtime.*`, with the remedy.
     """
 
     def __init__(
@@ -167,10 +170,13 @@ class HostLink:
         """
         # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
         self._channel.setblocking(False)
-        if not (self._heard_within(_START_S)
-                and self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)):
+        data = (self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)
+                if self._heard_within(_START_S) else b"")
+        if not data:
             raise LinkError(f"{_MODULE}: expected a first report within {_START_S} s, found none; "
                             "its output is above")
+        first = channel.read_news(data)
+        self.refused = first.refused if isinstance(first, Report) else ()
 
     def _listen(self) -> None:
         """Hear the process until its end."""

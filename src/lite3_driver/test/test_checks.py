@@ -61,7 +61,7 @@ def test_ticks_may_begin_anew_during_the_turn() -> None:
 def test_without_a_turn_nothing_is_known() -> None:
     test = turned(factor=1.0, degrees=3.0)
 
-    assert "turn the robot by hand" in test.problems(unit="rad/s", waived=False)[0]
+    assert "turn the robot with the" in test.problems(unit="rad/s", waived=False)[0]
     assert test.problems(unit="rad/s", waived=True) == []
 
 

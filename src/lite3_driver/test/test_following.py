@@ -155,6 +155,33 @@ def test_a_few_lost_commands_are_no_other_sender() -> None:
     assert robot.phase() is Phase.FOLLOWING
 
 
+def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.link.damp("the e-stop was pressed", robot.now_ns)
+    robot.run(7.0)
+    robot.sequence += 353
+    robot.link.damp("the e-stop was released", robot.now_ns)
+
+    robot.command(DAMP)
+
+    assert robot.phase() is Phase.FOLLOWING
+
+
+def test_after_a_silence_a_sequence_that_nobody_can_have_counted_is_another_sender() -> None:
+    robot = Lockstep()
+    robot.in_control(RUN)
+    robot.mode = None
+    robot.run(1.0)
+    robot.sequence += 2000
+
+    robot.command(DAMP)
+
+    assert robot.phase() is Phase.DAMPING
+    assert "another sender" in robot.link.reason
+
+
 def test_an_estop_brakes_at_once() -> None:
     robot = Lockstep()
     robot.in_control(RUN)

@@ -145,7 +145,7 @@ def test_all_that_speaks_against_control_is_said_at_once() -> None:
     robot.link.take(("somebody else publishes joint_command",), robot.now_ns)
     robot.step()
 
-    for words in ("FL_HipY_joint", "HR_Knee_joint", "the robot moves", "turn the robot by hand",
+    for words in ("FL_HipY_joint", "HR_Knee_joint", "the robot moves", "turn the robot with the",
                   "not in MODE_DAMP", "somebody else publishes"):
         assert words in robot.answers[0].message
 

@@ -21,3 +21,5 @@ MOVING = frozenset((Request.TAKE_CONTROL, Request.STAND, Request.RUN))
 """What lets a robot move that lay still: never asked for by accident."""
 OF_DRIVER = frozenset((Request.TAKE_CONTROL, Request.RELEASE_CONTROL))
 """Granted by the robot's driver; all others by the policy node."""
+ANSWER_TIMEOUT_S = 10.0
+"""How long to wait for a service, an answer or the first status."""

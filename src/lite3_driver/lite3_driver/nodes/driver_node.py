@@ -12,6 +12,7 @@ Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer w
 Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from lite3_driver.nodes.sensors import SensorTopics
 from lite3_driver.nodes.settings import PARAMETERS, settings_of
 from lite3_driver.nodes.status import StatusTopics
 from policy_inference.errors import RobotError
+from policy_inference.machine.scheduling import set_realtime_priority, threads_of
 from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
@@ -114,9 +116,22 @@ class DriverNode(LifecycleBase):
         self._stoppers.callback(self._gate.connect, None)
         self._commands.start(self._gate.follow)
         self._stoppers.callback(self._commands.stop)
+        self._apply_priority()
         self.get_logger().info(
             f"listening on {self._settings.interface_address}:{self._settings.state_port} for "
             f"{self._settings.host_address}")
+
+    def _apply_priority(self) -> None:
+        """Run all threads of the node right after the process of the socket, until `stop`.
+
+        They publish the robot's state and hand commands on: a policy whose inputs are late stops.
+        """
+        priority, option = self._settings.realtime.priority, "realtime.priority"
+        # A node that goes before the process of the socket would keep it from its frames.
+        if priority and not any(text.startswith(option) for text in self._link.refused):
+            for warning in set_realtime_priority(max(1, priority - 1), option, _threads()):
+                self.get_logger().warning(warning)
+            self._stoppers.callback(lambda: set_realtime_priority(0, option, _threads()))
 
     def stop(self) -> None:
         """Give control back, if there is any, and let go of the port."""
@@ -202,6 +217,11 @@ class DriverNode(LifecycleBase):
     def _report(self) -> None:
         if self.running:
             self._status.publish()
+
+
+def _threads() -> tuple[int, ...]:
+    """Return the threads that the node has now."""
+    return threads_of(os.getpid())
 
 
 def main(args: Sequence[str] | None = None) -> None:

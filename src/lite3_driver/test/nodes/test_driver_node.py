@@ -3,6 +3,8 @@
 """The driver as a process, beside a motion host on loopback: what it tells, follows and refuses."""
 
 import itertools
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
 from lite3_driver import wire
+from policy_inference.machine.scheduling import threads_of
 
 from .harness import DEEP, Stage
 from .host import FOLDED_RAD, Host
@@ -205,6 +208,29 @@ def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None
     driver = stage.driver("robot", None, **{"realtime.cpus": "1001"})
     driver.may_be_taken()
     driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
+
+
+def scheduled(process: int) -> set[tuple[int, int]]:
+    """Return policies and priorities of the threads of a process."""
+    return {(os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+             os.sched_getparam(thread).sched_priority) for thread in threads_of(process)}
+
+
+def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: Stage) -> None:
+    driver = stage.driver("robot", None, **{"realtime.priority": 20})
+    driver.may_be_taken()
+    node = driver.process.pid
+    link, = (child for path in Path(f"/proc/{node}/task").glob("*/children")
+             for child in path.read_text().split())
+    if scheduled(int(link)) == {(os.SCHED_OTHER, 0)}:
+        driver.until(lambda: "realtime.priority 20: Operation not permitted" in driver.log,
+                     "a warning")
+        # A node that was given what its process was refused would keep that from its frames.
+        assert scheduled(node) == {(os.SCHED_OTHER, 0)}
+        assert driver.log.count("Operation not permitted") == 1
+        pytest.skip("no right to real-time priority here")
+    assert max(scheduled(int(link))) == (os.SCHED_FIFO, 20)
+    assert scheduled(node) == {(os.SCHED_FIFO, 19)}
 
 
 @pytest.mark.parametrize(("parameters", "told"), [

@@ -15,14 +15,14 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.nodes.graph import full_name
+from robot_operator.arguments import RECORD, REQUESTS
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import full, namespace_of, require_to_be_alone_on
-from robot_operator.nodes.participant import ANSWER_TIMEOUT_S, Participant
+from robot_operator.nodes.participant import Participant
 from robot_operator.nodes.words import MODES
+from robot_operator.requests import ANSWER_TIMEOUT_S
 
 COMMAND_PERIOD_S = 0.05
-REQUESTS = ("stand", "run", "damp", "reset", "estop")
-RECORD = "record"
 _NEWEST = QoSProfile(depth=1)
 _CHUNK = "policy_msgs/msg/ActionChunk"
 _NO_RECORDER = "record its topics with `ros2 bag record`"

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which policy nodes and drivers there are in the ROS 2 domain: whoever publishes their status."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.nodes.graph import full_name
@@ -16,6 +19,9 @@ from robot_operator.errors import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
+_COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
+_OTHER_COMMANDS = {_JOINT_STATES, "std_msgs/msg/Float64MultiArray",
+                   "trajectory_msgs/msg/JointTrajectory"}
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
@@ -41,22 +47,112 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
     Raises:
         OperatorError: There is more than one.
     """
-    return _alone(kind, _found([kind], timeout_s)[kind])
+    return _alone(kind, _found(kind, timeout_s))
 
 
-def policy_and_driver(timeout_s: float, patience_s: float) -> tuple[str | None, str | None]:
-    """Return the full names of the one policy node and of the one driver, where there are.
+@dataclass(frozen=True)
+class Found:
+    """Policy nodes, drivers, and how the robot of the policy node is known, by full names.
+
+    Attributes:
+        policies: Policy nodes.
+        drivers: Drivers; where some of them subscribe to the policy node's commands, those alone.
+        commands: Topics on which the policy node publishes JointCommand.
+        subscribers: Nodes that subscribe to these.
+        robots: Those of them that are a driver, or that publish `joint_states` and have neither a
+            RobotStatus nor a service `take_control`, as a simulator.
+        other_output: Whether the policy node publishes another kind of command instead.
+    """
+
+    policies: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    subscribers: tuple[str, ...] = ()
+    robots: tuple[str, ...] = ()
+    other_output: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a policy node is found, and it is known whether its robot has a driver."""
+        return bool(self.policies and (self.robots or self.other_output))
+
+    @property
+    def policy(self) -> str | None:
+        """The one policy node, if there is one.
+
+        Raises:
+            OperatorError: There is more than one.
+        """
+        return _alone(POLICY_NODE, self.policies)
+
+    @property
+    def driver(self) -> str | None:
+        """The one driver, if there is one.
+
+        Raises:
+            OperatorError: There is more than one.
+        """
+        return _alone(DRIVER, self.drivers)
+
+    @property
+    def without_driver(self) -> str:
+        """Say that no driver was found, and what that means; empty where one was."""
+        if self.drivers:
+            return ""
+        if self.robots:
+            return (f"no driver: {', '.join(self.robots)} follows commands and publishes no "
+                    "RobotStatus, as a simulator")
+        return "no driver found: whether a robot follows commands is not known"
+
+
+def look_around(
+    timeout_s: float, incomplete_after_s: float = math.inf, policy: str | None = None
+) -> Found:
+    """Return which policy nodes and drivers there are, once nothing has changed for a second.
 
     Args:
-        timeout_s: For how long to look for the first of them.
-        patience_s: For how long to look for the other one then, at least a second.
+        timeout_s: For how long to look at most.
+        incomplete_after_s: Without a change for so long, return what is found though it is not
+            complete.
+        policy: Full name of the policy node that is meant; None: all count.
+    """
+    with _node() as (node, executor):
+        begins_s = changed_s = time.monotonic()
+        found = Found()
+        while time.monotonic() < begins_s + timeout_s:
+            executor.spin_once(timeout_sec=_LOOK_AROUND_S)
+            before, found = found, _seen(node, policy)
+            if found != before:
+                changed_s = time.monotonic()
+            unchanged_s = time.monotonic() - changed_s
+            if found.is_complete and unchanged_s > _SECOND_WITHIN_S:
+                break
+            if (found.policies or found.drivers) and unchanged_s > incomplete_after_s:
+                break
+        return found
+
+
+def require_policy(found: Found, timeout_s: float) -> str:
+    """Return the one policy node.
 
     Raises:
-        OperatorError: There is neither, or more than one of a kind.
+        OperatorError: There is none, or more than one.
     """
-    names = _found([POLICY_NODE, DRIVER], timeout_s, patience_s)
-    policy, driver = (_alone(kind, names[kind]) for kind in (POLICY_NODE, DRIVER))
-    return (policy, driver) if driver else (_required(POLICY_NODE, policy, timeout_s), None)
+    return _required(POLICY_NODE, found.policy, timeout_s)
+
+
+def require_known_robot(action: str, found: Found) -> None:
+    """Return if it is known whether the policy node's robot has a driver.
+
+    Raises:
+        OperatorError: It is not: a driver may be there that was not found.
+    """
+    if not found.is_complete:
+        topics = ", ".join(found.commands) or "the policy node's commands"
+        raise OperatorError(
+            f"{action}: expected a driver or a simulator that subscribes to {topics}, found "
+            f"{', '.join(found.subscribers) or 'no subscriber'}; whether a robot follows commands "
+            "is not known: name it with --driver, or say --without-driver where there is none")
 
 
 def full(name: str) -> str:
@@ -110,7 +206,8 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
     return name
 
 
-def _found(kinds: Sequence[str], timeout_s: float, patience_s: float = 0.0) -> dict[str, list[str]]:
+@contextmanager
+def _node() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("operator_looks_around", context=context, enable_rosout=False,
@@ -118,31 +215,63 @@ def _found(kinds: Sequence[str], timeout_s: float, patience_s: float = 0.0) -> d
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     try:
-        return _look(node, executor, kinds, timeout_s, max(patience_s, _SECOND_WITHIN_S))
+        yield node, executor
     finally:
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
 
 
-def _look(
-    node: Node, executor: SingleThreadedExecutor, kinds: Sequence[str], timeout_s: float,
-    patience_s: float,
-) -> dict[str, list[str]]:  # fmt: skip
-    """Return the nodes of each kind, a second after one of each was found."""
-    ends_s = time.monotonic() + timeout_s
-    names: dict[str, list[str]] = {kind: [] for kind in kinds}
-    while time.monotonic() < ends_s:
-        executor.spin_once(timeout_sec=_LOOK_AROUND_S)
-        now = {kind: _publishing(node, _STATUSES[kind]) for kind in kinds}
-        if any(now[kind] and not names[kind] for kind in kinds):
-            ends_s = time.monotonic() + (_SECOND_WITHIN_S if all(now.values()) else patience_s)
-        names = now
-    return names
+def _found(kind: str, timeout_s: float) -> list[str]:
+    """Return the nodes of a kind, a second after the first of them was found."""
+    with _node() as (node, executor):
+        ends_s = time.monotonic() + timeout_s
+        names: list[str] = []
+        while time.monotonic() < ends_s:
+            executor.spin_once(timeout_sec=_LOOK_AROUND_S)
+            now = publishing(node, kind)
+            if now and not names:
+                ends_s = time.monotonic() + _SECOND_WITHIN_S
+            names = now
+        return names
 
 
-def _publishing(node: Node, status: str) -> list[str]:
+def publishing(node: Node, kind: str) -> list[str]:
+    """Return the full names of the nodes of a kind that `node` knows by now."""
     return sorted(topic.removesuffix("/status")
                   for topic, types in node.get_topic_names_and_types()
-                  if status in types and topic.endswith("/status")
+                  if _STATUSES[kind] in types and topic.endswith("/status")
                   and node.count_publishers(topic))
+
+
+def _seen(node: Node, policy: str | None) -> Found:
+    policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
+    drivers = publishing(node, DRIVER)
+    published = [entry for name in policies for entry in _topics_of(node, name)]
+    commands = sorted({topic for topic, types in published if _COMMAND in types})
+    subscribers = sorted({full_name(info) for topic in commands
+                          for info in node.get_subscriptions_info_by_topic(topic)})
+    own_drivers = [name for name in drivers if name in subscribers]
+    robots = own_drivers or [name for name in subscribers if _is_simulator(node, name)]
+    return Found(
+        tuple(policies), tuple(own_drivers or drivers), tuple(commands), tuple(subscribers),
+        tuple(robots),
+        other_output=not commands and any(_OTHER_COMMANDS & {*types} for _, types in published))
+
+
+def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
+    """Return what a node publishes, as far as is known by now."""
+    space, _, base = name.rpartition("/")
+    if _UNKNOWN in name:
+        return []
+    try:
+        return list(node.get_publisher_names_and_types_by_node(base, space or "/"))
+    except NodeNameNonExistentError:
+        return []
+
+
+def _is_simulator(node: Node, name: str) -> bool:
+    types = {each for _, types in _topics_of(node, name) for each in types}
+    services = {service for service, _ in node.get_service_names_and_types()}
+    return (_JOINT_STATES in types and _STATUSES[DRIVER] not in types
+            and f"{name}/take_control" not in services)

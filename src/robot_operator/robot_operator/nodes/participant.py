@@ -19,7 +19,6 @@ from rclpy.signals import SignalHandlerOptions
 from policy_inference.nodes.lifecycle import TimeGuard
 from robot_operator.errors import OperatorError
 
-ANSWER_TIMEOUT_S = 10.0
 _LOOK_AROUND_S = 0.1
 P = TypeVar("P", bound="Participant")
 

@@ -2,6 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the commands that run nodes; what those need is imported when one starts."""
 
+import signal
+from importlib import import_module
+
 from policy_inference.command_line import node_command
+from robot_operator.arguments import parse
+from robot_operator.requests import Request
+
+_INTERRUPTED = 130
+_STOPS = (Request.ESTOP.value, Request.DAMP.value)
+"""What a module of its own does, which imports nothing else before the first message is out."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")
+
+
+def robot_operator() -> int:
+    """Run the command `robot_operator`; return its exit status."""
+    given = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if given.action in _STOPS:
+            return int(import_module("robot_operator.nodes.stop").main(given))
+        return int(import_module("robot_operator.nodes.command").main(given))
+    except KeyboardInterrupt:
+        return _INTERRUPTED

@@ -23,6 +23,12 @@ STATES = {
 }
 
 
+def described(lines: Lines) -> str:
+    """Return names and values for a person, line by line."""
+    width = max((len(name) for name, _ in lines), default=0)
+    return "".join(f"{name:<{width}}  {value}\n" for name, value in lines)
+
+
 def mode_of(status: PolicyStatus) -> str:
     """Return the mode, with the word that a fault holds it."""
     return f"{MODES[status.mode]}{', latched until reset' if status.latched else ''}"
@@ -58,7 +64,7 @@ def input_lines(status: PolicyStatus) -> Lines:
 def driver_lines(status: RobotStatus) -> Lines:
     """Return what a robot's driver says of itself, less its obstacles."""
     legs = ("its own controller has the legs" if status.state == RobotStatus.LISTENING
-            else "one key makes the legs stiff")
+            else "one request makes the legs stiff")
     lines = [
         ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),

@@ -320,7 +320,7 @@ def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_rob
     robot.policy.inputs = [InputStatus(name="imu/data", text="imu/data: 400 ms old")]
     robot.until(lambda: lines(node)["next"] == "stand (s, Enter): imu/data: 400 ms old", "stand")
     assert node.view().headline == "DAMP | robot: FOLLOWING"
-    assert lines(node)["people"] == f"{near}one key makes the legs stiff"
+    assert lines(node)["people"] == f"{near}one request makes the legs stiff"
 
 
 def test_button_with_two_meanings_is_refused(

@@ -11,7 +11,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from robot_operator.nodes.client import Operator
-from robot_operator.nodes.participant import ANSWER_TIMEOUT_S
+from robot_operator.requests import ANSWER_TIMEOUT_S
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _EVERY_ONE = QoSProfile(depth=100)

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which policy nodes and drivers there are, and whether each of them has stopped."""
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from policy_inference.nodes import qos
+from robot_operator.errors import OperatorError
+from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing
+from robot_operator.nodes.stop import EstopButton
+from robot_operator.nodes.words import Lines, driver_lines, policy_lines
+from robot_operator.requests import Request
+
+_TURN_S = 0.02
+_OTHERS_WITHIN_S = 1.0
+"""So long after the newest node was found another one may appear."""
+_TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
+_MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
+
+
+class Obeying:
+    """Asks each node that appears for `estop` or `damp`, and watches its status.
+
+    With a node named, that one and those of the other kind in its namespace; else all.
+    """
+
+    def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:
+        """Begin to look; `button` is pressed in namespaces that are found if none was named."""
+        self._node, self._button = node, button
+        self._estop = given.action == Request.ESTOP.value
+        self._action: str = given.action
+        self._named = {kind: full(name) for kind, name in
+                       ((POLICY_NODE, given.node), (DRIVER, given.driver)) if name}
+        self._kinds: dict[str, str] = {}
+        self._statuses: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+
+    @property
+    def lines(self) -> Lines:
+        """The newest status of each node; with its name where there are several of a kind."""
+        lines: Lines = []
+        for name, status in sorted(self._statuses.items()):
+            kind = self._kinds[name]
+            if list(self._kinds.values()).count(kind) > 1:
+                lines.append(("node", name))
+            lines += policy_lines(status) if kind == POLICY_NODE else driver_lines(status)
+        return lines
+
+    @property
+    def summary(self) -> str:
+        """Who obeyed."""
+        obeyed = ", ".join(sorted(filter(self._has_obeyed, self._kinds))) or "none"
+        where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
+        return f"{self._action}: {where}obeyed: {obeyed}"
+
+    def wait(self, timeout_s: float) -> None:
+        """Return once every node that there is has obeyed, and no other has appeared for 1 s.
+
+        Raises:
+            OperatorError: There is none, or one has not obeyed, within `timeout_s`.
+        """
+        ends_s = time.monotonic() + timeout_s
+        found_s = time.monotonic()
+        while time.monotonic() < ends_s:
+            self._executor.spin_once(timeout_sec=_TURN_S)
+            if self._look():
+                found_s = time.monotonic()
+            if (not self._missing() and self._kinds
+                    and time.monotonic() - found_s > _OTHERS_WITHIN_S):
+                return
+        if not self._kinds and not self._named:
+            raise OperatorError(f"{self._action}: expected a policy node or a driver within "
+                                f"{timeout_s:g} s, found none; does it run, in this "
+                                "ROS_DOMAIN_ID? Press the hardware e-stop")
+        raise OperatorError(f"{self._action}: expected all to obey within {timeout_s:g} s, not yet "
+                            f"{', '.join(self._missing()) or 'certain'}; press the hardware e-stop")
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._executor.shutdown()
+
+    def _missing(self) -> list[str]:
+        return sorted(name for name in {*self._kinds, *self._named.values()}
+                      if not self._has_obeyed(name))
+
+    def _look(self) -> bool:
+        """Ask the nodes that are new; return whether there were any."""
+        news = False
+        for kind in (POLICY_NODE, DRIVER):
+            for name in publishing(self._node, kind):
+                if name not in self._kinds and self._concerns(kind, name):
+                    self._meet(kind, name)
+                    news = True
+        if self._estop and not self._named:
+            for topic, types in self._node.get_topic_names_and_types():
+                if topic.endswith("/estop") and "std_msgs/msg/Bool" in types:
+                    self._button.press(topic)
+        for name, client in self._clients.items():
+            if name not in self._answers and client.service_is_ready():
+                self._answers[name] = client.call_async(Trigger.Request())
+        return news
+
+    def _concerns(self, kind: str, name: str) -> bool:
+        if not self._named or name == self._named.get(kind):
+            return True
+        others = map(namespace_of, self._named.values())
+        return kind not in self._named and namespace_of(name) in others
+
+    def _meet(self, kind: str, name: str) -> None:
+        self._kinds[name] = kind
+        self._node.create_subscription(
+            _TYPES[kind], f"{name}/status", partial(self._statuses.__setitem__, name), qos.STATUS)
+        if kind == POLICY_NODE or not self._estop:  # a driver hears an e-stop on the topic
+            self._clients[name] = self._node.create_client(Trigger, f"{name}/{self._action}")
+
+    def _has_obeyed(self, name: str) -> bool:
+        status = self._statuses.get(name)
+        if status is None:
+            return False
+        if self._kinds[name] == DRIVER:
+            return status.state not in _MOVING
+        answer = self._answers.get(name)
+        if answer is None or not answer.done():
+            return False
+        return bool(status.latched if self._estop else status.mode == JointCommand.MODE_DAMP)

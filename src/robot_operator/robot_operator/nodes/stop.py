@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`robot_operator estop` and `damp`: stop first, everything that there is; then say who obeyed.
+
+Only what the first message of an e-stop needs is imported before it is out.
+"""
+
+import argparse
+import sys
+import threading
+from contextlib import ExitStack
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool
+
+from robot_operator.errors import OperatorError
+from robot_operator.requests import Request
+
+_PERIOD_S = 0.02
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Reliable, and kept for readers that are matched later."""
+
+
+class EstopButton:
+    """Presses the e-stop at once, and every 20 ms until it is closed.
+
+    A reader that keeps nothing from before it was matched hears one of the repetitions.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Press nothing yet."""
+        self._node = node
+        self._publishers: dict[str, rclpy.publisher.Publisher] = {}
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, name="estop", daemon=True)
+
+    @property
+    def topics(self) -> list[str]:
+        """Full names of the topics on which it is pressed."""
+        return sorted(self._publishers)
+
+    def press(self, topic: str) -> None:
+        """Publish `True` on a topic (full name) now and from now on."""
+        if topic in self._publishers:
+            return
+        publisher = self._node.create_publisher(Bool, topic, _LATCHED)
+        publisher.publish(Bool(data=True))
+        self._publishers[topic] = publisher
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def close(self) -> None:
+        """Repeat no longer."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _repeat(self) -> None:
+        while not self._ending.wait(_PERIOD_S):
+            for publisher in list(self._publishers.values()):
+                publisher.publish(Bool(data=True))
+
+
+def main(given: argparse.Namespace) -> int:
+    """Stop what is there, print who obeyed; return 0 if all did, else 1."""
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    with ExitStack() as undo:
+        undo.callback(rclpy.shutdown, context=context)
+        node = Node("operator_stops", context=context, enable_rosout=False,
+                    start_parameter_services=False)
+        undo.callback(node.destroy_node)
+        button = EstopButton(node)
+        undo.callback(button.close)
+        named = given.node or given.driver
+        namespace = f"/{named.lstrip('/')}".rpartition("/")[0] if named else ""
+        if given.action == Request.ESTOP.value:
+            button.press(f"{namespace}/estop")
+        # Only now: these take longer to import than the e-stop to arrive.
+        from robot_operator.nodes.obeying import Obeying
+        from robot_operator.nodes.words import described
+
+        obeying = Obeying(node, given, button)
+        undo.callback(obeying.close)
+        try:
+            obeying.wait(given.timeout)
+        except OperatorError as error:
+            sys.stderr.write(f"robot_operator: {error}\n")
+            return 1
+        finally:
+            sys.stderr.write(f"robot_operator: {obeying.summary}\n")
+            sys.stdout.write(described(obeying.lines))
+    return 0

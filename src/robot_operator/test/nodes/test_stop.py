@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`robot_operator estop`, `damp` and `stand` as processes, beside several nodes and none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from .robot import DEADLINE_S, policy_status
+
+pytestmark = pytest.mark.ros
+_NEWEST = QoSProfile(depth=1)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class World:
+    """Nodes beside the command, which runs until it ends."""
+
+    def __init__(self, executor: SingleThreadedExecutor) -> None:
+        self._executor = executor
+        self.nodes: list[Node] = []
+        self.statuses: dict[str, Any] = {}
+
+    def node(self, name: str, namespace: str = "") -> Node:
+        node = Node(name, namespace=namespace, use_global_arguments=False)
+        self._executor.add_node(node)
+        self.nodes.append(node)
+        return node
+
+    def policy(self, name: str, namespace: str = "") -> PolicyStatus:
+        """Add a policy node in RUN; return its status."""
+        node, status = self.node(name, namespace), policy_status()
+        status.mode, status.reason = JointCommand.MODE_RUN, "the policy runs"
+        publisher = node.create_publisher(PolicyStatus, "~/status", _LATCHED)
+        publisher.publish(status)
+        node.create_publisher(JointCommand, "joint_command", _NEWEST)
+
+        def answer(request: str, _: Trigger.Request, response: Trigger.Response) -> Any:
+            status.mode = (JointCommand.MODE_READY if request == "stand"
+                           else JointCommand.MODE_DAMP)
+            status.latched = status.latched or request == "estop"
+            publisher.publish(status)
+            response.success = True
+            return response
+
+        for request in ("stand", "damp", "estop"):
+            node.create_service(Trigger, f"~/{request}", partial(answer, request))
+        return status
+
+    def driver(self, namespace: str = "") -> RobotStatus:
+        """Add a driver that follows commands until the e-stop on the topic; return its status."""
+        node = self.node("some_driver", namespace)
+        status = RobotStatus(state=RobotStatus.FOLLOWING, reason="follows")
+        publisher = node.create_publisher(RobotStatus, "~/status", _LATCHED)
+        publisher.publish(status)
+
+        def press(_: Bool) -> None:
+            status.state = RobotStatus.DAMPING
+            publisher.publish(status)
+
+        node.create_subscription(Bool, "estop", press, _NEWEST)
+        return status
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `robot_operator` to its end."""
+        process = subprocess.Popen(["robot_operator", *arguments], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        ends_s = time.monotonic() + DEADLINE_S
+        while process.poll() is None:
+            assert time.monotonic() < ends_s, "never ends"
+            self._executor.spin_once(timeout_sec=0.02)
+        out, error = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+@pytest.fixture
+def world(executor: SingleThreadedExecutor) -> Iterator[World]:
+    """An empty domain."""
+    world = World(executor)
+    yield world
+    for node in world.nodes:
+        node.destroy_node()
+
+
+def test_estop_stops_all_policy_nodes_and_drivers_in_every_namespace(world: World) -> None:
+    policies = [world.policy("act_policy_node"), world.policy("joint_policy_node", "one")]
+    drivers = [world.driver(), world.driver("one")]
+
+    result = world.run("estop", "--timeout", "30")
+
+    assert result.returncode == 0, result.stderr
+    assert all(status.latched for status in policies)
+    assert all(status.state == RobotStatus.DAMPING for status in drivers)
+    assert ("estop: published on /estop, /one/estop; obeyed: /act_policy_node, "
+            "/one/joint_policy_node, /one/some_driver, /some_driver\n") in result.stderr
+    assert "DAMP, latched until reset" in result.stdout
+
+
+def test_estop_of_a_named_robot_leaves_the_others_alone(world: World) -> None:
+    other, one = world.policy("joint_policy_node"), world.policy("joint_policy_node", "one")
+    result = world.run("estop", "--node", "one/joint_policy_node", "--timeout", "30")
+    assert result.returncode == 0, result.stderr
+    assert one.latched
+    assert not other.latched
+
+
+def test_estop_is_published_though_there_is_nothing_that_could_obey(world: World) -> None:
+    heard: list[bool] = []
+    world.node("listener").create_subscription(
+        Bool, "estop", lambda message: heard.append(message.data), _NEWEST)
+
+    result = world.run("estop", "--timeout", "3")
+
+    assert heard
+    assert all(heard)
+    assert result.returncode == 1
+    assert "expected a policy node or a driver within 3 s, found none" in result.stderr
+
+
+def test_driver_that_does_not_obey_is_named(world: World) -> None:
+    world.policy("joint_policy_node")
+    world.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
+        RobotStatus(state=RobotStatus.FOLLOWING, reason="follows"))
+    result = world.run("estop", "--timeout", "3")
+    assert result.returncode == 1
+    assert "not yet /deaf; press the hardware e-stop" in result.stderr
+
+
+def test_damp_without_a_name_damps_all_policy_nodes(world: World) -> None:
+    policies = [world.policy("act_policy_node"), world.policy("joint_policy_node")]
+    result = world.run("damp", "--timeout", "30")
+    assert result.returncode == 0, result.stderr
+    assert [status.mode for status in policies] == [JointCommand.MODE_DAMP] * 2
+    assert "damp: obeyed: /act_policy_node, /joint_policy_node\n" in result.stderr
+
+
+def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> None:
+    code = ("import sys, robot_operator.nodes.start, robot_operator.nodes.stop\n"
+            "print([name for name in ('policy_msgs', 'numpy', 'geometry_msgs', 'textual')"
+            " if name in sys.modules])")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(world: World) -> None:
+    status = world.policy("joint_policy_node")
+    node = world.node("something")
+    node.create_subscription(JointCommand, "joint_command", lambda _: None, _NEWEST)
+
+    refused = world.run("stand", "--timeout", "3")
+    assert refused.returncode == 1
+    assert ("stand: expected a driver or a simulator that subscribes to /joint_command, found "
+            "/something") in refused.stderr
+    assert status.mode == JointCommand.MODE_RUN
+
+    stood = world.run("stand", "--without-driver", "--timeout", "30")
+    assert stood.returncode == 0, stood.stderr
+    assert "no driver found: whether a robot follows commands is not known" in stood.stderr
+
+    node.create_publisher(JointState, "joint_states", _NEWEST)
+    stood = world.run("stand", "--timeout", "30")
+    assert stood.returncode == 0, stood.stderr
+    assert "no driver: /something follows commands" in stood.stderr
