@@ -68,7 +68,8 @@ def describe_body(contract: Body, report: Report) -> None:
                f"{of(joints.effort_limit)} N·m")
     for i, via in enumerate(stand.via, 1):
         report.row(f"standing up, via {i}", f"to {of(via.position)} rad in {via.duration_s:g} s")
-    report.row("standing up", f"to {of(stand.position)} rad in {stand.duration_s:g} s; stiffness "
+    way = "" if stand.via else "straight "
+    report.row("standing up", f"{way}to {of(stand.position)} rad in {stand.duration_s:g} s; stiffness "
                f"{of(stand.stiffness)} N·m/rad; damping {of(stand.damping)} N·m·s/rad")
 
 

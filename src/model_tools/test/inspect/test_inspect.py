@@ -417,6 +417,7 @@ def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
     assert rows["standing up, via 1"] == "to 0.25 rad in 2 s"
     assert rows["standing up"] == ("to 0, 0.5 rad in 1 s; stiffness 1 N·m/rad; damping 1 "
                                    "N·m·s/rad")
+    assert described(tmp_path / "other", {})["standing up"].startswith("straight to 0 rad in 1 s;")
 
 
 def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:
