@@ -237,6 +237,14 @@ class RealTime:
                                                  others))
         return refused
 
+    def granted(self, refused: Sequence[str]) -> list[str]:
+        """Return what was asked for and is not among the refusals of `apply`, with its value."""
+        asked = {"realtime.priority": str(self.priority or ""),
+                 "realtime.cpus": ",".join(map(str, self.cpus)),
+                 "realtime.lock_memory": "true" if self.lock_memory else ""}
+        return [f"{option} {value}" for option, value in asked.items()
+                if value and not any(warning.startswith(option) for warning in refused)]
+
     def release(self, processes: Iterable[int]) -> None:
         """Give the priority up: what is done without a control thread is not urgent."""
         if self.priority:

@@ -15,7 +15,12 @@ import threading
 import pytest
 
 from policy_inference.errors import PolicyError
-from policy_inference.machine.scheduling import parse_cpus, parse_priority, set_cpu_affinity
+from policy_inference.machine.scheduling import (
+    RealTime,
+    parse_cpus,
+    parse_priority,
+    set_cpu_affinity,
+)
 
 CORES = os.cpu_count() or 1
 NOBODY = 65534
@@ -99,6 +104,15 @@ def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
     assert line.startswith("--lock-memory: Cannot allocate memory (ENOMEM)")
     assert "RLIMIT_MEMLOCK is 65536" in line
     assert "LimitMEMLOCK=infinity" in line
+
+
+def test_what_was_not_refused_is_granted() -> None:
+    asked = RealTime(priority=20, cpus=(2, 3), lock_memory=True)
+    assert asked.granted([]) == ["realtime.priority 20", "realtime.cpus 2,3",
+                                 "realtime.lock_memory true"]
+    assert asked.granted(["realtime.priority 20: Operation not permitted (EPERM)"]) == [
+        "realtime.cpus 2,3", "realtime.lock_memory true"]
+    assert RealTime().granted([]) == []
 
 
 def test_rights_are_what_the_kernel_grants() -> None:
