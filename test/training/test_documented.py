@@ -70,6 +70,7 @@ def test_the_imported_contract_is_the_one_that_ships(tmp_path: Path) -> None:
     assert imported.model.outputs == ours.model.outputs
     assert imported.observations == ours.observations
     assert imported.velocity_command == ours.velocity_command
+    assert imported.stand.via == ours.stand.via
 
 
 def workflow(output: Path, **variables: str) -> list[tuple[str, subprocess.CompletedProcess[str]]]:

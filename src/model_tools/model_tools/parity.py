@@ -17,7 +17,8 @@ from policy_inference.interfaces import F32, Tensor
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Rows as in training and somewhat beyond, and far beyond: where a program clamps or branches."""
+"""Twice and 50 times the training's standard deviation: somewhat beyond what it saw, and far
+beyond, where a program clamps or branches."""
 _ACTIONS = ("actions", "action")
 
 

@@ -119,7 +119,7 @@ def test_pictures_begin_shortly_before_the_robot_moves(still: Trace) -> None:
 def test_the_summary_has_the_promised_keys_and_is_json(still: Trace) -> None:
     summary = summarise(measured(still, REPORTED), REPORTED)
     assert list(summary) == KEYS
-    assert summary["guard_events"] == 3
+    assert summary["guard_events"] == {"stale_command": 2, "effort": 1}
     assert summary["latency_ms"] == {"p50": 0.5, "p99": 1.0, "max": 2.0}
     assert summary["duration_s"] == pytest.approx(0.98)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary

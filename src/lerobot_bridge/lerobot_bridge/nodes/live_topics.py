@@ -100,6 +100,7 @@ class LiveTopic(ABC):
         if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
             return ""
         _, _, state = self._input.describe(now_ns).partition(": ")
+        state, _, _ = state.partition(", limit")  # what is expected says it
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
         return (f"{self._name}: expected {self._expected()}, found {state}, {count} "

@@ -39,7 +39,8 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--bundle", type=Path, required=True,
+                        help="folder or name of the bundle")
     parser.add_argument("--bag", type=Path, action="append", default=[],
                         help="rosbag2 recording of the robot; may be given several times")
     parser.add_argument("--live", action="store_true",
@@ -86,8 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Collect; return the exit status."""
+    from policy_inference.bundle.installed import bundle_folder
     from policy_inference.bundle.load import ChunkBundle, load_any_bundle
 
+    given.bundle = bundle_folder(str(given.bundle))
     bundle = load_any_bundle(given.bundle)
     if isinstance(bundle, ChunkBundle):
         return _run_chunks(given, bundle)

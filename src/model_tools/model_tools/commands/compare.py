@@ -38,7 +38,8 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundles", type=Path, nargs="+", help="folders of bundles")
+    parser.add_argument("bundles", type=Path, nargs="+",
+                        help="folders of bundles, or names of installed ones")
     parser.add_argument("--backends", default="onnx",
                         help="back ends to open each bundle with, by comma (default onnx)")
     add_backend_options(parser)
@@ -61,9 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compare; return the exit status."""
     from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.installed import bundle_folder
     from policy_inference.bundle.load import ChunkBundle, load_any_bundle
 
     options = parse_options(given.backend_option)
+    given.bundles = [bundle_folder(str(bundle)) for bundle in given.bundles]
     bundles = [load_any_bundle(folder) for folder in given.bundles]
     chunks = [bundle for bundle in bundles if isinstance(bundle, ChunkBundle)]
     if not chunks:

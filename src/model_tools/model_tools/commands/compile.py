@@ -28,7 +28,8 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("compiler", help="name of an installed compiler: onnx, rknn, tensorrt, bpu")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--bundle", type=Path, required=True,
+                        help="folder or name of the bundle")
     parser.add_argument("--precision", required=True,
                         help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's")
     parser.add_argument("--target", help="chip, for compilers that have several: rk3588, nash-e, "
@@ -56,8 +57,10 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.compilers.compiled_bundle import Request, compile_bundle
     from model_tools.compilers.compiled_chunks import compile_chunk_bundle
     from model_tools.progress import progress_bar
+    from policy_inference.bundle.installed import bundle_folder
     from policy_inference.bundle.load import BundleFolder, ChunkBundle, load_any_bundle
 
+    given.bundle = bundle_folder(str(given.bundle))
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
     request = Request(**{name: getattr(given, name) for name in names},
                       topics=dict(given.topic), options=dict(given.option))

@@ -12,16 +12,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from model_tools.errors import ToolError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("path", type=Path, help="file or folder of one of these kinds")
+    parser.add_argument("path", type=Path, help="file or folder of one of these kinds, "
+                        "or the name of an installed bundle")
 
 
 def run(given: argparse.Namespace) -> int:
     """Show it; return 0 also where something is suspicious."""
     from model_tools.inspect.registry import inspect_path
     from model_tools.inspect.table import show
+    from policy_inference.bundle.installed import bundle_folder
+    from policy_inference.errors import PolicyError
 
-    show(inspect_path(given.path))
+    path = given.path
+    if not path.exists():
+        try:
+            path = bundle_folder(str(path))
+        except PolicyError as error:
+            raise ToolError(f"{path}: expected a file or folder, found nothing; as a {error}"
+                            ) from error
+    show(inspect_path(path))
     return 0

@@ -31,7 +31,7 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("bundle", type=Path, help="folder or name of the bundle")
     parser.add_argument("--env", required=True, metavar="MODULE:FUNCTION",
                         help="makes the environment; from the current folder or installed")
     parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
@@ -53,11 +53,14 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.local_loop.judged import artifacts, run_and_judge
     from model_tools.local_loop.table import show
     from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.installed import bundle_folder
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
-    model, reference = artifacts(given.bundle, given.backend,
-                                 parse_options(given.backend_option), given.reference)
+    bundle = bundle_folder(str(given.bundle))
+    reference_bundle = bundle_folder(str(given.reference)) if given.reference else None
+    model, reference = artifacts(bundle, given.backend, parse_options(given.backend_option),
+                                 reference_bundle)
     console = Console(stderr=True)
     steps = track(range(given.steps), given.env, console=console, transient=True,
                   disable=not console.is_terminal)

@@ -25,6 +25,7 @@ from model_tools.completion.stale import drop_nominal, drop_reports_of_others, i
 from model_tools.contract_text import DRAFT_LINE, set_section
 from model_tools.errors import ToolError
 from model_tools.files import copy_folder, new_file, new_folder
+from model_tools.importers.draft import open_questions, other_problems
 from model_tools.onnx_model import read_onnx
 from model_tools.row_files import read_rows, save_rows
 from policy_inference.bundle.load import (
@@ -34,8 +35,10 @@ from policy_inference.bundle.load import (
     load_bundle,
     read_contract,
 )
+from policy_inference.bundle.schema import load_yaml
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, golden_rows
+from policy_inference.errors import BundleError
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[Bundle], Measured]
@@ -88,15 +91,32 @@ def make_bundle(
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
                         "model_tools import makes one of what a training left behind")
-    # Says what is wrong under the user's own path.
-    read_contract(contract / CONTRACT_FILE, instead="`model_tools export act` writes bundles of "
-                  "chunk policies whole, with their golden rows")
+    _read_answered(contract / CONTRACT_FILE)  # what is wrong has the user's own path
     with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
         copy_folder(contract, made)
         if model is not None:
             _take_model(model, made)
         complete(made, completion)
     return load_bundle(output)
+
+
+def _read_answered(file: Path) -> None:
+    """Read a contract; its open questions are one error that lists them."""
+    try:
+        read_contract(file, instead="`model_tools export act` writes bundles of chunk policies "
+                      "whole, with their golden rows")
+    except BundleError as error:
+        try:
+            questions = open_questions(load_yaml(file))
+        except BundleError:  # which is the error at hand
+            questions = {}
+        if not questions:
+            raise
+        raise ToolError("\n".join([
+            f"{file}: expected no open questions, found {len(questions)}; answer them in the file, "
+            "or with --set or --answers of the import",
+            *(f"TODO {key}: {question}" for key, question in questions.items()),
+            *map(str, other_problems(error.problems, questions))])) from error
 
 
 def _take_model(model: Path, folder: Path) -> None:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, get_args, get_origin, get_type_hints
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract
+from policy_inference.errors import Problem
 
 TODO = "TODO"
 Path = tuple[str | int, ...]
@@ -92,7 +93,19 @@ class Draft:
 
     def todos(self) -> dict[str, str]:
         """Return the open questions by key."""
-        return {text(path): question for path, question in _questions((), self.values)}
+        return open_questions(self.values)
+
+
+def open_questions(values: object) -> dict[str, str]:
+    """Return the questions that are open in the values of a contract, by key."""
+    return {text(path): str(question) for path, question in _questions((), values, set())}
+
+
+def other_problems(problems: Iterable[Problem], questions: Collection[str]) -> list[Problem]:
+    """Return what the loader refuses besides values that are open questions."""
+    return [problem for problem in problems
+            if not any(problem.key == key or problem.key.startswith((f"{key}.", f"{key}["))
+                       for key in questions)]
 
 
 def completing(folder: FilePath) -> str:
@@ -116,15 +129,15 @@ def text(path: Path) -> str:
     return joined.removeprefix(".")
 
 
-def _questions(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, Mapping):
-        if TODO in value:
-            yield path, value[TODO]
-        for name, entry in value.items():
-            yield from _questions((*path, name), entry)
-    elif isinstance(value, list):
-        for i, entry in enumerate(value):
-            yield from _questions((*path, i), entry)
+def _questions(path: Path, value: object, seen: set[int]) -> Iterator[tuple[Path, object]]:
+    """Yield open questions; what an alias repeats is looked at once."""
+    if not isinstance(value, (dict, list)) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, dict) and TODO in value:
+        yield path, value[TODO]
+    for part, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _questions((*path, part), entry, seen)
 
 
 def _complete(kind: Any, value: Any) -> Any:

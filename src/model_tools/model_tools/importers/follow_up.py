@@ -20,7 +20,10 @@ _OF_IMU = ("quat_xyzw", "ang_vel_body", "gravity_body")
 
 
 def ask_what_follows(draft: Draft) -> None:
-    """Ask for the range of commands, for options of terms, and for the tilt of robots with IMU."""
+    """Ask for the range of commands, for options of terms, and for the tilt of robots with IMU.
+
+    A robot with an IMU may lie folded before it stands up, so `stand.via` is mentioned for it.
+    """
     terms = [(path, term) for path, term in draft.terms() if isinstance(term["term"], str)]
     names = {term["term"] for _, term in terms}
     if "velocity_command" in names:
@@ -31,6 +34,10 @@ def ask_what_follows(draft: Draft) -> None:
     if has_imu and not (isinstance(safety, dict) and "max_tilt_rad" in safety):
         draft.ask("safety.max_tilt_rad", "largest angle between the body's up and the world's, "
                   "rad; null for a robot without IMU")
+    if has_imu and not draft.find("stand.via"):
+        draft.remark("stand.via is not set: standing up goes straight to stand.position. A robot "
+                     "that lies folded may need less torque through other poses: --set "
+                     "'stand.via=[{position: ..., duration_s: 1}]'")
     for path, term in terms:
         if term["term"] == "phase":
             draft.ask((*path, "period_s"), "period of the phase, s")

@@ -60,7 +60,8 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
         given: The joints of `--joints`.
 
     Raises:
-        ToolError: They were not given, or in an order that could be several.
+        ToolError: They were not given, or in an order that could be several, or that is not the
+            one of unitree's motors though the names are those of one of its robots.
     """
     places = motors(root)
     if given is None:
@@ -74,12 +75,14 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
         return _of_motors(root, SDK_JOINTS[robot], places, robot), (
             f"joint_ids_map, from the order of motors of unitree's {robot}")
     if given.order == SDK:
-        return _of_motors(root, given.names, places, "--joints"), (
-            "joint_ids_map, from the order of the SDK that --joints has")
+        names = _of_motors(root, given.names, places, "--joints")
+        _refuse_other_order(root, given, places, names)
+        return names, "joint_ids_map, from the order of the SDK that --joints has"
     orders = _possible(given, places)
     if given.origin and given.order is None and len(set(map(tuple, orders.values()))) > 1:
         raise _undecided(root, given, orders)
     names = _counted(root, given.in_simulator_order(), len(places))
+    _refuse_other_order(root, given, places, names)
     return names, "given by the user, in policy order"
 
 
@@ -121,8 +124,11 @@ def _robot_of(given: GivenJoints, places: Sequence[int]) -> str | None:
     """Return the robot that is named, or the only one whose joints a robot's file has."""
     if not given.origin:
         return given.names[0] if given.names[0] in SDK_JOINTS and len(given.names) == 1 else None
-    if given.order is not None:
-        return None
+    return None if given.order is not None else _with_joints(given, places)
+
+
+def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
+    """Return the only one of unitree's robots that has these motors under the given names."""
     joints = set(given.names)
     fitting = [robot for robot, names in SDK_JOINTS.items()
                if max(places) < len(names) and {names[i] for i in places} <= joints]
@@ -130,6 +136,24 @@ def _robot_of(given: GivenJoints, places: Sequence[int]) -> str | None:
     whole = [robot for robot in fitting if set(SDK_JOINTS[robot]) - {""} <= joints]
     known = whole or fitting
     return known[0] if len(known) == 1 else None
+
+
+def _refuse_other_order(
+    root: Node, given: GivenJoints, places: Sequence[int], names: Sequence[str]
+) -> None:
+    """Raise if the names are those of one of unitree's robots, and the order is not its own."""
+    robot = _with_joints(given, places)
+    if robot is None:
+        return
+    expected = _of_motors(root, SDK_JOINTS[robot], places, robot)
+    if expected != names:
+        wanted, found = next((one, other) for one, other in zip(expected, names, strict=True)
+                             if one != other)
+        order = "" if given.order is None else f" with --joint-order {given.order}"
+        raise ToolError(
+            f"{root.file}: joint_ids_map: expected the order of unitree's {robot}, whose joints "
+            f"these are ({', '.join(expected)}), found {found} where {wanted} belongs{order}; give "
+            f"--joints {robot} and --robot with the robot's file, without --joint-order")
 
 
 def _of_motors(

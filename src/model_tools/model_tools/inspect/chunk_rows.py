@@ -105,7 +105,9 @@ def _describe_graph(name: str, graph: Graph, report: Report) -> None:
     report.row(f"graph {name}", f"{_tensors(graph.inputs)} -> {_tensors(graph.outputs)}")
     for backend, artifact in graph.artifacts.items():
         target = f" for {artifact.target}" if artifact.target else ""
-        report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}{target}")
+        integers = f" with {artifact.integers} integers" if artifact.integers else ""
+        report.row(f"artifact {backend}",
+                   f"{artifact.file}, {artifact.precision}{integers}{target}")
 
 
 def _tensors(tensors: Mapping[str, TensorEntry]) -> str:

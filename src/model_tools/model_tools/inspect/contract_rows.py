@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from model_tools.inspect.report import Report
+from model_tools.inspect.report import Report, ReportTable
+from model_tools.terms import frames, newest_columns
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import (
     ActionTerm,
@@ -39,7 +40,9 @@ def describe_contract(contract: JointContract, report: Report) -> None:
         report.row("state", f"{pair.output} -> {pair.input}")
     for backend, artifact in contract.model.artifacts.items():
         target = f" for {artifact.target}" if artifact.target else ""
-        report.row(f"artifact {backend}", f"{artifact.file}, {artifact.precision}{target}")
+        integers = f" with {artifact.integers} integers" if artifact.integers else ""
+        report.row(f"artifact {backend}",
+                   f"{artifact.file}, {artifact.precision}{integers}{target}")
     for name, limits in contract.limits.items():
         report.row(f"limits {name}", bounds(limits) or "none")
     report.row("golden rows", contract.model.golden.file if contract.model.golden else
@@ -47,6 +50,9 @@ def describe_contract(contract: JointContract, report: Report) -> None:
     report.row("nominal", contract.nominal.source if contract.nominal else
                "none: only the contract's limits guard; a recorded rollout gives it at `complete`")
     report.row("licence", contract.provenance.licence)
+    report.tables.extend([
+        _joint_table(contract), _action_table(contract),
+        *(_observation_table(contract, name) for name in contract.observations)])
 
 
 def describe_body(contract: Body, report: Report) -> None:
@@ -68,8 +74,60 @@ def describe_body(contract: Body, report: Report) -> None:
                f"{of(joints.effort_limit)} N·m")
     for i, via in enumerate(stand.via, 1):
         report.row(f"standing up, via {i}", f"to {of(via.position)} rad in {via.duration_s:g} s")
-    report.row("standing up", f"to {of(stand.position)} rad in {stand.duration_s:g} s; stiffness "
-               f"{of(stand.stiffness)} N·m/rad; damping {of(stand.damping)} N·m·s/rad")
+    way = "" if stand.via else "straight "
+    report.row("standing up", f"{way}to {of(stand.position)} rad in {stand.duration_s:g} s; "
+               f"stiffness {of(stand.stiffness)} N·m/rad; damping {of(stand.damping)} N·m·s/rad")
+
+
+def _joint_table(contract: JointContract) -> ReportTable:
+    joints = contract.joints
+    names = joints.names
+    columns = [[f"{number:g}" for number in per_joint(value, names)] for value in (
+        joints.default_position, joints.position_min, joints.position_max, joints.velocity_limit,
+        joints.effort_limit)]
+    return ReportTable(
+        title="joints, index from 0",
+        header=("index", "joint", "default rad", "min rad", "max rad", "rad/s", "N·m"),
+        rows=[(str(i), *row) for i, row in enumerate(zip(names, *columns, strict=True))])
+
+
+def _action_table(contract: JointContract) -> ReportTable:
+    """Return what each value of the output commands; offsets are the numbers that are added."""
+    names = contract.joints.names
+    default = dict(zip(names, per_joint(contract.joints.default_position, names), strict=True))
+    rows = list[tuple[str, ...]]()
+    for term in contract.action.terms:
+        offsets = ([default[joint] for joint in term.joints] if isinstance(term.offset, str)
+                   else per_joint(term.offset, term.joints))
+        scales = per_joint(term.scale, term.joints)
+        for joint, offset, scale in zip(term.joints, offsets, scales, strict=True):
+            rows.append((str(len(rows)), joint, term.kind, f"{offset:g}", f"{scale:g}",
+                         _clip(term.clip)))
+    return ReportTable(
+        title=f"action {contract.action.output}: target = offset + scale x clip(output)",
+        header=("index", "joint", "kind", "offset", "scale", "clip"), rows=rows)
+
+
+def _observation_table(contract: JointContract, name: str) -> ReportTable:
+    """Return the columns of each term; of several frames those of the newest."""
+    observation = contract.observations[name]
+    history = observation.history
+    several = frames(observation) > 1
+    rows = list[tuple[str, ...]]()
+    for found in newest_columns(contract, name):
+        term, where = found.term, found.where
+        rows.append((f"{where.start}:{where.stop}", term.topic or found.name,
+                     _values(term.scale, found.names), _clip(term.clip),
+                     str(term.history_length or history.length)))
+    order = observation.order.replace("_", " ")
+    layout = (f"; {history.layout}, {history.order}, columns of the newest frame".replace("_", " ")
+              if several else "")
+    return ReportTable(title=f"observation {name}: from:to, to excluded; {order}{layout}",
+                       header=("columns", "term", "scale", "clip", "frames"), rows=rows)
+
+
+def _clip(clip: Sequence[float] | None) -> str:
+    return "none" if clip is None else f"{clip[0]:g} to {clip[1]:g}"
 
 
 def _values(value: PerJoint, names: Sequence[str]) -> str:
@@ -95,9 +153,9 @@ def bounds(limits: Limits) -> str:
 
 
 def _terms(observation: Observation) -> str:
-    frames = observation.history.length
+    length = observation.history.length
     words = ", ".join(map(_term, observation.terms))
-    return words if frames == 1 else f"{words}; {frames} frames, {observation.history.layout}"
+    return words if length == 1 else f"{words}; {length} frames, {observation.history.layout}"
 
 
 def _term(term: Term) -> str:

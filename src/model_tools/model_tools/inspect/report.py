@@ -13,12 +13,22 @@ _LONGEST, _SHOWN = 2000, 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTable:
+    """Several values of each of many things, such as joints: a row for each."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Rows of a table, and what a user should look at twice."""
+    """Rows of a table, further tables, and what a user should look at twice."""
 
     kind: str
     path: Path
     rows: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[ReportTable] = field(default_factory=list)
     suspicions: list[str] = field(default_factory=list)
 
     def row(self, name: str, value: object) -> None:

@@ -82,7 +82,8 @@ class Verdicts:
         for name, timeout_ns in self._timeouts_ns.items():
             age_ns = tick.ages_ns.get(name, 0)
             if timeout_ns is not None and (age_ns is None or age_ns > timeout_ns):
-                old = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
+                old = ("no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old, limit "
+                       f"{timeout_ns * 1e-6:.0f} ms")
                 return Rule.STALE_STATE, f"{name}: {old}"
         if tilt := self._fitness.tilted():
             return Rule.ATTITUDE, tilt

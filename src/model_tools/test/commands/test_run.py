@@ -140,7 +140,7 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
 @pytest.mark.parametrize(("args", "message"), [
     (["tiny", "--steps", "0"], "--steps: expected 1 or more, found 0"),
     (["tiny", "--output", "our_env.py"], "expected nothing there yet, found a file"),
-    (["absent"], "absent: expected a bundle folder, found nothing"),
+    (["absent"], "found 'absent', which is not in"),
     (["tiny", "--backend", "rknn"], "no artifact for the backend 'rknn'; this bundle has onnx"),
     (["tiny", "--reference", "recurrent"], "expected the same function as recurrent, found state"),
 ])  # fmt: skip

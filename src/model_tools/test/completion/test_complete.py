@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yaml
 from onnx import numpy_helper
 
 from model_tools.array_files import write_arrays
@@ -115,6 +116,25 @@ def test_other_weights_are_refused(contract: Path, tmp_path: Path) -> None:
                        r"found \w+; (get it from http|give the model that the contract means)"):
         make_bundle(contract, tmp_path / "other.onnx", tmp_path / "whole", WALKED)
     assert not (tmp_path / "whole").exists()
+
+
+def test_open_questions_are_listed_and_what_else_is_wrong_after_them(
+    contract: Path, tmp_path: Path
+) -> None:
+    file = contract / "policy.yaml"
+    values = yaml.safe_load(file.read_text("utf-8"))
+    values["stand"]["duration_s"] = {"TODO": "time to reach the pose, " * 10}
+    values["damp"]["damping"] = {"TODO": "gain"}
+    values["rate_hz"] = "fast"
+    file.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
+    with pytest.raises(ToolError) as caught:
+        make_bundle(contract, WEIGHTS, tmp_path / "whole")
+    first, *others = str(caught.value).splitlines()
+    assert first == (f"{file}: expected no open questions, found 2; answer them in the file, or "
+                     "with --set or --answers of the import")
+    assert others == ["TODO stand.duration_s: " + "time to reach the pose, " * 10,
+                      "TODO damp.damping: gain",
+                      f"{file}: rate_hz: expected a number, found 'fast'"]
 
 
 def test_a_checkpoint_for_a_model_is_sent_to_export(contract: Path, tmp_path: Path) -> None:

@@ -305,10 +305,30 @@ def test_an_unknown_robot_s_file_is_asked_about_with_each_order_that_it_could_be
 def test_unlike_defaults_of_left_and_right_are_noted(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:
-    listed = [name for names in GO2_FILE for name in names]
+    listed = [name.removesuffix("_joint") for names in GO2_FILE for name in names]
     draft = go2(request_for, tmp_path, ",".join(listed))
     [noted] = [remark for remark in draft.remarks if "joints.default_position" in remark]
-    assert "default_position: FL_thigh_joint -0.1, FR_thigh_joint 0.8; " in noted
+    assert "default_position: FL_thigh -0.1, FR_thigh 0.8; " in noted
+
+
+@pytest.mark.parametrize("order", ["sdk", "listed", None])
+def test_an_order_that_contradicts_that_of_a_known_robot_is_refused(
+    request_for: MakeRequest, tmp_path: Path, order: str | None
+) -> None:
+    listed = ",".join(name for names in GO2_FILE for name in names)
+    joints = listed if order is None else robot_file(tmp_path, urdf(*GO2_FILE))
+    with pytest.raises(ToolError, match=r"expected the order of unitree's go2.*found \w+ where "
+                                        r"\w+ belongs.*give --joints go2"):
+        go2(request_for, tmp_path, joints, joint_order=order)
+
+
+def test_the_order_of_a_known_robot_may_be_given_in_other_ways(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    file = robot_file(tmp_path, urdf(*GO2_FILE))
+    for joints, order in ((file, "breadth_first"), (",".join(GO2_POLICY), None)):
+        draft = go2(request_for, tmp_path, joints, joint_order=order)
+        assert draft.find("joints.names") == GO2_POLICY
 
 
 def test_unlike_scales_of_left_and_right_are_noted(

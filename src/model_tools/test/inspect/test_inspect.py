@@ -417,6 +417,45 @@ def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
     assert rows["standing up, via 1"] == "to 0.25 rad in 2 s"
     assert rows["standing up"] == ("to 0, 0.5 rad in 1 s; stiffness 1 N·m/rad; damping 1 "
                                    "N·m·s/rad")
+    assert described(tmp_path / "other", {})["standing up"].startswith("straight to 0 rad in 1 s;")
+
+
+def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, changes = tmp_path, {
+        "[{joints: [hip, knee], kind: position}]":
+            "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
+            "{joints: [h.*], kind: position, scale: 0.25, offset: default_position}]",
+        "{term: joint_pos}": "{term: joint_pos, joints: [knee, hip], scale: {hip: 2, knee: 3}}",
+        "default_position: 0": "default_position: [0.1, 0.5]",
+        "{term: joint_vel}": "{term: joint_vel, clip: [-5, 5]}"}
+    described(folder, changes)
+    joints, action, observation = inspect_path(folder).tables
+
+    assert [row[:2] for row in joints.rows] == [("0", "hip"), ("1", "knee")]
+    assert joints.rows[1][2:] == ("0.5", "-1", "1", "1", "1")
+    assert action.rows == [("0", "knee", "velocity", "0", "5", "-1 to 1"),
+                           ("1", "hip", "position", "0.1", "0.25", "none")]
+    assert observation.rows == [("0:2", "joint_pos", "3, 2", "none", "1"),
+                                ("2:4", "joint_vel", "1", "-5 to 5", "1"),
+                                ("4:6", "last_action", "1", "none", "1")]
+    show(inspect_path(folder))
+    assert observation.title in capsys.readouterr().out
+
+
+def test_columns_of_several_frames_are_those_of_the_newest(tmp_path: Path) -> None:
+    described(tmp_path, {"[1, 6]": "[1, 18]", "obs: {terms":
+                         "obs: {history: {length: 3, layout: per_term}, terms"})
+    observation = inspect_path(tmp_path).tables[-1]
+    assert [row[0] for row in observation.rows] == ["4:6", "10:12", "16:18"]
+    assert {row[-1] for row in observation.rows} == {"3"}
+    assert observation.title.endswith("per term, oldest first, columns of the newest frame")
+
+
+def test_kind_of_the_integers_is_shown(tmp_path: Path) -> None:
+    rows = described(tmp_path, {"precision: fp32": "precision: int8, integers: unsigned"})
+    assert rows["artifact onnx"].endswith(", int8 with unsigned integers")
 
 
 def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from policy_inference.commands.findings_table import table
 from policy_inference.commands.json_file import refuse_unwritable, write_new
 from policy_inference.commands.output import show
 from policy_inference.entry_points import loaded
-from policy_inference.errors import BackendError, PolicyError
+from policy_inference.errors import BackendError, BundleError
 from policy_inference.machine.finding import Finding, Verdict
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.middleware import examine_ros
@@ -85,11 +85,15 @@ def examine_backend(
             for artifact, file in artifacts_of(bundle, entry.name, cls).values():
                 findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
                 artifacts.append(artifact)
-        except PolicyError as error:
-            remedy = f"model_tools compile {entry.name} makes a bundle that has one"
-            if entry.name in bundle.models[0].model.artifacts:
-                remedy = "copy the bundle again"
+        except BundleError as error:  # the same for each back end that uses the file
+            published = any(artifact.url for model in bundle.models
+                            for artifact in model.model.artifacts.values())
+            remedy = ("with the published file, `model_tools complete BUNDLE --model FILE --output "
+                      "OTHER` makes a whole bundle" if published else "copy the bundle again")
             findings.append(Finding.error("bundle", str(error), remedy))
+        except BackendError as error:
+            findings.append(Finding.error("bundle", str(error), "model_tools compile "
+                                          f"{_compiler(entry.name)} makes a bundle that has one"))
     # What was found for several graphs alike is told once.
     known: list[Artifact | None] = [*artifacts] or [None]
     told = [one for artifact in known for one in examined(cls, machine, artifact)]
@@ -116,18 +120,36 @@ def _names(
 
 def _builds_from(entry: EntryPoint) -> str | None:
     """Return whose artifact a back end builds its own model from; None also if it does not load."""
+    cls = _class(entry)
+    return cls.builds_from if cls else None
+
+
+def _compiler(name: str) -> str:
+    """Return the compiler that makes a back end's models: a simulator's are those of its device."""
+    return next((entry.name for entry in available().values()
+                 if (cls := _class(entry)) is not None and cls.simulated_by == name), name)
+
+
+def _class(entry: EntryPoint) -> type[BackendBase] | None:
+    """Return the class of a back end; None if it does not load."""
     try:
         cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError:
         return None
-    return cls.builds_from
+    return cls
 
 
 def _of(bundle: BundleFolder, artifact: Artifact, file: Path) -> str:
+    """Return what a back end opens: `lite3_walk 0.2.1: policy.onnx, fp32, runs in fp16`."""
     contract = bundle.contract
+    stored = next(entry.precision for model in bundle.models
+                  for entry in model.model.artifacts.values() if entry.file == artifact.file)
+    integers = f" with {artifact.integers} integers" if artifact.integers else ""
+    runs = "" if artifact.precision == stored else f", runs in {artifact.precision}"
     made = f", made by {artifact.tool}" if artifact.tool else ""
     target = f" for {artifact.target}" if artifact.target else ""
-    return (f"{contract.name} {contract.version}: {file.name}, {artifact.precision}{target}{made}")
+    return (f"{contract.name} {contract.version}: {file.name}, {stored}{integers}{target}{runs}"
+            f"{made}")
 
 
 def _result(findings: Sequence[Finding]) -> str:

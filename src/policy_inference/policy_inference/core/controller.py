@@ -190,7 +190,8 @@ class Controller:
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture(self._joint_pos)
         if not 0 <= gap_ns <= self._longest_gap_ns:
-            return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick")
+            return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick, limit "
+                               f"{self._longest_gap_ns * 1e-6:.0f} ms")
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
         if why := self._fitness.stale(now_ns):

@@ -163,4 +163,6 @@ class Input:
         """Say what is wrong in a few words."""
         age_ns = self.age_ns(now_ns)
         age = "no message" if age_ns is None else f"{age_ns * 1e-6:.0f} ms old"
+        if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
+            age += f", limit {self.timeout_ns * 1e-6:.0f} ms"
         return f"{self.name}: {age}" + (f" ({self.problem})" if self.problem else "")

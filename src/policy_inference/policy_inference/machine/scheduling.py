@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import resource
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ _MCL_CURRENT, _MCL_FUTURE = 1, 2
 """Of mlockall(2), the same on x86 and ARM."""
 _HIGHEST_CORE = 1023
 """No board or PC has more; whether this machine has them is the kernel's to say."""
+_ENOUGH_TO_LOCK = 1 << 30
+"""Bytes; no node takes more."""
 THIS_THREAD = (0,)
 """The calling thread, as the kernel's calls name it."""
 
@@ -117,12 +121,52 @@ def set_realtime_priority(
                 os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK,
                                       os.sched_param(priority))
     except OSError as error:
-        allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
+        allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
         return [f"{option} {priority}: {_reason(error)}: runs without real-time priority; "
                 f"RLIMIT_RTPRIO is {allowed}: allow {priority} (systemd: LimitRTPRIO={priority}; "
                 f"login: 'rtprio {priority}' in /etc/security/limits.d; docker: "
                 "--cap-add SYS_NICE)"]
     return []
+
+
+def highest_realtime_priority() -> int:
+    """Return the highest priority of SCHED_FIFO that a thread of this process gets; 0 for none.
+
+    It is tried, in a thread that ends: a root user without CAP_SYS_NICE gets none, nor does a
+    cgroup without real-time budget.
+    """
+    granted = [0]
+
+    def attempt() -> None:
+        limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
+        for priority in (os.sched_get_priority_max(os.SCHED_FIFO), limit):
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK,
+                                      os.sched_param(priority))
+                granted.append(priority)
+                return
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return granted[-1]
+
+
+def lockable_bytes() -> int | None:
+    """Return how much memory this process may lock; None for as much as it has.
+
+    Whether RLIMIT_MEMLOCK holds for this process (not with CAP_IPC_LOCK) is tried.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if limit == resource.RLIM_INFINITY or limit >= _ENOUGH_TO_LOCK:
+        return None
+    with mmap.mmap(-1, limit + mmap.PAGESIZE) as memory:
+        start = ctypes.c_char.from_buffer(memory)
+        try:
+            refused = ctypes.CDLL(None).mlock(ctypes.byref(start), ctypes.c_size_t(len(memory)))
+        finally:
+            del start  # which keeps the memory from being closed
+    return limit if refused else None
 
 
 def lock_memory(option: str) -> list[str]:
@@ -137,7 +181,7 @@ def lock_memory(option: str) -> list[str]:
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return []
     number = ctypes.get_errno()
-    allowed = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    allowed = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     return [f"{option}: {_reason(OSError(number, os.strerror(number)))}: pages may be swapped "
             f"out; RLIMIT_MEMLOCK is {allowed} bytes: allow all (systemd: LimitMEMLOCK=infinity; "
             "login: 'memlock unlimited' in /etc/security/limits.d; docker: --ulimit memlock=-1)"]
@@ -192,6 +236,14 @@ class RealTime:
                         or set_realtime_priority(max(1, self.priority - 1), "realtime.priority",
                                                  others))
         return refused
+
+    def granted(self, refused: Sequence[str]) -> list[str]:
+        """Return what was asked for and is not among the refusals of `apply`, with its value."""
+        asked = {"realtime.priority": str(self.priority or ""),
+                 "realtime.cpus": ",".join(map(str, self.cpus)),
+                 "realtime.lock_memory": "true" if self.lock_memory else ""}
+        return [f"{option} {value}" for option, value in asked.items()
+                if value and not any(warning.startswith(option) for warning in refused)]
 
     def release(self, processes: Iterable[int]) -> None:
         """Give the priority up: what is done without a control thread is not urgent."""

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import resource
 import sys
 from collections.abc import Iterator
 
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.host import memory_mib
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
 
 OLDEST_PYTHON = (3, 10)
 _LITTLE_MEMORY_MIB = 300.0
@@ -32,6 +31,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
     if memory := memory_mib(machine):
         yield _memory(memory["MemAvailable"], memory["MemTotal"])
     yield _priority()
+    yield _locked_memory()
 
 
 def board(machine: Machine) -> str | None:
@@ -81,8 +81,18 @@ def _memory(available_mib: float, total_mib: float) -> Finding:
 
 
 def _priority() -> Finding:
-    """Return what is permitted; nothing here asks for it by itself."""
-    highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
-    unlimited = highest == resource.RLIM_INFINITY or os.geteuid() == 0
-    found = "up to 99" if unlimited else f"up to {highest}" if highest else "not permitted"
-    return Finding(name="real-time priority", found=f"{found} (optional: chrt -f 50 ...)")
+    """Return what the kernel grants `realtime.priority`, as tried; nothing here keeps it."""
+    highest = highest_realtime_priority()
+    found = (f"up to {highest} (optional: parameter realtime.priority)" if highest else
+             "not permitted: realtime.priority would be refused (optional; systemd: LimitRTPRIO=, "
+             "docker: --cap-add SYS_NICE)")
+    return Finding(name="real-time priority", found=found)
+
+
+def _locked_memory() -> Finding:
+    """Return what the kernel grants `realtime.lock_memory`, as tried."""
+    limit = lockable_bytes()
+    found = ("unlimited (optional: parameter realtime.lock_memory)" if limit is None else
+             f"at most {limit / 2**20:.3g} MiB: realtime.lock_memory would be refused (optional; "
+             "systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)")
+    return Finding(name="locked memory", found=found)

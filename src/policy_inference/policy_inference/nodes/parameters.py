@@ -21,6 +21,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
@@ -115,14 +116,22 @@ class ParameterTable:
         """Declare; while `is_configured`, changes are refused with that reason."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
         self._following = False
-        given = [*node.get_parameters_by_prefix("")]
+        given = node.get_parameters_by_prefix("")
         known = {spec.name for spec in specs}
         self._unknown = [name for name in given if name not in known and not _is_ros(name)]
         for spec in specs:
             if spec.name in given:
                 # Declared by its value alone; what was given for it is applied once more.
                 node.undeclare_parameter(spec.name)
-            node.declare_parameter(spec.name, spec.initial, _descriptor(spec))
+            try:
+                node.declare_parameter(spec.name, spec.initial, _descriptor(spec))
+            except InvalidParameterTypeException as error:
+                if spec.type is not str:
+                    raise
+                found = given[spec.name].value
+                raise ParameterException(
+                    f"expected a text, found {found!r}; quote one that looks like a number (-p "
+                    f"\"{spec.name}:='{found}'\")", spec.name) from error
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:

@@ -254,8 +254,11 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def apply_realtime(self) -> None:
         """Ask the machine for what `realtime.*` says, for the control thread and the models."""
-        for warning in self._realtime.apply(self.loop.thread_id, self._processes()):
+        refused = self._realtime.apply(self.loop.thread_id, self._processes())
+        for warning in refused:
             self.get_logger().warning(warning)
+        if granted := self._realtime.granted(refused):
+            self.get_logger().info(f"the machine grants {', '.join(granted)}")
 
     def _processes(self) -> set[int]:
         return {os.getpid(), *(backend.pid for backend in self.policy.backends)}

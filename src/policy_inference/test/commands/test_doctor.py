@@ -45,6 +45,7 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
         "system", "ROS", "onnx", "rknn_sim", "tensorrt",
         "can run: onnx; cannot run: rknn_sim, tensorrt"]
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
+    assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, runs in fp16", said)
     assert re.search(r"ok +onnxruntime +\d+\.\d+.*CPUExecutionProvider", said)
 
 
@@ -121,7 +122,39 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
         file.write(b"more")
 
     assert main(["doctor", str(tmp_path / "walk")]) == 1
-    assert "copy the bundle again" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("-> copy the bundle again") == 3  # onnx, rknn_sim and tensorrt
+    assert "model_tools compile" not in said
+
+
+def test_simulator_without_a_model_names_the_compiler_of_its_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "bpu", "int8")
+
+    assert main(["doctor", str(folder), "--backend", "rknn_sim"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "-> model_tools compile rknn makes a bundle that has one" in said
+
+
+def test_contract_without_its_published_model_says_how_to_make_a_bundle(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", str(BUNDLES / "lite3_deeprobotics"), "--backend", "onnx"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "get it from github.com/" in said
+    assert "-> with the published file, `model_tools complete BUNDLE --model FILE" in said
+    assert "copy the bundle again" not in said
+
+
+def test_kind_of_the_integers_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
+    contract = folder / "policy.yaml"
+    contract.write_text(contract.read_text("utf-8").replace(
+        "precision: int8", "precision: int8\n      integers: unsigned"), "utf-8")
+
+    main(["doctor", str(folder), "--backend", "onnx"])
+    assert "policy.onnx, int8 with unsigned integers" in " ".join(capsys.readouterr().out.split())
 
 
 def test_back_end_whose_examination_fails_is_an_error_and_the_others_are_looked_at(

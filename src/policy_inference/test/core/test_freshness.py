@@ -223,7 +223,7 @@ def test_a_rejected_message_does_not_make_the_input_younger(entry: Input) -> Non
     entry.reject("expected 3 joints, found 2")
     assert entry.is_stale(STEADY_NS + 41 * MS)
     text = entry.describe(STEADY_NS + 41 * MS)
-    assert text == "imu/data: 41 ms old (expected 3 joints, found 2)"
+    assert text == "imu/data: 41 ms old, limit 40 ms (expected 3 joints, found 2)"
 
 
 def test_a_usable_message_clears_the_problem_of_the_one_before(entry: Input) -> None:

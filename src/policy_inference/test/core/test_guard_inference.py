@@ -60,7 +60,7 @@ def test_a_result_that_took_longer_than_a_hold_may_last_damps_at_once(robot: Rob
 def test_a_pause_of_the_loop_longer_than_a_hold_damps(robot: Robot) -> None:
     robot.now_ns += 121 * MS
     assert_safe(robot.tick())
-    assert "141 ms since the last tick" in robot.reason
+    assert "141 ms since the last tick, limit 140 ms" in robot.reason
     assert_latched(robot, Rule.CLOCK)
 
 

@@ -15,7 +15,12 @@ import threading
 import pytest
 
 from policy_inference.errors import PolicyError
-from policy_inference.machine.scheduling import parse_cpus, parse_priority, set_cpu_affinity
+from policy_inference.machine.scheduling import (
+    RealTime,
+    parse_cpus,
+    parse_priority,
+    set_cpu_affinity,
+)
 
 CORES = os.cpu_count() or 1
 NOBODY = 65534
@@ -99,6 +104,39 @@ def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
     assert line.startswith("--lock-memory: Cannot allocate memory (ENOMEM)")
     assert "RLIMIT_MEMLOCK is 65536" in line
     assert "LimitMEMLOCK=infinity" in line
+
+
+def test_what_was_not_refused_is_granted() -> None:
+    asked = RealTime(priority=20, cpus=(2, 3), lock_memory=True)
+    assert asked.granted([]) == ["realtime.priority 20", "realtime.cpus 2,3",
+                                 "realtime.lock_memory true"]
+    assert asked.granted(["realtime.priority 20: Operation not permitted (EPERM)"]) == [
+        "realtime.cpus 2,3", "realtime.lock_memory true"]
+    assert RealTime().granted([]) == []
+
+
+def test_rights_are_what_the_kernel_grants() -> None:
+    lines = said("print(highest_realtime_priority(), lockable_bytes())\n"
+                 "print(os.sched_getscheduler(0) == os.SCHED_OTHER)", unprivileged=True)
+    assert lines == ["0 65536", "True"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
+def test_root_without_the_capabilities_has_the_limits_alone() -> None:
+    # capset(2), version 3: no capability is left in the effective set.
+    drop = ("import ctypes\nlibc = ctypes.CDLL(None)\n"
+            "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
+            "assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0\n")
+    lines = said(f"{drop}print(os.geteuid(), highest_realtime_priority(), lockable_bytes())")
+    assert lines == ["0 0 65536"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
+def test_root_is_granted_what_it_may() -> None:
+    lines = said("refused = [*set_realtime_priority(99, ''), *lock_memory('')]\n"
+                 "print(not refused)\n"
+                 "print(highest_realtime_priority() == 99 and lockable_bytes() is None)")
+    assert lines[0] == lines[1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")

@@ -38,6 +38,8 @@ def test_healthy_computer_is_described(tmp_path: Path) -> None:
     assert found["processor"].found == "2 cores, governor performance"
     assert found["memory"].found == "4000 of 8000 MiB available"
     assert "container" not in found
+    assert "realtime.priority" in found["real-time priority"].found
+    assert "realtime.lock_memory" in found["locked memory"].found
 
 
 def test_board_is_what_its_device_tree_says(tmp_path: Path) -> None:

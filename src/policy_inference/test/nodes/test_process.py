@@ -293,6 +293,8 @@ def test_control_thread_alone_keeps_to_its_core(
              for thread in Path(f"/proc/{process.pid}/task").iterdir()]
     assert found.count({last}) == 1
     assert found.count(allowed) == len(found) - 1
+    process.send_signal(signal.SIGTERM)
+    assert f"the machine grants realtime.cpus {last}" in ended(process)[1]
 
 
 def forbid_real_time() -> None:
@@ -411,6 +413,9 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
         start(f"bundle:={bundle}", "backend:=magic"): ["expected names of installed backends"],
         start(f"bundle:={bundle}", "status_rate_hz:=fast"): ["status_rate_hz"],
         start(f"bundle:={bundle}", "status_rate_hz:=1000.0"): ["status_rate_hz"],
+        start(f"bundle:={bundle}", "realtime.cpus:=3"): [
+            "expected a text, found 3; quote one that looks like a number (-p "
+            "\"realtime.cpus:='3'\"): realtime.cpus"],
         start(f"bundle:={bundle}", "safety.max_tild_rad:=0.5"): [
             "parameter safety.max_tild_rad: expected a known name (safety.max_tilt_rad?)"],
         start(f"bundle:={bundle}", "output:=semaphore"): [

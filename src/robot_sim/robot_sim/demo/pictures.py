@@ -43,6 +43,7 @@ def _forecast() -> Callable[[int, int], None]:
     def look(done: int, total: int) -> None:
         if done == _MEASURED_PICTURES:
             left_s = (time.monotonic() - began_s) / done * (total - done)
-            _log.info("rendering %d pictures for the video, about %.0f s", total, left_s)
+            _log.info("rendering %d pictures for the video, about %.0f s; --no-pictures (make demo "
+                      "PICTURES=no) leaves it out", total, left_s)
 
     return look

@@ -109,7 +109,7 @@ def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:
         "mean_velocity_error_mps": _rounded(metrics.mean_velocity_error_mps),
         "max_tilt_deg": round(metrics.max_tilt_deg, 2),
         "falls": metrics.falls,
-        "guard_events": sum(reported.guard_events.values()),
+        "guard_events": reported.guard_events,
         "ticks_since_activation": reported.ticks,
         "ticks_missed_since_activation": reported.ticks_missed,
         "latency_ms": {"p50": p50, "p99": p99, "max": longest},

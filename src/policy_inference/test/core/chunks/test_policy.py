@@ -243,7 +243,7 @@ def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -
     arm.follow(3)
     arm.follow(3, silent=("phone",))
     assert arm.is_in(Mode.HOLD)
-    assert arm.reason == "phone/image_raw: 300 ms old"
+    assert arm.reason == "phone/image_raw: 300 ms old, limit 250 ms"
     assert arm.count(Rule.STALE_STATE) == 1
     arm.follow(2)
     assert arm.is_in(Mode.RUN)
