@@ -172,8 +172,8 @@ class Controller:
     def _require_pose_within_limits(self, before: Controller) -> None:
         # With the new limits the pose would be another one: the arm would move by itself.
         if before.mode is Mode.DAMP and (found := self._safe.beyond(before._safe)):
-            raise RefusedError(f"load refused: {'; '.join(found)}; move the arm within them (stand, "
-                               "or by hand and damp), or load before damp and stand")
+            raise RefusedError(f"load refused: {'; '.join(found)}; move the arm within them first "
+                               "(stand, or by hand and damp)")
 
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]

@@ -59,8 +59,9 @@ class JointCheck:
     """Judges samples of the joints, one after the other.
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
-    ten times theirs (at least 2 rad/s), and if the joints can have come there from the sample believed last, in the
-    time since or, but for wheels, in `longest_ns`; at rest after an outage, if they have not moved.
+    ten times theirs or 2 rad/s, and if the joints can have come there from the sample believed
+    last, in the time since or, but for wheels, in `longest_ns`; at rest after an outage, if they
+    have not moved.
     A pose that none led to, the first among them, is believed once half a second of ticks has seen
     samples that follow on each other; never while the robot moves.
 

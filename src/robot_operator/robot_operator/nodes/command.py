@@ -62,6 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         if given.action is None:
             return _open_screen(given)
