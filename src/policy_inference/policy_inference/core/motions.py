@@ -184,7 +184,7 @@ class SafeTargets:
             self._goal[:] = np.clip(pose, self._low, self._high)
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
-        """Hold in DAMP what was held, unless the joints were moved while nobody saw them.
+        """Hold in DAMP what was held, unless the joints were moved in an outage.
 
         An arm that is found elsewhere after an outage does not go back: nothing is commanded until
         its pose is believed. One that sags below its target has not been moved. A pose that none
