@@ -98,6 +98,7 @@ def node_command(module: str) -> Callable[[], None]:
     def command() -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        unblock_signals()
         # Modules stay: no collection need walk through them, neither now nor later.
         gc.disable()
         main = import_module(module).main
@@ -106,6 +107,14 @@ def node_command(module: str) -> Callable[[], None]:
         main()
 
     return command
+
+
+def unblock_signals() -> None:
+    """Let this thread get the signals that interrupt, though the parent process blocked them.
+
+    A process inherits what is blocked, and would never end.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
 
 
 @contextmanager
@@ -128,6 +137,7 @@ def _signals_that_interrupt() -> Iterator[list[int]]:
     watching.start()
     telling.setblocking(False)
     wakeup = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    unblock_signals()
     try:
         yield came
     finally:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from policy_inference.command_line import INTERRUPTING
+from policy_inference.command_line import INTERRUPTING, unblock_signals
 from policy_inference.log_pump import flush_log
 
 ENDS_WITHIN_S = 5.0
@@ -37,6 +37,7 @@ def stopped_by_signals(
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    unblock_signals()
     try:
         yield
     finally:

@@ -130,10 +130,12 @@ class Controller:
 
         Raises:
             RefusedError: The policy runs; or the robot stands, and would not go on standing in the
-                same way; or a tick hangs. `before` is as it was.
+                same way; or an arm is held beyond the new limits; or a tick hangs. `before` is as
+                it was.
         """
         with before._between_ticks():
             before.require_stand_like(self._stand)
+            self._require_pose_within_limits(before)
             unknown = self.state.continue_from(before.state)
             for name, entry in self.inputs.items():
                 entry.continue_from(before.inputs[name])
@@ -167,6 +169,12 @@ class Controller:
         if found:
             raise _refused_load([f"{key} is another" for key in found])
 
+    def _require_pose_within_limits(self, before: Controller) -> None:
+        # With the new limits the pose would be another one: the arm would move by itself.
+        if before.mode is Mode.DAMP and (found := self._safe.beyond(before._safe)):
+            raise RefusedError(f"load refused: {'; '.join(found)}; move the arm within them first "
+                               "(stand, or by hand and damp)")
+
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]
         if found := found or self._fitness.problems(now_ns):
@@ -185,7 +193,7 @@ class Controller:
         self.state.derive()
         if self.mode is Mode.DAMP:
             stale = self._pose_source.is_stale(now_ns)
-            self._safe.watch(self._joint_pos, self.joint_check, stale=stale)
+            self._safe.watch(self._joint_pos, self.joint_check, gap_ns, stale=stale)
             return self.safe_targets()
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture(self._joint_pos)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from policy_inference.bundle.body import Body
+from policy_inference.bundle.contract import Joints
 from policy_inference.bundle.joint_values import per_joint
 from policy_inference.interfaces import F64
 
@@ -22,24 +23,45 @@ _BEYOND_LIMIT_RAD = 0.5
 """Joints rest on their stops and are pressed into them: a walking simulated Lite3 by 0.42 rad."""
 _SPEED_FACTOR = 10.0
 """Of the velocity limit; in contacts the simulated Lite3 reaches 5.5 times its."""
+_NOISE_RAD_S = 2.0
+"""Velocities of slow joints are noisy: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
 """A joint is reached that lies within twice its velocity limit over the time since, and 5 ms more,
 and 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz."""
 _CONFIRM_S = 0.5
 """For so long samples must agree before a pose is believed that none led to."""
 _FEWEST = 5
-_TURN_RAD = 2.0 * math.pi
+_TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
+"""Limits of one turn to each side, as of many arms, may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
 """Samples further apart than that, and than `longest_ns`, do not agree. Not the latter alone: a
 source may well be slower than the policy."""
+
+
+def turns_of(joints: Joints) -> F64:
+    """Return a turn for joints that turn on and on, else 0 [joints], rad.
+
+    Their encoders may begin again after each turn.
+    """
+    span = (per_joint(joints.position_max, joints.names)
+            - per_joint(joints.position_min, joints.names))
+    turns: F64 = np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
+    return turns
+
+
+def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
+    """Return positions [joints], rad, on the turn nearest to others; `turns` as of `turns_of`."""
+    nearest: F64 = position - turns * np.rint((position - to) / _TURN_RAD)
+    return nearest
 
 
 class JointCheck:
     """Judges samples of the joints, one after the other.
 
     A sample is believed if positions are within 0.5 rad of the joints' limits, velocities within
-    ten times theirs, and if the joints can have come there from the sample believed last, in the
-    time since or, but for wheels, in `longest_ns`; at rest after an outage, if they have not moved.
+    ten times theirs or 2 rad/s, and if the joints can have come there from the sample believed
+    last, in the time since or, but for wheels, in `longest_ns`; at rest after an outage, if they
+    have not moved.
     A pose that none led to, the first among them, is believed once half a second of ticks has seen
     samples that follow on each other; never while the robot moves.
 
@@ -60,6 +82,7 @@ class JointCheck:
             clock: Of the ticks.
         """
         joints, self._names = body.joints, body.joints.names
+        self._turns = turns_of(joints)
         low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
         high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
         self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
@@ -73,11 +96,10 @@ class JointCheck:
         self._sample: F64 = np.zeros((3, len(self._names)))
         self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
-        self._half = np.stack([(high - low) / 2.0, _SPEED_FACTOR / _REACH_FACTOR * self._speed,
+        fastest = _SPEED_FACTOR / _REACH_FACTOR * self._speed
+        self._half = np.stack([(high - low) / 2.0, np.maximum(fastest, _NOISE_RAD_S),
                                self._reached(0)])
         self._excess, self._within = self._sample.copy(), np.zeros(self._sample.shape, bool)
-        # A joint that turns on and on: its encoder may begin again after each turn.
-        self._turns = np.where(high - low > 2.0 * _TURN_RAD, _TURN_RAD, 0.0)
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
         self._believed, self._seen = self._centre[2], np.full_like(low, np.nan)
@@ -132,8 +154,7 @@ class JointCheck:
 
     def _way(self, to: F64, begin: F64) -> F64:
         """Return how far each joint is from one pose to another [joints], rad."""
-        way: F64 = to - begin
-        way -= self._turns * np.rint(way / _TURN_RAD)
+        way = nearest_turn(to, begin, self._turns) - begin
         return np.absolute(way, out=way)
 
     def _beyond(self) -> str:
@@ -150,14 +171,10 @@ class JointCheck:
         reach: F64 = moved + self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
         return reach
 
-    def contradicts(self, pose: F64, tolerance: F64) -> bool:
-        """Return whether the newest sample, within bounds but not believed yet, is far from a pose.
-
-        Args:
-            pose: Of the joints [joints], rad.
-            tolerance: What is not far [joints], rad.
-        """
-        return self._agreeing > 0 and bool((np.abs(self._seen - pose) > tolerance).any())
+    @property
+    def doubted(self) -> F64 | None:
+        """The newest sample [joints], rad, if it is within bounds but not believed yet."""
+        return self._seen if self._agreeing else None
 
     def _believe(self, position: F64, now_ns: int) -> str:
         self._believed[...] = position

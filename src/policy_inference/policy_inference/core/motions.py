@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.joint_values import per_joint
-from policy_inference.core.joint_check import JointCheck
+from policy_inference.core.joint_check import JointCheck, nearest_turn, turns_of
 from policy_inference.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
@@ -101,7 +101,7 @@ class SafeTargets:
 
     With `hold_measured` that is a pose within the joints' position limits, and nothing before
     `capture` or `hold` was called. Where a joint is about where it was commanded to be, it stays
-    commanded so; else it is held where it was measured.
+    commanded so; else it is held where it was measured, on the turn that is nearest to the command.
     """
 
     def __init__(self, body: Body, effort_limit: F64, joint_vel: F64 | None) -> None:
@@ -128,23 +128,21 @@ class SafeTargets:
         self._low = per_joint(body.joints.position_min, names)
         self._high = per_joint(body.joints.position_max, names)
         self._tolerance = per_joint(body.stand.tolerance, names)
-        self._stride: F64 = per_joint(body.joints.velocity_limit, names) / body.rate_hz
-        self._goal, self._commanded = np.zeros((2, len(names)))
+        self._turns = turns_of(body.joints)
+        self._speed: F64 = per_joint(body.joints.velocity_limit, names) * 1e-9
+        self._period_ns = body.period_ns
+        self._goal, self._commanded, self._measured = np.zeros((3, len(names)))
         self._replaced = 0
-        self.known = not self._holds
+        self.known = False
         """Whether there is something to command."""
         self.forget()
 
     def forget(self) -> None:
         """Command nothing before a request, where a pose is held; for each activation."""
-        self._let_go()
+        self.known = not self._holds
+        # Another thread may be sending `targets`: they stay finite.
+        self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
         self._lost, self._requested = True, False
-
-    def _let_go(self) -> None:
-        if self._holds:
-            # Another thread may be sending `targets`: they stay finite.
-            self.known = False
-            self._goal[:] = self._commanded[:] = np.nan
 
     @property
     def silence(self) -> str:
@@ -164,11 +162,17 @@ class SafeTargets:
         """Hold this pose [joints] from now on, where that is the fault behaviour; never NaN.
 
         At once: a target that is brought back slowly keeps a blocked joint pressing, and lets a
-        fast one go on.
+        fast one go on. Only the way back into the limits, of a joint that was beyond them where
+        nothing is commanded, is left to the ticks of DAMP.
         """
         if self._holds and self._is_pose(joint_pos):
-            self._goal[:] = self.pose_of(joint_pos, self._commanded)
-            self.targets.position[:] = self._goal
+            commanded = np.where(np.isnan(self._commanded), joint_pos, self._commanded)
+            pose = self._pose_of(joint_pos, commanded)
+            begin = commanded if self.known else pose
+            self.targets.position[:] = np.clip(pose, np.minimum(self._low, begin),
+                                               np.maximum(self._high, begin))
+            self._goal[:] = np.clip(self.targets.position, self._low, self._high)
+            self._measured[:] = joint_pos
             self._requested = self.known = True
 
     def hold(self, joint_pos: F64) -> None:
@@ -176,40 +180,59 @@ class SafeTargets:
         if not self.known:
             self.capture(joint_pos)
         elif self._holds and self._is_pose(joint_pos):
-            self._goal[:] = self.pose_of(joint_pos, self.targets.position)
+            pose = self._pose_of(joint_pos, self.targets.position)
+            self._goal[:] = np.clip(pose, self._low, self._high)
 
-    def watch(self, joint_pos: F64, check: JointCheck, *, stale: bool) -> None:
-        """Hold in DAMP what was held, as long as that can be where the joints are.
+    def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
+        """Hold in DAMP what was held, unless the joints were moved in an outage.
 
-        The pose of before an outage is held through it, and never gone back to after it: once the
-        joints are found far from it, nothing is commanded until their pose is believed. A pose
-        that none led to, while its source was never silent, is not followed.
+        An arm that is found elsewhere after an outage does not go back: nothing is commanded until
+        its pose is believed. One that sags below its target has not been moved. A pose that none
+        led to, while its source was never silent, is not followed.
 
         Args:
             joint_pos: What is believed [joints].
             check: What judges the samples.
+            gap_ns: Time since the last tick.
             stale: Whether no sample was believed for too long.
         """
-        lost, self._lost = self._lost, stale
-        replaced, self._replaced = self._replaced, check.replaced
-        if not self._requested:
+        if not self._holds:
             return
         if stale:
-            if (self.known and check.lost
-                    and check.contradicts(self.targets.position, self._tolerance)):
-                self._let_go()
-        elif not self.known or (lost and replaced == check.replaced):
-            self.capture(joint_pos)
+            self._lost = True
+            if check.lost and check.doubted is not None and self._moved(check.doubted):
+                self.known = False
+        elif self._is_pose(joint_pos):
+            if self._requested and (self._lost or not self.known):
+                self._find(joint_pos, replaced=check.replaced != self._replaced)
+            self._lost, self._replaced = False, check.replaced
+            self._measured[:] = joint_pos
         if self.known:
-            position = self.targets.position
-            position += np.clip(self._goal - position, -self._stride, self._stride)
-            self._commanded[:] = position
+            self._go_on(gap_ns)
 
-    def pose_of(self, joint_pos: F64, commanded: F64) -> F64:
+    def _find(self, joint_pos: F64, *, replaced: bool) -> None:
+        """Go on after an outage with what was held, or hold the pose of an arm that was moved."""
+        if not replaced and self._moved(joint_pos):
+            self.hold(joint_pos)
+        self.known = True
+
+    def _go_on(self, gap_ns: int) -> None:
+        """Bring the targets nearer to the pose that is to be held, by the time that has passed."""
+        position = self.targets.position
+        stride = self._speed * min(max(gap_ns, 0), self._period_ns)
+        position += np.clip(self._goal - position, -stride, stride)
+        self._commanded[:] = position
+
+    def _pose_of(self, joint_pos: F64, commanded: F64) -> F64:
         """Return the pose [joints] that is held where these are measured and commanded."""
-        near = np.abs(commanded - joint_pos) <= _FOLLOWED_RAD
-        pose: F64 = np.clip(np.where(near, commanded, joint_pos), self._low, self._high)
-        return pose
+        measured = nearest_turn(joint_pos, commanded, self._turns)
+        return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
+
+    def _moved(self, joint_pos: F64) -> bool:
+        """Return whether a joint is far from where it is held, and from where it was measured."""
+        moved = nearest_turn(joint_pos, self._measured, self._turns) - self._measured
+        far: npt.NDArray[np.bool_] = self._far(joint_pos) & (np.abs(moved) > self._tolerance)
+        return bool(far.any())
 
     def start_of(self, joint_pos: F64) -> F64:
         """Return where a motion begins [joints]: at what is held, else at what is measured."""
@@ -221,22 +244,29 @@ class SafeTargets:
             return []
         return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
                 f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
-                for i in np.flatnonzero(self._far(joint_pos))]
+                for i in np.flatnonzero(self._far(joint_pos) & self.known)]
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
-        """Return whether joints are far from where they are held [joints]; none if nothing is."""
-        is_far = np.abs(joint_pos - self.targets.position) > self._tolerance
-        return is_far & (self.known and self._is_pose(joint_pos))
+        """Return which joints are far from where they were held last [joints]."""
+        held = self.targets.position
+        far = np.abs(nearest_turn(joint_pos, held, self._turns) - held) > self._tolerance
+        return far & self._is_pose(joint_pos)
 
     def _is_pose(self, joint_pos: F64) -> bool:
         """Return whether these can be measured positions [joints]."""
         velocity = joint_pos if self._joint_vel is None else self._joint_vel
         return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
+    def beyond(self, before: SafeTargets) -> list[str]:
+        """Return the joints that another one holds outside of these limits."""
+        outside = (before._goal < self._low) | (before._goal > self._high)
+        return [f"{self._names[i]} is held at {before._goal[i]:.2f} rad, beyond the new limits "
+                f"[{self._low[i]:.2f}, {self._high[i]:.2f}]" for i in np.flatnonzero(outside)]
+
     def continue_from(self, before: SafeTargets) -> None:
-        """Hold the pose that another one of the same `on_fault` holds, within these limits."""
+        """Hold the pose that another one of the same `on_fault` holds."""
         self.targets.position[:], self.known = before.targets.position, before.known
-        self._goal[:] = np.clip(before._goal, self._low, self._high)
-        self._commanded[:] = before._commanded
+        self._goal[:], self._commanded[:] = before._goal, before._commanded
+        self._measured[:] = before._measured
         self._lost, self._replaced = before._lost, before._replaced
         self._requested = before._requested

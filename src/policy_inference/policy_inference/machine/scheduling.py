@@ -28,6 +28,7 @@ _HIGHEST_CORE = 1023
 """No board or PC has more; whether this machine has them is the kernel's to say."""
 _ENOUGH_TO_LOCK = 1 << 30
 """Bytes; no node takes more."""
+_LONGEST = 9
 THIS_THREAD = (0,)
 """The calling thread, as the kernel's calls name it."""
 
@@ -41,12 +42,12 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     chosen = set[int]()
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise PolicyError(f"expected cores as in 4-7 or 0,2, found {text!r}")
-        ends = int(first), int(last or first)
+        if not _is_number(first) or (dash and not _is_number(last)):
+            raise PolicyError(f"expected cores as in 4-7 or 0,2, found {text[:20]!r}")
+        ends = _bounded(first), _bounded(last or first)
         if not ends[0] <= ends[1] <= _HIGHEST_CORE:
-            raise PolicyError(
-                f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found {part!r}")
+            raise PolicyError(f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found "
+                              f"{part[:20]!r}")
         chosen.update(range(ends[0], ends[1] + 1))
     return tuple(sorted(chosen))
 
@@ -59,9 +60,18 @@ def parse_priority(text: str) -> int:
     """
     lowest, highest = (limit(os.SCHED_FIFO) for limit in
                        (os.sched_get_priority_min, os.sched_get_priority_max))
-    if not text.isdecimal() or not lowest <= int(text) <= highest:
-        raise PolicyError(f"expected a priority from {lowest} to {highest}, found {text!r}")
+    if not _is_number(text) or not lowest <= _bounded(text) <= highest:
+        raise PolicyError(f"expected a priority from {lowest} to {highest}, found {text[:20]!r}")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _bounded(number: str) -> int:
+    """Return a number; for one of thousands of digits, which `int` refuses, one as unusable."""
+    return int(number) if len(number) <= _LONGEST else 10 ** _LONGEST
 
 
 def threads_of(process: int) -> tuple[int, ...]:

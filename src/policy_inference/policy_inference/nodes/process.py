@@ -57,6 +57,8 @@ def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None
     for number in END_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+    # What started this process may have blocked them, and it would never end.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
 
 def wait_for_end(_: object, asked: socket.socket) -> None:

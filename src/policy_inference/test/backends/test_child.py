@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -197,9 +198,10 @@ def test_relative_folders_of_modules_are_found_from_the_child_s_folder(
     start("work").run()
 
 
+@pytest.mark.parametrize("blocked", [set[signal.Signals](), signal.valid_signals()])
 @pytest.mark.parametrize("deed", ["open for ever", "work"])
 def test_a_child_ends_with_its_parent_even_while_it_opens(
-    tmp_path: Path, start: Start, deed: str
+    tmp_path: Path, start: Start, deed: str, blocked: set[signal.Signals]
 ) -> None:
     (tmp_path / "model").write_text(deed, "utf-8")
     pids = tmp_path / "pids"
@@ -215,7 +217,8 @@ def test_a_child_ends_with_its_parent_even_while_it_opens(
     )
     # What a process leaves that is killed, goes with the test.
     parent = subprocess.Popen([sys.executable, "-c", program],
-                              env={**os.environ, "TMPDIR": str(tmp_path)})
+                              env={**os.environ, "TMPDIR": str(tmp_path)}, preexec_fn=partial(
+                                  signal.pthread_sigmask, signal.SIG_BLOCK, blocked))
     pid = int(pids.read_text())  # once it is opening
     ended = os.pidfd_open(pid)
     try:

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,86 +19,16 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Tightening, limits_in_force
-from policy_inference.core.messages import JointStateReader
-from policy_inference.errors import RefusedError, RobotError
+from policy_inference.errors import RefusedError
 from policy_inference.interfaces import F64, Mode, OnFault
 
-from .contracts import JOINTS, NOMINAL, contract_of
-from .robots import BOTH, MS, PERIOD_NS, Robot, Targets, assert_latched, assert_safe
+from .contracts import NOMINAL, contract_of
+from .robots import BOTH, MS, PERIOD_NS, assert_latched, assert_safe
+from .seen import ARM, FOREVER, MADE_UP, NEEDED, OTHER, TRUE, Seen
 
-NEEDED = 25
-"""Samples that confirm a pose at 50 Hz."""
-ARM: Mapping[str, object] = {"safety.on_fault": "hold_measured"}
 LEGS: Mapping[str, object] = {"nominal": NOMINAL}
-TRUE, OTHER, MADE_UP = (0.9, 0.5, -0.5), (-0.6, 0.1, 0.3), (0.0, 0.0, 0.0)
 THERE: Mapping[str, object] = {"stand.position": list(TRUE), "joints.default_position": list(TRUE)}
-FOREVER = 2 * NEEDED
 BUNDLES = Path(__file__).parents[4] / "config" / "bundles"
-
-
-class Seen(Robot):
-    """A robot whose joints are read from messages, as the node reads them."""
-
-    def __init__(self, changes: Mapping[str, object] | None = None) -> None:
-        super().__init__(changes)
-        self._reader = JointStateReader(JOINTS, self.controller.state, self.controller.joint_check)
-        self.sensed["joint_pos"] = TRUE
-
-    def sense(
-        self, sensed: Mapping[str, Sequence[float]] | None = None, *,
-        silent: Collection[str] = (), **fields: Sequence[float],
-    ) -> None:  # fmt: skip
-        self.sensed.update({**(sensed or {}), **fields})
-        joints = {name: self.sensed[name] for name in ("joint_pos", "joint_vel")}
-        others = {name: values for name, values in self.sensed.items() if name not in joints}
-        kept, self.sensed = self.sensed, others
-        super().sense(silent=(*silent, "joint_states"))
-        self.sensed = kept
-        if "joint_states" in silent:
-            return
-        message = SimpleNamespace(name=list(JOINTS), position=array("d", joints["joint_pos"]),
-                                  velocity=array("d", joints["joint_vel"]))
-        try:
-            self._reader.read(message)
-        except RobotError as error:
-            self.controller.inputs["joint_states"].reject(str(error))
-        else:
-            self.controller.inputs["joint_states"].accept(self.now_ns)
-
-    def known(self) -> Seen:
-        """Let the pose be believed."""
-        for _ in range(NEEDED):
-            self.tick()
-        return self
-
-    def held(self) -> Seen:
-        """Let the pose be believed, and ask for it to be held."""
-        self.known().controller.damp()
-        return self
-
-    def standing(self) -> Seen:
-        """Stand up, slowly enough for joints that follow."""
-        self.known().controller.stand()
-        while not self.is_in(Mode.READY):
-            self.follow(self.tick())
-        return self
-
-    def running(self) -> Seen:
-        self.answer(0.0, 0.0, 0.0)
-        self.standing().controller.run()
-        for _ in range(20):
-            self.follow(self.tick())
-        assert self.is_in(Mode.RUN)
-        return self
-
-    def follow(self, targets: Targets | None) -> None:
-        assert targets is not None
-        self.sensed["joint_pos"] = tuple(targets.position.tolist())
-
-    def refusal(self) -> str:
-        with pytest.raises(RefusedError) as caught:
-            self.controller.stand()
-        return str(caught.value)
 
 
 def test_nothing_can_be_asked_for_before_samples_have_agreed_for_half_a_second() -> None:

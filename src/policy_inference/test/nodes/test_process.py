@@ -132,6 +132,20 @@ def test_signal_ends_a_running_policy_with_the_fault_command(
     assert "[ERROR]" not in output
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_the_parent_process_blocked_end_the_node(
+    start: Callable[..., Process], robot: Robot, bundle: Path, number: signal.Signals
+) -> None:
+    def block() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+    process = start(f"bundle:={bundle}", "use_sim_time:=true", preexec_fn=block)
+    robot.runs()
+    process.send_signal(number)
+    assert process.wait(DEADLINE_S) == 0
+    robot.until(lambda: is_damp(robot.commands[-1]), "the fault command")
+
+
 def test_log_that_is_not_read_stops_nothing(
     start: Callable[..., Process], robot: Robot, bundle: Path
 ) -> None:

@@ -20,6 +20,8 @@ def robot_operator() -> int:
     """Run the command `robot_operator`; return its exit status."""
     given = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A parent may have blocked them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         if given.action in _STOPS:
             return int(import_module("robot_operator.nodes.stop").main(given))

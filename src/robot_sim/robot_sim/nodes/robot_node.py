@@ -237,6 +237,7 @@ def run_node(
         sys.exit(2)
     for number in _END_SIGNALS:
         signal.signal(number, lambda *_: node.stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END_SIGNALS)  # what is blocked is inherited
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

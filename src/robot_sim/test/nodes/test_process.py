@@ -4,6 +4,7 @@
 
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,16 @@ from .harness import DEADLINE_S
 pytestmark = pytest.mark.ros
 
 
-def start(*parameters: str) -> "subprocess.Popen[str]":
+def block() -> None:
+    """Block all signals, as the parent of a process may have."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def start(*parameters: str, before: Callable[[], None] | None = None) -> "subprocess.Popen[str]":
     words = [word for parameter in parameters for word in ("-p", parameter)]
     return subprocess.Popen(["sim_node", "--ros-args", *words], text=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)  # fmt: skip
+                            stderr=subprocess.STDOUT, preexec_fn=before)  # fmt: skip
 
 
 def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
@@ -36,11 +42,12 @@ def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
         assert len(output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "before"), [
+    (signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, block)])  # fmt: skip
 def test_signal_ends_it_and_the_trace_is_written(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, before: Callable[[], None] | None
 ) -> None:
-    process = start(f"trace_file:={tmp_path / 'walk.npz'}")
+    process = start(f"trace_file:={tmp_path / 'walk.npz'}", before=before)
     rclpy.init(args=[])
     node, heard = Node("listener"), list[JointState]()
     node.create_subscription(JointState, "joint_states", heard.append, 1)

@@ -42,6 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
     _log.setLevel(logging.INFO)
     given = _parse(args)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     os.environ.update(own_domain(seed=os.getpid()))
     given.output.mkdir(parents=True, exist_ok=True)
     for name in (TRACE, SUMMARY, VIDEO, ENDS, PLOTS):
