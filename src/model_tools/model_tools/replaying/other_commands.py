@@ -58,7 +58,7 @@ class OtherCommands:
         measured = [pose for pose in map(self._recorded.joint_pos, (tick, before))
                     if pose is not None and np.isfinite(pose).all()]
         known = [*([] if past is None else [past[0]]),
-                 *(self._safe.pose_of(pose, pose) for pose in measured)]
+                 *measured, *map(self._safe.within_limits, measured)]
         if not known:
             return position
         if before.mode is Mode.DAMP:

@@ -171,7 +171,7 @@ class SafeTargets:
             begin = commanded if self.known else pose
             self.targets.position[:] = np.clip(pose, np.minimum(self._low, begin),
                                                np.maximum(self._high, begin))
-            self._goal[:] = np.clip(self.targets.position, self._low, self._high)
+            self._goal[:] = self.within_limits(self.targets.position)
             self._measured[:] = joint_pos
             self._requested = self.known = True
 
@@ -181,7 +181,7 @@ class SafeTargets:
             self.capture(joint_pos)
         elif self._holds and self._is_pose(joint_pos):
             pose = self._pose_of(joint_pos, self.targets.position)
-            self._goal[:] = np.clip(pose, self._low, self._high)
+            self._goal[:] = self.within_limits(pose)
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
         """Hold in DAMP what was held, unless the joints were moved in an outage.
@@ -222,6 +222,10 @@ class SafeTargets:
         stride = self._speed * min(max(gap_ns, 0), self._period_ns)
         position += np.clip(self._goal - position, -stride, stride)
         self._commanded[:] = position
+
+    def within_limits(self, pose: F64) -> F64:
+        """Return a pose [joints], rad, brought into the joints' position limits."""
+        return np.clip(pose, self._low, self._high)
 
     def _pose_of(self, joint_pos: F64, commanded: F64) -> F64:
         """Return the pose [joints] that is held where these are measured and commanded."""
