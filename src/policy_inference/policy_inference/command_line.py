@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import NoReturn, Protocol
 
@@ -118,13 +119,35 @@ def unblock_signals() -> None:
 
 
 @contextmanager
-def _signals_that_interrupt() -> Iterator[list[int]]:
-    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came.
+def signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Let a thread see each signal as it comes, and those that the parent process blocked too.
 
     A handler of Python waits for the main thread to come back from a runtime, which one with a
     model that never ends does not. What the interpreter writes to a descriptor does not wait.
+
+    Args:
+        watch: Runs on the thread; the socket gives a byte for each signal, its number, and none
+            at the end.
     """
-    came, (told, telling) = list[int](), socket.socketpair()
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    thread = threading.Thread(target=watch, args=(told,), name="signals", daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    unblock_signals()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        telling.close()
+        thread.join()
+        told.close()
+
+
+@contextmanager
+def _signals_that_interrupt() -> Iterator[list[int]]:
+    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came."""
+    came = list[int]()
 
     def interrupt(number: int, _: object) -> NoReturn:
         came.append(number)
@@ -132,24 +155,15 @@ def _signals_that_interrupt() -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, interrupt) for number in INTERRUPTING
               if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
-    watching = threading.Thread(target=_end_what_hangs, args=(told, came), name="signals",
-                                daemon=True)
-    watching.start()
-    telling.setblocking(False)
-    wakeup = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
-    unblock_signals()
     try:
-        yield came
+        with signals_watched(partial(_end_what_hangs, came)):
+            yield came
     finally:
-        signal.set_wakeup_fd(wakeup)
-        telling.close()
-        watching.join()
-        told.close()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end_what_hangs(told: socket.socket, came: Sequence[int]) -> None:
+def _end_what_hangs(came: Sequence[int], told: socket.socket) -> None:
     """End the process where a signal is not handled in time, or a second one comes before."""
     first = 0
     while not came:

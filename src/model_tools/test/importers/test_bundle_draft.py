@@ -109,14 +109,20 @@ def test_a_bundle_that_is_there_is_replaced_only_when_asked(
     import_bundle(request_, tmp_path / "bundle", force=True)
 
 
-def test_weights_in_a_second_file_are_merged_into_the_model(
-    request_for: MakeRequest, tmp_path: Path
-) -> None:
+def split_model(tmp_path: Path) -> Path:
+    """Write a model whose weights are in a second file, policy.onnx.data; return its folder."""
     folder = tmp_path / "split"
     folder.mkdir()
     proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", DEPLOY_WIDTH, 2)))
     convert_model_to_external_data(proto, location="policy.onnx.data", size_threshold=0)
     onnx.save(proto, str(folder / "policy.onnx"))
+    return folder
+
+
+def test_weights_in_a_second_file_are_merged_into_the_model(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    folder = split_model(tmp_path)
     request = request_for(DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee",
                           answers=ANSWERS)
     import_bundle(request, tmp_path / "bundle")
@@ -131,11 +137,7 @@ def test_weights_in_a_second_file_are_merged_into_the_model(
 def test_weights_outside_of_the_models_folder_are_not_read(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "split"
-    folder.mkdir()
-    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", DEPLOY_WIDTH, 2)))
-    convert_model_to_external_data(proto, location="policy.onnx.data", size_threshold=0)
-    onnx.save(proto, str(folder / "policy.onnx"))
+    folder = split_model(tmp_path)
     (folder / "policy.onnx.data").rename(tmp_path / "secret")
     proto = onnx.load(str(folder / "policy.onnx"), load_external_data=False)
     (tensor,) = proto.graph.initializer

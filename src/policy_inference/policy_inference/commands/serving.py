@@ -135,12 +135,11 @@ def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext 
 
 
 def _open_model(given: argparse.Namespace) -> ServedModel:
-    order = Order(
+    return open_served(Order(
         bundle=given.bundle, model=given.model, obs_stats=given.obs_stats, obs_dim=given.obs_dim,
         act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
         options=parse_options(given.backend_option), public_key=given.public_key,
-        batch=given.batch, warmup=given.warmup)
-    return open_served(order)
+        batch=given.batch, warmup=given.warmup))
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:

@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from policy_inference.command_line import INTERRUPTING, unblock_signals
+from policy_inference.command_line import INTERRUPTING, signals_watched
 from policy_inference.log_pump import flush_log
 
 ENDS_WITHIN_S = 5.0
@@ -23,31 +23,15 @@ _log = logging.getLogger("policy_inference")
 def stopped_by_signals(
     stop: Callable[[], None], within_s: float = ENDS_WITHIN_S
 ) -> Iterator[None]:
-    """Call `stop` on a signal, from another thread; with a second one, or too late, just end.
-
-    A handler of Python waits for the main thread to come back from the runtime, which one that
-    hangs never does. What the interpreter writes to a descriptor as the signal comes does not.
-    """
-    told, telling = socket.socketpair()
-    telling.setblocking(False)
-    thread = threading.Thread(target=_watch, args=(told, stop, within_s), name="signals",
-                              daemon=True)
-    thread.start()
+    """Call `stop` on a signal, from another thread; with a second one, or too late, just end."""
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
-    unblock_signals()
-    try:
+    with signals_watched(partial(_watch, stop, within_s)):
         yield
-    finally:
-        signal.set_wakeup_fd(before)
-        telling.close()
-        thread.join()
-        told.close()
 
 
-def _watch(told: socket.socket, stop: Callable[[], None], within_s: float) -> None:
+def _watch(stop: Callable[[], None], within_s: float, told: socket.socket) -> None:
     if not told.recv(1):
         return
     stop()

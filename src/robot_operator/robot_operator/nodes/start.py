@@ -5,7 +5,7 @@
 import signal
 from importlib import import_module
 
-from policy_inference.command_line import node_command
+from policy_inference.command_line import node_command, unblock_signals
 from robot_operator.arguments import parse
 from robot_operator.requests import Request
 
@@ -20,8 +20,7 @@ def robot_operator() -> int:
     """Run the command `robot_operator`; return its exit status."""
     given = parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A parent may have blocked them.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    unblock_signals()
     try:
         if given.action in _STOPS:
             return int(import_module("robot_operator.nodes.stop").main(given))

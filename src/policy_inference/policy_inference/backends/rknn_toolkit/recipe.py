@@ -98,8 +98,7 @@ def unpack(file: Path, folder: Path) -> Recipe:
         with zipfile.ZipFile(file) as archive:
             _extract(archive, RECIPE, folder)
             recipe = read_recipe(folder)
-            _extract(archive, MODEL, folder)
-            require_whole(file, (folder / MODEL).read_bytes())
+            require_whole(file, _extract(archive, MODEL, folder))
             for place in range(len(recipe.inputs) if recipe.quantised else 0):
                 _extract(archive, f"{SAMPLES}/{place}.npy", folder)
     except (EOFError, KeyError, RecursionError, TypeError, ValueError, zipfile.BadZipFile,
@@ -109,12 +108,14 @@ def unpack(file: Path, folder: Path) -> Recipe:
     return recipe
 
 
-def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
     if archive.getinfo(name).file_size > LARGEST_BYTES:
         raise ValueError(f"{name} of more than {LARGEST_BYTES} bytes")
     place = folder / name
     place.parent.mkdir(exist_ok=True)
-    place.write_bytes(archive.read(name))
+    content = archive.read(name)
+    place.write_bytes(content)
+    return content
 
 
 def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
